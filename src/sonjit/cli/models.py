@@ -27,7 +27,7 @@ from sonjit.weights import (
     select_weights,
     verify_weights,
 )
-from sonjit.weights.catalog import NOT_FETCHED
+from sonjit.weights.catalog import NOT_FETCHED, has_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -68,7 +68,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
     for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
         table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "source")
     for weight in weights:
-        size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if _is_cached(weight) else "no"
+        size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if has_weight(weight.name) else "no"
         source = str(weight.sources[0].package)
         table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
     for path, bundle in bundles.items():
@@ -130,7 +130,7 @@ def verify(*names: str) -> int:
         again = " ".join(problem.name for problem in problems)
         sys.stderr.write("\n".join((*lines, f"run: sonjit models pull {again}")) + "\n")
         return 1
-    checked = len(select_weights(names)) if names else sum(map(_is_cached, load_catalog().values()))
+    checked = len(select_weights(names)) if names else sum(map(has_weight, load_catalog()))
     sys.stdout.write(f"{checked} files checked, all intact\n")
     return 0
 
@@ -237,13 +237,6 @@ def _show_progress() -> Generator[Callable[[str, float | None], None]]:
         yield show
 
 
-def _is_cached(weight: Weight) -> bool:
-    try:
-        return bool(find_weight(weight.name))
-    except InputError:
-        return False
-
-
 def _to_dict(weight: Weight) -> Mapping[str, object]:
     names = ("name", "file", "bytes", "sha256", "licence", "group", "also", "inputs", "outputs")
     return {name: getattr(weight, name) for name in names} | {
@@ -253,7 +246,7 @@ def _to_dict(weight: Weight) -> Mapping[str, object]:
             if (package := source.package)
         ],
         "path": str(models_folder() / weight.file),
-        "cached": _is_cached(weight),
+        "cached": has_weight(weight.name),
     }
 
 

@@ -1,32 +1,12 @@
 """Edit the graph of a network before it is compiled: exact last layers, inner maps as outputs, choice of kernels.
 
 Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a complete small map, whose
-results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Last layers
-in f32 take 2 to 8 % more time, least where the network is large. Error on a real crop, in its pixels (mean, and at
-most), against the same network in f32:
-
-| network    | all bf16    | last layers f32 |
-|------------|-------------|-----------------|
-| hand full  | 0.25 / 0.62 | 0.14            |
-| body lite  | 0.79 / 2.0  | 0.38 / 1.3      |
-| body full  | 2.06 / 3.5  | 0.24 / 0.6      |
-| body heavy | 1.20 / 4.1  | 0.45 / 2.7      |
+results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs.
 
 Kernels. For depthwise convolutions in f32 OpenVINO takes those made of small matrix products (brgconv) first. The older
-kernels take less processor time. The table shows milliseconds of a network on one thread, the minimum of 60 runs, on a
-processor with AVX2 but without AVX-512, and on one with AVX-512:
-
-| network    | AVX2: OpenVINO's choice | older   | AVX-512: OpenVINO's choice | older   |
-|------------|-------------------------|-----------|----------------------------|-----------|
-| palm full  | 11.7                    | 9.8       | 6.5                        | 6.0       |
-| hand full  | 10.1                    | 9.3       | 4.8                        | 4.7       |
-| face mesh  | 1.7                     | 1.6       | 1.2                        | 1.2       |
-| body full  | 16.4                    | 15.2      | 10.6                       | 10.3      |
-| attention  | 3.3                     | 3.6       |                            |           |
-
-The attention network crops its inner maps and keeps OpenVINO's choice. Palms and the face mesh give the same bits,
-hands move by at most 3e-4 px. The older kernels for all other convolutions would take 5 % more off, but move hands by
-up to 0.2 px: palms that differ in the last bits are cropped on another grid.
+kernels take less processor time. The attention network crops its inner maps and keeps OpenVINO's choice. The older
+kernels for all other convolutions would move hands by up to 0.2 px: palms that differ in the last bits are cropped on
+another grid. The tables are in research/int8.md.
 """
 
 from __future__ import annotations

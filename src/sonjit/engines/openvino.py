@@ -294,29 +294,23 @@ def _load(network: _Network) -> ov.CompiledModel:
 
 
 def _compile(network: _Network) -> ov.CompiledModel:
+    from sonjit.engines import graph_edits  # slow to import, and a cached network does without
+
     path, options, config = network.path, network.options, dict(network.config)
     model = read_model(path)
     if network.outputs is not None:
         model = _with_outputs(model, path, network.outputs)
     if network.taps:
-        from sonjit.engines.graph_edits import with_taps
-
-        model = with_taps(model, path, network.taps)
+        model = graph_edits.with_taps(model, path, network.taps)
     if network.value_range is not None:
         model = take_images(model, path, network.value_range)
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
-        from sonjit.engines.graph_edits import keep_heads_in_f32
-
-        keep_heads_in_f32(model)
+        graph_edits.keep_heads_in_f32(model)
     if network.precision == "mixed":
-        from sonjit.engines.graph_edits import with_exact_start
-
-        model = with_exact_start(core(), model, f32_share(path) or 0.0)
+        model = graph_edits.with_exact_start(core(), model, f32_share(path) or 0.0)
     if options.device == "CPU" and config.get("INFERENCE_PRECISION_HINT") == "f32":
-        from sonjit.engines.graph_edits import use_convolutions, with_depthwise_kernel
-
-        use_convolutions(model)
-        model = with_depthwise_kernel(core(), model)
+        graph_edits.use_convolutions(model)
+        model = graph_edits.with_depthwise_kernel(core(), model)
     try:
         return core().compile_model(model, options.device, config)
     except RuntimeError as error:
@@ -353,7 +347,6 @@ def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.M
 
 def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
     """Return the network with a uint8 NHWC input of batch 1, which it scales itself."""
-    import numpy as np
     from openvino import opset13 as ops
 
     if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:

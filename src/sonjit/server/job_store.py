@@ -30,7 +30,7 @@ from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, job_worker, run_detectors, task_of
 from sonjit.server.options import DetectorChoice, read_detector
 from sonjit.server.processes import CrashError, TooSlowError, Worker
-from sonjit.server.settings import Settings
+from sonjit.server.settings import MB, Settings
 
 MARKER = ".sonjit-jobs"
 """File in a jobs folder. It shows that Sonjit created the folder and may remove jobs from it."""
@@ -360,13 +360,14 @@ class JobStore:
         Raises:
             RefusedError: The quota is exceeded and no finished job is left.
         """
+        max_bytes = self.settings.max_disk_mb * MB
         with self._lock:
             job.disk_bytes += count
-            while (used := sum(other.disk_bytes for other in self._jobs.values())) > self.settings.max_disk_bytes:
+            while (used := sum(other.disk_bytes for other in self._jobs.values())) > max_bytes:
                 if not self._ended():
                     break
                 self._evict()
-        if used > self.settings.max_disk_bytes:
+        if used > max_bytes:
             raise RefusedError(
                 "busy",
                 f"the files of all jobs would take more than {self.settings.max_disk_mb:g} MB (--max-disk-mb): "

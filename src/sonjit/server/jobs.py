@@ -36,7 +36,7 @@ from sonjit.server.options import (
     single_values,
 )
 from sonjit.server.service import require_weights
-from sonjit.server.settings import Settings
+from sonjit.server.settings import MB, Settings
 
 _DETECTORS = Option(
     'Several detectors with their options as JSON: [{"kind": "hands", "model": "lite"}, {"kind": "face"}]. '
@@ -46,7 +46,6 @@ _DETECTORS = Option(
 _DRAW = Option("Write a drawing too.", name="draw", type="boolean", default=True)
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
-_PIECE_BYTES = 1 << 20  # size of the pieces of an upload that a thread writes
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
 """Minimum interval between progress events, and interval of comments that keep a connection open."""
@@ -187,7 +186,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
         address=request.client.host if request.client else "",
     )
     try:
-        body = limited(request, settings.max_job_bytes, "--max-job-mb", partial(store.reserve, job))
+        body = limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
         store.submit(job, await _receive_input(body, job.input_folder, str(own["name"]), settings))
     finally:
         store.discard(job)  # only if the upload failed
@@ -215,7 +214,9 @@ async def _receive_input(body: Request, folder: Path, name: str, settings: Setti
     try:
         upload = Upload(folder, body.headers.get("content-type", ""), name)
         try:
-            await _receive(body, upload)
+            async for data in body.stream():
+                await asyncio.to_thread(upload.feed, data)
+            upload.finish()
         finally:
             upload.close()
         return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels)
@@ -223,18 +224,6 @@ async def _receive_input(body: Request, folder: Path, name: str, settings: Setti
         raise storage_refusal(error, settings) from None
     except SonjitError as error:
         raise refusal_from(error, "bad_image") from None
-
-
-async def _receive(body: Request, upload: Upload) -> None:
-    """Write a body into files."""
-    piece = bytearray()
-    async for data in body.stream():
-        piece += data
-        if len(piece) >= _PIECE_BYTES:
-            await asyncio.to_thread(upload.feed, bytes(piece))
-            piece.clear()
-    await asyncio.to_thread(upload.feed, bytes(piece))
-    upload.finish()
 
 
 async def _events(job: UploadJob) -> AsyncIterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, create_model
 from starlette.responses import Response
 
-from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.base import COLUMNS
@@ -22,8 +21,7 @@ from sonjit.results.skeletons import Skeleton, load_skeleton
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options, option_schemas
 from sonjit.server.service import missing_weights
-from sonjit.weights import find_weight
-from sonjit.weights.catalog import find_record
+from sonjit.weights.catalog import find_record, has_weight
 
 IN_PAGES = ("hands", "face", "body", "holistic")
 """Kinds that the module for web pages detects."""
@@ -159,27 +157,14 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     """Return the missing files for the thorough search of still images in pages."""
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
-    missing = [find_record(name).file for name in sorted(names) if not _have_weights([name], folder)]
+    missing = [find_record(name).file for name in sorted(names) if not has_weight(name, folder)]
     required = _FURTHER_FILES.get(entry.name, ()) if models else ()
     return [*missing, *(name for name in required if not (folder / name).is_file())]
 
 
 def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
-    models = entry.models.values()
-    return [
-        model.name
-        for model in models
-        if _have_weights(networks_in_pages(entry, model).needed.values(), engine / "models")
-    ]
-
-
-def _have_weights(names: Iterable[str], folder: Path) -> bool:
-    try:
-        for name in names:
-            find_weight(name, folder)
-    except SonjitError:
-        return False
-    return True
+    needed = {name: networks_in_pages(entry, model).needed.values() for name, model in entry.models.items()}
+    return [name for name, weights in needed.items() if all(has_weight(each, engine / "models") for each in weights)]
 
 
 class _ErrorCode(BaseModel):

@@ -22,7 +22,7 @@ from sonjit.server.job_store import JobStore
 from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
 from sonjit.server.settings import MB, Settings
-from sonjit.weights import find_weight
+from sonjit.weights.catalog import has_weight
 
 T = TypeVar("T")
 
@@ -46,15 +46,7 @@ def require_weights(kind: str, model: str) -> None:
 def missing_weights(kind: str, model: str) -> list[str]:
     """Return the catalogue names of missing files that a model and its search need."""
     required = (*KINDS[kind].models[model].weights.values(), *KINDS[kind].search_weights)
-    return [name for name in required if not _has_weight(name)]
-
-
-def _has_weight(name: str) -> bool:
-    try:
-        find_weight(name)
-    except SonjitError:
-        return False
-    return True
+    return [name for name in required if not has_weight(name)]
 
 
 class DetectorPool:
@@ -205,10 +197,6 @@ class Service:
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0
         self._is_stopped = False
-
-    def new_tasks(self) -> Tasks:
-        """Return the tasks of a client."""
-        return Tasks(self.threads)
 
     @asynccontextmanager
     async def image(self) -> AsyncGenerator[None]:

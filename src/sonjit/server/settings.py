@@ -124,16 +124,6 @@ class Settings(Limits):
         return int(self.max_body_mb * MB)
 
     @property
-    def max_job_bytes(self) -> int:
-        """Maximum size of the upload of a job in bytes."""
-        return int(self.max_job_mb * MB)
-
-    @property
-    def max_disk_bytes(self) -> int:
-        """Maximum size of the files of all jobs in bytes."""
-        return int(self.max_disk_mb * MB)
-
-    @property
     def max_pixels(self) -> int:
         """Maximum number of pixels of an image or a frame."""
         return int(self.max_megapixels * 1e6)

@@ -28,7 +28,7 @@ from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
 from sonjit.server.middleware import accept
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.processes import Decoders
-from sonjit.server.service import Service
+from sonjit.server.service import Service, Tasks
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 """Close codes of WebSockets; 4408 is private to Sonjit."""
@@ -196,7 +196,7 @@ class Stream:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._queue = service.new_tasks()
+        self._queue = Tasks(service.threads)
         self._sessions: list[Session] = []
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()

@@ -23,7 +23,7 @@ from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, load_json, read_options
-from sonjit.server.service import Service
+from sonjit.server.service import Service, Tasks
 from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
 from sonjit.studio.labelling import prelabel
 from sonjit.studio.marks import (
@@ -271,7 +271,7 @@ class OpenProject:
         self.images = Images(project)
         self._numbers = frozenset(project.frames)
         self._service = service
-        self._queue = service.new_tasks()
+        self._queue = Tasks(service.threads)
 
     async def work(self, function: Callable[[], T], code: str = "bad_option") -> T:
         """Run a function on one of the server's workers. An InputError becomes a refusal with a code."""

@@ -216,6 +216,14 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
     raise InputError(f"{weight.file} is not in {folder}; {_remedy(weight, models_dir)}")
 
 
+def has_weight(name: str, models_dir: Path | None = None) -> bool:
+    """Check whether `find_weight` finds a file."""
+    try:
+        return bool(find_weight(name, models_dir))
+    except InputError:
+        return False
+
+
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
     """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
