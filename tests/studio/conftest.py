@@ -17,8 +17,7 @@ def made(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "CHUNK_FRAME_SETS", CHUNK)
     monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
     monkeypatch.setattr(
-        "sonjit.studio.labelling.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+        "sonjit.studio.labelling.mesh_distances", lambda side, lengths, points: np.full(len(points), np.nan)
     )
-    monkeypatch.setattr("sonjit.studio.labelling.rig_with_lengths", lambda side, lengths: None)
     yield project, joints.reshape(FRAMES, 2, 21, 3), detector
     project.close()

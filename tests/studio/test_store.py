@@ -58,9 +58,7 @@ def test_the_newest_mark_of_each_place_counts_and_history_keeps_all(tmp_path_fac
     assert as_tuples(store.marks()) == as_tuples(kept)
     assert [one.id for one in store.history()] == [mark.id for mark in marks]
     for frame in range(3):
-        assert as_tuples(store.marks(frame, "Ann")) == as_tuples(
-            [one for one in kept if one.frame == frame and one.annotator == "Ann"]
-        )
+        assert as_tuples(store.marks(frame)) == as_tuples([one for one in kept if one.frame == frame])
     assert store.hands() == len({one.joint // 21 for one in kept if one.has_position})
     counts = store.triangulable()
     for frame in range(3):
@@ -247,4 +245,4 @@ def test_conflicts_are_marks_far_apart_or_there_and_not_there():
         *(mark_at("Ann", 0.0, joint=4, state="absent"), mark_at("Ben", 0.0, joint=4, state="absent")),
     ]
     found = conflicts(marks)
-    assert [(one.joint, one.apart_px) for one in found] == [(2, 40.0), (3, None)]
+    assert [(one["joint"], one["apart_px"]) for one in found] == [(2, 40.0), (3, None)]

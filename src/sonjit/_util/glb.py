@@ -77,15 +77,21 @@ class Glb:
 
 
 class GlbBuilder:
-    """A GLB file for writing: fill `document`, add arrays, and take the bytes."""
+    """A GLB file for writing: fill `document`, add arrays, and take the bytes.
 
-    def __init__(self) -> None:
+    Args:
+        animation: Name of the animation, if there is one.
+    """
+
+    def __init__(self, animation: str = "") -> None:
         self.document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": f"sonjit {__version__}"},
             "accessors": [],
             "bufferViews": [],
         }
         self._binary = bytearray()
+        self._animation = animation
+        self._clocks: dict[bytes, int] = {}
 
     def add(self, array: NDArray[Any], *, used_by: int | None = None, bounds: bool = False) -> int:
         """Add an array to the file and return its accessor.
@@ -128,6 +134,20 @@ class GlbBuilder:
         primitive = {"attributes": accessors, "indices": indices, "material": len(materials) - 1}
         meshes.append({"name": name, "primitives": [primitive]})
         return len(meshes) - 1
+
+    def animate(
+        self, node: int, path: str, times_s: NDArray[Any], values: NDArray[Any], interpolation: str = "LINEAR"
+    ) -> None:
+        """Animate a property of a node by values (N, 3 or 4) at times (N,). Equal times share one accessor."""
+        clock = times_s.astype(np.float32)
+        if (key := clock.tobytes()) not in self._clocks:
+            self._clocks[key] = self.add(clock, bounds=True)
+        named = {"name": self._animation, "channels": [], "samplers": []}
+        animation = self.document.setdefault("animations", [named])[0]
+        output = self.add(values.astype(np.float32))
+        target = {"node": node, "path": path}
+        animation["channels"].append({"sampler": len(animation["samplers"]), "target": target})
+        animation["samplers"].append({"input": self._clocks[key], "output": output, "interpolation": interpolation})
 
     def to_bytes(self) -> bytes:
         """Return the complete file; empty lists are omitted, as glTF requires."""

@@ -4,8 +4,6 @@ Chunks of frame sets are written atomically, so an interrupted run resumes with 
 results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -5,8 +5,6 @@ next. From one frame set to the next, things are matched by distance. Hands are 
 the predicted handedness and the hand's shape in space vote on the side of each hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations

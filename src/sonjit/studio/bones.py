@@ -5,8 +5,6 @@ limited acceleration. In each frame's equations the neighbouring frames are fixe
 observation decreases with its error (Geman and McClure), so that a joint that all views have wrong yields to its bones.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit.lab.hand_models.rig import Rig, RigPose, fit_pose, load_rig
+from sonjit.lab.hand_models.rig import Rig, fit_pose, load_rig
 from sonjit.results.skeletons import load_skeleton
 
 JOINTS_PER_HAND: Final = 21
@@ -350,20 +348,16 @@ def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> R
     return rig.resized(np.where(finite, lengths_m, growth * rig.lengths))
 
 
-def fit_mesh(rig: Rig, points_m: FloatArray) -> tuple[RigPose | None, IndexArray, FloatArray]:
-    """Fit the rig's pose in each frame whose joints are all known.
+def mesh_distances(side: Literal["Right", "Left"], lengths_m: FloatArray, points_m: FloatArray) -> FloatArray:
+    """Return the mean distance (N,) of joints (N, 21, 3) from the rigged hand fitted to them, NaN if one is unknown.
 
     Args:
-        points_m: (N, 21, 3) joints, metres.
-
-    Returns:
-        Pose of M frames or None, indices (M,) of these frames, and mean distance (N,) of the rig's joints from the
-        labels in metres, NaN for the others.
+        lengths_m: (20,) bones of the rigged hand.
     """
-    complete = np.flatnonzero(np.isfinite(points_m).all((1, 2)))
-    distance = np.full(len(points_m), np.nan)
-    if not len(complete):
-        return None, complete, distance
-    pose = fit_pose(rig, points_m[complete])
-    distance[complete] = np.linalg.norm(rig.keypoints(pose) - points_m[complete], axis=-1).mean(-1)
-    return pose, complete, distance
+    complete = np.isfinite(points_m).all((1, 2))
+    distances = np.full(len(points_m), np.nan)
+    if complete.any():
+        rig = rig_with_lengths(side, lengths_m)
+        keypoints = rig.keypoints(fit_pose(rig, points_m[complete]))
+        distances[complete] = np.linalg.norm(keypoints - points_m[complete], axis=-1).mean(-1)
+    return distances

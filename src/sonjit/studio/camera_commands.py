@@ -1,7 +1,5 @@
 """`sonjit annotate cameras`, `sync`, `board`, `calibrate`: rigs of any format, and from a print to a rig."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -14,8 +14,6 @@ OpenCV, and with it anipose and caliscope, places pixel coordinates 0, 0 at the 
 COLMAP place them at its corner. Principal points move by half a pixel when such files are read and written.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """`sonjit annotate`: projects and their page, people in space, surfaces, automatic labels, releases."""
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import ExitStack, closing

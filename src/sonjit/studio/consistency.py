@@ -7,8 +7,6 @@ A small flat board far away looks almost the same when it is tilted the other wa
 cameras and points turn into their mirror image in depth, and reprojection errors hardly show it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

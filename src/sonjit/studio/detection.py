@@ -6,8 +6,6 @@ its training: where two hands overlap, it knows which one is meant. Any process 
 project's folder can process a chunk.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache

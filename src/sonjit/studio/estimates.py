@@ -1,7 +1,5 @@
 """Estimate lenses, cameras and target poses before bundle adjustment."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations

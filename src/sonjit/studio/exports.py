@@ -6,10 +6,8 @@ node moves to its keypoint in metres. Its bones are child nodes that rotate towa
 reads positions from the nodes. Unknown keypoints are scaled to zero.
 """
 
-from __future__ import annotations
-
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -66,12 +64,9 @@ class _SkeletonBuilder:
 
     def __init__(self, times_s: FloatArray) -> None:
         self._times = times_s
-        self._builder = GlbBuilder()
+        self._builder = GlbBuilder("people")
         self._nodes: list[dict[str, object]] = [{"name": "camera axes", "rotation": CAMERA_AXES}]
         self._children: dict[int, list[int]] = {}
-        self._channels: list[Mapping[str, object]] = []
-        self._samplers: list[Mapping[str, object]] = []
-        self._clocks: dict[bytes, int] = {}
         self._meshes: dict[tuple[str, Colour], int] = {}
 
     def add(self, name: str, part: Part, points_m: FloatArray) -> None:
@@ -88,7 +83,7 @@ class _SkeletonBuilder:
             mesh = self._mesh("ball", colours.get(joint, _GREY))
             balls[joint] = self._node(root, f"{name} {keypoints[joint]}", translation=positions[0].tolist())
             self._node(balls[joint], f"{name} {keypoints[joint]} ball", mesh=mesh, scale=[radius_m] * 3)
-            self._animate(balls[joint], "translation", self._times[is_known], positions)
+            self._builder.animate(balls[joint], "translation", self._times[is_known], positions)
             self._show(balls[joint], is_known, np.ones((1, 3)))
         for parent, child in lines:
             if (both_known := finite[:, parent] & finite[:, child]).any():
@@ -100,7 +95,7 @@ class _SkeletonBuilder:
                 mesh = self._mesh("bone", line_colour(part, parent, child))
                 fields = {"mesh": mesh, "rotation": rotations[0].tolist(), "scale": sizes[0].tolist()}
                 bone = self._node(balls[parent], f"{name} {keypoints[parent]} to {keypoints[child]}", **fields)
-                self._animate(bone, "rotation", self._times[both_known], rotations)
+                self._builder.animate(bone, "rotation", self._times[both_known], rotations)
                 self._show(bone, both_known, sizes)
 
     def to_bytes(self) -> bytes:
@@ -108,9 +103,6 @@ class _SkeletonBuilder:
         for node, children in self._children.items():
             self._nodes[node]["children"] = children
         self._builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": self._nodes}
-        if self._channels:
-            animation = {"name": "people", "channels": self._channels, "samplers": self._samplers}
-            self._builder.document["animations"] = [animation]
         return self._builder.to_bytes()
 
     def _node(self, parent: int, name: str, **fields: object) -> int:
@@ -134,28 +126,19 @@ class _SkeletonBuilder:
             self._meshes[kind, colour] = self._builder.add_mesh(kind, faces, linear_light(colour), **arrays)
         return self._meshes[kind, colour]
 
-    def _animate(
-        self, node: int, path: str, times_s: FloatArray, values: FloatArray, interpolation: str = "LINEAR"
-    ) -> None:
-        """Animate a node by values (N, 3 or 4) at times (N,). Equal times share one accessor."""
-        clock = times_s.astype(np.float32)
-        if clock.tobytes() not in self._clocks:
-            self._clocks[clock.tobytes()] = self._builder.add(clock, bounds=True)
-        sampler = {"input": self._clocks[clock.tobytes()], "interpolation": interpolation}
-        self._channels.append({"sampler": len(self._samplers), "target": {"node": node, "path": path}})
-        self._samplers.append(sampler | {"output": self._builder.add(values.astype(np.float32))})
-
     def _show(self, node: int, is_known: BoolArray, sizes: FloatArray) -> None:
         """Scale a node by sizes (N or 1, 3) in the frames of a mask (F,), and to zero in the others."""
         times = self._times[is_known]
         changes, shown = presence(times, float(self._times[-1]))
         if len(sizes) == 1:
             if not all(shown):
-                self._animate(node, "scale", np.array(changes), np.array(shown)[:, None] * sizes, "STEP")
+                self._builder.animate(node, "scale", np.array(changes), np.array(shown)[:, None] * sizes, "STEP")
             return
         hidden = np.array([time for time, is_shown in zip(changes, shown, strict=True) if not is_shown])
         order = np.argsort(when := np.concatenate([times, hidden]), kind="stable")
-        self._animate(node, "scale", when[order], np.concatenate([sizes, np.zeros((len(hidden), 3))])[order], "STEP")
+        self._builder.animate(
+            node, "scale", when[order], np.concatenate([sizes, np.zeros((len(hidden), 3))])[order], "STEP"
+        )
 
 
 def _quaternions_to(directions: FloatArray) -> FloatArray:

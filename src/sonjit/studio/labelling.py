@@ -4,8 +4,6 @@ Where hands overlap, all views may swap them together for a while. Motion reveal
 marked: both hands would jump to each other's position.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -18,15 +16,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit._util.errors import InputError
 from sonjit.results import Hand
-from sonjit.studio.bones import (
-    HAND_BONES,
-    SIDES,
-    bone_lengths,
-    fit_mesh,
-    fit_skeletons,
-    median_lengths,
-    rig_with_lengths,
-)
+from sonjit.studio.bones import HAND_BONES, SIDES, bone_lengths, fit_skeletons, median_lengths, mesh_distances
 from sonjit.studio.learning import Offsets, human_frames, human_joints, triangulate_detections
 from sonjit.studio.marks import MACHINE, Mark
 from sonjit.studio.project import Project
@@ -145,11 +135,9 @@ def person_bone_lengths(
         )
     lengths = np.stack([median_lengths(machine[:, side]) for side in range(2)])
     marked = human_frames(project)
-    if not marked:
+    if len(marked) < _MIN_HUMAN:
         return lengths
     rows = np.unique(np.linspace(0, len(marked) - 1, SAMPLED_FRAME_SETS).round().astype(int))
-    if len(rows) < _MIN_HUMAN:
-        return lengths
     human = np.stack([human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
     human_lengths = np.stack([median_lengths(human[:, side]) for side in range(2)])
     return np.where(np.isfinite(human_lengths), human_lengths, lengths)
@@ -209,7 +197,7 @@ def label_chunk(
         fitted_covariance[:, side] = np.where(human[..., None, None], covariance[:, side], fitted.covariance_m2)
         fitted_covariance[:, side][~certain] = np.nan
         source[:, side] = np.where(certain, np.maximum(source[:, side], 1), 0)
-        mesh[:, side] = fit_mesh(rig_with_lengths(name, lengths_m[side]), fitted.points_m)[2]
+        mesh[:, side] = mesh_distances(name, lengths_m[side], fitted.points_m)
     square = np.where(triangulated.inlier, triangulated.residual_px**2, 0).sum(0)
     residual = np.where(views > 0, np.sqrt(square / np.maximum(views, 1)), np.nan)
     return Labels(

@@ -7,8 +7,6 @@ Learning, 2006, chapter 2). The leave-one-out error of a marked hand (section 5.
 trusted for similar hands. Both hands share the process, mirrored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

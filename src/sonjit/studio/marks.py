@@ -8,8 +8,6 @@ and annotator, to the current row of history. Annotators write only their own ro
 disk (write-ahead log, synchronous).
 """
 
-from __future__ import annotations
-
 import math
 import sqlite3
 import threading
@@ -19,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Literal, NotRequired, TypedDict, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 
@@ -28,7 +26,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.bones import JOINTS_PER_HAND, SIDES, bone_lengths
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.triangulation import triangulate
+from sonjit.studio.triangulation import Triangulation, triangulate
 
 JOINTS: Final = 2 * JOINTS_PER_HAND
 MACHINE: Final = "machine"
@@ -179,28 +177,9 @@ def mark_table(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
     return MarkTable(points, weights)
 
 
-@dataclass(frozen=True, eq=False)
-class SolvedJoints:
-    """The triangulated joints of one frame set.
-
-    Attributes:
-        points_m: (42, 3) positions in the world, NaN for joints with fewer than two marks.
-        sigma_m: (42,) root of the covariance's trace, NaN where unknown.
-        residual_px: (C, 42) distance of each mark from the joint's projection, NaN without mark.
-        projected_px: (C, 42, 2) projections into every view, NaN where unknown or behind the camera.
-    """
-
-    points_m: FloatArray
-    sigma_m: FloatArray
-    residual_px: FloatArray
-    projected_px: FloatArray
-
-
-def solve_joints(rig: CameraRig, table: MarkTable) -> SolvedJoints:
-    """Triangulate joints from all marks with their weights. Residuals reveal wrong marks."""
-    found = triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
-    sigma = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1))
-    return SolvedJoints(found.points_m, sigma, found.residual_px, rig.project(found.points_m))
+def solve_joints(rig: CameraRig, table: MarkTable) -> Triangulation:
+    """Triangulate joints (42,) from all marks with their weights. Residuals reveal wrong marks."""
+    return triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
 
 
 def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, FloatArray]:
@@ -223,68 +202,40 @@ CONFLICT_PX = 10.0
 """Distance of two marks above which they conflict."""
 
 
-class DistanceStatistics(TypedDict):
-    """Distances of pairs of marks in pixels, None without pairs, and the fraction `within` each threshold."""
+def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
+    """Measure the agreement between human annotators. Machine and cleared marks are ignored.
 
-    pairs: int
-    mean_px: float | None
-    median_px: float | None
-    p95_px: float | None
-    within: dict[str, float]
-    same_state: NotRequired[float | None]
-    states: NotRequired[int]
-
-
-class Agreement(TypedDict):
-    """Agreement of all pairs, by joint, and by pair of annotators ("Ann | Ben")."""
-
-    thresholds_px: list[float]
-    all: DistanceStatistics
-    joints: dict[str, DistanceStatistics]
-    annotators: dict[str, DistanceStatistics]
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A disagreement on one joint in one view, on its position or on its visibility."""
-
-    view: str
-    joint: int
-    marks: tuple[Mark, ...]
-    apart_px: float | None
-
-
-def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> Agreement:
-    """Measure the agreement between human annotators. Machine and cleared marks are ignored."""
+    Returns:
+        `thresholds_px`, and distances of pairs of marks: of `all`, by `joints`, and by `annotators` ("Ann | Ben"). The
+        distances are pixels, None without pairs, and the fraction `within` each threshold.
+    """
     by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
     for group in _groups(marks):
         for first, second in combinations(group, 2):
             by_pair.setdefault((first.annotator, second.annotator), []).append((first, second))
     pairs = [pair for found in by_pair.values() for pair in found]
     by_joint = {joint: [pair for pair in pairs if pair[0].joint == joint] for joint in range(JOINTS)}
-    of_joints = {joint_names()[joint]: _statistics(found, thresholds_px) for joint, found in by_joint.items()}
-    for statistics in of_joints.values():
-        del statistics["same_state"], statistics["states"]
+    of_joints = {joint_names()[joint]: _distances(found, thresholds_px) for joint, found in by_joint.items()}
+    of_pairs = {" | ".join(names): found for names, found in sorted(by_pair.items())}
     return {
         "thresholds_px": list(thresholds_px),
         "all": _statistics(pairs, thresholds_px),
-        "joints": {name: statistics for name, statistics in of_joints.items() if statistics["pairs"]},
-        "annotators": {
-            " | ".join(names): _statistics(found, thresholds_px) for names, found in sorted(by_pair.items())
-        },
+        "joints": {name: distances for name, distances in of_joints.items() if distances["pairs"]},
+        "annotators": {names: _statistics(found, thresholds_px) for names, found in of_pairs.items()},
     }
 
 
-def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
-    """Return the disagreements of people in one frame set, the largest distance first."""
-    found: list[Conflict] = []
+def conflicts(marks: Iterable[Mark]) -> list[dict[str, Any]]:
+    """Return the disagreements of people in one frame set on a position or visibility, the largest distance first."""
+    found: list[dict[str, Any]] = []
     for group in _groups(marks):
         positions = np.array([mark.position_px for mark in group if mark.has_position])
         apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1) if len(positions) > 1 else None
         distance = None if apart is None else float(apart.max())
         if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
-            found.append(Conflict(group[0].view, group[0].joint, tuple(group), distance))
-    return sorted(found, key=lambda conflict: -(conflict.apart_px or 0))
+            place = {"view": group[0].view, "joint": group[0].joint}
+            found.append(place | {"annotators": [mark.annotator for mark in group], "apart_px": distance})
+    return sorted(found, key=lambda conflict: -(conflict["apart_px"] or 0))
 
 
 def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
@@ -296,19 +247,24 @@ def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
     return [sorted(group, key=lambda mark: mark.annotator) for group in groups.values() if len(group) > 1]
 
 
-def _statistics(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> DistanceStatistics:
+def _statistics(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> dict[str, Any]:
+    same_state = float(np.mean([a.state == b.state for a, b in pairs])) if pairs else None
+    return {**_distances(pairs, thresholds_px), "same_state": same_state, "states": len(pairs)}
+
+
+def _distances(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> dict[str, Any]:
     """Return statistics of the distances of those pairs of marks that both have a position."""
     ends = [(a.position_px, b.position_px) for a, b in pairs if a.has_position and b.has_position]
     apart = np.array(ends, np.float64).reshape(-1, 2, 2)
     px = np.linalg.norm(apart[:, 0] - apart[:, 1], axis=1)
+    if not len(px):
+        return {"pairs": 0, "mean_px": None, "median_px": None, "p95_px": None, "within": {}}
     return {
         "pairs": len(px),
-        "mean_px": float(px.mean()) if len(px) else None,
-        "median_px": float(np.median(px)) if len(px) else None,
-        "p95_px": float(np.percentile(px, 95)) if len(px) else None,
-        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px if len(px)},
-        "same_state": float(np.mean([a.state == b.state for a, b in pairs])) if pairs else None,
-        "states": len(pairs),
+        "mean_px": float(px.mean()),
+        "median_px": float(np.median(px)),
+        "p95_px": float(np.percentile(px, 95)),
+        "within": {f"{threshold:g}": float((px <= threshold).mean()) for threshold in thresholds_px},
     }
 
 
@@ -378,13 +334,11 @@ def review_priorities(
     scores = np.stack(
         [np.maximum(measures[name] / unit - (name == "jump") * _USUAL_SPEED, 0) for name, unit in _SCORE_UNITS.items()]
     )
-    names, priorities = list(_SCORE_UNITS), dict[int, ReviewPriority]()
-    for row, frame in enumerate(frames.tolist()):
-        reason = names[int(scores[:, row].argmax())]
-        score = float(scores[:, row].sum())
-        priorities[frame] = ReviewPriority(
-            round(score, 3), _REASONS[reason].format(measures[reason][row]) if score > 0 else ""
-        )
+    priorities: dict[int, ReviewPriority] = {}
+    for row, (frame, score) in enumerate(zip(frames.tolist(), scores.sum(0).tolist(), strict=True)):
+        reason = list(_SCORE_UNITS)[int(scores[:, row].argmax())]
+        why = _REASONS[reason].format(measures[reason][row]) if score > 0 else ""
+        priorities[frame] = ReviewPriority(round(score, 3), why)
     return priorities
 
 
@@ -478,29 +432,21 @@ class AnnotationStore:
             bases: Version of the mark that each writer saw: 0 for none, None for any. If another one is current, the
                 new mark is not written.
         """
-        all_bases = list(bases) or [None] * len(marks)
-        if len(all_bases) != len(marks):
-            raise InputError(f"{len(all_bases)} bases for {len(marks)} marks: give one for each")
         with self._writing():
-            return [self._add(mark, base) for mark, base in zip(marks, all_bases, strict=True)]
+            return [self._add(mark, base) for mark, base in zip(marks, bases or [None] * len(marks), strict=True)]
 
-    def marks(self, frame: int | None = None, annotator: str | None = None) -> list[Mark]:
-        """Return the current marks without cleared ones: of one frame, of one annotator, or all."""
-        where = "WHERE (?1 IS NULL OR l.frame = ?1) AND (?2 IS NULL OR l.annotator = ?2) AND h.state <> 'cleared'"
-        if frame is not None:  # lets SQLite use the key
-            where = where.replace("(?1 IS NULL OR l.frame = ?1)", "l.frame = ?1")
+    def marks(self, frame: int | None = None) -> list[Mark]:
+        """Return the current marks without cleared ones, of one frame or all."""
+        where, parameters = ("", ()) if frame is None else ("l.frame = ? AND ", (frame,))
         columns = ", ".join(f"h.{name}" for name in _COLUMNS.split(", "))
-        rows = self._read(f"SELECT {columns} FROM latest l JOIN history h USING (version) {where}", (frame, annotator))
-        return [self._mark(row) for row in rows]
+        query = f"SELECT {columns} FROM latest l JOIN history h USING (version) WHERE {where} h.state <> 'cleared'"
+        return [self._mark(row) for row in self._read(query, parameters)]
 
     def history(self, frame: int | None = None) -> list[Mark]:
         """Return every mark ever written, in order."""
-        where = "" if frame is None else "WHERE frame = ?"
-        parameters = () if frame is None else (frame,)
-        return [
-            self._mark(row)
-            for row in self._read(f"SELECT {_COLUMNS} FROM history {where} ORDER BY version", parameters)
-        ]
+        where, parameters = ("", ()) if frame is None else ("WHERE frame = ?", (frame,))
+        rows = self._read(f"SELECT {_COLUMNS} FROM history {where} ORDER BY version", parameters)
+        return [self._mark(row) for row in rows]
 
     def changed_frames(self, since: int) -> dict[int, tuple[str, ...]]:
         """Return the frames written after a version, with their annotators."""
@@ -578,8 +524,7 @@ class AnnotationStore:
         if base is not None and base != current.version and not (base == 0 and current.state == "cleared"):
             return WriteResult(current, written=False)
         new = replace(mark, time_s=time.time())
-        row = [getattr(new, name) for name in _COLUMNS.split(", ")]
-        row[9] = None
+        row = [None if name == "version" else getattr(new, name) for name in _COLUMNS.split(", ")]
         cursor = self._database.execute(f"INSERT INTO history ({_COLUMNS}) VALUES ({', '.join('?' * 11)})", row)
         version = int(cursor.lastrowid or 0)
         self._database.execute(

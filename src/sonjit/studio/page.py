@@ -1,7 +1,5 @@
 """Serve one annotation project under `/v1/annotate`: its frame sets, images and marks."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections import OrderedDict
@@ -29,7 +27,6 @@ from sonjit.studio.labelling import prelabel
 from sonjit.studio.marks import (
     JOINTS,
     MACHINE,
-    Agreement,
     Mark,
     agreement,
     check_name,
@@ -56,7 +53,7 @@ class FrameSetQueries:
         self._project = project
         self._bone_lengths: dict[int, FloatArray] = {}  # (40,) by frame
         self._version = 0  # version of the project whose bones are measured
-        self._agreement: tuple[int, Agreement] | None = None
+        self._agreement: tuple[int, dict[str, Any]] | None = None
         self._lock = threading.Lock()
 
     def project(self) -> dict[str, object]:
@@ -118,18 +115,10 @@ class FrameSetQueries:
             "marks": [vars(mark) for mark in own],
             "others": [vars(mark) for mark in people if mark.annotator != annotator],
             "machine": [vars(mark) for mark in machine],
-            "conflicts": [
-                {
-                    "view": conflict.view,
-                    "joint": conflict.joint,
-                    "annotators": [mark.annotator for mark in conflict.marks],
-                    "apart_px": conflict.apart_px,
-                }
-                for conflict in conflicts(people)
-            ],
+            "conflicts": conflicts(people),
             "points_m": _json_rows(solution.points_m, 6),
-            "sigma_mm": _json_rows(1e3 * solution.sigma_m, 3),
-            "projected": {name: _json_rows(solution.projected_px[k]) for name, k in shown.items()},
+            "sigma_mm": _json_rows(1e3 * solution.std_m, 3),
+            "projected": {name: _json_rows(rig[name].project(solution.points_m)) for name in shown},
             "residuals_px": {name: _json_rows(solution.residual_px[k]) for name, k in shown.items()},
             "lines": {name: _json_rows(line) for name, line in lines.items() if name in shown},
             "bones": self._warnings(frame, bone_lengths(solution.points_m, np.array(BONES))),
@@ -142,7 +131,7 @@ class FrameSetQueries:
         joints = JOINTS_PER_HAND * max(1, store.hands())
         return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
 
-    def agreement(self) -> Agreement:
+    def agreement(self) -> dict[str, Any]:
         """Return the agreement of annotators over all frames."""
         store = self._project.store
         version = store.version

@@ -295,7 +295,7 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: Trian
     hands, faces or bodies and an id, from 1, is one person's in all lists and frame sets. Unknown values are null.
     `spread_mm` is the root of the covariance's trace, `views` the number of inlier views.
     """
-    std_mm = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000
+    std_mm = found.std_m * 1000
     skeletons = {part.list_name: part.skeleton for part in detections.parts}
     records: list[dict[str, object]] = []
     for row, number in enumerate(detections.frames):

@@ -5,8 +5,6 @@
 contains the recordings of one person.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ For sounds, such as a clap, the rise of the level in each millisecond is compare
 hardly affect. Sound takes 3 ms per metre: a clap in the centre of the cameras reaches all at nearly the same time.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import re
@@ -366,14 +364,7 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         }
         clocks = clock_functions[method](timelines) if method in clock_functions else dict.fromkeys(names, Clock())
         images, delay_s, times = _match_images(timelines, clocks)
-    return Sync(
-        names=names,
-        images=images,
-        delay_s=delay_s,
-        clocks=clocks,
-        times_s=times,
-        warnings=tuple(_warnings(timelines, images, clocks)),
-    )
+    return Sync(names, images, delay_s, clocks, times, tuple(_warnings(timelines, images, clocks)))
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:

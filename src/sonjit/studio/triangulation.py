@@ -4,8 +4,6 @@ The linear solution (DLT) of all views, or of the inliers, is refined to the lea
 Consensus is deterministic: the pairs of views are drawn with a fixed seed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -359,6 +357,11 @@ class Triangulation:
     residual_px: FloatArray
     inlier: BoolArray
     ok: BoolArray
+
+    @property
+    def std_m(self) -> FloatArray:
+        """Root (...) of the covariance's trace, metres."""
+        return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
 
 
 def triangulate(

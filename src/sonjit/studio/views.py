@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import re
 import threading
-from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -224,26 +223,25 @@ def frame_numbers(files: Sequence[Path]) -> list[int]:
     return numbers if len(set(numbers)) == len(files) else list(range(len(files)))
 
 
-class View(ABC):
+class View:
     """The images of one camera: its path, and the ascending numbers of its frames."""
 
     def __init__(self, path: Path, numbers: Sequence[int]) -> None:
         self.path = path
         self.numbers = tuple(numbers)
 
-    @abstractmethod
     def read(self, number: int) -> Image:
         """Read one image, (H, W, 3) uint8 RGB. May be called from several threads.
 
         Raises:
             InputError: There is no image of that number, or it cannot be read.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def files(self) -> Iterable[Path]:
         """Iterate over the files that are read, in order."""
+        return (self.path,)
 
-    @abstractmethod
     def close(self) -> None:
         """Close open files. May be called twice."""
 
@@ -268,9 +266,6 @@ class FolderView(View):
 
     def files(self) -> Iterable[Path]:
         return self._files.values()
-
-    def close(self) -> None:  # no file stays open
-        pass
 
 
 class VideoView(View):
@@ -303,9 +298,6 @@ class VideoView(View):
                 self._close_decoder()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
             return upright_rgb(frame, None, Geometry.of_frame(frame, self._aspect))
-
-    def files(self) -> Iterable[Path]:
-        return (self.path,)
 
     def close(self) -> None:
         with self._lock:

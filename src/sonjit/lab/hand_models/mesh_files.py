@@ -7,7 +7,7 @@ the same axes; its rotations are relative to the rest pose of the rig and are ap
 is that of the fit: the first joint of each finger has a little, hinges have none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -64,21 +64,17 @@ def glb_from_motions(motions: Sequence[RigMotion], bones: BoneNames | None = Non
         bones: Convention of the bone names, as in characters. Further hands of one side have their own name before it.
             Default: WebXR Hand Input, with the own name of each hand before it.
     """
-    builder = GlbBuilder()
+    builder = GlbBuilder("hands")
     camera: dict[str, object] = {"name": "camera axes", "rotation": CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
-    channels: list[Mapping[str, object]] = []
-    samplers: list[Mapping[str, object]] = []
     for number, motion in enumerate(motions):
         names = JOINTS if bones is None else joint_names(motion.rig.side, bones)
         if bones is None or any(other.rig.side == motion.rig.side for other in motions[:number]):
             names = [f"{motion.name} {name}" for name in names]
         first = _add_hand(builder, motion, names)
         if motion.times is not None:
-            _animate(builder, motion, first=first, end=end, channels=channels, samplers=samplers)
-    if channels:
-        builder.document["animations"] = [{"name": "hands", "channels": channels, "samplers": samplers}]
+            _animate(builder, motion, first, end)
     return builder.to_bytes()
 
 
@@ -116,32 +112,17 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> i
     return first
 
 
-def _animate(
-    builder: GlbBuilder,
-    motion: RigMotion,
-    *,
-    first: int,
-    end: float,
-    channels: list[Mapping[str, object]],
-    samplers: list[Mapping[str, object]],
-) -> None:
+def _animate(builder: GlbBuilder, motion: RigMotion, first: int, end: float) -> None:
     assert motion.times is not None
     rotations, translations = _local(motion)
-    clock = builder.add(motion.times.astype(np.float32), bounds=True)
-
-    def add(node: int, path: str, inputs: int, values: FloatArray, interpolation: str = "LINEAR") -> None:
-        output = builder.add(values.astype(np.float32))
-        channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
-        samplers.append({"input": inputs, "output": output, "interpolation": interpolation})
-
-    add(first, "translation", clock, translations[:, 0])
+    builder.animate(first, "translation", motion.times, translations[:, 0])
     for joint in range(len(JOINTS)):
         if joint not in _STATIC:
-            add(first + joint, "rotation", clock, rotations[:, joint])
+            builder.animate(first + joint, "rotation", motion.times, rotations[:, joint])
     times, shown = presence(motion.times, end)
     if not all(shown):
         scales = np.repeat(np.array(shown, np.float64)[:, None], 3, 1)
-        add(first, "scale", builder.add(np.array(times, np.float32), bounds=True), scales, "STEP")
+        builder.animate(first, "scale", np.array(times), scales, "STEP")
 
 
 def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
