@@ -83,7 +83,7 @@ def test_people_are_who_they_are_in_every_view_and_frame_set(tmp_path, capsys, c
         return [found[place] for place in rng.permutation(len(found))]
 
     given = write_tables(tmp_path, rig, seen, "bodies")
-    assert commands.triangulate(*given, out=tmp_path / "bodies.json") == 0
+    assert commands.triangulate_tables(*given, out=tmp_path / "bodies.json") == 0
     output = capsys.readouterr().err
     assert "cam1: 1 detection fits no other view's" in output
     assert "of 3 people" in output
@@ -133,7 +133,7 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
         for name, by in late.items()
     }
     save_frame_sets(tmp_path / "sync.json", matched)
-    commands.triangulate(
+    commands.triangulate_tables(
         tmp_path / "rig.json", [str(tmp_path)], out=tmp_path / "people.json", frame_sets=tmp_path / "sync.json"
     )
     people = load_people(tmp_path / "people.json")
@@ -150,12 +150,12 @@ def test_faces_of_several(tmp_path):
         return [one_face(pixels[view, person]) for person in rng.permutation(2)]
 
     given = write_tables(tmp_path, rig, seen, "faces", frames=2)
-    commands.triangulate(*given, out=tmp_path / "faces.json")
+    commands.triangulate_tables(*given, out=tmp_path / "faces.json")
     found = load_people(tmp_path / "faces.json")
     nearest = np.linalg.norm(found.points_m[:, :, None] - truth, axis=-1).max((0, 3))
     assert np.sort(nearest, 1)[:, 0].max() < 1e-3
     with pytest.raises(InputError, match="--constant-bones applies only to hands"):
-        commands.triangulate(*given, out=tmp_path / "faces.json", constant_bones=True)
+        commands.triangulate_tables(*given, out=tmp_path / "faces.json", constant_bones=True)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def holistic(tmp_path_factory):
         return people[:: 1 if view else -1]
 
     given = write_tables(folder, rig, seen, "people", frames=3)
-    commands.triangulate(*given, out=folder / "people.json", constant_bones=True)
+    commands.triangulate_tables(*given, out=folder / "people.json", constant_bones=True)
     return folder / "people.json", both
 
 
@@ -230,13 +230,13 @@ def test_bodies_have_no_rigged_mesh_and_kinds_are_not_mixed(tmp_path):
     rig, truth = random_rig(2, 3, distance_m=4.0, half=True), walking(1)
     pixels = rig.project(truth)
     given = write_tables(tmp_path, rig, lambda view, row: [one_body(pixels[view, row, 0])], "bodies")
-    commands.triangulate(*given, out=tmp_path / "body.json")
+    commands.triangulate_tables(*given, out=tmp_path / "body.json")
     with pytest.raises(InputError, match="a rigged mesh requires hands"):
         export_people(load_people(tmp_path / "body.json"), tmp_path / "body.glb")
     with open_writer(tmp_path / "tables" / "cam1.json", Header(kind="faces")) as writer:
         writer.write(Frame.from_results(0, 0.0, [one_face(pixels[1, 0, 0, :6])]))
     with pytest.raises(InputError, match="bodies and faces in"):
-        commands.triangulate(*given, out=tmp_path / "body.json")
+        commands.triangulate_tables(*given, out=tmp_path / "body.json")
 
 
 def test_who_comes_back_after_a_while_is_new():

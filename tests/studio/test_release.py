@@ -14,7 +14,7 @@ from sonjit.studio.camera_files import save_cameras
 from sonjit.studio.commands import surfaces
 from sonjit.studio.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit.studio.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
-from sonjit.studio.release import Capture, load_card, release, split_people
+from sonjit.studio.release import Capture, load_card, split_people, write_release
 from sonjit.studio.run_folder import FOLDER, Labels
 from sonjit.studio.surfaces import fit_surfaces, save_surfaces
 from sonjit.studio.triangulation import triangulate
@@ -76,7 +76,7 @@ def labelled(tmp_path, monkeypatch):
 
 def test_a_release_reads_back_as_interhand(labelled, tmp_path):
     project, points, card = labelled
-    done = release([project], card, tmp_path / "out", fps=50)
+    done = write_release([project], card, tmp_path / "out", fps=50)
     assert (done.frame_sets, done.images) == (3, 9)
     data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
     assert "centres of rotation" in (tmp_path / "out" / "README.md").read_text("utf-8")
@@ -98,7 +98,7 @@ def test_a_release_reads_back_as_interhand(labelled, tmp_path):
 def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
     project, _, card = labelled
     out = tmp_path / "out"
-    release([project], card, out, fps=50)
+    write_release([project], card, out, fps=50)
     lines = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text().splitlines())
     files = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
     assert set(lines) == files - {"SHA256SUMS"}
@@ -120,19 +120,19 @@ def test_a_stopped_release_continues(labelled, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        release([project], card, tmp_path / "out", fps=50, progress=ProgressLog(stop))
+        write_release([project], card, tmp_path / "out", fps=50, progress=ProgressLog(stop))
     assert not (tmp_path / "out").exists()
-    release([project], card, tmp_path / "out", fps=50)
-    release([project], card, tmp_path / "whole", fps=50)
+    write_release([project], card, tmp_path / "out", fps=50)
+    write_release([project], card, tmp_path / "whole", fps=50)
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
 
 
 def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
     project, _, card = labelled
-    release([project], card, tmp_path / "out", fps=50)
+    write_release([project], card, tmp_path / "out", fps=50)
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(InputError, match="already exists"):
-        release([project], card, tmp_path / "out", fps=50)
+        write_release([project], card, tmp_path / "out", fps=50)
     after = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
     assert after == before
 
@@ -140,10 +140,10 @@ def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
 def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
     project, _, card = labelled
     monkeypatch.setattr(privacy, "_detector", Faces([(0, 0, 640, 480)]))
-    done = release([project], card, tmp_path / "over", fps=50)
+    done = write_release([project], card, tmp_path / "over", fps=50)
     assert (done.images, done.faces) == (0, FacesFound(withheld=9))
     monkeypatch.setattr(privacy, "_detector", Faces([(1, 1, 20, 20)]))
-    done = release([project], card, tmp_path / "beside", fps=50)
+    done = write_release([project], card, tmp_path / "beside", fps=50)
     assert (done.images, done.faces) == (9, FacesFound(blurred=9))
     assert "where another view shows one: 9." in (tmp_path / "beside" / "README.md").read_text()
 
@@ -296,7 +296,9 @@ def test_mano_is_released_as_its_reader_expects(labelled, tmp_path, monkeypatch)
     joints[:, 0] = made[1].numpy()
     label(project, joints, np.isfinite(joints).all(-1).astype(int))
     card = load_card(tmp_path / "card.toml")
-    release([project], card, tmp_path / "out", fps=50, surfaces="mano", mano={"Right": tmp_path, "Left": tmp_path})
+    write_release(
+        [project], card, tmp_path / "out", fps=50, surfaces="mano", mano={"Right": tmp_path, "Left": tmp_path}
+    )
     with np.load(tmp_path / "out/annotations/test/surfaces_test_Capture0.npz") as written:
         assert written["right_vertices_m"].shape == (3, 778, 3)
         assert written["right_error_m"].max() < 0.0015

@@ -20,9 +20,9 @@ from sonjit.studio.association import count_mirrored_hands
 from sonjit.studio.bones import SIDES
 from sonjit.studio.consistency import check_views
 from sonjit.studio.detection import detect_chunk, detect_frames, refine_chunk
-from sonjit.studio.labelling import label_chunk, person_bone_lengths
+from sonjit.studio.labelling import label_chunk, person_bone_lengths, review_priorities
 from sonjit.studio.learning import load_offsets
-from sonjit.studio.marks import MACHINE, ReviewPriority, review_priorities
+from sonjit.studio.marks import MACHINE, ReviewPriority
 from sonjit.studio.project import Project
 from sonjit.studio.run_folder import (
     CHUNK_FRAME_SETS,
@@ -49,9 +49,7 @@ class AnnotatorSettings:
     """Settings of the automatic annotation.
 
     Attributes:
-        model: Sonjit's hand model, full or lite.
         network: Folder of the network trained on this project's labels, for a second pass, or "".
-        fps: Frames per second of the recordings.
         leave_out: If True, continue without cameras that do not fit.
     """
 
@@ -169,15 +167,11 @@ def _label(
         detections, rows = _add_overlap(neighbourhood, min(number, 1))
         marks = [project.store.marks(int(frame)) for frame in detections.frames]
         labels = label_chunk(rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps)
-        expected = np.asarray((labels.views > 0).any(-1) | (labels.source > 0).any(-1), np.bool_)
-        priorities |= review_priorities(
-            labels.frames, labels.points_m, labels.std_m, views=labels.views, residual_px=labels.residual_px,
-            lengths_m=lengths, times_s=labels.frames / settings.fps, mesh_m=labels.mesh_m, expected=expected,
-        )  # fmt: skip
-        labels, expected = labels.part(rows), expected[rows]
+        priorities |= review_priorities(labels, lengths, settings.fps)
+        labels = labels.part(rows)
         hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(SIDES)]
         right, mirrored = np.add((right, mirrored), count_mirrored_hands(hands)).tolist()
-        joints += int(21 * expected.sum())
+        joints += int(21 * labels.expected.sum())
         labelled += int((labels.source > 0).sum())
         written.add(labels.save(folder / LABELS))
         progress.advance()

@@ -129,9 +129,8 @@ def _support(
     tolerance = np.nan_to_num(tolerance_px(points), nan=_MIN_TOLERANCE_PX)  # an instance without keypoints shares none
     shared = np.isfinite(points.sum(-1))[:, None] & np.isfinite(proposed.sum(-1))  # (N, P, K)
     errors = np.linalg.norm(projected - points[:, None], axis=-1)
-    errors = np.where(
-        shared, np.fmin(errors, 3 * tolerance[:, None, None]), 0
-    )  # cap the error so that one wrong joint does not separate a thing
+    errors = np.fmin(errors, 3 * tolerance[:, None, None])  # capped: one wrong joint does not separate a thing
+    errors = np.where(shared, errors, 0)
     count = shared.sum(-1)
     errors = np.where(count >= _MIN_SHARED, errors.sum(-1) / np.maximum(count, 1), np.inf)
     fit = (score[:, None] * np.clip(1 - errors / tolerance[:, None], 0, None)).T  # (P, N)
@@ -201,12 +200,9 @@ def hand_chirality(points_m: FloatArray) -> FloatArray:
     Fingers bend only towards the palm, so wrist, knuckles and bent fingers span a body that differs from its mirror
     image.
 
-    Args:
-        points_m: (..., 21, 3) keypoints in MediaPipe's order, any unit.
-
     Returns:
-        (...) relative to the hand's size cubed, near 0 for a flat hand, which decides nothing, NaN if a keypoint is
-        unknown.
+        (...) relative to the cubed size of hands (..., 21, 3), near 0 for a flat hand, which decides nothing, NaN if a
+        keypoint is unknown.
     """
     wrist, index, little = points_m[..., 0, :], points_m[..., 5, :], points_m[..., 17, :]
     knuckles, tips = points_m[..., [5, 9, 13, 17], :], points_m[..., [8, 12, 16, 20], :]
@@ -217,11 +213,7 @@ def hand_chirality(points_m: FloatArray) -> FloatArray:
 
 
 def count_mirrored_hands(hands: Sequence[tuple[str, FloatArray]]) -> tuple[int, int]:
-    """Count the hands that have the shape of their own side, and of the other. Flat hands count for neither.
-
-    Args:
-        hands: "Left" or "Right", and keypoints (21, 3) in space.
-    """
+    """Count hands, a side and keypoints (21, 3), that have the shape of their side, and of the other, if not flat."""
     right = np.array([1 if side == "Right" else -1 for side, _ in hands])
     chirality = np.array([float(hand_chirality(points)) for _, points in hands])
     is_decisive = np.abs(np.nan_to_num(chirality)) > _MIN_CHIRALITY
@@ -233,7 +225,7 @@ class ViewDetections:
     """The hands that C views show in one frame set, up to H in each.
 
     Attributes:
-        points_px: (C, H, 21, 2) keypoints in MediaPipe's order, NaN for none.
+        points_px: (C, H, 21, 2) keypoints, NaN for none.
         score: (C, H) presence, 0..1.
         right: (C, H) probability of a right hand.
     """

@@ -48,8 +48,6 @@ class BoneWarning:
     """A bone of an unlikely length.
 
     Attributes:
-        length_m: Measured length, metres.
-        expected_m: Expected length, metres.
         against: Source of the expected length: the person's other frames, or the proportions of human hands.
     """
 
@@ -60,24 +58,17 @@ class BoneWarning:
 
 
 def hand_length_m(points_m: FloatArray) -> float:
-    """Estimate a person's hand length, wrist to middle fingertip, by the usual proportions of its bones.
+    """Estimate a hand's length, wrist to middle fingertip, by the usual proportions of its bones; NaN without any.
 
-    Args:
-        points_m: (N, 21, 3) joints, metres.
-
-    Returns:
-        Length in metres, NaN without bones.
+    The joints (N, 21, 3) and the length are metres.
     """
     return float(medians((median_lengths(points_m) / _BONE_PROPORTIONS)[:, None])[0])
 
 
 def regularized_lengths(points_m: FloatArray) -> FloatArray:
-    """Return bone lengths (20,) in metres, medians that are pulled towards usual proportions as much as they scatter.
+    """Return bone lengths (20,) of joints (N, 21, 3): medians, pulled towards usual proportions as they scatter.
 
     Detectors shorten bent fingers in every frame, which no median over a recording of a fist corrects.
-
-    Args:
-        points_m: (N, 21, 3) joints, metres.
     """
     lengths = bone_lengths(points_m)
     median = medians(lengths)
@@ -99,12 +90,7 @@ def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
 
 
 def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[BoneWarning]:
-    """Return the bones of unlikely length.
-
-    Args:
-        lengths_m: (40,) measured lengths, metres.
-        median_m: (40,) lengths of the same person in other frames, NaN where unknown.
-    """
+    """Return the bones of unlikely length (40,), given those of the same person in other frames, NaN where unknown."""
     changed = np.abs(lengths_m - median_m) > np.maximum(_MAX_CHANGE * median_m, _MIN_CHANGE_M)
     expected = anatomical_lengths(lengths_m)
     ratio = lengths_m / expected
@@ -268,10 +254,9 @@ def enforce_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArr
     moved = points_m.copy()
     for (parent, child), length in zip(bones, lengths_m, strict=True):
         vector = points_m[:, child] - points_m[:, parent]
-        factor = (
-            length / np.maximum(np.linalg.norm(vector, axis=1), 1e-9) if np.isfinite(length) else np.ones(len(vector))
-        )
-        position = moved[:, parent] + vector * factor[:, None]
+        if np.isfinite(length):
+            vector *= length / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-9)
+        position = moved[:, parent] + vector
         moved[:, child] = np.where(np.isfinite(position), position, moved[:, child])
     return moved
 

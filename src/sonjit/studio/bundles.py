@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
 
-LENS_SIZE, POSE_SIZE = 12, 6
-"""Numbers of a lens (fx, fy, cx, cy and eight coefficients) and of a pose (rotation vector and translation)."""
+LENS_SIZE, POSE_SIZE, CAMERA_SIZE = 12, 6, 18
+"""Numbers of a lens (fx, fy, cx, cy and eight coefficients), of a pose (rotation vector, translation), and of both."""
 _MIN_GAIN, _MAX_DAMPING = 1e-9, 1e8
 """Relative gain in cost below which the adjustment stops, and damping at which it gives up finding a better step."""
 ROBUST_PX = 1.0
@@ -82,7 +82,7 @@ class Bundle:
     @property
     def first_time(self) -> int:
         """Index of the first time parameter, which follows cameras and poses."""
-        return len(self.lenses) * (LENS_SIZE + POSE_SIZE) + len(self.target_rotations) * POSE_SIZE
+        return len(self.lenses) * CAMERA_SIZE + len(self.target_rotations) * POSE_SIZE
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,19 +166,16 @@ def adjust(
 
     Args:
         free_lens: (C, 12) which of each camera's parameters may change.
-        prior: Prior of the lenses. None by default.
         robust_px: Error above which the cost grows linearly, pixels.
     """
-    of_cameras = np.ones((len(start.lenses), LENS_SIZE + POSE_SIZE), np.bool_)
+    of_cameras = np.ones((len(start.lenses), CAMERA_SIZE), np.bool_)
     of_cameras[:, :LENS_SIZE] = free_lens
     of_cameras[0, LENS_SIZE:] = False
     free, columns = free_parameters(start, observed, of_cameras)
     current, damping = start, 1e-4
     cost, weights, errors = robust_cost(current, observed, robust_px, prior)
     for _ in range(steps):
-        normal, descent = normal_equations(
-            current, observed, columns, free, weights=weights, errors=errors, prior=prior
-        )
+        normal, descent = normal_equations(current, observed, columns, free, weights, errors, prior)
         gain, diagonal = 0.0, normal.diagonal()
         while damping < _MAX_DAMPING:
             step = np.zeros(start.first_time + (0 if start.times is None else start.times.size))
@@ -203,7 +200,6 @@ def normal_equations(
     observed: Observations,
     columns: IndexArray,
     free: IndexArray,
-    *,
     weights: FloatArray,
     errors: FloatArray,
     prior: LensPrior | None,
@@ -220,7 +216,7 @@ def normal_equations(
     added: list[tuple[FloatArray, IndexArray, IndexArray]] = []  # values, rows and columns
     _, gradient, curvature = prior.terms(bundle.lenses)
     for row in range(len(bundle.lenses)):
-        terms = row * (LENS_SIZE + POSE_SIZE) + np.arange(LENS_SIZE)
+        terms = row * CAMERA_SIZE + np.arange(LENS_SIZE)
         is_free = np.isin(terms, free)
         indices = np.searchsorted(free, terms[is_free])
         block = curvature[row][np.ix_(is_free, is_free)].ravel()
@@ -301,7 +297,7 @@ def rotate_vectors(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
 
 def _apply_step(start: Bundle, step: FloatArray) -> Bundle:
     """Return the bundle after a step in all parameters. Rotations are applied after the current ones."""
-    split, first = len(start.lenses) * (LENS_SIZE + POSE_SIZE), start.first_time
+    split, first = len(start.lenses) * CAMERA_SIZE, start.first_time
     lenses, turns, shifts = np.split(step[:split].reshape(len(start.lenses), -1), [LENS_SIZE, LENS_SIZE + 3], 1)
     target_turns, target_shifts = np.split(step[split:first].reshape(-1, POSE_SIZE), 2, 1)
     return replace(
@@ -328,9 +324,8 @@ def free_parameters(bundle: Bundle, observed: Observations, of_cameras: BoolArra
     is_free = np.concatenate([of_cameras.ravel(), np.ones(frames * POSE_SIZE, np.bool_), used.ravel()])
     free = np.flatnonzero(is_free)
     column = np.where(is_free, is_free.cumsum() - 1, -1)
-    size = LENS_SIZE + POSE_SIZE
-    of_camera = observed.camera[:, None] * size + np.arange(size)
-    of_target = cameras * size + observed.frame[:, None] * POSE_SIZE + np.arange(POSE_SIZE)
+    of_camera = observed.camera[:, None] * CAMERA_SIZE + np.arange(CAMERA_SIZE)
+    of_target = cameras * CAMERA_SIZE + observed.frame[:, None] * POSE_SIZE + np.arange(POSE_SIZE)
     of_time = bundle.first_time + observed.frame[:, None] * cameras + observed.camera[:, None]
     return free, column[np.concatenate([of_camera, of_target, of_time], 1)]
 
@@ -426,14 +421,7 @@ def fit_image_times(
     prior: LensPrior,
     robust_px: float,
 ) -> Bundle:
-    """Fit a bundle in which each image has its own time along its target's path.
-
-    Args:
-        start: Bundle adjusted for simultaneous images.
-        free_lens: (C, 12) which lens parameters may change.
-        prior: Prior of the lenses.
-        robust_px: Error above which the cost grows linearly, pixels.
-    """
+    """Fit a bundle, adjusted for simultaneous images, in which each has its own time along its target's path."""
     times = np.zeros((len(pose_keys), len(start.lenses))) if start.times is None else start.times
     best, least_cost = replace(start, times=times), np.inf
     current = best
@@ -456,9 +444,8 @@ def has_continuous_paths(bundle: Bundle, pose_keys: Sequence[PoseKey]) -> bool:
     for row, (_, target) in enumerate(pose_keys):
         rows.setdefault(target, []).append(row)
     parts = [bundle.target_translations[indices] for indices in rows.values()]
-    before, between, after = (
-        np.concatenate([part[which] for part in parts]) for which in (np.s_[:-2], np.s_[1:-1], np.s_[2:])
-    )
+    slices = np.s_[:-2], np.s_[1:-1], np.s_[2:]
+    before, between, after = (np.concatenate([part[which] for part in parts]) for which in slices)
     bend = np.linalg.norm(between - (before + after) / 2, axis=1)
     half = np.linalg.norm(after - before, axis=1) / 2
     return len(bend) >= _MIN_POSES and float(np.median(bend)) < _MAX_BEND * float(np.median(half))
@@ -481,8 +468,6 @@ def target_paths(bundle: Bundle, pose_keys: Sequence[PoseKey], window: int) -> F
         degree = _DEGREE if len(np.unique(np.sign(offsets[neighbours]))) > 1 else _ONE_SIDED_DEGREE
         powers = offsets[neighbours, None] ** np.arange(1, min(len(neighbours), degree) + 1)
         rotations = rotation_vector_from_matrix(bundle.target_rotations[neighbours] @ bundle.target_rotations[row].T)
-        motions = np.concatenate(
-            [rotations, bundle.target_translations[neighbours] - bundle.target_translations[row]], 1
-        )
-        paths[row, : powers.shape[1]] = np.linalg.lstsq(powers, motions)[0]
+        shifts = bundle.target_translations[neighbours] - bundle.target_translations[row]
+        paths[row, : powers.shape[1]] = np.linalg.lstsq(powers, np.concatenate([rotations, shifts], 1))[0]
     return paths

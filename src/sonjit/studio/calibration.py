@@ -57,8 +57,6 @@ def estimate_uncertainty(
 
     Args:
         terms: (C, 12) which of each camera's lens parameters were free.
-        prior: Prior of the lenses.
-        robust_px: Error above which the cost grows linearly, pixels.
         kept_lenses: (C, 12, 12) covariances of lenses that were not free; zeros for lenses taken as exact.
 
     Returns:
@@ -68,14 +66,12 @@ def estimate_uncertainty(
     """
     cameras, frames = len(best.lenses), len(best.target_rotations)
     finite = np.diagonal(kept_lenses, axis1=1, axis2=2) > 0
-    of_cameras = np.ones((cameras, bundles.LENS_SIZE + bundles.POSE_SIZE), np.bool_)
+    of_cameras = np.ones((cameras, bundles.CAMERA_SIZE), np.bool_)
     of_cameras[:, : bundles.LENS_SIZE] = terms | finite
     of_cameras[0, bundles.LENS_SIZE :] = False
     parameters, columns = bundles.free_parameters(best, observed, of_cameras)
     _, weights, errors = bundles.robust_cost(best, observed, robust_px, prior)
-    normal, _ = bundles.normal_equations(
-        best, observed, columns, parameters, weights=weights, errors=errors, prior=prior
-    )
+    normal, _ = bundles.normal_equations(best, observed, columns, parameters, weights, errors, prior)
     is_kept = np.isin(parameters, np.flatnonzero(np.pad(finite, ((0, 0), (0, bundles.POSE_SIZE))).ravel()))
     is_camera = (parameters < of_cameras.size) & ~is_kept
     inverse, gain = _marginal(normal, is_camera, is_kept)
@@ -85,9 +81,7 @@ def estimate_uncertainty(
     covariance, kept_effect = np.zeros((2, of_cameras.size, of_cameras.size))
     covariance[np.ix_(*[parameters[is_camera]] * 2)] = prior.noise_px**2 * inverse
     kept_effect[np.ix_(*[parameters[is_camera]] * 2)] = gain @ kept_covariance @ gain.T
-    blocks = covariance.reshape(
-        cameras, bundles.LENS_SIZE + bundles.POSE_SIZE, cameras, bundles.LENS_SIZE + bundles.POSE_SIZE
-    )
+    blocks = covariance.reshape(cameras, bundles.CAMERA_SIZE, cameras, bundles.CAMERA_SIZE)
     lenses = np.stack([blocks[row, : bundles.LENS_SIZE, row, : bundles.LENS_SIZE] for row in range(cameras)])
     distances, rotations = _relative_variances(best, covariance)
     if frames >= 2 * _JACKKNIFE_PARTS:
@@ -146,7 +140,7 @@ def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[F
     """Return variances (C, C) of distances and of relative rotations from the covariance of all cameras."""
     cameras = len(best.lenses)
     to_world = best.camera_rotations.swapaxes(1, 2)
-    coordinates = np.zeros((2, cameras, 3, cameras, bundles.LENS_SIZE + bundles.POSE_SIZE))
+    coordinates = np.zeros((2, cameras, 3, cameras, bundles.CAMERA_SIZE))
     each = np.arange(cameras)
     coordinates[0, each, :, each, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = -to_world @ bundles.cross_matrices(
         best.camera_translations
@@ -168,9 +162,7 @@ def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[F
 def design_effect(errors: FloatArray, image: IndexArray) -> float:
     """Return the factor by which the variance of a sum over an image exceeds that of independent errors, at least 1.
 
-    Args:
-        errors: (M, 2) errors of points.
-        image: (M,) index of each point's image.
+    The errors (M, 2) are of points in images (M,).
 
     >>> design_effect(np.ones((6, 2)), np.array([0, 0, 0, 1, 1, 1]))
     3.0
@@ -345,10 +337,8 @@ def calibrate(
 def _rig_of(bundle: bundles.Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:
     lenses = zip(bundle.lenses, bundle.fisheye.tolist(), strict=True)
     poses = zip(bundle.camera_rotations, bundle.camera_translations, strict=True)
-    cameras = (camera_from_values(*lens, *pose) for lens, pose in zip(lenses, poses, strict=True))
-    return CameraRig(
-        RigCamera(name, *size, camera) for (name, size), camera in zip(sizes.items(), cameras, strict=True)
-    )
+    rows = zip(sizes.items(), lenses, poses, strict=True)
+    return CameraRig(RigCamera(name, *size, camera_from_values(*lens, *pose)) for (name, size), lens, pose in rows)
 
 
 def _image_times(bundle: bundles.Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
@@ -378,9 +368,7 @@ class _Fit:
     """An adjusted bundle.
 
     Attributes:
-        errors_px: (M, 2) reprojected minus observed points.
-        prior: Prior of the lenses for the noise of this fit.
-        robust_px: Error in pixels above which the cost grows linearly, for the noise of this fit.
+        errors_px: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
     """
 
     bundle: bundles.Bundle

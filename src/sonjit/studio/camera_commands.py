@@ -34,7 +34,6 @@ from sonjit.studio.views import match_camera, open_view, save_frame_sets, views_
 
 _PAST = 0.3  # how far the axes of cameras that point at one place may pass it, at most, as a share of their distance
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
-Views = Annotated[list[str], Parameter(negative="")]
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 
 
@@ -99,9 +98,7 @@ def _show(rig: CameraRig) -> None:
     position = " ".join(f"{value:.3f}" for value in middle_m)
     sys.stderr.write(f"{len(rig)} cameras point at {position} m, past it by {apart:.3f} m, from {away:.3f} m away\n")
     if apart > _PAST * away:
-        sys.stderr.write(
-            "sonjit: they do not point at one place: are positions read as translations, or the reverse?\n"
-        )
+        sys.stderr.write("sonjit: they do not point at one place: are positions read as translations, or vice versa?\n")
     if not _NEAREST_M < away < _FARTHEST_M:
         sys.stderr.write(f"sonjit: {away:g} m is not a studio's distance: is the unit right?\n")
 
@@ -125,7 +122,7 @@ def print_table(
     Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
-def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
+def sync(views: list[str], /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
     """Match the images of several cameras into frame sets.
 
     Args:
@@ -168,10 +165,10 @@ Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 
 def calibrate(
-    views: Views,
+    views: list[str],
     /,
     *,
-    board: Annotated[list[str], Parameter(negative="")],
+    board: list[str],
     out: Path,
     report: Path | None = None,
     lens: Lens = "usual",
@@ -182,7 +179,7 @@ def calibrate(
     stamps: Path | None = None,
     floor: int | None = None,
     every: int = 1,
-    image_times: bool = False,
+    image_times: Annotated[bool, Parameter(negative="--no-image-times")] = False,
 ) -> None:
     """Calibrate cameras from images or videos of a moving board.
 
@@ -277,11 +274,10 @@ def _find_targets(
     targets: list[CalibrationTarget], paths: Mapping[str, Path], every: int, matched: Sync | None
 ) -> BoardObservations:
     """Find the targets in all views, and print the files that could not be read."""
+    frame_of = matched and matched.frame_of
     try:
         with progress_bar(None, "images") as bar:
-            observations = find_targets(
-                targets, paths, every=every, frame_of=matched and matched.frame_of, progress=bar
-            )
+            observations = find_targets(targets, paths, every=every, frame_of=frame_of, progress=bar)
     except BoardNotFoundError as error:
         raise InputError(f"{error}{_nearby(targets, paths)}") from None
     for line in observations.problems:

@@ -687,10 +687,8 @@ def _parse_lens(line: str, location: str) -> tuple[str, tuple[float, float, Floa
     f = value.get("f", 0.0)
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
     fisheye = model == "OPENCV_FISHEYE"
-    lens = _lens(
-        [value.get(name, 0.0) for name in (names[-4:] if fisheye else _COEFFICIENTS)], location, fisheye=fisheye
-    )
-    return number, (value["width"], value["height"], K, lens)
+    coefficients = [value.get(name, 0.0) for name in (names[-4:] if fisheye else _COEFFICIENTS)]
+    return number, (value["width"], value["height"], K, _lens(coefficients, location, fisheye=fisheye))
 
 
 _WRITERS: Final[Mapping[CameraFormat, Callable[[CameraRig, Path], None]]] = {

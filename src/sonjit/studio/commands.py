@@ -37,27 +37,38 @@ from sonjit.studio.people import (
     save_people,
 )
 from sonjit.studio.project import create_project, open_project
-from sonjit.studio.release import load_card
-from sonjit.studio.release import release as write
+from sonjit.studio.release import load_card, write_release
 from sonjit.studio.run_folder import current_run
 from sonjit.studio.surfaces import draw_over_view, fit_surfaces, save_surfaces
-from sonjit.studio.triangulation import Triangulation
-from sonjit.studio.triangulation import triangulate as triangulated
+from sonjit.studio.triangulation import Triangulation, triangulate
 from sonjit.studio.views import find_views, load_frame_sets
 
 _HAND_M = 0.1, 0.25  # hands of children and of adults
 
 
-def triangulate(
+app = App(
+    name="annotate",
+    help="""Calibrate cameras, and label, triangulate and release recordings of several views.
+
+    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
+    """,
+    default_parameter=Parameter(negative=""),
+)
+for _command in (board, calibrate, cameras, sync):
+    app.command(_command)
+
+
+@app.command(name="triangulate")
+def triangulate_tables(
     cameras: Path,
-    tables: Annotated[list[str], Parameter(negative="")],
+    tables: list[str],
     /,
     *,
     out: Path,
     threshold: float = 10.0,
-    constant_bones: Annotated[bool, Parameter(negative="")] = False,
+    constant_bones: bool = False,
     unit: str | None = None,
-    leave_out: Annotated[bool, Parameter(negative="")] = False,
+    leave_out: bool = False,
     frame_sets: Path | None = None,
     fps: float | None = None,
 ) -> int:
@@ -88,12 +99,10 @@ def triangulate(
     detections = load_detections(rig, found_tables, matched, fps)
     for name, count in zip(rig.names, detections.unmatched, strict=True):
         if count:
-            sys.stderr.write(
-                f"{name}: {pluralize(count, 'detection fits', 'detections fit')} no other view's: left out\n"
-            )
-    good, faults = check_views(
-        rig, detections.points_px.reshape(len(rig), len(detections.frames), -1, 2), threshold_px=threshold
-    )
+            what = pluralize(count, "detection fits", "detections fit")
+            sys.stderr.write(f"{name}: {what} no other view's: left out\n")
+    pixels = detections.points_px.reshape(len(rig), len(detections.frames), -1, 2)
+    good, faults = check_views(rig, pixels, threshold_px=threshold)
     for fault in faults:
         sys.stderr.write(f"sonjit: {fault.message}\n")
     if faults and not leave_out:
@@ -102,18 +111,16 @@ def triangulate(
     requested = np.isfinite(detections.points_px).all(-1).any(0)
     detections = detections.of_cameras([rig.index(name) for name in good])
     rig = rig.subset(good)
-    found = triangulated(
-        rig, detections.points_px, confidence=detections.confidence, method="ransac", threshold_px=threshold
-    )
+    pixels, confidence = detections.points_px, detections.confidence
+    found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
     _check_hands(detections, found, cameras, out)
     if constant_bones:
         found = fit_constant_bones(rig, detections, found)
     save_people(out, rig, detections, found)
     count = detections.points_px.shape[2]
     who = f" of {count} people" if count > 1 else ""
-    sys.stderr.write(
-        f"{found.ok.sum()} of {requested.sum()} keypoints{who} that were seen are triangulated; wrote {out}\n"
-    )
+    share = f"{found.ok.sum()} of {requested.sum()}"
+    sys.stderr.write(f"{share} keypoints{who} that were seen are triangulated; wrote {out}\n")
     return 1 if faults else 0
 
 
@@ -146,6 +153,7 @@ def _check_hands(detections: Detections, found: Triangulation, cameras: Path, ou
         )
 
 
+@app.command
 def export(
     people: Path, /, *, out: Path, figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None
 ) -> None:
@@ -162,6 +170,7 @@ def export(
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 
+@app.command
 def surfaces(
     people: Path,
     /,
@@ -171,7 +180,7 @@ def surfaces(
     mano_left: Path | None = None,
     draw: Path | None = None,
     cameras: Path | None = None,
-    views: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    views: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     unit: str | None = None,
     frame_sets: Path | None = None,
 ) -> None:
@@ -226,24 +235,13 @@ def mano_files(right: Path | None, left: Path | None) -> dict[Side, Path]:
     return {side: path for side, path in both.items() if path}
 
 
-app = App(
-    name="annotate",
-    help="""Calibrate cameras, and label, triangulate and release recordings of several views.
-
-    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
-    """,
-)
-for _command in (board, calibrate, cameras, sync, triangulate, export, surfaces):
-    app.command(_command)
-
-
 @app.command
 def new(
     project: Path,
     /,
     *,
     cameras: Path,
-    views: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    views: Annotated[list[str], Parameter(consume_multiple=True)],
     name: str | None = None,
     unit: str | None = None,
     capture: str | None = None,
@@ -279,9 +277,9 @@ def open_page(
     *,
     host: str = "127.0.0.1",
     port: int = 8765,
-    open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    open_browser: Annotated[bool, Parameter(name="--open")] = False,
     token: str | None = None,
-    verbose: Annotated[bool, Parameter(negative="")] = False,
+    verbose: bool = False,
 ) -> int:
     """Serve the annotation page of a project until Ctrl-C.
 
@@ -302,7 +300,7 @@ def open_page(
 
 
 @app.command
-def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Measure the distances between the marks of several annotators, in pixels.
 
     Args:
@@ -318,9 +316,8 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
     rows: list[list[str]] = []
     for head, numbers in [("all", result["all"]), *result["annotators"].items(), *result["joints"].items()]:
         shares = [f"{100 * share:.0f} %" for share in numbers["within"].values()] or ["–"] * len(within)
-        lengths = [
-            "–" if px is None else f"{px:.2f}" for px in (numbers["mean_px"], numbers["median_px"], numbers["p95_px"])
-        ]
+        known = [numbers[name] for name in ("mean_px", "median_px", "p95_px")]
+        lengths = ["–" if px is None else f"{px:.2f}" for px in known]
         rows.append([head, str(numbers["pairs"]), *lengths, *shares])
     print_table(["of", "pairs", "mean px", "median px", "95 % px", *within], rows, width=200)
 
@@ -332,7 +329,7 @@ def release(
     /,
     *,
     card: Path,
-    also: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     fps: float = 30.0,
     surfaces: Literal["rig", "mano"] | None = None,
     mano: Path | None = None,
@@ -361,7 +358,7 @@ def release(
     filled = load_card(card)
     with ExitStack() as stack, progress_bar(None, "frame sets") as bar:
         opened = [stack.enter_context(closing(open_project(path))) for path in (project, *(also or []))]
-        done = write(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
+        done = write_release(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
     finest = max(done.views.values(), key=lambda view: view.px_per_mm)
     sys.stderr.write(
         f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
@@ -380,7 +377,7 @@ def auto(
     network: str | None = None,
     jobs: int = 1,
     workers: str = "pool",
-    leave_out: Annotated[bool, Parameter(negative="")] = False,
+    leave_out: bool = False,
 ) -> int:
     """Label all frame sets automatically, or continue an interrupted run.
 
@@ -419,7 +416,7 @@ def train(
     *,
     network: Literal["hand-full", "keypoint-detector"] | None = None,
     steps: int | None = None,
-    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    setting: Annotated[list[str] | None, Parameter(name="--set")] = None,
     device: str = "cpu",
 ) -> None:
     """Learn the offsets of detected joints from the marks of a project.

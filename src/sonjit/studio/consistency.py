@@ -104,7 +104,6 @@ class Evidence:
     Attributes:
         pixels: (C, ..., 2) pixels of each camera, NaN if unknown.
         points_m: (..., 3) points triangulated from the cameras that agree, NaN if unknown.
-        threshold_px: Largest accepted reprojection error, pixels.
     """
 
     rig: CameraRig
@@ -368,11 +367,10 @@ def _lenses(calibration: RigCalibration) -> Table:
     for view in calibration.rig:
         lens = np.zeros(5) if view.camera.distortion is None else view.camera.distortion
         std = calibration.lens_std.get(view.name, np.zeros(4 + len(lens)))
+        digits = [1] * 4 + [4] * len(lens)
         cells = [
-            f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
-            for value, error, digits in zip(
-                [*view.camera.intrinsics, *lens], std, [1] * 4 + [4] * len(lens), strict=True
-            )
+            f"{value:.{places}f} ± {error:.{places}f}" if error else f"{value:.{places}f}"
+            for value, error, places in zip([*view.camera.intrinsics, *lens], std, digits, strict=True)
         ]
         is_kept = view.name not in calibration.lens_std
         note = "kept" if is_kept else "fisheye" if view.camera.is_fisheye else ""

@@ -8,6 +8,7 @@ project's folder can process a chunk.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -158,12 +159,9 @@ def _assign_hands(
     *,
     unassociated: bool,
 ) -> None:
-    """Write the associated hands by side.
+    """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and confidences (C, 2, 21).
 
     Args:
-        points: (C, 2, 21, 2) points to write.
-        confidence: (C, 2, 21) confidences to write.
-        chosen: (2, C) index of each hand, -1 for none.
         unassociated: If True, use other hands by their handedness where none is associated. The check of the cameras
             needs them.
     """
@@ -268,10 +266,8 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
     frames = first.frames.tolist()
     for row, images in enumerate(read_usable_images(project, settings.views, frames, problems)):
         for _ in range(PASSES):
-            frame_set = ChunkDetections(
-                first.frames[row : row + 1], points[row : row + 1], confidence[row : row + 1], ()
-            )
-            hands = triangulate_detections(rig, frame_set).points_m[0]  # (2, 21, 3)
+            refined = replace(first, points_px=points, confidence=confidence).part(slice(row, row + 1))
+            hands = triangulate_detections(rig, refined).points_m[0]  # (2, 21, 3)
             for side in range(2):
                 new_points, new_confidence = _detect_hand(infer, rig, images, hands[side], side)
                 if (new_confidence > 0).any(-1).sum() > 1:

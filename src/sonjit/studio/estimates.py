@@ -52,9 +52,8 @@ def poses_from_points(
     is_inlier = error <= max(_OUTLIER_RATIO * float(np.median(error)), _OUTLIER_PX)
     if is_inlier.all() or is_inlier.sum() < _MIN_POINTS:
         return poses
-    return _solve_poses(
-        points_m[is_inlier], pixels[is_inlier], camera, flat
-    )  # a few wrong corners change the rotation of a board a lot
+    # a few wrong corners change the rotation of a board a lot
+    return _solve_poses(points_m[is_inlier], pixels[is_inlier], camera, flat)
 
 
 def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -> list[TargetPose]:

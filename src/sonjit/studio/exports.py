@@ -135,10 +135,9 @@ class _SkeletonBuilder:
                 self._builder.animate(node, "scale", np.array(changes), np.array(shown)[:, None] * sizes, "STEP")
             return
         hidden = np.array([time for time, is_shown in zip(changes, shown, strict=True) if not is_shown])
-        order = np.argsort(when := np.concatenate([times, hidden]), kind="stable")
-        self._builder.animate(
-            node, "scale", when[order], np.concatenate([sizes, np.zeros((len(hidden), 3))])[order], "STEP"
-        )
+        times, sizes = np.concatenate([times, hidden]), np.concatenate([sizes, np.zeros((len(hidden), 3))])
+        order = np.argsort(times, kind="stable")
+        self._builder.animate(node, "scale", times[order], sizes[order], "STEP")
 
 
 def _quaternions_to(directions: FloatArray) -> FloatArray:
@@ -368,9 +367,8 @@ def _svg(people: PeopleInSpace) -> str:
     flat = points @ _page_axes(people, points).T
     first, lines = 0, list[tuple[int, int, str]]()
     for _, part, own_points in people.each_part():
-        lines += [
-            (first + a, first + b, "#{:02x}{:02x}{:02x}".format(*line_colour(part, a, b))) for a, b in drawn_lines(part)
-        ]
+        for a, b in drawn_lines(part):
+            lines.append((first + a, first + b, "#{:02x}{:02x}{:02x}".format(*line_colour(part, a, b))))
         first += own_points.shape[1]
     scale = 0.42 * _SVG_CELL_PX / np.nanmax(np.abs(flat))
     marks: list[str] = []

@@ -4,7 +4,7 @@ Where hands overlap, all views may swap them together for a while. Motion reveal
 marked: both hands would jump to each other's position.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -18,7 +18,7 @@ from sonjit._util.errors import InputError
 from sonjit.results import Hand
 from sonjit.studio.bones import HAND_BONES, SIDES, bone_lengths, fit_skeletons, median_lengths, mesh_distances
 from sonjit.studio.learning import Offsets, human_frames, human_joints, triangulate_detections
-from sonjit.studio.marks import MACHINE, Mark
+from sonjit.studio.marks import MACHINE, Mark, ReviewPriority
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
 from sonjit.studio.run_folder import ChunkDetections, Labels
@@ -65,14 +65,9 @@ def _mean_distances(points_m: FloatArray, human_m: FloatArray) -> FloatArray:
 
 
 def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArray) -> BoolArray:
-    """Return the sequence of normal and swapped frame sets of least cost (Viterbi).
+    """Return the sequence of normal and swapped frame sets of least cost (Viterbi), given joints (n, 2, 21, 3).
 
-    It agrees with people's marks, and otherwise begins and ends unswapped.
-
-    Args:
-        points_m: (n, 2, 21, 3) joints in metres.
-        certain: (n,) whether people marked the frame set.
-        marked_swapped: (n,) whether people marked it as swapped.
+    It agrees with people's marks where these are certain (n,), and otherwise begins and ends unswapped.
     """
     lengths = np.stack([_path_lengths(points_m, points_m), _path_lengths(points_m, points_m[:, ::-1])])  # (2, n - 1)
     state_costs = np.where(
@@ -101,11 +96,7 @@ def _path_lengths(points_m: FloatArray, next_m: FloatArray) -> FloatArray:
 
 
 def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
-    """Swap the hands of detections where people's joints in the frame set or nearby ones show a swap.
-
-    Args:
-        people: (2, 21) joints that people marked, for each frame set.
-    """
+    """Swap the hands of detections where people's joints (2, 21) in the frame set or nearby ones show a swap."""
     if not any(human.ok.any() for human in people):
         return detections
     human_m = np.stack([np.where(human.ok[..., None], human.points_m, np.nan) for human in people])
@@ -126,9 +117,8 @@ def person_bone_lengths(
     People's joints determine them if enough frame sets are annotated, otherwise the machine's.
     """
     sample = slice(None, None, max(1, len(project.frames) // SAMPLED_FRAME_SETS))
-    machine = np.concatenate(
-        [triangulate_detections(rig, detections.part(sample), offsets).points_m for detections in chunks]
-    )
+    samples = (detections.part(sample) for detections in chunks)
+    machine = np.concatenate([triangulate_detections(rig, part, offsets).points_m for part in samples])
     if not np.isfinite(machine).any():
         raise InputError(
             f"{project.folder}: no hand is visible in two views of a frame set; do the views show the same frame sets?"
@@ -168,7 +158,6 @@ def label_chunk(
         lengths_m: (2, 20) bone lengths of the person.
         offsets: Offsets from the detector's keypoints to people's, or None.
         marks: Marks of all annotators for each frame set.
-        fps: Frames per second of the recordings.
     """
     people = [human_joints(rig, frame_marks) for frame_marks in marks]
     times = detections.frames / fps
@@ -239,6 +228,70 @@ def _is_certain(
         for bone in range(len(HAND_BONES)):
             certain[:, HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
     return np.asarray(certain, np.bool_)
+
+
+_MIN_VIEWS: Final = 4  # views below which a labelled joint counts as "few"
+_USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
+_MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
+_SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
+"""Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
+_REASONS: Final = {
+    "lost": "{:.0f} joints without a label",
+    "few": "{:.0f} joints in few views",
+    "spread": "uncertain by {:.1f} mm",
+    "residual": "{:.1f} px off in the views",
+    "bones": "bones off by {:.1f} mm",
+    "jump": "jumps at {:.1f} m/s",
+    "mesh": "{:.1f} mm off a possible hand",
+}
+
+
+def review_priorities(labels: Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
+    """Return how much each frame set needs review: the sum over reasons in their own units, and the strongest reason.
+
+    Args:
+        lengths_m: (2, 20) usual bone lengths.
+    """
+    labelled = np.isfinite(labels.points_m).all(-1)
+    measures = {
+        "lost": (~labelled & labels.expected[..., None]).sum((1, 2)).astype(np.float64),
+        "few": (labelled & (labels.views < _MIN_VIEWS)).sum((1, 2)).astype(np.float64),
+        "spread": 1000 * _worst(labels.std_m),
+        "residual": _worst(labels.residual_px),
+        "bones": 1000 * _worst(np.abs(bone_lengths(labels.points_m) - lengths_m)),
+        "jump": _speeds(labels.points_m, labels.frames / fps),
+        "mesh": 1000 * _worst(labels.mesh_m),
+    }
+    scores = np.stack(
+        [np.maximum(measures[name] / unit - (name == "jump") * _USUAL_SPEED, 0) for name, unit in _SCORE_UNITS.items()]
+    )
+    priorities: dict[int, ReviewPriority] = {}
+    for row, (frame, score) in enumerate(zip(labels.frames.tolist(), scores.sum(0).tolist(), strict=True)):
+        reason = list(_SCORE_UNITS)[int(scores[:, row].argmax())]
+        why = _REASONS[reason].format(measures[reason][row]) if score > 0 else ""
+        priorities[frame] = ReviewPriority(round(score, 3), why)
+    return priorities
+
+
+def _worst(values: FloatArray) -> FloatArray:
+    """Return the 95th percentile (N,) of each row of (N, ...), 0 for a row without known values."""
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat).any(1)
+    worst = np.zeros(len(flat))
+    if finite.any():
+        worst[finite] = np.nanpercentile(flat[finite], 95, axis=1)
+    return worst
+
+
+def _speeds(points_m: FloatArray, times_s: FloatArray) -> FloatArray:
+    """Return the speed (N,) of the fastest joint to a neighbouring frame set in m/s, 0 if that is far in time."""
+    speeds = np.zeros(len(points_m))
+    if len(points_m) < 2:
+        return speeds
+    step_s = np.maximum(np.diff(times_s), 1e-6)
+    moved = np.linalg.norm(np.diff(points_m, axis=0), axis=-1).reshape(len(step_s), -1)
+    fastest = np.where(step_s < _MAX_LINK_S, np.nan_to_num(moved).max(1) / step_s, 0)
+    return np.maximum(np.append(fastest, 0), np.append(0, fastest))
 
 
 def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mark]:

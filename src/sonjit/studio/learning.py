@@ -219,11 +219,7 @@ class Offsets:
     def correct(self, rig: CameraRig, detections: ChunkDetections, points_m: FloatArray) -> ChunkDetections:
         """Move detections to where people would mark them, and weight them by the expected error.
 
-        Detections of unknown hands or offsets stay the same.
-
-        Args:
-            rig: Rig of the cameras of `detections`.
-            points_m: (n, 2, 21, 3) joints triangulated from them.
+        Detections of unknown hands or offsets stay the same. The joints (n, 2, 21, 3) are triangulated from them.
         """
         moved, confidence = detections.points_px.copy(), detections.confidence.copy()
         learned = self.frames >= _MIN_FRAMES
@@ -243,11 +239,10 @@ class Offsets:
         for joints, similarity in _covariances_by_group(looks_m, self.looks_m):
             offset[:, joints] += np.einsum("nm,mja->nja", similarity, self.pulls_m[:, joints])
         finite = np.isfinite(self.squares_m2)
-        mean_square = np.where(finite, self.squares_m2, 0).sum(0) / np.maximum(finite.sum(0), 1)
+        squares = np.where(finite, self.squares_m2, 0)
+        mean_square = squares.sum(0) / np.maximum(finite.sum(0), 1)  # counts as one hand
         similarity = _similarity(looks_m, self.looks_m, _ALL_JOINTS)
-        square = (similarity @ np.where(finite, self.squares_m2, 0) + mean_square) / (
-            similarity @ finite + 1
-        )  # the median counts as one hand
+        square = (similarity @ squares + mean_square) / (similarity @ finite + 1)
         return offset, _HALF_TRUST_M**2 / (_HALF_TRUST_M**2 + square)
 
     def save(self, path: Path) -> None:
@@ -281,11 +276,7 @@ def triangulate_detections(
 
 
 def fit_offsets(rig: CameraRig, detections: ChunkDetections, human_m: FloatArray) -> Offsets:
-    """Fit offsets from detected keypoints to people's joints.
-
-    Args:
-        human_m: (n, 2, 21, 3) people's joints of the same frame sets, NaN where unknown.
-    """
+    """Fit offsets from detected keypoints to people's joints (n, 2, 21, 3) of these frame sets, NaN where unknown."""
     looks, offset = _observed_offsets(rig, detections, human_m)  # (C, n, 2, 21, 3 and 2)
     distance = np.linalg.norm(offset, axis=-1)
     complete = np.asarray(np.isfinite(looks).all((-1, -2)), np.bool_)
@@ -306,10 +297,9 @@ def fit_offsets(rig: CameraRig, detections: ChunkDetections, human_m: FloatArray
         for joint in joints:
             rows = np.flatnonzero(is_inlier[:, joint])
             if frames[joint] >= _MIN_FRAMES:
-                median[joint] = np.median(offset[rows, joint], 0)
-                pulls[rows, joint], residual = _regression(
-                    covariance[np.ix_(rows, rows)], offset[rows, joint] - median[joint]
-                )
+                known = offset[rows, joint]
+                median[joint] = np.median(known, 0)
+                pulls[rows, joint], residual = _regression(covariance[np.ix_(rows, rows)], known - median[joint])
                 squares[rows, joint] = np.minimum((residual**2).sum(1), _MAX_OFFSET_M**2)
     return Offsets(looks, median, pulls, squares, frames)
 

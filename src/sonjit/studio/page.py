@@ -92,7 +92,7 @@ class FrameSetQueries:
         """Return a frame set for an annotator, with joints in space and in each view, null if unknown.
 
         Args:
-            joint: Joint whose epipolar lines are added; None for none.
+            joint: Joint whose epipolar lines are added.
             views: Views of the projections. Default: all views.
             everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
         """
@@ -191,12 +191,7 @@ class Images:
         self._encoded = _ByteCache(_ENCODED_BYTES)
 
     def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
-        """Return an image or a region as JPEG.
-
-        Args:
-            longest: Maximum length of the longer side in pixels. Images are never scaled up.
-            part: Region of the image; None for the complete image.
-        """
+        """Return an image or a region as JPEG, its longer side at most `longest` pixels. Images are never scaled up."""
         key = view, frame, longest, part
         return self._encoded.get(key, lambda: _encode(self.rgb(view, frame), longest, part))
 

@@ -210,9 +210,8 @@ def _identities(
             continue
         matches = _match_views(rig, [(view, views[view][which][part]) for view, which in positions], compared)
         time = float(times_s[row]) if known_when else frames[row] * DEFAULT_STEP_S
-        for group, number in zip(
-            matches, tracker.assign(time, [instance.points_m for instance in matches]), strict=True
-        ):
+        assigned = tracker.assign(time, [group.points_m for group in matches])
+        for group, number in zip(matches, assigned, strict=True):
             counts[number] = counts.get(number, 0) + 1
             for index in group.rows.tolist():
                 view, which = positions[index]
@@ -347,9 +346,8 @@ class PeopleInSpace:
         if len(self.frames) < 2:
             return DEFAULT_STEP_S
         half = len(self.frames) // 2
-        return float(
-            np.median((self.times_s[half:] - self.times_s[:-half]) / (self.frames[half:] - self.frames[:-half]))
-        )
+        spans_s, spans = (values[half:] - values[:-half] for values in (self.times_s, self.frames))
+        return float(np.median(spans_s / spans))
 
     def every_frame(self) -> tuple[FloatArray, FloatArray]:
         """Return times (M,) and points (M, N K, 3) of all frame sets from first to last, NaN for missing ones."""
@@ -380,11 +378,9 @@ def load_people(path: Path) -> PeopleInSpace:
         raise InputError(f"{path} contains no people, or its frame sets are not in order")
     if not np.isfinite(times).all():
         raise InputError(f"{path} has no times of its frame sets: triangulate with --fps")
-    existing = [
-        (part, keypoints) for part, keypoints in part_slices(parts) if np.isfinite(points[..., keypoints, :]).any()
-    ]
-    finite = np.concatenate([points[..., keypoints, :] for _, keypoints in existing], 2)
-    return PeopleInSpace(tuple(part for part, _ in existing), tuple(people), frames, times, finite)
+    by_part = ((part, points[..., keypoints, :]) for part, keypoints in part_slices(parts))
+    known, finite = zip(*((part, own) for part, own in by_part if np.isfinite(own).any()), strict=True)
+    return PeopleInSpace(known, tuple(people), frames, times, np.concatenate(finite, 2))
 
 
 def _people_of_records(

@@ -9,8 +9,6 @@ A face that one view shows is hidden in all others, too, because detectors miss 
 Two views determine its position; one view estimates it from a face's usual size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +37,18 @@ _FACE_WIDTHS_M: Final = 0.13, 0.16, 0.2  # possible widths of a face's box, by s
 _HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred from any side
 
 
+class FacesFound(NamedTuple):
+    """Faces found in one image, or in several.
+
+    Attributes:
+        withheld: Number of images with a possible face over a labelled hand, neither blurred nor released.
+    """
+
+    blurred: int = 0
+    hands: int = 0
+    withheld: int = 0
+
+
 class ReleasedImage(NamedTuple):
     """A camera's released image, without distortion.
 
@@ -55,11 +65,7 @@ class ReleasedImage(NamedTuple):
 def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray) -> ReleasedImage:
     """Prepare a camera's image for release, except for faces that only other views show.
 
-    See `hide_faces_of_other_views`.
-
-    Args:
-        rgb: (H, W, 3) original image.
-        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
+    See `hide_faces_of_other_views`. Labelled joints (2, 21, 3) are in the world, NaN where unknown.
     """
     if camera.camera.distortion is not None:
         rgb = _undistort(rgb, camera)
@@ -81,24 +87,8 @@ def _undistort(rgb: Image, camera: RigCamera) -> Image:
     return np.asarray(cv2.remap(rgb, where[..., 0], where[..., 1], cv2.INTER_LINEAR), np.uint8)
 
 
-class FacesFound(NamedTuple):
-    """Faces found in one image, or in several.
-
-    Attributes:
-        withheld: Number of images with a possible face over a labelled hand, neither blurred nor released.
-    """
-
-    blurred: int = 0
-    hands: int = 0
-    withheld: int = 0
-
-
 def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound, list[Box]]:
-    """Blur the faces of an image.
-
-    Args:
-        rgb: (H, W, 3) image.
-        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
+    """Blur the faces of an image with labelled joints (2, 21, 3).
 
     Returns:
         The image, not to be released if `withheld` is 1; the faces; and their boxes.
@@ -121,12 +111,7 @@ def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDA
 def hide_faces_of_other_views(
     rig: CameraRig, shown: Sequence[ReleasedImage], points_m: FloatArray
 ) -> list[ReleasedImage]:
-    """Blur, or withhold over hands, the faces of one frame set that other views show.
-
-    Args:
-        rig: Cameras of the C images without distortion.
-        points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
-    """
+    """Blur, or withhold over labelled hands (2, 21, 3), the faces of one frame set that other views show."""
     changed = list(shown)
     for head_m in _locate_heads(rig, shown):
         for view, (camera, image) in enumerate(zip(rig, changed, strict=True)):

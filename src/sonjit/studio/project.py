@@ -31,12 +31,8 @@ from sonjit.studio.views import (
 )
 
 VERSION: Final = 1
-_CAMERAS_FILE, _PROJECT_FILE, _STORE_FILE, _FRAME_SETS_FILE = (
-    "cameras.json",
-    "project.json",
-    "annotations.sqlite",
-    "frame_sets.json",
-)
+_CAMERAS_FILE, _FRAME_SETS_FILE = "cameras.json", "frame_sets.json"
+_PROJECT_FILE, _STORE_FILE = "project.json", "annotations.sqlite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +53,14 @@ class Project:
     def missing(self) -> dict[str, tuple[int, ...]]:
         """Return the frame sets without an image, by view. Complete views are absent."""
         all_frames = set(self.frames)
-        missing_by_view = {
-            name: tuple(sorted(all_frames.difference(view.numbers))) for name, view in self.views.items()
-        }
-        return {name: numbers for name, numbers in missing_by_view.items() if numbers}
+        missing = {name: sorted(all_frames.difference(view.numbers)) for name, view in self.views.items()}
+        return {name: tuple(numbers) for name, numbers in missing.items() if numbers}
 
     def recordings(self) -> str:
         """Return a hash of the cameras and of each image file's name, size and time."""
         views = {name: [[file.name, file_stamp(file)] for file in view.files()] for name, view in self.views.items()}
-        known = [
-            file_stamp(self.folder / name)
-            for name in (_CAMERAS_FILE, _FRAME_SETS_FILE)
-            if (self.folder / name).exists()
-        ]
+        files = self.folder / _CAMERAS_FILE, self.folder / _FRAME_SETS_FILE
+        known = [file_stamp(file) for file in files if file.exists()]
         return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
 
     def view(self, name: str) -> View:

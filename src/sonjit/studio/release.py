@@ -231,13 +231,7 @@ class SplitFiles:
     def add_image(
         self, name: str, about: Mapping[str, Any], pixels: FloatArray, source: IntArray, visible: BoolArray
     ) -> None:
-        """Add one view.
-
-        Args:
-            pixels: (2, 21, 2) joints in pixels.
-            source: (2, 21) sources of the joints.
-            visible: (2, 21) mask of the visible joints.
-        """
+        """Add one view with pixels (2, 21, 2), sources (2, 21) and visibility (2, 21) of the joints."""
         number = len(self.images) + 1
         valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
         self.images.append({"id": number, "file_name": name, **about})
@@ -346,7 +340,7 @@ class _FrameSet:
     seen: BoolArray  # (C, 2, 21) of the labelled views
 
 
-def release(
+def write_release(
     projects: Sequence[Project],
     card: DataCard,
     out: Path,
@@ -382,9 +376,8 @@ def release(
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
         views: dict[str, Sampling] = {}
         statistics, faces = Statistics(), FacesFound()
-        for number, (project, capture, frame_sets, hands) in enumerate(
-            zip(projects, captures, selected, fitted, strict=True)
-        ):
+        parts = zip(projects, captures, selected, fitted, strict=True)
+        for number, (project, capture, frame_sets, hands) in enumerate(parts):
             rig = project.rig
             samplings = {camera.name: sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{project.folder.name}/{name}": item for name, item in samplings.items()}
@@ -449,9 +442,8 @@ def _select_frame_sets(project: Project, fps: float) -> list[_FrameSet]:
             tick = int(frame * FPS / fps + 1e-6)
             if tick != last and (labels.source[row] > 0).any():
                 last = tick
-                frame_sets.append(
-                    _FrameSet(frame, labels.points_m[row], labels.source[row], labels.std_m[row], labels.seen[row])
-                )
+                rows = (values[row] for values in (labels.points_m, labels.source, labels.std_m, labels.seen))
+                frame_sets.append(_FrameSet(frame, *rows))
     if not frame_sets:
         raise InputError(f"{project.folder}: no frame set has a label")
     return frame_sets

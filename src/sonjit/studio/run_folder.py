@@ -63,6 +63,11 @@ class Labels:
         """Root of the summed variances (N, 2, 21), metres."""
         return np.sqrt(np.trace(self.covariance_m2, axis1=-2, axis2=-1))
 
+    @property
+    def expected(self) -> BoolArray:
+        """Which hands (N, 2) are seen or labelled."""
+        return np.asarray((self.views > 0).any(-1) | (self.source > 0).any(-1), np.bool_)
+
     def part(self, rows: slice) -> Labels:
         """Return some of the frame sets."""
         return Labels(**{name: value[rows] for name, value in self.__dict__.items()})
@@ -78,9 +83,7 @@ class Labels:
         indices = np.indices((len(self.frames), len(SIDES), JOINTS_PER_HAND)).reshape(3, -1)
 
         def nullable(values: NDArray[Any]) -> Any:  # noqa: ANN401  # PyArrow's
-            return pa.array(
-                values.reshape(-1), from_pandas=True
-            )  # null instead of NaN, which would propagate through sums in SQL
+            return pa.array(values.reshape(-1), from_pandas=True)  # null, because NaN spreads through sums in SQL
 
         def lists(values: NDArray[Any], size: int) -> Any:  # noqa: ANN401  # PyArrow's
             return pa.FixedSizeListArray.from_arrays(nullable(np.ascontiguousarray(values)), size)
@@ -200,7 +203,6 @@ class DetectionSettings:
     """Settings of the detection, which identify a run.
 
     Attributes:
-        model: Sonjit's hand model, full or lite.
         network: Folder of `sonjit annotate train --network` for a second pass, or "".
         recordings: Hash of the recordings, see `Project.recordings`.
     """
@@ -272,9 +274,8 @@ def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
     The name of the run is part of the marks' ids.
     """
     pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
-    inside = np.stack(
-        [camera.inside(np.nan_to_num(points, nan=-1.0)) for camera, points in zip(rig, pixels, strict=True)]
-    )
+    known = np.nan_to_num(pixels, nan=-1.0)
+    inside = np.stack([camera.inside(points) for camera, points in zip(rig, known, strict=True)])
     seen = np.moveaxis(labels.seen, 1, 0)[inside]
     marks: list[Mark] = []
     rows = zip(np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), seen, strict=True)

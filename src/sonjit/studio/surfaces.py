@@ -71,11 +71,9 @@ def mano_points(mano: Mano, pose: FloatArray, shape: FloatArray, trans_m: FloatA
     """Return vertices (N, 778, 3) and joints (N, 21, 3) of poses (N, 48), shapes (10,) and translations (N, 3)."""
     import torch
 
-    shapes = np.broadcast_to(shape, (len(pose), _SHAPE_SIZE))
+    arrays = pose, np.broadcast_to(shape, (len(pose), _SHAPE_SIZE)), trans_m
     with torch.no_grad():
-        result = mano(
-            *(torch.tensor(np.ascontiguousarray(array)) for array in (pose, shapes, trans_m)), flat_hand_mean=False
-        )
+        result = mano(*(torch.tensor(np.ascontiguousarray(array)) for array in arrays), flat_hand_mean=False)
     return result[0].numpy(), result[1].numpy()
 
 
@@ -99,14 +97,7 @@ def _initial_values(mano: Mano, points_m: FloatArray) -> FloatArray:
 def _optimize(
     mano: Mano, points_m: FloatArray, values: FloatArray, shape: FloatArray, *, shaping: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Improve pose and translation (N, 51), and the common shape (10,).
-
-    Args:
-        points_m: (N, 21, 3) joints.
-        values: (N, 51) initial poses and translations.
-        shape: (10,) initial shape.
-        shaping: True if the shape changes.
-    """
+    """Improve poses and translations (N, 51) for joints (N, 21, 3), and the common shape (10,) if it is `shaping`."""
     prior = np.zeros((_TRANSLATION.stop, _TRANSLATION.stop))
     for joint, bone in enumerate(_bone_directions(mano), 1):
         rows = slice(3 * joint, 3 * joint + 3)
@@ -116,24 +107,16 @@ def _optimize(
         residual = (points_m - joints).reshape(len(points_m), -1, 1) / _JOINT_STD_M  # (N, 63, 1)
         transposed = np.swapaxes(slopes, 1, 2) / _JOINT_STD_M  # (N, 51 or 61, 63)
         normal_matrix, gradient = transposed @ np.swapaxes(transposed, 1, 2), (transposed @ residual)[..., 0]
-        pose, pose_gradient = (
-            normal_matrix[:, : _TRANSLATION.stop, : _TRANSLATION.stop] + prior,
-            gradient[:, : _TRANSLATION.stop] - values @ prior,
-        )
-        pose += 1e-6 * np.eye(_TRANSLATION.stop)
+        pose = normal_matrix[:, : _TRANSLATION.stop, : _TRANSLATION.stop] + prior + 1e-6 * np.eye(_TRANSLATION.stop)
+        pose_gradient = gradient[:, : _TRANSLATION.stop] - values @ prior
         shape_step = np.zeros(_SHAPE_SIZE)
         if shaping:  # solve the shape first, with the poses eliminated
             coupling = normal_matrix[:, : _TRANSLATION.stop, _TRANSLATION.stop :]  # (N, 51, 10)
             solved = np.linalg.solve(pose, np.concatenate([coupling, pose_gradient[..., None]], 2))
             eliminated = np.swapaxes(coupling, 1, 2) @ solved
-            reduced = (
-                normal_matrix[:, _TRANSLATION.stop :, _TRANSLATION.stop :].sum(0)
-                + np.eye(_SHAPE_SIZE)
-                - eliminated[..., :-1].sum(0)
-            )
-            shape_step = np.linalg.solve(
-                reduced, gradient[:, _TRANSLATION.stop :].sum(0) - shape - eliminated[..., -1].sum(0)
-            )
+            reduced = normal_matrix[:, _TRANSLATION.stop :, _TRANSLATION.stop :].sum(0) + np.eye(_SHAPE_SIZE)
+            pull = gradient[:, _TRANSLATION.stop :].sum(0) - shape - eliminated[..., -1].sum(0)
+            shape_step = np.linalg.solve(reduced - eliminated[..., :-1].sum(0), pull)
             shape_step = np.clip(shape_step, -_MAX_STEP, _MAX_STEP)
             pose_gradient = pose_gradient - coupling @ shape_step
         step = np.linalg.solve(pose, pose_gradient[..., None])[..., 0]

@@ -36,11 +36,7 @@ _PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1
 
 
 def read_onsets(path: Path) -> FloatArray | None:
-    """Return the onsets (n,) of a video's sound in squared decibels, one per `STEP_S` from its first image.
-
-    Returns:
-        Onsets, or None if the video has no sound.
-    """
+    """Return the onsets (n,) of a video's sound in squared decibels, one per `STEP_S` from its first image, or None."""
     from av import AudioResampler
     from av.error import FFmpegError
 
@@ -86,11 +82,7 @@ def onsets(samples: FloatArray) -> FloatArray:
 
 
 def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """Return what to add to one sound's times to get another's, and the times at which this was measured.
-
-    Args:
-        own: (n,) onsets of the sound.
-        theirs: (m,) onsets of the other sound.
+    """Return what to add to the times of one sound's onsets to get another's, and the times at which this was measured.
 
     Returns:
         Times and shifts (k,) in seconds of the parts that fit clearly, for the drift, or (1,) of the total recording if
@@ -118,9 +110,8 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
     """Return the number of values by which to move `own` to fit `theirs` best, or None if it is ambiguous."""
     size = 1 << (len(own) + len(theirs)).bit_length()
     fit = np.fft.irfft(np.fft.rfft(theirs, size) * np.conj(np.fft.rfft(own, size)), size)
-    fit = np.convolve(
-        np.concatenate([fit[-3:], fit, fit[:3]]), np.ones(7) / 7, "valid"
-    )  # smooth, because microphones differ
+    fit = np.concatenate([fit[-3:], fit, fit[:3]])
+    fit = np.convolve(fit, np.ones(7) / 7, "valid")  # smooth, because microphones differ
     best = int(fit.argmax())
     separation = round(_MIN_SEPARATION_S / STEP_S)
     others = np.delete(np.roll(fit, separation - best), np.s_[: 2 * separation + 1])
@@ -207,10 +198,9 @@ def read_timeline(
     if stamps is not None and (len(stamps) != len(index) or not (np.diff(stamps) > 0).all()):
         raise InputError(f"{named}: {len(stamps)} times for {len(index)} images; they must be as many, and rise")
     times, brightness, steps = np.array(rows).T
+    times = times if stamps is None else stamps
     repeats = tuple(np.array(index)[_is_repeated(steps)].tolist())
-    return Timeline(
-        np.array(index), times if stamps is None else stamps, brightness, timecode_s, repeats, problems, heard
-    )
+    return Timeline(np.array(index), times, brightness, timecode_s, repeats, problems, heard)
 
 
 def _is_repeated(steps: FloatArray) -> NDArray[np.bool_]:
