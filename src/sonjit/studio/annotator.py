@@ -118,9 +118,8 @@ def annotate(
 
 def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[DetectionSettings, list[str]]:
     """Return the settings of the first pass with the cameras that agree, and the faults of the others."""
-    detection = DetectionSettings(
-        str(project.folder.resolve()), project.rig.names, settings.model, recordings=project.recordings()
-    )
+    folder, recordings = str(project.folder.resolve()), project.recordings()
+    detection = DetectionSettings(folder, project.rig.names, settings.model, recordings=recordings)
     file = project.folder / FOLDER / f"cameras-{run_name(detection)}.json"
     if not file.is_file():
         rows = np.unique(np.linspace(0, len(project.frames) - 1, _CHECKED_FRAME_SETS).round().astype(int))

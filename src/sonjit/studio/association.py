@@ -59,29 +59,22 @@ def group_views(
     """
     views = camera_arrays(rig)
     rays = [rig.cameras[v].directions(points) for v, points in zip(view, points_px, strict=True)]
-    left = np.ones(len(view), np.bool_)
+    left = np.arange(len(view))
     groups: list[Group] = []
     while max_groups is None or len(groups) < max_groups:
-        group = _largest_group(rig, views, view, points=points_px, rays=rays, score=score, is_left=left)
+        own_rays = [rays[row] for row in left]
+        group = _largest_group(rig, views, view[left], points_px[left], own_rays, score[left])
         if group is None:
             break
-        left[group.rows] = False
-        groups.append(group)
+        groups.append(group._replace(rows=left[group.rows]))
+        left = np.delete(left, group.rows)
     return groups
 
 
 def _largest_group(
-    rig: CameraRig,
-    views: CameraArrays,
-    view: IndexArray,
-    *,
-    points: FloatArray,
-    rays: list[FloatArray],
-    score: FloatArray,
-    is_left: BoolArray,
+    rig: CameraRig, views: CameraArrays, view: IndexArray, points: FloatArray, rays: list[FloatArray], score: FloatArray
 ) -> Group | None:
-    remaining = np.flatnonzero(is_left)
-    pairs = [(a, b) for a, b in combinations(remaining.tolist(), 2) if view[a] != view[b]]
+    pairs = [(a, b) for a, b in combinations(range(len(view)), 2) if view[a] != view[b]]
     if not pairs:
         return None
     pairs.sort(key=lambda pair: -score[pair[0]] * score[pair[1]])
@@ -89,11 +82,11 @@ def _largest_group(
         sample = np.random.default_rng(0).choice(len(pairs), _MAX_PAIRS, replace=False)
         pairs = [pairs[k] for k in sorted(sample.tolist())]
     proposed = np.stack([_pair_midpoints(rig, view[a], rays[a], view[b], rays[b]) for a, b in pairs])  # (P, K, 3)
-    support, _ = _support(views, proposed, view[remaining], points[remaining], score[remaining])
+    support, _ = _support(views, proposed, view, points, score)
     points_m, group, best = proposed[int(support.argmax())], np.zeros(0, np.intp), 0.0
     for _ in range(_MAX_ROUNDS):
-        total, member = _support(views, points_m[None], view[remaining], points[remaining], score[remaining])
-        members = remaining[member[0]]
+        total, member = _support(views, points_m[None], view, points, score)
+        members = np.flatnonzero(member[0])
         if len(members) < 2 or float(total[0]) <= best:
             break
         group, best = members, float(total[0])
@@ -173,11 +166,8 @@ class Tracker:
             if len(distances) and (distance := float(np.median(distances))) < limit:
                 cost[row, column] = distance
         rows, columns = linear_sum_assignment(cost)
-        tracks = {
-            row: self._tracks[column]
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-            if cost[row, column] < 1e6
-        }
+        matches = zip(rows.tolist(), columns.tolist(), strict=True)
+        tracks = {row: self._tracks[column] for row, column in matches if cost[row, column] < 1e6}
         for row, points in enumerate(found_m):
             if row not in tracks:
                 tracks[row] = _Track(self._count, time_s, points)

@@ -25,8 +25,7 @@ from sonjit._util.arrays import FloatArray, Image, IndexArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit._util.pools import Progress
-from sonjit.lab.datasets.reading import field as field_of
-from sonjit.lab.datasets.reading import numbers
+from sonjit.lab.datasets.reading import field, numbers
 from sonjit.media import open_source
 from sonjit.studio.camera_files import METRES, metres_per_unit
 from sonjit.studio.views import frame_numbers
@@ -131,9 +130,7 @@ def find_targets(
                 progress.advance()
             problems += [f"{name}: {problem}" for problem in source.problems]
         if not (found and found[-1].view == name):
-            raise BoardNotFoundError(
-                f"camera {name!r}: none of the images of {path} shows the board; is --board right?"
-            )
+            raise BoardNotFoundError(f"camera {name!r}: no image of {path} shows the board; is --board right?")
     for index, target in enumerate(targets):
         if all(observation.target is not target for observation in found):
             raise BoardNotFoundError(f"no camera shows board {index + 1} of {len(targets)}; is its --board right?")
@@ -229,10 +226,8 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
     if numbers == [0]:
         layout, count = CalibrationBoard("aruco", 1, 1, 1.0, 1.0), 1
     else:
-        selected = [
-            [(quad, number) for quad, number in zip(*markers, strict=True) if number in numbers]
-            for markers in markers_by_image
-        ]
+        pairs_by_image = (zip(*markers, strict=True) for markers in markers_by_image)
+        selected = [[pair for pair in pairs if pair[1] in numbers] for pairs in pairs_by_image]
         markers_by_image = [([quad for quad, _ in pairs], [number for _, number in pairs]) for pairs in selected]
         layout, count = _best_layout(markers_by_image, max(numbers) + 1, border)
     if layout is None:  # what looked like markers may be squares
@@ -422,9 +417,8 @@ class CalibrationBoard:
         >>> target_from_text("charuco:4x5:54mm:40.5mm:4x4_50:inverted").text
         'charuco:4x5:54mm:40.5mm:4x4_50:inverted'
         """
-        square, marker, gap = (
-            f"{1000 * length:.6g}mm" for length in (self.square_m, self.marker_m, self.square_m - self.marker_m)
-        )
+        lengths = self.square_m, self.marker_m, self.square_m - self.marker_m
+        square, marker, gap = (f"{1000 * length:.6g}mm" for length in lengths)
         match self.kind:
             case "checkerboard":
                 parts = [f"{self.columns - 1}x{self.rows - 1}", square]
@@ -442,16 +436,10 @@ class CalibrationBoard:
         corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]) * self.marker_m
         if self.kind == "aprilgrid":  # OpenCV's tags are turned by 180 degrees relative to Kalibr's
             corners = corners[[2, 3, 0, 1]] + np.array([1, 1, 0]) * (self.square_m - self.marker_m)
-        cells = {
-            (self.rows - 1 - row if self.kind == "aprilgrid" else row) * self.columns + column: (column, row, 0)
-            for row in range(self.rows)
-            for column in range(self.columns)
-        }
-        return MarkerBody(
-            self.dictionary,
-            {number: corners + np.array(cells[number]) * self.square_m for number in sorted(cells)},
-            _APRILGRID_BORDER if self.kind == "aprilgrid" else 1,
-        )
+        rows = range(self.rows)[:: -1 if self.kind == "aprilgrid" else 1]
+        places = [np.array([column, row, 0]) * self.square_m for row in rows for column in range(self.columns)]
+        border = _APRILGRID_BORDER if self.kind == "aprilgrid" else 1
+        return MarkerBody(self.dictionary, {number: corners + place for number, place in enumerate(places)}, border)
 
     @cached_property
     def points_m(self) -> FloatArray:
@@ -583,13 +571,10 @@ def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[l
 
 
 def target_from_text(text: str) -> CalibrationTarget:
-    """Parse a target in the command line's syntax.
+    """Parse a target in the command line's syntax, `_BOARD_SYNTAX`.
 
     >>> target_from_text("charuco:8x6:30mm:22mm:4x4_50").points_m.shape
     (35, 3)
-
-    Raises:
-        InputError: The text does not follow `_BOARD_SYNTAX`, or the board is impossible.
     """
     if text.lower().endswith(".json"):
         return _marker_body_from_json(Path(text))
@@ -606,16 +591,10 @@ def target_from_text(text: str) -> CalibrationTarget:
     dictionary = parts[3] if len(parts) == 4 else _APRILGRID_DICTIONARY if kind == "aprilgrid" else ""
     if dictionary:
         _aruco_dictionary(dictionary)
-    board = CalibrationBoard(
-        cast("BoardKind", kind),
-        int(size[1]) + corners,
-        int(size[2]) + corners,
-        square_m=side + other if is_grid else side,
-        marker_m=side if is_grid else other,
-        dictionary=dictionary.upper(),
-        inverted="inverted" in flags,
-        legacy="legacy" in flags,
-    )
+    columns, rows = int(size[1]) + corners, int(size[2]) + corners
+    square_m, marker_m = (side + other, side) if is_grid else (side, other)
+    kind, dictionary, turned = cast("BoardKind", kind), dictionary.upper(), ("inverted" in flags, "legacy" in flags)
+    board = CalibrationBoard(kind, columns, rows, square_m, marker_m, dictionary, *turned)
     check_board(board)
     return board
 
@@ -624,11 +603,7 @@ def check_board(board: CalibrationBoard) -> None:
     """Raise an InputError if a board is impossible, or looks the same upside down."""
     is_checkerboard, least = board.kind == "checkerboard", 1 if board.is_grid else 3
     if min(board.columns, board.rows) < least:
-        what = (
-            f"grid requires at least {least} x {least} markers"
-            if board.is_grid
-            else "board requires at least 3 x 3 squares"
-        )
+        what = "grid requires at least 1 x 1 markers" if board.is_grid else "board requires at least 3 x 3 squares"
         raise InputError(f"a {what}, not {board.columns} x {board.rows}")
     if not 0 < board.square_m < 10:
         raise InputError(f"a board with squares of {board.square_m:g} m: measure a square, such as 30mm")
@@ -659,16 +634,14 @@ def length_from_text(text: str, whole: str) -> float:
 def _marker_body_from_json(path: Path) -> MarkerBody:
     """Load `{"unit": "mm", "dictionary": "4x4_50", "markers": {"7": [[x, y, z] x 4], ...}}`."""
     content = read_json(path)
-    metres = metres_per_unit(field_of(content, "unit", str(path)), str(path))
-    dictionary = str(field_of(content, "dictionary", str(path))).upper()
+    metres = metres_per_unit(field(content, "unit", str(path)), str(path))
+    dictionary = str(field(content, "dictionary", str(path))).upper()
     _aruco_dictionary(dictionary)
-    markers: Any = field_of(content, "markers", str(path))
+    markers: Any = field(content, "markers", str(path))
     if not isinstance(markers, dict) or not markers or not all(str(key).isdecimal() for key in markers):
         raise InputError(f"{path}: markers must be an object of numbers and their four corners")
-    return MarkerBody(
-        dictionary,
-        {int(key): numbers(value, (4, 3), f"{path}: marker {key}") * metres for key, value in markers.items()},
-    )
+    corners = {int(key): numbers(value, (4, 3), f"{path}: marker {key}") * metres for key, value in markers.items()}
+    return MarkerBody(dictionary, corners)
 
 
 def _aruco_dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary

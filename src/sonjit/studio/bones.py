@@ -7,7 +7,6 @@ observation decreases with its error (Geman and McClure), so that a joint that a
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -43,20 +42,6 @@ HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
 """(20, 2) parent and child of one hand's bones."""
 
 
-@dataclass(frozen=True)
-class BoneWarning:
-    """A bone of an unlikely length.
-
-    Attributes:
-        against: Source of the expected length: the person's other frames, or the proportions of human hands.
-    """
-
-    bone: tuple[int, int]
-    length_m: float
-    expected_m: float
-    against: Literal["frames", "anatomy"]
-
-
 def hand_length_m(points_m: FloatArray) -> float:
     """Estimate a hand's length, wrist to middle fingertip, by the usual proportions of its bones; NaN without any.
 
@@ -80,28 +65,32 @@ def regularized_lengths(points_m: FloatArray) -> FloatArray:
 
 def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
     """Return the usual lengths (40,) of bones in a hand of this size, NaN where too few bones (40,) are known."""
-    expected = np.full(2 * len(_BONE_PROPORTIONS), np.nan)
-    for side in range(2):
-        side_bones = slice(len(_BONE_PROPORTIONS) * side, len(_BONE_PROPORTIONS) * (side + 1))
-        hand_m = lengths_m[side_bones] / _BONE_PROPORTIONS
-        if np.isfinite(hand_m).sum() >= _MIN_BONES:
-            expected[side_bones] = np.nanmedian(hand_m) * _BONE_PROPORTIONS
-    return expected
+    hands_m = lengths_m.reshape(2, -1) / _BONE_PROPORTIONS
+    is_known = np.isfinite(hands_m).sum(1) >= _MIN_BONES
+    return np.where(is_known[:, None], medians(hands_m.T)[:, None] * _BONE_PROPORTIONS, np.nan).ravel()
 
 
-def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[BoneWarning]:
-    """Return the bones of unlikely length (40,), given those of the same person in other frames, NaN where unknown."""
+def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[dict[str, object]]:
+    """Return the bones of unlikely length (40,), given those of the same person in other frames, NaN where unknown.
+
+    Returns:
+        Records of `bone` (parent and child), `length_mm`, `expected_mm`, and `against`, the source of the expected
+        length: the person's other "frames", or "anatomy".
+    """
     changed = np.abs(lengths_m - median_m) > np.maximum(_MAX_CHANGE * median_m, _MIN_CHANGE_M)
-    expected = anatomical_lengths(lengths_m)
-    ratio = lengths_m / expected
+    usual_m = anatomical_lengths(lengths_m)
+    ratio = lengths_m / usual_m
     unlikely = (ratio < _RATIO_RANGE[0]) | (ratio > _RATIO_RANGE[1])
-    warnings_found: list[BoneWarning] = []
-    for k, bone in enumerate(BONES):
-        if changed[k]:
-            warnings_found.append(BoneWarning(bone, float(lengths_m[k]), float(median_m[k]), "frames"))
-        elif unlikely[k]:
-            warnings_found.append(BoneWarning(bone, float(lengths_m[k]), float(expected[k]), "anatomy"))
-    return warnings_found
+    expected_m = np.where(changed, median_m, usual_m)
+    return [
+        {
+            "bone": BONES[k],
+            "length_mm": round(1e3 * float(lengths_m[k]), 1),
+            "expected_mm": round(1e3 * float(expected_m[k]), 1),
+            "against": "frames" if changed[k] else "anatomy",
+        }
+        for k in np.flatnonzero(changed | unlikely).tolist()
+    ]
 
 
 def median_lengths(points_m: FloatArray) -> FloatArray:
@@ -226,18 +215,9 @@ def fit_skeletons(
     is_linked = step_s < _MAX_LINK_S
     links[1:-1][is_linked] = 1 / (acceleration * np.maximum(step_s[is_linked], 1e-3) ** 2 / 2) ** 2
     joints = x.shape[1]
-    normal = np.zeros((0, 3 * joints, 3 * joints))
+    power, normal = 2 if redescending else 1, np.zeros((0, 3 * joints, 3 * joints))
     for _ in range(_GAUSS_NEWTON_STEPS):
-        normal, gradient = _normal_system(
-            x,
-            target,
-            information,
-            is_known,
-            bones=bones,
-            lengths_m=lengths_m,
-            links=links,
-            power=2 if redescending else 1,
-        )
+        normal, gradient = _normal_system(x, target, information, is_known, bones, lengths_m, links, power)
         x += np.linalg.solve(normal, gradient[..., None])[..., 0].reshape(x.shape)
     if not len(x):
         return Skeletons(points_m, covariance_m2)
@@ -266,7 +246,6 @@ def _normal_system(
     target: FloatArray,
     information: FloatArray,
     is_known: BoolArray,
-    *,
     bones: IndexArray,
     lengths_m: FloatArray,
     links: FloatArray,

@@ -39,14 +39,22 @@ _MAX_STEPS = 40
 """Steps of each jackknife fit. With fewer, poorly observed directions stay near the solution of the full recording."""
 
 
-def estimate_uncertainty(
-    best: bundles.Bundle,
-    observed: bundles.Observations,
-    *,
-    terms: BoolArray,
-    prior: bundles.LensPrior,
-    robust_px: float,
-    kept_lenses: FloatArray,
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """An adjusted bundle.
+
+    Attributes:
+        errors_px: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
+    """
+
+    bundle: bundles.Bundle
+    errors_px: FloatArray
+    prior: bundles.LensPrior
+    robust_px: float
+
+
+def _estimate_uncertainty(
+    fit: _Fit, observed: bundles.Observations, terms: BoolArray, kept_lenses: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimate how well lenses and relative poses are known, whichever camera's frame is the world.
 
@@ -64,13 +72,14 @@ def estimate_uncertainty(
         (C, C) of the distances between cameras in metres; and standard errors (C, C) of the relative rotations in
         radians, the root of the summed variances about three axes.
     """
+    best, prior = fit.bundle, fit.prior
     cameras, frames = len(best.lenses), len(best.target_rotations)
     finite = np.diagonal(kept_lenses, axis1=1, axis2=2) > 0
     of_cameras = np.ones((cameras, bundles.CAMERA_SIZE), np.bool_)
     of_cameras[:, : bundles.LENS_SIZE] = terms | finite
     of_cameras[0, bundles.LENS_SIZE :] = False
     parameters, columns = bundles.free_parameters(best, observed, of_cameras)
-    _, weights, errors = bundles.robust_cost(best, observed, robust_px, prior)
+    _, weights, errors = bundles.robust_cost(best, observed, fit.robust_px, prior)
     normal, _ = bundles.normal_equations(best, observed, columns, parameters, weights, errors, prior)
     is_kept = np.isin(parameters, np.flatnonzero(np.pad(finite, ((0, 0), (0, bundles.POSE_SIZE))).ravel()))
     is_camera = (parameters < of_cameras.size) & ~is_kept
@@ -86,27 +95,20 @@ def estimate_uncertainty(
     distances, rotations = _relative_variances(best, covariance)
     if frames >= 2 * _JACKKNIFE_PARTS:
         part = observed.frame * _JACKKNIFE_PARTS // frames
-        fits = [
-            bundles.adjust(
-                best,
-                observed.only(part != omitted),
-                free_lens=terms,
-                prior=prior,
-                robust_px=robust_px,
-                steps=_MAX_STEPS,
-            )
-            for omitted in range(_JACKKNIFE_PARTS)
-        ]
+        robust_px = fit.robust_px
+        refit = partial(bundles.adjust, best, free_lens=terms, prior=prior, robust_px=robust_px, steps=_MAX_STEPS)
+        fits = [refit(observed=observed.only(part != omitted)) for omitted in range(_JACKKNIFE_PARTS)]
         variances = np.diagonal(lenses, axis1=1, axis2=2)
-        larger = np.maximum(variances, _jackknife_variance([fit.lenses for fit in fits]))
+        larger = np.maximum(variances, _jackknife_variance([refitted.lenses for refitted in fits]))
         growth = np.sqrt(np.divide(larger, variances, out=np.ones_like(larger), where=variances > 0))
         lenses = growth[:, :, None] * lenses * growth[:, None]
         apart: list[FloatArray] = []
         differences: list[FloatArray] = []
-        for fit in fits:
-            centres = -bundles.rotate_vectors(fit.camera_rotations.swapaxes(1, 2), fit.camera_translations)
+        for refitted in fits:
+            to_world = refitted.camera_rotations.swapaxes(1, 2)
+            centres = -bundles.rotate_vectors(to_world, refitted.camera_translations)
             apart.append(np.linalg.norm(centres[:, None] - centres, axis=2))
-            turned = rotation_vector_from_matrix(best.camera_rotations.swapaxes(1, 2) @ fit.camera_rotations)
+            turned = rotation_vector_from_matrix(best.camera_rotations.swapaxes(1, 2) @ refitted.camera_rotations)
             differences.append(turned[:, None] - turned)
         distances = np.maximum(distances, _jackknife_variance(apart))
         rotations = np.maximum(rotations, _jackknife_variance(differences).sum(-1))
@@ -228,11 +230,8 @@ class RigCalibration:
 
     def seen_by(self, view: str) -> list[tuple[BoardObservation, FloatArray]]:
         """Return a camera's observations, each with its errors."""
-        return [
-            (observation, errors)
-            for observation, errors in zip(self.observations, self.errors_px, strict=True)
-            if observation.view == view
-        ]
+        pairs = zip(self.observations, self.errors_px, strict=True)
+        return [(observation, errors) for observation, errors in pairs if observation.view == view]
 
 
 def calibrate(
@@ -293,20 +292,13 @@ def calibrate(
     kept_lenses = np.zeros((len(names), bundles.LENS_SIZE, bundles.LENS_SIZE))
     for name, covariance in known_covariances.items():
         kept_lenses[names.index(name), : len(covariance), : len(covariance)] = covariance
-    fitted_covariances, distance_std_m, rotation_std_rad = estimate_uncertainty(
-        fit.bundle,
-        estimate.observed,
-        terms=free_lens,
-        prior=fit.prior,
-        robust_px=fit.robust_px,
-        kept_lenses=kept_lenses,
-    )
+    uncertainty = _estimate_uncertainty(fit, estimate.observed, free_lens, kept_lenses)
+    fitted_covariances, distance_std_m, rotation_std_rad = uncertainty
     if not np.isfinite(fit.errors_px).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     count = 4 + COEFFICIENTS[lens]
-    own_covariances = {
-        name: fitted_covariances[row, :count, :count] for row, name in enumerate(names) if name not in fixed_lenses
-    }
+    fitted = zip(names, fitted_covariances, strict=True)
+    own_covariances = {name: rows[:count, :count] for name, rows in fitted if name not in fixed_lenses}
     bundle = fit.bundle
     poses = zip(bundle.target_rotations, bundle.target_translations, strict=True)
     ends = np.cumsum([len(observation.points) for observation in estimate.used])[:-1]
@@ -363,34 +355,15 @@ def _image_times_problem(calibration: RigCalibration, joint_px: float) -> str:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """An adjusted bundle.
-
-    Attributes:
-        errors_px: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
-    """
-
-    bundle: bundles.Bundle
-    errors_px: FloatArray
-    prior: bundles.LensPrior
-    robust_px: float
-
-
 def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, CalibratedCamera]) -> _Fit:
     rows = fit.bundle.lenses.copy()
     for row, name in enumerate(estimate.cameras):
         if name in lenses:
             rows[row] = lens_values(lenses[name])
-    bundle = bundles.adjust(
-        replace(fit.bundle, lenses=rows),
-        estimate.observed,
-        free_lens=np.zeros_like(estimate.free_lens),
-        robust_px=fit.robust_px,
-    )
-    return replace(
-        fit, bundle=bundle, errors_px=bundles.project_points(bundle, estimate.observed) - estimate.observed.pixels
-    )
+    fixed, start = np.zeros_like(estimate.free_lens), replace(fit.bundle, lenses=rows)
+    bundle = bundles.adjust(start, estimate.observed, free_lens=fixed, robust_px=fit.robust_px)
+    errors_px = bundles.project_points(bundle, estimate.observed) - estimate.observed.pixels
+    return replace(fit, bundle=bundle, errors_px=errors_px)
 
 
 def _fit_with_prior(estimate: RigEstimate, start: bundles.Bundle, fit: Callable[..., bundles.Bundle]) -> _Fit:
@@ -403,9 +376,8 @@ def _fit_with_prior(estimate: RigEstimate, start: bundles.Bundle, fit: Callable[
         errors_px = bundles.project_points(bundle, observed) - observed.pixels
         noise_px = _MAD_TO_STD * float(np.median(np.abs(errors_px)))
         robust_px = max(bundles.ROBUST_PX, 2 * noise_px)
-        prior = bundles.ordinary_lens_prior(
-            sizes, noise_px * design_effect(errors_px, estimate.image) ** 0.5, bundle.fisheye
-        )
+        image_noise_px = noise_px * design_effect(errors_px, estimate.image) ** 0.5
+        prior = bundles.ordinary_lens_prior(sizes, image_noise_px, bundle.fisheye)
     return _Fit(bundle, errors_px, prior, robust_px)
 
 

@@ -153,10 +153,8 @@ def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None 
     if stamps and by == "sound":
         raise InputError("--stamps cannot be combined with --by sound, which uses the times of the videos")
     with progress_bar(None, "images") as bar:
-        lines = {
-            name: read_timeline(path, read_stamps(stamps, name) if stamps else None, bar, sound=by == "sound")
-            for name, path in paths.items()
-        }
+        times = {name: read_stamps(stamps, name) if stamps else None for name in paths}
+        lines = {name: read_timeline(path, times[name], bar, sound=by == "sound") for name, path in paths.items()}
     return synchronise(lines, by)
 
 
@@ -216,9 +214,8 @@ def calibrate(
     autos = [text for text in board if text.partition(":")[0] == "auto"]
     if autos and len(board) > 1:
         raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
-    targets: list[CalibrationTarget] = (
-        [_recognise_board(autos[0], paths)] if autos else [target_from_text(text) for text in board]
-    )
+    targets: list[CalibrationTarget] = [target_from_text(text) for text in board if text not in autos]
+    targets += [_recognise_board(text, paths) for text in autos]
     given_lenses = _select_lenses(lenses, paths) if lenses else {}
     lens_fits: dict[str, RigCalibration] = {}
     if lens_recordings:
@@ -228,10 +225,8 @@ def calibrate(
     observations = _find_targets(targets, paths, every, matched)
     fixed_lenses = given_lenses | {name: lens_fit.rig[name] for name, lens_fit in lens_fits.items()}
     for name, view in fixed_lenses.items():
-        source, (width, height) = (
-            "--lens-recordings" if name in lens_fits else f"--lenses {lenses}",
-            observations.sizes[name],
-        )
+        source = "--lens-recordings" if name in lens_fits else f"--lenses {lenses}"
+        width, height = observations.sizes[name]
         if (view.width, view.height) != (width, height):
             raise InputError(
                 f"camera {name!r}: {view.width} x {view.height} pixels in {source} and {width} x {height} here: "
@@ -240,13 +235,9 @@ def calibrate(
     seen = ((observation.frame, observation.target) for observation in observations.found)
     if floor is not None and (floor, targets[0]) not in seen:
         raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
-    fitted = calibrate_rig(
-        observations,
-        lens=lens,
-        lenses={name: view.camera for name, view in fixed_lenses.items()},
-        lens_covariances={name: lens_fit.lens_covariances[name] for name, lens_fit in lens_fits.items()},
-        image_times=image_times,
-    )
+    fixed = {name: view.camera for name, view in fixed_lenses.items()}
+    known = {name: lens_fit.lens_covariances[name] for name, lens_fit in lens_fits.items()}
+    fitted = calibrate_rig(observations, lens=lens, lenses=fixed, lens_covariances=known, image_times=image_times)
     lens_problems = [line for lens_fit in lens_fits.values() for line in lens_fit.problems]
     fitted = replace(fitted, problems=(*lens_problems, *fitted.problems))
     if floor is not None:

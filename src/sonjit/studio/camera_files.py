@@ -36,7 +36,7 @@ from sonjit.geometry.rotations import (
     rotation_vector_from_matrix,
 )
 from sonjit.lab.datasets.interhand import index_images
-from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, load_yaml, numbers, one_line
+from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, load_yaml, numbers, numbers_of, one_line
 from sonjit.media.sources import natural_key
 from sonjit.media.sources.images import IMAGE_ENDINGS
 from sonjit.studio.rig import CameraRig, RigCamera
@@ -170,11 +170,6 @@ def _coefficients(view: RigCamera) -> FloatArray:
     return np.zeros(5) if lens is None else np.asarray(lens, np.float64)
 
 
-def _array(record: Any, name: str, shape: tuple[int, ...], at: str) -> FloatArray:  # noqa: ANN401  # read from a file
-    """Return the numbers of a field."""
-    return numbers(field(record, name, at), shape, f"{at}: {name}")
-
-
 def _camera(
     named: str,
     name: object,
@@ -261,8 +256,8 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
     metres = metres_per_unit(content.get("unit"), named)
     for index, record in enumerate(list(field(content, "cameras", named) or [])):
         at = f"{named}: camera {index}"
-        K, R, t = (_array(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
-        lens = None if field(record, "distortion", at) is None else _array(record, "distortion", (-1,), at)
+        K, R, t = (numbers_of(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
+        lens = None if field(record, "distortion", at) is None else numbers_of(record, "distortion", (-1,), at)
         size = [field(record, "width", at), field(record, "height", at)]
         yield _camera(named, field(record, "name", at), size, K=K, R=R, t_m=t * metres, lens=lens)
 
@@ -301,9 +296,9 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
         rotation = field(table, "rotation", at)
         is_matrix = isinstance(rotation, list) and bool(rotation) and isinstance(rotation[0], list)
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
-        K, turn, t = (_array(table, name, shape, at) for name, shape in shapes.items())
+        K, turn, t = (numbers_of(table, name, shape, at) for name, shape in shapes.items())
         R = turn if is_matrix else matrix_from_rotation_vector(turn)
-        lens = _lens(table.get("distortions", []), f"{at}: distortions", fisheye=bool(table.get("fisheye")))
+        lens = _lens(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye")))
         name, size = table.get("name", key), field(table, "size", at)
         yield _camera(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens)
 
@@ -432,11 +427,11 @@ def _read_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | Non
         if pose is None:
             raise InputError(f"{folder} has {file.name}, but neither {candidates[0].name} nor {candidates[1].name}")
         intrinsics, extrinsics = _read_blocks(file), _read_blocks(pose)
-        K = from_opencv(_array(intrinsics, "intrinsic", (3, 3), str(file)))
-        R, t = _array(extrinsics, "R", (3, 3), str(pose)), _array(extrinsics, "T", (3, 1), str(pose)).ravel() * metres
+        K = from_opencv(numbers_of(intrinsics, "intrinsic", (3, 3), str(file)))
+        R, t = (numbers_of(extrinsics, key, shape, str(pose)) for key, shape in (("R", (3, 3)), ("T", (3, 1))))
         lens = _lens(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
         name = f"cam{stem[1:]}" if re.fullmatch(r"c\d+", stem) else stem
-        yield _camera(str(file), name, [*size], K=K, R=R, t_m=t, lens=lens)
+        yield _camera(str(file), name, [*size], K=K, R=R, t_m=t.ravel() * metres, lens=lens)
 
 
 def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
@@ -557,9 +552,8 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
         raise InputError(f"{at} has an omnidirectional lens, which is not supported")
     K = _read_matrix(fields, _MATRIX_NAMES, at)
     has_pose = poses or any(key in fields for key in (*_ROTATION_NAMES, *_TRANSLATION_NAMES))
-    rotation, translation = (
-        _read_matrix(fields, names, at) if has_pose else np.zeros(3) for names in (_ROTATION_NAMES, _TRANSLATION_NAMES)
-    )
+    rotation = _read_matrix(fields, _ROTATION_NAMES, at) if has_pose else np.zeros(3)
+    translation = _read_matrix(fields, _TRANSLATION_NAMES, at) if has_pose else np.zeros(3)
     if K.shape != (3, 3) or rotation.size not in (3, 9) or translation.size != 3:
         raise InputError(
             f"{at}: sizes {K.shape}, {rotation.shape}, {translation.shape} are not "

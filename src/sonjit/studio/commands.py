@@ -125,18 +125,11 @@ def triangulate_tables(
 
 
 def _check_hands(detections: Detections, found: Triangulation, cameras: Path, out: Path) -> None:
-    """Warn of hands of no person's size.
-
-    Raises:
-        JobError: they have the shape of the other side.
-    """
+    """Warn of hands of no person's size. Raise a JobError if they have the shape of the other side."""
     import numpy as np
 
-    hands = [
-        (part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3))
-        for part, own in part_slices(detections.parts)
-        if part in HANDS
-    ]
+    slices = [(part, own) for part, own in part_slices(detections.parts) if part in HANDS]
+    hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
     if not hands:
         return
     right, wrong = count_mirrored_hands([(side, hand) for side, points in hands for hand in points])

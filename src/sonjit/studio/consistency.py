@@ -71,14 +71,11 @@ def check_views(
             "another rig, of other frame sets, or their names are swapped"
         )
     bad = [row for row in range(len(rig)) if row not in good]
-    points = triangulate(
-        rig.subset(rig.names[row] for row in good), pixels[good], method="ransac", threshold_px=threshold_px
-    ).points_m
+    agreeing = rig.subset(rig.names[row] for row in good)
+    points = triangulate(agreeing, pixels[good], method="ransac", threshold_px=threshold_px).points_m
     evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px)
-    return (
-        tuple(rig.names[row] for row in good),
-        tuple(CameraFault(rig.names[row], *next(diagnoses(evidence, row))) for row in bad),
-    )
+    faults = (CameraFault(rig.names[row], *next(diagnoses(evidence, row))) for row in bad)
+    return agreeing.names, tuple(faults)
 
 
 def _agreement_matrix(rig: CameraRig, pixels: FloatArray, threshold_px: float) -> NDArray[np.int8]:
@@ -347,16 +344,9 @@ def _cameras(calibration: RigCalibration) -> Table:
     for view in calibration.rig:
         own_errors = [errors for _, errors in calibration.seen_by(view.name)]
         largest = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own_errors), default=float("nan"))
-        rows.append(
-            (
-                view.name,
-                f"{view.width} x {view.height}",
-                " ".join(f"{value * 1000:.0f}" for value in view.centre_m),
-                str(len(own_errors)),
-                f"{rms_of(own_errors):.3f}",
-                f"{largest:.2f}",
-            )
-        )
+        place, size = " ".join(f"{value * 1000:.0f}" for value in view.centre_m), f"{view.width} x {view.height}"
+        errors = f"{rms_of(own_errors):.3f}", f"{largest:.2f}"
+        rows.append((view.name, size, place, str(len(own_errors)), *errors))
     return Table(("camera", "size", "place mm", "images", "RMS px", "largest error px"), tuple(rows))
 
 
@@ -383,10 +373,8 @@ def _lenses(calibration: RigCalibration) -> Table:
 
 def _camera_distances(calibration: RigCalibration) -> Table:
     names, centres_mm = calibration.rig.names, 1000 * calibration.rig.centres_m
-    distances, distance_std = (
-        np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2),
-        1000 * calibration.distance_std_m,
-    )
+    distances = np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2)
+    distance_std = 1000 * calibration.distance_std_m
     angles = np.degrees([[angle_between(row.R, column.R) for column in calibration.rig] for row in calibration.rig])
     angle_std = np.degrees(calibration.rotation_std_rad)
     rows = tuple(
@@ -406,10 +394,10 @@ def _camera_distances(calibration: RigCalibration) -> Table:
 
 
 def _times(calibration: RigCalibration) -> Table:
-    rows = (
-        (name, *(f"{value:+.2f}" for value in (times.mean(), times.min(), times.max())), f"{times.std():.2f}")
-        for name, times in calibration.times.items()
-    )
+    rows: list[tuple[str, ...]] = []
+    for name, times in calibration.times.items():
+        extent = (f"{value:+.2f}" for value in (times.mean(), times.min(), times.max()))
+        rows.append((name, *extent, f"{times.std():.2f}"))
     return Table(("camera", "mean", "least", "most", "standard deviation"), tuple(rows))
 
 

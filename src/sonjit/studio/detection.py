@@ -65,16 +65,9 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
         found = triangulate(rig, points[row], confidence=confidence[row], method="ransac", threshold_px=_THRESHOLD_PX)
         hands_m = found.points_m
         votes = np.zeros(2)
-        for view, rgb in enumerate(images):
+        for camera, rgb, own, scores in zip(rig, images, points[row], confidence[row], strict=True):
             if rgb is not None:
-                votes += _detect_at_projections(
-                    hands,
-                    rgb,
-                    rig.cameras[view],
-                    points_m=hands_m,
-                    points=points[row, view],
-                    confidence=confidence[row, view],
-                )
+                votes += _detect_at_projections(hands, rgb, camera, hands_m, own, scores)
         if votes[1] - votes[0] > _SWAP_MARGIN * len(rig):  # the left hand looks more like a right one
             hands_m, points[row], confidence[row] = hands_m[::-1], points[row, :, ::-1], confidence[row, :, ::-1]
         before = np.where(np.isfinite(hands_m), hands_m, before)
@@ -152,14 +145,9 @@ def _right_probability(hand: Hand) -> float:
 
 
 def _assign_hands(
-    points: Float32Array,
-    confidence: Float32Array,
-    detections: ViewDetections,
-    chosen: IndexArray,
-    *,
-    unassociated: bool,
+    points: Float32Array, scores: Float32Array, detections: ViewDetections, chosen: IndexArray, *, unassociated: bool
 ) -> None:
-    """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and confidences (C, 2, 21).
+    """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and scores (C, 2, 21).
 
     Args:
         unassociated: If True, use other hands by their handedness where none is associated. The check of the cameras
@@ -173,31 +161,25 @@ def _assign_hands(
             index = int(score.argmax()) if score.any() else -1
         if index >= 0:
             points[view, side] = detections.points_px[view, index]
-            confidence[view, side] = detections.score[view, index]
+            scores[view, side] = detections.score[view, index]
 
 
 def _detect_at_projections(
-    hands: Detector[Hand],
-    rgb: Image,
-    camera: RigCamera,
-    *,
-    points_m: FloatArray,
-    points: Float32Array,
-    confidence: Float32Array,
+    hands: Detector[Hand], rgb: Image, camera: RigCamera, hands_m: FloatArray, points: Float32Array, score: Float32Array
 ) -> FloatArray:
-    """Replace points (2, 21, 2) and confidence (2, 21) by detections at the projections of hands (2, 21, 3).
+    """Replace points (2, 21, 2) and score (2, 21) by detections at the projections of hands (2, 21, 3).
 
     Returns:
         (2,) score of each as a right hand, from -1 to 1, 0 if it is not found.
     """
     votes = np.zeros(2)
     for side in range(2):
-        expected = camera.project(points_m[side])
+        expected = camera.project(hands_m[side])
         if not _is_shown(camera, expected):
             continue
         found = hands.detect(rgb, boxes=[box_around_hand(expected)])
         if found and np.linalg.norm(found[0].keypoints[:, :2] - expected, axis=1).mean() < tolerance_px(expected):
-            points[side], confidence[side] = found[0].keypoints[:, :2], found[0].score
+            points[side], score[side] = found[0].keypoints[:, :2], found[0].score
             votes[side] = found[0].score * (2 * _right_probability(found[0]) - 1)
     return votes
 

@@ -319,26 +319,19 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     shown = [(observation, found[0]) for observation, found in zip(sample, poses, strict=True) if found]
     fisheye = np.array([True])
     start = bundles.Bundle(
-        lenses=lens_values(camera)[None],
-        camera_rotations=np.eye(3)[None],
-        camera_translations=np.zeros((1, 3)),
-        target_rotations=np.stack([pose.R for _, pose in shown]),
-        target_translations=np.stack([pose.t for _, pose in shown]),
-        fisheye=fisheye,
-    )
+        lens_values(camera)[None], np.eye(3)[None], np.zeros((1, 3)), np.stack([pose.R for _, pose in shown]),
+        np.stack([pose.t for _, pose in shown]), fisheye,
+    )  # fmt: skip
     observed = _stack_points([observation for observation, _ in shown], [0] * len(shown), range(len(shown)))
-    free, prior = (
-        np.arange(bundles.LENS_SIZE)[None] < 4 + FISHEYE,
-        bundles.ordinary_lens_prior([size], bundles.ROBUST_PX / 2, fisheye),
-    )
+    free = np.arange(bundles.LENS_SIZE)[None] < 4 + FISHEYE
+    prior = bundles.ordinary_lens_prior([size], bundles.ROBUST_PX / 2, fisheye)
     return camera_from_values(bundles.adjust(start, observed, free_lens=free, prior=prior).lenses[0], True)
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
     """Measure how much the perspective of a flat target varies over images, which alone fixes a focal length.
 
-    Returns:
-        Root mean square over images, relative to the target's size. 0 for targets that are always parallel.
+    The root mean square is relative to the target's size, and 0 for targets that are always parallel.
     """
     import cv2
 
@@ -412,10 +405,8 @@ def estimate_rig(
     """Estimate cameras and target poses from the observations of single cameras."""
     names = list(observations.sizes)
     cameras = [
-        fixed_lenses[name]
-        if name in fixed_lenses
-        else camera_from_observations(observations.of(name), observations.sizes[name], lens)
-        for name in names
+        fixed_lenses.get(name) or camera_from_observations(observations.of(name), size, lens)
+        for name, size in observations.sizes.items()
     ]
     poses = [
         {
@@ -429,11 +420,8 @@ def estimate_rig(
     target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
     used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
     rows = {key: row for row, key in enumerate(target_poses)}
-    observed = _stack_points(
-        used,
-        [names.index(observation.view) for observation in used],
-        [rows[observation.pose_key] for observation in used],
-    )
+    camera_of, pose_of = [names.index(found.view) for found in used], [rows[found.pose_key] for found in used]
+    observed = _stack_points(used, camera_of, pose_of)
     free_lens = np.zeros((len(names), bundles.LENS_SIZE), np.bool_)
     free_lens[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     free_lens[[name in fixed_lenses for name in names]] = False
@@ -443,17 +431,9 @@ def estimate_rig(
         *(np.stack([pose[part] for pose in target_poses.values()]) for part in (0, 1)),
         fisheye=np.array([camera.is_fisheye for camera in cameras]),
     )
-    return RigEstimate(
-        dict(zip(names, cameras, strict=True)),
-        dict(zip(names, poses, strict=True)),
-        tree,
-        target_poses,
-        used,
-        observed,
-        bundle,
-        free_lens,
-        list(observations.sizes.values()),
-    )
+    lenses, own_poses = dict(zip(names, cameras, strict=True)), dict(zip(names, poses, strict=True))
+    sizes = list(observations.sizes.values())
+    return RigEstimate(lenses, own_poses, tree, target_poses, used, observed, bundle, free_lens, sizes)
 
 
 def _stack_points(

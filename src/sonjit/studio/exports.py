@@ -148,9 +148,8 @@ def _quaternions_to(directions: FloatArray) -> FloatArray:
     sine = np.linalg.norm(axes, axis=-1, keepdims=True)
     helper = np.eye(3)[np.abs(before).argmin(-1)]  # for opposite directions any perpendicular axis works
     axes_across = np.where(sine > 1e-9, axes, np.cross(before, helper))
-    steps = matrix_from_rotation_vector(
-        np.arctan2(sine, cosine) * axes_across / np.maximum(np.linalg.norm(axes_across, axis=-1, keepdims=True), 1e-12)
-    )
+    lengths = np.linalg.norm(axes_across, axis=-1, keepdims=True)
+    steps = matrix_from_rotation_vector(np.arctan2(sine, cosine) * axes_across / np.maximum(lengths, 1e-12))
     rotations, rotation = np.empty((len(directions), 3, 3)), np.eye(3)
     for row, step in enumerate(steps):
         rotations[row] = rotation = step @ rotation
@@ -164,9 +163,8 @@ def _rings(radius: FloatArray, height: FloatArray) -> FloatArray:
     """Return the vertices (R A, 3) of circles about z."""
     turn = np.arange(_RING_VERTICES) * 2 * np.pi / _RING_VERTICES
     circle = np.column_stack([np.cos(turn), np.sin(turn)])
-    return np.concatenate(
-        [np.column_stack([size * circle, np.full(_RING_VERTICES, z)]) for size, z in zip(radius, height, strict=True)]
-    )
+    rings = zip(radius, height, strict=True)
+    return np.concatenate([np.column_stack([size * circle, np.full(_RING_VERTICES, z)]) for size, z in rings])
 
 
 def _faces(bands: int) -> IntArray:
@@ -185,15 +183,9 @@ _MAX_LABELS: Final = 255
 
 
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
-    """Return the content of a C3D file with points in millimetres, in Intel's byte order.
+    """Return the content of a C3D file with points (F, N, 3), NaN where unknown, in Intel's byte order.
 
-    Args:
-        labels: Name of each point.
-        points_m: (F, N, 3) points in metres, NaN where unknown.
-        rate: Frames per second.
-
-    Raises:
-        InputError: There are more frames than C3D can store.
+    The file is in millimetres. C3D cannot store more than 65,535 frames.
     """
     count, width = len(points_m), max(map(len, labels))
     if count > _MAX_FRAMES:
@@ -340,10 +332,7 @@ def _trc(people: PeopleInSpace, name: str) -> str:
 def _page_axes(people: PeopleInSpace, points_m: FloatArray) -> FloatArray:
     """Return the axes (2, 3) of a drawing, x and y (down), along which the joints spread most.
 
-    Bodies stand upright. Hands have their longest direction upwards.
-
-    Args:
-        points_m: (M, N K, 3) points about the origin, NaN where unknown.
+    Bodies stand upright. Hands have their longest direction upwards. The points (M, N K, 3) are about the origin.
     """
     first, down = 0, {"bodies": np.zeros(3), "hands": np.zeros(3)}
     for _, part, own_points in people.each_part():

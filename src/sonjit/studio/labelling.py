@@ -70,9 +70,8 @@ def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArr
     It agrees with people's marks where these are certain (n,), and otherwise begins and ends unswapped.
     """
     lengths = np.stack([_path_lengths(points_m, points_m), _path_lengths(points_m, points_m[:, ::-1])])  # (2, n - 1)
-    state_costs = np.where(
-        (certain[:, None] & (marked_swapped[:, None] == [True, False])), np.inf, [0.0, _FRAME_COST_M]
-    )  # (n, 2)
+    contradicts = certain[:, None] & (marked_swapped[:, None] == [True, False])
+    state_costs = np.where(contradicts, np.inf, [0.0, _FRAME_COST_M])  # (n, 2)
     state_costs[[0, -1], 1] += np.where(certain[[0, -1]], 0.0, np.inf)
     cost, previous = state_costs[0], np.zeros((len(points_m), 2), np.intp)
     for row in range(1, len(points_m)):
@@ -295,11 +294,7 @@ def _speeds(points_m: FloatArray, times_s: FloatArray) -> FloatArray:
 
 
 def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mark]:
-    """Return marks of the right and the left hand with the highest scores in one image (H, W, 3).
-
-    Returns:
-        21 or 42 marks, fewer if keypoints lie outside the image, none without hands.
-    """
+    """Return marks of the keypoints of the right and the left hand with the highest scores that lie in an image."""
     height, width = rgb.shape[:2]
     hands = sorted(detect(rgb), key=lambda hand: hand.score)
     marks: list[Mark] = []

@@ -188,11 +188,9 @@ def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, Fl
     if len(marked) != 1:
         return {}
     camera = rig.cameras[int(marked[0])]
-    lines = {
-        other.name: camera.epipolar_line(table.points_px[marked[0], joint], other, points=_LINE_POINTS)
-        for other in rig
-        if other is not camera
-    }
+    point = table.points_px[marked[0], joint]
+    others = (other for other in rig if other is not camera)
+    lines = {other.name: camera.epipolar_line(point, other, points=_LINE_POINTS) for other in others}
     return {name: line for name, line in lines.items() if len(line)}
 
 
@@ -439,10 +437,8 @@ class AnnotationStore:
         row = [None if name == "version" else getattr(new, name) for name in _COLUMNS.split(", ")]
         cursor = self._database.execute(f"INSERT INTO history ({_COLUMNS}) VALUES ({', '.join('?' * 11)})", row)
         version = int(cursor.lastrowid or 0)
-        self._database.execute(
-            "INSERT OR REPLACE INTO latest (frame, view, joint, annotator, version) VALUES (?, ?, ?, ?, ?)",
-            (*mark.key, version),
-        )
+        statement = "INSERT OR REPLACE INTO latest (frame, view, joint, annotator, version) VALUES (?, ?, ?, ?, ?)"
+        self._database.execute(statement, (*mark.key, version))
         return WriteResult(replace(new, version=version), written=True)
 
     def _read(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

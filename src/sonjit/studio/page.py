@@ -81,19 +81,13 @@ class FrameSetQueries:
         }
 
     def frame(
-        self,
-        frame: int,
-        annotator: str,
-        *,
-        joint: int | None = None,
-        views: Collection[str] = (),
-        everyone: bool = False,
+        self, frame: int, annotator: str, *, joint: int | None, views: Collection[str], everyone: bool
     ) -> dict[str, object]:
         """Return a frame set for an annotator, with joints in space and in each view, null if unknown.
 
         Args:
             joint: Joint whose epipolar lines are added.
-            views: Views of the projections. Default: all views.
+            views: Views of the projections, all views if empty.
             everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
         """
         rig, store = self._project.rig, self._project.store
@@ -155,15 +149,7 @@ class FrameSetQueries:
                 self._bone_lengths[number] = bone_lengths(points_m, np.array(BONES))
             self._version = version
             usual = median_of_other_frames(self._bone_lengths, frame)
-        return [
-            {
-                "bone": warning.bone,
-                "length_mm": round(1e3 * warning.length_m, 1),
-                "expected_mm": round(1e3 * warning.expected_m, 1),
-                "against": warning.against,
-            }
-            for warning in bone_warnings(lengths_m, usual)
-        ]
+        return bone_warnings(lengths_m, usual)
 
 
 def _json_rows(array: FloatArray, digits: int = 2) -> list[Any]:
@@ -180,24 +166,6 @@ class ImageRegion(NamedTuple):
     y: int
     width: int
     height: int
-
-
-class Images:
-    """Images of a project, with caches of decoded and encoded images."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._decoded = _ByteCache(_DECODED_BYTES)
-        self._encoded = _ByteCache(_ENCODED_BYTES)
-
-    def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
-        """Return an image or a region as JPEG, its longer side at most `longest` pixels. Images are never scaled up."""
-        key = view, frame, longest, part
-        return self._encoded.get(key, lambda: _encode(self.rgb(view, frame), longest, part))
-
-    def rgb(self, view: str, frame: int) -> Image:
-        """Return an image, (H, W, 3). Raise InputError if it does not exist."""
-        return self._decoded.get((view, frame), lambda: self._project.view(view).read(frame))
 
 
 class _ByteCache:
@@ -252,7 +220,7 @@ class OpenProject:
     def __init__(self, project: Project, service: Service) -> None:
         self.project = project
         self.frames = FrameSetQueries(project)
-        self.images = Images(project)
+        self._decoded, self._encoded = _ByteCache(_DECODED_BYTES), _ByteCache(_ENCODED_BYTES)
         self._numbers = frozenset(project.frames)
         self._service = service
         self._queue = Tasks(service.threads)
@@ -261,6 +229,15 @@ class OpenProject:
         """Run a function on one of the server's workers. An InputError becomes a refusal with a code."""
         with _refusing(code):
             return await self._queue.run(function)
+
+    def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
+        """Return an image or a region as JPEG, its longer side at most `longest` pixels. Images are never scaled up."""
+        key = view, frame, longest, part
+        return self._encoded.get(key, lambda: _encode(self.rgb(view, frame), longest, part))
+
+    def rgb(self, view: str, frame: int) -> Image:
+        """Return an image, (H, W, 3). Raise InputError if it does not exist."""
+        return self._decoded.get((view, frame), lambda: self.project.view(view).read(frame))
 
     def known_frame(self, text: str | None) -> int:
         """Return the number of a frame. Raise RefusedError if the project does not contain it."""
@@ -311,7 +288,7 @@ class OpenProject:
             marks: list[Mark] = []
             for view in views:
                 if frame in self.project.view(view).numbers:
-                    marks += prelabel(detector.detect, self.images.rgb(view, frame), frame, view)
+                    marks += prelabel(detector.detect, self.rgb(view, frame), frame, view)
             return marks
 
         running = asyncio.ensure_future(self.work(detect, "bad_image"))
@@ -352,7 +329,7 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
         part = _region(query["region"]) if "region" in query else None
         view = query.get("view", "")
         studio.check_views([view])
-        jpeg = await studio.work(partial(studio.images.jpeg, view, frame, longest, part), "bad_image")
+        jpeg = await studio.work(partial(studio.jpeg, view, frame, longest, part), "bad_image")
         return Response(jpeg, media_type="image/jpeg", headers=_CACHE_HEADERS)
 
     @router.get("/frames/{frame}")

@@ -156,12 +156,9 @@ def _match_people(
     rig: CameraRig, frames: tuple[int, ...], times_s: FloatArray, people_by_view: Sequence[Sequence[Sequence[_Person]]]
 ) -> Detections:
     images = [people for views in people_by_view for people in views]
-    parts = tuple(
-        sorted(
-            {part for people in images for person in people for part in person},
-            key=lambda part: (LIST_ORDER.index(part.list_name), part.handedness != "Right", part.skeleton),
-        )
-    )
+    found = {part for people in images for person in people for part in person}
+    ranks = {part: (LIST_ORDER.index(part.list_name), part.handedness != "Right", part.skeleton) for part in found}
+    parts = tuple(sorted(found, key=ranks.__getitem__))
     face_models = [part.skeleton for part in parts if part.list_name == "faces"]
     if len(face_models) > 1:
         raise InputError(f"faces of several models ({', '.join(face_models)}): use one model in all views")
@@ -238,12 +235,9 @@ _GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only 
 
 
 def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulation) -> Triangulation:
-    """Fit the same people with bones of constant length and limited acceleration. Faces have no bones and stay.
+    """Fit triangulated people (F, N, K) with bones of constant length and limited acceleration. Faces stay.
 
     Joints that were lost for up to half a second are interpolated; `inlier` stays that of the triangulation.
-
-    Args:
-        found: Triangulation of points (F, N, K).
     """
     if not any(len(part.bones) for part in detections.parts):
         raise InputError("--constant-bones applies only to hands and bodies")

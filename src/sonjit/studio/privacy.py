@@ -158,9 +158,8 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
         is_known = any(np.linalg.norm(camera.project(head) - middle) < side for head in heads)
         if not is_known and not shown[view].faces.withheld:
             ray = camera.directions(middle)
-            unpaired += [
-                camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _FACE_WIDTHS_M
-            ]
+            focal_px = float(camera.camera.K[0, 0])
+            unpaired += [camera.centre_m + ray * width * focal_px / side for width in _FACE_WIDTHS_M]
     return heads + unpaired
 
 
@@ -216,7 +215,6 @@ class Sampling:
             period cannot be read whatever remains of them.
     """
 
-    view: str
     size: tuple[int, int]
     px_per_mm: float
     ridge_px: float
@@ -236,7 +234,7 @@ def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
     while True:
         size = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
         shown = finest * scale
-        sampling = Sampling(camera.name, size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
+        sampling = Sampling(size, shown, shown * RIDGE_MM, ridge_contrast(finest, scale))
         if not sampling.readable:
             return sampling
         scale *= _SHRINK_FACTOR

@@ -102,8 +102,8 @@ def create_project(
     numbers = {camera_name: _view_numbers(rig, camera_name, path) for camera_name, path in ordered.items()}
     if frame_sets is not None:
         numbers = {
-            camera_name: {frame_sets[camera_name].frame_sets.get(image, -1) for image in numbers[camera_name]} - {-1}
-            for camera_name in numbers
+            view: {frame_sets[view].frame_sets.get(image, -1) for image in images} - {-1}
+            for view, images in numbers.items()
         }
     first, *others = numbers
     for other in others:
@@ -163,11 +163,9 @@ def _stored_path(path: Path, folder: Path) -> str:
 
 
 def _read_project(path: Path) -> tuple[str, dict[str, str]]:
-    if not path.is_file():
-        raise InputError(f"{path.parent} is not an annotation project: see sonjit annotate new --help")
-    record = read_json(path)
+    record = read_json(path) if path.is_file() else None
     if not isinstance(record, dict) or record.get("format") != "sonjit-annotation":
-        raise InputError(f"{path} is not an annotation project: see sonjit annotate new --help")
+        raise InputError(f"{path.parent} is not an annotation project: see sonjit annotate new --help")
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise InputError(f"{path} was written by a newer Sonjit (version {version}, known {VERSION}): update Sonjit")

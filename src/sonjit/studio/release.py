@@ -16,7 +16,7 @@ import numpy as np
 from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit._util.data_files import read_json, read_toml_table, write_json
 from sonjit._util.errors import InputError
-from sonjit._util.files import failing_as_job, has_settings, sole_writer, write_bytes, write_text
+from sonjit._util.files import failing_as_job, has_settings, sha256_of_file, sole_writer, write_bytes, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress
 from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
@@ -74,10 +74,8 @@ class Capture:
 
     def sequence_of(self, frame: int) -> CaptureSequence:
         """Return the performance that contains a frame set, `all` if there is none."""
-        return next(
-            (sequence for sequence in self.sequences if sequence.first <= frame <= sequence.last),
-            CaptureSequence("all", "", 0, 0),
-        )
+        found = (sequence for sequence in self.sequences if sequence.first <= frame <= sequence.last)
+        return next(found, CaptureSequence("all", "", 0, 0))
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,7 @@ def _file_name(name: str) -> str:
 
 
 def split_people(captures: Iterable[Capture]) -> dict[str, str]:
-    """Return the split of each person: the card's, or a fifth of the people for test and a tenth for val.
-
-    Raises:
-        InputError: A person would be in two splits.
-    """
+    """Return the one split of each person: the card's, or a fifth of the people for test and a tenth for val."""
     captures, splits = list(captures), dict[str, str]()
     for capture in captures:
         if capture.split is not None and splits.setdefault(capture.subject, capture.split) != capture.split:
@@ -267,6 +261,17 @@ class SplitFiles:
             write_text(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{number}\n" for number in numbers))
 
 
+@dataclass(frozen=True)
+class _FrameSet:
+    """The labels of a frame set."""
+
+    frame: int
+    points_m: FloatArray
+    source: IntArray
+    std_m: FloatArray
+    seen: BoolArray  # (C, 2, 21) of the labelled views
+
+
 @dataclass
 class Statistics:
     """Counts of the released data."""
@@ -279,20 +284,19 @@ class Statistics:
     sequences: dict[str, set[tuple[str, str]]] = field(default_factory=dict[str, set[tuple[str, str]]])
     std_m: float = 0.0
 
-    def add(
-        self, split: str, capture: Capture, *, frame: int, source: IntArray, std_m: FloatArray, images: int
-    ) -> None:
-        """Count one frame set by the sources (2, 21) and standard errors (2, 21) of its joints."""
+    def add(self, split: str, capture: Capture, frame_set: _FrameSet, images: int) -> None:
+        """Count one frame set and its images."""
+        source = frame_set.source
         labelled = source > 0
         right, left = bool(labelled[0].any()), bool(labelled[1].any())
-        performed = capture.sequence_of(frame)
+        performed = capture.sequence_of(frame_set.frame)
         self.frame_sets += 1
         self.images[split] += images
         self.people.setdefault(split, set()).add(capture.subject)
         self.hands["interacting" if right and left else "right" if right else "left"] += 1
         self.joints.update(SOURCES[code] for code in source[labelled].tolist())
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
-        self.std_m += float(np.nansum(std_m[labelled]))
+        self.std_m += float(np.nansum(frame_set.std_m[labelled]))
 
     def counts(self) -> dict[str, Any]:
         """Return the content of `statistics.json`."""
@@ -327,17 +331,6 @@ class ReleaseResult:
     frame_sets: int
     faces: FacesFound
     views: Mapping[str, Sampling]
-
-
-@dataclass(frozen=True)
-class _FrameSet:
-    """The labels of a frame set."""
-
-    frame: int
-    points_m: FloatArray
-    source: IntArray
-    std_m: FloatArray
-    seen: BoolArray  # (C, 2, 21) of the labelled views
 
 
 def write_release(
@@ -387,17 +380,9 @@ def write_release(
             if surfaces is not None:
                 split_files.add_surfaces(draft, str(number), hands)
             for frame_set in frame_sets:
-                faces_found = _write_frame_set(
-                    draft, project, small=small, number=number, capture=capture, files=split_files, frame_set=frame_set
-                )
-                statistics.add(
-                    split_files.split,
-                    capture,
-                    frame=frame_set.frame,
-                    source=frame_set.source,
-                    std_m=frame_set.std_m,
-                    images=sum(not item.withheld for item in faces_found),
-                )
+                faces_found = _write_frame_set(draft, project, small, number, capture, split_files, frame_set)
+                images = sum(not item.withheld for item in faces_found)
+                statistics.add(split_files.split, capture, frame_set, images)
                 faces = FacesFound(*(sum(counts_by_image) for counts_by_image in zip(faces, *faces_found, strict=True)))
                 progress.advance()
         write_text(draft / "annotations" / "skeleton.txt", skeleton_lines())
@@ -469,33 +454,26 @@ def _released_camera(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
 
 
 def _write_frame_set(
-    root: Path,
-    project: Project,
-    *,
-    small: CameraRig,
-    number: int,
-    capture: Capture,
-    files: SplitFiles,
-    frame_set: _FrameSet,
+    root: Path, project: Project, rig: CameraRig, number: int, capture: Capture, files: SplitFiles, frame_set: _FrameSet
 ) -> list[FacesFound]:
     """Write images and labels of one frame set, and return the faces in each readable view."""
     sequence, frame = capture.sequence_of(frame_set.frame), frame_set.frame
     note = root / _WORK_FOLDER / f"{number}-{frame}.json"
-    pixels = small.project(frame_set.points_m)
+    pixels = rig.project(frame_set.points_m)
     files.add_frame_set(str(number), frame, frame_set.points_m, frame_set.source)
     images: dict[str, ReleasedImage] = {}
     if note.is_file():
         found = {name: FacesFound(*values) for name, values in read_json(note).items()}
     else:
-        images = _released_images(project, small, frame_set, pixels)
+        images = _released_images(project, rig, frame_set, pixels)
         found = {name: image.faces for name, image in images.items()}
-    for view, camera in enumerate(small):
+    for view, camera in enumerate(rig):
         if camera.name not in found or found[camera.name].withheld:
             continue
         path = f"Capture{number}/{sequence.name}/cam{camera.name}/image{frame}.jpg"
         if camera.name in images:
             write_bytes(root / "images" / files.split / path, encode_image(images[camera.name].rgb, ".jpg"))
-        is_complete = len(frame_set.seen) == len(small)
+        is_complete = len(frame_set.seen) == len(rig)
         visible = frame_set.seen[view] if is_complete else np.zeros((2, 21), np.bool_)
         record = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
@@ -530,11 +508,8 @@ def _publish(draft: Path, out: Path) -> None:
     for note in (draft / _WORK_FOLDER).iterdir():
         note.unlink()
     (draft / _WORK_FOLDER).rmdir()
-    lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(draft).as_posix()}\n"
-        for file in sorted(draft.rglob("*"))
-        if file.is_file() and file.name != _CHECKSUMS
-    ]
+    files = (file for file in sorted(draft.rglob("*")) if file.is_file() and file.name != _CHECKSUMS)
+    lines = [f"{sha256_of_file(file)}  {file.relative_to(draft).as_posix()}\n" for file in files]
     write_text(draft / _CHECKSUMS, "".join(lines))
     with failing_as_job(out):
         draft.rename(out)

@@ -22,13 +22,9 @@ World = tuple["FloatArray", "FloatArray"]
 
 
 def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
-    """Return the world whose floor is a board that lies on it, print up.
+    """Return the world whose floor is a board that lies on it, print up, from the board's pose in the current world.
 
     The origin is the board's, x runs along its rows and z points up.
-
-    Args:
-        R: (3, 3) rotation from the board to the current world.
-        t_m: (3,) translation in metres in the same direction.
     """
     flip = np.diag([1.0, -1.0, -1.0])  # a board's z axis points away from its reader: down for one on the floor
     return flip @ R.T, -flip @ R.T @ t_m
@@ -166,11 +162,7 @@ class CameraRig:
         return self.cameras[self.index(name)]
 
     def index(self, name: str) -> int:
-        """Return the index of a camera in the rig's order.
-
-        Raises:
-            InputError: There is no such camera.
-        """
+        """Return the index of a camera in the rig's order. Raise an InputError if there is no such camera."""
         if name not in self.names:
             raise InputError(f"camera {name!r} is not in the rig: it has {', '.join(self.names)}")
         return self.names.index(name)
@@ -190,11 +182,12 @@ class CameraRig:
 
     def moved(self, R: RealArray, t_m: RealArray) -> CameraRig:
         """Return the same cameras in another world: x_new = R x_old + t_m."""
-        return CameraRig(
-            replace(camera, camera=replace(camera.camera, R=turned, t=camera.t - turned @ t_m))
-            for camera in self
-            for turned in [camera.R @ R.T]
-        )
+        cameras: list[RigCamera] = []
+        for camera in self:
+            turned = camera.R @ R.T
+            posed = replace(camera.camera, R=turned, t=camera.t - turned @ t_m)
+            cameras.append(replace(camera, camera=posed))
+        return CameraRig(cameras)
 
 
 def _check_camera(view: RigCamera) -> None:

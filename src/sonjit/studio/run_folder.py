@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from sonjit._util.data_files import read_json, read_npz
 from sonjit._util.errors import InputError
-from sonjit._util.files import atomic_file
+from sonjit._util.files import atomic_file, sha256_of_file
 from sonjit.media.tables.columns import arrow
 from sonjit.studio.bones import JOINTS_PER_HAND, SIDES
 from sonjit.studio.marks import MACHINE, Mark
@@ -149,16 +149,13 @@ def run_name(detection: DetectionSettings) -> str:
             raise InputError(
                 f"--network {detection.network}: no weights there; sonjit annotate train --network writes them"
             )
-        fields["network"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        fields["network"] = sha256_of_file(path)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def current_run(project: Project) -> Path:
     """Return the folder of the newest run."""
-    folder = _newest_run(project)
-    if folder is None:
-        raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
-    return folder
+    return _newest_run(project) or _refuse(project)
 
 
 def _newest_run(project: Project) -> Path | None:
@@ -168,6 +165,10 @@ def _newest_run(project: Project) -> Path | None:
         return None
 
 
+def _refuse(project: Project) -> NoReturn:
+    raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
+
+
 def label_files(folder: Path) -> list[Path]:
     """Return the files of labels in order."""
     return sorted((folder / LABELS).glob("[0-9]*.parquet"))
@@ -175,9 +176,7 @@ def label_files(folder: Path) -> list[Path]:
 
 def read_labels(project: Project) -> Iterator[Labels]:
     """Iterate over the newest labels, chunk by chunk."""
-    files = label_files(current_run(project))
-    if not files:
-        raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
+    files = label_files(current_run(project)) or _refuse(project)
     return (load_labels(file) for file in files)
 
 
@@ -250,12 +249,9 @@ class ChunkDetections:
 
 def concatenate_detections(chunks: Sequence[ChunkDetections]) -> ChunkDetections:
     """Concatenate chunks of the same views, without their problems."""
-    return ChunkDetections(
-        np.concatenate([chunk.frames for chunk in chunks]),
-        np.concatenate([chunk.points_px for chunk in chunks]),
-        np.concatenate([chunk.confidence for chunk in chunks]),
-        (),
-    )
+    names = "frames", "points_px", "confidence"
+    frames, points, confidence = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names)
+    return ChunkDetections(frames, points, confidence, ())
 
 
 def load_detections(path: Path) -> ChunkDetections:

@@ -85,9 +85,8 @@ def _initial_values(mano: Mano, points_m: FloatArray) -> FloatArray:
 
     count = len(points_m)
     (rest_joints,) = mano_points(mano, np.zeros((1, _POSE_SIZE)), np.zeros(_SHAPE_SIZE), np.zeros((1, 3)))[1]
-    rotation, _ = align_rigidly(
-        np.broadcast_to(rest_joints[_PALM_JOINTS], (count, len(_PALM_JOINTS), 3)), points_m[:, _PALM_JOINTS]
-    )
+    palm = np.broadcast_to(rest_joints[_PALM_JOINTS], (count, len(_PALM_JOINTS), 3))
+    rotation, _ = align_rigidly(palm, points_m[:, _PALM_JOINTS])
     values = np.zeros((count, _TRANSLATION.stop))
     values[:, :3] = axis_angle_from_matrix(torch.tensor(np.ascontiguousarray(rotation))).numpy()
     values[:, _TRANSLATION] = points_m[:, 0] - rest_joints[0]
@@ -129,11 +128,10 @@ def _joints_and_jacobian(
 ) -> tuple[FloatArray, FloatArray]:
     """Return joints (N, 21, 3) and their derivatives (N, 63, 51 or 61) by pose, translation and shape."""
     parameters = np.concatenate([values, np.broadcast_to(shape, (len(values), _SHAPE_SIZE))], 1)
-    perturbed = parameters[:, None] + np.concatenate(
-        [np.zeros((1, parameters.shape[1])), _DIFFERENCE * np.eye(parameters.shape[1])]
-    )
-    perturbed = perturbed[:, : 1 + (parameters.shape[1] if shaping else _TRANSLATION.stop)]  # (N, 1 + P, 61)
-    flat = perturbed.reshape(-1, parameters.shape[1])
+    size = parameters.shape[1]
+    perturbed = parameters[:, None] + np.concatenate([np.zeros((1, size)), _DIFFERENCE * np.eye(size)])
+    perturbed = perturbed[:, : 1 + (size if shaping else _TRANSLATION.stop)]  # (N, 1 + P, 61)
+    flat = perturbed.reshape(-1, size)
     joints = mano_points(mano, flat[:, :_POSE_SIZE], flat[:, _TRANSLATION.stop :], flat[:, _TRANSLATION])[1]
     joints = joints.reshape(len(values), perturbed.shape[1], -1)
     jacobian = np.swapaxes(joints[:, 1:] - joints[:, :1], 1, 2) / _DIFFERENCE

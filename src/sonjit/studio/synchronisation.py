@@ -430,10 +430,9 @@ def _match_images(
         (F, C) numbers of images and (F, C) delays of frame sets with two or more images, and (F,) times.
     """
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
-    by_first = {
-        name: line.time_s * (1 + clocks[name].drift_ppm * 1e-6) + clocks[name].offset_s
-        for name, line in timelines.items()
-    }
+    by_first: dict[str, FloatArray] = {}
+    for name, line in timelines.items():
+        by_first[name] = line.time_s * (1 + clocks[name].drift_ppm * 1e-6) + clocks[name].offset_s
     times = by_first[slowest]
     images = np.full((len(times), len(timelines)), -1, np.intp)
     delay_s = np.full(images.shape, np.nan)

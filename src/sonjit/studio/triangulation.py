@@ -117,10 +117,8 @@ class CameraArrays:
         cost = np.where((is_weighted & ~visible).any(0), np.inf, 0.0)
         gradient = np.zeros_like(points_m)
         if points_px is not None:
-            residual = (
-                np.where(used[..., None], points_px - self._pixels(self._distort_rays(rays)), 0)
-                * root_weight[..., None]
-            )
+            errors = points_px - self._pixels(self._distort_rays(rays))
+            residual = np.where(used[..., None], errors, 0) * root_weight[..., None]
             u, v = residual[..., 0], residual[..., 1]
             cost += (u * u + v * v).sum(0)
             camera_gradient = np.stack([u * r + v * s for r, s in zip(first, second, strict=True)], 1)  # (C, 3, N)
@@ -254,13 +252,12 @@ def consensus(
     for first, last in ((0, _FEW_PAIRS), (_FEW_PAIRS, _MANY_PAIRS)):
         if not len(open_points):
             break
-        proposed, proposed_cost = _best_of_pairs(
-            views, rays[:, open_points], weights[:, open_points], threshold_px, slice(first, last)
-        )
+        own_rays, own_weights = rays[:, open_points], weights[:, open_points]
+        proposed, proposed_cost = _best_of_pairs(views, own_rays, own_weights, threshold_px, slice(first, last))
         is_better = proposed_cost < cost[open_points]
         points[open_points[is_better]], cost[open_points[is_better]] = proposed[is_better], proposed_cost[is_better]
-        agree = _inliers(views, points[open_points], points_px[:, open_points], weights[:, open_points], threshold_px)
-        finite = (weights[:, open_points] > 0).sum(0)
+        agree = _inliers(views, points[open_points], points_px[:, open_points], own_weights, threshold_px)
+        finite = (own_weights > 0).sum(0)
         open_points = open_points[(agree.sum(0) < _ENOUGH_INLIERS * finite) & (finite * (finite - 1) // 2 > _FEW_PAIRS)]
     inlier = _inliers(views, points, points_px, weights, threshold_px)
     unsettled = np.flatnonzero(inlier.any(0))
@@ -291,16 +288,13 @@ def _best_of_pairs(
     finite = weights > 0
     order = np.argsort(~finite, axis=0, kind="stable")  # (C, N) each point's views first
     pairs = _sample_pairs(cameras, which.stop)[finite.sum(0), which]  # (N, H, 2) ranks
-    first, second = np.moveaxis(
-        np.take_along_axis(order.T[..., None], pairs.reshape(count, -1, 1), 1).reshape(pairs.shape), -1, 0
-    )
+    chosen = np.take_along_axis(order.T[..., None], pairs.reshape(count, -1, 1), 1)
+    first, second = np.moveaxis(chosen.reshape(pairs.shape), -1, 0)
     proposed = _midpoints(views, rays, first, second)  # (N, H, 3)
     flat = proposed.reshape(-1, 3)
     cost = np.zeros(len(flat))
-    rows = (
-        np.concatenate([views.R, views.t[..., None]], 2)
-        * np.append(views.focal_px, np.ones((cameras, 1)), 1)[..., None]
-    )
+    scales = np.append(views.focal_px, np.ones((cameras, 1)), 1)[..., None]
+    rows = np.concatenate([views.R, views.t[..., None]], 2) * scales
     for own, pixels, weight in zip(rows, rays * views.focal_px[:, None], weights, strict=True):  # fits the cache
         x, y, z = own[:, :3] @ flat.T + own[:, 3:]
         z[z <= 0] = np.nan
