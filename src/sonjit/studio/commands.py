@@ -195,11 +195,8 @@ def surfaces(
         unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         frame_sets: File of `sonjit annotate sync --out` for --draw, if `triangulate` used it.
     """
-    if (
-        (draw is None) != (cameras is None)
-        or (draw is None) != (not views)
-        or ((unit or frame_sets) and cameras is None)
-    ):
+    unused = cameras is None and (unit or frame_sets)
+    if (draw is None) != (cameras is None) or (draw is None) != (not views) or unused:
         raise InputError("--draw requires --cameras and --views; these, --unit and --frame-sets require --draw")
     if draw is not None and draw.exists() and not draw.is_dir():
         raise InputError(f"--draw {draw} is a file; choose a folder")

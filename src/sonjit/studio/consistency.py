@@ -359,7 +359,7 @@ def _lenses(calibration: RigCalibration) -> Table:
         std = calibration.lens_std.get(view.name, np.zeros(4 + len(lens)))
         digits = [1] * 4 + [4] * len(lens)
         cells = [
-            f"{value:.{places}f} ± {error:.{places}f}" if error else f"{value:.{places}f}"
+            f"{value:.{places}f} ± {error:.{places}f}" if error else f"{value:.{places}f}"
             for value, error, places in zip([*view.camera.intrinsics, *lens], std, digits, strict=True)
         ]
         is_kept = view.name not in calibration.lens_std

@@ -34,7 +34,7 @@ _COMPARED_KEYPOINTS: Final = 33  # keypoints that identify a person: all of a bo
 _MIN_SUPPORT: Final = 0.4  # least support of a group that is one person; views of different people may almost match
 _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
 DEFAULT_STEP_S: Final = 1 / 30
-RIGHT_HAND, LEFT_HAND = HANDS = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
+HANDS: Final = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
 _Person = Mapping[Part, Instance]  # a person in one image
 
 

@@ -242,16 +242,15 @@ def sampling_of(camera: RigCamera, nearest_m: float) -> Sampling:
 
 def ridge_contrast(px_per_mm: float, scale: float) -> float:
     """Return the fraction of the contrast of synthetic ridges after downsizing, the maximum over directions."""
-    side = 240
+    if px_per_mm * RIDGE_MM < _MIN_RIDGE_PX:
+        return 0.0  # the camera does not resolve them
+    side, largest = 240, 0.0
+    size = max(1, round(side * scale))
     y, x = np.mgrid[:side, :side]
-    largest = 0.0
     for angle in np.linspace(0, math.pi / 2, 7):
         along = (x * math.cos(angle) + y * math.sin(angle)) / (px_per_mm * RIDGE_MM)
         ridges = (128 + 100 * np.sin(2 * np.pi * along)).astype(np.float32)
-        if px_per_mm * RIDGE_MM < _MIN_RIDGE_PX:
-            return 0.0  # the camera does not resolve them
-        small = downsize(ridges, (max(1, round(side * scale)), max(1, round(side * scale))))
-        largest = max(largest, float(small.std() / ridges.std()))
+        largest = max(largest, float(downsize(ridges, (size, size)).std() / ridges.std()))
     return largest
 
 

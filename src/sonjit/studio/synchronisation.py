@@ -302,13 +302,11 @@ class Sync:
 
     Attributes:
         images: (F, C) number of each camera's image of a frame set, -1 for none.
-        delay_s: (F, C) time of the image after its frame set, NaN without image or clock.
         times_s: (F,) times of the frame sets by the first camera's clock. (0,) if they were matched by numbers.
     """
 
     names: tuple[str, ...]
     images: IndexArray
-    delay_s: FloatArray
     clocks: Mapping[str, Clock]
     times_s: FloatArray
     warnings: tuple[str, ...]
@@ -343,7 +341,7 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         clocks = dict.fromkeys(names, Clock())
         numbers = np.unique(np.concatenate([line.index for line in timelines.values()]))
         images = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
-        delay_s, times = np.full(images.shape, np.nan), np.zeros(0)
+        times = np.zeros(0)
     else:
         if without_times := [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]:
             raise InputError(f"camera {without_times[0]!r} has images without times: synchronise by index")
@@ -353,8 +351,8 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
             "sound": _clocks_from_sounds,
         }
         clocks = clock_functions[method](timelines) if method in clock_functions else dict.fromkeys(names, Clock())
-        images, delay_s, times = _match_images(timelines, clocks)
-    return Sync(names, images, delay_s, clocks, times, tuple(_warnings(timelines, images, clocks)))
+        images, times = _match_images(timelines, clocks)
+    return Sync(names, images, clocks, times, tuple(_warnings(timelines, images, clocks)))
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
@@ -421,13 +419,11 @@ def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, 
     return clock
 
 
-def _match_images(
-    timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
-) -> tuple[IndexArray, FloatArray, FloatArray]:
+def _match_images(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> tuple[IndexArray, FloatArray]:
     """Match images to those of the slowest camera, within half a period.
 
     Returns:
-        (F, C) numbers of images and (F, C) delays of frame sets with two or more images, and (F,) times.
+        (F, C) numbers of images of frame sets with two or more images, and (F,) times.
     """
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
     by_first: dict[str, FloatArray] = {}
@@ -435,20 +431,19 @@ def _match_images(
         by_first[name] = line.time_s * (1 + clocks[name].drift_ppm * 1e-6) + clocks[name].offset_s
     times = by_first[slowest]
     images = np.full((len(times), len(timelines)), -1, np.intp)
-    delay_s = np.full(images.shape, np.nan)
     for column, (name, line) in enumerate(timelines.items()):
         camera_times = by_first[name]
         after = np.clip(np.searchsorted(camera_times, times), 0, len(camera_times) - 1)
         before = np.maximum(after - 1, 0)
         nearest = np.where(np.abs(camera_times[before] - times) <= np.abs(camera_times[after] - times), before, after)
-        delay = camera_times[nearest] - times
-        is_match = np.abs(delay) <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
-        order = np.lexsort((np.abs(delay), nearest))
+        delay = np.abs(camera_times[nearest] - times)
+        is_match = delay <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
+        order = np.lexsort((delay, nearest))
         _, first = np.unique(nearest[order], return_index=True)
         is_match &= np.isin(np.arange(len(times)), order[first])  # an image belongs to the nearer of two frame sets
-        images[is_match, column], delay_s[is_match, column] = line.index[nearest[is_match]], delay[is_match]
+        images[is_match, column] = line.index[nearest[is_match]]
     shared = (images >= 0).sum(1) >= min(2, len(timelines))
-    return images[shared], delay_s[shared], times[shared]
+    return images[shared], times[shared]
 
 
 def _warnings(timelines: Mapping[str, Timeline], images: IndexArray, clocks: Mapping[str, Clock]) -> list[str]:

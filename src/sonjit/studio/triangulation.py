@@ -57,12 +57,8 @@ class CameraArrays:
                     turned[:, row, column] += self.R[:, j, a] * self.R[:, i, b]
         return turned.reshape(-1, 6)
 
-    def seen(self, points_m: FloatArray) -> FloatArray:
-        """Transform points (N, 3) to (C, N, 3) camera frames, NaN behind a camera or outside its lens's range."""
-        return self._coordinate_rows(points_m).transpose(0, 2, 1)
-
     def _coordinate_rows(self, points_m: FloatArray) -> FloatArray:
-        """Transform points (N, 3) to (C, 3, N) camera frames, as `seen`."""
+        """Transform points (N, 3) to (C, 3, N) camera frames, NaN behind a camera or outside its lens's range."""
         in_camera = (self.R.reshape(-1, 3) @ points_m.T).reshape(len(self.R), 3, -1) + self.t[..., None]
         x, y, z = in_camera.transpose(1, 0, 2)
         unseen = ~(z > 0)
@@ -73,7 +69,7 @@ class CameraArrays:
 
     def project(self, points_m: FloatArray) -> FloatArray:
         """Project points (N, 3) to pixels (C, N, 2)."""
-        in_camera = self.seen(points_m)
+        in_camera = self._coordinate_rows(points_m).transpose(0, 2, 1)
         return self._pixels(self._distort_rays(in_camera[..., :2] / in_camera[..., 2:]))
 
     def undistorted_rays(self, points_px: FloatArray) -> FloatArray:
