@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "tables": ("pyarrow", "xlsxwriter"),
     "pandas": ("pandas",),
     "polars": ("polars",),
+    "supervision": ("supervision",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "matplotlib"),
     "tflite": ("litert_torch",),
     "tensorboard": ("tensorboard",),
@@ -81,10 +82,13 @@ def require(module: str, purpose: str) -> None:
         raise MissingExtraError(purpose, extra_of(module) or module)
 
 
-FunctionName = Literal["FineTuning", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"]
+FunctionName = Literal[
+    "FineTuning", "LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"
+]
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
     "FineTuning": "sonjit.lab.training.int8",
+    "LabelWriter": "sonjit.lab.datasets.labels",
     "create_lifter": "sonjit.lab.lifting",
     "explain": "sonjit.lab.explain.imagenet",
     "network_entry": "sonjit.lab.networks",

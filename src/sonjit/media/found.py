@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 from weakref import ref
 
+import numpy as np
+
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
@@ -132,6 +134,19 @@ class _Shown(ABC):
         from sonjit.media.found import to_dataframe
 
         return to_dataframe(self._frame(), library, rows=rows, measures=measures, degrees=degrees)
+
+    def to_supervision(self, form: Literal["keypoints", "detections"] = "keypoints") -> Any:  # noqa: ANN401  # its types
+        """Return the results as `supervision.KeyPoints`, or as `supervision.Detections` with boxes and track IDs.
+
+        Keypoints of people are those of their bodies; detections are also their hands and faces.
+
+        Raises:
+            InputError: An unknown form, or results with several numbers of keypoints.
+            MissingExtraError: Supervision is not installed.
+        """
+        from sonjit.media.found import to_supervision
+
+        return to_supervision(self._frame(), form)
 
     def _repr_html_(self) -> str:
         """Return a small picture and a line per instance, for notebooks."""
@@ -351,3 +366,34 @@ def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
     at = COLUMNS.index("name")
     first = next((row[at] for rows in made for row in rows if row[at] is not None), None)
     return [[(*row[:at], row[at] or first, *row[at + 1 :]) if row[2] is None else row for row in rows] for rows in made]
+
+
+def to_supervision(frame: Frame, form: Literal["keypoints", "detections"]) -> Any:  # noqa: ANN401  # supervision's types
+    """Return the results of a frame as types of Supervision; see `Results.to_supervision`."""
+    if form not in ("keypoints", "detections"):
+        raise InputError(f"Unknown form {form!r}. Choose from keypoints, detections.")
+    with optional_import("to_supervision", "supervision"):
+        sv: Any = importlib.import_module("supervision")
+    is_points = form == "keypoints"
+    found: list[Any] = list(frame.all_results()) if is_points else [part for _, part in frame.instances()]
+    kind = sv.KeyPoints if is_points else sv.Detections
+    if not found:
+        return kind.empty()
+    titles = [result.title for result in found]
+    names = sorted(set(titles))
+    classes = np.array([names.index(title) for title in titles])
+    scores = np.array([result.score for result in found], np.float32)
+    ids = [result.id for result in found]
+    data: dict[str, Any] = {"class_name": np.array(titles)}
+    if not is_points:
+        tracks = None if None in ids else np.array(ids)
+        boxes = np.array([result.box for result in found], np.float32)
+        return kind(boxes, confidence=scores, class_id=classes, tracker_id=tracks, data=data)
+    if len({len(result.keypoints) for result in found}) > 1:
+        raise InputError("to_supervision: the results have several numbers of keypoints. Use a detector of one kind")
+    visible = [getattr(getattr(result, "body", result), "visibility", None) for result in found]
+    certain = None if any(values is None for values in visible) else np.array(visible, np.float32)
+    points = np.array([result.keypoints[:, :2] for result in found], np.float32)
+    if None not in ids:
+        data["tracker_id"] = np.array(ids)
+    return kind(points, classes, certain, scores, data=data)

@@ -420,7 +420,7 @@ def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) 
                 if key not in categories:
                     own = instance.category_id
                     own = max(used, default=0) + 1 if own is None or own in used else own
-                    categories[key] = _category(own, *key)
+                    categories[key] = category_record(own, *key)
                     used.add(own)
                 category = categories[key]
                 file.write(",\n" if count else "\n")
@@ -432,7 +432,8 @@ def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) 
         file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
 
 
-def _category(number: int, name: str, skeleton: str | None, keypoint_names: tuple[str, ...]) -> Json:
+def category_record(number: int, name: str, skeleton: str | None, keypoint_names: Sequence[str]) -> Json:
+    """Return a category of COCO. The names of keypoints apply to skeletons that are not known."""
     record: Json = {"id": number, "name": name}
     try:
         known = load_skeleton(skeleton or "")

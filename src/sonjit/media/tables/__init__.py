@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from sonjit._util.errors import InputError
 from sonjit._util.extensions import Registry, extension_problems
+from sonjit._util.extras import load_function
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.tables.base import (
@@ -261,7 +262,13 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
 
 def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
     """Return the format of a file name, or None if its ending is unknown."""
-    return FORMATS.get(Path(path).suffix.lower())
+    return FORMATS.get(_ending_of(Path(path)))
+
+
+def _ending_of(path: Path) -> str:
+    """Return the ending in lower case, with the name of the format where one has it, such as `.coco.json`."""
+    whole = "".join(path.suffixes[-2:]).lower()
+    return whole if FORMATS.has(whole) else path.suffix.lower()
 
 
 def _later(name: str) -> Callable[..., Any]:
@@ -280,6 +287,14 @@ def _open_json(path: Path, header: Header, types: ExtraTypes, _: None) -> FrameW
     return JsonWriter(path, header, types)
 
 
+def _open_labels(path: Path, header: Header, types: ExtraTypes, _: None) -> FrameWriter:
+    del types
+    return load_function("LabelWriter")(path, header)
+
+
+LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")
+"""Endings of labels for programs of annotators."""
+
 _CHARACTER = TableFormat(_open_character, has_bones=True, noun="Characters")
 FORMATS.update({
     ".json": TableFormat(_open_json, load_json, JsonRows),
@@ -289,6 +304,7 @@ FORMATS.update({
                             separates_events=True),
     ".xlsx": TableFormat(_later("ExcelWriter"), rows="instance", noun="Excel workbooks"),
     **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
+    **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
 })  # fmt: skip
 
 
@@ -303,7 +319,8 @@ def open_writer(
 ) -> FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
 
-    `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values.
+    `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values. `.coco.json`,
+    `.yolo.yaml`, `.cvat.xml` and `.labelstudio.json` are labels for annotators, which ignore them too.
 
     The file appears under its name when the writer is closed, complete and valid after any number of frames. Memory
     does not grow with the number of frames.
@@ -409,7 +426,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 
 
 def _ending(path: Path) -> str:
-    ending = path.suffix.lower()
+    ending = _ending_of(path)
     if not FORMATS.has(ending):
         raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {', '.join(FORMATS)}{extension_problems()}")
     return ending
