@@ -1,6 +1,5 @@
 """Drive Firefox by its own WebDriver BiDi (W3C)."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -84,10 +83,6 @@ class Firefox:
         target = {"context": self._tab}
         field = self._ask("script.callFunction", functionDeclaration=body, target=target, awaitPromise=False)["result"]
         self._ask("input.setFiles", **target, element={"sharedId": field["sharedId"]}, files=[str(path)])
-
-    def save_screenshot(self, path):
-        taken = self._ask("browsingContext.captureScreenshot", context=self._tab)
-        path.write_bytes(base64.b64decode(taken["data"]))
 
     def quit(self):
         self._ask("browser.close")

@@ -28,16 +28,16 @@ class GltfReader:
         return values[:, 0] if width == 1 else values.reshape(-1, 4, 4).swapaxes(1, 2) if width == 16 else values
 
     def sampled(self, time):
-        """Return the properties of nodes at a time."""
+        """Return the properties of nodes at a time; None for the rest pose."""
         state = [dict(node) for node in self.g["nodes"]]
-        for animation in self.g.get("animations", []):
+        for animation in self.g.get("animations", []) if time is not None else []:
             for channel in animation["channels"]:
                 sampler = animation["samplers"][channel["sampler"]]
                 times, values = self.get(sampler["input"]).astype(float), self.get(sampler["output"]).astype(float)
                 assert (np.diff(times) > 0).all()
                 k = int(np.clip(np.searchsorted(times, time, "right") - 1, 0, len(times) - 1))
                 value = values[k]
-                if sampler["interpolation"] == "LINEAR" and k + 1 < len(times) and time > times[k]:
+                if sampler.get("interpolation", "LINEAR") == "LINEAR" and k + 1 < len(times) and time > times[k]:
                     share = (time - times[k]) / (times[k + 1] - times[k])
                     value = (1 - share) * values[k] + share * values[k + 1]
                 state[channel["target"]["node"]][channel["target"]["path"]] = value

@@ -39,6 +39,19 @@ _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 
 
+class Closing:
+    """Base of classes that are context managers and are closed at the end of the block."""
+
+    def close(self) -> None:
+        """Release all resources."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Output(ABC):
     """Output that is being written: `close()` finishes and keeps it, `discard()` removes it.
 

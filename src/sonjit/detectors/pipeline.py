@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
+from sonjit._util.files import Closing
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
 from sonjit.detectors.observations import Observation, suppress_duplicates
@@ -41,7 +42,7 @@ _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
 
-class Detector(Generic[R]):
+class Detector(Closing, Generic[R]):
     """Find instances of one kind in images. Create detectors with `sonjit.create_detector`.
 
     A detector follows one stream. Calls from several threads run one after the other: create one detector per thread.
@@ -204,14 +205,6 @@ class Detector(Generic[R]):
         with self._lock:
             if hasattr(self, "_kind"):
                 del self._kind
-
-    def __enter__(self) -> Self:
-        """Return the detector."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the detector."""
-        self.close()
 
     def _refuse_if_closed(self) -> None:
         if not hasattr(self, "_kind"):

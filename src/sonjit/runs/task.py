@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function
+from sonjit._util.files import Closing
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 from sonjit.media import BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
 from sonjit.media.tables.base import Extras
@@ -127,7 +128,7 @@ class Task(ABC):
         return None
 
 
-class Worker(ABC, Generic[Item]):
+class Worker(Closing, ABC, Generic[Item]):
     """Loaded networks that process one input after the other. A worker is a context manager that frees them.
 
     Attributes:
@@ -193,12 +194,6 @@ class Worker(ABC, Generic[Item]):
         """Forget the times and the drawings of the input before."""
         self.times.clear()
         self._drawings.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def is_still(source: Source) -> bool:

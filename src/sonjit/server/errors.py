@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from sonjit._util.errors import SonjitError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 STATUS = {
     "bad_option": 400,

@@ -20,12 +20,13 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
+from sonjit._util.files import Closing
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.sources.images import decode_image
 from sonjit.server.errors import refusal_from
@@ -53,7 +54,7 @@ class CrashError(JobError):
     """A process ended during a call."""
 
 
-class Worker:
+class Worker(Closing):
     """A child process that runs one function at a time; a context manager that ends the process.
 
     The process starts with the first call, and again after a crash. It ends with the server, however the server ends.
@@ -139,12 +140,6 @@ class Worker:
             self._process.kill()
             self._process.join()
             self._pipe.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _running(self) -> tuple[BaseProcess, Connection]:
         with self._lock:

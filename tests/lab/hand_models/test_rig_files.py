@@ -9,10 +9,12 @@ from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_me
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
 from sonjit.media.tables.characters import NAMES, BoneNames
 
-from ...support.gltf import GltfReader  # noqa: TID252  # one helper for all packages
+from ...media.characters.actors import Bvh  # noqa: TID252  # one helper for all packages
+from ...support.gltf import GltfReader  # noqa: TID252
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30
+MOVING = [joint for joint, name in enumerate(JOINTS) if not name.endswith("tip")]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ class TestGlb:
                 assert np.abs(skinned - vertices[row] * UP).max() < 1e-5
 
     @pytest.mark.parametrize("bones", get_args(BoneNames))
-    def test_bones_have_the_names_of_characters_whatever_the_track(self, motions, bones):
+    def test_bones_have_the_names_of_characters_whatever_the_track(self, motions, bones, tmp_path):
         nodes = GltfReader(glb_from_motions(motions, bones)).g["nodes"]
         expected = [*joint_names("Right", bones), *joint_names("Left", bones)]
         assert len(set(expected)) == 50
@@ -46,10 +48,8 @@ class TestGlb:
         assert {NAMES[bones]["leftHand"], NAMES[bones]["rightLittleDistal"]} < set(expected)
         again = GltfReader(glb_from_motions([motions[0], motions[0]], bones)).g["nodes"]
         assert len({node["name"] for node in again if "mesh" not in node}) == 51
-        names, *_ = play_bvh(bvh_from_motion(motions[1], bones=bones))
-        assert [name for name in names if name != "Site"] == [
-            name for name, joint in zip(joint_names("Left", bones), JOINTS, strict=True) if not joint.endswith("tip")
-        ]
+        (tmp_path / "x.bvh").write_text(bvh_from_motion(motions[1], bones=bones))
+        assert list(Bvh(tmp_path / "x.bvh").parents) == [joint_names("Left", bones)[joint] for joint in MOVING]
 
     def test_hides_a_hand_while_it_is_away(self, motions):
         reader = GltfReader(glb_from_motions(motions))
@@ -68,63 +68,18 @@ class TestGlb:
             assert "meshes" not in document
 
 
-def play_bvh(text):
-    """Return joint names, positions (frames, joints, 3) with end sites, and the frame time."""
-    words = iter(text.split())
-    names, parents, offsets, channels, stack, last = [], [], [], [], [], -1
-    for word in words:
-        if word in ("ROOT", "JOINT", "End"):
-            names.append(next(words))
-            parents.append(stack[-1] if stack else -1)
-            last = len(names) - 1
-            channels.append([])
-        elif word == "{":
-            stack.append(last)
-        elif word == "}":
-            stack.pop()
-        elif word == "OFFSET":
-            offsets.append([float(next(words)) for _ in range(3)])
-        elif word == "CHANNELS":
-            channels[-1] = [next(words) for _ in range(int(next(words)))]
-        elif word == "MOTION":
-            break
-    assert next(words) == "Frames:"
-    frames = int(next(words))
-    assert [next(words), next(words)] == ["Frame", "Time:"]
-    frame_time = float(next(words))
-    values = np.array([float(word) for word in words]).reshape(frames, -1)
-    assert values.shape[1] == sum(map(len, channels))
-    axes = {"X": 0, "Y": 1, "Z": 2}
-    positions = np.zeros((frames, len(names), 3))
-    for frame, row in enumerate(values):
-        turns, column = [], 0
-        for joint, parent in enumerate(parents):
-            turn, place = np.eye(3), np.array(offsets[joint])
-            for channel in channels[joint]:
-                axis, value = axes[channel[0]], row[column]
-                column += 1
-                if channel.endswith("position"):
-                    place[axis] += value
-                else:
-                    i, j = (axis + 1) % 3, (axis + 2) % 3
-                    one, angle = np.eye(3), np.deg2rad(value)
-                    one[[i, j], [i, j]] = np.cos(angle)
-                    one[j, i], one[i, j] = np.sin(angle), -np.sin(angle)
-                    turn = turn @ one
-            above = turns[parent] if parent >= 0 else np.eye(3)
-            turns.append(above @ turn)
-            positions[frame, joint] = place if parent < 0 else positions[frame, parent] + above @ place
-    return names, parents, positions, frame_time
-
-
-class TestBvh:
-    def test_replays_every_frame(self, motions):
-        motion = motions[0]
-        names, parents, positions, frame_time = play_bvh(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
-        assert parents == list(PARENTS)
-        assert [a for a in names if a != "Site"] == [a for a in JOINTS if not a.endswith("tip")]
-        assert frame_time == pytest.approx(1 / FPS)
-        assert np.abs(positions - motion.rig.joint_frames(motion.pose)[1] * UP).max() < 1e-5  # metres
+def test_bvh_replays_every_frame(motions, tmp_path):
+    motion = motions[0]
+    (tmp_path / "x.bvh").write_text(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
+    bvh, joints = Bvh(tmp_path / "x.bvh"), motion.rig.joint_frames(motion.pose)[1] * UP
+    assert bvh.parents == {JOINTS[joint]: JOINTS[PARENTS[joint]] if joint else None for joint in MOVING}
+    assert (bvh.count, bvh.frame_time) == (60, pytest.approx(1 / FPS))
+    for row in range(0, 60, 7):
+        places = bvh.positions(row)
+        assert np.abs([places[JOINTS[joint]] for joint in MOVING] - joints[row, MOVING]).max() < 1e-5  # metres
+    for tip in set(range(len(JOINTS))) - set(MOVING):
+        offset = motion.rig.joints[tip] - motion.rig.joints[PARENTS[tip]]
+        assert bvh.ends[JOINTS[PARENTS[tip]]] == pytest.approx(offset, abs=1e-5)
 
 
 def test_obj_contains_each_hand_as_an_object(motions):

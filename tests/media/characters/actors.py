@@ -1,13 +1,12 @@
 """An actor of known proportions with keypoints projected through the assumed camera, and readers of the files."""
 
-import json
-import struct
-
 import numpy as np
 
 from sonjit.geometry.cameras import assumed_camera
 from sonjit.media import Header
 from sonjit.results import Body, Frame, Hand, Person
+
+from ...support.gltf import GltfReader  # noqa: TID252  # one helper for all packages
 
 SIZE = (640, 480)
 FPS = 30
@@ -154,61 +153,29 @@ class Bvh:
         return places
 
 
-class Gltf:
-    """A GLB file with animated nodes, read as the specification says."""
+class Gltf(GltfReader):
+    """A GLB file with animated nodes."""
 
     def __init__(self, path):
-        data = path.read_bytes()
-        magic, version, total, length, kind = struct.unpack_from("<5I", data)
-        assert (magic, version, total, kind) == (0x46546C67, 2, len(data), 0x4E4F534A)
-        self.document = json.loads(data[20 : 20 + length])
-        self._binary = data[28 + length :]
-        self.nodes = self.document["nodes"]
-        self.animation = self.document["animations"][0]
-
-    def array(self, accessor):
-        record = self.document["accessors"][accessor]
-        view = self.document["bufferViews"][record["bufferView"]]
-        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[record["type"]]
-        dtype = {5121: np.uint8, 5123: np.uint16, 5126: np.float32}[record["componentType"]]
-        return np.frombuffer(self._binary, dtype, record["count"] * width, view["byteOffset"]).reshape(-1, width)
+        super().__init__(path.read_bytes())
+        self.nodes, self.animation = self.g["nodes"], self.g["animations"][0]
 
     @property
     def times(self):
-        inputs = {sampler["input"] for sampler in self.animation["samplers"]}
-        (number,) = inputs
-        return self.array(number)[:, 0]
+        (number,) = {sampler["input"] for sampler in self.animation["samplers"]}
+        return self.get(number)
 
     def bends(self, bone):
         """Angles (F,) of a bone against its parent in degrees, from the only character."""
-        node = [node["name"] for node in self.nodes].index(bone)
-        (sampler,) = (
-            channel["sampler"]
-            for channel in self.animation["channels"]
-            if channel["target"] == {"node": node, "path": "rotation"}
-        )
-        return np.rad2deg(
-            2 * np.arccos(abs(self.array(self.animation["samplers"][sampler]["output"])[:, 3]).clip(0, 1))
-        )
+        target = {"node": [node["name"] for node in self.nodes].index(bone), "path": "rotation"}
+        (sampler,) = (channel["sampler"] for channel in self.animation["channels"] if channel["target"] == target)
+        values = self.get(self.animation["samplers"][sampler]["output"])
+        return np.rad2deg(2 * np.arccos(abs(values[:, 3]).clip(0, 1)))
 
     def positions(self, row, root=0):
         """Positions of the nodes below a root by name, in one frame; None for the rest pose."""
-        moved = {}
-        for channel in self.animation["channels"] if row is not None else []:
-            values = self.array(self.animation["samplers"][channel["sampler"]]["output"])
-            moved[channel["target"]["node"], channel["target"]["path"]] = values[row].astype(float)
-        places = {}
-
-        def visit(number, turn, place):
-            node = self.nodes[number]
-            assert not {"scale", "rotation", "matrix"} & set(node)
-            x, y, z, w = moved.get((number, "rotation"), [0, 0, 0, 1])
-            place = place + turn @ moved.get((number, "translation"), node.get("translation", [0, 0, 0]))
-            places[node["name"]] = place
-            cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-            turn = turn @ (np.eye(3) + 2 * w * cross + 2 * cross @ cross)
-            for child in node.get("children", []):
-                visit(child, turn, place)
-
-        visit(root, np.eye(3), np.zeros(3))
-        return places
+        worlds, below = self.worlds(None if row is None else self.times[row]), [root]
+        for number in below:
+            assert not {"scale", "rotation", "matrix"} & set(self.nodes[number])
+            below += self.nodes[number].get("children", [])
+        return {self.nodes[number]["name"]: worlds[number][:3, 3] for number in below}

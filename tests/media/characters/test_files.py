@@ -69,12 +69,12 @@ def test_vrma_has_the_blendshapes_of_the_face(tmp_path):
         frames[row].people[0].face = Face(1.0, mesh, (0, 0, 1, 1), blendshapes=weights)
     write(tmp_path / "x.vrma", frames, PEOPLE)
     gltf = Gltf(tmp_path / "x.vrma")
-    expressions = gltf.document["extensions"]["VRMC_vrm_animation"]["expressions"]["custom"]
+    expressions = gltf.g["extensions"]["VRMC_vrm_animation"]["expressions"]["custom"]
     assert set(expressions) == {"jawOpen", "eyeBlinkLeft"}
     node = expressions["jawOpen"]["node"]
-    assert node in gltf.document["scenes"][0]["nodes"]
+    assert node in gltf.g["scenes"][0]["nodes"]
     (channel,) = [c for c in gltf.animation["channels"] if c["target"] == {"node": node, "path": "translation"}]
-    values = gltf.array(gltf.animation["samplers"][channel["sampler"]]["output"])
+    values = gltf.get(gltf.animation["samplers"][channel["sampler"]]["output"])
     assert values[:, 0] == pytest.approx(np.arange(len(TIMES)).clip(4, 11) / 20)  # others repeat the latest weight
     assert not values[:, 1:].any()
 
@@ -82,30 +82,30 @@ def test_vrma_has_the_blendshapes_of_the_face(tmp_path):
 def test_figure_of_glb_is_bound_to_the_rest_pose(tmp_path):
     write(tmp_path / "x.glb", frames_of(TIMES))
     glb = Gltf(tmp_path / "x.glb")
-    (skin,), (mesh,) = glb.document["skins"], glb.document["meshes"]
+    (skin,), (mesh,) = glb.g["skins"], glb.g["meshes"]
     rest = glb.positions(None)
-    inverse = glb.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
+    inverse = glb.get(skin["inverseBindMatrices"])
     for joint, matrix in zip(skin["joints"], inverse, strict=True):
         assert matrix @ np.append(rest[glb.nodes[joint]["name"]], 1) == pytest.approx([0, 0, 0, 1], abs=1e-6)
     attributes = mesh["primitives"][0]["attributes"]
-    vertices, normals = (glb.array(attributes[name]) for name in ("POSITION", "NORMAL"))
+    vertices, normals = (glb.get(attributes[name]) for name in ("POSITION", "NORMAL"))
     assert vertices[:, 1].min() == pytest.approx(0, abs=0.05)
     assert 1.4 < vertices[:, 1].max() < 1.9
     centres = vertices.reshape(-1, 24, 3).mean(1).repeat(24, 0)  # each bone has eight triangles
     assert (((vertices - centres) * normals).sum(1) > 0).all()  # normals point outwards
-    assert glb.array(attributes["JOINTS_0"]).max() < len(skin["joints"])
+    assert glb.get(attributes["JOINTS_0"]).max() < len(skin["joints"])
 
 
 def test_vrma_names_the_bones_of_a_humanoid(tmp_path):
     write(tmp_path / "x.vrma", frames_of(TIMES), bones="mixamo")
     vrma = Gltf(tmp_path / "x.vrma")
-    extension = vrma.document["extensions"]["VRMC_vrm_animation"]
-    assert vrma.document["extensionsUsed"] == ["VRMC_vrm_animation"]
+    extension = vrma.g["extensions"]["VRMC_vrm_animation"]
+    assert vrma.g["extensionsUsed"] == ["VRMC_vrm_animation"]
     assert extension["specVersion"] == "1.0"
     bones = {bone: vrma.nodes[entry["node"]]["name"] for bone, entry in extension["humanoid"]["humanBones"].items()}
     assert set(bones) >= REQUIRED
     assert bones["leftUpperArm"] == "mixamorig:LeftArm"
-    assert "meshes" not in vrma.document
+    assert "meshes" not in vrma.g
 
 
 @pytest.mark.parametrize("convention", get_args(BoneNames))
@@ -195,11 +195,11 @@ def test_each_person_has_a_file(tmp_path, ending):
 def test_glb_has_all_people(tmp_path):
     assert write(tmp_path / "x.glb", two_people()).more_paths == []
     glb = Gltf(tmp_path / "x.glb")
-    assert [skin["name"] for skin in glb.document["skins"]] == ["person1", "person2"]
-    roots = glb.document["scenes"][0]["nodes"]
+    assert [skin["name"] for skin in glb.g["skins"]] == ["person1", "person2"]
+    roots = glb.g["scenes"][0]["nodes"]
     first, second = (glb.positions(15, root)["hips"] for root in roots if "children" in glb.nodes[root])
     assert (second - first)[0] == pytest.approx(-1, abs=0.03)
-    materials = glb.document["materials"]
+    materials = glb.g["materials"]
     assert materials[0] != materials[1]
 
 

@@ -8,13 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
+from sonjit._util.files import Closing
 from sonjit.compat.mediapipe._images import ImageError
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
@@ -93,7 +94,7 @@ class InstanceOrder:
         self._ids = []
 
 
-class Solution(ABC, Generic[Found]):
+class Solution(Closing, ABC, Generic[Found]):
     """Base of the solutions. Use as a context manager."""
 
     _loading: Future[Any]
@@ -127,14 +128,6 @@ class Solution(ABC, Generic[Found]):
     def close(self) -> None:
         """Free the networks."""
         free_loaded(self._loading)
-
-    def __enter__(self) -> Self:
-        """Return the object."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 class DetectorSolution(Solution[Found]):

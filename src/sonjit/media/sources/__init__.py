@@ -310,25 +310,7 @@ def _source_from_files(named: str, found: Iterable[File], fps: float | None) -> 
 
 def _source_from_file(path: Path, fps: float | None) -> Source:
     with path.open("rb") as file:
-        head = file.read(SNIFF_BYTES)
-        if not head:
-            raise InputError(f"{path} is empty (0 bytes): copy or export it again")
-        is_sequence, head = _read_motion_jpeg(head, file)
-        if _is_still(head) and not is_sequence:
-            notes: list[str] = []
-            source = ImageSource(str(path), decode_image(head + file.read(), str(path), notes=notes), path)
-            source.notes += notes
-            return source
-    _refuse_text(head, str(path))
-    try:
-        return VideoSource(str(path), path, fps=fps, container_format="mjpeg" if is_sequence else None)
-    except InputError as error:
-        if path.suffix.lower() in IMAGE_ENDINGS:
-            raise InputError(
-                f"{path} is not an image, or damaged from its first byte: copy or export it again"
-            ) from None
-        hint = "; an MP4 without its index was cut or never finished: copy or record it again"
-        raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
+        return _source_from_stream(file, str(path), fps, path)
 
 
 def _source_from_remote(url: str, fps: float | None) -> Source:
@@ -415,19 +397,31 @@ def hint_of_subfolders(named: str, found: Iterable[File]) -> str:
     return f". It contains folders: use {str(Path(named) / '**' / '*')!r}" if has_folders else ""
 
 
-def _source_from_stream(stream: BinaryIO, name: str, fps: float | None) -> Source:
+def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Path | None = None) -> Source:
+    """Open standard input, or the open file of a path."""
     head = stream.read(SNIFF_BYTES)
     if not head:
-        raise InputError(f"{name} is empty: pipe an image or a video into it")
+        advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
+        raise InputError(f"{name} is empty{advice}")
     is_sequence, head = _read_motion_jpeg(head, stream)
     if _is_still(head) and not is_sequence:
-        return ImageSource(name, decode_image(head + stream.read(), name))
-    _refuse_text(head, name)
+        notes: list[str] = []
+        source = ImageSource(name, decode_image(head + stream.read(), name, notes=notes), path)
+        source.notes += notes
+        return source
+    if is_text(head):
+        raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
+    opened = path or cast("BinaryIO", _Rejoined(head, stream))
     try:
-        opened = cast("BinaryIO", _Rejoined(head, stream))
         return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_sequence else None)
     except InputError as error:
+        if path is not None and path.suffix.lower() in IMAGE_ENDINGS:
+            raise InputError(
+                f"{path} is not an image, or damaged from its first byte: copy or export it again"
+            ) from None
         hint = "; an MP4 with its index at the end cannot be piped: name the file itself"
+        if path is not None:
+            hint = "; an MP4 without its index was cut or never finished: copy or record it again"
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
@@ -450,11 +444,6 @@ def _is_still(head: bytes) -> bool:
 def is_mp4(head: bytes) -> bool:
     """Check whether the first bytes of a file are those of MP4 or QuickTime."""
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
-
-
-def _refuse_text(head: bytes, name: str) -> None:
-    if is_text(head):
-        raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
 
 
 class _Rejoined:

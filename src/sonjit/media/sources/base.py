@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from sonjit._util.arrays import Image
-from sonjit._util.files import WorkFolder
+from sonjit._util.files import Closing, WorkFolder
 from sonjit.media.sources.geometry import Geometry
 
 SourceKind = Literal["image", "folder", "video", "camera"]
@@ -33,7 +33,7 @@ class SourceFrame(NamedTuple):
     rgb: Image
 
 
-class Source(ABC):
+class Source(Closing, ABC):
     """Images one after the other: a context manager and an iterable of `SourceFrame`.
 
     A thread prefetches images while the caller processes the current one. It ends when the caller leaves the loop,
@@ -120,12 +120,6 @@ class Source(ABC):
             self._running.remove(ahead)
             ahead.close()
             self.reading_s += ahead.busy_s
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop reading and release all resources. A second call has no effect."""

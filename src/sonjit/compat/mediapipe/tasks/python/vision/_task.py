@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
+from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import follows_current
 from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
 from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
@@ -106,7 +107,7 @@ class Frame(NamedTuple):
         return moved.astype(np.float32) if follows_current() else moved
 
 
-class BaseVisionTaskApi(ABC, Generic[Found]):
+class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     """Base of the vision tasks. Use as a context manager.
 
     Attributes:
@@ -247,14 +248,6 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
             self._free()
         else:
             self._live.close()
-
-    def __enter__(self) -> Self:
-        """Return the task."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 class DetectingTask(BaseVisionTaskApi[Found]):
