@@ -57,7 +57,7 @@ _PALM_M = 0.09  # typical length of a palm, about a quarter of a crop's side
 class LandmarkSettings(AugmentedSettings):
     """Settings of the recipes."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-5  # for published weights; a network from scratch needs about 1e-3
     warmup: Count = 5
     # `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as `timm-landmarks`
     network: str = "hand-full"

@@ -84,6 +84,7 @@ class Recipe:
         exports: True if the trained network can be exported for other runtimes.
         settings: Settings of the full size that differ from the defaults of the dataclass.
         smoke: Settings of the smoke size, which override `settings`.
+        published: Settings of fine-tuning with `--weights published`, which override both.
         ablation: Grids by name.
     """
 
@@ -98,6 +99,7 @@ class Recipe:
     exports: bool = True
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     smoke: Mapping[str, object] = field(default_factory=dict[str, object])
+    published: Mapping[str, object] = field(default_factory=dict[str, object])
     ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
 
 
@@ -334,7 +336,9 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         MissingExtraError: The training, its export or a logger needs a module that is not installed.
     """
     try:
-        settings = merge_settings(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
+        published = recipe.published if request.weights == "published" else {}
+        smoke = recipe.smoke if request.smoke else {}
+        settings = merge_settings(recipe.settings, smoke, published, request.settings)
         settings_class = import_object(recipe.settings_class, f"recipe {recipe.name}")
         if not (isinstance(settings_class, type) and is_dataclass(settings_class)):
             raise InputError(f"{recipe.settings_class} must be a dataclass")
