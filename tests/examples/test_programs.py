@@ -86,7 +86,9 @@ def test_face_to_avatar(run, data):
         avatar.bind(("127.0.0.1", 0))
         run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1], bundle)
         avatar.settimeout(60)
-        got = [avatar.recv(200) for _ in range(53)]
+        state, clock, *got = [avatar.recv(200) for _ in range(55)]
+    assert state.startswith(b"/VMC/Ext/OK\0")
+    assert clock.startswith(b"/VMC/Ext/T\0\0,f")
     assert got[1].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0browDownLeft")
     assert all(len(one) % 4 == 0 for one in got)
     assert 0 <= struct.unpack(">f", got[1][-4:])[0] <= 1

@@ -6,8 +6,6 @@ import av
 import numpy as np
 import pytest
 
-from sonjit.server import jobs as jobs_module
-
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import FRAMES, end_of, refusal
 
@@ -72,9 +70,8 @@ def test_invalid_media_is_refused_and_leaves_nothing(endpoints, media):
     assert client.get("/v1/jobs").json() == []
 
 
-def test_a_body_that_is_too_large_is_refused(endpoints, monkeypatch):
+def test_a_body_that_is_too_large_is_refused(endpoints):
     client = endpoints(max_job_mb=0.01)
-    monkeypatch.setattr(jobs_module, "_PIECE_BYTES", 1000)
     stated = client.post("/v1/jobs?kind=hands", content=b"x" * 10_001)
     assert "--max-job-mb" in refusal(stated, 413, "too_large")
     chunked = client.post("/v1/jobs?kind=hands", content=(b"x" * 1000 for _ in range(11)))

@@ -239,7 +239,7 @@ def test_wrong_options_and_inputs_are_named():
     network, (images, boxes) = twin(), windows(1)
     left, right = torch.ones(1, FRAMES), torch.zeros(1, FRAMES)
     for given, message in (
-        ((left / 2,), "must be 0 for a right or 1 for a left hand"),
+        ((left / 2,), "must be 0 for right or 1 for left hands, the same in each window"),
         ((torch.zeros(1),), rf"side have shape \(1,\); expected \(1, {FRAMES}\)"),
         ((right, torch.zeros(1, 3)), rf"roots have shape \(1, 3\); expected \(1, {FRAMES}, 3\)"),
     ):

@@ -133,7 +133,7 @@ def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
     [
         ({"train": "a", "held_out": "a"}, "Evaluate on other hands than in training"),
         ({"train": "nowhere"}, "no such folder"),
-        ({"calibration": "0.9"}, "calibration must be in"),
+        ({"calibration": "0.9"}, "calibration=0.9: must be at most 0.5"),
         ({"train": ""}, "at least one folder"),
     ],
 )

@@ -60,7 +60,7 @@ def test_other_settings_do_not_resume_a_run(tmp_path):
 def test_damage_and_failure_are_reported_in_one_line(tmp_path):
     run(tmp_path)
     (tmp_path / CHECKPOINT).write_bytes(b"q")
-    with pytest.raises(InputError, match=r"damaged checkpoint .*; remove it to start again"):
+    with pytest.raises(InputError, match=r"damaged checkpoint .*; remove it to restart"):
         run(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, TypeAlias, get_type_hints
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 from torch import nn, optim
 
@@ -37,12 +37,15 @@ class Range(NamedTuple):
 
 
 def check_ranges(settings: object) -> None:
-    """Check that settings are within the `Range` of their types.
+    """Check that settings are within the `Range` of their types, or one of their choices.
 
     Raises:
-        InputError: A setting is out of its range.
+        InputError: A setting is out of its range, or unknown.
     """
     for name, hint in get_type_hints(type(settings), include_extras=True).items():
+        if get_origin(hint) is Literal and getattr(settings, name) not in get_args(hint):
+            known = ", ".join(map(str, get_args(hint)))
+            raise InputError(f"Unknown {name} {getattr(settings, name)!r}. Choose from {known}")
         for limits in getattr(hint, "__metadata__", ()):
             limits.check(name, getattr(settings, name))
 
