@@ -140,7 +140,7 @@ def test_weights_of_torchvision_have_their_version_and_classes(tmp_path):
         ([], "download.pytorch.org"),
         (["--weights", "absent.pth"], "no such checkpoint"),
         (["--weights", "."], "network.json is missing"),
-        (["--weights", "hand.safetensors"], "neither a run"),
+        (["--weights", "hand.safetensors"], "is no run of sonjit train mask-rcnn nor"),
         (["--weights", "demo", "--min-score", "2"], "must be between 0 and 1"),
         (["--weights", "demo", "--limit", "0"], "at least 1"),
     ],
