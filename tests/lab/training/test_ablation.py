@@ -58,6 +58,7 @@ CALLS = []
 @dataclass(frozen=True)
 class BowlSettings(TrainingSettings):
     depth: float = 1.0
+    save_every: int = 50  # without the range of its base class
 
 
 def train_bowl(request):
@@ -159,12 +160,10 @@ def test_wrong_sweeps(given, message, recipe, tmp_path, capfd):
         (("", ""), {"name": "rats"}, "Unknown ablation 'rats'. Choose from rates"),
         (("learning_rate = 0.1", "rat = 0.1"), {}, "Unknown setting 'rat'"),
         (("learning_rate = 0.1", "learning_rate = -1"), {}, "learning_rate and clip_norm must be above 0"),
-        (
-            ("", ""),
-            {"settings": {"learning_rate": "1"}},
-            "--set learning_rate cannot be combined with the ablation rates",
-        ),
+        (("", ""), {"settings": {"learning_rate": "1"}}, "--set learning_rate cannot be combined with the ablation"),
         (("", ""), {"settings": {"step": "1"}}, "Unknown setting 'step'"),
+        (("", ""), {"settings": {"save_every": "0"}}, "save_every=0: must be at least 1"),
+        (("", ""), {"settings": {"weight_decay": "2e9"}}, "weight_decay=2000000000.0: must be at most 1000000000.0"),
     ],
 )
 def test_invalid_values_are_reported_before_any_work(change, given, message, recipe, tmp_path):

@@ -22,7 +22,7 @@ from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest
-from sonjit.lab.training.settings import Copies, Fraction, SmallBatch, Steps, Weight, Width
+from sonjit.lab.training.settings import Copies, Decay, Fraction, SmallBatch, Steps, Width
 
 _TRUTH: Final = 2 * 3 * KEYPOINTS
 _MIN_SPREAD: Final = 1e-3
@@ -40,7 +40,7 @@ class AppearanceSettings(TrainingSettings):
 
     steps: Steps = 3000
     learning_rate: float = 2e-3
-    weight_decay: Weight = 0.05
+    weight_decay: Decay = 0.05
     save_every: Steps = 1000
     # Training folders, relative to the data. The first ones must be those of the recipe's `train` in their order, so
     # that the images for calibration are the same and train neither network

@@ -44,7 +44,7 @@ from sonjit.lab.training.gesture_data import (
 )
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import Fraction, Range, SmallBatch, Steps, Weight, Width
+from sonjit.lab.training.settings import Decay, Fraction, Range, SmallBatch, Steps, Weight, Width
 
 H = TypeVar("H", bound=PosedHands)
 
@@ -74,7 +74,7 @@ class GestureSettings(TrainingSettings):
 
     steps: Steps = 3000
     learning_rate: float = 2e-3
-    weight_decay: Weight = 0.01
+    weight_decay: Decay = 0.01
     save_every: Steps = 1000
     # meanings of the poses: "" for the shipped gestures, a manual alphabet such as "asl", or its file
     alphabet: str = ""

@@ -35,7 +35,7 @@ from sonjit.lab.training.building_blocks import ArrayRows
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import Copies, Fraction, Range, SmallBatch, Steps, Weight, Width
+from sonjit.lab.training.settings import Copies, Decay, Fraction, Range, SmallBatch, Steps, Width
 from sonjit.weights import find_weight
 
 KEYPOINTS: Final = 21
@@ -340,7 +340,7 @@ class HandHeadSettings(TrainingSettings):
 
     steps: Steps = 2000
     learning_rate: float = 2e-3
-    weight_decay: Weight = 0.05
+    weight_decay: Decay = 0.05
     save_every: Steps = 1000
     train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other backgrounds, gloves and objects

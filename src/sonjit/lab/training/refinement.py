@@ -32,7 +32,7 @@ from sonjit.lab.training.gesture_data import exact_keypoints, recoloured
 from sonjit.lab.training.hand_heads import check_folders
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import Copies, Depth, Fraction, Range, SmallBatch, Steps, Weight, Width
+from sonjit.lab.training.settings import Copies, Decay, Depth, Fraction, Range, SmallBatch, Steps, Width
 from sonjit.weights import find_weight
 
 _MAX_ERROR: Final = 0.25
@@ -233,7 +233,7 @@ class RefinementSettings(TrainingSettings):
 
     steps: Steps = 1200
     learning_rate: float = 2e-3
-    weight_decay: Weight = 0.05
+    weight_decay: Decay = 0.05
     save_every: Steps = 1000
     train: tuple[str, ...] = ()  # training folders, relative to the data
     # folders to evaluate on, relative to the data, with other people, backgrounds, gloves and objects

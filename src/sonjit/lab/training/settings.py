@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 from torch import nn, optim
 
@@ -37,17 +37,19 @@ class Range(NamedTuple):
 
 
 def check_ranges(settings: object) -> None:
-    """Check that settings are within the `Range` of their types, or one of their choices.
+    """Check that settings are within the `Range` of their types, also in base classes, or one of their choices.
 
     Raises:
         InputError: A setting is out of its range, or unknown.
     """
-    for name, hint in get_type_hints(type(settings), include_extras=True).items():
+    bases = type(settings).__mro__
+    for name, hint in (item for base in bases for item in get_type_hints(base, include_extras=True).items()):
         if get_origin(hint) is Literal and getattr(settings, name) not in get_args(hint):
             known = ", ".join(map(str, get_args(hint)))
             raise InputError(f"Unknown {name} {getattr(settings, name)!r}. Choose from {known}")
         for limits in getattr(hint, "__metadata__", ()):
-            limits.check(name, getattr(settings, name))
+            if isinstance(limits, Range):
+                limits.check(name, getattr(settings, name))
 
 
 Count: TypeAlias = Annotated[int, Range(0, 1_000_000_000)]
@@ -56,9 +58,10 @@ Steps: TypeAlias = Annotated[int, Range(1, 1_000_000_000)]
 SmallBatch: TypeAlias = Annotated[int, Range(1, 65_536)]
 """Number of small examples in a batch, or of batches in a step."""
 ImageBatch: TypeAlias = Annotated[int, Range(1, 4096)]
-Width: TypeAlias = Annotated[int, Range(1, 16_384)]
+MAX_WIDTH: Final = 16_384
+Width: TypeAlias = Annotated[int, Range(1, MAX_WIDTH)]
 """Number of channels of a layer."""
-WideWidth: TypeAlias = Annotated[int, Range(8, 16_384)]
+WideWidth: TypeAlias = Annotated[int, Range(8, MAX_WIDTH)]
 """Number of channels of a layer with group normalisation."""
 Depth: TypeAlias = Annotated[int, Range(1, 1000)]
 Copies: TypeAlias = Annotated[int, Range(0, 1000)]
@@ -67,7 +70,9 @@ Side: TypeAlias = Annotated[int, Range(32, 4096, step=32)]
 """Side of images in pixels that can be halved five times, as backbones do."""
 Fraction: TypeAlias = Annotated[float, Range(0, 1, is_open=True)]
 Weight: TypeAlias = Annotated[float, Range(0, 1e6)]
-"""Weight of a loss or of the decay."""
+"""Weight of a loss."""
+Decay: TypeAlias = Annotated[float, Range(0, 1e9)]
+"""Decay of the weights in a step, relative to the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class TrainingSettings:
     steps: Steps = 300
     learning_rate: float = 1e-3
     learning_rate_factors: Mapping[str, float] = field(default_factory=dict[str, float])
-    weight_decay: Weight = 1e-2
+    weight_decay: Decay = 1e-2
     warmup: Count = 20
     clip_norm: float = 1.0
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0

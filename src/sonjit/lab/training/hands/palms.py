@@ -32,7 +32,7 @@ from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import Count, ImageBatch, Range, Side, Weight
+from sonjit.lab.training.settings import MAX_WIDTH, Count, ImageBatch, Range, Side, Weight
 
 ScoreLoss = Literal["focal", "cross-entropy"]
 _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
@@ -212,7 +212,6 @@ _PRIOR = 0.01
 4.1); for both losses."""
 
 _MIN_SCORE, _BATCH = 0.02, 32
-_WIDEST = 16_384
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 _CATEGORY = 1
 
@@ -244,9 +243,9 @@ class PalmSettings(AugmentedSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         channels = list(self.channels)
-        if len(channels) != 5 or channels != sorted(channels) or not 1 <= channels[0] <= channels[-1] <= _WIDEST:
+        if len(channels) != 5 or channels != sorted(channels) or not 1 <= channels[0] <= channels[-1] <= MAX_WIDTH:
             raise InputError(
-                f"channels={','.join(map(str, channels))}: must be 5 numbers from 1 to {_WIDEST} that do not decrease"
+                f"channels={','.join(map(str, channels))}: must be 5 numbers from 1 to {MAX_WIDTH} that do not decrease"
             )
 
 
