@@ -24,8 +24,8 @@ FOUND = {
 }
 
 
-def written(path, kind, time=None):
-    frames = [Frame(index, time, source=None if time else f"{index}.jpg") for index in range(2)]
+def written(path, kind, time=None, source=None):
+    frames = [Frame(index, time, source=source if time else f"{index}.jpg") for index in range(2)]
     frames[1].add([FOUND[kind]()])
     with open_writer(path, Header("clip.mp4", 320, 240, 30.0 if time else None, "net", kind)) as writer:
         for frame in frames:
@@ -68,8 +68,8 @@ def test_yolo_lines_are_normalised(tmp_path, kind):
 
 
 def test_annotators_read_the_labels(tmp_path):
-    root = ET.parse(written(tmp_path / "x.cvat.xml", "hands", 0.5)).getroot()
-    skeleton = root.find("image[@name='frame_000001.PNG']/skeleton[@label='left_hand']")
+    root = ET.parse(written(tmp_path / "x.cvat.xml", "hands", 0.5, "a/clip.mp4")).getroot()
+    skeleton = root.find("image[@name='a/clip/frame_000001.PNG']/skeleton[@label='left_hand']")
     assert [point.get("outside") for point in skeleton] == ["1" if k == 3 else "0" for k in range(21)]
     _, task = json.loads(written(tmp_path / "x.labelstudio.json", "hands").read_text())
     box, *points = task["predictions"][0]["result"]

@@ -97,7 +97,7 @@ class LabelWriter(FrameWriter):
                 raise JobError(f"{self._path}: the size of {source} is unknown")
             name = source or PureWindowsPath(self._header.source or "image").name  # also splits at /
             if is_video:
-                name = (f"{Path(source).stem}/" if source else "") + f"frame_{index:06d}.PNG"
+                name = (f"{Path(source).with_suffix('').as_posix()}/" if source else "") + f"frame_{index:06d}.PNG"
             labels = (_label(instance, title, width, height) for instance, title in found)
             frame = index if is_video else None
             yield _Image(name, width, height, frame, [label for label in labels if label is not None])
