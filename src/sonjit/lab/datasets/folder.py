@@ -231,8 +231,12 @@ class TableSet(RecordDataset):
     def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
         super().__init__(entry, root, split)
         self._folders = [images] if images else [table.parent, root / "images", root]
-        self.keep(_records(table), str(table))
-        self._names = Counter(Path(record["image"]).name for record in self.records)
+        self._names = Counter[str]()
+        self.keep(map(self._counted, _records(table)), str(table))
+
+    def _counted(self, record: Record) -> Record:
+        self._names[Path(record["image"]).name] += 1
+        return record
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         path = self._image(record["image"])
