@@ -341,7 +341,7 @@ def _read_captures(
         raise InputError(f"{path} contains no cameras of Sonjit's or InterHand2.6M's format")
     if capture is None and len(captures) > 1:
         raise InputError(f"{path} contains captures {', '.join(captures)[:80]}: give --capture")
-    capture = capture or captures[0]
+    capture = captures[0] if capture is None else capture
     record = field(content, capture, f"{path}: captures")
     sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, capture))
     for name in field(record, "campos", f"{path}: {capture}"):
