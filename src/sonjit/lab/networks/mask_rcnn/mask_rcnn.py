@@ -567,7 +567,7 @@ class SavedMaskRCNN(NamedTuple):
     """A network and its classes."""
 
     network: MaskRCNN  # network in eval mode
-    categories: tuple[Category, ...]  # categories of the labels 1, 2, ..
+    categories: tuple[Category, ...]  # categories of the labels 1, 2, ...
     name: str  # name of the network in the registry
     options: Mapping[str, object]  # options of the network
 
