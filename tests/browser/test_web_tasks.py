@@ -104,7 +104,8 @@ def test_a_turned_image_a_mode_and_new_options(web_page, show, photo):
         const refused = (call) => { try { call(); } catch ({message}) { messages.push(message); } };
         refused(() => task.detectForVideo(new ImageData(8, 8), 1));
         const found = [task.detect(await pixels(upright)), task.detect(await pixels(turned), {rotationDegrees: 90})];
-        await task.setOptions({numHands: 1, runningMode: "VIDEO"});
+        await task.setOptions({runningMode: "VIDEO", baseOptions: {modelAssetBuffer: new Uint8Array(4)}}).catch(String);
+        await task.setOptions({baseOptions: {modelAssetPath: "hand_landmarker.task"}, numHands: 1});
         found.push(task.detectForVideo(await pixels(upright), 1));
         task.close();
         refused(() => task.detectForVideo(new ImageData(8, 8), 2));

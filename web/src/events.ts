@@ -20,7 +20,7 @@ export interface Measured {
   readonly keypoints: Points;
   /** Keypoints in metres; faces have none. */
   readonly keypoints3D?: Points;
-  /** Left and right hand of a person, which its body has. */
+  /** Hands of the person to whom a body belongs, left and right. */
   readonly hands?: readonly ({ readonly keypoints3D?: Points } | null | undefined)[];
 }
 

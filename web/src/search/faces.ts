@@ -21,7 +21,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     super(image, limits);
   }
 
-  /** Yield the faces of the published search, and those in finer windows while there are small ones. */
+  /** Yield the faces of the published search, and those in finer windows while there are none or small ones. */
   protected async *propose(): AsyncGenerator<Proposal[]> {
     const { image, meshes, limits: { published, isThorough } } = this;
     const least = LIMITS.face_share * published;
@@ -29,7 +29,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     yield boxes.map((box) => ({ box, score: least, source: "published" }));
     const levels = new FinerWindows(image, () => this.candidates.map((each) => sizeOf(lastView(each).keypoints)), isThorough);
     for (const window of levels.windows()) {
-        const found = await this.detector.find(partOf(image, window), least);
+      const found = await this.detector.find(partOf(image, window), least);
       const proposals = proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "window");
       yield mergeProposals(proposals, image);
     }

@@ -45,7 +45,7 @@ export interface BaseOptions {
    * Sonjit's files contain the same networks.
    */
   modelAssetPath?: string | undefined;
-  /** Content of a `.task` bundle, or what reads it. */
+  /** Content of a `.task` bundle, or a reader of it. A later `modelAssetPath` replaces it. */
   modelAssetBuffer?: ModelBuffer | undefined;
   /** Networks always run on the processor. `"GPU"` samples crops as MediaPipe does on graphics cards. */
   delegate?: "CPU" | "GPU" | undefined;
@@ -135,7 +135,8 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
   /** Change options. Omitted options stay; undefined restores the default. */
   async setOptions(options: Options): Promise<void> {
     this.options = { ...this.options, ...options };
-    const { modelAssetBuffer: buffer, ...others } = { ...this.base, ...options.baseOptions };
+    const former = options.baseOptions?.modelAssetPath ? { ...this.base, modelAssetBuffer: undefined } : this.base;
+    const { modelAssetBuffer: buffer, ...others } = { ...former, ...options.baseOptions };
     this.base = { ...others, modelAssetBuffer: buffer && "read" in buffer ? await readAll(buffer) : buffer };
     await this.open();
   }
