@@ -154,7 +154,7 @@ def report(
         start: Time in seconds of the first frame.
         end: Time from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
-        anonymise: black shows the skeleton on black, blur blurs faces.
+        anonymise: black shows the skeleton on black, blur blurs the detected faces.
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
