@@ -257,7 +257,7 @@ def open_kit(browser, site, imports):
     lines = "\n".join(f'import * as kit{i} from "{name}";' for i, name in enumerate(imports))
     site.files["/"] = ("text/html", (KIT_PAGE % (json.dumps(imports), lines)).encode())
     browser.get(site.url)
-    run(browser, "while (!document.documentElement.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
+    run(browser, "while (!document.documentElement?.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
     return browser
 
 

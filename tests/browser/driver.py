@@ -73,7 +73,7 @@ class Page:
         return wait_until(condition, seconds, message)
 
     def wait_until_ready(self):
-        ready = "return document.documentElement.dataset.ready"
+        ready = "return document.documentElement?.dataset.ready"
         self.wait(lambda: self.browser.execute_script(ready) == "true", "the page")
 
     def wait_for(self, *states):

@@ -66,7 +66,7 @@ class AnnotationPage:
 
     def load(self):
         self.browser.get(f"{self.studio.url}/annotate/")
-        self.wait(lambda: self.run("return document.documentElement.dataset.ready") == "true", "the page")
+        self.wait(lambda: self.run("return document.documentElement?.dataset.ready") == "true", "the page")
 
     def __getitem__(self, name):
         return self.browser.find_element("id", name)

@@ -43,7 +43,7 @@ def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site
 def test_the_written_page_finds_hands(firefox, host, photo, tmp_path):  # noqa: F811
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     firefox.get(host.url)
-    ready = "return document.documentElement.dataset.ready === 'true'"
+    ready = "return document.documentElement?.dataset.ready === 'true'"
     wait_until(lambda: firefox.execute_script(ready), 30, lambda: "the page was not ready")
     firefox.upload("source-file", tmp_path / "photo.png")
     message = "return document.getElementById('message').innerText"
