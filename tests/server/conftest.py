@@ -21,6 +21,8 @@ from sonjit.server.processes import Decoders, Worker
 from sonjit.server.settings import Settings
 from sonjit.weights import verify_weights
 
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+
 FRAMES = 12
 LITE = {"kind": "hands", "model": "lite"}
 
@@ -77,12 +79,11 @@ class Live:
     def __init__(self, settings):
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self._socket.getsockname()[1]
-        started = threading.Event()
-        self._server = make_server(settings, self._socket, started=lambda _: started.set())
+        self._server = make_server(settings, self._socket)
         self.service = self._server.config.app.state.service
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._thread.start()
-        started.wait()
+        wait_until(lambda: self._server.started)
 
     @property
     def connections(self):

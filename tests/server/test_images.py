@@ -210,4 +210,4 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")
     refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
     refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")
-    assert client.app.state.service.image_bytes.used == 0
+    assert client.app.state.service.body_bytes == 0

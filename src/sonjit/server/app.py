@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
@@ -187,19 +187,9 @@ def address_router(settings: Settings) -> APIRouter:
 class _Server(uvicorn.Server):
     """Uvicorn server that lets the service close its connections first."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._service = service
-        self._on_start = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen."""
-        await super().startup(sockets)
-        self._on_start()
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close streams and cancel or suspend jobs at once."""
-        await self._service.stop()
+        await self.config.app.state.service.stop()
         await super().shutdown(sockets)
 
 
@@ -226,19 +216,15 @@ def serve(
         JobError: The port is in use or not allowed.
     """
     with _listen(settings.host, port) as listener:
-        server = make_server(settings, listener, verbose=verbose, started=started, project=project)
+        server = make_server(settings, listener, verbose=verbose, project=project)
+        started(page_addresses(settings, listener.getsockname()[1]))  # calls wait in the socket until the server runs
         # Uvicorn raises KeyboardInterrupt again when everything is closed.
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve([listener]))
 
 
 def make_server(
-    settings: Settings,
-    listener: socket.socket,
-    *,
-    verbose: bool = False,
-    started: Callable[[list[str]], None] = lambda _: None,
-    project: Path | None = None,
+    settings: Settings, listener: socket.socket, *, verbose: bool = False, project: Path | None = None
 ) -> uvicorn.Server:
     """Return a server for a socket that already listens."""
     app = create_app(settings, project)
@@ -260,38 +246,30 @@ def make_server(
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    addresses = page_addresses(settings, listener.getsockname()[1])
-    return _Server(config, app.state.service, lambda: started(addresses))
+    return _Server(config)
 
 
 def _http_protocol(timeout_s: float) -> type[asyncio.Protocol]:
     """Return an HTTP protocol that closes connections whose first headers take too long."""
 
-    class Protocol(asyncio.Protocol):
-        """Start of a connection. Uvicorn's protocol takes over with the first complete headers."""
+    class Protocol(H11Protocol):
+        """Uvicorn's protocol with a time limit."""
 
-        def __init__(self, **config: Any) -> None:  # noqa: ANN401  # Uvicorn's own
-            self._next = H11Protocol(**config)
-            self._head = bytearray()
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:
             """Start the time limit."""
-            self._transport = cast("asyncio.Transport", transport)
-            self._timer = asyncio.get_running_loop().call_later(timeout_s, self._transport.abort)
-            self._next.connection_made(self._transport)
+            super().connection_made(transport)
+            self._timer = self.loop.call_later(timeout_s, transport.abort)
 
         def data_received(self, data: bytes) -> None:
-            """Collect the headers."""
-            self._head += data
-            if b"\r\n\r\n" in self._head or len(self._head) > _MAX_HEADER_BYTES:
+            """Stop the time limit with the first request."""
+            super().data_received(data)
+            if self.headers is not None:
                 self._timer.cancel()
-                self._transport.set_protocol(self._next)
-                self._next.data_received(bytes(self._head))
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Stop the time limit."""
             self._timer.cancel()
-            self._next.connection_lost(exc)
+            super().connection_lost(exc)
 
     return Protocol
 

@@ -23,7 +23,6 @@ from sonjit.gestures.custom import checked_name, confusions
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.middleware import limited
 from sonjit.server.options import load_json, require_short_map
 from sonjit.server.service import Service
 
@@ -51,8 +50,8 @@ def gesture_router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["gestures"])
 
     async def body_of(request: Request) -> bytes:
-        with service.image_bytes.body() as take:
-            return await limited(request, service.settings.max_body_bytes, "--max-body-mb", take).body()
+        with service.body(request) as body:
+            return await body.body()
 
     @router.post("/gestures/train")
     async def train(request: Request) -> Response:

@@ -30,7 +30,6 @@ from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import EventTracker, annotate, table_columns
 from sonjit.server.errors import RefusedError
 from sonjit.server.kinds import image_answer, responses, upload_body
-from sonjit.server.middleware import limited
 from sonjit.server.options import (
     SessionOptions,
     check_pixels,
@@ -280,8 +279,8 @@ def image_router(service: Service) -> APIRouter:
             ]  # fmt: skip
             return json_from({"width": rgb.shape[1], "height": rgb.shape[0], "classes": rows})
 
-        with service.image_bytes.body() as take:
-            data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
+        with service.body(request) as body:
+            data = await _read_image(body)
             async with service.image():
                 answer = await service.stills.run(lambda: explain(data))
                 return Response(answer, media_type="application/json")
@@ -295,8 +294,8 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)
-        with service.image_bytes.body() as take:
-            data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
+        with service.body(request) as body:
+            data = await _read_image(body)
             async with service.image():
                 strict = not (full or _implies_full(options))
                 return Response(await _answer(service, options, data, strict=strict), media_type="application/json")

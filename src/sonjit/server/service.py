@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from starlette.requests import Request
+
 from sonjit._util.errors import SonjitError
 from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
@@ -19,6 +21,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.engines import shared_networks
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_store import JobStore
+from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
 from sonjit.server.settings import MB, Settings
@@ -144,43 +147,12 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-class ByteBudget:
-    """Memory for request bodies, shared by all requests.
-
-    Attributes:
-        used: Bytes that are in use.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self.used = 0
-
-    @contextmanager
-    def body(self) -> Generator[Callable[[int], None]]:
-        """Provide a function that reserves bytes until the block ends; RefusedError `busy` if none are left."""
-        own = 0
-
-        def take(count: int) -> None:
-            nonlocal own
-            if self.used + count > self._max_bytes:
-                raise RefusedError(
-                    "busy", f"{self.used / MB:.0f} MB of images are coming in already: send this one again later"
-                )
-            self.used += count
-            own += count
-
-        try:
-            yield take
-        finally:
-            self.used -= own
-
-
 class Service:
     """The parts of the server.
 
     Attributes:
         streams: Functions that close the open connections, by connection.
-        image_bytes: Memory for the bodies of single images.
+        body_bytes: Size of the bodies in memory, those of images and others.
         stills: Tasks of all single images.
     """
 
@@ -192,11 +164,30 @@ class Service:
         self.detectors = DetectorPool(settings.max_models)
         self.jobs = JobStore(settings)
         self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
-        self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
+        self.body_bytes = 0
         self.stills = Tasks(self.threads)
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0
         self._is_stopped = False
+
+    @contextmanager
+    def body(self, request: Request) -> Generator[Request]:
+        """Limit a request whose body is in memory until the block ends. Reading it may raise RefusedError."""
+        settings, own = self.settings, 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            if self.body_bytes + count > settings.max_clients * settings.max_body_bytes:
+                raise RefusedError(
+                    "busy", f"{self.body_bytes / MB:.0f} MB of images are coming in already: send this one again later"
+                )
+            self.body_bytes += count
+            own += count
+
+        try:
+            yield limited(request, settings.max_body_bytes, "--max-body-mb", take)
+        finally:
+            self.body_bytes -= own
 
     @asynccontextmanager
     async def image(self) -> AsyncGenerator[None]:

@@ -19,7 +19,6 @@ from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.errors import InputError
 from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
-from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service, Tasks
 from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
@@ -340,8 +339,8 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
     @router.post("/marks")
     async def mark(request: Request) -> Response:
         """Store marks of `annotator`. The answer also contains the frame set of the last mark."""
-        with service.image_bytes.body() as take:
-            body = await limited(request, service.settings.max_body_bytes, "--max-body-mb", take).body()
+        with service.body(request) as limited:
+            body = await limited.body()
         sent = _object(body)
         annotator = _annotator(sent)
         records = sent.get("marks")
