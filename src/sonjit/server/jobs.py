@@ -7,14 +7,15 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, json_from
@@ -97,60 +98,46 @@ def job_router(store: JobStore) -> APIRouter:
         owner = _owner(request) or secrets.token_hex(16)
         return _with_owner(JSONResponse([job.to_dict() for job in store.newest_first(owner)]), owner)
 
+    async def find(request: Request, job_id: str) -> UploadJob:
+        return store.find(job_id, _owner(request))
+
+    found: Any = Depends(find)
+
     @router.get("/{job_id}", responses=single)
-    async def status(request: Request, job_id: str) -> Response:
+    async def status(job: UploadJob = found) -> Response:
         """State of a job."""
-        return JSONResponse(store.find(job_id, _owner(request)).to_dict())
+        return JSONResponse(job.to_dict())
 
     @router.get("/{job_id}/events")
-    async def events(request: Request, job_id: str) -> Response:
+    async def events(job: UploadJob = found) -> Response:
         """Server-sent events with the job after every change, until it ends."""
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        job = store.find(job_id, _owner(request))
         return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
     @router.post("/{job_id}/cancel", responses=single)
-    def cancel(request: Request, job_id: str) -> Response:
+    def cancel(job: UploadJob = found) -> Response:
         """Cancel a job and remove its files."""
-        job = store.find(job_id, _owner(request))
         store.cancel(job)
         return JSONResponse(job.to_dict())
 
     @router.delete("/{job_id}", status_code=204)
-    def delete(request: Request, job_id: str) -> Response:
+    def delete(job: UploadJob = found) -> Response:
         """Delete a job and its files."""
-        store.delete(store.find(job_id, _owner(request)))
+        store.delete(job)
         return Response(status_code=204)
 
-    @router.get("/{job_id}/result.{ending}")
-    def result(request: Request, job_id: str, ending: str) -> Response:
-        """Table of results: `json`, `jsonl`, `csv`, `parquet`, `instances.csv`, `wide.csv` or `xlsx`."""
-        job = _done(store.find(job_id, _owner(request)))
-        if f".{ending}" not in job.table_endings:
-            raise RefusedError("not_found", f"no table {ending[:20]!r}. Choose from {', '.join(job.table_endings)}")
-        return download(store, job, lambda: job.table("result", f".{ending}"), "")
-
-    @router.get("/{job_id}/motions.{ending}")
-    def motions(request: Request, job_id: str, ending: str) -> Response:
-        """Table of hand motions: `csv` or `parquet`. JSON tables of results contain the motions."""
-        return _events_table(store, store.find(job_id, _owner(request)), "motions", ending)
-
-    @router.get("/{job_id}/events.{ending}")
-    def ended_events(request: Request, job_id: str, ending: str) -> Response:
-        """Table of held gestures and motions with begin and end: `csv` or `parquet`."""
-        return _events_table(store, store.find(job_id, _owner(request)), "events", ending)
-
-    @router.get("/{job_id}/drawn.{ending}")
-    def drawn(request: Request, job_id: str, ending: str) -> Response:
-        """Annotated copy: `mp4` for a video, `jpg` for an image, `zip` for several images."""
-        job = _done(store.find(job_id, _owner(request)))
-        path = job.drawing
-        if path is None or path.suffix != f".{ending}":
-            reason = "was not requested (draw=false)" if path is None else f"is {path.name}"
-            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {reason}")
-        if not path.exists() and job.problems:  # the encoder refused it
-            raise RefusedError("not_found", job.problems[-1])
-        return download(store, job, lambda: path, "-drawn")
+    @router.get("/{job_id}/{file}")
+    def download(file: str, job: UploadJob = found) -> Response:
+        """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
+        try:
+            path = _file_of(job, file)
+        except (OSError, SonjitError):
+            store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
+            raise
+        table = file.partition(".")[0]
+        suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
+        name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
+        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name)
 
     return router
 
@@ -243,55 +230,40 @@ async def _events(job: UploadJob) -> AsyncIterator[str]:
         await asyncio.sleep(_BETWEEN_EVENTS_S)
 
 
-def _done(job: UploadJob) -> UploadJob:
-    """Return a job that has results. Raise RefusedError for any other state."""
+def _file_of(job: UploadJob, file: str) -> Path:
+    """Return a file of a finished job; the first call writes a table. Raise RefusedError if there is no such file."""
     if job.state in ("waiting", "running"):
         raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
     if job.state != "done":
         reason = "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
         raise RefusedError("not_found", f"job {job.id} has no results: it {reason}")
-    return job
-
-
-def _events_table(store: JobStore, job: UploadJob, table: str, ending: str) -> Response:
-    """Return the table of motions or events of a job. Raise RefusedError if it has none."""
-    _done(job)
-    if f".{ending}" not in ROW_ENDINGS:
-        raise RefusedError("not_found", f"no {table}.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
-    if not job.has_motions:
-        raise RefusedError("not_found", f"no {table}: they are those of videos, with gestures or measures of hands")
-    return download(store, job, lambda: job.table(table, f".{ending}"), f".{table}")
-
-
-def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: str) -> Response:
-    """Return a file with a name derived from the input's. Browsers may request parts of it."""
-    try:
-        path = make()
-        size = path.stat()
-    except (OSError, SonjitError):
-        store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
-        raise
-    name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
-    return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
+    name, _, ending = file.partition(".")
+    if name == "drawn":
+        if job.drawing is None or job.drawing.name != file:
+            reason = "was not requested (draw=false)" if job.drawing is None else f"is {job.drawing.name}"
+            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {reason}")
+        if not job.drawing.exists() and job.problems:  # the encoder refused it
+            raise RefusedError("not_found", job.problems[-1])
+        return job.drawing
+    if name not in ("result", "motions", "events"):
+        raise HTTPException(404)
+    is_result = name == "result"
+    endings = job.table_endings if is_result else ROW_ENDINGS
+    if f".{ending}" not in endings:
+        wanted = f"table {ending[:20]!r}" if is_result else f"{name}.{ending[:20]}"
+        raise RefusedError("not_found", f"no {wanted}. Choose from {', '.join(endings)}")
+    if not is_result and not job.has_motions:
+        raise RefusedError("not_found", f"no {name}: they are those of videos, with gestures or measures of hands")
+    return job.table(name, f".{ending}")
 
 
 class _Download(FileResponse):
-    """A file that may be removed before it is opened. The headers are sent only when it is open."""
+    """A file that may be removed before it is opened."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file, or the reason why it is missing."""
-        head: list[Message] = []
-
-        async def send_when_open(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                head.append(message)
-                return
-            while head:
-                await send(head.pop())
-            await send(message)
-
         try:
-            await super().__call__(scope, receive, send_when_open)
-        except FileNotFoundError:
+            await super().__call__(scope, receive, send)
+        except RuntimeError:  # Starlette found no file, and has sent nothing
             removed = RefusedError("not_found", "the job and its files were removed just now")
             await removed.response()(scope, receive, send)
