@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
@@ -189,7 +189,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close streams and cancel or suspend jobs at once."""
-        await self.config.app.state.service.stop()
+        await cast("FastAPI", self.config.app).state.service.stop()
         await super().shutdown(sockets)
 
 
@@ -263,7 +263,7 @@ def _http_protocol(timeout_s: float) -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             """Stop the time limit with the first request."""
             super().data_received(data)
-            if self.headers is not None:
+            if self.headers is not None:  # pyright: ignore[reportUnnecessaryComparison]
                 self._timer.cancel()
 
         def connection_lost(self, exc: Exception | None) -> None:

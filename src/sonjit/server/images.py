@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
@@ -282,7 +281,7 @@ def image_router(service: Service) -> APIRouter:
         with service.body(request) as body:
             data = await _read_image(body)
             async with service.image():
-                answer = await service.stills.run(lambda: explain(data))
+                answer = await service.run(lambda: explain(data))
                 return Response(answer, media_type="application/json")
 
     return router
@@ -326,15 +325,12 @@ async def _read_image(request: Request) -> bytes:
 
 
 async def _answer(service: Service, options: SessionOptions, data: bytes, *, strict: bool) -> str:
-    detector = await service.detectors.take_async(options)
+    async with service.detector(options) as detector:
 
-    def detect() -> str:
-        session = Session(options, detector)
-        rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
-        head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
-        return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
+        def detect() -> str:
+            session = Session(options, detector)
+            rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
+            head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
+            return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
 
-    # Shielded: the detector of a client that leaves must finish before another client gets it.
-    detecting = asyncio.ensure_future(service.stills.run(detect))
-    detecting.add_done_callback(lambda _: service.detectors.give_back(options, detector))
-    return await asyncio.shield(detecting)
+        return await service.run(detect)

@@ -7,11 +7,11 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from sonjit._util.errors import SonjitError
@@ -71,19 +71,6 @@ class DetectorPool:
         with self._lock:
             return options.key in self._idle
 
-    async def take_async(self, options: SessionOptions) -> Detector[Any]:
-        """Take a detector without blocking the event loop.
-
-        If the task is cancelled while the detector is loading, the detector returns to the pool.
-        """
-        taking = asyncio.ensure_future(asyncio.to_thread(self.take, options))
-        try:
-            return await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            with suppress(Exception):
-                self.give_back(options, await taking)
-            raise
-
     def take(self, options: SessionOptions) -> Detector[Any]:
         """Return a detector without tracked instances. Load its networks if none is idle.
 
@@ -126,49 +113,40 @@ class DetectorPool:
             detector.close()
 
 
-class Tasks:
-    """The tasks of one client on the worker threads."""
-
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
-        self._threads = threads
-        self._unfinished: set[Future[Any]] = set()
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run a function on one of the threads and return its result."""
-        future = self._threads.submit(work)
-        self._unfinished.add(future)
-        future.add_done_callback(self._unfinished.discard)
-        return await asyncio.wrap_future(future)
-
-    async def close(self) -> None:
-        """Cancel the waiting tasks and wait for the running ones."""
-        unfinished = list(self._unfinished)
-        running = [asyncio.wrap_future(future) for future in unfinished if not future.cancel()]
-        await asyncio.gather(*running, return_exceptions=True)
-
-
 class Service:
     """The parts of the server.
 
     Attributes:
         streams: Functions that close the open connections, by connection.
         body_bytes: Size of the bodies in memory, those of images and others.
-        stills: Tasks of all single images.
+        threads: The worker threads, of which each call of `run` takes one.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         workers = settings.workers or os.cpu_count() or 1
-        self.threads = ThreadPoolExecutor(workers, "sonjit-worker")
+        self.threads = CapacityLimiter(workers)
         self.decoders = Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
         self.jobs = JobStore(settings)
         self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
         self.body_bytes = 0
-        self.stills = Tasks(self.threads)
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0
         self._is_stopped = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a function on a worker thread. A task of an AnyIO group that is cancelled ends after its function."""
+        return await to_thread.run_sync(work, limiter=self.threads)
+
+    @asynccontextmanager
+    async def detector(self, options: SessionOptions) -> AsyncGenerator[Detector[Any]]:
+        """Take a detector from the pool for a block."""
+        detector = await to_thread.run_sync(self.detectors.take, options)
+        try:
+            yield detector
+        finally:
+            self.detectors.give_back(options, detector)
 
     @contextmanager
     def body(self, request: Request) -> Generator[Request]:
@@ -209,10 +187,11 @@ class Service:
             return
         self._is_stopped = True
         await asyncio.gather(*(stop() for stop in list(self.streams.values())))
-        await asyncio.to_thread(self._close)
+        for _ in range(int(self.threads.total_tokens)):  # the calls under way end, and no further ones begin
+            await self.threads.acquire_on_behalf_of(object())
+        await to_thread.run_sync(self._close)
 
     def _close(self) -> None:
         self.jobs.close()
-        self.threads.shutdown(cancel_futures=True)
         self.decoders.close()
         self.detectors.close()

@@ -7,13 +7,17 @@ import math
 import struct
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
+import anyio
 import numpy as np
+from anyio import to_thread
+from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -28,7 +32,7 @@ from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
 from sonjit.server.middleware import accept
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.processes import Decoders
-from sonjit.server.service import Service, Tasks
+from sonjit.server.service import Service
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 """Close codes of WebSockets; 4408 is private to Sonjit."""
@@ -47,30 +51,38 @@ _MAX_TEXT_CHARACTERS = 2_000_000
 
 
 class ProtocolError(Exception):
-    """The client sent something else than a message of the protocol. It is the reason for closing the connection."""
+    """The reason for which the server closes a connection: the client did not follow the protocol, unless stated."""
+
+    def __init__(self, reason: str, code: int = _REFUSED) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(slots=True)
 class StreamImage:
-    """One frame of a stream before decoding.
+    """One frame of a stream.
 
     Attributes:
         number: Number that the client gave the frame; the answer contains it.
         time_s: Time of the frame in seconds on the client's clock.
-        data: Encoded image, or rows of pixels.
         format: Format of the data: 0 for encoded, 1 for RGBA, 2 for RGB.
         width: Width of a raw image in pixels.
         height: Height of a raw image in pixels.
+        data: Encoded image, or rows of pixels; empty after decoding.
         arrived_s: Arrival time on the clock of `time.perf_counter`.
+        rgb: (H, W, 3) decoded image, or the reason why it cannot be decoded.
+        timing: Times of the answer by name, in milliseconds.
     """
 
     number: int
     time_s: float
-    data: memoryview
     format: int
     width: int
     height: int
-    arrived_s: float
+    data: memoryview
+    arrived_s: float = field(default_factory=time.perf_counter)
+    rgb: NDArray[np.uint8] | RefusedError | None = None
+    timing: dict[str, float] = field(default_factory=dict[str, float])
 
     def decode(self, max_pixels: int, decoders: Decoders) -> NDArray[np.uint8]:
         """Return the frame as (H, W, 3) uint8 RGB. Raise RefusedError if it is not an image."""
@@ -106,15 +118,7 @@ def read_image(data: bytes) -> StreamImage:
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise ProtocolError(f"a binary message begins with SNJ1 and has {_HEADER.size} bytes before the image")
     _, number, time_s, format_, width, height = _HEADER.unpack_from(data)
-    return StreamImage(
-        number=number,
-        time_s=time_s,
-        data=memoryview(data)[_HEADER.size :],
-        format=format_,
-        width=width,
-        height=height,
-        arrived_s=time.perf_counter(),
-    )
+    return StreamImage(number, time_s, format_, width, height, memoryview(data)[_HEADER.size :])
 
 
 def read_text(text: str) -> Configure | Reset:
@@ -167,25 +171,6 @@ Message: TypeAlias = StreamImage | Configure | Reset
 """Message of a client."""
 
 
-@dataclass(slots=True)
-class Decoded:
-    """A decoded frame.
-
-    Attributes:
-        number: Number that the client gave the frame.
-        time_s: Time of the frame in seconds on the client's clock.
-        rgb: (H, W, 3) image, or the reason why it cannot be decoded.
-        wait_ms: Time between arrival and decoding in milliseconds.
-        decode_ms: Duration of decoding in milliseconds.
-    """
-
-    number: int
-    time_s: float
-    rgb: NDArray[np.uint8] | RefusedError
-    wait_ms: float
-    decode_ms: float
-
-
 class Stream:
     """One connection from its first to its last message.
 
@@ -196,16 +181,15 @@ class Stream:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._queue = Tasks(service.threads)
         self._sessions: list[Session] = []
         self._waiting: deque[Message] = deque()
-        self._arrived = asyncio.Event()
-        self._decoded: asyncio.Queue[Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
+        self._arrived = anyio.Event()
+        self._decoded: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
         self._control: DryRun | None = None
         self._dropped = 0
         self._heard_s = time.monotonic()
-        self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._stopping = anyio.Event()
+        self._ended = anyio.Event()
 
     async def run(self) -> None:
         """Serve the client until it leaves or the server stops."""
@@ -215,58 +199,48 @@ class Stream:
             await self._close(_FULL, f"{settings.max_clients} clients are served already: try again later")
             return
         self._service.streams[self] = self.stop
-        work = [self._receive(), self._decode(), self._answer(), self._close_when_idle(), self._stopping.wait()]
-        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(task) for task in work]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._close_with_reason(next((error for task in done if (error := task.exception())), None))
-        finally:
-            # A separate task: if this one is cancelled, detectors still return to the pool only when unused.
-            self._ending = asyncio.ensure_future(self._end(tasks))
-            await asyncio.shield(self._ending)
+            async with anyio.create_task_group() as tasks:
+                for work in (self._receive, self._decode, self._answer, self._wait_for_silence, self._wait_for_stop):
+                    tasks.start_soon(self._end_with, work, tasks)
+        finally:  # nothing uses the detectors any more
+            self._waiting.clear()
+            self._give_back(self._sessions)
+            self._service.streams.pop(self, None)
+            self._ended.set()
 
     async def stop(self) -> None:
         """Close the connection because the server stops."""
         self._stopping.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), 5)
+        with anyio.move_on_after(5):
+            await self._ended.wait()
 
-    async def _end(self, tasks: list[asyncio.Future[Any]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._queue.close()
-        self._waiting.clear()
-        self._give_back(self._sessions)
-        self._service.streams.pop(self, None)
-        self._ended.set()
-
-    async def _close_with_reason(self, error: BaseException | None) -> None:
-        if isinstance(error, ProtocolError):
-            await self._close(_REFUSED, str(error))
-        elif isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+    async def _end_with(self, work: Callable[[], Awaitable[None]], tasks: TaskGroup) -> None:
+        """Run one of the tasks. At its end, close the connection and end the others."""
+        try:
+            await work()
+        except ProtocolError as error:
+            await self._close(error.code, str(error))
+        except WebSocketDisconnect:
+            pass
+        except Exception as error:
             await self._close(1011, str(refusal_from(error)))
-        elif self._stopping.is_set():
-            await self._close(_GOING_AWAY, "the server stops")
-        elif self._left_s <= 0:
-            minutes = self._service.settings.idle_minutes
-            await self._close(_IDLE, f"no image for {minutes:g} minutes (--idle-minutes): connect again to continue")
+        tasks.cancel_scope.cancel()
 
-    @property
-    def _left_s(self) -> float:
-        """Seconds until the client has been idle for too long."""
-        return self._heard_s + 60 * self._service.settings.idle_minutes - time.monotonic()
+    async def _wait_for_stop(self) -> None:
+        await self._stopping.wait()
+        raise ProtocolError("the server stops", _GOING_AWAY)
 
-    async def _close_when_idle(self) -> None:
-        """Wait until the client has been idle for too long; `run` then closes the connection."""
-        while (left_s := self._left_s) > 0:
-            await asyncio.sleep(left_s)
+    async def _wait_for_silence(self) -> None:
+        minutes = self._service.settings.idle_minutes
+        while (left_s := self._heard_s + 60 * minutes - time.monotonic()) > 0:
+            await anyio.sleep(left_s)
+        raise ProtocolError(f"no image for {minutes:g} minutes (--idle-minutes): connect again to continue", _IDLE)
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:
-            with suppress(Exception):  # the client may have left, or may not read
-                async with asyncio.timeout(_CLOSE_S):
-                    await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+            with suppress(Exception), anyio.move_on_after(_CLOSE_S):  # the client may have left, or may not read
+                await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
 
     async def _receive(self) -> None:
         """Queue the messages of the client. Drop the oldest image if too many wait."""
@@ -292,23 +266,24 @@ class Stream:
         """Decode the images in order, and pass on all messages."""
         while True:
             while not self._waiting:
-                self._arrived.clear()
+                self._arrived = anyio.Event()
                 await self._arrived.wait()
             item = self._waiting.popleft()
-            await self._decoded.put(await self._decode_one(item) if isinstance(item, StreamImage) else item)
+            if isinstance(item, StreamImage):
+                await self._decode_one(item)
+            await self._decoded.put(item)
             del item  # it refers to an image, and the next message may come much later
 
-    async def _decode_one(self, image: StreamImage) -> Decoded:
+    async def _decode_one(self, image: StreamImage) -> None:
         start = time.perf_counter()
-        rgb: NDArray[np.uint8] | RefusedError
         try:
-            rgb = await self._queue.run(
-                partial(image.decode, self._service.settings.max_pixels, self._service.decoders)
-            )
+            decode = partial(image.decode, self._service.settings.max_pixels, self._service.decoders)
+            image.rgb = await self._service.run(decode)
         except Exception as error:
-            rgb = refusal_from(error)
-        wait_ms, decode_ms = 1e3 * (start - image.arrived_s), 1e3 * (time.perf_counter() - start)
-        return Decoded(image.number, image.time_s, rgb, wait_ms, decode_ms)
+            image.rgb = refusal_from(error)
+        image.data = memoryview(b"")
+        waited_s, decoding_s = start - image.arrived_s, time.perf_counter() - start
+        image.timing = {"wait_ms": round(1e3 * waited_s, 2), "decode_ms": round(1e3 * decoding_s, 2)}
 
     async def _answer(self) -> None:
         """Answer all messages in order."""
@@ -323,26 +298,20 @@ class Stream:
                 await self._socket.send_text(await self._detect(item))
             del item
 
-    async def _detect(self, decoded: Decoded) -> str:
+    async def _detect(self, image: StreamImage) -> str:
         """Return the answer to one image."""
         start = time.perf_counter()
         try:
-            if isinstance(decoded.rgb, RefusedError):
-                raise decoded.rgb
-            height, width = decoded.rgb.shape[:2]
-            work = [partial(session.answer, decoded.rgb, decoded.time_s) for session in self._sessions]
-            # Wait for all: a detector that is still working must not get the next image.
-            members = await asyncio.gather(*map(self._queue.run, work), return_exceptions=True)
-            if failure := next((member for member in members if isinstance(member, BaseException)), None):
-                raise failure
+            rgb = image.rgb
+            assert rgb is not None
+            if isinstance(rgb, RefusedError):
+                raise rgb
+            height, width = rgb.shape[:2]
+            members = await self._members(rgb, image.time_s)
         except Exception as error:
-            return json_from({"type": "error", "frame": decoded.number, **refusal_from(error).to_dict()})
-        timing = {
-            "wait_ms": round(decoded.wait_ms, 2),
-            "decode_ms": round(decoded.decode_ms, 2),
-            "detect_ms": round(1e3 * (time.perf_counter() - start), 2),
-        }
-        head = {"type": "frame", "frame": decoded.number, "time": decoded.time_s, "width": width, "height": height}
+            return json_from({"type": "error", "frame": image.number, **refusal_from(error).to_dict()})
+        timing = image.timing | {"detect_ms": round(1e3 * (time.perf_counter() - start), 2)}
+        head = {"type": "frame", "frame": image.number, "time": image.time_s, "width": width, "height": height}
         head |= {"dropped": self._dropped, "timing": timing}
         motions = [session.motions for session in self._sessions if session.motions is not None]
         if hidden := sum(session.hidden for session in self._sessions):
@@ -354,9 +323,26 @@ class Stream:
             hands = [hand for session in self._sessions for hand in session.hands]
             is_whole = len(motions) == sum(session.options.has_hands for session in self._sessions)
             found = [*chain(*motions)] if is_whole else None
-            commands = partial(self._control.commands, hands, decoded.time_s, (width, height), found)
-            head["commands"] = await self._queue.run(commands)
-        return ",".join([json_from(head)[:-1], *map(str, members)]) + "}"
+            commands = partial(self._control.commands, hands, image.time_s, (width, height), found)
+            head["commands"] = await self._service.run(commands)
+        return ",".join([json_from(head)[:-1], *members]) + "}"
+
+    async def _members(self, rgb: NDArray[np.uint8], time_s: float) -> list[str]:
+        """Return what each detector answers. They work side by side; an error waits until all are done."""
+        members, errors = dict.fromkeys(self._sessions, ""), list[Exception]()
+
+        async def detect(session: Session) -> None:
+            try:
+                members[session] = await self._service.run(partial(session.answer, rgb, time_s))
+            except Exception as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for session in self._sessions:
+                tasks.start_soon(detect, session)
+        if errors:
+            raise errors[0]
+        return list(members.values())
 
     async def _configure(self, configure: Configure) -> None:
         """Switch to other detectors. Detectors whose options do not change keep their tracked instances."""
@@ -370,10 +356,10 @@ class Stream:
             for options in missing:
                 if options in unloaded:
                     await self._send_progress(options, unloaded)
-                detector = await self._service.detectors.take_async(options)
+                detector = await to_thread.run_sync(self._service.detectors.take, options)
                 new.append(Session(options, detector))
             for options in wanted:
-                await asyncio.to_thread(explainer_of, options)
+                await to_thread.run_sync(explainer_of, options)
         except BaseException as error:
             self._give_back(new)
             if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left

@@ -1,6 +1,5 @@
 """Serve one annotation project under `/v1/annotate`: its frame sets, images and marks."""
 
-import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Hashable, Mapping, Sequence
@@ -20,7 +19,7 @@ from sonjit._util.errors import InputError
 from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import SessionOptions, load_json, read_options
-from sonjit.server.service import Service, Tasks
+from sonjit.server.service import Service
 from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
 from sonjit.studio.labelling import prelabel
 from sonjit.studio.marks import (
@@ -222,12 +221,11 @@ class OpenProject:
         self._decoded, self._encoded = _ByteCache(_DECODED_BYTES), _ByteCache(_ENCODED_BYTES)
         self._numbers = frozenset(project.frames)
         self._service = service
-        self._queue = Tasks(service.threads)
 
     async def work(self, function: Callable[[], T], code: str = "bad_option") -> T:
         """Run a function on one of the server's workers. An InputError becomes a refusal with a code."""
         with _refusing(code):
-            return await self._queue.run(function)
+            return await self._service.run(function)
 
     def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
         """Return an image or a region as JPEG, its longer side at most `longest` pixels. Images are never scaled up."""
@@ -280,19 +278,16 @@ class OpenProject:
     async def prelabel(self, frame: int, views: list[str]) -> None:
         """Mark views of a frame set with Sonjit's hand detector."""
         options = SessionOptions.from_values("hands", read_options("hands", {"model": "full"}), still=True)
-        pool = self._service.detectors
-        detector = await pool.take_async(options)
+        async with self._service.detector(options) as detector:
 
-        def detect() -> list[Mark]:
-            marks: list[Mark] = []
-            for view in views:
-                if frame in self.project.view(view).numbers:
-                    marks += prelabel(detector.detect, self.rgb(view, frame), frame, view)
-            return marks
+            def detect() -> list[Mark]:
+                marks: list[Mark] = []
+                for view in views:
+                    if frame in self.project.view(view).numbers:
+                        marks += prelabel(detector.detect, self.rgb(view, frame), frame, view)
+                return marks
 
-        running = asyncio.ensure_future(self.work(detect, "bad_image"))
-        running.add_done_callback(lambda _: pool.give_back(options, detector))
-        marks = await asyncio.shield(running)
+            marks = await self.work(detect, "bad_image")
         await self.work(partial(self.project.store.add, marks))
 
 
