@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe import _detector
 from sonjit.detectors.kinds import KINDS
 
 
@@ -63,7 +64,7 @@ def detector(monkeypatch):
     """Replace the detector of every solution with a fake that records its calls."""
     fake = FakeDetector()
 
-    def check(kind, **options):
+    def check(kind, options):
         fake.kind, fake.options = kind, options
         return KINDS[kind].options()
 
@@ -71,11 +72,9 @@ def detector(monkeypatch):
         fake.thresholds = options.thresholds
         return fake
 
-    task = "sonjit.compat.mediapipe.tasks.python.vision._task"
-    for module in (task, "sonjit.compat.mediapipe._solution"):
-        monkeypatch.setattr(f"{module}.check_detector", check)
-        monkeypatch.setattr(f"{module}.load_ahead", loaded_at_once)
-    monkeypatch.setattr("sonjit.detectors.create.detector_from", create)
+    monkeypatch.setattr(_detector, "check_detector", check)
+    monkeypatch.setattr(_detector, "load_ahead", loaded_at_once)
+    monkeypatch.setattr(_detector.create, "detector_from", create)
     return fake
 
 

@@ -39,32 +39,6 @@ def test_names_match_mediapipe():
     assert mp_holistic.HandLandmark is mp.solutions.hands.HandLandmark
 
 
-def test_pose_options_are_passed_on(detector):
-    mp_pose.Pose(True, 2, False, True, False, 0.7, 0.6, precision="auto")
-    assert (detector.kind, detector.options) == ("body", {
-        "model": "heavy", "static_image": True, "search": "fast", "smoothing": None, "segmentation": True,
-        "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "auto",
-    })  # fmt: skip
-    mp_pose.Pose()
-    used = {name: detector.options[name] for name in ("model", "smoothing", "precision")}
-    assert used == {"model": "full", "smoothing": "published", "precision": "f32"}
-
-
-def test_holistic_options_are_passed_on(detector):
-    mp_holistic.Holistic(True, 0, False, True, False, True, 0.7, 0.6, search_interval=2, precision="auto")
-    assert (detector.kind, detector.options) == ("holistic", {
-        "model": "lite", "hand_model": "full", "face_model": "attention", "static_image": True, "search": "fast",
-        "smoothing": None, "segmentation": True, "smooth_segmentation": False, "min_detection_score": 0.7,
-        "min_presence_score": 0.6, "search_interval": 2, "precision": "auto",
-    })  # fmt: skip
-    mp_holistic.Holistic()
-    used = {name: detector.options[name] for name in ("model", "face_model", "precision")}
-    assert used == {"model": "full", "face_model": "mesh", "precision": "f32"}
-    assert detector.thresholds.searches_parts
-    mp_holistic.Holistic(search_interval=5)
-    assert not detector.thresholds.searches_parts
-
-
 def test_a_pose_has_parts_metres_and_visibility(detector):
     mask = np.ones((40, 80), np.float32)
     detector.found = [body(mask)]

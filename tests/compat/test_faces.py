@@ -11,7 +11,7 @@ BLACK = np.zeros((40, 80, 3), np.uint8)
 
 
 def test_connections_have_mediapipes_numbers():
-    sizes = {name: len(value) for name, value in vars(mesh).items() if isinstance(value, frozenset)}
+    sizes = {name: len(getattr(mesh, name)) for name in dir(mesh) if "MESH_" in name and "NUM" not in name}
     assert sizes == {
         "FACEMESH_LIPS": 40, "FACEMESH_LEFT_EYE": 16, "FACEMESH_LEFT_IRIS": 4, "FACEMESH_LEFT_EYEBROW": 8,
         "FACEMESH_RIGHT_EYE": 16, "FACEMESH_RIGHT_EYEBROW": 8, "FACEMESH_RIGHT_IRIS": 4, "FACEMESH_FACE_OVAL": 36,
@@ -19,24 +19,6 @@ def test_connections_have_mediapipes_numbers():
     }  # fmt: skip
     assert mesh.FACEMESH_NUM_LANDMARKS == 468
     assert mesh.FACEMESH_NUM_LANDMARKS_WITH_IRISES == 478
-
-
-def test_mesh_options_are_passed_on(detector):
-    mesh.FaceMesh(True, 3, True, 0.7, 0.6, search_interval=1, precision="auto")
-    assert (detector.kind, detector.options) == ("face", {
-        "model": "attention", "max_instances": 3, "static_image": True, "search": "fast", "min_detection_score": 0.7,
-        "min_presence_score": 0.6, "search_interval": 1, "precision": "auto",
-    })  # fmt: skip
-    mesh.FaceMesh()
-    assert (detector.options["model"], detector.options["precision"]) == ("mesh", "f32")
-
-
-def test_detection_options_are_passed_on(detector):
-    for model, name, blended, confidence in ((0, "box", 0.5, None), (1, "box-full", 0.6, 0.7)):
-        boxes.FaceDetection(confidence, model)
-        assert (detector.options["model"], detector.options["min_detection_score"]) == (name, confidence)
-        assert (detector.thresholds.blended, detector.thresholds.turns_faces) == (blended, False)
-    assert detector.options["static_image"]
 
 
 def test_landmarks_are_parts_of_the_image(detector):

@@ -8,6 +8,7 @@ import pytest
 
 from sonjit import Hand
 from sonjit.compat import mediapipe as mp
+from sonjit.detectors.options import GraphThresholds
 
 mp_hands = mp.solutions.hands
 BLACK = np.zeros((40, 80, 3), np.uint8)
@@ -21,14 +22,53 @@ def test_names_match_mediapipe():
     assert mp_hands.HandLandmark.PINKY_TIP == 20
 
 
-def test_options_are_passed_on(detector):
-    mp_hands.Hands(True, 3, 0, 0.7, 0.6, search_interval=1, precision="auto")
-    assert detector.options == {
-        "model": "lite", "max_instances": 3, "static_image": True, "search": "fast", "mirrored": True,
-        "min_detection_score": 0.7, "min_presence_score": 0.6, "search_interval": 1, "precision": "auto",
-    }  # fmt: skip
-    mp_hands.Hands()
-    assert detector.options["precision"] == "f32"
+SHARED = {
+    "static_image": True, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "auto", "search": "fast",
+    "smoothing": "published",
+}  # fmt: skip
+PERSON = {"model": "lite", "smoothing": None, "segmentation": True, "smooth_segmentation": False}
+WITHOUT_TRACKS = {"min_presence_score": 0.5}
+OPTIONS = {
+    "hands.Hands": ("hands", {"model": "full", "max_instances": 2, "mirrored": True, "search_interval": 5}),
+    "face_mesh.FaceMesh": ("face", {"model": "mesh", "max_instances": 1, "search_interval": 5}),
+    "pose.Pose": ("body", {"model": "full", "segmentation": False, "smooth_segmentation": True}),
+    "holistic.Holistic": ("holistic", {
+        "model": "full", "face_model": "mesh", "hand_model": "full", "segmentation": False,
+        "smooth_segmentation": True, "search_interval": 1,
+    }),
+    "face_detection.FaceDetection": ("face", {"model": "box", "max_instances": 100}),
+}  # fmt: skip
+"""Kind, and options by default."""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "further", "expected", "thresholds"),
+    [
+        ("hands.Hands", (True, 3, 0, 0.7, 0.6), {"search_interval": 1}, {"model": "lite", "max_instances": 3}, {}),
+        (
+            "face_mesh.FaceMesh", (True, 3, True, 0.7, 0.6), {"search_interval": 1},
+            {"model": "attention", "max_instances": 3}, {},
+        ),
+        ("pose.Pose", (True, 0, False, True, False, 0.7, 0.6), {}, PERSON, {}),
+        (
+            "holistic.Holistic", (True, 0, False, True, False, True, 0.7, 0.6), {"search_interval": 2},
+            PERSON | {"face_model": "attention"}, {},
+        ),
+        ("face_detection.FaceDetection", (0.7, 0), {}, WITHOUT_TRACKS, {"blended": 0.5}),
+        ("face_detection.FaceDetection", (0.7, 1), {}, WITHOUT_TRACKS | {"model": "box-full"}, {"blended": 0.6}),
+    ],
+)  # fmt: skip
+def test_options_are_passed_on(detector, name, arguments, further, expected, thresholds):
+    module, solution = name.split(".")
+    make, (kind, usual) = getattr(getattr(mp.solutions, module), solution), OPTIONS[name]
+    make(*arguments, precision="auto", **further)
+    assert (detector.kind, detector.options) == (kind, SHARED | usual | further | expected)
+    assert detector.thresholds == GraphThresholds(**thresholds)
+    make()
+    is_still = module == "face_detection"
+    defaults = {"static_image": is_still, "min_detection_score": None if is_still else 0.5, "min_presence_score": 0.5}
+    assert detector.options == SHARED | usual | defaults | {"precision": "f32"}
+    assert detector.thresholds.searches_parts == (kind == "holistic")
 
 
 @pytest.mark.parametrize(

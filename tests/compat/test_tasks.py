@@ -12,7 +12,7 @@ import pytest
 import sonjit
 from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision import _task
+from sonjit.compat.mediapipe import _detector
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
@@ -603,7 +603,7 @@ def test_networks_load_while_the_script_continues(weights, monkeypatch):
         assert go_on.wait(30)
         raise InputError("mine.task: not a model")
 
-    monkeypatch.setattr(_task.create, "detector_from", load)
+    monkeypatch.setattr(_detector.create, "detector_from", load)
     with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(BaseOptions())) as task:
         go_on.set()
         for error in (RuntimeError, ValueError):

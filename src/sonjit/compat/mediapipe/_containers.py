@@ -5,7 +5,7 @@ The messages that `to_pb2` returns need protobuf. The dataclasses do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import zip_longest
@@ -299,11 +299,6 @@ class Connection:
 
     start: int
     end: int
-
-
-def connections(pairs: Iterable[tuple[int, int]]) -> list[Connection]:
-    """Return pairs of indices as connections, in the given order."""
-    return [Connection(*pair) for pair in pairs]
 
 
 def cosine_similarity(u: Embedding, v: Embedding) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -14,6 +15,15 @@ PACKAGE: Final = "sonjit.compat.mediapipe"
 _HERE: Final = "."
 """Home of the modules of a package."""
 _PEOPLE, _HANDS = "tasks.python.vision._people", "tasks.python.vision._hands"
+_HAND_LINES: Final = (
+    "HAND_CONNECTIONS HAND_INDEX_FINGER_CONNECTIONS HAND_MIDDLE_FINGER_CONNECTIONS HAND_PALM_CONNECTIONS "
+    "HAND_PINKY_FINGER_CONNECTIONS HAND_RING_FINGER_CONNECTIONS HAND_THUMB_CONNECTIONS HandLandmark"
+)
+_FACE_LINES: Final = (
+    "FACEMESH_CONTOURS FACEMESH_FACE_OVAL FACEMESH_IRISES FACEMESH_LEFT_EYE FACEMESH_LEFT_EYEBROW FACEMESH_LEFT_IRIS "
+    "FACEMESH_LIPS FACEMESH_NOSE FACEMESH_RIGHT_EYE FACEMESH_RIGHT_EYEBROW FACEMESH_RIGHT_IRIS FACEMESH_TESSELATION"
+)
+_POSE_LINES: Final = "POSE_CONNECTIONS PoseLandmark"
 IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "": {_HERE: "json_format", "_images": "Image ImageFormat ImageFrame Timestamp"},
     "framework": {},
@@ -33,18 +43,26 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "python._framework_bindings.image": {"_images": "Image"},
     "python._framework_bindings.image_frame": {"_images": "ImageFormat ImageFrame"},
     "python._framework_bindings.timestamp": {"_images": "Timestamp"},
-    "solutions": {
-        _HERE: "drawing_styles drawing_utils face_detection face_mesh face_mesh_connections hands hands_connections "
-        "holistic pose pose_connections selfie_segmentation"
+    "solutions": {_HERE: "drawing_styles drawing_utils"},
+    "solutions.face_detection": {"_connections": "FaceKeyPoint", "_solutions": "FaceDetection get_key_point"},
+    "solutions.face_mesh": {
+        "_connections": f"{_FACE_LINES} FACEMESH_NUM_LANDMARKS FACEMESH_NUM_LANDMARKS_WITH_IRISES",
+        "_solutions": "FaceMesh",
     },
+    "solutions.face_mesh_connections": {"_connections": _FACE_LINES},
+    "solutions.hands": {"_connections": _HAND_LINES, "_solutions": "Hands"},
+    "solutions.hands_connections": {"_connections": _HAND_LINES},
+    "solutions.holistic": {
+        "_connections": f"{_FACE_LINES} {_POSE_LINES} HAND_CONNECTIONS HandLandmark",
+        "_solutions": "Holistic",
+    },
+    "solutions.pose": {"_connections": _POSE_LINES, "_solutions": "Pose"},
+    "solutions.pose_connections": {"_connections": _POSE_LINES},
+    "solutions.selfie_segmentation": {"_solutions": "SelfieSegmentation"},
     "tasks": {"_options": "BaseOptions", "tasks.python": "components core vision"},
     "tasks.python": {"_options": "BaseOptions"},
     "tasks.python.components": {},
-    "tasks.python.components.containers": {
-        "_containers": "BoundingBox Category ClassificationResult Classifications Detection DetectionResult Embedding "
-        "EmbeddingResult Landmark LandmarksDetectionResult NormalizedKeypoint NormalizedLandmark NormalizedRect Rect "
-        "RectF"
-    },
+    "tasks.python.components.containers": {},
     "tasks.python.components.containers.bounding_box": {"_containers": "BoundingBox"},
     "tasks.python.components.containers.category": {"_containers": "Category"},
     "tasks.python.components.containers.classification_result": {"_containers": "ClassificationResult Classifications"},
@@ -54,7 +72,7 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.components.containers.landmark": {"_containers": "Landmark NormalizedLandmark"},
     "tasks.python.components.containers.landmark_detection_result": {"_containers": "LandmarksDetectionResult"},
     "tasks.python.components.containers.rect": {"_containers": "NormalizedRect Rect RectF"},
-    "tasks.python.components.processors": {"_options": "ClassifierOptions"},
+    "tasks.python.components.processors": {},
     "tasks.python.components.processors.classifier_options": {"_options": "ClassifierOptions"},
     "tasks.python.components.utils": {},
     "tasks.python.components.utils.cosine_similarity": {"_containers": "cosine_similarity"},
@@ -62,13 +80,6 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.core.base_options": {"_images": "ModelError", "_options": "BaseOptions"},
     "tasks.python.vision": {
         "_options": "ImageProcessingOptions RunningMode",
-        _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult HandLandmark HandLandmarker "
-        "HandLandmarkerOptions HandLandmarkerResult HandLandmarksConnections ImageSegmenter ImageSegmenterOptions "
-        "ImageSegmenterResult",
-        _PEOPLE: "Blendshapes FaceDetector FaceDetectorOptions FaceDetectorResult FaceLandmarker FaceLandmarkerOptions "
-        "FaceLandmarkerResult FaceLandmarksConnections HolisticLandmarker HolisticLandmarkerOptions "
-        "HolisticLandmarkerResult PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult "
-        "PoseLandmarksConnections",
         "solutions": "drawing_styles drawing_utils",
     },
     "tasks.python.vision.core": {},
@@ -78,32 +89,42 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.vision.core.vision_task_running_mode": {"_options": "VisionTaskRunningMode validate_running_mode"},
     "tasks.python.vision.face_detector": {_PEOPLE: "FaceDetector FaceDetectorOptions FaceDetectorResult"},
     "tasks.python.vision.face_landmarker": {
-        _PEOPLE: "Blendshapes FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult FaceLandmarksConnections"
+        "_connections": "Blendshapes FaceLandmarksConnections",
+        _PEOPLE: "FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult",
     },
     "tasks.python.vision.gesture_recognizer": {
         _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult"
     },
     "tasks.python.vision.hand_landmarker": {
-        _HANDS: "Connection HandLandmark HandLandmarker HandLandmarkerOptions HandLandmarkerResult "
-        "HandLandmarksConnections"
+        "_connections": "Connection HandLandmark HandLandmarksConnections",
+        _HANDS: "HandLandmarker HandLandmarkerOptions HandLandmarkerResult",
     },
     "tasks.python.vision.holistic_landmarker": {
         _PEOPLE: "HolisticLandmarker HolisticLandmarkerOptions HolisticLandmarkerResult"
     },
     "tasks.python.vision.image_segmenter": {_HANDS: "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult"},
     "tasks.python.vision.pose_landmarker": {
-        _PEOPLE: "PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult PoseLandmarksConnections"
+        "_connections": "PoseLandmark PoseLandmarksConnections",
+        _PEOPLE: "PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult",
     },
 }
 """Names, separated by spaces, by the module of this package that defines them, for each import path."""
 _WITH_FILE: Final = ("framework", "framework.formats", "solutions", "tasks", "tasks.python", "tasks.python.vision")
 """Paths of the table that are modules with a file, for type checkers."""
+_WITH_NAMES_BELOW: Final = (
+    "tasks.python.components.containers",
+    "tasks.python.components.processors",
+    "tasks.python.vision",
+)
+"""Paths of the table that also have the names of the modules below them."""
 _ALIASES: Final = {
     "python.solutions": "solutions",
     "tasks.python.vision.drawing_styles": "solutions.drawing_styles",
     "tasks.python.vision.drawing_utils": "solutions.drawing_utils",
 }
 """Second import paths of modules and of what is below them."""
+_RENAMED: Final = {"FACE_CONNECTIONS": "FACEMESH_CONTOURS"}
+"""Names that MediaPipe has removed and scripts still use, by their present names."""
 
 _OTHER_OBJECTS: Final = "its networks find other things than hands, faces and bodies"
 _NO_NETWORKS: Final = "no package publishes its networks, so results cannot be compared"
@@ -164,6 +185,8 @@ class ImportPaths(MetaPathFinder, Loader):
             sys.modules[module.__name__] = import_module(real)
         else:
             add_covered_names(vars(module))
+            if "_solutions" in IMPORT_PATHS[str(module.__spec__.origin)]:
+                import_module(f"{PACKAGE}._solutions")  # name a missing extra at the import
 
 
 def _real_path(path: str) -> str:
@@ -174,21 +197,23 @@ def _real_path(path: str) -> str:
     return path
 
 
-def add_covered_names(package: dict[str, Any], **removed: Callable[[], object]) -> None:
+def add_covered_names(package: dict[str, Any]) -> None:
     """Give a module its names in the table, which are loaded at their first use, and errors for unknown names.
 
     Args:
         package: `globals()` of the module.
-        removed: Functions that return the value of a name that MediaPipe has removed.
     """
     own = package["__name__"]
     path = own.removeprefix(PACKAGE).removeprefix(".")
-    homes = {name: home for home, names in IMPORT_PATHS.get(path, {}).items() for name in names.split()}
-    homes |= {key.rpartition(".")[2]: _HERE for key in IMPORT_PATHS if key and key.rpartition(".")[0] == path}
+    below = [key for key in IMPORT_PATHS if key and key.rpartition(".")[0] == path]
+    tables = [IMPORT_PATHS[key] for key in (path, *(below if path in _WITH_NAMES_BELOW else ())) if key in IMPORT_PATHS]
+    homes = {name: home for table in tables for home, names in table.items() for name in names.split()}
+    homes |= {key.rpartition(".")[2]: _HERE for key in below}
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
-        if name in removed:
-            return removed[name]()
+        if (new := _RENAMED.get(name)) in homes:
+            warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
+            name = str(new)
         if name not in homes:
             raise not_covered(own, name, package.get("__all__") or _defined_in(package))
         home = homes[name]

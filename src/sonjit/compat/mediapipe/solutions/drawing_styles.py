@@ -7,13 +7,10 @@ person.
 from __future__ import annotations
 
 from sonjit._util.errors import InputError
+from sonjit.compat.mediapipe import _connections as lines
+from sonjit.compat.mediapipe._connections import Connections, HandLandmark, Pair, PoseLandmark
 from sonjit.compat.mediapipe._names import add_covered_names
-from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
-from sonjit.compat.mediapipe.solutions import hands_connections as lines
 from sonjit.compat.mediapipe.solutions.drawing_utils import WHITE_COLOR, Color, DrawingSpec
-from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
-from sonjit.compat.mediapipe.solutions.hands_connections import Connection, HandLandmark
-from sonjit.compat.mediapipe.solutions.pose_connections import PoseLandmark
 
 __all__ = [
     "get_default_face_mesh_contours_style",
@@ -29,7 +26,7 @@ _GREEN: Color = (48, 255, 48)
 _BLUE: Color = (192, 101, 21)
 _YELLOW: Color = (0, 204, 255)
 _GREY: Color = (128, 128, 128)
-_FINGERS: list[tuple[Color, tuple[Connection, ...]]] = [
+_FINGERS: list[tuple[Color, tuple[Pair, ...]]] = [
     ((180, 229, 255), lines.HAND_THUMB_CONNECTIONS),
     ((128, 64, 128), lines.HAND_INDEX_FINGER_CONNECTIONS),
     (_YELLOW, lines.HAND_MIDDLE_FINGER_CONNECTIONS),
@@ -38,21 +35,21 @@ _FINGERS: list[tuple[Color, tuple[Connection, ...]]] = [
 ]
 _CONTOURS: list[list[tuple[Color, Connections]]] = [
     [
-        (WHITE_COLOR, face.FACEMESH_LIPS | face.FACEMESH_FACE_OVAL),
-        (_GREEN, face.FACEMESH_LEFT_EYE | face.FACEMESH_LEFT_EYEBROW),
-        (_RED, face.FACEMESH_RIGHT_EYE | face.FACEMESH_RIGHT_EYEBROW),
+        (WHITE_COLOR, lines.FACEMESH_LIPS | lines.FACEMESH_FACE_OVAL),
+        (_GREEN, lines.FACEMESH_LEFT_EYE | lines.FACEMESH_LEFT_EYEBROW),
+        (_RED, lines.FACEMESH_RIGHT_EYE | lines.FACEMESH_RIGHT_EYEBROW),
     ],
     [
-        (WHITE_COLOR, face.FACEMESH_FACE_OVAL),
-        (_BLUE, face.FACEMESH_LIPS),
-        (_YELLOW, face.FACEMESH_NOSE),
-        ((192, 255, 48), face.FACEMESH_LEFT_EYE),
-        (_GREEN, face.FACEMESH_LEFT_EYEBROW),
-        ((192, 48, 255), face.FACEMESH_RIGHT_EYE),
-        (_RED, face.FACEMESH_RIGHT_EYEBROW),
+        (WHITE_COLOR, lines.FACEMESH_FACE_OVAL),
+        (_BLUE, lines.FACEMESH_LIPS),
+        (_YELLOW, lines.FACEMESH_NOSE),
+        ((192, 255, 48), lines.FACEMESH_LEFT_EYE),
+        (_GREEN, lines.FACEMESH_LEFT_EYEBROW),
+        ((192, 48, 255), lines.FACEMESH_RIGHT_EYE),
+        (_RED, lines.FACEMESH_RIGHT_EYEBROW),
     ],
 ]
-_IRISES: list[tuple[Color, Connections]] = [(_GREEN, face.FACEMESH_LEFT_IRIS), (_RED, face.FACEMESH_RIGHT_IRIS)]
+_IRISES: list[tuple[Color, Connections]] = [(_GREEN, lines.FACEMESH_LEFT_IRIS), (_RED, lines.FACEMESH_RIGHT_IRIS)]
 _LEFT_SIDE: Color = (0, 138, 255)
 _RIGHT_SIDE: Color = (231, 217, 0)
 _DOT_RADIUS = 5
@@ -67,13 +64,13 @@ def get_default_hand_landmarks_style() -> dict[HandLandmark, DrawingSpec]:
     return {landmark: DrawingSpec(color, _FILLED, _DOT_RADIUS) for landmark, color in colors.items()}
 
 
-def get_default_hand_connections_style() -> dict[Connection, DrawingSpec]:
+def get_default_hand_connections_style() -> dict[Pair, DrawingSpec]:
     """Return a line per connection in its finger's colour, thicker and grey for the palm."""
     style = {pair: DrawingSpec(_GREY, thickness=3) for pair in lines.HAND_PALM_CONNECTIONS}
     return style | {pair: DrawingSpec(color, thickness=2) for color, pairs in _FINGERS for pair in pairs}
 
 
-def get_default_face_mesh_contours_style(i: int = 0) -> dict[Connection, DrawingSpec]:
+def get_default_face_mesh_contours_style(i: int = 0) -> dict[Pair, DrawingSpec]:
     """Return a line per connection of the contours.
 
     Args:
@@ -89,7 +86,7 @@ def get_default_face_mesh_tesselation_style() -> DrawingSpec:
     return DrawingSpec(_GREY, thickness=1)
 
 
-def get_default_face_mesh_iris_connections_style() -> dict[Connection, DrawingSpec]:
+def get_default_face_mesh_iris_connections_style() -> dict[Pair, DrawingSpec]:
     """Return a line per connection of the irises, green for the left eye and red for the right eye."""
     return _lines(_IRISES)
 
@@ -101,7 +98,7 @@ def get_default_pose_landmarks_style() -> dict[PoseLandmark, DrawingSpec]:
     return {mark: DrawingSpec(colors.get(side, WHITE_COLOR)) for mark, side in sides.items()}
 
 
-def _lines(colors: list[tuple[Color, Connections]]) -> dict[Connection, DrawingSpec]:
+def _lines(colors: list[tuple[Color, Connections]]) -> dict[Pair, DrawingSpec]:
     return {pair: DrawingSpec(color) for color, pairs in colors for pair in pairs}
 
 

@@ -13,24 +13,18 @@ import numpy as np
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe._containers import Category, Connection, Landmark, NormalizedLandmark, connections
+from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
+from sonjit.compat.mediapipe._containers import Category, Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe._detector import free_loaded, load_ahead
 from sonjit.compat.mediapipe._images import Image, ImageFormat
-from sonjit.compat.mediapipe._options import (
-    BaseOptions,
-    ClassifierOptions,
-    ImageProcessingOptions,
-    VisionTaskRunningMode,
-    accept_newer_names,
-)
-from sonjit.compat.mediapipe._solution import free_loaded, load_ahead
-from sonjit.compat.mediapipe.solutions import hands_connections as lines
-from sonjit.compat.mediapipe.solutions.hands_connections import HandLandmark
+from sonjit.compat.mediapipe._options import ClassifierOptions, accept_newer_names
 from sonjit.compat.mediapipe.tasks.python.vision._task import (
     BaseVisionTaskApi,
     DetectingTask,
     DetectorTask,
     Found,
     Frame,
+    TaskOptions,
     as_model_errors,
     normalized_landmarks,
     world_landmarks,
@@ -43,45 +37,10 @@ from sonjit.gestures import gesture_of
 from sonjit.results import Hand
 from sonjit.weights import cache_folder, find_weight, load_bundle
 
-__all__ = [
-    "Connection",
-    "GestureRecognizer",
-    "GestureRecognizerOptions",
-    "GestureRecognizerResult",
-    "HandLandmark",
-    "HandLandmarker",
-    "HandLandmarkerOptions",
-    "HandLandmarkerResult",
-    "HandLandmarksConnections",
-    "ImageSegmenter",
-    "ImageSegmenterOptions",
-    "ImageSegmenterResult",
-]
-
 _LABELS = ("Right", "Left")
 _NAMES = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
 """Gestures of MediaPipe's recogniser."""
 _NONE = "None"
-
-
-class HandLandmarksConnections:
-    """The lines of a hand."""
-
-    Connection: ClassVar = Connection
-    HAND_PALM_CONNECTIONS: ClassVar = connections(lines.HAND_PALM_CONNECTIONS)
-    HAND_THUMB_CONNECTIONS: ClassVar = connections(lines.HAND_THUMB_CONNECTIONS)
-    HAND_INDEX_FINGER_CONNECTIONS: ClassVar = connections(lines.HAND_INDEX_FINGER_CONNECTIONS)
-    HAND_MIDDLE_FINGER_CONNECTIONS: ClassVar = connections(lines.HAND_MIDDLE_FINGER_CONNECTIONS)
-    HAND_RING_FINGER_CONNECTIONS: ClassVar = connections(lines.HAND_RING_FINGER_CONNECTIONS)
-    HAND_PINKY_FINGER_CONNECTIONS: ClassVar = connections(lines.HAND_PINKY_FINGER_CONNECTIONS)
-    HAND_CONNECTIONS: ClassVar = [
-        *HAND_PALM_CONNECTIONS,
-        *HAND_THUMB_CONNECTIONS,
-        *HAND_INDEX_FINGER_CONNECTIONS,
-        *HAND_MIDDLE_FINGER_CONNECTIONS,
-        *HAND_RING_FINGER_CONNECTIONS,
-        *HAND_PINKY_FINGER_CONNECTIONS,
-    ]
 
 
 @dataclass
@@ -101,23 +60,26 @@ class HandLandmarkerResult:
 
 
 @dataclass
-class HandLandmarkerOptions:
-    """Options of `HandLandmarker`. `TaskOptions` describes the modes.
+class HandOptions(TaskOptions):
+    """Options of the tasks that find hands.
 
     Attributes:
-        base_options: Model bundle, `hand_landmarker.task`.
         num_hands: Maximum number of hands.
         min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
         min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         min_tracking_confidence: Minimum IoU of a new palm's box and a tracked hand to match them in a video.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     num_hands: int = 1
     min_hand_detection_confidence: float = 0.5
     min_hand_presence_confidence: float = 0.5
     min_tracking_confidence: float = 0.5
+
+
+@dataclass
+class HandLandmarkerOptions(HandOptions):
+    """Options of `HandLandmarker`, with the model bundle `hand_landmarker.task`."""
+
     result_callback: Callable[[HandLandmarkerResult, Image, int], None] | None = None
 
 
@@ -180,26 +142,17 @@ class GestureRecognizerResult:
     custom_gestures_classifier_options="custom_gesture_classifier_options",
 )
 @dataclass
-class GestureRecognizerOptions:
-    """Options of `GestureRecognizer`. `TaskOptions` describes the modes. Names of MediaPipe 1.2.3 are accepted.
+class GestureRecognizerOptions(HandOptions):
+    """Options of `GestureRecognizer`. Names of MediaPipe 1.2.3 are accepted.
+
+    The model bundle is `gesture_recognizer.task`, with custom gestures if it has any. Without a bundle, the published
+    hand networks find hands and Sonjit's network classifies their gestures.
 
     Attributes:
-        base_options: Model bundle, `gesture_recognizer.task`, with custom gestures if it has any. Without a bundle, the
-            published hand networks find hands and Sonjit's network classifies their gestures.
-        num_hands: Maximum number of hands.
-        min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
-        min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
-        min_tracking_confidence: Minimum IoU of a new palm's box and a tracked hand to match them in a video.
         canned_gesture_classifier_options: Gestures that are reported; "None" replaces all others.
         custom_gesture_classifier_options: The same for custom gestures of a bundle, which take precedence.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
-    num_hands: int = 1
-    min_hand_detection_confidence: float = 0.5
-    min_hand_presence_confidence: float = 0.5
-    min_tracking_confidence: float = 0.5
     canned_gesture_classifier_options: ClassifierOptions = field(default_factory=ClassifierOptions)
     custom_gesture_classifier_options: ClassifierOptions = field(default_factory=ClassifierOptions)
     result_callback: Callable[[GestureRecognizerResult, Image, int], None] | None = None
@@ -223,23 +176,9 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         running = EngineOptions(cache=cache_folder() / "compiled")
         self._gestures_loading = load_ahead(lambda: gesture_bundle.load_gestures(bundle, running))
 
-    def recognize(
-        self, image: Image, image_processing_options: ImageProcessingOptions | None = None
-    ) -> GestureRecognizerResult:
-        """Recognise the gestures of the hands in one image. Raise the same errors as `HandLandmarker.detect`."""
-        return self._process_image(image, image_processing_options)
-
-    def recognize_for_video(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> GestureRecognizerResult:
-        """Recognise gestures in the next frame of a video. Raise as `HandLandmarker.detect_for_video`."""
-        return self._process_video(image, timestamp_ms, image_processing_options)
-
-    def recognize_async(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> None:
-        """Pass the next frame of a live stream. Raise the same errors as `HandLandmarker.detect_async`."""
-        self._send(image, timestamp_ms, image_processing_options)
+    recognize = BaseVisionTaskApi[GestureRecognizerResult]._process_image
+    recognize_for_video = BaseVisionTaskApi[GestureRecognizerResult]._process_video
+    recognize_async = BaseVisionTaskApi[GestureRecognizerResult]._send
 
     def _run(self, frame: Frame) -> GestureRecognizerResult:
         hands: list[Hand] = self._detect(frame)
@@ -289,18 +228,17 @@ class ImageSegmenterResult:
 
 
 @dataclass
-class ImageSegmenterOptions:
-    """Options of `ImageSegmenter`. `TaskOptions` describes the modes.
+class ImageSegmenterOptions(TaskOptions):
+    """Options of `ImageSegmenter`.
+
+    The network is `selfie_segmenter.tflite` or the faster `selfie_segmenter_landscape.tflite`. Without such a file, the
+    published network runs.
 
     Attributes:
-        base_options: Network, `selfie_segmenter.tflite` or the faster `selfie_segmenter_landscape.tflite`. Without such
-            a file, the published network runs.
         output_confidence_masks: Return probabilities.
         output_category_mask: Return categories.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     output_confidence_masks: bool = True
     output_category_mask: bool = False
     result_callback: Callable[[ImageSegmenterResult, Image, int], None] | None = None
@@ -331,23 +269,9 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         """Names of the categories: none, as in the published networks."""
         return []
 
-    def segment(
-        self, image: Image, image_processing_options: ImageProcessingOptions | None = None
-    ) -> ImageSegmenterResult:
-        """Segment one image. Raise the same errors as `HandLandmarker.detect`."""
-        return self._process_image(image, image_processing_options)
-
-    def segment_for_video(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> ImageSegmenterResult:
-        """Segment the next frame of a video. Raise the same errors as `HandLandmarker.detect_for_video`."""
-        return self._process_video(image, timestamp_ms, image_processing_options)
-
-    def segment_async(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> None:
-        """Pass the next frame of a live stream. Raise the same errors as `HandLandmarker.detect_async`."""
-        self._send(image, timestamp_ms, image_processing_options)
+    segment = BaseVisionTaskApi[ImageSegmenterResult]._process_image
+    segment_for_video = BaseVisionTaskApi[ImageSegmenterResult]._process_video
+    segment_async = BaseVisionTaskApi[ImageSegmenterResult]._send
 
     def _run(self, frame: Frame) -> ImageSegmenterResult:
         mask = self._loading.result().network_mask(frame.rgb)

@@ -2,91 +2,45 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._containers import (
     BoundingBox,
     Category,
-    Connection,
     Detection,
     DetectionResult,
     Landmark,
     NormalizedKeypoint,
     NormalizedLandmark,
-    connections,
 )
 from sonjit.compat.mediapipe._images import Image, ImageFormat
-from sonjit.compat.mediapipe._options import BaseOptions, VisionTaskRunningMode, accept_newer_names
-from sonjit.compat.mediapipe.solutions.face_mesh_connections import ORDERED as FACE_LINES
-from sonjit.compat.mediapipe.solutions.pose_connections import ORDERED as POSE_LINES
-from sonjit.compat.mediapipe.solutions.pose_connections import PoseLandmark
+from sonjit.compat.mediapipe._options import accept_newer_names
 from sonjit.compat.mediapipe.tasks.python.vision._task import (
     DetectingTask,
     DetectorTask,
     Frame,
+    TaskOptions,
     normalized_landmarks,
     world_landmarks,
 )
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.results import Body, Face, Hand, Person
-from sonjit.results.skeletons.faces import BLENDSHAPES
 
 if TYPE_CHECKING:
     from sonjit.compat.mediapipe import _messages as messages
-
-__all__ = [
-    "Blendshapes",
-    "FaceDetector",
-    "FaceDetectorOptions",
-    "FaceDetectorResult",
-    "FaceLandmarker",
-    "FaceLandmarkerOptions",
-    "FaceLandmarkerResult",
-    "FaceLandmarksConnections",
-    "HolisticLandmarker",
-    "HolisticLandmarkerOptions",
-    "HolisticLandmarkerResult",
-    "PoseLandmark",
-    "PoseLandmarker",
-    "PoseLandmarkerOptions",
-    "PoseLandmarkerResult",
-    "PoseLandmarksConnections",
-]
 
 _MAX_FACES = 100
 _BY_HIPS = 0.5
 """Default of `min_tracking_confidence`, with which hips are compared instead of boxes."""
 _LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
 FaceDetectorResult = DetectionResult
-Blendshapes = IntEnum(
-    "Blendshapes", [re.sub("([A-Z])", r"_\1", name.removeprefix("_")).upper() for name in BLENDSHAPES], start=0
-)
-"""Index of each blendshape."""
-
-
-class FaceLandmarksConnections:
-    """The lines of a face."""
-
-    Connection: ClassVar = Connection
-    FACE_LANDMARKS_LIPS: ClassVar = connections(FACE_LINES["LIPS"])
-    FACE_LANDMARKS_LEFT_EYE: ClassVar = connections(FACE_LINES["LEFT_EYE"])
-    FACE_LANDMARKS_LEFT_EYEBROW: ClassVar = connections(FACE_LINES["LEFT_EYEBROW"])
-    FACE_LANDMARKS_LEFT_IRIS: ClassVar = connections(FACE_LINES["LEFT_IRIS"])
-    FACE_LANDMARKS_RIGHT_EYE: ClassVar = connections(FACE_LINES["RIGHT_EYE"])
-    FACE_LANDMARKS_RIGHT_EYEBROW: ClassVar = connections(FACE_LINES["RIGHT_EYEBROW"])
-    FACE_LANDMARKS_RIGHT_IRIS: ClassVar = connections(FACE_LINES["RIGHT_IRIS"])
-    FACE_LANDMARKS_FACE_OVAL: ClassVar = connections(FACE_LINES["FACE_OVAL"])
-    FACE_LANDMARKS_NOSE: ClassVar = connections(FACE_LINES["NOSE"])
-    FACE_LANDMARKS_CONTOURS: ClassVar = connections(FACE_LINES["CONTOURS"])
-    FACE_LANDMARKS_TESSELATION: ClassVar = connections(FACE_LINES["TESSELATION"])
 
 
 @dataclass
@@ -106,11 +60,12 @@ class FaceLandmarkerResult:
 
 
 @dataclass
-class FaceLandmarkerOptions:
-    """Options of `FaceLandmarker`. `TaskOptions` describes the modes.
+class FaceLandmarkerOptions(TaskOptions):
+    """Options of `FaceLandmarker`.
+
+    The model bundle is `face_landmarker.task`. No package contains its networks.
 
     Attributes:
-        base_options: Model bundle, `face_landmarker.task`. No package contains its networks.
         num_faces: Maximum number of faces.
         min_face_detection_confidence: Minimum score of a face detection, 0 to 1.
         min_face_presence_confidence: Minimum probability that a crop contains a face, 0 to 1. MediaPipe's
@@ -120,8 +75,6 @@ class FaceLandmarkerOptions:
         output_facial_transformation_matrixes: Return transformation matrices.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     num_faces: int = 1
     min_face_detection_confidence: float = 0.5
     min_face_presence_confidence: float = 0.5
@@ -160,17 +113,14 @@ def _blendshape_categories(blendshapes: dict[str, float]) -> list[Category]:
 
 
 @dataclass
-class FaceDetectorOptions:
-    """Options of `FaceDetector`. `TaskOptions` describes the modes.
+class FaceDetectorOptions(TaskOptions):
+    """Options of `FaceDetector`, with the network `blaze_face_short_range.tflite`.
 
     Attributes:
-        base_options: Network, `blaze_face_short_range.tflite`.
         min_detection_confidence: Minimum score of a face detection, 0 to 1.
         min_suppression_threshold: Minimum IoU of boxes that are blended into one face.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     min_detection_confidence: float = 0.5
     min_suppression_threshold: float = 0.3
     result_callback: Callable[[FaceDetectorResult, Image, int], None] | None = None
@@ -207,13 +157,6 @@ def _detection(face: Face, frame: Frame) -> Detection:
     return Detection(box, [Category(0, face.score)], points)
 
 
-class PoseLandmarksConnections:
-    """The lines of a body."""
-
-    Connection: ClassVar = Connection
-    POSE_LANDMARKS: ClassVar = connections(POSE_LINES)
-
-
 @dataclass
 class PoseLandmarkerResult:
     """The people of one image.
@@ -230,11 +173,12 @@ class PoseLandmarkerResult:
 
 
 @dataclass
-class PoseLandmarkerOptions:
-    """Options of `PoseLandmarker`. `TaskOptions` describes the modes.
+class PoseLandmarkerOptions(TaskOptions):
+    """Options of `PoseLandmarker`.
+
+    The model bundle is `pose_landmarker.task` or another size such as `pose_landmarker_lite.task`.
 
     Attributes:
-        base_options: Model bundle, `pose_landmarker.task` or another size such as `pose_landmarker_lite.task`.
         num_poses: Maximum number of people.
         min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_pose_presence_confidence: Minimum probability that a crop contains a person, 0 to 1.
@@ -243,8 +187,6 @@ class PoseLandmarkerOptions:
         output_segmentation_masks: Return the masks.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     num_poses: int = 1
     min_pose_detection_confidence: float = 0.5
     min_pose_presence_confidence: float = 0.5
@@ -330,12 +272,13 @@ class HolisticLandmarkerResult:
     output_pose_segmentation_masks="output_segmentation_mask",
 )
 @dataclass
-class HolisticLandmarkerOptions:
-    """Options of `HolisticLandmarker`. `TaskOptions` describes the modes. Names of MediaPipe 1.2.3 are accepted.
+class HolisticLandmarkerOptions(TaskOptions):
+    """Options of `HolisticLandmarker`. Names of MediaPipe 1.2.3 are accepted.
+
+    The model bundle is `holistic_landmarker.task`. Without a bundle, the published networks of bodies, hands and faces
+    run.
 
     Attributes:
-        base_options: Model bundle, `holistic_landmarker.task`. Without a bundle, the published networks of bodies,
-            hands and faces run.
         min_face_detection_confidence: Minimum score of a face detection in the head crop, 0 to 1.
         min_face_suppression_threshold: Minimum IoU of face boxes that are blended into one face.
         min_face_landmarks_confidence: Minimum probability that a crop contains a face, 0 to 1.
@@ -347,8 +290,6 @@ class HolisticLandmarkerOptions:
         output_segmentation_mask: Return the mask.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     min_face_detection_confidence: float = 0.5
     min_face_suppression_threshold: float = 0.5
     min_face_landmarks_confidence: float = 0.5

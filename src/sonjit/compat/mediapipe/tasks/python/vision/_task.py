@@ -6,9 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import follows_current
 from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
+from sonjit.compat.mediapipe._detector import (
+    InstanceOrder,
+    check_confidences,
+    check_count,
+    free_loaded,
+    open_detector,
+)
 from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
 from sonjit.compat.mediapipe._options import (
     BaseOptions,
@@ -25,34 +32,24 @@ from sonjit.compat.mediapipe._options import (
     VisionTaskRunningMode,
     validate_running_mode,
 )
-from sonjit.compat.mediapipe._solution import (
-    InstanceOrder,
-    check_confidences,
-    check_count,
-    check_detector,
-    free_loaded,
-    load_ahead,
-)
 from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
-from sonjit.detectors import create
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
 
 Found = TypeVar("Found")
 
 
-class TaskOptions(Protocol[Found]):
-    """Options of every task.
+@dataclass
+class TaskOptions:
+    """Options of every task. Live streams also have `result_callback`, which takes result, image and milliseconds.
 
     Attributes:
         base_options: Model of the task and its device.
         running_mode: Type of input: images, a video or a live stream.
-        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
-    running_mode: VisionTaskRunningMode
-    result_callback: Callable[[Found, Image, int], None] | None
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
 
 
 class Frame(NamedTuple):
@@ -119,7 +116,7 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         ModelError: The model is missing or invalid; it is a ValueError and a RuntimeError.
     """
 
-    options_type: ClassVar[Callable[..., TaskOptions[Any]]]
+    options_type: ClassVar[type[TaskOptions]]
     turns_as_mediapipe: ClassVar[bool] = False
 
     @classmethod
@@ -132,11 +129,11 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         """Create a task with these options. Raise the same errors as the class."""
         return cls(options)
 
-    def __init__(self, options: TaskOptions[Found]) -> None:
+    def __init__(self, options: Any) -> None:  # noqa: ANN401  # each task's own
         for name, wanted in (("base_options", BaseOptions), ("running_mode", VisionTaskRunningMode)):
             if not isinstance(value := getattr(options, name), wanted):
                 raise InputError(f"{name}={value!r}: give a {wanted.__name__.removeprefix('VisionTask')}")
-        callback = options.result_callback
+        callback: Callable[[Found, Image, int], None] | None = options.result_callback
         self._running_mode = options.running_mode
         validate_running_mode(options.running_mode, callback)
         with as_model_errors():
@@ -164,19 +161,39 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     def _free(self) -> None:
         """Free the networks."""
 
-    def _process_image(self, image: Image, options: ImageProcessingOptions | None) -> Found:
-        self._check(VisionTaskRunningMode.IMAGE)
-        return self._run(self._frame(image, options, None))
+    def _process_image(self, image: Image, image_processing_options: ImageProcessingOptions | None = None) -> Found:
+        """Process one image.
 
-    def _process_video(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> Found:
+        Raises:
+            InputError: The task is not in image mode, or an argument is invalid; it is a ValueError.
+        """
+        self._check(VisionTaskRunningMode.IMAGE)
+        return self._run(self._frame(image, image_processing_options, None))
+
+    def _process_video(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> Found:
+        """Process the next frame of a video. Timestamps must increase.
+
+        Raises:
+            InputError: The task is not in video mode, or an argument is invalid; it is a ValueError.
+        """
         self._check(VisionTaskRunningMode.VIDEO)
-        frame = self._frame(image, options, timestamp_ms)
+        frame = self._frame(image, image_processing_options, timestamp_ms)
         self._advance(timestamp_ms)
         return self._run(frame)
 
-    def _send(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> None:
+    def _send(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> None:
+        """Pass the next frame of a live stream. The callback receives its result, or that of a newer frame.
+
+        Raises:
+            InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
+                whose timestamp does not increase is skipped, and the stream continues.
+        """
         self._check(VisionTaskRunningMode.LIVE_STREAM)
-        frame = self._frame(image, options, timestamp_ms)
+        frame = self._frame(image, image_processing_options, timestamp_ms)
         self._advance(timestamp_ms)
         assert self._live is not None
         self._live.send(frame)
@@ -253,34 +270,9 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
 class DetectingTask(BaseVisionTaskApi[Found]):
     """Base of the tasks whose methods are called `detect`."""
 
-    def detect(self, image: Image, image_processing_options: ImageProcessingOptions | None = None) -> Found:
-        """Detect instances in one image.
-
-        Raises:
-            InputError: The task is not in image mode, or an argument is invalid; it is a ValueError.
-        """
-        return self._process_image(image, image_processing_options)
-
-    def detect_for_video(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> Found:
-        """Detect instances in the next frame of a video. Timestamps must increase.
-
-        Raises:
-            InputError: The task is not in video mode, or an argument is invalid; it is a ValueError.
-        """
-        return self._process_video(image, timestamp_ms, image_processing_options)
-
-    def detect_async(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
-    ) -> None:
-        """Pass the next frame of a live stream. The callback receives its result, or that of a newer frame.
-
-        Raises:
-            InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
-                whose timestamp does not increase is skipped, and the stream continues.
-        """
-        self._send(image, timestamp_ms, image_processing_options)
+    detect = BaseVisionTaskApi[Found]._process_image
+    detect_for_video = BaseVisionTaskApi[Found]._process_video
+    detect_async = BaseVisionTaskApi[Found]._send
 
 
 class DetectorTask(BaseVisionTaskApi[Found]):
@@ -303,15 +295,13 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
         given: dict[str, Any] = {
             "static_image": is_still,
-            "search": "fast",  # MediaPipe's own
             "device": device,
             "precision": "f32" if device == "CPU" else "auto",
             **self._models(options.base_options.file(self.model)),
             **{argument: values[name] for name, argument in self.arguments.items()},
         }
-        checked = replace(check_detector(self.kind, **given), thresholds=self._thresholds(options))
         self._order = InstanceOrder(new_first=False)
-        self._loading = load_ahead(lambda: create.detector_from(checked))
+        self._loading = open_detector(self.kind, given, self._thresholds(options))
         has_own_network = any(
             isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
             for name in ("detector_model", "landmark_model")

@@ -1,29 +1,21 @@
-"""Base of solutions and tasks: networks, and argument checks with MediaPipe's texts."""
+"""Load the detectors of solutions and tasks, and check their arguments with MediaPipe's texts."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
-from sonjit._util.files import Closing
-from sonjit.compat.mediapipe._images import ImageError
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds
 from sonjit.detectors.selfie import SelfieSegmenter
 
 V = TypeVar("V")
-Found = TypeVar("Found")
 
 _LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
 
@@ -39,22 +31,27 @@ def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> Non
         loading.result().close()
 
 
-def check_detector(
-    kind: str,
-    *,
-    smoothing: Literal["published"] | None = "published",
-    **options: Any,  # noqa: ANN401  # of any kind
-) -> CommonOptions:
-    """Check the options of `create_detector` before the networks are loaded.
+def open_detector(
+    kind: str, given: Mapping[str, Any], thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
+) -> Future[Detector[Any]]:
+    """Check the options of `create_detector`, and load the networks in another thread.
 
-    Returns:
-        All options, for `detector_from`.
+    Args:
+        kind: Kind of the detector.
+        given: Options that differ from the defaults. Those of smoothing and search are MediaPipe's.
+        thresholds: Thresholds of the graph.
 
     Raises:
         InputError: A value is wrong, or a network is missing.
     """
+    checked = check_detector(kind, {"smoothing": "published", "search": "fast", **given})
+    return load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
+
+
+def check_detector(kind: str, given: Mapping[str, Any]) -> CommonOptions:
+    """Check options and the files of their networks, and return all options."""
     entry = find_kind(kind)
-    checked = make_options(entry, {**options, "smoothing": smoothing})
+    checked = make_options(entry, given)
     bundle = checked.bundle
     if bundle is not None:
         bundle.check_networks()
@@ -92,78 +89,6 @@ class InstanceOrder:
     def reset(self) -> None:
         """Forget the order. The next frame starts a new video."""
         self._ids = []
-
-
-class Solution(Closing, ABC, Generic[Found]):
-    """Base of the solutions. Use as a context manager."""
-
-    _loading: Future[Any]
-
-    def process(self, image: NDArray[Any]) -> Found:
-        """Detect instances in one image.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; it is only read.
-
-        Raises:
-            ImageError: The argument is not such an array; it is a ValueError.
-            InputError: The object is closed; it is a ValueError.
-        """
-        if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # scripts pass anything
-            raise ImageError("process() got None for an image: the file or the camera frame could not be read")
-        if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ImageError(f"process() takes an RGB array, not a {type(image).__name__}")
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageError(
-                f"Input image must contain three channel rgb data: (H, W, 3) uint8, not {image.shape} {image.dtype}"
-            )
-        return self._outputs(image)
-
-    @abstractmethod
-    def _outputs(self, image: Image) -> Found: ...
-
-    def reset(self) -> None:
-        """Do nothing, because images are independent."""
-
-    def close(self) -> None:
-        """Free the networks."""
-        free_loaded(self._loading)
-
-
-class DetectorSolution(Solution[Found]):
-    """Base of the solutions that run one detector."""
-
-    def _open(
-        self,
-        kind: str,
-        static_image_mode: bool,
-        min_detection_confidence: float | None,
-        min_tracking_confidence: float = 0.5,
-        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
-        **options: object,
-    ) -> None:
-        """Create the detector from MediaPipe's arguments and options of `create_detector`."""
-        check_confidences(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
-        )
-        given: dict[str, Any] = {
-            "static_image": static_image_mode,
-            "search": "fast",  # as MediaPipe
-            "min_detection_score": min_detection_confidence,
-            "min_presence_score": min_tracking_confidence,
-            **options,
-        }
-        checked = check_detector(kind, **given)
-        self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
-        self._order = InstanceOrder(new_first=True)
-
-    def _detect(self, image: Image) -> list[Any]:
-        return self._order.sort(self._loading.result().detect(image))
-
-    def reset(self) -> None:
-        """Forget all tracks. The next image starts a new video."""
-        self._loading.result().reset()
-        self._order.reset()
 
 
 def choice(name: str, value: int, names: Mapping[int, V]) -> V:

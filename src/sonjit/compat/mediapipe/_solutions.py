@@ -1,0 +1,493 @@
+"""The classes of `mediapipe.solutions`: they find hands, faces, bodies, people and masks in RGB arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.files import Closing
+from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
+from sonjit.compat.mediapipe._connections import FaceKeyPoint
+from sonjit.compat.mediapipe._detector import (
+    InstanceOrder,
+    check_confidences,
+    check_count,
+    choice,
+    free_loaded,
+    load_ahead,
+    open_detector,
+)
+from sonjit.compat.mediapipe._images import ImageError
+from sonjit.compat.mediapipe._messages import (
+    Classification,
+    ClassificationList,
+    Detection,
+    LandmarkList,
+    LocationData,
+    NormalizedLandmarkList,
+    image_landmarks,
+    world_landmarks,
+)
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
+from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
+from sonjit.engines import EngineOptions, Precision
+from sonjit.results import Body, Face, Hand, Person
+from sonjit.weights import find_weight
+
+Found = TypeVar("Found")
+
+_LABELS = ("Left", "Right")
+_HAND_MODELS = {0: "lite", 1: "full"}
+_BODY_MODELS = {0: "lite", 1: "full", 2: "heavy"}
+_FACE_MODELS = {0: "short range", 1: "full range"}
+_SELFIE_MODELS: dict[int, SelfieModel] = {0: "general", 1: "landscape"}
+_MAX_FACES = 100
+"""More than the networks distinguish."""
+
+
+class Solution(Closing, ABC, Generic[Found]):
+    """Base of the solutions. Use as a context manager.
+
+    Raises:
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
+    """
+
+    _loading: Future[Any]
+
+    def process(self, image: NDArray[Any]) -> Found:
+        """Detect instances in one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is only read.
+
+        Raises:
+            ImageError: The argument is not such an array; it is a ValueError.
+            InputError: The object is closed; it is a ValueError.
+        """
+        if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # scripts pass anything
+            raise ImageError("process() got None for an image: the file or the camera frame could not be read")
+        if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ImageError(f"process() takes an RGB array, not a {type(image).__name__}")
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageError(
+                f"Input image must contain three channel rgb data: (H, W, 3) uint8, not {image.shape} {image.dtype}"
+            )
+        return self._outputs(image)
+
+    @abstractmethod
+    def _outputs(self, image: Image) -> Found: ...
+
+    def reset(self) -> None:
+        """Do nothing, because images are independent."""
+
+    def close(self) -> None:
+        """Free the networks."""
+        free_loaded(self._loading)
+
+
+class DetectorSolution(Solution[Found]):
+    """Base of the solutions that run one detector."""
+
+    def _open(
+        self,
+        kind: str,
+        static_image_mode: bool,
+        min_detection_confidence: float | None,
+        min_tracking_confidence: float = 0.5,
+        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
+        **options: object,
+    ) -> None:
+        """Create the detector from MediaPipe's arguments and options of `create_detector`."""
+        check_confidences(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
+        given: dict[str, Any] = {
+            "static_image": static_image_mode,
+            "min_detection_score": min_detection_confidence,
+            "min_presence_score": min_tracking_confidence,
+            **options,
+        }
+        self._loading = open_detector(kind, given, thresholds)
+        self._order = InstanceOrder(new_first=True)
+
+    def _detect(self, image: Image) -> list[Any]:
+        return self._order.sort(self._loading.result().detect(image))
+
+    def reset(self) -> None:
+        """Forget all tracks. The next image starts a new video."""
+        self._loading.result().reset()
+        self._order.reset()
+
+
+class HandsOutputs(NamedTuple):
+    """Results of `Hands.process`: lists with one entry per hand, or None for no hand.
+
+    Attributes:
+        multi_hand_landmarks: 21 landmarks each, as parts of the image.
+        multi_hand_world_landmarks: The same landmarks in metres, origin at the hand's centre.
+        multi_handedness: One classification each, "Left" or "Right".
+    """
+
+    multi_hand_landmarks: list[NormalizedLandmarkList] | None = None
+    multi_hand_world_landmarks: list[LandmarkList] | None = None
+    multi_handedness: list[ClassificationList] | None = None
+
+
+class Hands(DetectorSolution[HandsOutputs]):
+    """Find hands in images. Use as a context manager.
+
+    Labels apply to selfie views, as in MediaPipe. Flip other images first, or exchange "Left" and "Right".
+
+    Args:
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        max_num_hands: Maximum number of hands.
+        model_complexity: 0 for the lite networks, 1 for the full ones.
+        min_detection_confidence: Minimum score of a palm detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a hand, 0 to 1.
+        search_interval: Frames between searches for more hands while some are tracked; an option of Sonjit. 1 is the
+            schedule of MediaPipe and slower.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        max_num_hands: int = 2,
+        model_complexity: int = 1,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 5,
+        precision: Precision = "f32",
+    ) -> None:
+        model = choice("model_complexity", model_complexity, _HAND_MODELS)
+        check_count(max_num_hands=max_num_hands)
+        self._open(
+            "hands",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
+            model=model,
+            max_instances=max_num_hands,
+            mirrored=True,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def _outputs(self, image: Image) -> HandsOutputs:
+        hands: list[Hand] = self._detect(image)
+        if not hands:
+            return HandsOutputs()
+        return HandsOutputs(
+            [image_landmarks(hand.keypoints, image) for hand in hands],
+            [world_landmarks(hand.keypoints_3d) for hand in hands],
+            [ClassificationList(classification=[_classification(hand)]) for hand in hands],
+        )
+
+
+def _classification(hand: Hand) -> Classification:
+    return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
+
+
+class FaceMeshOutputs(NamedTuple):
+    """Results of `FaceMesh.process`.
+
+    Attributes:
+        multi_face_landmarks: 468 or 478 landmarks per face, as parts of the image; None for no face.
+    """
+
+    multi_face_landmarks: list[NormalizedLandmarkList] | None = None
+
+
+class FaceMesh(DetectorSolution[FaceMeshOutputs]):
+    """Find faces in images. Use as a context manager.
+
+    Args:
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        max_num_faces: Maximum number of faces.
+        refine_landmarks: Refine lips and eyes, and add ten landmarks for the irises.
+        min_detection_confidence: Minimum score of a face detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a face, 0 to 1.
+        search_interval: Frames between searches for more faces while some are tracked; an option of Sonjit. 1 is the
+            schedule of MediaPipe and slower.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        max_num_faces: int = 1,
+        refine_landmarks: bool = False,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 5,
+        precision: Precision = "f32",
+    ) -> None:
+        check_count(max_num_faces=max_num_faces)
+        self._open(
+            "face",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
+            model="attention" if refine_landmarks else "mesh",
+            max_instances=max_num_faces,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def _outputs(self, image: Image) -> FaceMeshOutputs:
+        faces: list[Face] = self._detect(image)
+        return FaceMeshOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)
+
+
+class FaceDetectionOutputs(NamedTuple):
+    """Results of `FaceDetection.process`.
+
+    Attributes:
+        detections: One detection per face, best first, or None without faces.
+    """
+
+    detections: list[Detection] | None = None
+
+
+def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> LocationData.RelativeKeypoint | None:
+    """Return a normalised key point of a face, or None for a detection without key points."""
+    points = detection.location_data.relative_keypoints
+    return points[key_point_enum] if points else None
+
+
+class FaceDetection(DetectorSolution[FaceDetectionOutputs]):
+    """Find faces in independent images. Use as a context manager.
+
+    Args:
+        min_detection_confidence: Minimum score of a face detection, 0 to 1. Default: 0.5, for the full range 0.6.
+            MediaPipe's Python package takes this argument and ignores it: its defaults always apply.
+            Sonjit adds weaker faces or omits uncertain ones. The boxes of the others do not change.
+        model_selection: 0 for faces up to about 2 m away, 1 for those up to about 5 m.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(
+        self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "f32"
+    ) -> None:
+        is_full = choice("model_selection", model_selection, _FACE_MODELS) == _FACE_MODELS[1]
+        check_confidences(min_detection_confidence=min_detection_confidence)
+        self._open(
+            "face",
+            True,
+            min_detection_confidence,
+            thresholds=GraphThresholds(blended=0.6 if is_full else 0.5),
+            model="box-full" if is_full else "box",
+            max_instances=_MAX_FACES,
+            precision=precision,
+        )
+
+    def _outputs(self, image: Image) -> FaceDetectionOutputs:
+        height, width = image.shape[:2]
+        faces: list[Face] = self._detect(image)
+        return FaceDetectionOutputs([_face_detection(face, width, height) for face in faces] or None)
+
+
+def _face_detection(face: Face, width: int, height: int) -> Detection:
+    x_min, y_min, x_max, y_max = face.box
+    box = LocationData.RelativeBoundingBox(
+        xmin=x_min / width, ymin=y_min / height, width=(x_max - x_min) / width, height=(y_max - y_min) / height
+    )
+    detection = Detection(
+        label_id=[0],
+        score=[face.score],
+        location_data=LocationData(format=LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box),
+    )
+    for x, y, _ in face.keypoints.tolist():
+        detection.location_data.relative_keypoints.add(x=x / width, y=y / height)
+    return detection
+
+
+class PoseOutputs(NamedTuple):
+    """Results of `Pose.process`. Without a person, all are None.
+
+    Attributes:
+        pose_landmarks: 33 landmarks with their visibility, as parts of the image.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
+    """
+
+    pose_landmarks: NormalizedLandmarkList | None = None
+    pose_world_landmarks: LandmarkList | None = None
+    segmentation_mask: Float32Array | None = None
+
+
+class Pose(DetectorSolution[PoseOutputs]):
+    """Find one person in images. Use as a context manager.
+
+    Args:
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        model_complexity: 0 for the lite network, 1 for the full one, 2 for the heavy one.
+        smooth_landmarks: Smooth landmarks over the frames of a video.
+        enable_segmentation: Return the mask.
+        smooth_segmentation: Smooth masks over the frames of a video. MediaPipe's Python package ignores this argument.
+        min_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a person, 0 to 1.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        model_complexity: int = 1,
+        smooth_landmarks: bool = True,
+        enable_segmentation: bool = False,
+        smooth_segmentation: bool = True,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        precision: Precision = "f32",
+    ) -> None:
+        self._open(
+            "body",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
+            model=choice("model_complexity", model_complexity, _BODY_MODELS),
+            smoothing="published" if smooth_landmarks else None,
+            segmentation=enable_segmentation,
+            smooth_segmentation=smooth_segmentation,
+            precision=precision,
+        )
+
+    def _outputs(self, image: Image) -> PoseOutputs:
+        bodies: list[Body] = self._detect(image)
+        return _pose_outputs(bodies[0], image) if bodies else PoseOutputs()
+
+
+def _pose_outputs(body: Body, image: Image) -> PoseOutputs:
+    """Return the outputs for a body in an image (H, W, 3)."""
+    return PoseOutputs(
+        image_landmarks(body.keypoints, image, body.visibility),
+        world_landmarks(body.keypoints_3d, body.visibility),
+        body.mask,
+    )
+
+
+class HolisticOutputs(NamedTuple):
+    """Results of `Holistic.process`. Missing parts are None.
+
+    Attributes:
+        pose_landmarks: 33 landmarks with their visibility, as parts of the image.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        left_hand_landmarks: 21 landmarks of the person's own left hand, at the pose's left wrist.
+        right_hand_landmarks: 21 landmarks of the person's own right hand.
+        face_landmarks: 468 landmarks, or 478 with irises.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
+    """
+
+    pose_landmarks: NormalizedLandmarkList | None = None
+    pose_world_landmarks: LandmarkList | None = None
+    left_hand_landmarks: NormalizedLandmarkList | None = None
+    right_hand_landmarks: NormalizedLandmarkList | None = None
+    face_landmarks: NormalizedLandmarkList | None = None
+    segmentation_mask: Float32Array | None = None
+
+
+class Holistic(DetectorSolution[HolisticOutputs]):
+    """Find one person with hands and face in images. Use as a context manager.
+
+    Args:
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        model_complexity: Body network: 0 for the lite network, 1 for the full one, 2 for the heavy one.
+        smooth_landmarks: Smooth the body's landmarks over the frames of a video.
+        enable_segmentation: Return the mask.
+        smooth_segmentation: Smooth masks over the frames of a video. MediaPipe's Python package ignores this argument.
+        refine_face_landmarks: Refine lips and eyes, and add ten landmarks for the irises.
+        min_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains its body, hand or face, 0 to 1.
+        search_interval: Frames between searches for hands and faces; an option of Sonjit. 1 searches in every frame, as
+            MediaPipe does. Larger values search for missing ones only and are faster.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(
+        self,
+        static_image_mode: bool = False,
+        model_complexity: int = 1,
+        smooth_landmarks: bool = True,
+        enable_segmentation: bool = False,
+        smooth_segmentation: bool = True,
+        refine_face_landmarks: bool = False,
+        min_detection_confidence: float = 0.5,
+        min_tracking_confidence: float = 0.5,
+        *,
+        search_interval: int = 1,
+        precision: Precision = "f32",
+    ) -> None:
+        self._open(
+            "holistic",
+            static_image_mode,
+            min_detection_confidence,
+            min_tracking_confidence,
+            GraphThresholds(searches_parts=search_interval == 1),
+            model=choice("model_complexity", model_complexity, _BODY_MODELS),
+            hand_model="full",
+            face_model="attention" if refine_face_landmarks else "mesh",
+            smoothing="published" if smooth_landmarks else None,
+            segmentation=enable_segmentation,
+            smooth_segmentation=smooth_segmentation,
+            search_interval=search_interval,
+            precision=precision,
+        )
+
+    def _outputs(self, image: Image) -> HolisticOutputs:
+        people: list[Person] = self._detect(image)
+        if not people:
+            return HolisticOutputs()
+        pose = _pose_outputs(people[0].body, image)
+
+        def landmarks(part: Hand | Face | None) -> NormalizedLandmarkList | None:
+            return None if part is None else image_landmarks(part.keypoints, image)
+
+        return HolisticOutputs(
+            pose.pose_landmarks,
+            pose.pose_world_landmarks,
+            landmarks(people[0].left_hand),
+            landmarks(people[0].right_hand),
+            landmarks(people[0].face),
+            pose.segmentation_mask,
+        )
+
+
+class SelfieOutputs(NamedTuple):
+    """Results of `SelfieSegmentation.process`.
+
+    Attributes:
+        segmentation_mask: (H, W) float32 probability of a person per pixel.
+    """
+
+    segmentation_mask: Float32Array
+
+
+class SelfieSegmentation(Solution[SelfieOutputs]):
+    """Segment people in images. Use as a context manager.
+
+    Args:
+        model_selection: 0 for the general network, 1 for the landscape one, which is faster.
+        precision: Number format of the networks; "f32" computes as MediaPipe does.
+    """
+
+    def __init__(self, model_selection: int = 0, *, precision: Precision = "f32") -> None:
+        model = choice("model_selection", model_selection, _SELFIE_MODELS)
+        find_weight(SELFIE_WEIGHTS[model])  # report a missing file here and not at the first image
+        EngineOptions(precision=precision)
+        self._loading = load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
+
+    def _outputs(self, image: Image) -> SelfieOutputs:
+        return SelfieOutputs(self._loading.result().mask(image))
+
+
+for _kind in (HandsOutputs, FaceMeshOutputs, FaceDetectionOutputs, PoseOutputs, HolisticOutputs, SelfieOutputs):
+    _kind.__name__ = "SolutionOutputs"  # in their texts, as in MediaPipe
