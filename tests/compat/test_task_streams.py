@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision._live_stream import LiveStream
+from sonjit.compat.mediapipe.tasks.python.vision._task import LiveStream
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 

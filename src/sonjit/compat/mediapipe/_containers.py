@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import cache, reduce
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,53 +29,72 @@ AnyMessage = TypeVar("AnyMessage", bound="Message")
 class Container(Generic[AnyMessage]):
     """Base of the dataclasses whose fields are those of one message.
 
-    Attributes:
-        _message: Name of the message.
-        _names: Paths in the message of fields with another name there.
-        _parts: Type of fields that are containers or lists of containers.
+    Args of a subclass:
+        message: Name of the message, by default that of the class.
+        names: Paths in the message of fields with another name there.
     """
 
     _message: ClassVar[str]
-    _names: ClassVar[Mapping[str, str]] = {}
-    _parts: ClassVar[Mapping[str, type[Any]]] = {}
+    _names: ClassVar[Mapping[str, str]]
+
+    def __init_subclass__(cls, message: str = "", names: Mapping[str, str] | None = None) -> None:
+        cls._message, cls._names = message or cls.__name__, names or {}
 
     def to_pb2(self) -> AnyMessage:
         """Convert to a message. Fields that are None are unset."""
         message = _message(self._message)
-        for name, path in self._paths():
-            value, place = getattr(self, name), reduce(getattr, path[:-1], message)
-            if path[:-1]:
+        for name, (*parents, last), _ in _layout(type(self)):
+            value: Any = getattr(self, name)
+            place = reduce(getattr, parents, message)
+            if parents:
                 place.SetInParent()
-            if name in self._parts and isinstance(value, list):
-                getattr(place, path[-1]).extend([part.to_pb2() for part in value])  # pyright: ignore
-            elif name in self._parts and value is not None:
-                getattr(place, path[-1]).CopyFrom(value.to_pb2())
+            if isinstance(value, list):
+                getattr(place, last).extend([part.to_pb2() for part in value])
+            elif isinstance(value, Container):
+                getattr(place, last).CopyFrom(value.to_pb2())
             elif value is not None:
-                setattr(place, path[-1], value)
+                setattr(place, last, value)
         return message
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: AnyMessage) -> Self:
         """Create from a message. Unset fields become 0, an empty string or an empty list."""
-        values: dict[str, Any] = {name: reduce(getattr, path, pb2_obj) for name, path in cls._paths()}
-        for name, kind in cls._parts.items():
-            is_message = hasattr(values[name], "DESCRIPTOR")
-            create = kind.create_from_pb2
-            values[name] = create(values[name]) if is_message else [create(part) for part in values[name]]
+        values: dict[str, Any] = {}
+        for name, path, kind in _layout(cls):
+            value: Any = reduce(getattr, path, pb2_obj)
+            if kind is None:
+                values[name] = value
+            elif hasattr(value, "DESCRIPTOR"):
+                values[name] = kind.create_from_pb2(value)
+            else:
+                values[name] = [kind.create_from_pb2(part) for part in value]
         return cls(**values)
 
-    @classmethod
-    def _paths(cls) -> list[tuple[str, list[str]]]:
-        declared: Any = cls  # a subclass is a dataclass
-        return [(field.name, cls._names.get(field.name, field.name).split(".")) for field in fields(declared)]
+
+@cache
+def _layout(kind: type[Container[Any]]) -> list[tuple[str, list[str], Any]]:
+    """Return each field's name, its path in the message, and the container that it has or lists, or None."""
+    declared: Any = kind  # a subclass is a dataclass
+    types, names = get_type_hints(kind), declared._names
+    return [
+        (field.name, names.get(field.name, field.name).split("."), _container_in(types[field.name]))
+        for field in fields(declared)
+    ]
+
+
+def _container_in(kind: Any) -> Any:  # noqa: ANN401  # a type
+    if hasattr(kind, "create_from_pb2"):
+        return kind
+    return next(filter(None, map(_container_in, get_args(kind))), None)
 
 
 @dataclass
-class BoundingBox(Container["_messages.LocationData.BoundingBox"]):
+class BoundingBox(
+    Container["_messages.LocationData.BoundingBox"],
+    message="LocationData.BoundingBox",
+    names={"origin_x": "xmin", "origin_y": "ymin"},
+):
     """Upright box in integer pixels: top left corner and size."""
-
-    _message = "LocationData.BoundingBox"
-    _names = {"origin_x": "xmin", "origin_y": "ymin"}  # noqa: RUF012
 
     origin_x: int
     origin_y: int
@@ -84,11 +103,8 @@ class BoundingBox(Container["_messages.LocationData.BoundingBox"]):
 
 
 @dataclass
-class Category(Container["_messages.Classification"]):
+class Category(Container["_messages.Classification"], message="Classification", names={"category_name": "label"}):
     """Label with its index, probability and names. Missing names are None."""
-
-    _message = "Classification"
-    _names = {"category_name": "label"}  # noqa: RUF012
 
     index: int | None = None
     score: float | None = None
@@ -97,11 +113,12 @@ class Category(Container["_messages.Classification"]):
 
 
 @dataclass
-class NormalizedKeypoint(Container["_messages.LocationData.RelativeKeypoint"]):
+class NormalizedKeypoint(
+    Container["_messages.LocationData.RelativeKeypoint"],
+    message="LocationData.RelativeKeypoint",
+    names={"label": "keypoint_label"},
+):
     """A point of a detection: x as a part of the image's width, y of its height."""
-
-    _message = "LocationData.RelativeKeypoint"
-    _names = {"label": "keypoint_label"}  # noqa: RUF012
 
     x: float | None = None
     y: float | None = None
@@ -127,14 +144,10 @@ class _Point(Container[AnyMessage]):
 class Landmark(_Point["_messages.Landmark"]):
     """A point in metres: x right, y down, z away from the camera; None for what a network does not give."""
 
-    _message = "Landmark"
-
 
 @dataclass
 class NormalizedLandmark(_Point["_messages.NormalizedLandmark"]):
     """A point in an image: x as a part of its width, y of its height, z of its width, nearer is smaller."""
-
-    _message = "NormalizedLandmark"
 
 
 @dataclass
@@ -161,8 +174,6 @@ class RectF:
 class NormalizedRect(Container["_messages.NormalizedRect"]):
     """A turned region by its centre and size, as parts of the image; the rotation is clockwise in radians."""
 
-    _message = "NormalizedRect"
-
     x_center: float
     y_center: float
     width: float
@@ -172,12 +183,10 @@ class NormalizedRect(Container["_messages.NormalizedRect"]):
 
 
 @dataclass
-class Classifications(Container["_messages.Classifications"]):
+class Classifications(
+    Container["_messages.Classifications"], names={"categories": "classification_list.classification"}
+):
     """Labels of one head of a classifier, best first, with index and name of the head."""
-
-    _message = "Classifications"
-    _names = {"categories": "classification_list.classification"}  # noqa: RUF012
-    _parts = {"categories": Category}  # noqa: RUF012
 
     categories: list[Category]
     head_index: int
@@ -187,9 +196,6 @@ class Classifications(Container["_messages.Classifications"]):
 @dataclass
 class ClassificationResult(Container["_messages.ClassificationResult"]):
     """Results of all heads of a classifier, and the start of the piece of a time series in milliseconds."""
-
-    _message = "ClassificationResult"
-    _parts = {"classifications": Classifications}  # noqa: RUF012
 
     classifications: list[Classifications]
     timestamp_ms: int | None = None
@@ -237,12 +243,8 @@ class Detection:
 
 
 @dataclass
-class DetectionResult(Container["_messages.DetectionList"]):
+class DetectionResult(Container["_messages.DetectionList"], message="DetectionList", names={"detections": "detection"}):
     """Detections of one image, best first."""
-
-    _message = "DetectionList"
-    _names = {"detections": "detection"}  # noqa: RUF012
-    _parts = {"detections": Detection}  # noqa: RUF012
 
     detections: list[Detection]
 
@@ -271,21 +273,15 @@ class EmbeddingResult:
 
 
 @dataclass
-class LandmarksDetectionResult(Container["_messages.LandmarksDetectionResult"]):
-    """Landmarks of an object in the image and in metres, its labels, and its search region."""
-
-    _message = "LandmarksDetectionResult"
-    _names = {  # noqa: RUF012
+class LandmarksDetectionResult(
+    Container["_messages.LandmarksDetectionResult"],
+    names={
         "landmarks": "landmarks.landmark",
         "categories": "classifications.classification",
         "world_landmarks": "world_landmarks.landmark",
-    }
-    _parts = {  # noqa: RUF012
-        "landmarks": NormalizedLandmark,
-        "categories": Category,
-        "world_landmarks": Landmark,
-        "rect": NormalizedRect,
-    }
+    },
+):
+    """Landmarks of an object in the image and in metres, its labels, and its search region."""
 
     landmarks: list[NormalizedLandmark] | None
     categories: list[Category] | None

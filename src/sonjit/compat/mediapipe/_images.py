@@ -43,19 +43,18 @@ class ImageFormat(IntEnum):
 
 
 _ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
-_CHANNELS = {
-    ImageFormat.SRGB: 3,
-    ImageFormat.SRGBA: 4,
-    ImageFormat.GRAY8: 1,
-    ImageFormat.GRAY16: 1,
-    ImageFormat.SRGB48: 3,
-    ImageFormat.SRGBA64: 4,
-    ImageFormat.VEC32F1: 1,
-    ImageFormat.SBGRA: 4,
-    ImageFormat.VEC32F2: 2,
+_LAYOUTS: dict[ImageFormat, tuple[int, type[np.generic]]] = {
+    ImageFormat.SRGB: (3, np.uint8),
+    ImageFormat.SRGBA: (4, np.uint8),
+    ImageFormat.GRAY8: (1, np.uint8),
+    ImageFormat.GRAY16: (1, np.uint16),
+    ImageFormat.SRGB48: (3, np.uint16),
+    ImageFormat.SRGBA64: (4, np.uint16),
+    ImageFormat.VEC32F1: (1, np.float32),
+    ImageFormat.SBGRA: (4, np.uint8),
+    ImageFormat.VEC32F2: (2, np.float32),
 }
-_SIXTEEN = (ImageFormat.GRAY16, ImageFormat.SRGB48, ImageFormat.SRGBA64)
-_REAL = (ImageFormat.VEC32F1, ImageFormat.VEC32F2)
+"""Channels and type of the numbers of each format."""
 
 
 class Image:
@@ -72,8 +71,7 @@ class Image:
 
     def __init__(self, image_format: ImageFormat, data: NDArray[Any]) -> None:
         image_format = ImageFormat(image_format)
-        channels = _CHANNELS[image_format]
-        dtype = np.uint16 if image_format in _SIXTEEN else np.float32 if image_format in _REAL else np.uint8
+        channels, dtype = _LAYOUTS[image_format]
         if not isinstance(data, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
             raise ImageError(f"data is a {type(data).__name__}: give an array (H, W, {channels})")
         if channels == 1 and data.ndim == 3 and data.shape[2] == 1:
@@ -135,7 +133,7 @@ class Image:
     @property
     def channels(self) -> int:
         """Numbers of each pixel."""
-        return _CHANNELS[self.image_format]
+        return _LAYOUTS[self.image_format][0]
 
     @property
     def step(self) -> int:
