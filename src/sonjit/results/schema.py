@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -338,53 +337,15 @@ def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] |
             fields of tfjs-models.
     """
     remaining = iter(additions or ())
-    if not full:
-        return json_from([_strict_dict(result, remaining) for result in results])
-    return f"[{','.join(_full_text(result, remaining) for result in results)}]"
+    return json_from([_with_additions(result, remaining, full=full) for result in results])
 
 
-def _strict_dict(result: Result, additions: Iterator[JsonObject]) -> JsonObject:
-    shown = result.to_dict()
+def _with_additions(result: Result, additions: Iterator[JsonObject], *, full: bool) -> JsonObject:
+    if not result.members:
+        skeleton: JsonObject = {"skeleton": result.skeleton.name} if full else {}
+        return result.to_dict(full=full) | skeleton | next(additions, {})
+    shown: JsonObject = {"id": result.id} if full else {}
     for name, (key, _) in result.members.items():
         part: Result | None = getattr(result, name)
-        shown[key] = None if part is None else _strict_dict(part, additions)
-    return shown if result.members else shown | next(additions, {})
-
-
-def _full_text(result: Result, additions: Iterator[JsonObject]) -> str:
-    """Return one result as JSON. Keypoints become text without a dict per keypoint, which is several times as fast."""
-    if result.members:
-        parts: dict[str, Result | None] = {key: getattr(result, name) for name, (key, _) in result.members.items()}
-        texts = {"id": json_from(result.id)}
-        texts |= {key: "null" if part is None else _full_text(part, additions) for key, part in parts.items()}
-        return "{" + ",".join(f'"{key}":{text}' for key, text in texts.items()) + "}"
-    skeleton, lists = result.skeleton, ""
-    values: JsonObject = {}
-    for item in result.schema:
-        value = getattr(result, item.name)
-        if isinstance(item, Value):
-            values |= item.to_dict(value)
-        elif value is not None:
-            names = skeleton.keypoints if item.named else ("",) * len(value)
-            lists += f',"{item.key}":{_points_text(result, item, value, names)}'
-    values |= {"skeleton": skeleton.name} | next(additions, {})
-    return json_from(values)[:-1] + lists + "}"
-
-
-def _points_text(result: Result, item: Points, points: Float32Array, names: tuple[str, ...]) -> str:
-    """Return points (K, 2 or 3) as a list of objects with their axes, scores and names."""
-    axes = item.axes(points, full=True)
-    scores = {score.key: array for score in item.scores if (array := getattr(result, score.name)) is not None}
-    columns = np.column_stack([points[:, : len(axes)], *scores.values()])
-    # NumPy's text of a float32 is its shortest decimal. It is valid JSON except for NaN and infinity.
-    texts: list[str] = columns.astype(np.float32, copy=False).ravel().astype("U").tolist()
-    if not np.isfinite(columns).all():
-        texts = ["null" if text.lstrip("-") in ("nan", "inf") else text for text in texts]
-    return _template((*axes, *scores), names) % tuple(texts)
-
-
-@lru_cache(maxsize=64)
-def _template(keys: tuple[str, ...], names: tuple[str, ...]) -> str:
-    numbers = ",".join(f'"{key}":%s' for key in keys)
-    members = [f',"name":{json_from(name)}'.replace("%", "%%") if name else "" for name in names]
-    return "[" + ",".join("{" + numbers + member + "}" for member in members) + "]"
+        shown[key] = None if part is None else _with_additions(part, additions, full=full)
+    return shown

@@ -8,63 +8,23 @@ from typing import Final, TypeVar, cast
 
 from sonjit._util.errors import InputError
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Result
-from sonjit.results.measures.bodies import (
-    BODY_ANGLES,
-    BODY_ANGLES_2D,
-    BODY_MEASURES,
-    LIMBS,
-    body_angles_2d_rad,
-    body_angles_rad,
-    limb_lengths_m,
-    measure_body,
-    neck_flexion_rad,
-    torso_lean_rad,
-    torso_side_lean_rad,
-    trunk_lean_rad,
-    wrist_angles_rad,
-)
-from sonjit.results.measures.faces import (
-    FACE_MEASURES,
-    eye_openness,
-    head_pose_rad,
-    head_rotation,
-    measure_face,
-    mouth_openness,
-)
-from sonjit.results.measures.hands import (
-    FINGERS,
-    HAND_MEASURES,
-    finger_bends_rad,
-    finger_curl_rad,
-    finger_curls,
-    finger_reach,
-    finger_spread_rad,
-    fingers_up,
-    hand_length_m,
-    measure_hand,
-    palm_facing,
-    palm_normal,
-    pinch_distance_m,
-    thumb_spread_rad,
-)
-from sonjit.results.measures.joints import (
-    Repetition,
-    RepetitionCounter,
-    count_repetitions,
-    find_repetitions,
-    joint_angles_rad,
-    joint_triples,
-)
+from sonjit.results.measures import bodies, faces, hands, joints
+from sonjit.results.measures.bodies import *  # noqa: F403
+from sonjit.results.measures.bodies import BODY_MEASURES, measure_body
+from sonjit.results.measures.faces import *  # noqa: F403
+from sonjit.results.measures.faces import FACE_MEASURES, measure_face
+from sonjit.results.measures.hands import *  # noqa: F403
+from sonjit.results.measures.hands import HAND_MEASURES, measure_hand
+from sonjit.results.measures.joints import *  # noqa: F403
 
 __all__ = [
-    "BODY_ANGLES", "BODY_ANGLES_2D", "DISTANCE_COLUMNS", "FINGERS", "LIMBS", "MEASURE_NAMES", "TRANSFORM_COLUMNS",
-    "Repetition", "RepetitionCounter", "body_angles_2d_rad", "body_angles_rad", "count_repetitions", "eye_openness",
-    "find_repetitions", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad",
-    "fingers_up", "hand_length_m", "head_pose_rad", "head_rotation", "in_degrees", "instance_values",
-    "joint_angles_rad", "joint_triples", "limb_lengths_m", "measure_body", "measure_face", "measure_hand",
-    "measure_names", "measures", "mouth_openness", "neck_flexion_rad", "palm_facing", "palm_normal", "pinch_distance_m",
-    "thumb_spread_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "with_owners", "wrist_angles_rad",
+    "DISTANCE_COLUMNS", "MEASURE_NAMES", "TRANSFORM_COLUMNS", "in_degrees", "instance_values", "measure_names",
+    "measures", "with_owners",
 ]  # fmt: skip
+__all__ += bodies.__all__
+__all__ += faces.__all__
+__all__ += hands.__all__
+__all__ += joints.__all__
 
 DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
 """Column names of the distance of a hand and its error."""

@@ -15,6 +15,11 @@ from sonjit.results.measures.hands import palm_frame
 from sonjit.results.measures.joints import angle_between_rad, distances, joint_angles_rad, named, unit
 from sonjit.results.skeletons import load_skeleton
 
+__all__ = [
+    "BODY_ANGLES", "BODY_ANGLES_2D", "LIMBS", "body_angles_2d_rad", "body_angles_rad", "limb_lengths_m", "measure_body",
+    "neck_flexion_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "wrist_angles_rad",
+]  # fmt: skip
+
 MIN_VISIBILITY = 0.5
 """Minimum visibility of keypoints; measures of less visible keypoints are NaN."""
 

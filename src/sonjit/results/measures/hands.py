@@ -16,6 +16,11 @@ from sonjit._util.errors import InputError
 from sonjit.results import Hand, Handedness
 from sonjit.results.measures.joints import distances, joint_angles_rad, named, unit
 
+__all__ = [
+    "FINGERS", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad", "fingers_up",
+    "hand_length_m", "measure_hand", "palm_facing", "palm_normal", "pinch_distance_m", "thumb_spread_rad",
+]  # fmt: skip
+
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 FULL_CURL_RAD = (1.8, 3.9, 3.9, 3.9, 3.9)
 """Curl of each finger in a fist: what `finger_curls` calls 1."""

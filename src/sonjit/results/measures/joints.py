@@ -16,6 +16,10 @@ from sonjit._util.data_files import load_spec
 from sonjit._util.errors import InputError
 from sonjit.results.skeletons import Skeleton
 
+__all__ = [
+    "Repetition", "RepetitionCounter", "count_repetitions", "find_repetitions", "joint_angles_rad", "joint_triples",
+]  # fmt: skip
+
 Triple = tuple[int, int, int]
 
 
