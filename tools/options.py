@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from sonjit.detectors.option import Option
 
 PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / name for name in ("docs/options.md", "docs/cli.md", "docs/measured.md", "README.md")]
+PAGES = [
+    PROJECT / f"{name}.md" for name in ("docs/options", "docs/cli", "docs/measured", "benchmarks/README", "README")
+]
 ARGUMENTS = PROJECT / "src" / "sonjit" / "detectors" / "arguments.py"
 BROWSER_TYPES = PROJECT / "web" / "src" / "option-types.ts"
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -211,16 +213,20 @@ def speed_short() -> str:
 
 
 def _speed(*, short: bool) -> str:
-    """Return a table of `sonjit bench --save` with the default precision, with those in f32, and with MediaPipe's."""
+    """Return a table of `sonjit bench --save` with the default precision, with f32 unless short, and with MediaPipe."""
     default, exact = (json.loads((RESULTS / f"xeon-2cores{end}.json").read_text("utf-8")) for end in ("", "-f32"))
     head = ["case", "precision", "ms: default, f32, MediaPipe", "ratio", "CPU ms: default, f32, MediaPipe", "ratio"]
-    head += [] if short else ["MB, Sonjit / MediaPipe", "cold start, s, Sonjit / MediaPipe"]
+    head += ["MB, Sonjit / MediaPipe", "cold start, s, Sonjit / MediaPipe"]
     rows: list[tuple[str, ...]] = []
     for case, own in zip(default["cases"], exact["cases"], strict=True):
         name = case["case"]["name"]
         if "mediapipe" not in case or (short and not name.endswith((", full", "attention", "masks"))):
             continue
         ours, peer, other = case["sonjit"]["median"], case["mediapipe"]["median"], own["sonjit"]["median"]
+        if short:
+            times = ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"]
+            rows.append((name, *(f"{time:.1f}" for time in times)))
+            continue
         cells = [name, case["sonjit"]["precision"]]
         for figure in ("p50_ms", "cpu_ms"):
             times = ours[figure], other[figure], peer[figure]
@@ -231,8 +237,8 @@ def _speed(*, short: bool) -> str:
         rows.append((*cells, *(f"{ours[key]:.{n}f} / {peer[key]:.{n}f}" for key, n in (("rss_mb", 0), ("cold_s", 2)))))
     machine, version = default["machine"], default["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}"
-    rows = [row[: len(head)] for row in rows]
-    return _table(head, rows) + f"\n{where}; `sonjit bench --kind all --peer PYTHON`, mediapipe {version}.\n"
+    table = _table(("case", "Sonjit, ms", "MediaPipe, ms", "ratio") if short else head, rows)
+    return table + f"\n{where}; `sonjit bench --kind all --peer PYTHON`, mediapipe {version}.\n"
 
 
 def speed_classes() -> str:
