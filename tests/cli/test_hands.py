@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit import track
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 
 
@@ -33,6 +34,19 @@ def test_a_table_of_any_kind(sonjit, media, out, name, ending, names_in, frame_c
 
 
 @pytest.mark.slow
+def test_a_region_is_searched_like_an_image(sonjit, media, out):
+    photo = cv2.imread(str(media / "photo.png"))[..., ::-1]
+    height, width = photo.shape[:2]
+    region = 9, 5, width - 9, height - 5
+    assert sonjit("hands", media / "photo.png", f"--roi={','.join(map(str, region))}", "--save", out / "t.json")[0] == 0
+    header, (found,) = load_frames(out / "t.json")
+    assert header.options["roi"] == list(region)
+    (cut,), (same,) = track(photo[5:, 9:].copy(), "hands"), track(photo, "hands", roi=region)
+    for points in (cut.hands[0].keypoints[:, :2] + (9, 5), same.hands[0].keypoints[:, :2]):
+        np.testing.assert_allclose(found.hands[0].keypoints[:, :2], points, atol=1e-2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "drawn"), [("photo.png", "drawn.png"), ("clip.mp4", "drawn.mp4")])
 def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, name, drawn, names_in, frame_count):
     status, _, (line,) = sonjit("hands", media / name, "--draw", out / drawn, "--save", out / "t.json")
@@ -52,23 +66,13 @@ def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, nam
 @pytest.mark.slow
 def test_json_prints_a_line_for_each_frame_and_nothing_else(sonjit, media, stills, out, monkeypatch, names_in):
     monkeypatch.chdir(out)
-    arguments = [
-        "hands",
-        media / "clip.mp4",
-        stills / "f2.png",
-        stills / "f9.png",
-        "--limit",
-        2,
-        "--json",
-        "--measures",
-    ]
+    files = media / "clip.mp4", stills / "f2.png", stills / "f9.png"
+    arguments = ["hands", *files, "--limit", 2, "--json", "--measures"]
     status, shown, lines = sonjit(*arguments)
     assert (status, len(lines)) == (0, 1)
     frames = [json.loads(line) for line in shown.splitlines()]
-    sources = [media / "clip.mp4", media / "clip.mp4", stills / "f2.png", stills / "f9.png"]
-    assert [(frame["source"], frame["index"]) for frame in frames] == [
-        (str(source), index) for source, index in zip(sources, (0, 1, 0, 0), strict=True)
-    ]
+    expected = zip(map(str, (files[0], *files)), (0, 1, 0, 0), strict=True)
+    assert [(frame["source"], frame["index"]) for frame in frames] == [*expected]
     assert frames[2]["hands"][0]["measures"]["gesture"] == "Victory"
     assert frames[3]["hands"] == []
     assert names_in(out) == []
@@ -180,6 +184,8 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
             "smooth_segmentation=False has no effect with static_image=True",
         ),
         (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
+        (["hands", "{photo}", "--roi", "-1,0,9,9"], "roi -1,0,9,9: not inside the image of"),
+        (["hands", "{photo}", "--roi", "1,2,3"], "--roi 1,2,3: write x,y,width,height in pixels"),
         (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
         (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),
         (["hands", "camera:x"], "a camera has a number"),
@@ -240,10 +246,9 @@ def test_a_pipe_that_is_closed_ends_it_quietly(media):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piped", ["photo.png"])
-def test_standard_input_is_a_source(media, out, piped):
+def test_standard_input_is_a_source(media, out):
     command = [sys.executable, "-m", "sonjit", "hands", "-", "--save", str(out / "t.json")]
-    done = subprocess.run(command, input=(media / piped).read_bytes(), capture_output=True, check=False)
+    done = subprocess.run(command, input=(media / "photo.png").read_bytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert load_frames(out / "t.json")[1][0].hands
 

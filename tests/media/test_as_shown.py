@@ -30,18 +30,7 @@ def picture(height=64, width=96, shift=0):
     return image
 
 
-def write_video(
-    path,
-    count=12,
-    *,
-    codec="libx264",
-    options=None,
-    rate=25,
-    first=0,
-    sound=False,
-    change=lambda stream: None,
-    **kwargs,
-):
+def write_video(path, count=12, *, codec="libx264", options=None, rate=25, first=0, sound=0, change=id, **kwargs):
     with av.open(str(path), "w", **kwargs) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"

@@ -23,6 +23,7 @@ from sonjit.cli.options import (
     Lifting,
     Output,
     lift_from,
+    pixel_box,
     print_notes,
 )
 from sonjit.cli.report import progress_bar, run_and_report
@@ -40,6 +41,7 @@ _INPUT = (
     "input."
 )
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
+_ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
 
 def detect_command(kind: str) -> Callable[..., int]:
@@ -52,6 +54,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         batch: BatchOptions | None = None,
         lifting: Lifting | None = None,
         mask: FileName | None = None,
+        roi: str | None = None,
         **options: OptionValue,
     ) -> int:
         output, lifting = output or Output(), lifting or Lifting()
@@ -78,6 +81,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             rows=output.rows,
             bones=output.bones,
             degrees=output.degrees,
+            roi=None if roi is None else pixel_box(roi, "--roi", int),
             style=replace(output.style, gestures=output.measures or "gestures" in values),
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
@@ -103,6 +107,7 @@ def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     """Return the parameters of a kind's command. None means that an option is not given."""
     annotations: dict[str, object] = {"output": Output | None}
     annotations |= {option.name: _annotation(option) for option in command_line_options(entry)}
+    annotations["roi"] = Annotated[str | None, Parameter(group=FINDING, help=_ROI, allow_leading_hyphen=True)]
     annotations["batch"] = BatchOptions | None
     if entry.result is Hand:
         annotations["lifting"] = Lifting | None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -18,6 +19,8 @@ from sonjit.runs.task import Lift
 OUTPUT = Group("Output", sort_key=1)
 FINDING = Group("Finding", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
+
+_N = TypeVar("_N", int, float)
 
 FileName: TypeAlias = str | Path
 """File name as the user typed it, always a str. The Path in the union lets shells complete it."""
@@ -180,15 +183,16 @@ def lift_from(lifting: Lifting, *, mirrored: bool, independent: tuple[str, ...] 
         camera=None if lifting.camera is None else camera_from_text(lifting.camera),
         mirrored=mirrored,
         device=lifting.lift_device,
-        box=None if lifting.lift_box is None else _box(lifting.lift_box),
+        box=None if lifting.lift_box is None else pixel_box(lifting.lift_box, "--lift-box", float),
     )
 
 
-def _box(text: str) -> tuple[float, float, float, float]:
+def pixel_box(text: str, option: str, number: Callable[[str], _N]) -> tuple[_N, _N, _N, _N]:
+    """Return the four numbers of an option in pixels."""
     try:
-        x, y, width, height = map(float, text.split(","))
+        x, y, width, height = map(number, text.split(","))
     except ValueError:
-        raise InputError(f"--lift-box {text}: write x,y,width,height in pixels") from None
+        raise InputError(f"{option} {text}: write x,y,width,height in pixels") from None
     return x, y, width, height
 
 

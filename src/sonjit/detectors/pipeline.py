@@ -79,7 +79,12 @@ class Detector(Closing, Generic[R]):
         self.reset()
 
     def detect(
-        self, image: ImageLike, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None
+        self,
+        image: ImageLike,
+        *,
+        time: float | None = None,
+        boxes: Sequence[RotatedBox] | None = None,
+        roi: tuple[int, int, int, int] | None = None,
     ) -> Results[R]:
         """Find the instances in one image.
 
@@ -88,7 +93,8 @@ class Detector(Closing, Generic[R]):
                 images also work.
             time: Time in seconds, for smoothing and the memory of lost instances. Default: 30 frames a second. A time
                 that does not increase starts a new stream and is never an error.
-            boxes: Rotated boxes in pixels to crop instead of searching and tracking.
+            boxes: Rotated boxes in pixels of the region to crop instead of searching and tracking.
+            roi: Region x, y, width and height in pixels that is searched. Results are in coordinates of the image.
 
         Returns:
             List of the instances, empty if there are none. Tracked instances are sorted by id, those of stills by
@@ -100,6 +106,9 @@ class Detector(Closing, Generic[R]):
             raise InputError(
                 f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
+        height, width = rgb.shape[:2]
+        if roi is not None:
+            rgb = self._region(rgb, *roi)
         observations: list[tuple[Any, Track[Any] | None]]
         with self._lock:
             self._refuse_if_closed()
@@ -115,11 +124,23 @@ class Detector(Closing, Generic[R]):
                 hands = _hands_of(results)
                 for hand, gesture in zip(hands, self._gestures(hands, self._time), strict=True):
                     hand.gesture = gesture
+            if roi is not None:
+                for result in results:
+                    result.move(roi[0], roi[1], width, height)
             if self._options.flip_horizontal:
-                results = [self._kind.flip(result, rgb.shape[1]) for result in results]
+                results = [self._kind.flip(result, width) for result in results]
             motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
             total, complete = self._total, self._complete
         return Results(results, image, motions, total, complete)
+
+    def _region(self, rgb: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Return a region of an image (H, W, 3). InputError if it is not inside, or if a camera is assumed."""
+        named = f"roi {x},{y},{width},{height}"
+        if min(x, y) < 0 or min(width, height) < 1 or x + width > rgb.shape[1] or y + height > rgb.shape[0]:
+            raise InputError(f"{named}: not inside the image of {rgb.shape[1]} x {rgb.shape[0]} px")
+        if used := [name for name in ("distance", "transform") if getattr(self._options, name, False)]:
+            raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+        return np.ascontiguousarray(rgb[y : y + height, x : x + width])
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:
         """Return one list of instances per image, as `detect` does.

@@ -192,6 +192,24 @@ class Result:
         """Return the parts with keypoints: the instance itself, or a person's body, hands and face."""
         return [self]
 
+    def move(self, x: int, y: int, width: int, height: int) -> None:
+        """Move the result from a part of an image, which begins at x and y, to the image of that width and height."""
+        offset = np.array([x, y, 0], np.float32)
+        for part in self.parts:
+            values = {item.name: getattr(part, item.name) for item in fields(part)}  # pyright: ignore
+            for name, value in values.items():
+                if value is None:
+                    continue
+                if name in ("keypoints", "extra_keypoints"):
+                    setattr(part, name, value + offset[: value.shape[1]])
+                elif name == "published":
+                    setattr(part, name, value._replace(keypoints=value.keypoints + offset))
+                elif name == "box":
+                    setattr(part, name, (value[0] + x, value[1] + y, value[2] + x, value[3] + y))
+                elif name == "mask":
+                    below, right = height - y - value.shape[0], width - x - value.shape[1]
+                    setattr(part, name, np.pad(value, ((y, below), (x, right))))
+
     def measure(self) -> dict[str, float]:
         """Return all measures of this instance by name; NaN is unknown."""
         return {}

@@ -71,6 +71,7 @@ class Detect(Task):
         events: Limits of measures that make events.
         style: Settings of drawings.
         degrees: Write angles in degrees, also into tables that are not .xlsx.
+        roi: Region x, y, width and height in pixels that is searched.
     """
 
     joins_videos: ClassVar[bool] = True
@@ -86,6 +87,7 @@ class Detect(Task):
     events: tuple[EventLimits, ...] = ()
     style: DrawingStyle = USUAL
     degrees: bool = False
+    roi: tuple[int, int, int, int] | None = None
 
     @cached_property
     def entry(self) -> KindEntry:
@@ -210,6 +212,8 @@ class Detect(Task):
             changed["count"] = texts if len(texts) > 1 else texts[0]
         if self.events:
             changed["events"] = [limits.text for limits in self.events]
+        if self.roi is not None:
+            changed["roi"] = list(self.roi)
         if self.lift is not None:
             changed["lift"] = self.lift.network
         further = {f"{task.kind}.{name}": value for task in self.also for name, value in task.changed_options.items()}
@@ -287,7 +291,7 @@ class DetectWorker(Worker[Frame]):
         motions: list[MotionEvent] = []
         total = 0
         for detector in self._detectors:
-            detected = detector.detect(frame.rgb, time=frame.time)
+            detected = detector.detect(frame.rgb, time=frame.time, roi=self._task.roi)
             results += detected
             motions += detected.motions
             total += detected.total

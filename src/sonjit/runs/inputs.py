@@ -20,19 +20,10 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import append_line, file_stamp
 from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
-from sonjit.media import IMAGE_ENDINGS, VIDEO_ENDINGS, Source
+from sonjit.media import Source
 from sonjit.media.annotated import is_drawing_folder
-from sonjit.media.sources import (
-    FolderSource,
-    Reading,
-    hint_of_subfolders,
-    is_file_pattern,
-    is_stream,
-    left_out,
-    matching_files,
-    select_files,
-)
-from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
+from sonjit.media.sources import FolderSource, Reading, file_kind, file_labels, find_files, is_stream
+from sonjit.media.sources.remote import File, RemoteFile, is_remote
 from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
@@ -74,15 +65,13 @@ class Inputs:
         if unknown := [name for name in named if name.startswith("--")]:
             raise InputError(f"unknown option {unknown[0]}. --help lists the options")
         if len(named) == 1:
-            found = None if is_stream(named[0]) else _files_in(named[0])
+            found = None if is_stream(named[0]) else find_files(named[0], videos=True)
             if found is None:
                 return cls(named, reading=reading)
             files, notes = found
             if reading.fps is not None and not any(map(is_video, files)):
                 return cls(named, reading=reading)
-            in_folder = Path(named[0]).is_dir() or (is_remote(named[0]) and not any(mark in named[0] for mark in "*?["))
-            labels = tuple(file.name if in_folder else str(file) for file in files)
-            return cls(named, tuple(files), labels, tuple(notes), reading)
+            return cls(named, tuple(files), tuple(file_labels(named[0], files)), tuple(notes), reading)
         files, notes = _distinct_files(named)
         return cls(named, files, tuple(map(str, files)), tuple(notes), reading)
 
@@ -126,31 +115,7 @@ class Inputs:
 
 def is_video(file: File) -> bool:
     """Check whether a file is a video by its ending; a file with an unknown ending by its content."""
-    ending = file.suffix.lower()
-    return ending in VIDEO_ENDINGS or (ending not in IMAGE_ENDINGS and bool(select_files([file], VIDEO_ENDINGS)[0])
-                                       and not select_files([file], IMAGE_ENDINGS)[0])  # fmt: skip
-
-
-def _files_in(named: str) -> tuple[Sequence[File], list[str]] | None:
-    """Return the images and videos of a folder or glob in natural order, and notes; None for anything else."""
-    path, found = Path(named), list[File]()
-    if is_remote(named):
-        remote = remote_files(named)
-        if remote is None:
-            return None
-        found = [*remote]
-    elif path.is_dir():
-        found = [*path.iterdir()]
-    elif not path.exists() and is_file_pattern(named):
-        found = [*matching_files(named)]
-    else:
-        return None
-    endings = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
-    files, others = select_files(found, endings)
-    if not files:
-        problem = f"{named} contains no images or videos. Known endings: {', '.join(endings)}"
-        raise InputError(problem + hint_of_subfolders(named, found))
-    return files, left_out(named, others)
+    return file_kind(file) == "video"
 
 
 def is_many(output: str) -> bool:
@@ -230,7 +195,7 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
     for name in named:
         if is_stream(name):
             raise InputError(f"{name} is a stream: give it as the only INPUT")
-        found = _files_in(name)
+        found = find_files(name, videos=True)
         if found is None and not is_remote(name) and not Path(name).exists():
             raise InputError(f"{name}: no such file or folder")
         inner, more = found or ([RemoteFile(name) if is_remote(name) else Path(name)], [])

@@ -43,6 +43,7 @@ def track(
     start_s: float = 0.0,
     end_s: float | None = None,
     every: int = 1,
+    roi: tuple[int, int, int, int] | None = None,
     **options: OptionValue,
 ) -> Iterator[TrackedFrame]:
     """Detect instances in each image of an input, frame by frame.
@@ -61,6 +62,7 @@ def track(
         start_s: Time of the first frame of a video in seconds.
         end_s: Time from which frames are not read; None for the end.
         every: Process only frames whose index is a multiple of this number.
+        roi: Region x, y, width and height in pixels that is searched. Results are in coordinates of the image.
         options: Options of `sonjit.create_detector`, if the detector is a name. Images are processed as stills.
 
     Yields:
@@ -88,7 +90,9 @@ def track(
     counted = [AngleLimits.from_text(text, str(kind)) for text in ([count] if isinstance(count, str) else count or ())]
     count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
-    return _track(source, detector, options, measures=measures, count=counted, events=crossings, reading=reading)
+    return _track(
+        source, detector, options, measures=measures, count=counted, events=crossings, reading=reading, roi=roi
+    )
 
 
 def _track(
@@ -100,10 +104,12 @@ def _track(
     count: Sequence[AngleLimits],
     events: Sequence[EventLimits],
     reading: Reading,
+    roi: tuple[int, int, int, int] | None,
 ) -> Generator[TrackedFrame]:
     """Yield the frames of `track` with checked arguments."""
     with ExitStack() as stack:
         detectors: dict[bool, Detector[Any]] = {}
+        region: dict[str, Any] = {} if roi is None else {"roi": roi}
         for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
             is_still = opened.kind in ("image", "folder")
             if isinstance(detector, Detector):
@@ -118,7 +124,7 @@ def _track(
             tracker = EventTracker(events)
             repetitions = RepetitionCounts(*count)
             for number, time, rgb in opened:
-                found = finder.detect(rgb, time=time)
+                found = finder.detect(rgb, time=time, **region)
                 position = index if index is not None and is_still else number
                 frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
                 frame.motions = found.motions

@@ -243,12 +243,17 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
         return CameraSource(int(number))
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text, reconnect_s)
-    if is_remote(text):
-        return _source_from_remote(text, fps)
     path = Path(text)
     try:
-        if path.is_dir():
-            return _source_from_files(text, path.iterdir(), fps)
+        if is_pattern(path) and len(matches := matching_files(text)) == 1 and file_kind(matches[0]) != "image":
+            return open_source(matches[0], fps=fps)
+        if (listed := find_files(text, videos=False)) is not None:
+            files, notes = listed
+            if fps is not None:
+                return SequenceSource(text, files, fps, notes)
+            return FolderSource(text, files, file_labels(text, files), notes)
+        if is_remote(text):
+            return _source_from_remote(text, fps)
         if path.exists():
             return _source_from_file(path, fps)
     except (OSError, ValueError) as error:
@@ -256,11 +261,6 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
             raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{text!r} cannot be opened: {reason}") from None
-    if is_file_pattern(text):
-        matches = matching_files(text)
-        if len(matches) == 1 and not select_files(matches, IMAGE_ENDINGS)[0]:
-            return open_source(matches[0], fps=fps)
-        return _source_from_files(text, matches, fps)
     raise InputError(f"{text}: no such file or folder")
 
 
@@ -290,33 +290,12 @@ class Reading(NamedTuple):
         return source
 
 
-def _source_from_files(named: str, found: Iterable[File], fps: float | None) -> Source:
-    """Return the images among the files of a folder or glob as a source."""
-    matches = list(found)
-    files, others = select_files(matches, IMAGE_ENDINGS)
-    if not files:
-        is_folder = Path(named).is_dir() or is_remote(named)
-        if is_folder:
-            problem = f"{named} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}"
-            raise InputError(problem + hint_of_subfolders(named, matches))
-        result = f"matches {len(matches)} files, none of them an image" if matches else "matches nothing"
-        raise InputError(f"{named} {result}: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
-    notes = left_out(named, others)
-    if fps is not None:
-        return SequenceSource(named, files, fps, notes)
-    in_folder = Path(named).is_dir() or is_remote(named)
-    return FolderSource(named, files, [file.name if in_folder else str(file) for file in files], notes)
-
-
 def _source_from_file(path: Path, fps: float | None) -> Source:
     with path.open("rb") as file:
         return _source_from_stream(file, str(path), fps, path)
 
 
 def _source_from_remote(url: str, fps: float | None) -> Source:
-    found = remote_files(url)
-    if found is not None:
-        return _source_from_files(url, found, fps)
     file = RemoteFile(url)
     fetched = file.fetch()
     local = Path(fetched.name) / file.name
@@ -330,19 +309,14 @@ def _source_from_remote(url: str, fps: float | None) -> Source:
     return source
 
 
-def is_file_pattern(text: str) -> bool:
-    """Check whether a text is a glob, or has a place for a number such as `f_%06d.png`."""
-    return glob.has_magic(text) or _NUMBERED.search(text) is not None
-
-
 def is_pattern(path: Path) -> bool:
-    """Check whether a path is a pattern, such as `shots/cam0_*.jpg`."""
-    return glob.has_magic(str(path)) and not path.exists()
+    """Check whether a path is no file but a glob, or has a place for a number such as `f_%06d.png`."""
+    return not path.exists() and (glob.has_magic(str(path)) or _NUMBERED.search(str(path)) is not None)
 
 
 def image_files(path: Path) -> list[Path]:
     """Return the images of a folder or pattern in natural order."""
-    return select_files(matching_files(str(path)) if is_pattern(path) else path.iterdir(), IMAGE_ENDINGS)[0]
+    return select_files(matching_files(str(path)) if is_pattern(path) else path.iterdir(), videos=False)[0]
 
 
 def matching_files(pattern: str) -> list[Path]:
@@ -357,44 +331,79 @@ def matching_files(pattern: str) -> list[Path]:
     return [Path(match) for match in candidates if matcher.fullmatch(match)]
 
 
-def select_files(found: Iterable[_F], endings: Sequence[str]) -> tuple[list[_F], list[_F]]:
-    """Return the files with these endings or with media in an unknown ending, in natural order, and all other files.
+def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | None:
+    """Return the images of a folder or pattern, on request its videos too, and notes on what was left out.
+
+    Returns:
+        The files in natural order, and the notes; None for anything but a folder or pattern.
+
+    Raises:
+        InputError: There is no such file, or the folder cannot be read.
+    """
+    path, found = Path(named), list[File]()
+    try:
+        if is_remote(named):
+            if (remote := remote_files(named)) is None:
+                return None
+            found += remote
+        elif path.is_dir():
+            found += path.iterdir()
+        elif is_pattern(path):
+            found += matching_files(named)
+        else:
+            return None
+        files, others = select_files(found, videos=videos)
+        in_folder = path.is_dir()
+        folders = [inner for inner in found if in_folder and _is_folder(inner)]
+    except OSError as error:
+        raise InputError(f"{named!r} cannot be opened: {error.strerror}") from None
+    hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
+    if not files:
+        problem = "contains" if found or in_folder else "matches nothing:"
+        endings = ", ".join((*IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else IMAGE_ENDINGS)
+        raise InputError(f"{named} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
+    names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
+    return files, left_out + ([f"{named}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
+
+
+def _is_folder(path: File) -> bool:
+    return isinstance(path, Path) and path.is_dir() and not path.name.startswith(".")
+
+
+def file_labels(named: str, files: Iterable[File]) -> list[str]:
+    """Return the names in tables of the files of a folder, or the paths of those that a pattern matches."""
+    in_folder = Path(named).is_dir() or (is_remote(named) and not glob.has_magic(named))
+    return [file.name if in_folder else str(file) for file in files]
+
+
+def select_files(found: Iterable[_F], *, videos: bool) -> tuple[list[_F], list[_F]]:
+    """Return the images, on request with the videos, in natural order, and all other files.
 
     Hidden files and folders are in neither list.
     """
     files: list[_F] = []
     others: list[_F] = []
     for path in found:
-        if path.name.startswith(".") or (isinstance(path, Path) and not path.is_file()):
-            continue
-        is_known = path.suffix.lower() in (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
-        is_selected = path.suffix.lower() in endings if is_known else _is_kind_of(path, endings)
-        (files if is_selected else others).append(path)
+        if not path.name.startswith(".") and not (isinstance(path, Path) and path.is_dir()):
+            kind = file_kind(path)
+            (files if kind == "image" or (videos and kind) else others).append(path)
     return sorted(files, key=lambda path: (natural_key(str(path)), str(path))), sorted(others, key=str)
 
 
-def _is_kind_of(path: File, endings: Sequence[str]) -> bool:
-    """Check whether the content of a file with an unknown ending is an image, or a video if those are selected."""
-    if not isinstance(path, Path):
-        return False
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(512)
-        return is_media(head) and (_is_still(head) or VIDEO_ENDINGS[0] in endings)
-    return False
-
-
-def left_out(named: str, others: Sequence[File]) -> list[str]:
-    """Return a note that names the files of a folder that are no images or videos; empty if there are none."""
-    if not others:
-        return []
-    names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    return [f"{named}: left out {pluralize(len(others), 'file')}: {names}"]
-
-
-def hint_of_subfolders(named: str, found: Iterable[File]) -> str:
-    """Return the end of a message about a folder without media: how to name those of its subfolders."""
-    has_folders = any(isinstance(path, Path) and path.is_dir() for path in found)
-    return f". It contains folders: use {str(Path(named) / '**' / '*')!r}" if has_folders else ""
+def file_kind(path: File) -> SourceKind | None:
+    """Return whether a file is an image or a video, by its ending, or by its content if the ending is unknown."""
+    ending = path.suffix.lower()
+    with suppress(OSError):
+        if isinstance(path, Path) and not path.is_file():  # such as a link to a file that is missing
+            return None
+        if ending in (*IMAGE_ENDINGS, *VIDEO_ENDINGS):
+            return "image" if ending in IMAGE_ENDINGS else "video"
+        if isinstance(path, Path):
+            with path.open("rb") as file:
+                head = file.read(512)
+            return ("image" if _is_still(head) else "video") if is_media(head) else None
+    return None
 
 
 def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Path | None = None) -> Source:
