@@ -2,7 +2,7 @@
 
 `create_app` in `app.py` makes one `Service`, which owns everything that clients share:
 
-* worker threads (`Tasks`), in which each client's images are processed in order;
+* worker threads, on which each client's images are processed in order;
 * `Decoders`, child processes that decode images (`processes.py`);
 * `DetectorPool`, which lends detectors to clients;
 * `JobStore`, which owns the folders of jobs and runs one job at a time in a child process (`job_files.py`);

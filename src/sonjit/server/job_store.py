@@ -44,7 +44,11 @@ INPUT, RECORD = "input", "job.json"
 """Names in a job's folder."""
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
-_RECORDED = ("id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address")
+_RECORDED = (
+    *("id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address"),
+    *("draw", "owner", "is_private"),
+)
+"""Attributes that a record contains as they are."""
 
 
 @dataclass(eq=False)
@@ -60,7 +64,7 @@ class UploadJob:
         address: Network address of the client.
         id: Random id; part of the job's URLs.
         number: Creation time in nanoseconds, above those of older jobs; jobs are sorted by it.
-        input: Uploaded files; None during the upload.
+        input: Uploaded files; known when the upload is complete.
         state: State of the job; changes only under the store's lock.
         frames: Number of processed images.
         of: Expected number of images; None if unknown.
@@ -82,7 +86,7 @@ class UploadJob:
     address: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     number: int = field(default_factory=time.time_ns)
-    input: JobInput | None = None
+    input: JobInput = field(init=False)
     state: State = "uploading"
     frames: int = 0
     of: int | None = None
@@ -103,20 +107,14 @@ class UploadJob:
         return self.folder / INPUT
 
     @property
-    def uploaded(self) -> JobInput:
-        """The input of a job whose upload is complete."""
-        assert self.input is not None
-        return self.input
-
-    @property
     def drawing(self) -> Path | None:
         """Path of the annotated copy; None if the client requested none."""
-        return self.folder / f"drawn{self.uploaded.drawing}" if self.draw else None
+        return self.folder / f"drawn{self.input.drawing}" if self.draw else None
 
     @property
     def has_motions(self) -> bool:
         """Whether the job has tables of hand motions, which requires a video and gestures."""
-        return self.uploaded.drawing == ".mp4" and task_of(self.detectors).has_gestures
+        return self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures
 
     @property
     def seconds(self) -> float:
@@ -139,7 +137,7 @@ class UploadJob:
             "id": self.id,
             "kind": "+".join(kind for kind, _ in self.detectors),
             "model": "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors),
-            "name": self.uploaded.name,
+            "name": self.input.name,
             "state": state,
             "frames": self.frames,
             "of": self.of,
@@ -190,7 +188,7 @@ class UploadJob:
     def redacted(self, line: str) -> str:
         """Return a message without the paths of the server."""
         folder = str(self.input_folder)
-        for path, shown in ((folder + os.sep, ""), (folder, self.uploaded.name), (str(self.folder) + os.sep, "")):
+        for path, shown in ((folder + os.sep, ""), (folder, self.input.name), (str(self.folder) + os.sep, "")):
             line = line.replace(path, shown)
         return line
 
@@ -201,18 +199,13 @@ class UploadJob:
             JobError: The disk refuses the file.
         """
         given = None
-        if self.input is not None:
-            source = self.input.source.relative_to(self.folder).as_posix()
-            given = {"source": source, "name": self.input.name, "drawing": self.input.drawing}
-        record = {
-            **{name: getattr(self, name) for name in _RECORDED},
+        if self.state != "uploading":
+            given = vars(self.input) | {"source": self.input.source.relative_to(self.folder).as_posix()}
+        record = {name: getattr(self, name) for name in _RECORDED} | {
             "state": "waiting" if self.state == "running" else self.state,  # the next server restarts a running job
             "seconds": round(self.seconds, 2),
             "given": given,
             "detectors": [{"kind": kind, **options} for kind, options in self.detectors],
-            "draw": self.draw,
-            "owner": self.owner,
-            "is_private": self.is_private,
         }
         write_text(self.folder / RECORD, json_from(record))
 
@@ -229,16 +222,11 @@ def load_job(folder: Path) -> UploadJob:
     job = UploadJob(
         folder,
         tuple(read_detector(detector, job=True) for detector in record["detectors"]),
-        bool(record["draw"]),
-        str(record["owner"]),
-        bool(record["is_private"]),
         state=record["state"],
         **{name: record[name] for name in _RECORDED},
     )
-    if (given := record["given"]) is not None:
-        job.input = JobInput(folder / given["source"], given["name"], given["drawing"])
-    elif job.state != "uploading":
-        raise ValueError("its record has no input")
+    if job.state != "uploading":
+        job.input = JobInput(**record["given"] | {"source": folder / record["given"]["source"]})
     if job.state == "waiting":
         for path in folder.iterdir():
             if path.name not in (INPUT, RECORD):
@@ -266,7 +254,7 @@ class JobStore:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._jobs: dict[str, UploadJob] = {}
         self._is_closed = False
         self._root = settings.jobs_folder
@@ -280,7 +268,7 @@ class JobStore:
     def active(self) -> int:
         """Number of jobs that are uploading, waiting or running."""
         with self._lock:
-            return self._active()
+            return sum(job.state not in ENDED for job in self._jobs.values())
 
     def newest_first(self, owner: str | None = None) -> list[UploadJob]:
         """Return all uploaded jobs, or those of one client."""
@@ -301,18 +289,12 @@ class JobStore:
 
     def prepare(self) -> None:
         """Create the temporary folder. This may take long, because it removes the folders of killed servers."""
-        if self._root is not None:
-            return
-        try:
-            folder = WorkFolder()
-        except OSError as error:
-            raise storage_refusal(error, self.settings) from None
         with self._lock:
-            if self._root is None and not self._is_closed:
-                self._root = Path(folder.name)
-                self._resources.callback(folder.cleanup)
-                return
-        folder.cleanup()
+            self._require_open()
+            try:
+                self._root = self._root or Path(self._resources.enter_context(WorkFolder()))
+            except OSError as error:
+                raise storage_refusal(error, self.settings) from None
 
     def create(
         self,
@@ -331,7 +313,7 @@ class JobStore:
         self.prepare()
         with self._lock:
             self._require_open()
-            if self._active() >= self.settings.max_jobs:
+            if self.active >= self.settings.max_jobs:
                 raise RefusedError(
                     "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
                 )
@@ -432,9 +414,6 @@ class JobStore:
         if self._is_closed:
             raise RefusedError("busy", "the server is stopping")
 
-    def _active(self) -> int:
-        return sum(job.state not in ENDED for job in self._jobs.values())
-
     def _ended(self) -> list[UploadJob]:
         return [job for job in self._jobs.values() if job.state in ENDED]
 
@@ -467,7 +446,7 @@ class JobStore:
 
     def _work(self, job: UploadJob, worker: Worker) -> str | None:
         """Run a job in its process and return the reason of a failure."""
-        given, minutes = job.uploaded, self.settings.max_job_minutes
+        given, minutes = job.input, self.settings.max_job_minutes
         try:
             with worker:
                 problems: list[str] = worker.call(

@@ -136,7 +136,7 @@ def job_router(store: JobStore) -> APIRouter:
             raise
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
-        name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
+        name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
         return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name)
 
     return router

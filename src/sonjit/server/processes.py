@@ -172,8 +172,6 @@ class Decoders:
 
     def __init__(self, max_pixels: int, *, seconds: float = DECODE_S, decode: Decode = decode_image) -> None:
         self._max_pixels, self._seconds, self._decode = max_pixels, seconds, decode
-        self._lock = threading.Lock()
-        self._is_closed = False
         self.idle: list[Worker] = []
 
     def decode(self, data: bytes) -> Image:
@@ -183,8 +181,10 @@ class Decoders:
             InputError: The bytes are not an image or are damaged, or the decoder crashed or exceeded a limit.
         """
         name = f"the image of {len(data)} bytes"
-        with self._lock:
-            worker = self.idle.pop() if self.idle else Worker(self._max_pixels)  # the one used last, which is warm
+        try:
+            worker = self.idle.pop()  # the one used last, which is warm
+        except IndexError:
+            worker = Worker(self._max_pixels)
         try:
             return worker.call(self._decode, data, name, seconds=self._seconds)
         except TooSlowError as error:
@@ -192,19 +192,11 @@ class Decoders:
         except CrashError as error:
             raise InputError(f"{name} cannot be decoded: it {error}; export it again") from None
         finally:
-            with self._lock:
-                is_kept = not self._is_closed and worker.process is not None and worker.process.is_alive()
-                if is_kept:
-                    self.idle.append(worker)
-            if not is_kept:
-                worker.close()
+            self.idle.append(worker)
 
     def close(self) -> None:
-        """End all processes. Those that decode an image end after it; may be called twice."""
-        with self._lock:
-            self._is_closed = True
-            idle, self.idle = self.idle, []
-        for worker in idle:
+        """End all processes, none of which decodes any more; may be called twice."""
+        for worker in self.idle:
             worker.close()
 
 
