@@ -6,6 +6,7 @@ import socket
 import struct
 import tempfile
 import threading
+import zlib
 
 import av
 import cv2
@@ -28,7 +29,17 @@ LITE = {"kind": "hands", "model": "lite"}
 
 
 @pytest.fixture
-def ask():
+def place(tmp_path, monkeypatch):
+    """Return the folder of temporary files, in which servers must leave none."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def ask(place):
     """Return a function that gives the client of a new server. Its parts are in `client.app.state.service`."""
     with contextlib.ExitStack() as stack:
 
@@ -60,7 +71,7 @@ def all_weights():
 
 
 @pytest.fixture
-def listen():
+def listen(place):
     """Return a function that starts a server on a real port, with `.port`, `.service` and `.stop()`."""
     made = []
 
@@ -89,13 +100,26 @@ class Live:
     def connections(self):
         return self._server.server_state.connections
 
-    def stop(self):
+    def should_stop(self):
         self._server.should_exit = True
+
+    def stop(self):
+        self.should_stop()
         self._thread.join()
         self._socket.close()
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+def png_of(width, height):
+    """Return a small PNG with a stated size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def jpeg_of(rgb):
@@ -182,24 +206,6 @@ def media(tmp_path_factory, demo_clip, photo, weights):
     (folder / "photo.jpg").write_bytes((folder / "shots" / "9.jpg").read_bytes())
     (folder / "shots" / "11.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:2000])
     return folder
-
-
-@pytest.fixture
-def endpoints(tmp_path, monkeypatch):
-    """Return a function that gives the client of a new server. It is closed after the test and must leave no files."""
-    place = tmp_path / "server"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    with contextlib.ExitStack() as clients:
-
-        def get(**settings):
-            app = create_app(Settings(**settings))
-            client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
-            client.place = place
-            return clients.enter_context(client)
-
-        yield get
-    assert list(place.iterdir()) == []
 
 
 @pytest.fixture

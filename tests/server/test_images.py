@@ -1,8 +1,6 @@
 """`POST /v1/{kind}`: results of `create_detector`, and one line for everything that is not an image."""
 
 import json
-import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -17,7 +15,7 @@ from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
 from sonjit.server.processes import Decoders
 
-from .conftest import jpeg_of, refusal
+from .conftest import jpeg_of, png_of, refusal
 
 LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
 
@@ -124,14 +122,6 @@ def test_answers_match_their_schemas(ask, photo, all_weights, kind, query):
         assert answer[KINDS[kind].list_name]
     refused = described["4XX"]["content"]["application/json"]["schema"]
     assert misfits(client.post(f"/v1/{kind}", content=b"x").json(), refused, models) == []
-
-
-def png_of(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):

@@ -1,6 +1,3 @@
-import struct
-import zlib
-
 import av
 import cv2
 import numpy as np
@@ -9,6 +6,8 @@ import pytest
 from sonjit.media import open_source
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_files import input_from_files
+
+from .conftest import png_of
 
 MANY = 50_000_000
 GREY = np.full((24, 32, 3), 120, np.uint8)
@@ -41,16 +40,6 @@ def sound(path):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     return path
-
-
-def png_of(width, height):
-    """Return a small PNG with a stated size."""
-
-    def part(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
 @pytest.mark.parametrize(("make", "name", "drawing"), [(video, "손.jpg", ".mp4"), (image, "upload", ".jpg")])

@@ -25,8 +25,8 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("measures", [False, True])
-def test_the_server_writes_a_video_as_the_command_line_does(endpoints, media, tmp_path, monkeypatch, measures):
-    client = endpoints()
+def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path, monkeypatch, measures):
+    client = ask()
     body = (media / "clip.mp4").read_bytes()
     query = f"kind=hands&model=lite&name=clip.mp4&max_instances=2{'&measures=true' if measures else ''}"
     job = end_of(client, client.post(f"/v1/jobs?{query}", content=body))
@@ -73,8 +73,8 @@ def test_the_server_writes_a_video_as_the_command_line_does(endpoints, media, tm
 
 
 @pytest.mark.slow
-def test_several_detectors_are_one_job_with_one_table_and_one_drawing(endpoints, media, all_weights):
-    client = endpoints()
+def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media, all_weights):
+    client = ask()
     kinds = [{"kind": "hands", "model": "lite"}, {"kind": "face", "model": "box", "min_detection_score": 0.1}]
     kinds += [{"kind": "body", "model": "lite", "search": "fast", "measures": True}]
     body = (media / "clip.mp4").read_bytes()
@@ -100,8 +100,8 @@ def pixels(video, folder):
 
 
 @pytest.mark.slow
-def test_the_server_writes_images_as_the_command_line_does(endpoints, media, tmp_path, monkeypatch, capsys):
-    client = endpoints()
+def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path, monkeypatch, capsys):
+    client = ask()
     shots = sorted((media / "shots").iterdir(), reverse=True)
     files = [("file", (f"shots/{file.name}", file.read_bytes())) for file in shots]
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
@@ -123,8 +123,8 @@ def test_the_server_writes_images_as_the_command_line_does(endpoints, media, tmp
 
 
 @pytest.mark.slow
-def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
-    client = endpoints()
+def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
+    client = ask()
     files = {"file": ("손 짓.jpg", (media / "photo.jpg").read_bytes())}
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
     assert (job["name"], job["frames"], job["of"]) == ("손 짓.jpg", 1, 1)
@@ -139,8 +139,8 @@ def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_video_can_be_played_from_anywhere(endpoints, media):
-    client = endpoints()
+def test_a_video_can_be_played_from_anywhere(ask, media):
+    client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()))
     complete = client.get(job["downloads"]["drawn"]).content
     for requested, part in (("bytes=5-9", complete[5:10]), ("bytes=-7", complete[-7:]), ("bytes=100-", complete[100:])):

@@ -14,8 +14,8 @@ from .conftest import end_of, events_of, refusal
 
 
 @pytest.mark.slow
-def test_every_listener_gets_the_events_in_order(endpoints, media):
-    client = endpoints()
+def test_every_listener_gets_the_events_in_order(ask, media):
+    client = ask()
     body = (media / "clip.mp4").read_bytes()
     client.post("/v1/jobs?kind=hands", content=body)
     job_id = client.post("/v1/jobs?kind=hands", content=body).json()["id"]
@@ -34,7 +34,7 @@ def test_every_listener_gets_the_events_in_order(endpoints, media):
         assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(events))
 
 
-def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypatch):
+def test_a_quiet_stream_of_events_is_kept_alive(ask, media, gate, monkeypatch):
     events = jobs_module._events
 
     async def end_at_a_comment(job):
@@ -45,7 +45,7 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypa
 
     monkeypatch.setattr(jobs_module, "_KEEP_ALIVE_S", 0.05)
     monkeypatch.setattr(jobs_module, "_events", end_at_a_comment)
-    client = endpoints()
+    client = ask()
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()).json()["id"]
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -53,8 +53,8 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypa
 
 
 @pytest.mark.slow
-def test_a_job_is_cancelled_at_once(endpoints, media, monkeypatch):
-    client, cancelled, advance = endpoints(), threading.Event(), JobStore._advance
+def test_a_job_is_cancelled_at_once(ask, place, media, monkeypatch):
+    client, cancelled, advance = ask(), threading.Event(), JobStore._advance
 
     def advance_to_the_third(store, job, progress):
         advance(store, job, progress)
@@ -68,21 +68,21 @@ def test_a_job_is_cancelled_at_once(endpoints, media, monkeypatch):
     assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     cancelled.set()
     assert events_of(client, job_id)[-1]["state"] == "cancelled"
-    (root,) = client.place.iterdir()
+    (root,) = place.iterdir()
     wait_until(lambda: not list(root.iterdir()))
     assert client.get(f"/v1/jobs/{job_id}").json()["frames"] == 3
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 
 
 @pytest.mark.slow
-def test_jobs_are_listed_and_deleted(endpoints, media):
-    client = endpoints()
+def test_jobs_are_listed_and_deleted(ask, place, media):
+    client = ask()
     body = (media / "photo.jpg").read_bytes()
     ids = [end_of(client, client.post("/v1/jobs?kind=hands", content=body))["id"] for _ in range(3)]
     assert [job["id"] for job in client.get("/v1/jobs").json()] == ids[::-1]
     assert client.delete(f"/v1/jobs/{ids[1]}").status_code == 204
     assert [job["id"] for job in client.get("/v1/jobs").json()] == [ids[2], ids[0]]
-    (root,) = client.place.iterdir()
+    (root,) = place.iterdir()
     assert len(list(root.iterdir())) == 2
     for call in ("GET", "DELETE"):
         refusal(client.request(call, f"/v1/jobs/{ids[1]}"), 404, "not_found")
@@ -92,8 +92,8 @@ def test_jobs_are_listed_and_deleted(endpoints, media):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [None, "bytes=5-9", "bytes=0-1,4-5"])
-def test_a_download_of_a_job_that_is_being_removed_is_an_error(endpoints, media, monkeypatch, part):
-    client = endpoints()
+def test_a_download_of_a_job_that_is_being_removed_is_an_error(ask, media, monkeypatch, part):
+    client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()))
     start = FileResponse.__call__
 
@@ -108,8 +108,8 @@ def test_a_download_of_a_job_that_is_being_removed_is_an_error(endpoints, media,
 
 
 @pytest.mark.slow
-def test_jobs_belong_to_the_client_that_made_them(endpoints, media):
-    client = endpoints()
+def test_jobs_belong_to_the_client_that_made_them(ask, media):
+    client = ask()
     body = (media / "photo.jpg").read_bytes()
     assert client.get("/v1/jobs").json() == []  # as the page begins: from now on it has a secret
     cookie = client.get("/v1/jobs").headers["set-cookie"]
@@ -131,8 +131,8 @@ def test_jobs_belong_to_the_client_that_made_them(endpoints, media):
 
 
 @pytest.mark.slow
-def test_a_program_without_cookies_reaches_its_job_by_its_id(endpoints, media):
-    client = endpoints()
+def test_a_program_without_cookies_reaches_its_job_by_its_id(ask, media):
+    client = ask()
     job = client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()).json()
     client.cookies.clear()
     assert events_of(client, job["id"])[-1]["state"] == "done"
@@ -141,8 +141,8 @@ def test_a_program_without_cookies_reaches_its_job_by_its_id(endpoints, media):
 
 
 @pytest.mark.slow
-def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
-    client = endpoints(token="s3cret")
+def test_every_endpoint_wants_the_token_where_there_is_one(ask, media):
+    client = ask(token="s3cret")
     body = (media / "photo.jpg").read_bytes()
     refusal(client.post("/v1/jobs?kind=hands", content=body), 401, "no_token")
     shown = {"authorization": "Bearer s3cret"}

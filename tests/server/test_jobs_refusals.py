@@ -11,8 +11,8 @@ from .conftest import FRAMES, end_of, refusal
 
 
 @pytest.mark.slow
-def test_a_video_that_was_cut_gives_what_it_has(endpoints, media):
-    client = endpoints()
+def test_a_video_that_was_cut_gives_what_it_has(ask, media):
+    client = ask()
     body = (media / "clip.mp4").read_bytes()
     job = end_of(client, client.post("/v1/jobs?kind=hands&name=cut.mp4", content=body[: len(body) * 2 // 3]))
     assert job["state"] == "done"
@@ -20,8 +20,8 @@ def test_a_video_that_was_cut_gives_what_it_has(endpoints, media):
     assert any(problem.startswith("cut.mp4 is cut") for problem in job["problems"])
 
 
-def test_a_truncated_image_fails_with_a_message(endpoints, media):
-    client = endpoints()
+def test_a_truncated_image_fails_with_a_message(ask, media):
+    client = ask()
     files = {"file": ("../../cut.jpg", (media / "photo.jpg").read_bytes()[:3000])}
     job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
     assert (job["state"], job["downloads"]) == ("failed", {})
@@ -48,12 +48,12 @@ def test_a_truncated_image_fails_with_a_message(endpoints, media):
         ('detectors=[{"kind":"hands"}]&model=lite', "'model' does not apply together with detectors"),
     ],
 )
-def test_wrong_options_are_refused(endpoints, query, says):
-    assert says in refusal(endpoints().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
+def test_wrong_options_are_refused(ask, query, says):
+    assert says in refusal(ask().post(f"/v1/jobs?{query}", content=b"x"), 400, "bad_option")
 
 
-def test_invalid_media_is_refused_and_leaves_nothing(endpoints, media):
-    client = endpoints(max_jobs=1)
+def test_invalid_media_is_refused_and_leaves_nothing(ask, place, media):
+    client = ask(max_jobs=1)
     image = (media / "photo.jpg").read_bytes()
     clip = (media / "clip.mp4").read_bytes()
     for call, says in (
@@ -66,54 +66,54 @@ def test_invalid_media_is_refused_and_leaves_nothing(endpoints, media):
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=q"}}, "form is damaged"),
     ):
         assert says in refusal(client.post("/v1/jobs?kind=hands", **call), 422, "bad_image")
-    wait_until(lambda: [list(root.iterdir()) for root in client.place.iterdir()] == [[]])
+    wait_until(lambda: [list(root.iterdir()) for root in place.iterdir()] == [[]])
     assert client.get("/v1/jobs").json() == []
 
 
-def test_a_body_that_is_too_large_is_refused(endpoints):
-    client = endpoints(max_job_mb=0.01)
+def test_a_body_that_is_too_large_is_refused(ask, place):
+    client = ask(max_job_mb=0.01)
     stated = client.post("/v1/jobs?kind=hands", content=b"x" * 10_001)
     assert "--max-job-mb" in refusal(stated, 413, "too_large")
     chunked = client.post("/v1/jobs?kind=hands", content=(b"x" * 1000 for _ in range(11)))
     refusal(chunked, 413, "too_large")
-    wait_until(lambda: [list(root.iterdir()) for root in client.place.iterdir()] == [[]])
+    wait_until(lambda: [list(root.iterdir()) for root in place.iterdir()] == [[]])
 
 
-def test_missing_weights_are_reported_before_anything_is_stored(endpoints, monkeypatch, tmp_path):
+def test_missing_weights_are_reported_before_anything_is_stored(ask, place, monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "empty"))
-    client = endpoints()
+    client = ask()
     message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 503, "missing_weights")
     assert "sonjit models pull" in message
-    assert list(client.place.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_parquet_names_its_extra(endpoints, media, monkeypatch):
-    client = endpoints()
+def test_parquet_names_its_extra(ask, media, monkeypatch):
+    client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = refusal(client.get(job["downloads"]["parquet"]), 500, "failed")
     assert "sonjit[tables]" in message
 
 
-def test_a_full_disk_is_named(endpoints, full_disk, weights):
-    client = endpoints()
+def test_a_full_disk_is_named(ask, place, full_disk, weights):
+    client = ask()
     with full_disk():
         message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 500, "failed")
     assert message == "the server's disk cannot take the upload: File too large; make room or set TMPDIR"
-    wait_until(lambda: [list(root.iterdir()) for root in client.place.iterdir()] == [[]])
+    wait_until(lambda: [list(root.iterdir()) for root in place.iterdir()] == [[]])
     refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 422, "bad_image")  # there is room again
 
 
 @pytest.mark.slow
-def test_a_refused_drawing_is_reported_at_its_download(endpoints, tmp_path, weights):
+def test_a_refused_drawing_is_reported_at_its_download(ask, tmp_path, weights):
     wide = tmp_path / "wide.mkv"
     with av.open(str(wide), "w") as container:
         stream = container.add_stream("ffv1", rate=30)
         stream.width, stream.height, stream.pix_fmt = 16_500, 16, "bgr0"
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
         container.mux(stream.encode(None))
-    client = endpoints()
+    client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite", content=wide.read_bytes()))
     assert (job["state"], "drawn" in job["downloads"]) == ("done", False)
     message = refusal(client.get(f"/v1/jobs/{job['id']}/drawn.mp4"), 404, "not_found")
@@ -121,8 +121,8 @@ def test_a_refused_drawing_is_reported_at_its_download(endpoints, tmp_path, weig
 
 
 @pytest.mark.slow
-def test_clients_above_the_limit_must_wait(endpoints, media, gate):
-    client = endpoints(max_jobs=1)
+def test_clients_above_the_limit_must_wait(ask, media, gate):
+    client = ask(max_jobs=1)
     body = (media / "photo.jpg").read_bytes()
     first = client.post("/v1/jobs?kind=hands", content=body)
     assert "--max-jobs" in refusal(client.post("/v1/jobs?kind=hands", content=body), 503, "busy")

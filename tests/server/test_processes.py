@@ -138,8 +138,8 @@ def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="needs SIGSEGV")
-def test_a_crash_costs_one_job_and_no_job_after_it(endpoints, media, monkeypatch):
-    client, advance = endpoints(), JobStore._advance
+def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
+    client, advance = ask(), JobStore._advance
 
     def crash(store, job, progress):
         if job.frames > 2:
