@@ -32,7 +32,6 @@ def test_what_a_wrong_call_says(hand_landmarker):
     for call, reason in (
         (lambda: image.detect(np.zeros((4, 4, 3), np.uint8)), "provide an mp.Image with 'image_format' and 'data'"),
         (lambda: image.detect(BLACK, vision.ImageProcessingOptions(rotation_degrees=45)), "multiple of 90°"),
-        (lambda: hand_landmarker(num_hands=0), "num_hands=0"),
         (lambda: hand_landmarker(running_mode="VIDEO"), "running_mode='VIDEO': give a RunningMode"),
         (lambda: hand_landmarker(base_options=None), "base_options=None: give a BaseOptions"),
         (lambda: hand_landmarker(min_tracking_confidence="x"), "min_tracking_confidence='x': give a probability"),
@@ -75,13 +74,14 @@ def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, mo
     got = threading.Event()
     callbacks = {MODES.IMAGE: None, MODES.VIDEO: None, MODES.LIVE_STREAM: lambda *_: got.set()}
     methods = {MODES.IMAGE: "", MODES.VIDEO: "_for_video", MODES.LIVE_STREAM: "_async"}
-    turned, region = vision.ImageProcessingOptions(rotation_degrees=-90), vision.ImageProcessingOptions()
-    region.region_of_interest = mp.tasks.components.containers.Rect(0, 0, 1, 1)
+    turned, containers = vision.ImageProcessingOptions(rotation_degrees=-90), mp.tasks.components.containers
+    regions = containers.Rect(0, 0, 1, 1), containers.rect.RectF(0.1, 0.2, bottom=0.8, right=0.9)
     for mode, callback in callbacks.items():
         with pytest.raises(ValueError, match=r"result callback (must be|should not be) provided"):
             make(mode, print if callback is None else None)
-        with pytest.raises(RuntimeError, match=r"Unable to open file at /path/to/invalid/model\.tflite"):
-            make(mode, callback, "/path/to/invalid/model.tflite")
+        for error in (ValueError, RuntimeError, FileNotFoundError):
+            with pytest.raises(error, match=r"Unable to open file at /path/to/invalid/model\.tflite"):
+                make(mode, callback, "/path/to/invalid/model.tflite")
         with make(mode, callback) as made:
             assert isinstance(made, task)
             for other, ending in methods.items():
@@ -92,8 +92,9 @@ def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, mo
                     with pytest.raises(ValueError, match=f"not initialized with the {words} mode"):
                         call(BLACK, *at)
                     continue
-                with pytest.raises(ValueError, match="doesn't support region-of-interest"):
-                    call(BLACK, *at, region)
+                for region in regions:
+                    with pytest.raises(ValueError, match="doesn't support region-of-interest"):
+                        call(BLACK, *at, vision.ImageProcessingOptions(region))
                 result = call(BLACK, *at, turned)
                 if mode is MODES.LIVE_STREAM:
                     assert result is None
@@ -113,7 +114,6 @@ def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, mo
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"model_asset_path": "/no/model.tflite"}, "Unable to open file at /no/model.tflite"),
         (
             {"model_asset_buffer": b"abc"},
             "^model_asset_buffer is not a model of this task, which requires a .task bundle",
@@ -425,8 +425,9 @@ def test_images():
         (np.zeros((2, 4, 3), np.uint8), ImageFormat.SRGBA),
         (None, ImageFormat.SRGB),
     ):
-        with pytest.raises(ValueError, match="data is "):
-            image_of(data, image_format)
+        for error in (ValueError, RuntimeError):
+            with pytest.raises(error, match="data is "):
+                image_of(data, image_format)
 
 
 def test_image_files(tmp_path):
@@ -441,8 +442,9 @@ def test_image_files(tmp_path):
         assert image.image_format == image_format
         bgr = pixels[..., [2, 1, 0, 3][: shape[2]]] if len(shape) == 3 else pixels
         np.testing.assert_array_equal(image.numpy_view(), bgr)
-    with pytest.raises(RuntimeError, match="can't fopen"):
-        mp.Image.create_from_file(str(tmp_path / "none.png"))
+    for error in (RuntimeError, FileNotFoundError):
+        with pytest.raises(error, match="can't fopen"):
+            mp.Image.create_from_file(str(tmp_path / "none.png"))
 
 
 def test_containers_are_messages_too():
