@@ -31,9 +31,9 @@ from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
     save_mask_rcnn_description,
 )
 from sonjit.lab.networks.registry import create_network
-from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
-from sonjit.lab.training.hands.samples import SHARDS, allow_any_order
+from sonjit.lab.training.hands.samples import SHARDS, DataSettings, allow_any_order
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
@@ -163,15 +163,11 @@ _COCO_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"
 
 
 @dataclass(frozen=True)
-class MaskRCNNSettings(AugmentedSettings):
+class MaskRCNNSettings(DataSettings):
     """Settings of the recipe; those of the layers apply only without initial weights."""
 
     steps: Steps = 600
     learning_rate: float = 2e-3
-    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
-    # files
-    dataset: str = "folder"
-    split: str = ""  # split to train on; "" is the first split of the data set
     images: Count = 0  # number of training images, evenly spaced over the data set; 0 for four in five
     held_out: Steps = 100  # maximum number of other images to evaluate on
     batch: ImageBatch = 4  # number of images in a step
@@ -185,7 +181,6 @@ class MaskRCNNSettings(AugmentedSettings):
     roi: Pooling = "align"  # pooling of regions: align, or pool for a comparison
     mask_head: MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
     samples: Annotated[int, Range(8, 65_536)] = 128  # number of anchors and proposals of an image in the losses
-    skip_bad: bool = False  # leave out samples with wrong labels
 
     @property
     def layers(self) -> dict[str, object]:

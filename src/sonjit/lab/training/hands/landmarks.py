@@ -26,7 +26,7 @@ from sonjit.lab.networks.keypoint_detector import TimmLandmarks
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training import building_blocks
-from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
+from sonjit.lab.training.augment import draw_augmentation
 from sonjit.lab.training.hands.landmark_data import (
     PUBLISHED_SIZE,
     Batch,
@@ -39,7 +39,7 @@ from sonjit.lab.training.hands.landmark_data import (
     predicted_points,
     to_batch,
 )
-from sonjit.lab.training.hands.samples import open_source_samples
+from sonjit.lab.training.hands.samples import DataSettings, open_source_samples, source_path
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import PointLoss
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
@@ -54,7 +54,7 @@ _PALM_M = 0.09  # typical length of a palm, about a quarter of a crop's side
 
 
 @dataclass(frozen=True)
-class LandmarkSettings(AugmentedSettings):
+class LandmarkSettings(DataSettings):
     """Settings of the recipes."""
 
     learning_rate: float = 2e-5  # for published weights; a network from scratch needs about 1e-3
@@ -80,10 +80,6 @@ class LandmarkSettings(AugmentedSettings):
     dropout: Fraction = 0.0  # fraction of the last map's averages that each step drops at random
     size: Side = PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
     batch: ImageBatch = 8  # number of hands in a step
-    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
-    # files
-    dataset: str = "folder"
-    split: str = ""  # split to train on; "" is the first split of the data set
     # Share of each batch by source. Sources are annotations or their folders, relative to `--data`. A folder with the
     # name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself
     mix: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -95,7 +91,6 @@ class LandmarkSettings(AugmentedSettings):
     held_out: Fraction = 0.1  # share of each source's hands, the last ones, to evaluate on
     extra_keypoints: tuple[str, ...] = ()  # names of keypoints to add after the 21
     limit: Count = 0  # maximum number of hands of each source, the first ones; 0 for all
-    skip_bad: bool = False  # leave out samples with wrong labels
     timed: bool = False  # True to measure also how long the trained network takes on this machine
 
     def __post_init__(self) -> None:
@@ -164,17 +159,12 @@ def read_sources(
     request: TrainingRequest, settings: LandmarkSettings
 ) -> tuple[dict[str, LandmarkCrops], Sequence[LandmarkCrop]]:
     """Return training crops by source, and held-out crops."""
-    data = request.data
-    assert data is not None
-    folder = data if data.is_dir() else data.parent
-    names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
-    for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
-        if not path.exists():
-            raise InputError(f"{name}: no such file or folder: {path}")
+    assert request.data is not None
+    names = {name: source_path(request, name) for name, part in settings.mix.items() if part > 0} or {"": request.data}
+    test = source_path(request, settings.test) if settings.test else None
 
     def read(path: Path, limit: int) -> LandmarkCrops:
-        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
-        without_hands = settings.negatives > 0
+        samples, without_hands = open_source_samples(path, request, settings), settings.negatives > 0
         return LandmarkCrops(
             samples, settings.extra_keypoints, size=settings.size, limit=limit, without_hands=without_hands
         )
@@ -183,8 +173,8 @@ def read_sources(
     for name, crops in sources.items():
         if settings.heads_from and name not in settings.heads_from:
             sources[name] = crops.without_scores()
-    if settings.test:
-        return sources, read(folder / settings.test, 0)
+    if test is not None:
+        return sources, read(test, 0)
     held_out: list[LandmarkCrops] = []
     for name, crops in sources.items():
         sources[name], last = crops.split(settings.held_out)

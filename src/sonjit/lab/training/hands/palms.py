@@ -26,9 +26,9 @@ from sonjit.lab.datasets import Dataset, Instance
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.mediapipe_hands import PalmDetectionNetwork
-from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
+from sonjit.lab.training.augment import Augmentation, draw_augmentation
 from sonjit.lab.training.building_blocks import Concat, LazySequence, export_trained
-from sonjit.lab.training.hands.samples import open_source_samples
+from sonjit.lab.training.hands.samples import DataSettings, open_source_samples, source_path
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
@@ -217,7 +217,7 @@ _CATEGORY = 1
 
 
 @dataclass(frozen=True)
-class PalmSettings(AugmentedSettings):
+class PalmSettings(DataSettings):
     """Settings of the recipe."""
 
     batch: ImageBatch = 32  # number of images in a step
@@ -228,17 +228,12 @@ class PalmSettings(AugmentedSettings):
     loss: ScoreLoss = "focal"  # loss of the scores
     gamma: Weight = 2.0  # exponent of the focal loss
     score_weight: Weight = 1.0  # weight of the loss of the scores, relative to those of boxes and keypoints
-    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
-    # files
-    dataset: str = "folder"
-    split: str = ""  # split to train on; "" is the first split of the data set
     # Annotations or their folders, relative to `--data`, such as `hands,without_hands`. A folder with the name of a
     # data set is that data set, any other is of `dataset`. Empty: `--data` itself
     sources: tuple[str, ...] = ()
     # sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source
     test: tuple[str, ...] = ()
     limit: Count = 0  # maximum number of images of each source, the first ones; 0 for all
-    skip_bad: bool = False  # leave out samples with wrong labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -331,26 +326,18 @@ def draw_palms(
 
 def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[PalmSample], Sequence[PalmSample]]:
     """Return the training images and the held-out images."""
-    data = request.data
-    assert data is not None
-    folder = data if data.is_dir() else data.parent
-    for name in (*settings.sources, *settings.test):
-        if not (folder / name).exists():
-            raise InputError(f"{name}: no such file or folder: {folder / name}")
+    assert request.data is not None
+    sources, test = ([source_path(request, name) for name in names] for names in (settings.sources, settings.test))
     training: list[PalmSamples] = []
     held_out: list[PalmSamples] = []
-    for path in [folder / name for name in settings.sources] or [data]:
-        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
-        samples = samples[: settings.limit or None]
+    for path in sources or [request.data]:
+        samples = open_source_samples(path, request, settings)[: settings.limit or None]
         count = 0 if settings.test else max(len(samples) // 10, 1)
         training.append(PalmSamples(samples[: len(samples) - count], settings.size))
         held_out.append(PalmSamples(samples[len(samples) - count :], settings.size))
-    for name in settings.test:
-        path = folder / name
-        samples = open_source_samples(path, request, settings.dataset, settings.split, skip_bad=settings.skip_bad)
-        held_out.append(PalmSamples(samples, settings.size))
+    held_out += [PalmSamples(open_source_samples(path, request, settings), settings.size) for path in test]
     if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
-        raise InputError(f"{data}: no hand with a fully annotated palm to train on and to evaluate on")
+        raise InputError(f"{request.data}: no hand with a fully annotated palm to train on and to evaluate on")
     return Concat(training), Concat(held_out)
 
 

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -36,17 +36,24 @@ _MAX_TRIES = 50  # maximum number of images that are searched for one with the l
 
 
 @dataclass(frozen=True)
-class HandSettings(AugmentedSettings):
-    """Settings of all recipes on images of hands."""
+class DataSettings(AugmentedSettings):
+    """Settings of all recipes on images of a data set."""
 
-    # data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own files
+    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+    # files
     dataset: str = "folder"
     split: str = ""  # split to train on; "" is the first split of the data set
+    skip_bad: bool = False  # leave out samples with wrong labels
+
+
+@dataclass(frozen=True)
+class HandSettings(DataSettings):
+    """Settings of all recipes on images of hands."""
+
     test_split: str = ""  # split to evaluate on; "" holds out the last fifth of `split`
     images: Count = 0  # maximum number of training images, evenly spaced; 0 for all
     held_out: Steps = 500  # maximum number of images to evaluate on, evenly spaced
     batch: ImageBatch = 16  # number of examples in a step
-    skip_bad: bool = False  # leave out samples with wrong labels
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,11 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     if request.data is None:
         training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
-        given = settings.dataset, request.data, request
-        samples = open_samples(*given, settings.split, skip_bad=settings.skip_bad)
+        samples = open_samples(request.data, request, settings)
         name = f"{settings.dataset} {samples.split} in {request.data}"
         if settings.test_split:
-            training, held_out = samples, open_samples(*given, settings.test_split, skip_bad=settings.skip_bad)
+            training = samples
+            held_out = open_samples(request.data, request, replace(settings, split=settings.test_split))
         else:
             first = len(samples) - max(len(samples) // 5, 1)
             if first < 1:
@@ -91,16 +98,15 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name)
 
 
-def open_samples(
-    dataset: str, data: Path, request: TrainingRequest, split: str = "", *, skip_bad: bool = False
-) -> Dataset:
-    """Open a split ("" is the first one) of a data set to train on, whose images can be read in any order.
+def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
+    """Open a data set to train on, whose images can be read in any order.
 
     The `images` of the request are the images' folder of a `folder`, or the video of its frames.
     """
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
-    shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
-    return allow_any_order(open_dataset(dataset, data, split or None, skip_bad=skip_bad, **own), shards)
+    shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}"
+    data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
+    return allow_any_order(data_set, shards)
 
 
 def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
@@ -111,13 +117,25 @@ def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
     return open_dataset("shards", shards)
 
 
-def open_source_samples(
-    path: Path, request: TrainingRequest, dataset: str, split: str, *, skip_bad: bool = False
-) -> Dataset:
+def source_path(request: TrainingRequest, name: str) -> Path:
+    """Return a source of a recipe with several: annotations or their folder, relative to the folder of the data.
+
+    Raises:
+        InputError: The source does not exist.
+    """
+    data = request.data
+    assert data is not None
+    path = (data if data.is_dir() else data.parent) / name
+    if not path.exists():
+        raise InputError(f"{name}: no such file or folder: {path}")
+    return path
+
+
+def open_source_samples(path: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
     """Open one of several sources: a folder with the name of a data set is that data set, any other is of `dataset`."""
     if path.name in list_datasets():
-        return open_samples(path.name, path, request, skip_bad=skip_bad)
-    return open_samples(dataset, path, request, split, skip_bad=skip_bad)
+        settings = replace(settings, dataset=path.name, split="")
+    return open_samples(path, request, settings)
 
 
 def draw_examples(
