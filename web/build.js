@@ -1,6 +1,6 @@
-/** Builds dist/: the module, its worker, LiteRT's runtime and the networks. `node build.js NETWORKS [dist]` */
+/** Builds dist/: the module, its worker, LiteRT's runtime and the networks, packed with gzip. `node build.js NETWORKS [dist]` */
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,11 +8,11 @@ import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
 
+import { OWN, PUBLISHED } from "./networks.js";
+
 const HERE = dirname(fileURLToPath(import.meta.url));
 const RUNTIME = join(dirname(createRequire(import.meta.url).resolve("@litertjs/core/package.json")), "wasm");
 const BUNDLE = "face_landmarker.task";
-const PROPOSALS = "proposals.tflite";
-const FOR_HANDS = [PROPOSALS, "hand_heads.npz", "hand_refinement.npz", "gestures.npz", "asl.npz"];
 const VARIANTS = ["", "compat_", "threaded_"]; // with relaxed SIMD; without it; with it and threads
 
 const [models, out = join(HERE, "dist")] = process.argv.slice(2);
@@ -71,25 +71,15 @@ function synchronous() {
   };
 }
 
+const write = (source, target, isPacked) => writeFileSync(join(DIST, target), isPacked ? gzipSync(readFileSync(source), { level: 9 }) : readFileSync(source)); // few hosts compress binary files
 for (const variant of VARIANTS) {
-  for (const ending of ["js", "wasm"]) {
-    const name = `litert_wasm_${variant}internal.${ending}`;
-    if (ending === "js") copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
-    else writeFileSync(join(DIST, "wasm", `${name}.gz`), gzipSync(readFileSync(join(RUNTIME, name)), { level: 9 })); // few hosts compress it
-  }
+  const name = `litert_wasm_${variant}internal`;
+  write(join(RUNTIME, `${name}.js`), `wasm/${name}.js`, false);
+  write(join(RUNTIME, `${name}.wasm`), `wasm/${name}.wasm.gz`, true);
 }
-for (const name of FOR_HANDS) {
-  copyFileSync(join(HERE, "../src/sonjit/_util/assets", name), join(DIST, "models", name));
-}
-const { kinds, weights } = JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8"));
-const filesOf = (name, { models: own, for_stills }) => {
-  const roles = [...Object.values(own), ...Object.values(for_stills)].flatMap((networks) => Object.values(networks));
-  const extra = name === "face" ? [BUNDLE] : name === "body" ? [PROPOSALS] : FOR_HANDS;
-  return [...new Set([...roles, "face-full"].map((weight) => weights[weight].file)), ...extra];
-};
-writeFileSync(join(DIST, "kinds.json"), JSON.stringify(Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, filesOf(name, kind)])))); // for copy.js
-if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own
-for (const { file } of Object.values(weights)) {
-  if (existsSync(join(models, file))) copyFileSync(join(models, file), join(DIST, "models", file));
+for (const name of OWN.hands) write(join(HERE, "../src/sonjit/_util/assets", name), `models/${name}`, name.endsWith(".tflite"));
+if (existsSync(join(models, BUNDLE))) write(join(models, BUNDLE), `models/${BUNDLE}`, false); // a user's own
+for (const file of PUBLISHED) {
+  if (existsSync(join(models, file))) write(join(models, file), `models/${file}`, true);
   else console.log(`left out: ${file}, which is not in ${models}; sonjit models pull fetches the networks`);
 }

@@ -1,25 +1,47 @@
 #!/usr/bin/env node
 /**
- * Copies the files that the module loads at run time into a folder of a web app: the worker, the runtime and the networks of some kinds.
+ * Copies the files that the module loads at run time into a folder of a web app: the worker, the runtime, and the networks of
+ * the installed packages `sonjit-web-models-KIND`, or only those of some kinds.
  *
  *     npx sonjit-web public/sonjit-web hands face
  */
 
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, cpSync, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
+const KINDS = ["hands", "face", "body", "holistic", "segmentation"];
 const DIST = fileURLToPath(new URL("dist/", import.meta.url));
-const kinds = JSON.parse(readFileSync(join(DIST, "kinds.json"), "utf8"));
-const [target, ...wanted] = process.argv.slice(2);
-const unknown = wanted.find((kind) => !(kind in kinds));
-if (!target || unknown) {
-  console.error(unknown ? `unknown kind ${unknown}: choose from ${Object.keys(kinds).join(", ")}` : "sonjit-web FOLDER [KIND ...]: name a folder of the web app");
+
+/** Return the folders of the networks of a package and of its dependencies; none if it is not installed. */
+function foldersOf(name, importer) {
+  let manifest;
+  try {
+    manifest = createRequire(importer).resolve(`${name}/package.json`);
+  } catch {
+    return [];
+  }
+  const { dependencies = {} } = JSON.parse(readFileSync(manifest, "utf8"));
+  return [join(dirname(manifest), "models"), ...Object.keys(dependencies).flatMap((each) => foldersOf(each, manifest))];
+}
+
+function fail(message) {
+  console.error(message);
   process.exit(2);
 }
-mkdirSync(join(target, "models"), { recursive: true });
+
+const [target, ...wanted] = process.argv.slice(2);
+if (!target) fail("sonjit-web FOLDER [KIND ...]: name a folder of the web app");
+const unknown = wanted.find((kind) => !KINDS.includes(kind));
+if (unknown) fail(`unknown kind ${unknown}: choose from ${KINDS.join(", ")}`);
+const found = KINDS.map((kind) => [kind, foldersOf(`sonjit-web-models-${kind}`, resolve("package.json"))]);
+const missing = found.find(([kind, folders]) => wanted.includes(kind) && !folders.length)?.[0] ?? (found.some(([, folders]) => folders.length) ? null : "hands");
+if (missing) fail(`no networks of ${missing}: npm install sonjit-web-models-${missing}`);
+mkdirSync(target, { recursive: true });
 cpSync(join(DIST, "wasm"), join(target, "wasm"), { recursive: true });
 copyFileSync(join(DIST, "sonjit-web-worker.js"), join(target, "sonjit-web-worker.js"));
-for (const name of new Set((wanted.length ? wanted : Object.keys(kinds)).flatMap((kind) => kinds[kind]))) {
-  if (existsSync(join(DIST, "models", name))) copyFileSync(join(DIST, "models", name), join(target, "models", name));
+for (const [kind, folders] of found) {
+  if (wanted.length && !wanted.includes(kind)) continue;
+  for (const folder of folders) cpSync(folder, join(target, "models"), { recursive: true });
 }

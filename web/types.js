@@ -1,4 +1,4 @@
-/** Bundles the declarations of each entry point into one file, without the data that they do not show. `node types.js [TYPES [dist]]` */
+/** Bundles the declarations of each entry point into one file, without the data that they do not show. `node types.js TYPES dist` */
 
 import { rmSync } from "node:fs";
 
@@ -11,7 +11,7 @@ const ENTRIES = {
   ...Object.fromEntries(["hands", "face_mesh", "pose", "holistic"].map((name) => [name, `solutions/${name}`])),
 };
 
-const [types = "dist/types", out = "dist"] = process.argv.slice(2);
+const [types, out] = process.argv.slice(2);
 for (const [name, source] of Object.entries(ENTRIES)) {
   const bundle = await rollup({ input: `${types}/web/src/${source}.d.ts`, plugins: [dts()], external: /\.json$/ });
   await bundle.write({ file: `${out}/${name}.d.ts`, format: "es" });

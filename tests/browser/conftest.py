@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
-from .web_module import WEB, put_on
+from .web_module import TRACK, WEB, in_python, put_on
 
 LOCAL = "http://127.0.0.1:"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -100,7 +100,7 @@ def new_server(weights, tmp_path_factory):
 
 @contextlib.contextmanager
 def hosted(headers=()):
-    """Serve the files in `.files`, (type, bytes) by path, with additional headers."""
+    """Serve the files in `.files`, (type, bytes) by path, with additional headers, and count the bytes in `.sent`."""
 
     class Server(http.server.ThreadingHTTPServer):
         request_queue_size = (
@@ -118,6 +118,7 @@ def hosted(headers=()):
             self.end_headers()
             with contextlib.suppress(ConnectionError):  # a closed page stops reading
                 self.wfile.write(body or b"")
+            site.sent += len(body or b"")
 
         def log_message(self, *_):
             pass
@@ -127,7 +128,8 @@ def hosted(headers=()):
         thread = threading.Thread(target=listener.serve_forever)
         thread.start()
         try:
-            yield SimpleNamespace(files=files, url=f"http://127.0.0.1:{listener.server_port}")
+            site = SimpleNamespace(files=files, sent=0, url=f"http://127.0.0.1:{listener.server_port}")
+            yield site
         finally:
             listener.shutdown()
             thread.join()
@@ -295,6 +297,17 @@ def show(site):
         return path
 
     return show
+
+
+@pytest.fixture
+def both(web_page, all_networks, show):
+    """Return a function that returns what the module and Python find in frames."""
+
+    def both(kind, frames, options, call="track"):
+        paths = [show(rgb) for rgb in frames]
+        return run(web_page, TRACK, kind, paths, options, call), in_python(kind, frames, options, call)
+
+    return both
 
 
 def run(browser, body, *arguments):

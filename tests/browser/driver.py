@@ -1,10 +1,13 @@
 """Drive the page in a browser."""
 
 import contextlib
+import json
+import re
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
 
+CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
 EMPTY = """
     const canvas = document.getElementById(given[0]);
     if (!canvas.width || !canvas.height) return 0;
@@ -23,6 +26,23 @@ NEAR = """
         return data.some((value, i) => i % 4 === 3 && value > 0);
     });
 """
+
+
+def assert_same_texts(folder):
+    """Check that both languages have the same texts with the same holes, and return the English ones."""
+    english, korean = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("en", "ko"))
+    assert english.keys() == korean.keys()
+    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
+    assert holes[0] == holes[1]
+    return english
+
+
+def unnamed_controls(browser):
+    """Open all sections. Return the number of displayed controls, and the text of those without a name."""
+    browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    controls = [one for one in browser.find_elements("css selector", CONTROLS) if one.is_displayed()]
+    unnamed = [one.get_attribute("outerHTML")[:120] for one in controls if not one.accessible_name.strip()]
+    return len(controls), unnamed
 
 
 class Page:

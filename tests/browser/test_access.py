@@ -7,12 +7,11 @@ from importlib.resources import files
 import pytest
 
 from .conftest import run
-from .driver import Page
+from .driver import CONTROLS, Page, assert_same_texts, unnamed_controls
 
 pytestmark = pytest.mark.browser
 
 TEXTS = files("sonjit.server") / "page" / "i18n"
-CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
 HANGUL = re.compile("[가-힣]")
 
 
@@ -28,10 +27,7 @@ def press(page, *keys):
 
 
 def test_both_languages_have_the_same_texts():
-    english, korean = (json.loads((TEXTS / f"{name}.json").read_text("utf-8")) for name in ("en", "ko"))
-    assert english.keys() == korean.keys()
-    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
-    assert holes[0] == holes[1]
+    english = assert_same_texts(TEXTS)
     assert [key for key, text in english.items() if HANGUL.search(text) and not key.startswith("language")] == []
 
 
@@ -65,12 +61,9 @@ def test_korean_is_spoken_and_remembered(page):
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_every_control_has_a_name(page, language):
     page.choose("language", language)
-    page.browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
-    controls = [element for element in page.browser.find_elements("css selector", CONTROLS) if element.is_displayed()]
-    assert len(controls) > 20
-    assert [
-        element.get_attribute("outerHTML")[:120] for element in controls if not element.accessible_name.strip()
-    ] == []
+    count, unnamed = unnamed_controls(page.browser)
+    assert count > 20
+    assert unnamed == []
 
 
 LOW_CONTRAST = """
@@ -106,9 +99,6 @@ LOW_CONTRAST = """
     }
     return [seen, low, document.documentElement.scrollWidth - innerWidth];
 """
-
-
-"""Side in screen pixels of one pixel of a stored screenshot. Letters vanish at this size, the layout does not."""
 
 
 @pytest.fixture(params=[(1280, 1000), (390, 844)], ids=lambda size: f"{size[0]} px")

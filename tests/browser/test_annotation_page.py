@@ -12,13 +12,13 @@ import pytest
 from ..studio.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
+from .driver import assert_same_texts, unnamed_controls
 
 pytestmark = pytest.mark.browser
 
 PAGE = files("sonjit.server") / "page"
 FOLDER = PAGE / "annotate"
 NAMES = ("en", "ko")
-CONTROLS = "a[href], button, input, select, summary, [tabindex='0']"
 
 
 class AnnotationServer(Server):
@@ -313,12 +313,9 @@ def test_what_could_not_be_sent_is_sent_later(page):
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)
     page.wait(lambda: page.run("return document.documentElement.lang") == language, language)
-    page.run("for (const fold of document.querySelectorAll('details')) fold.open = true")
-    controls = [element for element in page.browser.find_elements("css selector", CONTROLS) if element.is_displayed()]
-    assert len(controls) > 70
-    assert [
-        control.get_attribute("outerHTML")[:120] for control in controls if not control.accessible_name.strip()
-    ] == []
+    count, unnamed = unnamed_controls(page.browser)
+    assert count > 70
+    assert unnamed == []
     ids = page.run("return [...document.querySelectorAll('[id]')].map(({id}) => id)")
     assert len(ids) == len(set(ids))
     bare = page.run("""return [...document.querySelectorAll('[data-i18n]')]
@@ -327,10 +324,7 @@ def test_every_control_has_a_name(page, language):
 
 
 def test_both_languages_have_all_texts_that_the_page_uses():
-    english, korean = (json.loads((FOLDER / "i18n" / f"{name}.json").read_text("utf-8")) for name in NAMES)
-    assert english.keys() == korean.keys()
-    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
-    assert holes[0] == holes[1]
+    english = assert_same_texts(FOLDER / "i18n")
     known = english.keys() | json.loads((PAGE / "i18n" / "en.json").read_text("utf-8")).keys()
     asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', (FOLDER / "index.html").read_text("utf-8")))
     for module in FOLDER.iterdir():

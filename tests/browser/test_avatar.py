@@ -15,13 +15,7 @@ from .driver import Page
 pytestmark = pytest.mark.browser
 
 ARKIT = ("jawOpen", "eyeBlink_L", "eyeBlink_R", "mouthSmileLeft", "mouthSmileRight")
-FCL = (
-    "Fcl_A",
-    "Fcl_Blink_L",
-    "Fcl_Blink_R",
-    "Fcl_Joy",
-    "Fcl_Joy_R",
-)  # names outside of standards, as artists choose them
+FCL = ("Fcl_A", "Fcl_Blink_L", "Fcl_Blink_R", "Fcl_Joy", "Fcl_Joy_R")  # names of artists, outside of standards
 PRESETS = {"aa": 0, "blinkLeft": 1, "blinkRight": 2, "happy": 3}
 SKIN, WHITE, DARK, CLOTH = (0.75, 0.5, 0.35), (0.9, 0.9, 0.9), (0.03, 0.02, 0.02), (0.1, 0.25, 0.5)
 

@@ -270,9 +270,7 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
     empty = look()
     page.upload("source-file", images / "1.png")
     page.wait(lambda: page.latest.get("hands"), "hands")
-    page.browser.execute_script(
-        "arguments[0].scrollIntoView()", page["view3d"]
-    )  # the view is drawn only while it is visible
+    page.browser.execute_script("arguments[0].scrollIntoView()", page["view3d"])  # it is drawn only while visible
     page.wait(lambda: look() != empty, "hands in space")
     before = page.wait(lambda: (one := look()) == look() and one, "hands at rest")
     page["view3d"].send_keys("\ue014")

@@ -21,13 +21,10 @@ def test_the_page_reports_a_hidden_tab_and_a_rotated_or_removed_camera_and_conti
     page.wait(lambda: message.get_attribute("data-code") == "hidden", "word of the hidden tab")
     before = page.latest["frame"]
     page.wait(lambda: page.latest.get("frame", 0) > before, "the next image")
-    run(
-        browser,
-        """
+    run(browser, """
         const [track] = document.getElementById("video").srcObject.getVideoTracks();
         await track.applyConstraints({width: 320, height: 240});
-    """,
-    )
+    """)  # fmt: skip
     page.wait(lambda: message.get_attribute("data-code") == "resized", "word of the other size")
     assert "320 × 240" in message.text
     page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
@@ -35,15 +32,12 @@ def test_the_page_reports_a_hidden_tab_and_a_rotated_or_removed_camera_and_conti
     browser.execute_script("document.getElementById('video').pause()")  # phones do so when they freeze a hidden tab
     browser.execute_script("document.dispatchEvent(new Event('resume'))")
     page.wait(lambda: page.latest.get("frame", 0) > before + 3, "images after a freeze")
-    run(
-        browser,
-        """
+    run(browser, """
         const [track] = document.getElementById("video").srcObject.getVideoTracks();
         track.stop();
         track.dispatchEvent(new Event("ended"));
         await new Promise((resolve) => setTimeout(resolve, 500)); // for images that are under way
-    """,
-    )
+    """)  # fmt: skip
     assert message.get_attribute("data-code") == "camera_gone"
     assert page.status == "error"
 

@@ -11,7 +11,7 @@ from sonjit.results import Frame, Hand
 from sonjit.runs import EventLimits, EventTracker
 
 from .conftest import run
-from .web_module import TRACK
+from .web_module import TRACK, in_python
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -69,8 +69,7 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
     for rgb, shift in zip(frames, shifts, strict=True):
         rgb[:, shift:] = frame[:, : frame.shape[1] - shift]
     options = {"model": "lite", "search": "fast"}
-    with sonjit.create_detector("hands", gestures="canned", precision="f32", **options) as detector:
-        expected = [detector.detect(rgb, time=i / 30).motions for i, rgb in enumerate(frames)]
+    expected = [hands.motions for hands in in_python("hands", frames, options | {"gestures": "canned"})]
     found = run(web_page, """
         const [paths, options] = given;
         const gestures = "canned";
@@ -131,14 +130,10 @@ def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_cli
         assert ours["value"] == pytest.approx(theirs.value, abs=0.02)
 
 
-def test_gestures_of_stills_are_those_of_python(web_page, all_networks, show, demo_clip, photo):
+def test_gestures_of_stills_are_those_of_python(both, demo_clip, photo):
     """Python and pages read the appearance of hands in stills."""
-    images = [photo, *demo_clip[1][60:110:10]]
-    with sonjit.create_detector("hands", static_image=True, precision="f32", gestures="canned") as detector:
-        expected = [hand.gesture for rgb in images for hand in detector.detect(rgb)]
-    stills = list(
-        chain(*run(web_page, TRACK, "hands", [show(rgb) for rgb in images], {"gestures": "canned"}, "detect"))
-    )
+    found, hands = both("hands", [photo, *demo_clip[1][60:110:10]], {"gestures": "canned"}, "detect")
+    stills, expected = list(chain(*found)), [hand.gesture for hand in chain(*hands)]
     assert not any("appearance" in one for one in stills)
     assert [one["gesture"] and one["gesture"]["name"] for one in stills] == [one and one.name for one in expected]
     pairs = [(one["gesture"]["score"], other.score) for one, other in zip(stills, expected, strict=True) if other]

@@ -1,6 +1,7 @@
 """`web/` runs the networks in the page with the results of Python. Frames of the clip are sent as pixels."""
 
 import base64
+import gzip
 import json
 from itertools import chain, islice
 
@@ -8,10 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-import sonjit
-
 from .conftest import run
-from .web_module import PARTS, TRACK, distances, golden, golden_of, offsets
+from .web_module import PARTS, TRACK, distances, golden, golden_of, in_python, offsets
 
 pytestmark = pytest.mark.browser
 
@@ -35,13 +34,10 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_cl
 
 
 @pytest.mark.slow
-def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
+def test_a_stream_is_as_python_tracks_it(both, demo_clip):
     """Compare the stream search, ids, sides, smoothing and metres, with a maximum of one hand more than visible."""
-    frames = demo_clip[1][60:76]
     options = {"model": "lite", "max_instances": 3, "smoothing": "one_euro", "keypoints": "refined"}
-    found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector("hands", precision="f32", **options) as detector:
-        hands = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    found, hands = both("hands", demo_clip[1][60:76], options)
     expected = [[hand.to_dict(full=True) for hand in found] for found in hands]
     for one, hand in zip(chain(*found), chain(*hands), strict=True):
         for name, points in zip(("keypoints", "keypoints3D"), hand.published, strict=True):
@@ -49,7 +45,7 @@ def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
             np.testing.assert_allclose(published, points, atol=4 if name == "keypoints" else 0.02)
         del one["published"]
     identities = [[[hand[name] for name in ("id", "handedness")] for hand in hands] for hands in (*found, *expected)]
-    assert identities[: len(frames)] == identities[len(frames) :]
+    assert identities[: len(found)] == identities[len(found) :]
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
         assert ours.keys() == theirs.keys()
         for points, axes, tolerance in (("keypoints", "xy", 1), ("keypoints", "z", 4), ("keypoints3D", "xyz", 0.02)):
@@ -130,15 +126,10 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
         ("pose.pose_squats.track.lite", "body", {"model": "lite", "max_instances": 2}),
     ],
 )
-def test_streams_are_searched_window_by_window_as_in_python(
-    web_page, all_networks, show, data, golden_frames, name, kind, options
-):
+def test_streams_are_searched_window_by_window_as_in_python(both, data, golden_frames, name, kind, options):
     """The maximum is one more than visible, and tracked instances are verified."""
     images = islice(golden_frames(*golden_of(data, name))[1], 6)
-    frames = [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images]
-    found = run(web_page, TRACK, kind, [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector(kind, **options) as detector:
-        expected = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    found, expected = both(kind, [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images], options)
     assert [[one["id"] for one in here] for here in found] == [[one.id for one in there] for there in expected]
     assert any(expected)
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
@@ -148,16 +139,11 @@ def test_streams_are_searched_window_by_window_as_in_python(
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_people_from_behind_and_far_away_are_found_in_a_stream_as_in_python(
-    web_page, all_networks, show, data, read_rgb
-):
+def test_people_from_behind_and_far_away_are_found_in_a_stream_as_in_python(both, data, read_rgb):
     file = data / "real" / "wild3" / "coco_00419.jpg"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
-    rgb = read_rgb(file)
-    found = run(web_page, TRACK, "body", [show(rgb)] * 20, {"max_instances": 3}, "track")
-    with sonjit.create_detector("body", max_instances=3, precision="f32") as detector:
-        expected = [detector.detect(rgb, time=i / 30) for i in range(20)]
+    found, expected = both("body", [read_rgb(file)] * 20, {"max_instances": 3})
     assert [len(here) for here in found] == [len(there) for there in expected]
     assert len(expected[-1]) >= 2
 
@@ -189,8 +175,7 @@ def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_n
     frames = [np.ascontiguousarray(rgb[:, shift : shift + width - 40]) for shift in (0, 20, 40)]
     options |= {"flip_horizontal": True}
     found = run(web_page, TRACK, "face", [show(frame) for frame in frames], options, "track")
-    with sonjit.create_detector("face", landmark_model=bundle, **options) as detector:
-        expected = [detector.detect(frame, time=i / 30) for i, frame in enumerate(frames)]
+    expected = in_python("face", frames, options | {"landmark_model": bundle})
     for (ours,), (theirs,) in zip(found, expected, strict=True):
         assert distances([ours], [theirs.keypoints])[0] < 0.3
         np.testing.assert_allclose(list(ours["blendshapes"].values()), list(theirs.blendshapes.values()), atol=0.02)
@@ -206,16 +191,12 @@ def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_n
         ("pose.pose.static.full", "detect", {"mirrored": True, "flip_horizontal": True}),
     ],
 )
-def test_people_are_as_python_finds_them(web_page, all_networks, show, data, golden_frames, name, call, options):
+def test_people_are_as_python_finds_them(both, data, golden_frames, name, call, options):
     """Bodies have their own hands and faces, also when hands are tracked from frame to frame."""
     images = islice(golden_frames(*golden_of(data, name))[1], 3)
     frames = [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images]
-    options = {"search": "fast", **options}
-    found = run(web_page, TRACK, "holistic", [show(rgb) for rgb in frames], options, call)
-    with sonjit.create_detector("holistic", static_image=call == "detect", **options) as detector:
-        expected = [
-            [one.to_dict(full=True) for one in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
-        ]
+    found, results = both("holistic", frames, {"search": "fast", **options}, call)
+    expected = [[one.to_dict(full=True) for one in people] for people in results]
     assert [len(people) for people in found] == [len(people) for people in expected]
     pairs = [pair for people in zip(found, expected, strict=True) for pair in zip(*people, strict=True)]
     assert all(any(theirs[part] for _, theirs in pairs) for part in PARTS)
@@ -235,12 +216,10 @@ def test_people_are_as_python_finds_them(web_page, all_networks, show, data, gol
 
 
 @pytest.mark.slow
-def test_masks_are_as_python_gives_them(web_page, all_networks, show, demo_clip):
+def test_masks_are_as_python_gives_them(both, demo_clip):
     """Masks of the false detection in the clip are smoothed over time."""
-    frames, options = demo_clip[1][:3], {"model": "full", "segmentation": True, "search": "fast"}
-    found = run(web_page, TRACK, "body", [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector("body", **options) as detector:
-        expected = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    options = {"model": "full", "segmentation": True, "search": "fast"}
+    found, expected = both("body", demo_clip[1][:3], options)
     for (ours,), (theirs,) in zip(found, expected, strict=True):
         shown = ours["segmentation"]
         png = np.frombuffer(base64.b64decode(shown["png"]), np.uint8)
@@ -319,9 +298,9 @@ def test_errors_name_a_remedy(web_page, all_networks, site, call, says):
     web_page.expected += ["404", "favicon"]
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/"):
-            broken = body[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
+            broken = gzip.decompress(body)[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
             if path.endswith("attention.tflite"):
-                broken = body.replace(b"TransformLandmarks", b"TransformLandmarkz")
+                broken = gzip.decompress(body).replace(b"TransformLandmarks", b"TransformLandmarkz")
                 site.files.setdefault("/own.tflite", (kind, broken))
             site.files.setdefault(path.replace("/web/", "/wrong/"), (kind, broken))
     with pytest.raises(RuntimeError, match=says):
@@ -367,19 +346,10 @@ def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, we
     site.files["/own.tflite"] = "application/octet-stream", data
     frames = demo_clip[1][60:180:40]
     options = {"model": "lite", "search": "fast"}
-    script = """
-        const [paths, options, own] = given;
-        const detector = await kit.LocalDetector.create("hands", options, own);
-        const all = [];
-        for (const path of paths) all.push((await detector.detect(await pixels(path))).hands);
-        detector.close();
-        return all;
-    """
-    shown = [show(rgb) for rgb in frames]
-    found, published = (run(web_page, script, shown, options, own) for own in ({"landmarkModelUrl": "/own.tflite"}, {}))
-    given = {"precision": "f32", "static_image": True, "landmark_model": str(path)}
-    with sonjit.create_detector("hands", **given, **options) as detector:
-        expected = [[hand.to_dict(full=True) for hand in detector.detect(rgb)] for rgb in frames]
+    shown, own = [show(rgb) for rgb in frames], {"landmarkModelUrl": "/own.tflite"}
+    found, published = (run(web_page, TRACK, "hands", shown, options, "detect", files) for files in (own, {}))
+    results = in_python("hands", frames, options | {"landmark_model": str(path)}, "detect")
+    expected = [[hand.to_dict(full=True) for hand in hands] for hands in results]
     assert [len(hands) for hands in found] == [len(hands) for hands in expected]
     assert sum(map(len, found)) > 0
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
@@ -395,10 +365,8 @@ def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, we
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("model", ["attention", "box"])
-def test_faces_of_selfie_views_are_as_python_finds_them(web_page, all_networks, show, data, golden_frames, model):
+def test_faces_of_selfie_views_are_as_python_finds_them(both, data, golden_frames, model):
     rgb = next(iter(golden_frames(*golden_of(data, "facemesh.portrait_pan.track1.refine"))[1]))
     options = {"model": model, "search": "fast", "mirrored": True}
-    ((face,),) = run(web_page, TRACK, "face", [show(rgb)], options, "detect")
-    with sonjit.create_detector("face", static_image=True, precision="f32", **options) as detector:
-        (expected,) = detector.detect(rgb)
+    ((face,),), ((expected,),) = both("face", [rgb], options, "detect")
     assert distances([face], [expected.keypoints])[0] < 0.5

@@ -57,6 +57,17 @@ def theirs(web_page, site):
     return address
 
 
+@pytest.fixture
+def sent(web_page, show, theirs):
+    """Return a function that returns the results of the module and of MediaPipe's package for an image."""
+
+    def sent(name, kind, options, rgb):
+        modules = (f"/web/{name}.js", theirs(name))
+        return [run(web_page, SEND, module, kind, options, show(rgb), TIMES) for module in modules]
+
+    return sent
+
+
 def offsets(ours, theirs, size):
     """Return the offsets (K, 2) from MediaPipe's landmarks to Sonjit's, in pixels."""
     points = [np.array([(mark["x"], mark["y"]) for mark in landmarks]) * size for landmarks in (ours, theirs)]
@@ -69,12 +80,9 @@ def distance(ours, theirs, size):
 
 
 @pytest.mark.parametrize("is_selfie", [False, True])
-def test_hands(web_page, show, portrait, theirs, is_selfie):
+def test_hands(portrait, sent, is_selfie):
     options = {"selfieMode": is_selfie, "maxNumHands": 2, "modelComplexity": 1, "minDetectionConfidence": 0.5}
-    ours, expected = (
-        run(web_page, SEND, module, "Hands", options, show(portrait), TIMES)
-        for module in ("/web/hands.js", theirs("hands"))
-    )
+    ours, expected = sent("hands", "Hands", options, portrait)
     assert ours["size"] == expected["size"] == [portrait.shape[1], portrait.shape[0]]
     sides = [[(one["label"], one["index"]) for one in found["multiHandedness"]] for found in (ours, expected)]
     assert sides[0] == sides[1]
@@ -90,12 +98,9 @@ def large_hand(data, read_rgb):
     return cv2.resize(read_rgb(data / "real" / "wild" / "mps_thumb_up.jpg"), (640, 427))
 
 
-def test_large_hands_have_no_offset(web_page, show, large_hand, theirs):
+def test_large_hands_have_no_offset(large_hand, sent):
     """The offset depends on the point in a pixel that crops sample."""
-    ours, expected = (
-        run(web_page, SEND, module, "Hands", {"modelComplexity": 1}, show(large_hand), TIMES)
-        for module in ("/web/hands.js", theirs("hands"))
-    )
+    ours, expected = sent("hands", "Hands", {"modelComplexity": 1}, large_hand)
     ((one,), (other,)) = ours["multiHandLandmarks"], expected["multiHandLandmarks"]
     np.testing.assert_allclose(offsets(one, other, ours["size"]).mean(0), 0, atol=0.5)
 
@@ -119,23 +124,17 @@ def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
 
 
 @pytest.mark.parametrize("is_refined", [False, True])
-def test_faces(web_page, all_networks, show, portrait, theirs, is_refined):
+def test_faces(all_networks, portrait, sent, is_refined):
     options = {"maxNumFaces": 1, "refineLandmarks": is_refined}
-    ours, expected = (
-        run(web_page, SEND, module, "FaceMesh", options, show(portrait), TIMES)
-        for module in ("/web/face_mesh.js", theirs("face_mesh"))
-    )
+    ours, expected = sent("face_mesh", "FaceMesh", options, portrait)
     ((one,), (other,)) = ours["multiFaceLandmarks"], expected["multiFaceLandmarks"]
     assert len(one) == len(other) == (478 if is_refined else 468)
     assert distance(one, other, ours["size"]) < 0.15
 
 
-def test_bodies(web_page, all_networks, show, portrait, theirs):
+def test_bodies(all_networks, portrait, sent):
     options = {"modelComplexity": 1, "enableSegmentation": True}
-    ours, expected = (
-        run(web_page, SEND, module, "Pose", options, show(portrait), TIMES)
-        for module in ("/web/pose.js", theirs("pose"))
-    )
+    ours, expected = sent("pose", "Pose", options, portrait)
     one, other = ours["poseLandmarks"], expected["poseLandmarks"]
     visible = [k for k, mark in enumerate(other) if mark["visibility"] > 0.9]
     assert len(visible) > 10

@@ -4,10 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-import sonjit
-
 from .conftest import run
-from .web_module import PARTS, TRACK, distances
+from .web_module import PARTS, TRACK, distances, in_python
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,12 +21,10 @@ def photograph(data, name):
 @pytest.mark.parametrize(
     ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
 )
-def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, show, data, name, options):
+def test_hands_of_stills_are_those_of_pythons_search(both, data, name, options):
     """The default search uses arms, windows and the mirrored image. Heads and arms decide the side."""
-    rgb = photograph(data, name)
-    (found,) = run(web_page, TRACK, "hands", [show(rgb)], options, "detect")
-    with sonjit.create_detector("hands", static_image=True, precision="f32", **options) as detector:
-        expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
+    (found,), (hands,) = both("hands", [photograph(data, name)], options, "detect")
+    expected = [hand.to_dict(full=True) for hand in hands]
     assert_same_hands(found, expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours["score"] == pytest.approx(theirs["score"], abs=0.02)
@@ -42,21 +38,17 @@ def assert_same_hands(found, expected):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
 
 
-def test_dark_and_grey_stills_are_searched_in_good_light(web_page, all_networks, show, photo):
+def test_dark_and_grey_stills_are_searched_in_good_light(both, photo):
     dark = (photo // 6).astype(np.uint8)
     grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    found = run(web_page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
-    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
-        for ours, rgb in zip(found, (dark, grey), strict=True):
-            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb)])
+    for ours, theirs in zip(*both("hands", [dark, grey], {}, "detect"), strict=True):
+        assert_same_hands(ours, [hand.to_dict() for hand in theirs])
 
 
-def test_a_stream_searched_thoroughly_is_as_python_tracks_it(web_page, all_networks, show, demo_clip):
-    frames, options = demo_clip[1][60:63], {"model": "lite", "search": "thorough", "smoothing": "published"}
-    found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector("hands", **options, precision="f32") as detector:
-        for i, (ours, rgb) in enumerate(zip(found, frames, strict=True)):
-            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb, time=i / 30)])
+def test_a_stream_searched_thoroughly_is_as_python_tracks_it(both, demo_clip):
+    options = {"model": "lite", "search": "thorough", "smoothing": "published"}
+    for ours, theirs in zip(*both("hands", demo_clip[1][60:63], options), strict=True):
+        assert_same_hands(ours, [hand.to_dict() for hand in theirs])
 
 
 @pytest.mark.golden
@@ -69,14 +61,10 @@ def test_a_stream_searched_thoroughly_is_as_python_tracks_it(web_page, all_netwo
         ("holistic", "person-lexi", {"model": "lite", "max_instances": 2}, 1),
     ],
 )
-def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
-    web_page, all_networks, show, data, name, kind, options, tolerance
-):
+def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(both, data, name, kind, options, tolerance):
     """Windows are searched, bodies below their faces, and hands at the ends of arms."""
-    rgb = photograph(data, name)
-    (found,) = run(web_page, TRACK, kind, [show(rgb)], options, "detect")
-    with sonjit.create_detector(kind, static_image=True, precision="f32", **options) as detector:
-        expected = [one.to_dict(full=True) for one in detector.detect(rgb)]
+    (found,), (results,) = both(kind, [photograph(data, name)], options, "detect")
+    expected = [one.to_dict(full=True) for one in results]
     assert len(found) == len(expected) > 0
     for ours, theirs in zip(found, expected, strict=True):
         for part in PARTS if kind == "holistic" else [None]:
@@ -92,8 +80,8 @@ def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks
     """The search for bodies ends before that for faces if it finds the maximum number of bodies."""
     rgb, options = photograph(data, "stock-group-2"), {"model": "full", "max_instances": 4}
     (found,) = run(web_page, TRACK, "holistic", [show(rgb)], options, "detect")
-    with sonjit.create_detector("holistic", static_image=True, search="fast", **options) as detector:
-        expected = [person.face is not None for person in detector.detect(rgb)]
+    (people,) = in_python("holistic", [rgb], options | {"search": "fast"}, "detect")
+    expected = [person.face is not None for person in people]
     assert sum(person["face"] is not None for person in found) > sum(expected) > 0
 
 
@@ -104,8 +92,7 @@ def test_bodies_that_cover_each_other_are_those_of_pythons_search(web_page, all_
     (found,) = run(web_page, TRACK, "body", [show(rgb)], options, "detect")
     chance = np.random.default_rng(0)
     brighter = [rgb + (chance.random(rgb.shape[:2]) < 0.001)[..., None] * (rgb < 255) for _ in range(4)]
-    with sonjit.create_detector("body", static_image=True, precision="f32", **options) as detector:
-        expected, *others = [detector.detect(image.astype(np.uint8)) for image in (rgb, *brighter)]
+    expected, *others = in_python("body", [image.astype(np.uint8) for image in (rgb, *brighter)], options, "detect")
 
     def far(one, other):
         return np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1).mean()
@@ -131,8 +118,7 @@ def test_instances_beyond_the_maximum_are_counted_as_in_python(web_page, all_net
         detector.close();
         return {shown: faces.length, total, complete};
     """, show(rgb), options)  # fmt: skip
-    with sonjit.create_detector("face", static_image=True, precision="f32", **options) as detector:
-        expected = detector.detect(rgb)
+    (expected,) = in_python("face", [rgb], options, "detect")
     assert answer == {"shown": 2, "total": expected.total, "complete": expected.complete}
     assert answer["total"] > 2
 
@@ -146,8 +132,7 @@ def test_a_stream_counts_instances_beyond_the_maximum_as_in_python(web_page, all
         detector.close();
         return totals;
     """, show(rgb), options)  # fmt: skip
-    with sonjit.create_detector("hands", **options) as detector:
-        assert totals == [detector.detect(rgb, time=i / 30).total for i in range(3)] == [2, 2, 2]
+    assert totals == [frame.total for frame in in_python("hands", [rgb] * 3, options)] == [2, 2, 2]
 
 
 def test_a_reset_clears_the_search_of_a_stream(web_page, all_networks, show, demo_clip):

@@ -1,17 +1,13 @@
 """`web/` in pages and packages for tfjs-models, and in the game of the tutorial."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import sonjit
-
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import hosted, open_kit, run
-from .web_module import WEB, distances, put_on
+from .web_module import distances, in_python, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,9 +17,8 @@ def test_a_page_of_tfjs(web_page, show, photo):
     config = {"runtime": "tfjs", "modelType": "full", "maxHands": 2, "flipHorizontal": True, "staticImageMode": True}
     found = run(web_page, "return once(kit.SupportedModels.MediaPipeHands, given[1], await pixels(given[0]))",
                 show(photo), config)  # fmt: skip
-    pixels = np.ascontiguousarray(photo[:, ::-1])
-    with sonjit.create_detector("hands", static_image=True, mirrored=True, precision="f32") as detector:
-        expected = [hand.to_dict() for hand in detector.detect(pixels)]
+    (hands,) = in_python("hands", [np.ascontiguousarray(photo[:, ::-1])], {"mirrored": True}, "detect")
+    expected = [hand.to_dict() for hand in hands]
     assert len(found) == len(expected) > 0
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.keys() == theirs.keys()
@@ -63,41 +58,26 @@ def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
     assert not found["leaks"]
 
 
-def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
-    browser, site, module, show, photo, tmp_path
-):
-    """A bundled script imports and requires it. A page imports it from a CDN that allows all origins, on threads."""
-    package, app = tmp_path / "package", tmp_path / "app"
-    (package / "dist").mkdir(parents=True)
-    app.mkdir()
-    shutil.copy(WEB / "package.json", package)
-    shutil.copy(module["sonjit-web.js"], package / "dist")
-    (app / "package.json").write_text("{}")
-    (app / "app.js").write_text('export * from "sonjit-web"; export const required = require("sonjit-web");')
-    subprocess.run(["npm", "pack", "--ignore-scripts", "--silent"], cwd=package, check=True)
-    (packed,) = package.glob("*.tgz")
-    subprocess.run(["npm", "install", "--offline", "--silent", "--no-audit", packed], cwd=app, check=True)
-    esbuild = [WEB / "node_modules/.bin/esbuild", "app.js", "--bundle", "--format=esm", "--log-level=error"]
-    bundle = subprocess.run(esbuild, cwd=app, check=True, stdout=subprocess.PIPE)
+def test_the_module_and_its_files_come_from_another_site(browser, site, module, show, photo):
+    """A page has its own copy of the module, or imports it from a CDN that allows all origins, on threads."""
     isolated = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
     for_all = [("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin")]
     with hosted(isolated) as own, hosted([*isolated, *for_all]) as cdn:
         put_on(cdn, module)
-        own.files |= {"/app.js": ("text/javascript", bundle.stdout), "/photo.png": site.files[show(photo)]}
+        own.files |= {"/app.js": cdn.files["/web/sonjit-web.js"], "/photo.png": site.files[show(photo)]}
         base, model = f"{cdn.url}/web/", "MediaPipeHands"
-        page = open_kit(browser, own, {"bundled": "/app.js"})
-        installed, direct, required, threads = run(page, """
+        page = open_kit(browser, own, {"copy": "/app.js"})
+        copied, direct, threads = run(page, """
             const [path, base, model] = given;
             const image = await pixels(path);
-            const installed = await once(model, {base}, image, {staticImageMode: true});
+            const copied = await once(model, {base}, image, {staticImageMode: true});
             const direct = await (await import(`${base}sonjit-web.js`)).createDetector(model);
             const found = await direct.estimateHands(image, {staticImageMode: true});
             direct.dispose();
-            return [installed, found, Object.keys(kit.required), crossOriginIsolated];
+            return [copied, found, crossOriginIsolated];
         """, "photo.png", base, model)  # fmt: skip
     assert threads
-    assert installed == direct != []
-    assert {"createDetector", "SupportedModels", "LocalDetector"} <= set(required)
+    assert copied == direct != []
 
 
 PROJECT = Path(__file__).parents[2]

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sonjit
+
 PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
 TYPES = {
@@ -17,8 +19,8 @@ TYPES = {
 }
 PARTS = ("body", "leftHand", "rightHand", "face")
 TRACK = """
-    const [kind, paths, options, call] = given;
-    const detector = await kit.LocalDetector.create(kind, options);
+    const [kind, paths, options, call, files] = given;
+    const detector = await kit.LocalDetector.create(kind, options, files ?? {});
     const all = [];
     for (const [i, path] of paths.entries()) {
         const {width, height, total, complete, ...lists} = await detector[call](await pixels(path), {time: i / 30});
@@ -43,6 +45,12 @@ def put_theirs(site, name):
         if path.suffix in TYPES:
             site.files[f"/theirs/{path.relative_to(package.parent).as_posix()}"] = TYPES[path.suffix], path.read_bytes()
     return f"/theirs/{name}"
+
+
+def in_python(kind, frames, options, call="track"):
+    """Return what Python finds in the frames of a stream, 30 a second, or in stills."""
+    with sonjit.create_detector(kind, static_image=call == "detect", **{"precision": "f32", **options}) as detector:
+        return [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
 
 
 def golden(name):

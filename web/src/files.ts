@@ -7,8 +7,9 @@ import { fromHalf } from "./tflite.js";
 export class FileError extends Error {}
 
 const DATA_ADDRESS = /^data:[^,]*;base64,/;
+const [GZIP_MARK, GZIP_MARK_2] = [0x1f, 0x8b];
 
-/** Return the bytes at an address; `what`: name of the file in error messages. */
+/** Return the bytes at an address, unpacked if they are packed with gzip; `what`: name of the file in error messages. */
 export async function fetchFile(url: string, what: string): Promise<Uint8Array<ArrayBuffer>> {
   let answer: Response;
   if (DATA_ADDRESS.test(url)) { // a page's policy may forbid to fetch it
@@ -24,7 +25,11 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
     throw new FileError(`${url} cannot be reached. Check the network, and whether the site allows other pages to read it.`);
   }
   if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`);
-  return new Uint8Array(await answer.arrayBuffer());
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  if (bytes[0] !== GZIP_MARK || bytes[1] !== GZIP_MARK_2) return bytes; // some hosts unpack it
+  return inflated(bytes, "gzip").catch(() => {
+    throw new FileError(`${url} is damaged: it cannot be unpacked. Download it again.`);
+  });
 }
 
 /** An array of numbers or strings, row by row. The shape of a single value is empty. */

@@ -9,7 +9,7 @@ import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
-const HERE = new URL(".", import.meta.url).href;
+const HERE = import.meta.url.replace(/[^/]*([?#].*)?$/, ""); // bundlers take `new URL` for one of their files
 const CLOSED = "this detector is closed. Create a new one.";
 
 /** Addresses of a detector's files, and how its networks run. By default the files are in the folder of this module. */

@@ -1,14 +1,13 @@
 /** Run networks of `.tflite` files with LiteRT. */
 
 import type { Weight } from "./data.js";
-import { fetchFile, FileError, inflated } from "./files.js";
+import { fetchFile, FileError } from "./files.js";
 import type { Input } from "./pixels.js";
 import { TfliteFile, type Operator, type OperatorOption, type Values } from "./tflite.js";
 
 import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
 const MAX_THREADS = 4;
-const GZIP_MARK = 0x1f;
 const MODULE_WITH_SIMD = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );
@@ -57,8 +56,7 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
   Object.assign(globalThis, { Module: settings });
   const variant = threads > 1 ? "threaded_" : hasRelaxedSimd ? "" : "compat_";
   try {
-    const packed = await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime");
-    settings.wasmBinary = packed[0] === GZIP_MARK ? await inflated(packed, "gzip") : packed; // some hosts unpack it
+    settings.wasmBinary = await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime");
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -21,7 +21,7 @@ from sonjit.results.skeletons import Skeleton, load_skeleton
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options, option_schemas
 from sonjit.server.service import missing_weights
-from sonjit.weights.catalog import find_record, has_weight
+from sonjit.weights.catalog import find_record
 
 IN_PAGES = ("hands", "face", "body", "holistic")
 """Kinds that the module for web pages detects."""
@@ -157,14 +157,16 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     """Return the missing files for the thorough search of still images in pages."""
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
-    missing = [find_record(name).file for name in sorted(names) if not has_weight(name, folder)]
-    required = _FURTHER_FILES.get(entry.name, ()) if models else ()
-    return [*missing, *(name for name in required if not (folder / name).is_file())]
+    further = _FURTHER_FILES.get(entry.name, ()) if models else ()
+    required = [*(find_record(name).file for name in sorted(names)), *further]
+    return [name for name in required if not (folder / name).is_file()]
 
 
 def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
+    """Return the models whose files are there. They are packed, so that only the module checks their content."""
     needed = {name: networks_in_pages(entry, model).needed.values() for name, model in entry.models.items()}
-    return [name for name, weights in needed.items() if all(has_weight(each, engine / "models") for each in weights)]
+    there = {path.name for path in (engine / "models").glob("*")}
+    return [name for name, weights in needed.items() if there.issuperset(find_record(each).file for each in weights)]
 
 
 class _ErrorCode(BaseModel):

@@ -10,7 +10,7 @@ import type { Result } from "../results.js";
 import { InstanceOrder } from "../tracking.js";
 import type { Frame } from "./results.js";
 
-const MODULE_FOLDER = new URL(".", import.meta.url).href;
+const MODULE_FOLDER = import.meta.url.replace(/[^/]*([?#].*)?$/, ""); // bundlers take `new URL` for one of their files
 /** File names for which Sonjit uses its own copies of the networks. */
 const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range|selfie_segmenter(_landscape)?)\.(task|tflite)([?#]|$)/;
 const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
