@@ -81,6 +81,12 @@ def palm_length(xy):
     return max(float(np.linalg.norm(xy[MIDDLE_MCP] - xy[WRIST])), 1.0)
 
 
+def detections(python, library, frames, count, **options):
+    """Return the hands of each frame in an .npy file, which a library of a Python interpreter finds."""
+    job = {"task": "find", "kind": "hands", "frames": str(frames), "count": count, "model": "full", "threads": None}
+    return run_worker(python, json.dumps(job | {"max_instances": 2, "library": library} | options))["frames"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--media", type=Path, default=ASSETS / "demo.mp4")
@@ -97,29 +103,20 @@ def main():
     if options.peer:
         check_peer(options.peer)
         sides["mediapipe"] = (options.peer, "solutions")
-    job = {
-        "task": "find",
-        "count": len(truth["frames"]),
-        "kind": "hands",
-        "model": options.model,
-        "max_instances": 2,
-        "static_image": options.stills,
-        "precision": options.precision,
-        "threads": None,
-        "keypoints": options.keypoints,
-    }
-    outcome = {}
+    given = {name: getattr(options, name) for name in ("model", "precision", "keypoints")}
+    outcome, count = {}, len(truth["frames"])
     with tempfile.TemporaryDirectory(prefix="sonjit-accuracy-") as folder:
-        job["frames"] = str(Path(folder) / "clip.npy")
-        save_clip(options.media, Path(job["frames"]), job["count"])
+        clip = Path(folder) / "clip.npy"
+        save_clip(options.media, clip, count)
         for name, (python, library) in sides.items():
-            outcome[name] = measure(run_worker(python, json.dumps({**job, "library": library}))["frames"], truth)
+            found = detections(python, library, clip, count, static_image=options.stills, **given)
+            outcome[name] = measure(found, truth)
     table = Table("", *outcome, box=None, pad_edge=False)
     for figure in next(iter(outcome.values())):
         values = (side[figure] for side in outcome.values())
         table.add_row(figure, *("-" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
     mode = "stills" if options.stills else "tracked"
-    Console().print(f"{options.media.name}, {job['count']} frames, {mode}, model {options.model}", table)
+    Console().print(f"{options.media.name}, {count} frames, {mode}, model {options.model}", table)
     if options.save:
         options.save.write_text(json.dumps(outcome, indent=1) + "\n")
 

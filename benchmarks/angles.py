@@ -6,25 +6,25 @@ Angles in space come from the metres of one image, angles in the image plane fro
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-from refined import MAX_REPROJECTION_PX, dat_rig, triangulated
+from refined import refined_hands
 
 from sonjit import create_detector
-from sonjit.detectors.kinds.hand_heads import TAPS, RefinementInputs, load_hand_refinement
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
-from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 from sonjit.results.measures import finger_bends_rad
 from sonjit.results.measures.joints import joint_angles_rad
+from sonjit.studio.camera_files import load_cameras
+from sonjit.studio.triangulation import triangulate
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
 BEGIN, END = "<!-- python benchmarks/angles.py --write -->", "<!-- end -->"
 KEYPOINTS = ("published", "refined")
+MAX_REPROJECTION_PX = 30
 LIMBS = {
     "elbow": ((11, 13, 15), (12, 14, 16)),
     "knee": ((23, 25, 27), (24, 26, 28)),
@@ -40,25 +40,17 @@ COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25,
 
 def synthetic_bends(model, run):
     """Return the exact bends (N, 5, 3) in rad of held-out synthetic hands, the estimates by name, and the images."""
-    settings = json.loads((run / "settings.json").read_text("utf-8"))
-    refinement = load_hand_refinement(model)
     exact, published, refined, images = [], [], [], []
-    for name in settings["held_out"]:
-        folder = run / "maps" / f"{name}-{model}"
-        rows, maps = RefinableHands.load(folder / "rows.npz"), MapFiles([map_files(folder)], CHANNELS[model])
-        for row in range(len(rows)):
-            values = [each[0].numpy().T.astype(np.float32) for each in maps.rows(np.array([row]))]
-            shaped = [each.reshape(1, -1, side, side) for each, side in zip(values, TAPS, strict=True)]
-            found = refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped)).world
-            for points, bends in ((rows.exact_world[row], exact), (rows.world[row], published), (found, refined)):
-                bends.append(finger_bends_rad(points))
-            images.append(f"{name} {rows.image[row]}")
+    for name, rows, row, found in refined_hands(model, run):
+        for points, bends in ((rows.exact_world[row], exact), (rows.world[row], published), (found.world, refined)):
+            bends.append(finger_bends_rad(points))
+        images.append(f"{name} {rows.image[row]}")
     return np.array(exact), {"published": np.array(published), "refined": np.array(refined)}, images
 
 
 def camera_bends(model, folder, clips, frames):
     """Return triangulated bends of a real hand, those estimated from each of two cameras, and frame groups."""
-    rig, found = dat_rig(folder), {}
+    rig, found = load_cameras(folder, unit="m", size=(720, 720)), {}  # angles do not depend on the unit
     for keypoints in KEYPOINTS:
         options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": keypoints}
         for number, clip in enumerate(clips):
@@ -67,11 +59,10 @@ def camera_bends(model, folder, clips, frames):
             found[keypoints, number] = {index: hands[0] for index, hands in seen.items() if len(hands) == 1}
     truth, estimates, images = [], {name: [] for name in KEYPOINTS}, []
     for index in sorted(set.intersection(*(set(each) for each in found.values()))):
-        pair = [found["published", number][index].keypoints[:, :2].astype(np.float64) for number in (0, 1)]
-        world, error = triangulated(rig, pair)
-        if error.mean() < MAX_REPROJECTION_PX:
+        points = triangulate(rig, [found["published", number][index].keypoints[:, :2] for number in (0, 1)])
+        if points.residual_px.mean() < MAX_REPROJECTION_PX:
             for number in (0, 1):
-                truth.append(finger_bends_rad(world))
+                truth.append(finger_bends_rad(points.points_m))
                 images.append(str(index // 30))  # neighbouring frames show one pose
                 for name in KEYPOINTS:
                     estimates[name].append(finger_bends_rad(found[name, number][index].keypoints_3d))

@@ -16,7 +16,7 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.lab.synthesis.objects import RenderedBoard
+from sonjit.lab.synthesis.objects import charuco_board
 from sonjit.lab.synthesis.renderer import Lighting, Renderer
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.boards import BoardObservation, BoardObservations, target_from_text
@@ -136,10 +136,7 @@ def calibrated(rig, boards, middle):
 
 def see_boards(rig, board, frames, middle, noise):
     """Return observations of a rendered board that is shown to cameras of a rig, and the number of images."""
-    image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
-    edge = board.square_m
-    extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
-    drawn = RenderedBoard(image, extent, board.points_m + np.array([edge, edge, 0]))
+    drawn = charuco_board(6, 5, 0.04, 0.03, cv2.aruco.DICT_4X4_50)
     light = Lighting((), (0.9, 0.9, 0.9))
     rng, found, images = np.random.default_rng(0), [], 0
     with Renderer() as renderer:

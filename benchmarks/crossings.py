@@ -17,13 +17,14 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from accuracy import detections
 from rich.console import Console
 from rich.table import Table
 from streams import hand_figures, plain_hands, run
 
 from sonjit import SonjitError
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.benchmark.run import check_peer, run_worker
+from sonjit.lab.benchmark.run import check_peer
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.factors import FACTORS, Factors
 from sonjit.lab.synthesis.gestures import sample_angles
@@ -140,9 +141,7 @@ def peer_hands(python, frames, most):
     with tempfile.TemporaryDirectory(prefix="sonjit-crossings-") as folder:
         path = Path(folder, "clip.npy")
         np.save(path, np.stack([rgb for _, rgb in frames]))
-        job = {"task": "find", "frames": str(path), "count": len(frames), "kind": "hands", "model": "full"}
-        job |= {"max_instances": most, "static_image": False}
-        return run_worker(python, json.dumps({**job, "library": "solutions"}))["frames"]
+        return detections(python, "solutions", path, len(frames), max_instances=most, static_image=False)
 
 
 def cross_hands(options):
@@ -155,7 +154,7 @@ def cross_hands(options):
             if options.save:
                 save_clip(options.save / f"{sort}-{seed}.mp4", frames, truth)
             most = 3 if sort == "three" else 2
-            found, *_ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
+            found, _ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
             rows_by_library = {search: plain_hands(results) for search, results in found.items()}
             if options.peer:
                 rows_by_library["mediapipe"] = peer_hands(options.peer, frames, most)
@@ -173,7 +172,7 @@ def save_clip(path, frames, truth):
     path.with_suffix(".json").write_text(json.dumps(truth))
 
 
-def print_figures(rows, options):
+def print_figures(rows):
     """Print the figures of each clip when they are measured, and the sums over all clips."""
     done_rows, totals = [], {}
     for name, library, figures in rows:
@@ -182,9 +181,6 @@ def print_figures(rows, options):
         sums = totals.setdefault(library, dict.fromkeys(figures, 0))
         for figure, value in figures.items():
             sums[figure] = None if value is None else sums[figure] + value
-    if options.json:
-        print(json.dumps([{"crossing": name, "search": library, **figures} for name, library, figures in done_rows]))
-        return
     table = Table("crossing", "search", *done_rows[0][2], box=None)
     for name, library, figures in (*done_rows, *(("all", library, figures) for library, figures in totals.items())):
         table.add_row(name, library, *("-" if value is None else str(value) for value in figures.values()))
@@ -198,9 +194,8 @@ def main():
     parser.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
     parser.add_argument("--save", type=Path, help="folder for the clips and their ground truth")
     parser.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    print_figures(cross_hands(options), options)
+    print_figures(cross_hands(options))
 
 
 if __name__ == "__main__":

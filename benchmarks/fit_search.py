@@ -15,7 +15,6 @@ import json
 import pickle
 import time
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 import sonjit
 from sonjit.detectors.search import network, score, stills
@@ -92,28 +92,15 @@ class Candidate(NamedTuple):
     published: bool
 
 
-@dataclass(eq=False)
 class Row:
     """A candidate with its box and label: 1 and the index of the instance, 0 for none, -1 if the label is unclear.
 
     `StillSearch.suppressed` reads `last`, `features` and `published`, and writes `score`.
     """
 
-    last: Candidate
-    box: Box
-    label: int
-    instance: int
-    score: float = 0.0
-
-    @property
-    def features(self) -> dict[str, float]:
-        """Features of the score."""
-        return self.last.features
-
-    @property
-    def published(self) -> bool:
-        """Whether the published search finds it too."""
-        return self.last.published
+    def __init__(self, last: Candidate, box: Box, label: int, instance: int) -> None:
+        self.last, self.features, self.published = last, last.features, last.published
+        self.box, self.label, self.instance, self.score = box, label, instance, 0.0
 
 
 def photographs(data: Path, kind: str) -> dict[Place, Sample]:
@@ -218,17 +205,13 @@ class Regression(NamedTuple):
 
     @classmethod
     def fitted(cls, names: list[str], rows: list[Row], penalty: float) -> Regression:
-        """Fit to the labelled rows with Newton's method. The penalty applies to standardised weights."""
+        """Fit to the labelled rows. The penalty applies to standardised weights."""
         rows = [row for row in rows if row.label >= 0]
         x, y = cls.table(names, rows), np.array([row.label for row in rows], float)
         middle, scale = x.mean(0), x.std(0) + 1e-6
-        a, b = np.c_[(x - middle) / scale, np.ones(len(x))], np.zeros(x.shape[1] + 1)
-        ridge = np.r_[np.full(x.shape[1], penalty), 1e-6]
-        for _ in range(30):
-            p = 1 / (1 + np.exp(-np.clip(a @ b, -30, 30)))
-            b -= np.linalg.solve((a * (p * (1 - p))[:, None]).T @ a + np.diag(ridge), a.T @ (p - y) + ridge * b)
-        weights = b[:-1] / scale
-        return cls(names, weights, float(b[-1] - weights @ middle))
+        model = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-9).fit((x - middle) / scale, y)
+        weights = model.coef_[0] / scale
+        return cls(names, weights, float(model.intercept_[0] - weights @ middle))
 
     @staticmethod
     def table(names: list[str], rows: list[Row]) -> np.ndarray:

@@ -8,7 +8,7 @@ official functions run as they are. Only what they import for other purposes (pl
 more than the tolerance.
 
 Not compared: 300W, whose released code is for MATLAB; Open3D's distances in FreiHAND's F-score, which are replaced by
-HO-3D's NumPy version of the same function. `official_coco.py` compares COCO.
+HO-3D's NumPy version of the same function. `official_coco.py` compares COCO's metrics.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ class Hands:
 def official(file: Path, names: Sequence[str], scope_names: Mapping[str, object]) -> dict[str, Any]:
     """Return functions and classes of a script by name, without running its imports.
 
-    Args:
-        file: Script.
-        names: Names of its functions and classes; `Class.method` is a function.
-        given: Values of the global names that the functions use.
+    `Class.method` is a function. `scope_names` are the values of the global names that the functions use.
     """
     tree = ast.parse(file.read_text("utf-8"))
     nodes: list[ast.stmt] = []
@@ -179,7 +176,8 @@ def _compare_server(
             if not mesh:
                 continue
             true, found = truth.vertices[index], predicted.vertices[index].copy()
-            moved = found if "absolute_" in errors else found + _wrist_offset(truth, predicted, index)
+            offset = truth.joints[index][0] - predicted.joints[index][0]  # HO-3D's server requires the labelled wrist
+            moved = found if "absolute_" in errors else found + offset
             for prefix, points in ((alignments[0], moved), ("pa_", scope["align_w_scale"](true, found))):
                 meshes[prefix].feed(true, np.ones(_VERTICES), points)
                 for name, limit in (("f5", 0.005), ("f15", 0.015)):
@@ -188,51 +186,28 @@ def _compare_server(
         return [Row(script, case, f"refused by the official code: {error}", math.nan, math.nan)]
     own = own_metrics(protocol, truth, predicted, mesh=mesh)
     rows: list[Row] = []
-    for prefix in alignments:
-        mean, _, auc, _, _ = errors[prefix].get_measures(0.0, 0.05, 100)
-        rows += [
-            Row(script, case, f"{prefix}mpjpe, mm", 1000 * mean, own[f"{prefix}mpjpe"]),
-            Row(script, case, f"{prefix}auc, %", 100 * auc, own[f"{prefix}auc"]),
-        ]
-    for prefix in meshes if mesh else ():
-        mean, _, auc, _, _ = meshes[prefix].get_measures(0.0, 0.05, 100)
-        rows += [
-            Row(script, case, f"{prefix}mpvpe, mm", 1000 * mean, own[f"{prefix}mpvpe"]),
-            Row(script, case, f"{prefix}mesh_auc, %", 100 * auc, own[f"{prefix}mesh_auc"]),
-            *(
-                Row(
-                    script, case, f"{prefix}{name}, %", 100 * float(np.mean(fscores[prefix + name])), own[prefix + name]
-                )
-                for name in ("f5", "f15")
-            ),
-        ]
+    for found_by, names in ((errors, ("mpjpe", "auc")), (meshes if mesh else {}, ("mpvpe", "mesh_auc"))):
+        for prefix, measured in found_by.items():
+            mean, _, auc, _, _ = measured.get_measures(0.0, 0.05, 100)
+            values = dict(zip(names, (1000 * mean, 100 * auc), strict=True))
+            rows += [Row(script, case, f"{prefix}{name}", value, own[prefix + name]) for name, value in values.items()]
+    for name, values in fscores.items() if mesh else ():
+        rows.append(Row(script, case, name, 100 * float(np.mean(values)), own[name]))
     return rows
-
-
-def _wrist_offset(truth: Hands, predicted: Hands, index: int) -> Array:
-    """Return the move of a prediction to the labelled wrist, which HO-3D's server requires."""
-    return truth.joints[index][0] - predicted.joints[index][0]
 
 
 def _aligned_joints(script: str, true: Array, found: Array, scope: Mapping[str, Any]) -> dict[str, tuple[Array, Array]]:
     """Return the labelled and the predicted joints (21, 3) that a server compares, by the prefix of the metric."""
     joints: dict[str, tuple[Array, Array]] = {}
     if script[0] == "H":
-        order = _order_of_ho3d()
-        joints[""] = (true, np.concatenate([true[:1], (found + true[0] - found[0])[1:]]))
+        order = list(range(_JOINTS))  # with the middle knuckle at HO-3D's index; the wrist stays first
+        order[_MANO_KNUCKLE], order[_KNUCKLE] = _KNUCKLE, _MANO_KNUCKLE
         joints["st_"] = (true[order], scope["align_sc_tr"](true[order], found[order]))
     else:
         joints["absolute_"] = (true, found)
-    if script[0] == "D":
+    if script[0] != "F":
         joints[""] = (true - true[0], found - found[0])
     return joints | {"pa_": (true, scope["align_w_scale"](true, found))}
-
-
-def _order_of_ho3d() -> list[int]:
-    """Return a joint order with the middle knuckle at HO-3D's index. The wrist stays first."""
-    order = list(range(_JOINTS))
-    order[_MANO_KNUCKLE], order[_KNUCKLE] = _KNUCKLE, _MANO_KNUCKLE
-    return order
 
 
 def compare_interhand(folder: Path) -> list[Row]:
@@ -366,8 +341,8 @@ def _own_two_hands(
     return {metric.name: metric.value for metric in evaluator.summary(items, list(range(len(items)))).metrics}
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown: the largest difference for each script and case, and every value that differs."""
+def print_table(rows: Sequence[Row]) -> int:
+    """Print the largest difference for each script and case, and every value that differs. Return 1 if one differs."""
     lines = ["| script | case | values | largest difference |", "|---|---|---:|---:|"]
     for script, case in dict.fromkeys((row.script, row.case) for row in rows):
         own = [row for row in rows if (row.script, row.case) == (script, case)]
@@ -381,7 +356,8 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows
         if not row.agrees
     ]
-    return "\n".join(lines) + "\n"
+    print("\n".join(lines))
+    return 0 if all(row.agrees for row in rows) else 1
 
 
 def main() -> int:
@@ -395,9 +371,8 @@ def main() -> int:
     with np.errstate(all="ignore"):
         rows = compare_servers(options.freihand, options.ho3d, options.dexycb)
         rows += compare_interhand(options.interhand) if options.interhand else []
-    sys.stdout.write(table(rows))
-    return 0 if all(row.agrees for row in rows) else 1
+    return print_table(rows)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -35,7 +34,6 @@ CROPS = 24
 TURN_RAD = 0.2
 MAX_ERROR = 0.3
 """Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
-MAX_REPROJECTION_PX = 30
 LIMITS = (0.02, 0.03, 0.04, 0.05, 0.07)
 """Limits of the expected error in the reliability table, as fractions of the crop."""
 
@@ -155,20 +153,26 @@ def reliability_of_real_hands(hands, root):
     return expected, found, np.isfinite(found)
 
 
-def reliability_of_run(model, run):
-    """Return the same for the held-out synthetic images of a run of the recipe `refine`."""
-    settings, result = (json.loads((run / f"{name}.json").read_text("utf-8")) for name in ("settings", "result"))
-    expected, found, refinement = [], [], load_hand_refinement(model)
-    for name in settings["held_out"]:
+def refined_hands(model, run):
+    """Yield set, hands, number of a hand and its refined keypoints for the held-out images of a run of `refine`."""
+    refinement = load_hand_refinement(model)
+    for name in json.loads((run / "settings.json").read_text("utf-8"))["held_out"]:
         folder = run / "maps" / f"{name}-{model}"
-        rows = RefinableHands.load(folder / "rows.npz").defined_by(np.array(result["results"]["definition"]))
-        maps = MapFiles([map_files(folder)], CHANNELS[model])
+        rows, maps = RefinableHands.load(folder / "rows.npz"), MapFiles([map_files(folder)], CHANNELS[model])
         for row in range(len(rows)):
             values = [each[0].numpy().T.astype(np.float32) for each in maps.rows(np.array([row]))]
             shaped = [each.reshape(1, -1, side, side) for each, side in zip(values, TAPS, strict=True)]
-            refined = refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped))
-            expected.append(refined.error)
-            found.append(np.linalg.norm((refined.keypoints - rows.exact[row])[:, :2], axis=1))
+            yield name, rows, row, refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped))
+
+
+def reliability_of_run(model, run):
+    """Return the same for the held-out synthetic images of a run of the recipe `refine`."""
+    definition = np.array(json.loads((run / "result.json").read_text("utf-8"))["results"]["definition"])
+    expected, found = [], []
+    for _, rows, row, refined in refined_hands(model, run):
+        exact = rows.defined_by(definition).exact[row]
+        expected.append(refined.error)
+        found.append(np.linalg.norm((refined.keypoints - exact)[:, :2], axis=1))
     return np.array(expected), np.array(found), np.ones(np.shape(found), bool)
 
 
@@ -236,35 +240,6 @@ def distance_table(model, folders):
         figures = f"{100 * np.abs(error).mean():.1f}", f"{100 * np.median(error):+.1f}", inside
         table.add_row(f"synthetic, {name}", str(len(error)), *figures)
     return table
-
-
-def dat_rig(folder):
-    """Return (K, distortion, R, t) of each camera from handpose3d's files."""
-
-    def numbers(name):
-        words = [line.split() for line in (folder / name).read_text().partition("#")[0].splitlines()]
-        return [np.array(row, np.float64) for row in words if row and not row[0].endswith(":")]
-
-    rig = []
-    for number in (0, 1):
-        inner, pose = numbers(f"c{number}.dat"), numbers(f"rot_trans_c{number}.dat")
-        rig.append((np.array(inner[:3]), inner[3], np.array(pose[:3]), np.concatenate(pose[3:6])))
-    return rig
-
-
-def triangulated(rig, points):
-    """Triangulate pixels (21, 2) of two cameras. Return points (21, 3) and reprojection errors (2, 21) in pixels."""
-    rays = [
-        cv2.undistortPoints(each[:, None], camera[0], camera[1])[:, 0] for each, camera in zip(points, rig, strict=True)
-    ]
-    poses = [np.column_stack([camera[2], camera[3]]) for camera in rig]
-    found = cv2.triangulatePoints(*poses, *(each.T for each in rays))
-    world = (found[:3] / found[3]).T
-    back = [
-        cv2.projectPoints(world, cv2.Rodrigues(camera[2])[0], camera[3], camera[0], camera[1])[0][:, 0]
-        for camera in rig
-    ]
-    return world, np.array([np.linalg.norm(a - b, axis=1) for a, b in zip(back, points, strict=True)])
 
 
 def main():

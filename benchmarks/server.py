@@ -21,13 +21,14 @@ from pathlib import Path
 import cv2
 import psutil
 from rich.console import Console
-from rich.table import Table
 from websockets.asyncio.client import connect
 
 from sonjit import SonjitError
 from sonjit.media import open_source
 
 LIMIT_MB = 20
+GROWTHS = {"shares": ("mb", "visits_mb"), "memory": ("cycles_mb", "frames_mb")}
+"""Measurements of each part that must stay below the limit."""
 SIZE = (640, 480)
 DEPTH = 3  # images in flight: one in detection, one in decoding, one in transfer
 WARM_FRAMES, WARM_CYCLES = 300, 5
@@ -275,36 +276,6 @@ async def measure(options):
     return {"kind": options.kind, "load": psutil.getloadavg()[0]} | measured
 
 
-def show(result):
-    """Print the measurements and return whether memory stayed below the limit."""
-    console = Console(highlight=False)
-    console.print(f"{result['kind']}, {SIZE[0]} x {SIZE[1]}, load {result['load']:.1f}")
-    growths = [0.0]
-    if rates := result.get("rates"):
-        names = list(rates["JPEG"])
-        table = Table("one stream", *names)
-        for name, row in rates.items():
-            table.add_row(name, *(f"{row[column]:.1f}" for column in names))
-        console.print(table)
-    if shares := result.get("shares"):
-        growths += [shares["mb"], shares["visits_mb"]]
-        console.print(
-            f"{shares['clients']} clients: {shares['fps']:.0f} frames/s in total, {shares['min_fps']:.1f} to "
-            f"{shares['max_fps']:.1f} each, median {shares['p50_ms']:.0f} ms, p99 {shares['p99_ms']:.0f} ms, "
-            f"{shares['mb']:+.1f} MB in {shares['seconds']:g} s; after disconnecting {shares['left_mb']:+.1f} MB from "
-            f"{shares['before_mb']:.0f} MB, {shares['handles']:+d} files and threads; after {WARM_CYCLES} more visits "
-            f"{shares['visits_mb']:+.1f} MB"
-        )
-    if memory := result.get("memory"):
-        growths += [memory["cycles_mb"], memory["frames_mb"]]
-        console.print(
-            f"{memory['cycles']} consecutive clients: {memory['cycles_mb']:+.1f} MB from "
-            f"{memory['start_mb']:.0f} MB, {memory['handles']:+d} files and threads\n"
-            f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB"
-        )
-    return max(growths) < LIMIT_MB
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", choices=["hands", "face", "body", "holistic"], default="hands")
@@ -318,10 +289,11 @@ def main():
     parser.add_argument("serve", nargs="*", help="options for sonjit serve, after --")
     options = parser.parse_args()
     result = asyncio.run(measure(options))
-    is_good = show(result)
+    Console().print_json(json.dumps(result))
     if options.save:
         options.save.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    return 0 if is_good else 1
+    growths = [result.get(part, {}).get(name, 0) for part, names in GROWTHS.items() for name in names]
+    return 0 if max(growths) < LIMIT_MB else 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from collections import Counter
 from itertools import islice, zip_longest
 from pathlib import Path
 
-import cv2
 import numpy as np
 from accuracy import measure
 from rich.console import Console
@@ -40,17 +39,12 @@ FAR = 0.25
 
 
 def frames_of(path, options):
-    """Return [(seconds, RGB)] of a clip, cropped, mirrored and subsampled."""
+    """Return [(seconds, RGB)] of a clip, subsampled."""
     frames = []
     with open_source(path) as source:
         for _, seconds, rgb in source:
-            if options.fps and seconds < len(frames) / options.fps - 1e-6:
-                continue
-            if options.crop:
-                height, width = rgb.shape[:2]
-                rgb = rgb[height // 8 : -height // 8, width // 8 : -width // 8]
-                rgb = cv2.resize(rgb, (640, round(640 * rgb.shape[0] / rgb.shape[1])))
-            frames.append((seconds, np.ascontiguousarray(rgb[:, ::-1] if options.mirror else rgb)))
+            if not options.fps or seconds >= len(frames) / options.fps - 1e-6:
+                frames.append((seconds, rgb))
     return frames
 
 
@@ -61,15 +55,9 @@ def parts_of(result):
     return [part for part in (result.left_hand, result.right_hand) if part is not None]
 
 
-def keypoints(instance):
-    return instance.keypoints[:, :2]
-
-
 def duplicates(results):
     """Count the pairs in which most of the smaller instance lies inside the other."""
-    boxes = [
-        (keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for result in results for part in parts_of(result)
-    ]
+    boxes = [np.reshape(part.box, (2, 2)) for result in results for part in parts_of(result)]
     pairs = 0
     for i, (low, high) in enumerate(boxes):
         for other_low, other_high in boxes[:i]:
@@ -79,9 +67,8 @@ def duplicates(results):
 
 
 def run(frames, options):
-    """Return by search the results, shortest times and shortest processor times (s) of each frame over all runs."""
-    found = {}
-    seconds, processor = ({search: np.full(len(frames), np.inf) for search in SEARCHES} for _ in range(2))
+    """Return by search the results and shortest times (s) of each frame over all runs."""
+    found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
     for _ in range(options.runs):
         detectors = {
             search: create_detector(options.kind, search=search, max_instances=options.max_instances)
@@ -90,13 +77,12 @@ def run(frames, options):
         found = {search: [] for search in SEARCHES}
         for number, (now, rgb) in enumerate(frames):
             for search, detector in detectors.items():
-                start, begun = time.perf_counter(), time.process_time()
+                start = time.perf_counter()
                 found[search].append(detector.detect(rgb, time=now))
                 seconds[search][number] = min(seconds[search][number], time.perf_counter() - start)
-                processor[search][number] = min(processor[search][number], time.process_time() - begun)
         for detector in detectors.values():
             detector.close()
-    return found, seconds, processor
+    return found, seconds
 
 
 def describe(found, seconds, truth, options):
@@ -116,7 +102,7 @@ def describe(found, seconds, truth, options):
 def plain_hands(found):
     """Return the hands of each frame in the format of `accuracy.measure`."""
     return [
-        [{"handedness": hand.handedness, "id": hand.id, "xy": keypoints(hand).tolist()} for hand in hands]
+        [{"handedness": hand.handedness, "id": hand.id, "xy": hand.keypoints[:, :2].tolist()} for hand in hands]
         for hands in found
     ]
 
@@ -131,7 +117,7 @@ def hand_figures(hands, truth):
 def truth_of(clip, frames, options):
     """Return the ground truth of a clip of synthetic hands, or None."""
     path = clip.with_suffix(".json")
-    if options.kind != "hands" or options.crop or options.mirror or not path.is_file():
+    if options.kind != "hands" or not path.is_file():
         return None
     truth = json.loads(path.read_text())
     by_time = {round(frame["time"], 3): frame for frame in truth["frames"]}
@@ -140,8 +126,7 @@ def truth_of(clip, frames, options):
 
 def box_of(result):
     """Return the corners (2, 2) of the box around the keypoints of a result, or of its body."""
-    points = keypoints(getattr(result, "body", result))
-    return np.stack([points.min(axis=0), points.max(axis=0)])
+    return np.reshape(getattr(result, "body", result).box, (2, 2))
 
 
 def labelled_clip(sample, options):
@@ -197,10 +182,10 @@ def count_labels(results, sample, kind, offset):
 def print_labels(options, console):
     """Print how many labels of photographs are found in stills and in clips, by class."""
     kind = {"hands": "hand", "body": "body"}[options.kind]
-    totals, clear, worst = {}, Counter(), {search: [] for search in options.searches}
+    totals, clear, worst = {}, Counter(), {search: [] for search in SEARCHES}
     shared = {"max_instances": options.max_instances or 20}
     still = create_detector(options.kind, static_image=True, **shared)
-    detectors = {search: create_detector(options.kind, search=search, **shared) for search in options.searches}
+    detectors = {search: create_detector(options.kind, search=search, **shared) for search in SEARCHES}
     for folder in options.media:
         for sample in open_dataset("photographs", folder):
             labels = [name for _, name in labels_of(sample, kind)[0] if name] if kind in sample.tags["labelled"] else []
@@ -224,9 +209,6 @@ def print_labels(options, console):
                     worst[search].append(milliseconds)
             for name, counts in row.items():
                 totals.setdefault(name, Counter()).update(counts)
-            if options.verbose:
-                counted = {name: dict(counts) for name, counts in row.items()}
-                print(sample.id, dict(Counter(labels)), counted, flush=True)
     table = Table("", *(f"{name} ({clear[name]})" for name in clear), "false", "duplicate", box=None)
     for row, total in totals.items():
         table.add_row(row, *(str(total[name]) for name in (*clear, "false", "duplicate")))
@@ -243,15 +225,11 @@ def main():
     parser.add_argument("--kind", default="hands", choices=["hands", "face", "body", "holistic"])
     parser.add_argument("--max-instances", type=int)
     parser.add_argument("--fps", type=float, help="frames per second, below those of the clip")
-    parser.add_argument("--crop", action="store_true", help="crop to the middle three quarters, 640 px wide")
-    parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--empty", action="store_true", help="the clips contain no instance of the kind")
     parser.add_argument("--repeat", action="store_true", help="with --labels: show the same image in every frame")
     parser.add_argument("--runs", type=int, default=1, help="runs of each clip; the shortest time of a frame counts")
     parser.add_argument("--labels", action="store_true", help="media are folders of labelled photographs")
     parser.add_argument("--only", nargs="+", help="with --labels: photographs with one of these classes")
-    parser.add_argument("--searches", nargs="+", default=SEARCHES, help="with --labels")
-    parser.add_argument("--verbose", action="store_true", help="with --labels: print each photograph")
     options = parser.parse_args()
     console = Console(width=200)
     if options.labels:
@@ -260,7 +238,7 @@ def main():
     rows = []
     for clip in options.media:
         frames = frames_of(clip, options)
-        found, seconds, _ = run(frames, options)
+        found, seconds = run(frames, options)
         truth = truth_of(clip, frames, options)
         rows += [(clip, search, describe(found[search], seconds[search], truth, options)) for search in SEARCHES]
     table = Table("clip", "search", *rows[0][2], box=None)

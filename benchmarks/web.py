@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import http.server
-import io
 import json
 import shutil
 import statistics
@@ -32,10 +31,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
-import numpy as np
+import cv2
 import psutil
-from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from selenium import webdriver
 
@@ -214,13 +211,6 @@ class Fresh(NamedTuple):
     cpu_ms: float
 
 
-def png(rgb: NDArray[np.uint8]) -> bytes:
-    """Encode an image (H, W, 3) as PNG."""
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,7 +252,8 @@ def main() -> None:
     maximum = args.max_instances or (2 if args.kind == "hands" else 1)
     start = 0 if args.media else CLIP_START
     with open_source(args.media or CLIP) as source:
-        frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
+        shown = islice(source, start, start + FRAMES)
+        frames = [cv2.imencode(".png", frame.rgb[..., ::-1])[1].tobytes() for frame in shown]
     fetched: dict[str, int] = {}
     server = serve(frames, fetched, args.bundle, isolated=not args.single)
     script = RUN.replace("SIDES", SIDES)

@@ -18,16 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import (
-    KINDS,
-    body,
-    face,
-    face_networks,
-    hand_heads,
-    hands,
-    holistic,
-    options_of,
-)
+from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, network, people, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
