@@ -17,6 +17,7 @@ import sys
 import time
 from importlib.resources import files
 from pathlib import Path
+from statistics import median_high
 
 import cv2
 import psutil
@@ -103,10 +104,6 @@ class Client:
         self.timing.append(message["timing"])
 
 
-def middle(values):
-    return sorted(values)[len(values) // 2]
-
-
 def memory_mb(process):
     """Return the resident memory of the server and its child processes in 10^6 bytes."""
     used = 0
@@ -149,9 +146,9 @@ async def measure_rate(address, process, images, kind, frames):
         seconds, spent = time.perf_counter() - start, sum(process.cpu_times()[:2]) - used
         return {
             "fps": frames / seconds,
-            "latency_ms": middle(client.latency_ms),
-            "decode_ms": middle([times["decode_ms"] for times in client.timing]),
-            "detect_ms": middle([times["detect_ms"] for times in client.timing]),
+            "latency_ms": median_high(client.latency_ms),
+            "decode_ms": median_high([times["decode_ms"] for times in client.timing]),
+            "detect_ms": median_high([times["detect_ms"] for times in client.timing]),
             "server_cpu_ms": 1e3 * spent / frames,
             "client_cpu_ms": 1e3 * (time.process_time() - own) / frames,
             "dropped": client.dropped,
@@ -188,7 +185,7 @@ async def measure_shares(address, process, images, kind, clients, seconds):
         "fps": sum(rates),
         "min_fps": min(rates),
         "max_fps": max(rates),
-        "p50_ms": middle(waits),
+        "p50_ms": median_high(waits),
         "p99_ms": waits[len(waits) * 99 // 100],
         "mb": await growth,
         "before_mb": before,
@@ -211,7 +208,7 @@ async def watch_memory(process, seconds):
         end = time.perf_counter() + seconds / 100
         memory.append(memory_mb(process))
         await asyncio.sleep(max(0.0, end - time.perf_counter()))
-    return middle(memory[90:]) - middle(memory[10:20])
+    return median_high(memory[90:]) - median_high(memory[10:20])
 
 
 async def visit(address, images, kind):
