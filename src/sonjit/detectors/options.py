@@ -139,11 +139,9 @@ class CommonOptions:
     search: Annotated[
         Literal["fast", "thorough", "auto"],
         Option(
-            "fast searches the full image once, as MediaPipe does. thorough also searches below faces, at the ends of "
-            "arms and in windows, and verifies each detection. It usually takes ten to thirty times as long. In "
-            "images, auto runs the most valuable of these searches, finds 1.8 times as many hands in photographs, "
-            "and usually takes two to ten times as long. In videos, auto spreads windows over frames and removes "
-            "duplicates and false detections."
+            "fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden "
+            "instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto "
+            "spreads these searches over frames. thorough usually takes ten to thirty times as long as fast."
         ),
     ] = "auto"
     models_dir: Annotated[

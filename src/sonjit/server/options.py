@@ -35,7 +35,7 @@ MEASURES = Option(
 )
 LABELS = Option("Write gestures into the labels of hands.", name="gesture_labels", type="boolean", default=True)
 _EXPLAIN = Option(
-    f"Add to each hand the saliency map of one output of its network: {_TARGETS_HELP}.",
+    "Add to each hand the saliency map of one output of its network, such as handedness or index_finger_tip.x.",
     name="explain",
     default="none",
     choices=("none", *TARGETS),
