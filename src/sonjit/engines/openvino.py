@@ -12,6 +12,7 @@ import re
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,12 @@ _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "
 _SHARED_THREADS = 2
 """Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
 lose a sixth."""
+_OF_CONSTANTS: dict[str, Callable[..., NDArray[Any]]] = {
+    "Convert": lambda values: values.astype(np.float32), "Transpose": np.transpose,
+    "Reshape": lambda values, _: values, "Unsqueeze": lambda values, _: values, "Squeeze": lambda values, _: values,
+    "Multiply": np.multiply, "Subtract": np.subtract,
+}  # fmt: skip
+"""Operations in which files keep constants: other number formats, other layouts, quantized values."""
 _shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
 """Networks that engines share, while any engine uses them."""
 _shared_lock = threading.Lock()
@@ -297,11 +304,7 @@ def _compile(network: _Network) -> ov.CompiledModel:
     from sonjit.engines import graph_edits  # slow to import, and a cached network does without
 
     path, options, config = network.path, network.options, dict(network.config)
-    model = read_model(path)
-    if network.outputs is not None:
-        model = _with_outputs(model, path, network.outputs)
-    if network.taps:
-        model = graph_edits.with_taps(model, path, network.taps)
+    model = read_selected(path, network.outputs, network.taps)
     if network.value_range is not None:
         model = take_images(model, path, network.value_range)
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
@@ -337,12 +340,34 @@ def read_model(path: Path) -> ov.Model:
     raise InputError(f"{path}: not a model that OpenVINO reads ({reason})")
 
 
-def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.Model:
-    """Return the network with only the selected outputs, without the branches of others."""
-    results = model.get_results()
-    if max(outputs) >= len(results):
-        raise InputError(f"{path}: has {len(results)} output(s), not the {max(outputs) + 1} of the published network")
-    return ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
+def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, ...]) -> ov.Model:
+    """Read a network with only the selected outputs, without the branches of others, then taps as further outputs."""
+    model = read_model(path)
+    if outputs is not None:
+        results = model.get_results()
+        if max(outputs) >= len(results):
+            needed = max(outputs) + 1
+            raise InputError(f"{path}: has {len(results)} output(s), not the {needed} of the published network")
+        model = ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
+    if taps:
+        from sonjit.engines.graph_edits import with_taps
+
+        model = with_taps(model, path, taps)
+    return model
+
+
+def constant_of(port: ov.Output) -> NDArray[Any] | None:
+    """Return the values of a constant, halves as float32; None if they depend on the input of the network."""
+    node = port.get_node()
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return node.get_data()
+    if kind not in _OF_CONSTANTS:
+        return None
+    parts = [constant_of(source) for source in node.input_values()]
+    if any(part is None for part in parts):
+        return None
+    return _OF_CONSTANTS[kind](*parts).reshape(port.get_shape())
 
 
 def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
