@@ -122,7 +122,8 @@ def photographs(data: Path) -> Iterator[Photograph]:
 
 def pack(file: Path, data: Path) -> None:
     """Write the photographs, and the weights of the published network."""
-    from sonjit.engines.tflite import TfliteFile, TfliteTensors
+    from sonjit.engines.openvino import read_constants
+    from sonjit.engines.tflite import TfliteFile
     from sonjit.weights import find_weight
 
     rows = []
@@ -130,12 +131,12 @@ def pack(file: Path, data: Path) -> None:
         jpeg = cv2.imencode(".jpg", photograph.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         rows.append(photograph._replace(rgb=jpeg))
     published = TfliteFile(find_weight("person-detector").read_bytes())
-    tensors = TfliteTensors(published)
     ends = {o.inputs[0] for o in published.operators if o.kind == "RESHAPE"}  # of boxes and classes
     own = [o for o in published.operators if o.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")]
     operators = [o for o in own if o.outputs[0] not in ends][:TRUNK]
-    arrays = {f"w{i}": tensors.constant(o.inputs[1]) for i, o in enumerate(operators) if o.kind != "ADD"}
-    arrays |= {f"b{i}": tensors.constant(o.inputs[2]) for i, o in enumerate(operators) if o.kind != "ADD"}
+    constants = read_constants(published, {t for o in operators if o.kind != "ADD" for t in o.inputs[1:3]})
+    arrays = {f"w{i}": constants[o.inputs[1]] for i, o in enumerate(operators) if o.kind != "ADD"}
+    arrays |= {f"b{i}": constants[o.inputs[2]] for i, o in enumerate(operators) if o.kind != "ADD"}
     kinds = json.dumps([(o.kind, o.stride[0], o.activation) for o in operators])
     np.savez(
         file, photographs=np.array([(*row, None) for row in rows], object)[:, :-1], operators=np.array(kinds), **arrays

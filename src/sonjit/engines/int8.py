@@ -27,7 +27,7 @@ from openvino import opset13 as ops
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit.engines.devices import processor_name
-from sonjit.engines.openvino import core, ov, read_model
+from sonjit.engines.openvino import constant_of, core, ov, read_model
 from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
@@ -279,14 +279,13 @@ def _times(first: ov.CompiledModel, second: ov.CompiledModel, image: NDArray[np.
 
 def _layers(model: ov.Model) -> list[ov.Node]:
     """Return the convolutions and matrix products with constant weights, in execution order."""
-    constant, layers = set[str](), list[ov.Node]()
-    for node in model.get_ordered_ops():
-        sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
-        if node.get_type_name() == "Constant" or (sources and constant.issuperset(sources)):
-            constant.add(node.get_friendly_name())
-        elif node.get_type_name() in _KINDS and sources[1] in constant and node.output(0).get_partial_shape().is_static:
-            layers.append(node)
-    return layers
+    return [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in _KINDS
+        and constant_of(node.input_value(1)) is not None
+        and node.output(0).get_partial_shape().is_static
+    ]
 
 
 def _multiplications(model: ov.Model) -> NDArray[np.float64]:
@@ -298,8 +297,7 @@ def _multiplications(model: ov.Model) -> NDArray[np.float64]:
 def _roundings(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[Rounding]:
     """Return the rounding of each layer for its inputs on the images."""
     layers = _layers(model)
-    weights = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
-    filters = [np.array(weights[index], np.float32) for index in range(len(layers))]
+    filters = [np.array(constant_of(node.input_value(1)), np.float32) for node in layers]
     network = _compiled(ov.Model([node.input_value(0) for node in layers], model.get_parameters()))  # pyright: ignore
     count = len(layers)
     signed, largest, sums = [False] * count, [np.float32(0)] * count, [np.float32(0)] * count

@@ -217,6 +217,8 @@ class _Conversion:
     def _window(self, attributes: dict[str, Any], kernel_shape: Sequence[int]) -> dict[str, Any]:
         """Return the attributes of a sliding window."""
         window: dict[str, Any] = {"kernel_shape": list(kernel_shape), "strides": list(attributes["strides"])}
+        if attributes["auto_pad"] == "explicit":
+            return window | {"pads": [*attributes["pads_begin"], *attributes["pads_end"]]}
         return window | {"auto_pad": attributes["auto_pad"].upper()}
 
     def _add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:  # noqa: ANN401

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
-from sonjit._util.files import write_bytes
+from sonjit._util.files import WorkFolder, write_bytes
 from sonjit.engines import EngineOptions
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
+from sonjit.engines.tflite import TfliteFile
 
 _KEPT_S = 90 * 24 * 3600
 """Maximum time in seconds for which an unused network is cached."""
@@ -48,11 +49,7 @@ _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "
 _SHARED_THREADS = 2
 """Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
 lose a sixth."""
-_OF_CONSTANTS: dict[str, Callable[..., NDArray[Any]]] = {
-    "Convert": lambda values: values.astype(np.float32), "Transpose": np.transpose,
-    "Reshape": lambda values, _: values, "Unsqueeze": lambda values, _: values, "Squeeze": lambda values, _: values,
-    "Multiply": np.multiply, "Subtract": np.subtract,
-}  # fmt: skip
+_OF_CONSTANTS = ("Convert", "Multiply", "Reshape", "Squeeze", "Subtract", "Transpose", "Unsqueeze")
 """Operations in which files keep constants: other number formats, other layouts, quantized values."""
 _shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
 """Networks that engines share, while any engine uses them."""
@@ -356,18 +353,50 @@ def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, 
     return model
 
 
+def read_constants(file: TfliteFile, tensors: Iterable[int]) -> dict[int, Float32Array]:
+    """Return the values of constant tensors of a TFLite file, also half-precision and sparse ones, by number.
+
+    Raises:
+        ValueError: A tensor is not constant, or the file is damaged.
+    """
+    found = {tensor: file.stored(tensor) for tensor in tensors if tensor >= 0}
+    computed = [tensor for tensor, values in found.items() if values is None]
+    if computed:
+        with WorkFolder() as folder:  # OpenVINO reads TFLite from files only
+            (path := Path(folder) / "constants.tflite").write_bytes(file.part((), computed))
+            try:
+                ports = [result.input_value(0) for result in core().read_model(path).get_results()]
+            except RuntimeError as error:
+                raise ValueError(_first_line(error)) from error
+        found |= dict(zip(computed, map(constant_of, ports), strict=False))  # inputs of the network are left out
+    if any(values is None for values in found.values()):
+        raise ValueError("a layer without weights")
+    return {tensor: np.asarray(values, np.float32) for tensor, values in found.items()}
+
+
 def constant_of(port: ov.Output) -> NDArray[Any] | None:
     """Return the values of a constant, halves as float32; None if they depend on the input of the network."""
     node = port.get_node()
     kind = node.get_type_name()
     if kind == "Constant":
         return node.get_data()
-    if kind not in _OF_CONSTANTS:
+    parts = [constant_of(source) for source in node.input_values()] if kind in _OF_CONSTANTS else [None]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None
-    parts = [constant_of(source) for source in node.input_values()]
-    if any(part is None for part in parts):
-        return None
-    return _OF_CONSTANTS[kind](*parts).reshape(port.get_shape())
+    values = known[0]
+    match kind:
+        case "Convert":
+            values = values.astype(np.float32)
+        case "Multiply":
+            values = values * known[1]
+        case "Subtract":
+            values = values - known[1]
+        case "Transpose":
+            values = values.transpose(known[1])
+        case _:
+            pass
+    return values.reshape(list(port.get_shape()))
 
 
 def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions
-from sonjit.engines.openvino import compile_settings, core, ov, read_model, take_images
+from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model, take_images
 
 _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 
@@ -121,15 +121,10 @@ class _Walk:
         return float(values[0])
 
     def _constant(self, port: ov.Output) -> Float32Array:
-        """Return the values of a constant, which may be stored in half precision or as a product of constants."""
-        node = port.get_node()
-        if node.get_type_name() == "Multiply":
-            return self._constant(node.input_value(0)) * self._constant(node.input_value(1))
-        if node.get_type_name() == "Convert":
-            node = node.input_value(0).get_node()
-        if node.get_type_name() != "Constant":
+        values = constant_of(port)
+        if values is None:
             raise InputError(self._complaint)
-        return np.array(node.get_data(), np.float32)
+        return np.array(values, np.float32)
 
 
 def _is_a_row(port: ov.Output) -> bool:

@@ -1,231 +1,37 @@
-"""Read operators and tensors of TFLite files, and extract a part as a separate file.
+"""Read operators of TFLite files, and extract a part as a separate file.
 
 A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable contains the position
-of each field. An extracted part has another list of operators, inputs and outputs, and the rest of the file. Tensors
-become arrays, also half-precision, quantized and sparse ones. Reading beyond the file raises struct.error or
-IndexError.
+of each field. An extracted part has another list of operators, inputs and outputs, and the rest of the file. Reading
+beyond the file raises struct.error or IndexError.
 
-Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), tables Tensor, QuantizationParameters and
-SparsityParameters; the "internals" of flatbuffers and flexbuffers; for sparse layouts Kjolstad et al. 2017, The Tensor
-Algebra Compiler, section 3.
+Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3); the "internals" of flatbuffers and flexbuffers.
 """
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, IntArray
+from sonjit._util.arrays import Float32Array
 
-_DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1", 10: "<f8"}
-_PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
-"""Operators that return a constant in another form."""
-# Numbers of the fields of tensors, their quantization and sparsity.
-_MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA = 4, 0, 0
-_SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
-_SCALE, _ZERO_POINT, _QUANTIZED_AXIS = 2, 3, 6
-_TRAVERSAL, _BLOCK_MAP, _LEVELS = 0, 1, 2
-_LEVEL_FORMAT, _LEVEL_SIZE = 0, 1
-_SPARSE = (3, 5)  # segments and indices
-_MAX_VALUES = 2**28  # values of a sparse tensor: a damaged size must not take all memory
-_UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
+_FLOAT32 = 0  # of the enumeration TensorType
+_MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA, _SHAPE, _TYPE, _BUFFER = 4, 0, 0, 0, 1, 2
 
 FlexValue = int | float | tuple[int, ...]
 _CUSTOM = 32  # of the enumeration BuiltinOperator
-_KINDS = {
-    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
-    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6",
-    22: "RESHAPE", 23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH",
-    124: "DENSIFY",
-}  # fmt: skip
-_ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
-_ACTIVATION_FIELD = {
-    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
-    "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
-}  # fmt: skip
-_WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
+_KINDS = {0: "ADD", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 9: "FULLY_CONNECTED", 22: "RESHAPE", 54: "PRELU"}
+_ACTIVATIONS = {0: "", 1: "RELU", 3: "RELU6"}
+_ACTIVATION_FIELD = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "ADD": 0, "FULLY_CONNECTED": 0}
+_WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 # Numbers of the fields of graphs and operators.
 _MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
 _CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
 _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
-_WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Description of a tensor without its values.
-
-    Attributes:
-        name: Name from the converter.
-        shape: Shape in the file, in TFLite's layouts.
-        dtype: Stored type, "" for a type that is not a number.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class TfliteTensors:
-    """Tensors of one file.
-
-    Attributes:
-        tensors: All tensors, indexed by the numbers in the operators.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-
-    def __init__(self, file: TfliteFile) -> None:
-        self._flat = flat = file.flat
-        try:
-            self._tables = flat.tables(file.graph, _GRAPH_TENSORS)
-            self._buffers = flat.tables(file.model, _MODEL_BUFFERS)
-            self.tensors = [
-                Tensor(
-                    flat.bytes(table, _NAME).decode(),
-                    flat.numbers(table, _SHAPE),
-                    _DTYPES.get(flat.byte(table, _TYPE), ""),
-                )
-                for table in self._tables
-            ]
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
-            raise ValueError("a damaged TFLite file") from error
-        self._made_from = {
-            operator.outputs[0]: operator.inputs[0]
-            for operator in file.operators
-            if operator.kind in _PASSED_THROUGH and operator.inputs and operator.outputs
-        }
-
-    def constant(self, number: int) -> NDArray[np.generic] | None:
-        """Return the values of a constant tensor; None for a tensor that depends on the input.
-
-        Halves and quantized numbers are given as float32, sparse tensors as dense ones; other types as they are.
-
-        Raises:
-            ValueError: The file is damaged or has an unknown layout.
-        """
-        for _ in self._tables:  # at most one step per tensor, because a damaged file may contain a cycle
-            if number not in self._made_from:
-                break
-            number = self._made_from[number]
-        if number < 0:
-            return None
-        try:
-            return self._stored(self._tables[number], self.tensors[number])
-        except (struct.error, IndexError, KeyError, ValueError) as error:
-            raise ValueError(f"a damaged TFLite file: tensor {number}") from error
-
-    def _stored(self, table: int, tensor: Tensor) -> NDArray[np.generic] | None:
-        flat = self._flat
-        buffer = self._buffers[flat.number(table, _BUFFER)]
-        stored = flat.array(buffer, _BUFFER_DATA, "u1")
-        if not stored.size or not tensor.dtype:
-            return None
-        values = stored.view(tensor.dtype)
-        if sparsity := flat.table(table, _SPARSITY):
-            values = self._densified(values, sparsity, tensor.shape)
-        elif values.size != math.prod(tensor.shape):
-            raise IndexError
-        values = values.reshape(tensor.shape)
-        if quantization := flat.table(table, _QUANTIZATION):
-            values = self._dequantized(values, quantization)
-        return values.astype(np.float32) if values.dtype.kind == "f" else values
-
-    def _dequantized(self, values: NDArray[np.generic], table: int) -> NDArray[np.generic]:
-        """Convert quantized values by one scale and zero point, or by those of each slice along an axis."""
-        scale: Float32Array = self._flat.array(table, _SCALE, "<f4").astype(np.float32)
-        if not scale.size:
-            return values
-        zero: IntArray = self._flat.array(table, _ZERO_POINT, "<i8").astype(np.int64)
-        shape = [1] * values.ndim
-        shape[self._flat.number(table, _QUANTIZED_AXIS)] = scale.size
-        return scale.reshape(shape) * (values.astype(np.int64) - zero.reshape(shape)).astype(np.float32)
-
-    def _densified(self, values: NDArray[np.generic], table: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
-        flat = self._flat
-        levels = [
-            Level(
-                flat.number(level, _LEVEL_SIZE),
-                *(None if flat.byte(level, _LEVEL_FORMAT) == 0 else self._union(level, field) for field in _SPARSE),
-            )
-            for level in flat.tables(table, _LEVELS)
-        ]
-        return dense_from_sparse(
-            values, shape, flat.numbers(table, _TRAVERSAL), flat.numbers(table, _BLOCK_MAP), levels
-        )
-
-    def _union(self, level: int, field: int) -> IntArray:
-        """Read a union of vectors of 32-, 16- and 8-bit numbers. The previous field has the type."""
-        dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
-        return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
-
-
-class Level(NamedTuple):
-    """One level of a sparse tensor: all positions of an axis, or some for each position of the level above.
-
-    Attributes:
-        size: Length of the axis, in blocks if it has blocks.
-        segments: Start (parents + 1,) of each parent's indices; None for a dense level.
-        indices: Positions along the axis; None for a dense level.
-    """
-
-    size: int
-    segments: IntArray | None = None
-    indices: IntArray | None = None
-
-
-def dense_from_sparse(
-    values: NDArray[np.generic],
-    shape: tuple[int, ...],
-    order: Sequence[int],
-    blocks: Sequence[int],
-    levels: Sequence[Level],
-) -> NDArray[np.generic]:
-    """Return the dense array of a sparse tensor.
-
-    Args:
-        values: Stored values (N,) in the order of the levels.
-        shape: Shape of the dense array.
-        order: Axis of each level; numbers from len(shape) on are axes within the blocks.
-        blocks: Axis of the array for each axis within the blocks.
-        levels: Levels from the outermost to the innermost.
-
-    Raises:
-        IndexError: The arguments do not fit together.
-
-    >>> rows, columns = Level(2), Level(3, np.array([0, 2, 3]), np.array([0, 2, 1]))
-    >>> dense_from_sparse(np.array([5, 6, 7]), (2, 3), (0, 1), (), (rows, columns)).tolist()
-    [[5, 0, 6], [0, 7, 0]]
-    """
-    if not 0 <= (size := math.prod(shape)) <= _MAX_VALUES:
-        raise IndexError(f"a tensor of {size} values")
-    block_size = {axis: levels[order.index(len(shape) + index)].size for index, axis in enumerate(blocks)}
-    positions = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)
-    for axis, level in zip(order, levels, strict=True):
-        if level.segments is None or level.indices is None:
-            if not 0 <= positions.shape[1] * level.size <= max(size, 1):
-                raise IndexError("a level larger than the tensor")
-            parents, offsets = np.divmod(np.arange(positions.shape[1] * level.size), level.size)
-        else:
-            parents, offsets = np.repeat(np.arange(positions.shape[1]), np.diff(level.segments)), level.indices
-        positions = positions[:, parents]
-        if axis < len(shape):
-            positions[axis] += offsets * block_size.get(axis, 1)
-        else:
-            positions[blocks[axis - len(shape)]] += offsets
-    if positions.shape[1] != values.size:
-        raise IndexError("as many places as values")
-    dense = np.zeros(shape, values.dtype)
-    dense[tuple(positions)] = values
-    return dense
+_WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 1, 2
 
 
 @dataclass(frozen=True)
@@ -237,11 +43,9 @@ class Operator:
         outputs: Numbers of the output tensors.
         custom: Name of a custom operator, else "".
         options: Options of a custom operator.
-        kind: Name of a built-in operator, or its number if no published network has it.
+        kind: Name of a built-in operator with weights, "ADD" or "RESHAPE"; the number of another one.
         activation: Fused activation such as "RELU6", else "".
         stride: Vertical and horizontal stride of a sliding window, else (1, 1).
-        same: True if the window is padded to keep the size, apart from the stride.
-        options_table: Position of a built-in operator's options in the flatbuffer; 0 for none.
     """
 
     inputs: tuple[int, ...]
@@ -251,8 +55,6 @@ class Operator:
     kind: str = ""
     activation: str = ""
     stride: tuple[int, int] = (1, 1)
-    same: bool = True
-    options_table: int = 0
 
 
 class TfliteFile:
@@ -292,13 +94,12 @@ class TfliteFile:
 
     def _operator(self, table: int, kind: str, custom: str) -> Operator:
         flat = self.flat
-        activation, stride, same = "", (1, 1), True
+        activation, stride = "", (1, 1)
         if options := flat.table(table, _OPERATOR_BUILTIN_OPTIONS):
             if kind in _ACTIVATION_FIELD:
                 number = flat.byte(options, _ACTIVATION_FIELD[kind])
                 activation = _ACTIVATIONS.get(number, str(number))
             if kind in _WITH_WINDOW:
-                same = flat.byte(options, _WINDOW_PADDING) == 0
                 stride = flat.number(options, _WINDOW_STRIDE_Y), flat.number(options, _WINDOW_STRIDE_X)
         return Operator(
             inputs=flat.numbers(table, _OPERATOR_INPUTS),
@@ -308,8 +109,6 @@ class TfliteFile:
             kind=kind,
             activation=activation,
             stride=stride,
-            same=same,
-            options_table=options,
         )
 
     def part(self, inputs: Iterable[int], outputs: Iterable[int]) -> bytes:
@@ -334,6 +133,23 @@ class TfliteFile:
             struct.pack_into("<I", data, position, len(data) - position)
             data += struct.pack(f"<I{len(numbers)}i", len(numbers), *numbers)
         return bytes(data)
+
+    def stored(self, number: int) -> Float32Array | None:
+        """Return the values of a tensor that the file stores as float32, else None; see `openvino.read_constants`.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
+        flat = self.flat
+        try:
+            table = flat.tables(self.graph, _GRAPH_TENSORS)[number]
+            buffer = flat.tables(self.model, _MODEL_BUFFERS)[flat.number(table, _BUFFER)]
+            values = flat.bytes(buffer, _BUFFER_DATA)
+            if not values or flat.byte(table, _TYPE) != _FLOAT32:
+                return None
+            return np.frombuffer(values, "<f4").reshape(flat.numbers(table, _SHAPE))
+        except (struct.error, IndexError, ValueError) as error:
+            raise ValueError(f"a damaged TFLite file: tensor {number}") from error
 
     def _code(self, code: int) -> tuple[str, str]:
         """Return the name of a built-in or custom operator."""
@@ -431,14 +247,6 @@ class FlatBuffer:
         """Read a vector of 32-bit numbers."""
         start, count = self.vector(table, number)
         return struct.unpack_from(f"<{count}i", self.data, start)
-
-    def array(self, table: int, number: int, dtype: np.typing.DTypeLike) -> NDArray[np.generic]:
-        """Read a vector of numbers of a type."""
-        start, count = self.vector(table, number)
-        dtype = np.dtype(dtype)
-        if start + count * dtype.itemsize > len(self.data):
-            raise IndexError("a vector past the end")
-        return np.frombuffer(self.data, dtype, count, start)
 
     def table(self, table: int, number: int) -> int:
         """Return the position of a field's table, 0 for an omitted field."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.engines.tflite import TfliteFile, TfliteTensors
+from sonjit.engines.openvino import read_constants
+from sonjit.engines.tflite import TfliteFile
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -260,19 +260,16 @@ def read_tflite_layers(path: Path) -> list[TfliteLayer]:
         raise InputError(f"{path}: no such file")
     try:
         file = TfliteFile(path.read_bytes())
-        tensors = TfliteTensors(file)
+        operators = [operator for operator in file.operators if (operator.custom or operator.kind) in _AXES]
+        constants = read_constants(file, {tensor for operator in operators for tensor in operator.inputs[1:]})
         layers: list[TfliteLayer] = []
-        for operator in file.operators:
+        for operator in operators:
             kind = operator.custom or operator.kind
-            if kind not in _AXES:
-                continue
-            weight, *bias = [_tensor(tensors.constant(number)) for number in operator.inputs[1:]]
-            if weight is None:
-                raise ValueError(f"{kind} without weights")
+            weight, *bias = [torch.tensor(constants[tensor]) for tensor in operator.inputs[1:] if tensor >= 0]
             weight = weight.permute(_AXES[kind]).contiguous()
             if kind == "PRELU":
                 weight = weight.flatten()
-            nonzero = bias[0] if bias and bias[0] is not None and bias[0].any() else None
+            nonzero = bias[0] if bias and bias[0].any() else None
             layers.append(TfliteLayer(kind, weight, nonzero, operator.stride))
     except (ValueError, RuntimeError, IndexError) as error:
         raise InputError(f"{path}: not readable: {error}") from None
@@ -329,10 +326,6 @@ def _fits(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.PReLU, loaded: 
         return loaded.kind == "Convolution2DTransposeBias"
     depthwise = layer.groups == layer.out_channels > 1
     return layer.stride == loaded.stride and loaded.kind == ("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D")
-
-
-def _tensor(values: np.ndarray | None) -> Tensor | None:
-    return None if values is None else torch.from_numpy(np.array(values, np.float32))
 
 
 def _name(network: nn.Module) -> str:
