@@ -126,17 +126,15 @@ def pack(file: Path, data: Path) -> None:
     from sonjit.engines.tflite import TfliteFile
     from sonjit.weights import find_weight
 
-    rows = []
-    for photograph in photographs(data):
-        jpeg = cv2.imencode(".jpg", photograph.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-        rows.append(photograph._replace(rgb=jpeg))
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    rows = [p._replace(rgb=cv2.imencode(".jpg", p.rgb[..., ::-1], quality)[1]) for p in photographs(data)]
     published = TfliteFile(find_weight("person-detector").read_bytes())
     ends = {o.inputs[0] for o in published.operators if o.kind == "RESHAPE"}  # of boxes and classes
     own = [o for o in published.operators if o.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")]
     operators = [o for o in own if o.outputs[0] not in ends][:TRUNK]
-    constants = read_constants(published, {t for o in operators if o.kind != "ADD" for t in o.inputs[1:3]})
-    arrays = {f"w{i}": constants[o.inputs[1]] for i, o in enumerate(operators) if o.kind != "ADD"}
-    arrays |= {f"b{i}": constants[o.inputs[2]] for i, o in enumerate(operators) if o.kind != "ADD"}
+    layers = {i: o.inputs for i, o in enumerate(operators) if o.kind != "ADD"}
+    constants = read_constants(published, {tensor for inputs in layers.values() for tensor in inputs[1:3]})
+    arrays = {f"{'wb'[k]}{i}": constants[inputs[1 + k]] for k in (0, 1) for i, inputs in layers.items()}
     kinds = json.dumps([(o.kind, o.stride[0], o.activation) for o in operators])
     np.savez(
         file, photographs=np.array([(*row, None) for row in rows], object)[:, :-1], operators=np.array(kinds), **arrays
