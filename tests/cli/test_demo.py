@@ -24,20 +24,15 @@ def test_it_writes_a_table_twice_and_a_video(demo, demo_clip):
         assert source.count == count
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_line(sonjit, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    assert main(["demo", "--out", str(tmp_path / "file" / "folder")]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("sonjit: ")
-    assert "choose another folder with --out" in err
-    assert err.count("\n") == 1
+    status, out, (line,) = sonjit("demo", "--out", tmp_path / "file" / "folder")
+    assert (status, out, line.startswith("sonjit: ")) == (2, "", True)
+    assert "choose another folder with --out" in line
 
 
-def test_without_weights_it_names_the_command(capsys, tmp_path, monkeypatch):
+def test_without_weights_it_names_the_command(sonjit, tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
-    assert main(["demo", "--out", str(tmp_path / "out")]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert "sonjit models pull" in err
+    status, out, (line,) = sonjit("demo", "--out", tmp_path / "out")
+    assert (status, out, "sonjit models pull" in line) == (2, "", True)
     assert not list((tmp_path / "out").iterdir())

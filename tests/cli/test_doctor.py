@@ -1,34 +1,23 @@
-from sonjit.cli import main
+import pytest
 
 
-def run(capsys):
-    status = main(["doctor"])
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return status, captured.out
-
-
-def test_a_complete_installation_has_no_findings(capsys, weights):
-    status, out = run(capsys)
-    assert status == 0
-    assert "missing" not in out
+def test_a_complete_installation_has_no_findings(sonjit, weights):
+    status, out, errors = sonjit("doctor")
+    assert (status, errors, "missing" in out) == (0, [], False)
     for part in ("sonjit", "numpy", "openvino", "device CPU", "telemetry", "weights", "cameras"):
         assert part in out
 
 
-def test_absent_weights_are_missing_with_the_line_to_type(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("are_damaged", [False, True])
+def test_weights_that_are_absent_or_damaged_are_missing(sonjit, tmp_path, monkeypatch, weights, are_damaged):
+    if are_damaged:
+        (tmp_path / "models").mkdir()
+        for path in weights.values():
+            (tmp_path / "models" / path.name).write_bytes(bytes(path.stat().st_size))
+    before = sorted(tmp_path.rglob("*"))
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    status, out = run(capsys)
-    assert status == 1
+    status, out, errors = sonjit("doctor")
+    assert (status, errors) == (1, [])
     assert "missing" in out
     assert "sonjit models pull" in out
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_damaged_weights_are_missing_too(capsys, tmp_path, monkeypatch, weights):
-    models = tmp_path / "models"
-    models.mkdir()
-    for path in weights.values():
-        (models / path.name).write_bytes(bytes(path.stat().st_size))
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    assert run(capsys)[0] == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -10,61 +10,48 @@ import pytest
 
 from sonjit import __version__
 from sonjit._util.errors import OUT_OF_MEMORY
-from sonjit.cli import main, print_error
+from sonjit.cli import print_error
 
 IS_BUILT = Path(__file__).parents[2].joinpath("web", "dist", "sonjit-web.js").is_file()
-COMMANDS = ["hands", "demo", "models", "doctor", "bench"]
 
 
-def run(capsys, *arguments):
-    status = main(list(arguments))
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(capsys, command):
-    status, out, err = run(capsys, command, "--help")
-    assert (status, err) == (0, "")
+@pytest.mark.parametrize("command", ["hands", "demo", "models", "doctor", "bench"])
+def test_every_command_has_help_with_an_example(sonjit, command):
+    status, out, errors = sonjit(command, "--help")
+    assert (status, errors) == (0, [])
     assert f"sonjit {command}" in out
 
 
-def test_version(capsys):
-    assert run(capsys, "--version") == (0, f"{__version__}\n", "")
+def test_version(sonjit):
+    assert sonjit("--version") == (0, f"{__version__}\n", [])
 
 
-@pytest.mark.parametrize(
-    "arguments", [["paint"], ["--frobnicate"], ["models", "paint"], ["demo", "--frobnicate"]], ids=" ".join
-)
-def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments):
-    status, out, err = run(capsys, *arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith("sonjit: ")
-    assert err.count("\n") == 1
+@pytest.mark.parametrize("arguments", ["paint", "--frobnicate", "models paint", "demo --frobnicate"])
+def test_a_wrong_call_is_one_line_and_status_2(sonjit, arguments):
+    status, out, (line,) = sonjit(*arguments.split())
+    assert (status, out, line.startswith("sonjit: ")) == (2, "", True)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["hands"], ["train", "cam", "--out"], ["synth"], ["annotate", "rank"], ["models", "add"], ["explain"]),
-        pytest.param(["page"], marks=pytest.mark.skipif(not IS_BUILT, reason="web/ is not built; type: make web")),
+        *("hands", "train cam --out", "synth", "annotate rank", "models add", "explain"),
+        pytest.param("page", marks=pytest.mark.skipif(not IS_BUILT, reason="web/ is not built; type: make web")),
     ],
-    ids=" ".join,
 )
-def test_a_name_that_no_file_can_have_is_one_line(capsys, arguments):
-    status, _, err = run(capsys, *arguments, "9" * 5000)
-    assert (status, err.count("\n")) == (2, 1)
-    assert err.startswith("sonjit: 999")
-    assert err.endswith(": File name too long\n")
-    assert len(err) < 2100
+def test_a_name_that_no_file_can_have_is_one_line(sonjit, arguments):
+    status, _, (line,) = sonjit(*arguments.split(), "9" * 5000)
+    assert (status, len(line) < 2100) == (2, True)
+    assert line.startswith("sonjit: 999")
+    assert line.endswith(": File name too long")
 
 
 @pytest.mark.slow
-def test_bash_completes_commands_options_choices_and_files(capsys, monkeypatch, tmp_path):
+def test_bash_completes_commands_options_choices_and_files(sonjit, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SHELL", "/bin/bash")
     monkeypatch.chdir(tmp_path)
-    assert run(capsys, "--install-completion")[0] == 0
+    assert sonjit("--install-completion")[0] == 0
     (tmp_path / "clip.mp4").touch()
     ask = '. .bashrc; COMP_WORDS=(sonjit "$@"); COMP_CWORD=$#; _sonjit; echo "${COMPREPLY[*]}"'
     for words, expected in {
@@ -75,25 +62,23 @@ def test_bash_completes_commands_options_choices_and_files(capsys, monkeypatch, 
         assert done.stdout.strip() == expected
 
 
-def test_ctrl_c_is_status_130(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 1, OUT_OF_MEMORY),
+        (RuntimeError("can't allocate memory: you tried to allocate 8 bytes"), 1, OUT_OF_MEMORY),
+    ],
+)
+def test_ctrl_c_and_too_little_memory_are_one_line(sonjit, monkeypatch, error, status, line):
     def stop():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
-    assert run(capsys, "doctor") == (130, "", "sonjit: stopped\n")
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried to allocate 8 bytes")])
-def test_too_little_memory_is_one_line_and_status_1(capsys, monkeypatch, error):
-    def stop(*_args, **_options):
         raise error
 
     monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
-    assert main(["doctor"]) == 1
-    assert capsys.readouterr().err == f"sonjit: {OUT_OF_MEMORY}\n"
+    assert sonjit("doctor") == (status, "", [f"sonjit: {line}"])
 
 
-def test_a_print_errort_is_one_line_whatever_it_holds(capsys):
+def test_a_printed_error_is_one_line_whatever_it_holds(capsys):
     print_error("two\nlines  and \t tabs")
     assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
 
@@ -132,13 +117,11 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments", [["train", "hand-full", "--out", "run"], ["segment", "a.jpg"], ["networks"], ["serve"]]
-)
+@pytest.mark.parametrize("arguments", ["train hand-full --out run", "segment a.jpg", "networks", "serve"])
 def test_a_missing_extra_is_one_line_and_status_2(arguments):
     code = (  # a module that is None is not to be found
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'fastapi', 'uvicorn')));"
-        f"import sonjit.cli; sys.exit(sonjit.cli.main({arguments}))"
+        f"import sonjit.cli; sys.exit(sonjit.cli.main({arguments.split()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2

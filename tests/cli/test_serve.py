@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from sonjit.cli import main
 from sonjit.cli.serve import address_printer
 from sonjit.server import settings as server_settings
 from sonjit.server.settings import Settings, fingerprint, own_certificate, page_addresses, qr_lines
@@ -76,7 +75,7 @@ def test_on_all_addresses_it_prints_addresses_for_other_devices(monkeypatch, cap
 
 
 @pytest.mark.slow
-def test_https_with_a_certificate(tmp_path, capsys):
+def test_https_with_a_certificate(tmp_path, sonjit):
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
@@ -95,8 +94,8 @@ def test_https_with_a_certificate(tmp_path, capsys):
             assert "ready" in stream.recv(timeout=20)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert main(["serve", "--cert", str(key), "--key", str(cert)]) == 2
-    assert "do not make a certificate" in capsys.readouterr().err
+    status, _, (line,) = sonjit("serve", "--cert", key, "--key", cert)
+    assert (status, "do not make a certificate" in line) == (2, True)
 
 
 def test_a_self_signed_certificate_is_created_once(tmp_path, monkeypatch):
@@ -123,39 +122,40 @@ def subject_names(path):
     return {str(name.value) for name in names.value}
 
 
-@pytest.mark.parametrize(("first", "last", "message"), [(-3, -1, "ended on"), (1, 3, "begins on")])
-def test_a_certificate_out_of_its_time_is_refused(first, last, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    pem = own_certificate([]).read_bytes()
+def reissued(pem, first, last):
+    """Return a certificate for the same key that is valid between two days from now."""
     key, name = serialization.load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem).subject
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(datetime.now(UTC) + timedelta(days=first))
     builder = builder.not_valid_after(datetime.now(UTC) + timedelta(days=last))
-    cert = tmp_path / "cert.pem"
-    cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    assert main(["serve", "--cert", str(cert), "--key", str(tmp_path / "tls" / "certificate.pem")]) == 2
-    complaint = capsys.readouterr().err
-    assert message in complaint
-    assert complaint.count("\n") == 1
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def test_the_key_of_another_certificate_is_refused(tmp_path, monkeypatch, capsys):
-    made = []
+def locked(pem):
+    """Return the key of a PEM file with a password."""
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    key = serialization.load_pem_private_key(pem, None)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "message"),
+    [
+        (lambda pem, _: reissued(pem, -3, -1), lambda pem, _: pem, "ended on"),
+        (lambda pem, _: reissued(pem, 1, 3), lambda pem, _: pem, "begins on"),
+        (lambda pem, _: pem, lambda _, other: other, "the key is not the certificate's"),
+        (lambda pem, _: pem, lambda pem, _: locked(pem), "without a password"),  # and without a prompt
+    ],
+)
+def test_an_unusable_certificate_or_key_is_refused(cert, key, message, tmp_path, monkeypatch, sonjit):
+    pems = []
     for name in ("one", "other"):
         monkeypatch.setenv("SONJIT_HOME", str(tmp_path / name))
-        made.append(str(own_certificate([])))
-    assert main(["serve", "--cert", made[0], "--key", made[1]]) == 2
-    assert "the key is not the certificate's" in capsys.readouterr().err
-
-
-def test_a_key_with_a_password_is_refused_without_a_prompt(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    cert, key = own_certificate([]), tmp_path / "key.pem"
-    own = serialization.load_pem_private_key(cert.read_bytes(), None)
-    locked = serialization.BestAvailableEncryption(b"secret")
-    key.write_bytes(own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
-    assert main(["serve", "--cert", str(cert), "--key", str(key)]) == 2
-    assert "without a password" in capsys.readouterr().err
+        pems.append(own_certificate([]).read_bytes())
+    (tmp_path / "cert.pem").write_bytes(cert(*pems))
+    (tmp_path / "key.pem").write_bytes(key(*pems))
+    status, _, (line,) = sonjit("serve", "--cert", tmp_path / "cert.pem", "--key", tmp_path / "key.pem")
+    assert (status, message in line) == (2, True)
 
 
 @pytest.mark.slow
@@ -186,34 +186,29 @@ def test_the_qr_code_contains_the_address():
     assert qr_lines("x" * 3000) == []
 
 
-def test_a_port_that_is_taken(taken, capsys):
-    assert main(["serve", "--port", str(taken)]) == 1
-    assert (
-        capsys.readouterr().err
-        == f"sonjit: port {taken} of 127.0.0.1 is taken: stop what uses it, or give another --port\n"
-    )
+def test_a_port_that_is_taken(taken, sonjit):
+    line = f"sonjit: port {taken} of 127.0.0.1 is taken: stop what uses it, or give another --port"
+    assert sonjit("serve", "--port", taken) == (1, "", [line])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--host", "0.0.0.0"], "--token"),
-        (["--port", "70000"], "--port 70000"),
-        (["--port", "-1"], "--port"),
-        (["--host", "no.such.host.invalid", "--token", "x"], "--host no.such.host.invalid"),
-        (["--max-clients", "0"], "--max-clients 0"),
-        (["--workers", "-3"], "--workers -3"),
-        (["--cert", "cert.pem"], "--key"),
-        (["--tls", "--key", "key.pem"], "--cert"),
-        (["--cert", "no.pem", "--key", "no.pem"], "no.pem"),
-        (["--allow-origin", "*"], "--allow-origin *"),
+        ("--host 0.0.0.0", "--token"),
+        ("--port 70000", "--port 70000"),
+        ("--port -1", "--port"),
+        ("--host no.such.host.invalid --token x", "--host no.such.host.invalid"),
+        ("--max-clients 0", "--max-clients 0"),
+        ("--workers -3", "--workers -3"),
+        ("--cert cert.pem", "--key"),
+        ("--tls --key key.pem", "--cert"),
+        ("--cert no.pem --key no.pem", "no.pem"),
+        ("--allow-origin *", "--allow-origin *"),
     ],
 )
-def test_wrong_calls_are_one_line(options, message, capsys):
-    assert main(["serve", *options]) == 2
-    complaint = capsys.readouterr().err
-    assert message in complaint
-    assert complaint.count("\n") == 1
+def test_wrong_calls_are_one_line(options, message, sonjit):
+    status, _, (line,) = sonjit("serve", *options.split())
+    assert (status, message in line) == (2, True)
 
 
 @pytest.fixture
@@ -227,10 +222,10 @@ def engine(tmp_path, weights):
     return folder
 
 
-def test_the_folder_contains_all_files_of_its_index_and_the_installed_models(tmp_path, engine, capsys):
+def test_the_folder_contains_all_files_of_its_index_and_the_installed_models(tmp_path, engine, sonjit):
     out = tmp_path / "app"
-    assert main(["page", str(out), "--engine", str(engine)]) == 0
-    output = capsys.readouterr().out
+    status, output, _ = sonjit("page", out, "--engine", engine)
+    assert status == 0
     assert str(out) in output
     assert "searched fast for hands: without pose_landmark_full.tflite, " in output
     files = json.loads((out / "files.json").read_text())["files"]
@@ -241,7 +236,7 @@ def test_the_folder_contains_all_files_of_its_index_and_the_installed_models(tmp
     assert (out / "engine/models/hand_landmark_lite.tflite").stat().st_size > 1_000_000
 
 
-def test_errors_of_writing_are_one_line(tmp_path, engine, capsys):
+def test_errors_of_writing_are_one_line(tmp_path, engine, sonjit):
     (tmp_path / "file").write_text("")
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -254,8 +249,6 @@ def test_errors_of_writing_are_one_line(tmp_path, engine, capsys):
         (empty, empty, "make web"),
         (empty, tmp_path / "bare", "no networks"),
     ):
-        assert main(["page", str(out), "--engine", str(place)]) == 2
-        complaint = capsys.readouterr().err
-        assert message in complaint
-        assert complaint.count("\n") == 1
+        status, _, (line,) = sonjit("page", out, "--engine", place)
+        assert (status, message in line) == (2, True)
     assert list(empty.iterdir()) == []
