@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
 
 from sonjit import open_source, track
-from sonjit._util.arrays import IntArray
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName, checked_limit
+from sonjit.cli.report import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
@@ -179,16 +177,11 @@ def test(recordings: Path) -> None:
         recordings: Folder with at least two recordings of each gesture.
     """
     for names, counts in confusions(_load(recordings)):
-        _write_confusion(names, counts)
-
-
-def _write_confusion(names: Sequence[str], counts: IntArray) -> None:
-    table = Table("true, predicted", *names, "nothing", box=None, header_style="bold", pad_edge=False)
-    for name, row in zip(names, counts.tolist(), strict=True):
-        table.add_row(name, *map(str, row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-    right = int(counts.trace())
-    sys.stdout.write(f"right: {right} of {counts.sum()} ({right / counts.sum():.1%})\n")
+        headings = ("true, predicted", *names, "nothing")
+        rows = ((name, *map(str, row)) for name, row in zip(names, counts.tolist(), strict=True))
+        print_table(headings, rows, width=160, wrapped=headings)
+        right = int(counts.trace())
+        sys.stdout.write(f"right: {right} of {counts.sum()} ({right / counts.sum():.1%})\n")
 
 
 @app.command(name="list")

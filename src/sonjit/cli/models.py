@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function, optional_import
 from sonjit._util.json_text import json_from
+from sonjit.cli.report import print_table
 from sonjit.weights import (
     TaskBundle,
     Weight,
@@ -63,18 +63,16 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
         sys.stdout.write(json_from(records, 2) + "\n")
         return
-    console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width: names must not be cut
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
-        table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "source")
+    rows: list[tuple[str, ...]] = []
     for weight in weights:
         size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if has_weight(weight.name) else "no"
         source = str(weight.sources[0].package)
-        table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
+        rows.append((weight.name, weight.file, size, weight.licence, source, weight.group, cached))
     for path, bundle in bundles.items():
         content = str(bundle) if isinstance(bundle, InputError) else ", ".join(bundle.members)
-        table.add_row(path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", content, "bundles", "yes")
-    console.print(table)
+        rows.append((path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", content, "bundles", "yes"))
+    headings = ("name", "file", "size", "licence", "source", "group", "cached")
+    print_table(headings, rows, right=("size",), wrapped=("source",))
     names = ", ".join(NOT_FETCHED)
     sys.stderr.write(f"Not downloadable: the weights of {names}. sonjit networks lists their sources.\n")
 
@@ -176,9 +174,8 @@ def quantize(
         raise InputError(f"--finetune {finetune}: must be at least 0")
     if seed is not None and not finetune:
         raise InputError("--seed requires --finetune")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size"):
-        table.add_column(heading, justify="left" if heading == "network" else "right", no_wrap=True)
+    headings = ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size")
+    rows: list[tuple[str, ...]] = []
     try:
         with _show_progress() as progress:
             tune = _fine_tuning(finetune, seed or 0, progress) if finetune else None
@@ -189,14 +186,14 @@ def quantize(
                 finetune=tune,
                 progress=lambda line: progress(line, None),
             ):
-                table.add_row(
+                rows.append((
                     name, f"{result.f32} of {result.layers}", f"{result.shift_px:.2f}", f"{result.shift_p95_px:.2f}",
                     f"{result.presence:.3f}", f"{result.f32_ms:.2f}", f"{result.int8_ms:.2f}",
                     f"{result.f32_ms / result.int8_ms:.2f} x", f"{result.bytes / 1e6:.1f} MB",
-                )  # fmt: skip
+                ))  # fmt: skip
     finally:  # prints the networks that were written before a failure
-        if table.row_count:
-            Console(width=None if sys.stdout.isatty() else 160).print(table)
+        if rows:
+            print_table(headings, rows, width=160, right=headings[1:])
 
 
 def _fine_tuning(steps: int, seed: int, progress: Callable[[str, float | None], None]) -> FineTune:

@@ -12,15 +12,14 @@ from sonjit.runs import Inputs, Outputs, Summary, Task, run_job
 from sonjit.runs.detect import value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Sequence
 
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
-    from rich.table import Table
 
     from sonjit.cli.options import BatchOptions
     from sonjit.media.tables.base import Extras
-    from sonjit.results import Frame, Instance
+    from sonjit.results import Frame
 
 
 def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOptions) -> int:
@@ -115,34 +114,46 @@ def _print_instances(frame: Frame, measured: Extras | None) -> None:
     instances = [instance for _, instance in frame.instances()]
     if not instances:
         return
+    rows = (
+        (one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), ", ".join(f"{x:.0f}" for x in one.box))
+        for one in instances
+    )
+    print_table(("what", "score", "id", "box px"), rows)
+    if measured:
+        sys.stdout.write("\n")
+        titles = [instance.title + ("" if instance.id is None else f" #{instance.id}") for instance in instances]
+        names = dict.fromkeys(name for values in measured for name in values)
+        lines = [(name, *(value_text(own[name]) if name in own else "" for own in measured)) for name in names]
+        print_table(("measure", *titles), lines, right=titles, wrapped=("measure", *titles))
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    width: int = 200,
+    right: Collection[str] = (),
+    wrapped: Collection[str] = (),
+) -> None:
+    """Print a table on standard output, `width` characters wide if it is redirected.
+
+    Args:
+        headings: Headings of the columns.
+        rows: Texts of each row.
+        width: Width without a terminal, so that no name is cut.
+        right: Headings of the columns that are right-justified.
+        wrapped: Headings of the columns that may take several lines.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("what", "score", "id", "box px"):
-        table.add_column(heading)
-    for instance in instances:
-        box = ", ".join(f"{value:.0f}" for value in instance.box)
-        track = "" if instance.id is None else str(instance.id)
-        table.add_row(instance.title, f"{instance.score:.2f}", track, box)
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
-    if measured:
-        console.print()
-        console.print(_measures_table(instances, measured))
-
-
-def _measures_table(instances: Sequence[Instance], measured: Extras) -> Table:
-    """Return a table with a row per value and a column per instance."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("measure")
-    for instance in instances:
-        table.add_column(instance.title + ("" if instance.id is None else f" #{instance.id}"), justify="right")
-    for name in dict.fromkeys(name for values in measured for name in values):
-        table.add_row(name, *(value_text(values[name]) if name in values else "" for values in measured))
-    return table
+    for heading in headings:
+        justify = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading not in wrapped)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 def _print_error(line: str) -> None:

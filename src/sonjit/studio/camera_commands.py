@@ -1,7 +1,7 @@
 """`sonjit annotate cameras`, `sync`, `board`, `calibrate`: rigs of any format, and from a print to a rig."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, unknown_name
 from sonjit._util.files import write_text
-from sonjit.cli.report import progress_bar
+from sonjit.cli.report import print_table, progress_bar
 from sonjit.studio.boards import (
     BoardNotFoundError,
     BoardObservations,
@@ -90,7 +90,7 @@ def _show(rig: CameraRig) -> None:
         axis = " ".join(f"{value:.2f}" for value in view.R[2])
         rows.append([view.name, f"{view.width} x {view.height}", focal, middle, bent, place, axis])
     headings = ["camera", "size", "focal px", "middle px", "distortion", "position, m", "optical axis"]
-    print_table(headings, rows, width=320, justify="left")
+    print_table(headings, rows, width=320)
     if len(rig) < 2:
         return
     middle_m, apart = view_centre(rig)
@@ -101,25 +101,6 @@ def _show(rig: CameraRig) -> None:
         sys.stderr.write("sonjit: they do not point at one place: are positions read as translations, or vice versa?\n")
     if not _NEAREST_M < away < _FARTHEST_M:
         sys.stderr.write(f"sonjit: {away:g} m is not a studio's distance: is the unit right?\n")
-
-
-def print_table(
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    width: int = 160,
-    justify: Literal["left", "right"] = "right",
-) -> None:
-    """Print a table, `width` characters wide if it is redirected. The first column is left-justified."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify=justify if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 def sync(views: list[str], /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:

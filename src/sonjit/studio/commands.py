@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from sonjit._util.data_files import key_values
 from sonjit._util.errors import InputError, JobError, pluralize
 from sonjit._util.json_text import json_from
-from sonjit.cli.report import progress_bar
+from sonjit.cli.report import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.lab.cli.train import show_progress
 from sonjit.lab.hand_models.rig import Side
@@ -21,7 +21,7 @@ from sonjit.server.settings import Settings
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.association import count_mirrored_hands
 from sonjit.studio.bones import hand_length_m
-from sonjit.studio.camera_commands import board, calibrate, cameras, print_table, sync
+from sonjit.studio.camera_commands import board, calibrate, cameras, sync
 from sonjit.studio.camera_files import load_cameras
 from sonjit.studio.consistency import check_views
 from sonjit.studio.exports import export_people
@@ -309,7 +309,8 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
         known = [numbers[name] for name in ("mean_px", "median_px", "p95_px")]
         lengths = ["–" if px is None else f"{px:.2f}" for px in known]
         rows.append([head, str(numbers["pairs"]), *lengths, *shares])
-    print_table(["of", "pairs", "mean px", "median px", "95 % px", *within], rows, width=200)
+    headings = ["of", "pairs", "mean px", "median px", "95 % px", *within]
+    print_table(headings, rows, right=headings[1:])
 
 
 @app.command
@@ -457,7 +458,8 @@ def error(project: Path, /, *, folds: int = 5) -> None:
         rows.append([name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers])
     frame_sets = len(np.unique(found.frame_set))
     sys.stdout.write(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out\n")
-    print_table(["machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm"], rows)
+    headings = ["machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm"]
+    print_table(headings, rows, width=160, right=headings[1:])
     sys.stdout.write(f"{found.not_found} more marked hands were not detected; intervals resample frame sets.\n")
 
 
@@ -475,4 +477,4 @@ def rank(project: Path, /, *, count: int = 20) -> None:
         needs = sorted(opened.store.review_priorities().items(), key=lambda item: -item[1].score)[:count]
         current_run(opened)  # without one nothing is ranked
     rows = ((str(frame), f"{need.score:.2f}", need.why or "–") for frame, need in needs)
-    print_table(["frame set", "score", "why"], rows)
+    print_table(["frame set", "score", "why"], rows, width=160, right=("score", "why"))

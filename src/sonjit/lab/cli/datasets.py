@@ -12,7 +12,7 @@ from sonjit._util.data_files import json_values, key_values
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, write_text
 from sonjit._util.json_text import json_from
-from sonjit.cli.report import progress_bar
+from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab import datasets
 from sonjit.lab.datasets.convert import convert_dataset
 from sonjit.lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
@@ -52,18 +52,12 @@ def list_command(
         there = [{"there": _exists(entry, root)} if root else {} for entry in entries]
         sys.stdout.write(json_from([row | own for row, own in zip(rows, there, strict=True)], 2) + "\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 320)  # a pipe has no width: leave no name cut off
-    table = Table(box=None, header_style="bold", pad_edge=False)
     headings = ("name", "contains", "exists") if root else ("name", "splits", "contains", "licence", "needs", "source")
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading == "name")
+    lines: list[tuple[str, ...]] = []
     for entry in entries:
         facts = ", ".join(entry.splits), ", ".join(entry.kinds), entry.licence, ", ".join(entry.needs), entry.where
-        table.add_row(entry.name, *((facts[1], _exists(entry, root)) if root else facts))
-    console.print(table)
+        lines.append((entry.name, *((facts[1], _exists(entry, root)) if root else facts)))
+    print_table(headings, lines, width=320, wrapped=headings[1:])
 
 
 @app.command

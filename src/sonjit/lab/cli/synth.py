@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.pools import check_workers
-from sonjit.cli.report import progress_bar
+from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab.synthesis.hands import HandFiles
 from sonjit.lab.synthesis.layouts import Extra
 
@@ -138,15 +138,7 @@ def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | Non
 
 
 def _print_factors() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from sonjit.lab.synthesis.factors import FACTORS
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("factor", "values", "effect"):
-        table.add_column(heading, no_wrap=heading == "factor")
-    for factor in FACTORS:
-        table.add_row(factor.name, str(factor.values), factor.about)
-    console.print(table)
+    rows = ((factor.name, str(factor.values), factor.about) for factor in FACTORS)
+    print_table(("factor", "values", "effect"), rows, wrapped=("values", "effect"))

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from sonjit._util.data_files import json_values, key_values
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.json_text import json_from
+from sonjit.cli.report import print_table
 from sonjit.lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
 from sonjit.lab.training.signals import ignore_early_saves
 
@@ -231,22 +232,16 @@ def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="
     if as_json:
         sys.stdout.write(json_from([_to_dict(network) for network in facts], 2) + "\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 200)  # a pipe has no width: leave no name cut off
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "parameters", "MFLOP", "input", "licence", "weights"):
-        number = heading in ("parameters", "MFLOP")
-        table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "name")
+    headings = ("name", "parameters", "MFLOP", "input", "licence", "weights")
+    rows: list[tuple[str, ...]] = []
     for network in facts:
         inputs = ", ".join(
             f"{' x '.join(map(str, spec.shape))} in {spec.low:g}..{spec.high:g}" for spec in network.inputs
         )
         weights = "here" if network.is_local else network.weights
         work = f"{network.flops / 1e6:.0f}"
-        table.add_row(network.name, f"{network.parameters:,}", work, inputs, network.licence, weights)
-    console.print(table)
+        rows.append((network.name, f"{network.parameters:,}", work, inputs, network.licence, weights))
+    print_table(headings, rows, right=("parameters", "MFLOP"), wrapped=headings[1:])
 
 
 def _to_dict(network: NetworkFacts) -> dict[str, object]:
