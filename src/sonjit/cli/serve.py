@@ -107,9 +107,9 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
 def _show_qr(lines: list[str]) -> None:
     """Print a QR code if the terminal is wide enough and can show it."""
     if lines and len(lines[0]) < shutil.get_terminal_size().columns:
-        black_on_white, usual = "\x1b[30;107m", "\x1b[0m"  # some readers cannot read a code with inverted colours
+        white_on_black, usual = "\x1b[97;40m", "\x1b[0m"  # some readers cannot read a code with inverted colours
         with suppress(UnicodeEncodeError):
-            sys.stdout.write("".join(f"{black_on_white}{line}{usual}\n" for line in lines))
+            sys.stdout.write("".join(f"{white_on_black}{line}{usual}\n" for line in lines))
 
 
 class _OneLine(logging.Formatter):

@@ -9,6 +9,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
@@ -192,17 +193,11 @@ def addresses_of_machine(*, ipv6: bool) -> list[str]:
 
 
 def qr_lines(address: str) -> list[str]:
-    """Return an address as a QR code of block characters, black on white, with two rows of modules per line.
-
-    The list is empty if the address is too long.
-    """
-    code = qr_code(address)
-    if code is None:
-        return []
-    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=QUIET_ZONE)]
-    rows += [[False] * len(rows[0])] * (len(rows) % 2)
-    pairs = zip(rows[::2], rows[1::2], strict=True)
-    return ["".join(" ▄▀█"[2 * upper + lower] for upper, lower in zip(*pair, strict=True)) for pair in pairs]
+    """Return an address as a QR code of block characters, white on black; empty if the address is too long."""
+    text = StringIO()
+    if code := qr_code(address):
+        code.terminal(text, border=QUIET_ZONE, compact=True)
+    return text.getvalue().splitlines()
 
 
 def qr_code(address: str) -> segno.QRCode | None:
