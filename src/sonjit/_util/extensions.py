@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -107,13 +108,18 @@ def load_extension(module: str) -> ModuleType:
         'fractions'
 
     Args:
-        module: Name of a module that this program and its workers can import.
+        module: Name of a module that this program and its workers can import, or path of a TOML file that describes a
+            network of your own.
 
     Raises:
-        InputError: The module cannot be imported.
+        InputError: The module cannot be imported, or the file is missing or wrong.
     """
+    if module.endswith(".toml"):
+        module = str(Path(module).absolute())
     try:
-        loaded = import_module(module)
+        loaded = _import(module)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"extension {module} cannot be imported ({_in_one_line(error)})") from error
     _modules[module] = None
@@ -189,7 +195,16 @@ def _load_entry_point(point: EntryPoint) -> Extension:
 
 def _load_module(name: str) -> Extension:
     module = name.strip()
-    return _loaded_by(lambda: import_module(module), Extension(module, VARIABLE, module), f"change {VARIABLE}")
+    return _loaded_by(lambda: _import(module), Extension(module, VARIABLE, module), f"change {VARIABLE}")
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module, or register the network that a TOML file describes."""
+    if not name.endswith(".toml"):
+        return import_module(name)
+    networks = import_module("sonjit.detectors.network_files")
+    networks.register_network_file(Path(name))
+    return networks
 
 
 def _loaded_by(load: Callable[[], object], extension: Extension, remedy: str) -> Extension:

@@ -7,10 +7,11 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit._util.errors import InputError, InputNote, InputWarning, MissingExtraError, SonjitError, check_memory
-from sonjit._util.extensions import load_extensions
+from sonjit._util.extensions import load_extension, load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
 
@@ -100,16 +101,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from cyclopts import CycloptsError, UnusedCliTokensError
 
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
     for extension in load_extensions():
         if extension.problem:
             print_error(extension.problem)
     log = _Warnings(logging.WARNING)
     logging.getLogger("sonjit").addHandler(log)
     try:
-        overview = all(word.startswith("-") for word in (sys.argv[1:] if arguments is None else arguments))
+        if words and words[0].endswith(".toml"):  # a network of the user's own
+            load_extension(words[0])
+            words[0] = Path(words[0]).stem
+        overview = all(word.startswith("-") for word in words)
         with _memory_errors(), _input_warnings() as shown:
             result = build_app(overview=overview)(
-                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+                words, exit_on_error=False, print_error=False, result_action="return_value"
             )
     except SonjitError as error:
         print_error(str(error))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EngineName = Literal["openvino", "onnxruntime"]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+
+ValueRange: TypeAlias = "tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]"
 
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 
@@ -178,7 +180,7 @@ def load_engine(
     path: Path,
     options: EngineOptions,
     *,
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: ValueRange = (0.0, 1.0),
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
 ) -> Engine:
@@ -188,7 +190,7 @@ def load_engine(
         path: Model file `.tflite`, `.onnx` or `.xml` (OpenVINO only) with one image input of batch 1, NHWC or NCHW. In
             int8, the form next to it that `sonjit models quantize` wrote.
         options: Options of the engine.
-        value_range: Input values for the bytes 0 and 255.
+        value_range: Input values for the bytes 0 and 255, of all channels or of each.
         outputs: Indices of the selected outputs in their order. What only other outputs need is never computed. None:
             all outputs in file order.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.engines import EngineOptions
+from sonjit.engines import EngineOptions, ValueRange
 from sonjit.engines.devices import onnxruntime_providers
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
@@ -31,7 +31,7 @@ class OnnxRuntimeEngine:
         self,
         path: Path,
         options: EngineOptions,
-        value_range: tuple[float, float],
+        value_range: ValueRange,
         outputs: tuple[int, ...] | None,
         taps: tuple[int, ...],
     ) -> None:
@@ -53,8 +53,8 @@ class OnnxRuntimeEngine:
         self._channels_first = shape[3] != 3
         height, width = shape[2:4] if self._channels_first else shape[1:3]
         self.input = np.zeros((1, height, width, 3), np.uint8)
-        low, high = value_range
-        self._scale, self._low = np.float32((high - low) / 255.0), np.float32(low)
+        low, high = (np.asarray(value, np.float64) for value in value_range)
+        self._scale, self._low = ((high - low) / 255.0).astype(np.float32), low.astype(np.float32)
         self.output_sizes = [output.size for output in self.run()]
 
     def run(self) -> list[Float32Array]:

@@ -7,6 +7,7 @@ memory for detectors that share them.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import threading
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
 from sonjit._util.files import WorkFolder, write_bytes
-from sonjit.engines import EngineOptions
+from sonjit.engines import EngineOptions, ValueRange
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 from sonjit.engines.tflite import TfliteFile
@@ -127,7 +128,7 @@ class _Network:
     changed_ns: int
     options: EngineOptions
     precision: str
-    value_range: tuple[float, float] | None
+    value_range: ValueRange | None
     outputs: tuple[int, ...] | None
     taps: tuple[int, ...]
     config: tuple[tuple[str, Any], ...]
@@ -166,7 +167,7 @@ class OpenVinoEngine:
         self,
         path: Path,
         options: EngineOptions,
-        value_range: tuple[float, float] | None,
+        value_range: ValueRange | None,
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
@@ -399,7 +400,7 @@ def constant_of(port: ov.Output) -> NDArray[Any] | None:
     return values.reshape(list(port.get_shape()))
 
 
-def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
+def take_images(model: ov.Model, path: Path, value_range: ValueRange) -> ov.Model:
     """Return the network with a uint8 NHWC input of batch 1, which it scales itself."""
     from openvino import opset13 as ops
 
@@ -412,13 +413,16 @@ def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -
     if shape[0] != 1:
         model.reshape([1, *shape[1:]])
     image = ops.parameter([1, *(shape[1:3] if layout == "NHWC" else shape[2:]), 3], ov.Type.u8, "image")
-    low, high = value_range
+    low, high = (np.asarray(value, np.float64) for value in value_range)
     # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
     line = ops.convert(ops.reshape(image, np.array([1, -1]), special_zero=False), "f32")
     scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
-    if low != 0:
-        line = ops.subtract(line, np.float32(-low * scale))
-    line = ops.divide(line, np.float32(scale))
+    zero, scale = (
+        each if each.ndim == 0 else np.tile(each, math.prod(shape[1:]) // 3) for each in (-low * scale, scale)
+    )
+    if zero.any():
+        line = ops.subtract(line, zero.astype(np.float32))
+    line = ops.divide(line, scale.astype(np.float32))
     values = ops.reshape(line, np.array(list(image.get_output_shape(0))), special_zero=False)
     if layout == "NCHW":
         values = ops.transpose(values, np.array([0, 3, 1, 2]))

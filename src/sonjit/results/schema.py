@@ -293,6 +293,8 @@ def register_result(kind: type[R]) -> type[R]:
     Raises:
         InputError: Another type has that list.
     """
+    if not hasattr(kind, "handedness"):  # of events
+        kind.handedness = None  # pyright: ignore[reportAttributeAccessIssue]
     entry = RESULT_TYPES.get(kind.list_name)
     is_same = entry is not None and (entry.__module__, entry.__qualname__) == (kind.__module__, kind.__qualname__)
     RESULT_TYPES.add(kind.list_name, kind, replace=is_same)

@@ -107,7 +107,7 @@ class Detect(Task):
         """Return a number of instances with the noun of the kind."""
         if self.also:
             return pluralize(count, "instance")
-        return pluralize(count, self.entry.result.__name__.lower(), self.entry.list_name)
+        return pluralize(count, self.entry.result.kind, self.entry.list_name)
 
     @property
     def all(self) -> tuple[Detect, ...]:

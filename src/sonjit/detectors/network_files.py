@@ -1,0 +1,462 @@
+"""Kinds of detectors that a TOML file describes: keypoint networks of other projects, as ONNX or TFLite files.
+
+A file `rtmpose.toml` next to its network adds the kind `rtmpose`. Sources of the decoders: Jiang et al. 2023, RTMPose,
+section 3.2 (SimCC); Xiao et al. 2018, Simple Baselines, section 2 (maps, with a shift of a quarter pixel); Huang et al.
+2020, The Devil is in the Details, section 4 (unbiased coordinates) with Zhang et al. 2020, Distribution-Aware
+Coordinate Representation, section 3.2 (refined peaks); Maji et al. 2022, YOLO-Pose, section 3. Results equal those of
+mmpose 1.3 and ultralytics 8 for equal boxes.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array
+from sonjit._util.data_files import read_toml
+from sonjit._util.errors import InputError
+from sonjit.detectors.interfaces import Kind
+from sonjit.detectors.kinds import KINDS, KindEntry, Model
+from sonjit.detectors.search.geometry import windows
+from sonjit.detectors.search.load import load_network
+from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
+from sonjit.engines import load_engine
+from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, crop
+from sonjit.results import Points, Result, Value, register_result
+from sonjit.results.schema import PointScore
+from sonjit.results.skeletons import Skeleton, load_skeleton
+
+if TYPE_CHECKING:
+    from sonjit.detectors.options import CommonOptions
+    from sonjit.detectors.tracking import Track
+
+Decoded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Keypoints (K, 2) as fractions of the crop, and their scores (K,)."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_VISIBLE = 0.3
+"""Minimum score of a keypoint that counts for the score and the next box of an instance, as in mmpose's drawings."""
+_MIN_BOX = 0.3
+"""Default minimum score of a new box."""
+_HAND = 0.6
+"""Side of a hand, relative to its crop in the published search."""
+_MARGIN = 1.25
+"""Size of the box of a tracked instance, relative to its visible keypoints."""
+_PADDING = 1.25
+"""Size of the crop relative to the box, as in mmpose."""
+_GREY = 114
+_SAME_BOX = 0.7
+"""Border of the input of YOLO networks, and maximum IoU of the boxes of two instances, as in ultralytics."""
+_SHIFT = 0.25
+_BLUR_PX, _FLOOR, _CEILING, _EPSILON = 11, 1e-3, 50.0, float(np.finfo(np.float32).eps)
+"""Side of the Gaussian before peaks are refined, limits of the map, and regularisation of the step, as in mmpose."""
+
+
+@dataclass(frozen=True)
+class SkeletonPart:
+    """Keypoints of a network, in its order.
+
+    Attributes:
+        skeleton: Name of a known skeleton, see `sonjit.results.skeletons.list_skeletons`.
+        prefix: Text before the names of its keypoints.
+        keypoints: Names of the keypoints, in place of a known skeleton.
+        connections: Index pairs of these keypoints to draw as lines.
+    """
+
+    skeleton: str = ""
+    prefix: str = ""
+    keypoints: tuple[str, ...] = ()
+    connections: tuple[tuple[int, int], ...] = ()
+
+    def load(self) -> Skeleton:
+        """Return the skeleton of this part.
+
+        Raises:
+            InputError: The skeleton is unknown, or a connection has no keypoint.
+        """
+        if bool(self.skeleton) == bool(self.keypoints):
+            raise InputError("a part needs either skeleton or keypoints")
+        if self.skeleton:
+            return load_skeleton(self.skeleton)
+        if any(not 0 <= end < len(self.keypoints) for pair in self.connections for end in pair):
+            raise InputError(f"connections must be between 0 and {len(self.keypoints) - 1}")
+        return Skeleton("", self.keypoints, (-1,) * len(self.keypoints), self.connections, {})
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """Content of the file.
+
+    Attributes:
+        network: Model file, relative to this file. Its input is one image.
+        decoder: Outputs of the network. simcc: logits along x (1, K, W) and y (1, K, H). heatmap: maps (1, K, h, w).
+            heatmap_udp: maps with unbiased coordinates, as in ViTPose. yolo: instances with boxes, (1, 5 + 3 K, N)
+            before or (1, N, 6 + 3 K) after the suppression of duplicates.
+        parts: Keypoints of an instance.
+        mean, std: Per channel, subtracted from the bytes of the image, and by which the rest is divided.
+        channels: Order of the channels.
+        boxes: Source of the boxes that are cropped. Default: people. yolo networks have their own boxes.
+        summary: Line for the command line.
+    """
+
+    network: str
+    decoder: Literal["simcc", "heatmap", "heatmap_udp", "yolo"]
+    parts: tuple[SkeletonPart, ...]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    boxes: Literal["people", "hands", "image"] | None = None
+    summary: str = "Find instances with a network of your own."
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """Keypoints and connections of all parts."""
+        names: list[str] = []
+        connections: list[tuple[int, int]] = []
+        parents: list[int] = []
+        for part in self.parts:
+            skeleton, first = part.load(), len(names)
+            names += [part.prefix + name for name in skeleton.keypoints]
+            connections += [(first + a, first + b) for a, b in skeleton.connections]
+            parents += [parent + first if parent >= 0 else -1 for parent in skeleton.parents]
+        return Skeleton("", tuple(names), tuple(parents), tuple(connections), {})
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkObservation:
+    """Observation of an instance; see `Observation`.
+
+    Attributes:
+        visibility: Scores (K,) float32 of the keypoints, 0..1.
+    """
+
+    score: float
+    keypoints: Float32Array
+    visibility: Float32Array
+    keypoints_3d: None = None
+    left: None = None
+    colours: None = None
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class NetworkResult(Result):
+    """Instance that a network of the user found.
+
+    Attributes:
+        score: Score of the box of a yolo network; otherwise the mean score of the visible keypoints, 0..1.
+        keypoints: Keypoints (K, 3) as float32: x, y in pixels of the input; z is NaN.
+        visibility: Scores (K,) as float32 of the keypoints, 0..1.
+        id: Track id, stable while the instance is tracked; None for stills.
+    """
+
+    score: float
+    keypoints: Float32Array
+    visibility: Float32Array
+    id: int | None = None
+
+
+def register_network_file(path: Path) -> KindEntry:
+    """Register the kind that a file describes. Its name is the stem of the file.
+
+    Raises:
+        InputError: The file is missing or wrong, or its name is no name of a kind or belongs to another one.
+
+    Example:
+        >>> register_network_file(Path("rtmpose.toml")).name
+        'rtmpose'
+    """
+    content, name = read_toml(path, NetworkFile), path.stem
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{path}: rename it. A kind has a name of lower-case letters, digits and _, such as rtmpose")
+    if content.decoder == "yolo" and content.boxes is not None:
+        raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
+    try:
+        skeleton = replace(content.skeleton, name=f"{name}{len(content.skeleton.keypoints)}")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not skeleton.keypoints or min(content.std) <= 0:
+        raise InputError(f"{path}: parts must have keypoints, and std must be positive")
+    weight = path.parent / content.network
+    result = _result_type(name, skeleton)
+
+    def load(options: CommonOptions) -> CroppedNetwork | CompleteNetwork:
+        if options.detector_model or options.landmark_model:
+            raise InputError(f"detector_model and landmark_model have no effect with {name}: {path} names its network")
+        network = CompleteNetwork if content.decoder == "yolo" else CroppedNetwork
+        return network(content, weight, result, options)
+
+    entry = KindEntry(
+        name=name,
+        result=register_result(result),
+        summary=content.summary,
+        plural=f"{name} instances",
+        models={"own": Model("own", {"landmark": weight.name}, _MIN_BOX)},
+        model_help=f"The network of {path.name}.",
+        load=load,
+        instances=(name,),
+    )
+    is_same = name in KINDS and issubclass(KINDS[name].result, NetworkResult)
+    return KINDS.add(name, entry, replace=is_same)
+
+
+def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
+    """Return the result type of a kind. It is an attribute of this module, so that other processes can read results."""
+    count, visibility = len(skeleton.keypoints), PointScore("visibility", "score", column="visibility")
+    attributes: Mapping[str, object] = {
+        "__slots__": (),
+        "__module__": __name__,
+        "kind": name,
+        "list_name": name,
+        "skeletons": {count: skeleton},
+        "schema": (
+            Value("score", "score"),
+            Points("keypoints", "keypoints", ("x", "y", "z"), (visibility,), flat_counts=(count,)),
+            Value("id", "id", full=True),
+            Value("box", "box", full=True, is_box=True),
+        ),
+    }
+    globals()[f"Result_{name}"] = made = type(f"Result_{name}", (NetworkResult,), dict(attributes))
+    return made
+
+
+class _Networks(Kind[NetworkObservation, NetworkResult]):
+    """Base of the kinds that a file describes.
+
+    Args:
+        content: Description of the network.
+        path: Model file.
+        result: Result type.
+        options: Options of the detector.
+
+    Raises:
+        InputError: The network cannot be loaded, or its outputs are not those of the decoder.
+    """
+
+    def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
+        low, high = (
+            tuple((value - mean) / std for mean, std in zip(content.mean, content.std, strict=True))
+            for value in (0.0, 255.0)
+        )
+        self._engine = load_engine(path, options.running, value_range=(low, high))
+        self._content, self._type = content, result
+        self._height, self._width = self._engine.input.shape[1:3]
+        self._count = len(content.skeleton.keypoints)
+        try:
+            self._decode(self._engine.run())
+        except (ValueError, IndexError):
+            shapes = ", ".join(" x ".join(map(str, output.shape)) for output in self._engine.run())
+            raise InputError(
+                f"{path}: gives {shapes}, which is not {content.decoder} of {self._count} keypoints"
+            ) from None
+
+    @abstractmethod
+    def _decode(self, outputs: list[Float32Array]) -> object:
+        """Decode the outputs of the network, or raise a ValueError or IndexError if they have other shapes."""
+
+    def _run(self) -> list[Float32Array]:
+        """Run the network on its input, an image in the order RGB."""
+        image = self._engine.input[0]
+        if self._content.channels == "bgr":
+            image[:] = image[..., ::-1].copy()
+        return self._engine.run()
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: NetworkObservation, track: Track[NetworkObservation] | None
+    ) -> NetworkResult:
+        """Return the public result."""
+        number = None if track is None else track.id
+        return self._type(observation.score, observation.keypoints, observation.visibility, number)
+
+    def flip(self, result: NetworkResult, width: int) -> NetworkResult:
+        """Return the instance on a mirrored canvas."""
+        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
+        return result
+
+
+class CroppedNetwork(_Networks):
+    """Detect instances by a network that finds the keypoints of one instance in a crop."""
+
+    def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
+        super().__init__(content, path, result, options)
+        self._network = None if content.boxes == "image" else load_network(options)
+
+    def _decode(self, outputs: list[Float32Array]) -> Decoded:
+        points, scores = _DECODERS[self._content.decoder](outputs)
+        if len(points) != self._count:
+            raise ValueError(len(points))
+        return points, scores
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Return upright boxes of people or hands in an image (H, W, 3), best first."""
+        height, width = rgb.shape[:2]
+        if self._network is None:
+            return [RotatedBox(width / 2, height / 2, width, height, 0.0)]
+        people: list[PersonBox] = []
+        hands: list[HandBox] = []
+        for parts in (1, 2):
+            for window in windows(width, height, parts, fewer=True):
+                more, its_hands = self._network.find(rgb, window, min_score, min_score)
+                people += new_people(more, people)
+                hands += its_hands
+            if not has_small(people, rgb):
+                break
+        if self._content.boxes != "hands":
+            return [_box_from(person.box) for person in sorted(people, key=lambda person: -person.score)]
+        boxes = [hand.box for hand in sorted(hands, key=lambda hand: -hand.score)]
+        return [RotatedBox(box.cx, box.cy, _HAND * box.width, _HAND * box.width) for box in boxes]
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
+        """Run the network on the crop of a box."""
+        width, height = _PADDING * box.width, _PADDING * box.height
+        aspect = self._width / self._height
+        width, height = max(width, height * aspect), max(height, width / aspect)
+        more_x, more_y = 0.0, 0.0
+        if self._content.decoder == "heatmap_udp":  # the centres of the outer pixels are on the edges of the box
+            more_x, more_y = width / (self._width - 1), height / (self._height - 1)
+        around = RotatedBox(box.cx + more_x / 2, box.cy + more_y / 2, width + more_x, height + more_y)
+        crop(rgb, around, self._width, self._height, border="zero", out=self._engine.input[0])
+        points, scores = self._decode(self._run())
+        placed = (points - 0.5) * (width, height) + (box.cx, box.cy)
+        visible = scores[scores > _VISIBLE]
+        return _observation(float(visible.mean()) if len(visible) else float(scores.max()), placed, scores)
+
+    def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
+        """Return the box around the visible keypoints."""
+        observation = track.observation
+        visible = observation.visibility > _VISIBLE
+        box = _box_from(box_around(observation.keypoints[visible] if visible.any() else observation.keypoints))
+        return box._replace(width=max(_MARGIN * box.width, 1.0), height=max(_MARGIN * box.height, 1.0))
+
+
+class CompleteNetwork(_Networks):
+    """Detect instances by a network that finds all of them in the complete image."""
+
+    searches_always = True
+
+    def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
+        super().__init__(content, path, result, options)
+        self._found: dict[RotatedBox, NetworkObservation] = {}
+
+    def _decode(self, outputs: list[Float32Array]) -> NDArray[np.float64]:
+        """Return rows (N, 5 + 3 K) of box, score and keypoints with their scores, in pixels of the input."""
+        (rows,) = outputs[0].astype(np.float64)
+        sizes = [first + dims * self._count for first in (5, 6) for dims in (2, 3)]
+        rows = rows if rows.shape[1] in sizes else rows.T
+        first, dims = divmod(sizes.index(rows.shape[1]), 2)
+        boxes = rows[:, :4]
+        if not first:
+            boxes = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])
+        points = rows[:, 5 + first :].reshape(len(rows), self._count, 2 + dims)
+        scores = points[..., 2:] if dims else np.ones((*points.shape[:2], 1))
+        return np.hstack(
+            [boxes, rows[:, 4:5], np.concatenate([points[..., :2], scores], axis=2).reshape(len(rows), -1)]
+        )
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Return upright boxes of the instances in an image (H, W, 3), best first."""
+        (height, width), image = rgb.shape[:2], self._engine.input[0]
+        gain = min(self._height / height, self._width / width)
+        inner = max(round(width * gain), 1), max(round(height * gain), 1)
+        corner = round((self._width - inner[0]) / 2 - 0.1), round((self._height - inner[1]) / 2 - 0.1)
+        image[:] = _GREY
+        image[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = cv2.resize(rgb, inner)
+        rows = self._decode(self._run())
+        kept: list[tuple[Box, NDArray[np.float64]]] = []
+        for row in sorted(rows[rows[:, 4] > min_score], key=lambda row: -row[4]):
+            x_min, y_min, x_max, y_max = ((row[:4].reshape(2, 2) - corner) / gain).ravel().tolist()
+            if all(box_iou((x_min, y_min, x_max, y_max), box) <= _SAME_BOX for box, _ in kept):
+                kept.append(((x_min, y_min, x_max, y_max), row))
+        self._found.clear()
+        for box, row in kept:
+            points = row[5:].reshape(-1, 3)
+            self._found[_box_from(box)] = _observation(row[4], (points[:, :2] - corner) / gain, points[:, 2])
+        return list(self._found)
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
+        """Return the instance of a box of the last search."""
+        return self._found[box]
+
+    def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
+        """Return the box around the keypoints. No network runs on it."""
+        return _box_from(box_around(track.observation.keypoints))
+
+    def is_present(self, observation: NetworkObservation, min_score: float) -> bool:
+        """Return true: the search has applied the minimum score."""
+        return True
+
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Return false: the search has suppressed duplicates."""
+        return False
+
+
+def _box_from(box: Box) -> RotatedBox:
+    """Return an upright box x_min, y_min, x_max, y_max as a rotated one."""
+    x_min, y_min, x_max, y_max = box
+    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+
+
+def _observation(score: float, points: NDArray[np.float64], scores: NDArray[np.float64]) -> NetworkObservation:
+    """Return an observation from keypoints (K, 2) in pixels of the image and their scores (K,)."""
+    keypoints = np.column_stack([points, np.full(len(points), np.nan)]).astype(np.float32)
+    return NetworkObservation(min(max(float(score), 0.0), 1.0), keypoints, scores.clip(0, 1).astype(np.float32))
+
+
+def _from_simcc(outputs: Sequence[Float32Array]) -> Decoded:
+    """Decode logits along both axes, (1, K, W) and (1, K, H)."""
+    (along_x,), (along_y,) = outputs[:2]
+    points = np.stack([each.argmax(axis=1) / each.shape[1] for each in (along_x, along_y)], axis=1)
+    return points, np.minimum(along_x.max(axis=1), along_y.max(axis=1)).astype(np.float64)
+
+
+def _from_maps(outputs: Sequence[Float32Array]) -> Decoded:
+    """Decode maps (1, K, h, w) by their peaks, shifted by a quarter pixel towards the higher neighbour."""
+    (maps,) = outputs[0]
+    (rows, columns), (peaks, scores) = maps.shape[1:], _peaks(maps)
+    points = peaks.astype(np.float64)
+    for k, (x, y) in enumerate(peaks.tolist()):
+        if 1 < x < columns - 1 and y > 0:
+            points[k, 0] += _SHIFT * np.sign(maps[k, y, x + 1] - maps[k, y, x - 1])
+        if 1 < y < rows - 1 and x > 0:
+            points[k, 1] += _SHIFT * np.sign(maps[k, y + 1, x] - maps[k, y - 1, x])
+    return points / (columns, rows), scores
+
+
+def _from_unbiased_maps(outputs: Sequence[Float32Array]) -> Decoded:
+    """Decode maps (1, K, h, w) by their peaks, moved by a Newton step on the logarithm of the blurred map."""
+    (maps,) = outputs[0]
+    (rows, columns), (peaks, scores) = maps.shape[1:], _peaks(maps)
+    points = peaks.astype(np.float64)
+    for k, (x, y) in enumerate(peaks.tolist()):
+        blurred = cv2.GaussianBlur(maps[k], (_BLUR_PX, _BLUR_PX), 0, borderType=cv2.BORDER_CONSTANT)
+        blurred *= maps[k].max() / blurred.max()
+        around = np.pad(np.log(blurred.clip(_FLOOR, _CEILING)), 1, mode="edge")[y : y + 3, x : x + 3]
+        (a, b, _), (d, e, f), (_, h, i) = around.astype(np.float64).tolist()
+        across = (i - f - h + 2 * e - d - b + a) / 2
+        hessian = np.array([[f - 2 * e + d, across], [across, h - 2 * e + b]]) + _EPSILON * np.eye(2)
+        step = np.linalg.solve(hessian, ((f - d) / 2, (h - b) / 2))
+        points[k] -= step.clip(-1, 1)  # a peak is within a pixel; steps on flat maps are arbitrary
+    return points / (columns - 1, rows - 1), scores
+
+
+def _peaks(maps: Float32Array) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the columns and rows (K, 2) of the maxima of maps (K, h, w), and their values (K,)."""
+    flat = maps.reshape(len(maps), -1)
+    best = flat.argmax(axis=1)
+    rows, columns = np.unravel_index(best, maps.shape[1:])
+    return np.stack([columns, rows], axis=1), flat[np.arange(len(flat)), best].astype(np.float64)
+
+
+_DECODERS: Final[Mapping[str, Callable[[Sequence[Float32Array]], Decoded]]] = {
+    "simcc": _from_simcc,
+    "heatmap": _from_maps,
+    "heatmap_udp": _from_unbiased_maps,
+}
