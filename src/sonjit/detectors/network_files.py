@@ -30,7 +30,7 @@ from sonjit.detectors.search.geometry import windows
 from sonjit.detectors.search.load import load_network
 from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
 from sonjit.engines import load_engine
-from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, crop
+from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.results import Points, Result, Value, register_result
 from sonjit.results.schema import PointScore
 from sonjit.results.skeletons import Skeleton, load_skeleton
@@ -310,7 +310,7 @@ class CroppedNetwork(_Networks):
             if not has_small(people, rgb):
                 break
         if self._content.boxes != "hands":
-            return [_box_from(person.box) for person in sorted(people, key=lambda person: -person.score)]
+            return [box_from_corners(person.box) for person in sorted(people, key=lambda person: -person.score)]
         boxes = [hand.box for hand in sorted(hands, key=lambda hand: -hand.score)]
         return [RotatedBox(box.cx, box.cy, _HAND * box.width, _HAND * box.width) for box in boxes]
 
@@ -333,7 +333,7 @@ class CroppedNetwork(_Networks):
         """Return the box around the visible keypoints."""
         observation = track.observation
         visible = observation.visibility > _VISIBLE
-        box = _box_from(box_around(observation.keypoints[visible] if visible.any() else observation.keypoints))
+        box = box_from_corners(box_around(observation.keypoints[visible] if visible.any() else observation.keypoints))
         return box._replace(width=max(_MARGIN * box.width, 1.0), height=max(_MARGIN * box.height, 1.0))
 
 
@@ -378,7 +378,7 @@ class CompleteNetwork(_Networks):
         self._found.clear()
         for box, row in kept:
             points = row[5:].reshape(-1, 3)
-            self._found[_box_from(box)] = _observation(row[4], (points[:, :2] - corner) / gain, points[:, 2])
+            self._found[box_from_corners(box)] = _observation(row[4], (points[:, :2] - corner) / gain, points[:, 2])
         return list(self._found)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
@@ -387,7 +387,7 @@ class CompleteNetwork(_Networks):
 
     def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the keypoints. No network runs on it."""
-        return _box_from(box_around(track.observation.keypoints))
+        return box_from_corners(box_around(track.observation.keypoints))
 
     def is_present(self, observation: NetworkObservation, min_score: float) -> bool:
         """Return true: the search has applied the minimum score."""
@@ -396,12 +396,6 @@ class CompleteNetwork(_Networks):
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
         """Return false: the search has suppressed duplicates."""
         return False
-
-
-def _box_from(box: Box) -> RotatedBox:
-    """Return an upright box x_min, y_min, x_max, y_max as a rotated one."""
-    x_min, y_min, x_max, y_max = box
-    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
 
 
 def _observation(score: float, points: NDArray[np.float64], scores: NDArray[np.float64]) -> NetworkObservation:

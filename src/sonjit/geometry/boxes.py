@@ -11,7 +11,7 @@ points given as fractions of the crop map back through the same corners. This is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -75,6 +75,12 @@ def box_around(points: RealArray) -> Box:
     """Return the tight upright box around points (K, 2 or more)."""
     x, y = points[:, 0], points[:, 1]
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def box_from_corners(corners: Sequence[float], rotation: float = 0.0) -> RotatedBox:
+    """Return the box with corners x_min, y_min, x_max, y_max, and a rotation about its centre."""
+    x_min, y_min, x_max, y_max = corners
+    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
 
 
 def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:

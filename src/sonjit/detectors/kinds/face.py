@@ -18,7 +18,7 @@ from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine
-from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, points_from_crop, square_box, wrap_angle
 from sonjit.geometry.rotations import CanonicalFace, face_transform
 from sonjit.results import Box, Face
 from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
@@ -243,10 +243,9 @@ def box_around_face(
         scale: Size of the box, in sizes of the face.
         shift_y: Shift along the box's own y axis; see `square_box`.
     """
-    x_min, y_min, x_max, y_max = corners
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))
-    face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
+    face = box_from_corners(corners, rotation)
     if square:
         return square_box(face, scale=scale, shift_y=shift_y)
     return face._replace(width=face.width * scale, height=face.height * scale)

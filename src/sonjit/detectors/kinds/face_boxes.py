@@ -14,7 +14,7 @@ from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds.face import FaceObservation, flipped
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.detectors.tracking import Track
-from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.boxes import RotatedBox, box_from_corners
 from sonjit.results import Face
 
 
@@ -50,7 +50,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return upright boxes of faces in an image (H, W, 3), best first."""
-        self._found = {_upright(face.box): face for face in self._detections(rgb, min_score)}
+        self._found = {box_from_corners(face.box.tolist()): face for face in self._detections(rgb, min_score)}
         return list(self._found)
 
     def _detections(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
@@ -69,7 +69,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
         """Return the box of the face. No network runs on it."""
-        return _upright(track.observation.keypoints[:2, :2].ravel())
+        return box_from_corners(track.observation.keypoints[:2, :2].ravel().tolist())
 
     def is_present(self, observation: FaceObservation, min_score: float) -> bool:
         """Return true: the search has applied the minimum score."""
@@ -90,9 +90,3 @@ class FaceBoxes(Kind[FaceObservation, Face]):
     def flip(self, result: Face, width: int) -> Face:
         """Return the face on a mirrored canvas. Names keep the person's own left and right."""
         return flipped(result, width)
-
-
-def _upright(corners: NDArray[np.floating]) -> RotatedBox:
-    """Return the box with corners (4,) x_min, y_min, x_max, y_max."""
-    x_min, y_min, x_max, y_max = corners.tolist()
-    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)

@@ -37,7 +37,14 @@ from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.engines.precision import available_precision
-from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
+from sonjit.geometry.boxes import (
+    RotatedBox,
+    box_from_corners,
+    points_from_crop,
+    rotated_box_around,
+    square_box,
+    wrap_angle,
+)
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
 from sonjit.results import Hand, HandPoints
 from sonjit.results.skeletons import load_skeleton
@@ -230,10 +237,8 @@ class PalmFinder:
 
 def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
     """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
-    x_min, y_min, x_max, y_max = palm.box.tolist()
     rotation = wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
-    box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
-    return square_box(box, **_FROM_PALM)
+    return square_box(box_from_corners(palm.box.tolist(), rotation), **_FROM_PALM)
 
 
 class Hands(Kind[HandObservation, Hand]):

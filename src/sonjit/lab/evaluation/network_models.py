@@ -22,7 +22,7 @@ from torch import Tensor
 from sonjit._util.arrays import FloatArray, Image
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, clamped_box, crop_matrix, square_box
+from sonjit.geometry.boxes import RotatedBox, box_from_corners, clamped_box, crop_matrix, square_box
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around
@@ -259,8 +259,7 @@ def _same_hand(sample: Sample, reference: Instance) -> Instance | None:
 def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> RotatedBox:
     if instance.box is None:
         return box_around_hand(points, sample.width, sample.height)
-    x_min, y_min, x_max, y_max = instance.box
-    labelled_box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+    labelled_box = box_from_corners(instance.box)
     return square_box(clamped_box(labelled_box, sample.width, sample.height) or labelled_box, scale=_BOX_ENLARGEMENT)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, square_box
+from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, square_box
 from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.lab.networks.checkpoints import load_checkpoint, load_description
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
@@ -337,8 +337,7 @@ def area_of_box(box: Box) -> RotatedBox:
     x_min, y_min, x_max, y_max = box
     if not (x_max > x_min and y_max > y_min and np.isfinite(box).all()):
         raise InputError(f"box {tuple(box)}: must have x_min < x_max and y_min < y_max")
-    around = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
-    return square_box(around, scale=CROP_SCALE)
+    return square_box(box_from_corners(box), scale=CROP_SCALE)
 
 
 def sigma_of(cells: int) -> float:

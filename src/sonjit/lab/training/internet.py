@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
 from sonjit._util.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit.lab.networks import create_network, load_checkpoint
@@ -283,8 +283,7 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
     shared = sample.box if layout.both_in_a_crop else None
     boxes = [shared] if shared else [hand.box for hand in hands.values() if hand.box]
     if shared or len(boxes) == len(hands):
-        (x_min, y_min), (x_max, y_max) = np.min(boxes, 0)[:2].tolist(), np.max(boxes, 0)[2:].tolist()
-        box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+        box = box_from_corners([*np.min(boxes, 0)[:2].tolist(), *np.max(boxes, 0)[2:].tolist()])
     else:
         pixels = [hand.keypoints_px for hand in hands.values() if hand.keypoints_px is not None]
         points = np.concatenate(pixels)
