@@ -106,7 +106,8 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     )
     one_of_several = replace(options, threads=1, shared=True)
     custom = {"detector": options.detector_model, "landmark": options.landmark_model}
-    networks = dict(entry.models[options.model].weights) | {role: file.name for role, file in custom.items() if file}
+    own = {role: file.name for role, file in custom.items() if file}
+    networks = {**entry.models[options.model].weights, **kind.networks, **own}
     return Detector(
         kind,
         tracker,

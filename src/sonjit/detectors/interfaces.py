@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -35,10 +36,12 @@ class Kind(ABC, Generic[O, R]):
             identity.
         overlap_keypoints: Indices of the keypoints that decide whether two instances overlap, without limbs that
             reach out to others. None: all keypoints.
+        networks: Names of its files that are not in the catalogue, by role.
     """
 
     searches_always: ClassVar[bool] = False
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
+    networks: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:

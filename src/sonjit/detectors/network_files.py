@@ -199,7 +199,7 @@ def register_network_file(path: Path) -> KindEntry:
         result=register_result(result),
         summary=content.summary,
         plural=f"{name} instances",
-        models={"own": Model("own", {"landmark": weight.name}, _MIN_BOX)},
+        models={"own": Model("own", {}, _MIN_BOX)},
         model_help=f"The network of {path.name}.",
         load=load,
         instances=(name,),
@@ -247,7 +247,7 @@ class _Networks(Kind[NetworkObservation, NetworkResult]):
             for value in (0.0, 255.0)
         )
         self._engine = load_engine(path, options.running, value_range=(low, high))
-        self._content, self._type = content, result
+        self._content, self._type, self.networks = content, result, {"landmark": path.name}
         self._height, self._width = self._engine.input.shape[1:3]
         self._count = len(content.skeleton.keypoints)
         try:
