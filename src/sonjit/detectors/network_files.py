@@ -211,7 +211,7 @@ def register_network_file(path: Path) -> KindEntry:
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
     """Return the result type of a kind. It is an attribute of this module, so that other processes can read results."""
     count, visibility = len(skeleton.keypoints), PointScore("visibility", "score", column="visibility")
-    attributes: Mapping[str, object] = {
+    made = type(f"Result_{name}", (NetworkResult,), {
         "__slots__": (),
         "__module__": __name__,
         "kind": name,
@@ -223,8 +223,8 @@ def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
             Value("id", "id", full=True),
             Value("box", "box", full=True, is_box=True),
         ),
-    }
-    globals()[f"Result_{name}"] = made = type(f"Result_{name}", (NetworkResult,), dict(attributes))
+    })  # fmt: skip
+    globals()[made.__name__] = made
     return made
 
 
