@@ -47,7 +47,7 @@ _VISIBLE = 0.3
 """Minimum score of a keypoint that counts for the score and the next box of an instance, as in mmpose's drawings."""
 _MIN_BOX = 0.3
 """Default minimum score of a new box."""
-_HAND = 0.6
+_HAND = 0.65
 """Side of a hand, relative to its crop in the published search."""
 _MARGIN = 1.25
 """Size of the box of a tracked instance, relative to its visible keypoints."""
