@@ -356,7 +356,7 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
         in_folder = path.is_dir()
         folders = [inner for inner in found if in_folder and _is_folder(inner)]
     except OSError as error:
-        raise InputError(f"{named!r} cannot be opened: {error.strerror}") from None
+        raise InputError(f"{named} cannot be opened: {error.strerror}") from None
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
     if not files:
         problem = "contains" if found or in_folder else "matches nothing:"
