@@ -258,12 +258,8 @@ mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
 import sys
 sys.modules["mediapipe"] = mp
 import mediapipe
-from mediapipe.solutions import drawing_utils
-from mediapipe.framework.formats import landmark_pb2
-assert mediapipe.solutions.hands.Hands is hands.Hands
-import mediapipe.python.solutions.pose as pose
 from mediapipe.tasks.python import vision
-assert pose is mp.solutions.pose and vision.HandLandmarker is mp.tasks.vision.HandLandmarker
+assert mediapipe.solutions.hands.Hands is hands.Hands and vision.HandLandmarker is mp.tasks.vision.HandLandmarker
 loaded = {"cv2", "openvino", "matplotlib", "av"} & set(sys.modules)
 others = ("face_landmarker", "sonjit.gestures.custom", "sonjit.media.drawing", "tables")
 loaded |= {name for name in sys.modules if name.endswith(others) and name.startswith("sonjit")}

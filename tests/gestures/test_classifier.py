@@ -85,9 +85,12 @@ def cut(values):
         ("gestures", "with_image.calibration", lambda values: -values),
         ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": {}}')),
         ("asl", "motion_reaches", lambda values: np.array(["a", "b"])),
+        ("asl", "motion_reaches", lambda values: np.zeros(1)),
         ("asl", "motion_names", lambda values: np.array([1.5, 2.5])),
         ("asl", "motion_of", lambda values: values.astype(str)),
+        ("asl", "motion_of", None),
         ("asl", "motion_steps", lambda values: values.astype(str)),
+        ("asl", "motion_steps", lambda values: np.zeros((4, 3))),
         ("asl", "motion_lengths", lambda values: values.astype(float)),
         ("asl", "motion_lengths", lambda values: np.array(["1"] * len(values))),
     ],
@@ -95,7 +98,8 @@ def cut(values):
 def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name, change):
     with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{file}.npz") as shipped:
         arrays = dict(np.load(shipped))
-    np.savez(path := tmp_path / "damaged.npz", **arrays | {name: change(arrays[name])})
+    value = arrays.pop(name)
+    np.savez(path := tmp_path / "damaged.npz", **arrays | ({name: change(value)} if change else {}))
     with pytest.raises(InputError, match=r"damaged\.npz") as caught:
         LearnedGestures.load(path)
     assert "\n" not in str(caught.value)

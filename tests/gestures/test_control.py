@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -10,6 +9,7 @@ from queue import Queue
 from socket import SOCK_DGRAM, gaierror, socket
 from threading import Event, Thread
 from types import ModuleType, SimpleNamespace
+from unittest.mock import MagicMock, Mock, call
 
 import numpy as np
 import pytest
@@ -227,64 +227,30 @@ def test_websockets_are_reopened(caplog):
         Outlets([one])
 
 
-class Mqtt(ModuleType):
-    """The part of paho that Sonjit uses."""
-
-    CallbackAPIVersion = SimpleNamespace(VERSION2=2)
-    MQTT_ERR_SUCCESS = 0
-
-    def __init__(self):
-        super().__init__("paho.mqtt.client")
-        self.calls, self.rc = [], 0
-
-    def Client(self, version):  # noqa: N802
-        names = ("connect", "loop_start", "loop_stop", "disconnect", "publish")
-        return SimpleNamespace(**{name: self._called(name) for name in names}, version=version)
-
-    def _called(self, name):
-        def call(*given):
-            self.calls.append((name, *given))
-            if given and given[-1] == 1884:
-                raise ConnectionRefusedError(111, "Connection refused")
-            return SimpleNamespace(rc=self.rc)
-
-        return call
-
-    def error_string(self, rc):
-        return f"error {rc}"
-
-
 def test_mqtt_publishes_to_its_topic(monkeypatch, caplog):
-    mqtt = Mqtt()
-    for name in ("paho", "paho.mqtt"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, "paho.mqtt.client", mqtt)
+    paho = Mock(MQTT_ERR_SUCCESS=0, error_string="error {}".format)
+    client = paho.Client.return_value
+    client.publish.side_effect = [Mock(rc=0), Mock(rc=4)]
+    for name, module in (("paho", Mock()), ("paho.mqtt", Mock()), ("paho.mqtt.client", paho)):
+        monkeypatch.setitem(sys.modules, name, module)
     one = rule(on="Wave", mqtt="127.0.0.1:1883/room/light")
     with Outlets([one]) as outlets:
         outlets.send(Command(one, 0.5, {"name": "Wave"}))
-        mqtt.rc = 4
         outlets.send(Command(one, 0.5, {}))
-    published = [("publish", "room/light", '{"value":0.5,"name":"Wave"}'), ("publish", "room/light", '{"value":0.5}')]
-    connected = [("connect", "127.0.0.1", 1883), ("loop_start",)]
-    assert mqtt.calls == [*connected, *published, ("disconnect",), ("loop_stop",)]
+    published = call.publish("room/light", '{"value":0.5,"name":"Wave"}'), call.publish("room/light", '{"value":0.5}')
+    connected = call.connect("127.0.0.1", 1883), call.loop_start()
+    assert client.mock_calls == [*connected, *published, call.disconnect(), call.loop_stop()]
     assert [record.getMessage() for record in caplog.records] == ["mqtt 127.0.0.1:1883/room/light: error 4"]
+    client.connect.side_effect = ConnectionRefusedError(111, "Connection refused")
     with pytest.raises(InputError, match=r"mqtt 127\.0\.0\.1:1884/a: .*refused"):
         Outlets([rule(on="Wave", mqtt="127.0.0.1:1884/a")])
 
 
 def test_midi_plays_on_ports_and_opens_its_own(monkeypatch):
-    sent, closed = [], []
-
-    def open_output(name, virtual=False):
-        if name == "broken":
-            raise OSError("no sequencer")
-        close = partial(closed.append, (name, virtual))
-        return SimpleNamespace(send=lambda message: sent.append((name, message)), close=close)
-
-    mido = ModuleType("mido")
-    mido.get_output_names = lambda: ["Synth/2"]
-    mido.open_output = open_output
-    mido.Message = lambda kind, **values: (kind, values)
+    ports = {name: Mock() for name in ("Synth/2", "own")}
+    mido = Mock(Message=lambda kind, **values: (kind, values))
+    mido.get_output_names.return_value = ["Synth/2"]
+    mido.open_output.side_effect = lambda name, **_: ports[name]
     monkeypatch.setitem(sys.modules, "mido", mido)
     rules = [
         rule(measure="x", midi="Synth/2/1/control/7"),
@@ -294,49 +260,30 @@ def test_midi_plays_on_ports_and_opens_its_own(monkeypatch):
     with Outlets(rules) as outlets:
         for one in rules:
             outlets.send(Command(one, 1.5, {}))
-    assert sent == [
-        ("Synth/2", ("control_change", {"channel": 0, "control": 7, "value": 127})),
-        ("Synth/2", ("pitchwheel", {"channel": 0, "pitch": 8191})),
-        ("own", ("note_on", {"channel": 15, "note": 60, "velocity": 127})),
-        ("own", ("note_off", {"channel": 15, "note": 60, "velocity": 0})),
+    assert ports["Synth/2"].mock_calls == [
+        call.send(("control_change", {"channel": 0, "control": 7, "value": 127})),
+        call.send(("pitchwheel", {"channel": 0, "pitch": 8191})),
+        call.close(),
     ]
-    assert sorted(closed) == [("Synth/2", False), ("own", True)]
+    assert ports["own"].mock_calls == [
+        call.send(("note_on", {"channel": 15, "note": 60, "velocity": 127})),
+        call.send(("note_off", {"channel": 15, "note": 60, "velocity": 0})),
+        call.close(),
+    ]
+    assert mido.open_output.mock_calls == [call("Synth/2"), call("own", virtual=True)]
+    mido.open_output.side_effect = OSError("no sequencer")
     with pytest.raises(InputError, match="the port 'broken' cannot be opened: no sequencer"):
         Outlets([rule(on="Wave", midi="broken/1/note/60")])
 
 
 def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
-    pressed = []
-
-    class Keyboard:
-        def pressed(self, *keys):
-            pressed.append(keys)
-            return self
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pressed.append("released")
-
-        def tap(self, key):
-            pressed.append(key)
-
-    key = SimpleNamespace(__members__=("ctrl", "right"), ctrl="CTRL", right="RIGHT")
+    keyboard, mouse = MagicMock(), Mock(Button={"left": "LEFT"})
+    keyboard.Key = SimpleNamespace(__members__=("ctrl", "right"), ctrl="CTRL", right="RIGHT")
+    pointer = mouse.Controller.return_value
+    pointer.position = (3, 4)
     package = ModuleType("pynput")
     package.__spec__ = ModuleSpec("pynput", None)
-    pointer = SimpleNamespace(
-        click=pressed.append,
-        press=lambda button: pressed.append(f"{button} down"),
-        release=lambda button: pressed.append(f"{button} up"),
-        position=(3, 4),
-    )
-    mouse = SimpleNamespace(Controller=lambda: pointer, Button={"left": "LEFT"})
-    for name, module in (
-        ("", package),
-        (".keyboard", SimpleNamespace(Controller=Keyboard, Key=key)),
-        (".mouse", mouse),
-    ):
+    for name, module in (("", package), (".keyboard", keyboard), (".mouse", mouse)):
         monkeypatch.setitem(sys.modules, f"pynput{name}", module)
     rules = [
         rule(on="Wave", key="ctrl+s"),
@@ -349,7 +296,10 @@ def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
     with Outlets(rules) as outlets:
         for one in rules:
             outlets.send(Command(one, 100.4, {}))
-    assert pressed == [("CTRL",), "s", "released", "LEFT", "LEFT down", "LEFT up", "LEFT up"]
+    held = call.pressed("CTRL")
+    keys = [held, held.__enter__(), call.tap("s"), held.__exit__(None, None, None)]
+    assert keyboard.Controller.return_value.mock_calls == keys
+    assert pointer.mock_calls == [call.click("LEFT"), call.press("LEFT"), call.release("LEFT"), call.release("LEFT")]
     assert pointer.position == (100, 100)
     with pytest.raises(InputError, match=r"key 'strg\+s': unknown key. Choose from single characters and ctrl, right"):
         Outlets([rule(on="Wave", key="strg+s")])

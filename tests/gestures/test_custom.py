@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, find_gestures
+from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, MotionRecording, find_gestures
 from sonjit.gestures.custom import confusion, load_recording
 from sonjit.results import Frame
 from sonjit.runs import annotate, table_columns
@@ -54,13 +54,17 @@ def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, 
     assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
 
 
-def test_confusion_leaves_each_recording_out(recordings):
+@pytest.mark.parametrize("is_motion", [False, True])
+def test_confusion_leaves_each_recording_out(recordings, moved, motions, is_motion):
+    if is_motion:
+        recordings = [
+            MotionRecording.of(name, moved(name, name, seed=seed)) for name in motions.names for seed in (1, 2)
+        ]
     names, counts = confusion(recordings)
-    assert names == CUSTOM
-    assert counts.shape == (3, 4)
-    assert counts.sum(1).tolist() == [20, 20, 20]
-    assert np.trace(counts[:, :3]) >= 0.8 * counts.sum()
-    with pytest.raises(InputError, match="claw has only one recording"):
+    assert (names, counts.shape) == (motions.names if is_motion else CUSTOM, (3, 4))
+    assert counts.sum(1).tolist() == ([4, 4, 4] if is_motion else [20, 20, 20])
+    assert np.trace(counts[:, :3]) >= (1 if is_motion else 0.8) * counts.sum()
+    with pytest.raises(InputError, match=f"{names[0]} has only one recording"):
         confusion(recordings[:1])
 
 

@@ -13,7 +13,7 @@ from sonjit.gestures import (
     segments_of,
 )
 from sonjit.gestures.control import Controller, load_map
-from sonjit.gestures.custom import confusion, find_motions
+from sonjit.gestures.custom import find_motions
 from sonjit.results import Hand
 
 
@@ -73,15 +73,6 @@ def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_p
         LearnedGestures.learn([ticks, GestureRecording("tick", claws.points)])
 
 
-def test_confusion_leaves_each_recording_out(motions, moved):
-    recordings = [MotionRecording.of(name, moved(name, name, seed=seed)) for name in motions.names for seed in (1, 2)]
-    names, counts = confusion(recordings)
-    assert names == motions.names
-    assert counts.tolist() == (4 * np.eye(3, 4, dtype=int)).tolist()
-    with pytest.raises(InputError, match="beckon has only one recording"):
-        confusion(recordings[:1])
-
-
 def test_lost_hands_and_wrong_calls(motions, moved):
     frames = list(moved("tick", seed=4))
     spotter = MotionSpotter(motions)
@@ -97,15 +88,6 @@ def test_lost_hands_and_wrong_calls(motions, moved):
     cut = MotionSpotter(motions)
     assert [one for frame in frames if frame.time < 1.6 for one in cut(frame.hands, frame.time)] == []
     assert [one.name for one in cut.finish()] == ["tick"]
-
-
-def test_damaged_motions_are_refused(motions, tmp_path):
-    file = tmp_path / "mine.npz"
-    for broken in ({"motion_reaches": np.zeros(1)}, {"motion_steps": np.zeros((4, 3))}, {"motion_of": None}):
-        arrays = {name: value for name, value in (motions.arrays() | broken).items() if value is not None}
-        np.savez(file, **arrays)
-        with pytest.raises(InputError, match=r"mine\.npz"):
-            LearnedGestures.load(file)
 
 
 def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):

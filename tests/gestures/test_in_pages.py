@@ -15,7 +15,7 @@ from sonjit.lab.synthesis.gestures import gestures
 
 WEB = Path(__file__).parents[2] / "web"
 ASSETS = WEB.parent / "src" / "sonjit" / "_util" / "assets"
-SCRIPT = """
+LOAD = """
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
@@ -23,6 +23,8 @@ const [folder, assets] = process.argv.slice(1);
 await build({ entryPoints: ["src/gestures.ts"], bundle: true, format: "esm", outfile: `${folder}/gestures.mjs` });
 const { loadGestures, withGestures } = await import(`${folder}/gestures.mjs`);
 const url = (path) => `data:application/octet-stream;base64,${readFileSync(path).toString("base64")}`;
+"""
+SCRIPT = """
 const shipped = url(`${assets}/gestures.npz`);
 const files = { canned: [shipped], asl: [url(`${assets}/asl.npz`), shipped],
   mine: [url(`${folder}/mine.npz`), shipped] };
@@ -51,11 +53,23 @@ writeFileSync(`${folder}/answers.json`, JSON.stringify(answers));
 """
 
 
-@pytest.mark.slow
-def test_pages_recognise_what_python_does(posed, tmp_path):
-    """Check hands of all poses, other people, rotations and sides, and one with an unknown keypoint."""
+@pytest.fixture
+def answers_of(tmp_path):
+    """Return a function that runs a script in Node and returns its answers, or skip the test."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+
+    def answers_of(script):
+        command = ["node", "--input-type=module", "-e", LOAD + script, tmp_path, ASSETS]
+        subprocess.run(command, cwd=WEB, check=True, timeout=120)
+        return json.loads((tmp_path / "answers.json").read_text("utf-8"))
+
+    return answers_of
+
+
+@pytest.mark.slow
+def test_pages_recognise_what_python_does(posed, tmp_path, answers_of):
+    """Check hands of all poses, other people, rotations and sides, and one with an unknown keypoint."""
     rng = np.random.default_rng(4)
     views = [("Right", 0, 0), ("Left", 80, 20), ("Right", 185, -30), ("Left", 0, 0)]
     hands = [posed(name, *views[k % 4], rng) for k, name in enumerate(list(gestures())[::5])]
@@ -66,8 +80,7 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     LearnedGestures.learn(custom).save(tmp_path / "mine.npz")
     np.savez(tmp_path / "wrong.npz", names=np.array(["a"]), means=np.zeros((1, 3), np.complex64))
     (tmp_path / "hands.json").write_text(json_from([hand.to_dict(full=True) for hand in hands]), "utf-8")
-    subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, ASSETS], cwd=WEB, check=True, timeout=60)
-    answers = json.loads((tmp_path / "answers.json").read_text("utf-8"))
+    answers = answers_of(SCRIPT)
     names = {}
     for known in ("canned", "asl", str(tmp_path / "mine.npz")):
         expected = list(map(find_gestures(known), hands))
@@ -94,13 +107,7 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
 
 PROJECT = Path(__file__).parents[2]
 MOTION_SCRIPT = """
-import { readFileSync, writeFileSync } from "node:fs";
-import { build } from "esbuild";
-
-const [folder, shipped] = process.argv.slice(1);
-await build({ entryPoints: ["src/gestures.ts"], bundle: true, format: "esm", outfile: `${folder}/gestures.mjs` });
-const { loadGestures, withGestures } = await import(`${folder}/gestures.mjs`);
-const url = (path) => `data:application/octet-stream;base64,${readFileSync(path).toString("base64")}`;
+const shipped = `${assets}/gestures.npz`;
 const image = { width: 640, height: 480 };
 const loaded = await loadGestures([url(`${folder}/mine.npz`), url(shipped)]);
 const points = (list) => ({ values: Float32Array.from(list.flat()) });
@@ -154,10 +161,8 @@ def plain(hand):
 
 
 @pytest.mark.slow
-def test_pages_report_the_motions_that_python_reports(paths, motions, moved, posed, tmp_path):
+def test_pages_report_the_motions_that_python_reports(paths, motions, moved, posed, tmp_path, answers_of):
     """Check every motion, hands that are lost for a moment or for good, and custom motions."""
-    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
-        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     complete = {name: list(made(paths, name, 1 + k % 2)) for k, name in enumerate((*paths.ONE_HAND, *paths.TWO_HANDS))}
     streams = [*complete.values()]
     for name, since, until, side in (
@@ -177,9 +182,7 @@ def test_pages_report_the_motions_that_python_reports(paths, motions, moved, pos
     np.savez(tmp_path / "wrong.npz", **(motions.arrays() | {"motion_lengths": np.array([3])}))
     frames = [[{"time": time_s, "hands": list(map(plain, hands))} for time_s, hands in stream] for stream in streams]
     (tmp_path / "streams.json").write_text(json.dumps(frames), "utf-8")
-    shipped = ASSETS / "gestures.npz"
-    subprocess.run(["node", "--input-type=module", "-e", MOTION_SCRIPT, tmp_path, shipped], cwd=WEB, check=True)
-    answer = json.loads((tmp_path / "answers.json").read_text("utf-8"))
+    answer = answers_of(MOTION_SCRIPT)
     names, phases = set(), set()
     for stream, ours in zip(streams, answer["streams"], strict=True):
         recognizer = MotionRecognizer(custom=motions)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import Final, Self
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
+from sonjit._util.arrays import BoolArray, Float32Array, RealArray
 from sonjit._util.data_files import read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.results import Gesture, Hand
-from sonjit.results.measures.hands import palm_frame
 
 SHIPPED: Final = ("asl",)
 """Manual alphabets."""
@@ -93,15 +92,10 @@ class Vocabulary:
 
     def to_json(self) -> str:
         """Return the vocabulary as JSON text."""
-        directions = {
-            shape: {"finger": list(direction.finger), "names": list(direction.names)}
-            for shape, direction in self.directions.items()
-        }
-        return json_from({"shapes": list(self.shapes), "directions": directions}, spaced=True)
+        return json_from(asdict(self), spaced=True)
 
 
 KEYPOINTS: Final = 21
-_LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
 PALM: Final = [0, 5, 9, 13, 17]
 """The wrist and the knuckles of the four fingers."""
 _PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
@@ -163,27 +157,11 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
     with np.errstate(divide="ignore", invalid="ignore"):
         length = np.hypot(x, y)
         up, across = -y / length, x / length
-        turn[:, 0, 0, 0], turn[:, 0, 0, 1], turn[:, 0, 1, 0], turn[:, 0, 1, 1] = (
-            mirror * up,
-            -across,
-            mirror * across,
-            up,
-        )
+        turn[:, 0, 0, :2] = np.stack([mirror * up, -across], 1)
+        turn[:, 0, 1, :2] = np.stack([mirror * across, up], 1)
         turn[:, 0, 2, 2] = 1
         scale = np.sqrt((around * around).sum((2, 3), keepdims=True) / KEYPOINTS)
         return np.asarray((points - middle) / scale @ turn, np.float32)
-
-
-def palm_pose(points: RealArray, left: BoolArray) -> FloatArray:
-    """Return keypoints (N, 21, 3) in palm axes, relative to the palm centre, in hand lengths.
-
-    Args:
-        points: (N, 21, 3) in any unit.
-        left: (N,) which are left hands; they are mirrored.
-    """
-    points = points * (np.where(left, -1.0, 1.0)[:, None, None] * [1, 0, 0] + [0, 1, 1])
-    length = np.linalg.norm(np.diff(points[:, _LENGTH], axis=1), axis=-1).sum(1)
-    return (points - points[:, PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(points)
 
 
 ASSET: Final = "gestures.npz"

@@ -45,7 +45,45 @@ class HandState(NamedTuple):
     angle_rad: float  # clockwise angle of the palm in the image
 
 
-class Holds:
+class MotionFinder(ABC):
+    """Find a motion of one hand: it begins, progresses with every frame, and ends or is cancelled."""
+
+    _start: complex | None = None  # position of the palm at the begin
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the motion is in progress."""
+        return self._start is not None
+
+    @abstractmethod
+    def __call__(self, now: HandState) -> Iterator[Step]:
+        """Yield the steps of the next frame."""
+
+    @abstractmethod
+    def _values(self) -> tuple[str, float, float]:
+        """Return the name, strength and count of the motion in progress."""
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Forget the motion."""
+
+    def _begin(self, start: complex) -> Step:
+        self._start = start
+        return self._step("begin")
+
+    def _step(self, phase: Phase) -> Step:
+        assert self._start is not None
+        name, strength, count = self._values()
+        return Step(name, phase, min(1.0, strength), self._start, count)
+
+    def stop(self, phase: Phase = "cancel") -> Iterator[Step]:
+        """End the motion if it is in progress."""
+        if self._start is not None:
+            yield self._step(phase)
+        self._reset()
+
+
+class Holds(MotionFinder):
     """Pinch of thumb and index finger, or drag of a fist.
 
     A drag begins with an open hand that closes, and ends when a finger opens.
@@ -62,18 +100,12 @@ class Holds:
 
     def __init__(self, name: Literal["Pinch", "Drag"]) -> None:
         self._name: Literal["Pinch", "Drag"] = name
-        self._start: complex | None = None
         self._since_s: float | None = None
         self._closed = 0.0
         self._open_s = -math.inf  # last time at which the hand was open
 
-    @property
-    def is_active(self) -> bool:
-        """Whether a pinch or drag is in progress."""
-        return self._start is not None
-
     def __call__(self, now: HandState) -> Iterator[Step]:
-        is_active, (smallest, mean, greatest) = self._start is not None, now.reach
+        is_active, (smallest, mean, greatest) = self.is_active, now.reach
         if self._name == "Pinch":
             value, (opened, shut) = now.pinch, self.PINCH
             is_other = not is_active and now.index_reach < self.INDEX  # a fist neither is open nor pinches
@@ -88,40 +120,38 @@ class Holds:
         self._since_s = None if is_closed == is_active else now.time_s if self._since_s is None else self._since_s
         changes = self._since_s is not None and now.time_s - self._since_s >= self.HOLD_S
         if changes and not is_active:
-            self._start, self._since_s = now.palm, None
-            yield self._step("begin")
+            self._since_s = None
+            yield self._begin(now.palm)
         elif changes:
             yield self._step("end")
             self._start, self._since_s = None, None
         elif is_active:
             yield self._step("progress")
 
-    def stop(self) -> Iterator[Step]:
-        if self._start is not None:
-            yield self._step("cancel")
+    def _reset(self) -> None:
         self._start, self._since_s, self._open_s = None, None, -math.inf
 
-    def _step(self, phase: Phase) -> Step:
-        assert self._start is not None
-        return Step(self._name, phase, self._closed, self._start)
+    def _values(self) -> tuple[str, float, float]:
+        return self._name, self._closed, 0.0
 
 
-class Rotations:
+class Rotations(MotionFinder):
     """Rotation of a pinching hand in the image, as if it turned a knob."""
 
     BEGIN_RAD = math.radians(20)
 
     def __init__(self, pinch: Holds) -> None:
         self._pinch = pinch
-        self._start: complex | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._start = None
         self._last_rad: float | None = None
         self._turned = 0.0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         if not self._pinch.is_active:
-            if self._start is not None:
-                yield self._step("end")
-            self._start, self._last_rad, self._turned = None, None, 0.0
+            yield from self.stop("end")
             return
         if self._last_rad is not None:
             self._turned += math.remainder(now.angle_rad - self._last_rad, 2 * math.pi)
@@ -129,20 +159,13 @@ class Rotations:
         if self._start is not None:
             yield self._step("progress")
         elif abs(self._turned) >= self.BEGIN_RAD:
-            self._start = now.palm
-            yield self._step("begin")
+            yield self._begin(now.palm)
 
-    def stop(self) -> Iterator[Step]:
-        if self._start is not None:
-            yield self._step("cancel")
-        self._start, self._last_rad, self._turned = None, None, 0.0
-
-    def _step(self, phase: Phase) -> Step:
-        assert self._start is not None
-        return Step("Rotate", phase, min(1.0, abs(self._turned) / math.pi), self._start, self._turned / (2 * math.pi))
+    def _values(self) -> tuple[str, float, float]:
+        return "Rotate", abs(self._turned) / math.pi, self._turned / (2 * math.pi)
 
 
-class Pushes:
+class Pushes(MotionFinder):
     """Quick movement of a raised open hand towards the camera."""
 
     GROWS, WITHIN_S = 1.3, 0.5  # minimum growth of the hand in the image, and the time for it
@@ -153,8 +176,7 @@ class Pushes:
 
     def __init__(self) -> None:
         self._recent: deque[HandState] = deque()
-        self._from: HandState | None = None
-        self._peak = 0.0
+        self._size = self._peak = 0.0  # at the begin; highest speed
         self._is_done = False
 
     def __call__(self, now: HandState) -> Iterator[Step]:
@@ -167,13 +189,13 @@ class Pushes:
         )
         elapsed = now.time_s - before.time_s
         speed = math.log(now.size / before.size) / elapsed if elapsed > 0 else 0.0
-        if self._from is not None:
+        if self.is_active:
             self._peak = max(self._peak, speed)
             if speed < self.FAST:
-                yield self._step("end", now)
-                self._from, self._is_done = None, True
+                yield self._step("end")
+                self._start, self._is_done = None, True
             else:
-                yield self._step("progress", now)
+                yield self._step("progress")
             return
         smallest = min(recent, key=lambda item: item.size)
         if self._is_done:  # until the hand rests or retreats
@@ -184,21 +206,18 @@ class Pushes:
             and all(reading.is_up for reading in recent)  # an opening hand also looks larger
             and abs(now.palm - smallest.palm) <= self.ASIDE
         ):
-            self._from, self._peak = smallest, speed
-            yield self._step("begin", now)
+            self._size, self._peak = smallest.size, speed
+            yield self._begin(smallest.palm)
 
-    def stop(self) -> Iterator[Step]:
-        if self._from is not None:
-            yield self._step("cancel", self._recent[-1])
-        self._from, self._is_done = None, False
+    def _reset(self) -> None:
+        self._start, self._is_done = None, False
         self._recent.clear()
 
-    def _step(self, phase: Phase, now: HandState) -> Step:
-        assert self._from is not None
-        return Step("Push", phase, min(1.0, self._peak / self.STRONGEST), self._from.palm, now.size / self._from.size)
+    def _values(self) -> tuple[str, float, float]:
+        return "Push", self._peak / self.STRONGEST, self._recent[-1].size / self._size
 
 
-class Swipes:
+class Swipes(MotionFinder):
     """Quick straight movement of the palm from rest."""
 
     SLOW, FAST = (1.5, 7.0)  # maximum speed of rest, minimum peak speed, in hand lengths per second
@@ -212,12 +231,12 @@ class Swipes:
         self._still_s: float | None = None
         self._path: list[tuple[float, complex]] = []  # path since the last rest
         self._peak = 0.0
-        self._name: str | None = None
+        self._name = ""
         self._last: tuple[float, str] | None = None
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         speed = abs(now.velocity)
-        if self._name is not None:
+        if self.is_active:
             yield from self._continue(now, speed)
             return
         if speed < self.SLOW:
@@ -234,15 +253,13 @@ class Swipes:
             self._path = []
         elif self._peak >= self.FAST and self._moved >= self.FAR and self._is_straight():
             self._name = self._direction()
-            if self._name is not None and not self._is_return(now):
-                yield self._step("begin")
+            if self._name and not self._is_return(now):
+                yield self._begin(self._path[0][1])
             else:
-                self._name, self._path = None, []
+                self._path = []
 
-    def stop(self) -> Iterator[Step]:
-        if self._name is not None:
-            yield self._step("cancel")
-        self._name, self._path, self._still_s = None, [], None
+    def _reset(self) -> None:
+        self._start, self._path, self._still_s = None, [], None
 
     def _continue(self, now: HandState, speed: float) -> Iterator[Step]:
         before = self._moved
@@ -254,10 +271,8 @@ class Swipes:
             else:
                 yield from self.stop()
             return
-        assert self._name is not None
-        yield self._step("end")
         self._last = now.time_s, self._name
-        self._name, self._path = None, []
+        yield from self.stop("end")
 
     @property
     def _moved(self) -> float:
@@ -268,20 +283,19 @@ class Swipes:
         along = (end - start) / self._moved
         return max(abs(((item - start) / along).imag) for _, item in self._path) <= self.BENT * self._moved
 
-    def _direction(self) -> str | None:
+    def _direction(self) -> str:
         quarters = cmath.phase(self._path[-1][1] - self._path[0][1]) / (math.pi / 2)
         aside = abs(quarters - round(quarters)) * math.pi / 2
-        return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else None
+        return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else ""
 
     def _is_return(self, now: HandState) -> bool:
         """Check whether the hand only returns to the start of a swipe."""
-        if self._last is None or self._name is None or now.time_s - self._last[0] > self.RETURN_S:
+        if self._last is None or now.time_s - self._last[0] > self.RETURN_S:
             return False
         return (SWIPES.index(self._name) - SWIPES.index(self._last[1])) % 4 == 2
 
-    def _step(self, phase: Phase) -> Step:
-        assert self._name is not None
-        return Step(self._name, phase, min(1.0, self._peak / self.STRONGEST), self._path[0][1])
+    def _values(self) -> tuple[str, float, float]:
+        return self._name, self._peak / self.STRONGEST, 0.0
 
 
 class _Turn(NamedTuple):
@@ -293,30 +307,7 @@ class _Turn(NamedTuple):
     is_up: bool
 
 
-class _RepeatedMotion(ABC):
-    """Motion that repeats in one place."""
-
-    _start: complex | None
-
-    @abstractmethod
-    def _step(self, phase: Phase) -> Step: ...
-
-    @abstractmethod
-    def _reset(self) -> None: ...
-
-    def _continue(self, *, is_over: bool) -> Iterator[Step]:
-        if is_over:
-            yield from self.stop("end")
-        else:
-            yield self._step("progress")
-
-    def stop(self, phase: Phase = "cancel") -> Iterator[Step]:
-        if self._start is not None:
-            yield self._step(phase)
-        self._reset()
-
-
-class Waves(_RepeatedMotion):
+class Waves(MotionFinder):
     """Movement of the fingertips of a raised open hand to and fro."""
 
     BACK, FURTHER = 0.2, 0.05  # minimum movement of a reversal, and of an advance beyond noise
@@ -334,7 +325,7 @@ class Waves(_RepeatedMotion):
         self._low = self._high = 0.0
         self._is_up = True
         self._turns: list[_Turn] = []
-        self._start: complex | None = None
+        self._start = None
         self._swings = 0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
@@ -353,12 +344,15 @@ class Waves(_RepeatedMotion):
             if self._start is not None:
                 self._swings += 1
             elif self._is_wave():
-                self._start, self._swings = now.palm, self.TURNS
-                yield self._step("begin")
+                self._swings = self.TURNS
+                yield self._begin(now.palm)
                 return
-        if self._start is None:
+        if not self.is_active:
             return
-        yield from self._continue(is_over=now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave())
+        if now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave():
+            yield from self.stop("end")
+        else:
+            yield self._step("progress")
 
     def _turn(self, now: HandState) -> None:
         assert self._extreme is not None
@@ -380,13 +374,12 @@ class Waves(_RepeatedMotion):
             for a, b in swings
         )
 
-    def _step(self, phase: Phase) -> Step:
-        assert self._start is not None
+    def _values(self) -> tuple[str, float, float]:
         width = abs((self._turns[-1].position - self._turns[-2].position).real)
-        return Step("Wave", phase, min(1.0, width), self._start, self._swings)
+        return "Wave", width, self._swings
 
 
-class Circles(_RepeatedMotion):
+class Circles(MotionFinder):
     """Circular movement of the tip of the index finger."""
 
     STEP = 0.12  # minimum movement between two points of the path; noise is smaller
@@ -400,7 +393,6 @@ class Circles(_RepeatedMotion):
 
     def __init__(self) -> None:
         self._path: deque[tuple[float, complex]] = deque()
-        self._start: complex | None = None
         self._middle, self._radius, self._turned = 0j, 0.0, 0.0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
@@ -413,17 +405,19 @@ class Circles(_RepeatedMotion):
         is_new = not path or abs(now.tip - path[-1][1]) >= self.STEP
         if is_new:
             path.append((now.time_s, now.tip))
-        if self._start is None:
+        if not self.is_active:
             if is_new and self._find():
-                self._start = now.palm
-                yield self._step("begin")
+                yield self._begin(now.palm)
             return
         if is_new and len(path) > 2:
             self._turned += _turn_rad(*(point for _, point in list(path)[-3:]))
             self._find(renew=True)
         off = abs(now.tip - self._middle) / self._radius
         is_still = not path or now.time_s - path[-1][0] > self.STILL_S
-        yield from self._continue(is_over=is_still or not self.RING[0] <= off <= self.RING[1])
+        if is_still or not self.RING[0] <= off <= self.RING[1]:
+            yield from self.stop("end")
+        else:
+            yield self._step("progress")
 
     def _reset(self) -> None:
         self._path.clear()
@@ -449,10 +443,9 @@ class Circles(_RepeatedMotion):
                 return bool(is_round)
         return False
 
-    def _step(self, phase: Phase) -> Step:
-        assert self._start is not None
+    def _values(self) -> tuple[str, float, float]:
         name = CIRCLES[0] if self._turned > 0 else CIRCLES[1]  # y is down: x to y is clockwise
-        return Step(name, phase, min(1.0, self._radius), self._start, abs(self._turned) / (2 * math.pi))
+        return name, self._radius, abs(self._turned) / (2 * math.pi)
 
 
 def _turn_rad(a: complex, b: complex, c: complex) -> float:

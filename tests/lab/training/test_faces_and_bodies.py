@@ -8,6 +8,7 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.detectors import create_detector
 from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.datasets.face_labels import face_points
 from sonjit.lab.networks import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings
 from sonjit.lab.training.faces_and_bodies import (
@@ -20,7 +21,6 @@ from sonjit.lab.training.faces_and_bodies import (
 )
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.faces import face_points
 
 from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 

@@ -260,10 +260,8 @@ def _message_classes(declared: dict[str, Any]) -> dict[str, Any]:
         name: GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in declared
     }
     for name, kind in made.items():
-        kind.__module__, kind.__doc__ = (
-            __name__,
-            declared[name].__doc__,
-        )  # messages are pickled by the name of their class
+        kind.__doc__ = declared[name].__doc__
+        kind.__module__ = __name__  # messages are pickled by the name of their class
     return made
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError
 from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.datasets.face_labels import face_points
 from sonjit.lab.documents import Curve
 from sonjit.lab.evaluation import metrics as summaries
 from sonjit.lab.evaluation.predictions import (
@@ -34,7 +35,6 @@ from sonjit.lab.evaluation.predictions import (
 )
 from sonjit.lab.evaluation.protocols import Alignment, Protocol
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.faces import face_points
 
 if TYPE_CHECKING:
     from sonjit.lab.hand_models import Mano

@@ -21,6 +21,7 @@ from sonjit.detectors.kinds.body import box_from_alignment
 from sonjit.detectors.kinds.face import box_around_face
 from sonjit.geometry.boxes import RotatedBox, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.datasets.face_labels import face_weights
 from sonjit.lab.metrics import outer_corner_distances
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.backbones import start_pretrained, timm_name
@@ -35,7 +36,6 @@ from sonjit.lab.training.losses import PointLoss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, ImageBatch, Weight
 from sonjit.results.skeletons import load_skeleton
-from sonjit.results.skeletons.faces import face_weights
 
 _SIZES = {"face": 192, "pose": 256}
 _FOREHEAD = 0.8

@@ -17,7 +17,7 @@ from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
-from sonjit.gestures.classifier import aligned, gesture_features, palm_pose
+from sonjit.gestures.classifier import PALM, aligned, gesture_features
 from sonjit.gestures.custom_motions import MotionRecording
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
@@ -28,6 +28,7 @@ from sonjit.lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.building_blocks import ArrayRows
 from sonjit.results import Frame, Hand
+from sonjit.results.measures.hands import palm_frame
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
@@ -40,6 +41,7 @@ _SIMILAR: Final = 8  # number of similar detected hands, one of which provides t
 _MAX_ERROR: Final = 0.2  # maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match
 
 _BLOCK: Final = 4096
+_LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
 
 _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
 
@@ -85,8 +87,11 @@ class PosedHands(ArrayRows):
         return np.stack([self.true_keypoints, self.true_keypoints_3d], 1)
 
     def palm_poses(self) -> FloatArray:
-        """Return the exact joints (N, 63) in the palm's axes."""
-        return palm_pose(self.true_keypoints_3d.astype(np.float64), self.true_left).reshape(-1, 63)
+        """Return the exact joints (N, 63) in the palm's axes, in hand lengths; left hands are mirrored."""
+        right = self.true_keypoints_3d.astype(np.float64) * np.where(self.true_left[:, None, None], [-1, 1, 1], 1)
+        length = np.linalg.norm(np.diff(right[:, _LENGTH], axis=1), axis=-1).sum(1)
+        flat = (right - right[:, PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(right)
+        return flat.reshape(-1, 63)
 
     def unambiguous(self, gestures: PosedHands, alphabet: Alphabet | None = None) -> Self:
         """Remove free poses that are too similar to gestures."""

@@ -80,12 +80,8 @@ def draw_landmarks(
         return
     height, width = _size_of_bgr(image)
     points = _points(landmark_list)
-    pixels: dict[int, Pixel] = {}
-    for index, landmark in _shown(points).items():
-        x, y = np.array([landmark.x or 0.0, landmark.y or 0.0], np.float32).tolist()  # as in a message
-        pixel = _normalized_to_pixel_coordinates(x, y, width, height)
-        if pixel is not None:
-            pixels[index] = pixel
+    found = {index: _pixel_of(landmark, width, height) for index, landmark in _shown(points).items()}
+    pixels = {index: pixel for index, pixel in found.items() if pixel is not None}
     for pair in _checked(connections, len(points)):
         spec = _spec_of(connection_drawing_spec, pair)
         if spec and pixels.keys() >= set(pair):
@@ -129,10 +125,8 @@ def draw_detection(
             relative = location.relative_bounding_box
             box = relative.xmin, relative.ymin, relative.width, relative.height
     for keypoint in keypoints:
-        x, y = np.array([keypoint.x or 0.0, keypoint.y or 0.0], np.float32).tolist()
-        pixel = _normalized_to_pixel_coordinates(x, y, width, height)
+        spec, pixel = keypoint_drawing_spec, _pixel_of(keypoint, width, height)
         if pixel is not None:
-            spec = keypoint_drawing_spec
             cv2.circle(image, pixel, spec.circle_radius, spec.color, spec.thickness)
     if box is not None:
         low = math.floor(box[0] * width), math.floor(box[1] * height)
@@ -208,7 +202,7 @@ def plot_landmarks(
     pyplot.show()
 
 
-def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  # scripts use it
+def _normalized_to_pixel_coordinates(  # scripts use it
     normalized_x: float, normalized_y: float, image_width: int, image_height: int
 ) -> Pixel | None:
     """Convert normalised coordinates to a pixel. Return None outside the image."""
@@ -219,6 +213,11 @@ def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  
         min(math.floor(normalized_x * image_width), image_width - 1),
         min(math.floor(normalized_y * image_height), image_height - 1),
     )
+
+
+def _pixel_of(point: Any, width: int, height: int) -> Pixel | None:  # noqa: ANN401  # a landmark or key point
+    x, y = np.array([point.x or 0.0, point.y or 0.0], np.float32).tolist()  # as in a message
+    return _normalized_to_pixel_coordinates(x, y, width, height)
 
 
 def _points(landmarks: Landmarks) -> Sequence[Landmark]:
