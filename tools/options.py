@@ -228,8 +228,7 @@ def _speed(*, short: bool) -> str:
             rows.append((name, *(f"{time:.1f}" for time in times)))
             continue
         cells = [name, case["sonjit"]["precision"]]
-        for figure in ("p50_ms", "cpu_ms"):
-            cells.append(", ".join(f"{side[figure]:.2f}" for side in (ours, other, peer)))
+        cells += [", ".join(f"{side[key]:.2f}" for side in (ours, other, peer)) for key in ("p50_ms", "cpu_ms")]
         rows.append((*cells, *(f"{ours[key]:.{n}f} / {peer[key]:.{n}f}" for key, n in (("rss_mb", 0), ("cold_s", 2)))))
     machine, version = default["machine"], default["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}"
