@@ -18,11 +18,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
@@ -246,7 +246,8 @@ def _on_ray(
     function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], address: str
 ) -> Generator[tuple[int, Result]]:
     ray, extensions = _ray(), LoadedExtensions.snapshot()
-    state = _WorkerState.capture()
+    settings = {name: value for name, value in os.environ.items() if name.startswith("SONJIT_")}
+    state = str(Path.cwd()), dict.fromkeys(_THREADS, "1") | settings, __version__  # a worker has one core and thread
     references: dict[Future[Result | _Failure], Any] = {}
 
     def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
@@ -263,7 +264,7 @@ def _on_ray(
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
         try:
-            yield from _results(calls, start, _calls_ahead(ray), cancel)
+            yield from _results(calls, start, lambda: _AHEAD * _cluster_cores(ray, int(time.monotonic() / 5)), cancel)
         except ray.exceptions.RayTaskError:
             raise  # an error of the function's own
         except ray.exceptions.RayError as error:
@@ -273,21 +274,10 @@ def _on_ray(
             ) from None
 
 
-def _calls_ahead(ray: Any) -> Callable[[], int]:  # noqa: ANN401
-    """Return a function that returns how many calls to submit ahead, for all cores of the cluster.
-
-    It asks the cluster every five seconds, because machines join and leave.
-    """
-    ahead, until_s = 0, 0.0
-
-    def count() -> int:
-        nonlocal ahead, until_s
-        if time.monotonic() > until_s:
-            ahead = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-            until_s = time.monotonic() + 5
-        return ahead
-
-    return count
+@lru_cache(1)
+def _cluster_cores(ray: Any, _period: int) -> int:  # noqa: ANN401
+    """Return the number of cores of a cluster, which it is asked for once in a period: machines join and leave."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _ray() -> Any:  # noqa: ANN401  # it has no stubs
@@ -306,7 +296,12 @@ def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
     address = address or os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdecimal():
-        _check_port(address, host, int(port))  # Ray would try for two minutes and log each attempt
+        try:  # Ray would try for two minutes and log each attempt
+            socket.create_connection((host, int(port)), _CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"--workers ray:{address}: no cluster answers there ({error}); ray start --head prints its address"
+            ) from None
         _enable_token()
     elif address not in ("", "auto", "local"):
         raise InputError(f"--workers ray:{address}: not an address such as 10.0.0.1:6379, which ray start prints")
@@ -349,15 +344,6 @@ def _is_recorded_cluster_alive() -> bool:
     return True
 
 
-def _check_port(address: str, host: str, port: int) -> None:
-    try:
-        socket.create_connection((host, port), _CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"--workers ray:{address}: no cluster answers there ({error}); ray start --head prints its address"
-        ) from None
-
-
 def _results(
     calls: Sequence[_Call],
     start: Callable[[_Call], Future[Result | _Failure]],
@@ -381,27 +367,19 @@ def _results(
             if isinstance(result, _Failure):
                 raise result.error
             yield numbers.pop(future), result
-    except KeyboardInterrupt:
-        yield from _results_after_cancel(numbers, cancel)
+    except KeyboardInterrupt:  # some calls still finish, and one result may have been taken from the queue
+        for future in list(numbers):
+            cancel(future)
+        while numbers:
+            future, number = numbers.popitem()
+            if not future.cancelled() and future.exception() is None:
+                result = future.result()
+                if not isinstance(result, _Failure):
+                    yield number, result
         raise
     finally:
         for future in list(numbers):
             cancel(future)
-
-
-def _results_after_cancel(
-    numbers: dict[Future[Result | _Failure], int], cancel: Callable[[Future[Result | _Failure]], object]
-) -> Generator[tuple[int, Result]]:
-    """Cancel calls. Yield the results of those that still finish, even one that was already taken from the queue."""
-    for future in list(numbers):
-        cancel(future)
-    while numbers:
-        future, number = numbers.popitem()
-        if future.cancelled() or future.exception() is not None:
-            continue
-        result = future.result()
-        if not isinstance(result, _Failure):
-            yield number, result
 
 
 @dataclass(frozen=True)
@@ -423,51 +401,27 @@ def _attempt(
         return _Failure(JobError(str(error)))
 
 
-@dataclass(frozen=True)
-class _WorkerState:
-    """State that a worker on another machine needs to work as this process does.
-
-    Attributes:
-        folder: Working folder of relative paths.
-        variables: Environment variables.
-        version: Version of Sonjit.
-    """
-
-    folder: str
-    variables: Mapping[str, str]
-    version: str
-
-    @classmethod
-    def capture(cls) -> Self:
-        """Return the state of this process for a worker, which has one core and one thread."""
-        settings = {name: value for name, value in os.environ.items() if name.startswith("SONJIT_")}
-        return cls(str(Path.cwd()), dict.fromkeys(_THREADS, "1") | settings, __version__)
-
-    def begin(self) -> None:
-        """Apply the state to this process.
-
-        Raises:
-            JobError: The folder is not there, or another version of Sonjit is.
-        """
-        if self.version != __version__:
-            raise JobError(f"Sonjit {__version__} on {socket.gethostname()}, {self.version} here: install the same")
-        try:
-            os.chdir(self.folder)
-        except OSError as error:
-            raise JobError(
-                f"{self.folder} on {socket.gethostname()}: {error.strerror}; "
-                "all machines of the cluster must see the files under the same path"
-            ) from None
-        os.environ.update(self.variables)
-
-
 def _attempt_on_ray(
-    state: _WorkerState, extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
+    state: tuple[str, Mapping[str, str], str],
+    extensions: LoadedExtensions,
+    function: Callable[[*Arguments], Result],
+    call: tuple[*Arguments],
 ) -> Result | _Failure:
+    """Attempt a call with the folder, the variables and the version of Sonjit of the process that submitted it."""
+    folder, variables, version = state
+    host = socket.gethostname()
+    if version != __version__:
+        return _Failure(JobError(f"Sonjit {__version__} on {host}, {version} here: install the same"))
     try:
-        state.begin()
-    except JobError as error:
-        return _Failure(error)
+        os.chdir(folder)
+    except OSError as error:
+        return _Failure(
+            JobError(
+                f"{folder} on {host}: {error.strerror}; "
+                "all machines of the cluster must see the files under the same path"
+            )
+        )
+    os.environ.update(variables)
     return _attempt(extensions, function, call)
 
 
