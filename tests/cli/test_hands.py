@@ -156,72 +156,64 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hands", "{out}"], "contains no images or videos"),
-        (["hands", "{out}", "--save", "{out}/tables/"], "contains no images or videos"),
-        (["hands", "{out}/*.png", "--save", "{out}/tables/"], "no images or videos"),
-        (["hands", "{photo}", "--draw-errors"], "--draw-errors requires --draw"),
-        (["hands", "{photo}", "--draw", "{out}/d.png", "--draw-errors"], "--draw-errors requires --keypoints refined"),
-        (["hands", "{photo}", "--events", "index_curl_rad:150:90"], "--events requires --save or --json"),
-        *(
-            (["hands", "{photo}", "--static-image", *given], f"{given[0]} has no effect with --static-image")
-            for given in (
-                ["--count", "index_curl_rad", "--save", "{out}/t.csv"],
-                ["--events", "index_curl_rad:150:90", "--json"],
-                ["--smoothing", "one_euro"],
-                ["--search-interval", "3"],
-            )
-        ),
-        *(
-            (["face", "{photo}", "--model", "box", *given], f"{given[0]} has no effect with --model box")
-            for given in (
-                ["--count", "mouth_openness"],
-                ["--events", "mouth_openness:0.5:0.2", "--json"],
-                ["--measures"],
-            )
-        ),
+        ("hands {out}", "contains no images or videos"),
+        ("hands {out} --save {out}/tables/", "contains no images or videos"),
+        ("hands {out}/*.png --save {out}/tables/", "no images or videos"),
+        ("hands {photo} --draw-errors", "--draw-errors requires --draw"),
+        ("hands {photo} --draw {out}/d.png --draw-errors", "--draw-errors requires --keypoints refined"),
+        ("hands {photo} --events index_curl_rad:150:90", "--events requires --save or --json"),
         (
-            ["body", "{photo}", "--static-image", "--no-smooth-segmentation", "--mask", "{out}/m.png"],
-            "smooth_segmentation=False has no effect with static_image=True",
+            "hands {photo} --static-image --count index_curl_rad --save {out}/t.csv",
+            "--count has no effect with --static",
         ),
-        (["body", "{photo}", "--no-smooth-segmentation"], "--no-smooth-segmentation require --mask"),
-        (["hands", "{photo}", "--roi", "-1,0,9,9"], "roi -1,0,9,9: not inside the image of"),
-        (["hands", "{photo}", "--roi", "1,2,3"], "--roi 1,2,3: write x,y,width,height in pixels"),
-        (["hands", "{photo}", "--camera", "1,1,1,1"], "--camera requires --distance or --lift internet"),
-        (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),
-        (["hands", "camera:x"], "a camera has a number"),
-        (["hands", "gopher://example.org/hand.jpg"], "an address begins with"),
-        (["hands", "{photo}", "--save", "{out}/t.xyz"], "Unknown ending '.xyz'. Choose from .json"),
-        (["hands", "{photo}", "--save", "{photo}/t.json"], "cannot be written"),
-        (["hands", "{photo}", "--draw", "{photo}"], "is the input itself"),
-        (["hands", "{photo}", "--draw", "{out}/d.mp4"], "an image is drawn into"),
-        (["hands", "{clip}", "--draw", "{out}/d.png"], "a video is drawn into"),
-        (["hands", "{folder}", "--save", "{photo}/tables/"], "cannot be written"),
-        (["hands", "{photo}", "--max-instances", "many"], "many"),
-        (["hands", "{photo}", "--jobs", "0"], "--jobs 0"),
-        (["hands", "{photo}", "--limit", "0"], "--limit 0"),
-        (["hands", "{photo}", "--device", "TOASTER"], "TOASTER"),
-        (["hands", "{photo}", "--landmark-model", "{photo}"], "unknown ending"),
-        (["hands", "{photo}", "--models-dir", "{out}"], "sonjit models pull"),
-        (["hands", "{photo}", "--frobnicate"], "unknown option --frobnicate"),
-        (["hands", "{photo}", "nowhere.jpg", "--save", "{out}/tables/"], "nowhere.jpg: no such file"),
-        (["hands", "{photo}", "camera:0", "--save", "{out}/tables/"], "camera:0 is a stream"),
-        (["hands", "{photo}", "-"], "- is a stream"),
-        (["hands", "{folder}", "--draw", "{out}/drawn.png"], "several inputs require a folder"),
-        (["segment", "{photo}", "{clip}", "--weights", "demo", "--save", "{out}/t.json"], "clip.mp4 is a video"),
-        (["hands", "{folder}", "--json", "--jobs", "2"], "--json prints frames in order"),
-        (["hands", "{photo}", "--save", "-"], "use --json"),
-        (["synth", "{out}", "more"], "unexpected more. sonjit synth --help"),
-        (["hands"], "INPUT"),
-        (["paint", "{photo}"], "paint"),
+        ("hands {photo} --static-image --events index_curl_rad:150:90 --json", "--events has no effect with --static"),
+        ("hands {photo} --static-image --smoothing one_euro", "--smoothing has no effect with --static-image"),
+        ("hands {photo} --static-image --search-interval 3", "--search-interval has no effect with --static-image"),
+        ("face {photo} --model box --count mouth_openness", "--count has no effect with --model box"),
+        ("face {photo} --model box --events mouth_openness:0.5:0.2 --json", "--events has no effect with --model box"),
+        ("face {photo} --model box --measures", "--measures has no effect with --model box"),
+        (
+            "body {photo} --static-image --no-smooth-segmentation --mask {out}/m.png",
+            "=False has no effect with static_image",
+        ),
+        ("body {photo} --no-smooth-segmentation", "--no-smooth-segmentation require --mask"),
+        ("hands {photo} --roi -1,0,9,9", "roi -1,0,9,9: not inside the image of"),
+        ("hands {photo} --roi 1,2,3", "--roi 1,2,3: write x,y,width,height in pixels"),
+        ("hands {photo} --camera 1,1,1,1", "--camera requires --distance or --lift internet"),
+        ("hands camera:99 --save {out}/t.json", "camera:99 does not open"),
+        ("hands camera:x", "a camera has a number"),
+        ("hands gopher://example.org/hand.jpg", "an address begins with"),
+        ("hands {photo} --save {out}/t.xyz", "Unknown ending '.xyz'. Choose from .json"),
+        ("hands {photo} --save {photo}/t.json", "cannot be written"),
+        ("hands {photo} --draw {photo}", "is the input itself"),
+        ("hands {photo} --draw {out}/d.mp4", "an image is drawn into"),
+        ("hands {clip} --draw {out}/d.png", "a video is drawn into"),
+        ("hands {folder} --save {photo}/tables/", "cannot be written"),
+        ("hands {photo} --max-instances many", "many"),
+        ("hands {photo} --jobs 0", "--jobs 0"),
+        ("hands {photo} --limit 0", "--limit 0"),
+        ("hands {photo} --device TOASTER", "TOASTER"),
+        ("hands {photo} --landmark-model {photo}", "unknown ending"),
+        ("hands {photo} --models-dir {out}", "sonjit models pull"),
+        ("hands {photo} --frobnicate", "unknown option --frobnicate"),
+        ("hands {photo} nowhere.jpg --save {out}/tables/", "nowhere.jpg: no such file"),
+        ("hands {photo} camera:0 --save {out}/tables/", "camera:0 is a stream"),
+        ("hands {photo} -", "- is a stream"),
+        ("hands {folder} --draw {out}/drawn.png", "several inputs require a folder"),
+        ("segment {photo} {clip} --weights demo --save {out}/t.json", "clip.mp4 is a video"),
+        ("hands {folder} --json --jobs 2", "--json prints frames in order"),
+        ("hands {photo} --save -", "use --json"),
+        ("synth {out} more", "unexpected more. sonjit synth --help"),
+        ("hands", "INPUT"),
+        ("paint {photo}", "paint"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_call_is_one_line(sonjit, media, out, arguments, words, names_in):
     places = {"out": out, "photo": media / "photo.png", "clip": media / "clip.mp4", "folder": media}
-    status, shown, lines = sonjit(*(argument.format(**places) for argument in arguments))
+    status, shown, lines = sonjit(*(argument.format(**places) for argument in arguments.split()))
     assert (status, shown, len(lines)) == (2, "", 1), lines
     assert lines[0].startswith("sonjit: ")
-    assert any(word in lines[0] for word in words.split("|")), lines[0]
+    assert words in lines[0]
     assert names_in(out) == []
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import sonjit as library
-import sonjit as sonjit_package
 from sonjit.media import load_frames
 
 
@@ -114,7 +113,7 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     assert {(line["post"], line["measure"]) for line in lines} == {("http://192.0.2.1/hand", "x")}
     assert all(0 <= line["value"] <= 1 for line in lines)
     file.write_text('pause = "Open_Palm"\n' + MAP)
-    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "demo.mp4"
+    clip = Path(library.__file__).parent / "_util" / "assets" / "demo.mp4"
     code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)
     assert (code, err) == (0, ["paused at 0.27 s: Open_Palm"])  # once the hand has been in sight for a quarter second
     assert {json.loads(line)["time"] < 0.27 for line in out.splitlines()} == {True}

@@ -12,9 +12,7 @@ from sonjit.server import stream as messages
 from sonjit.server.stream import Configure
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
-from .conftest import answer, configure, frame_message, open_stream
-
-LITE = {"kind": "hands", "model": "lite"}
+from .conftest import LITE, answer, configure, frame_message, open_stream
 
 
 @pytest.fixture

@@ -32,20 +32,9 @@ def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path
     job = end_of(client, client.post(f"/v1/jobs?{query}", content=body))
     assert (job["state"], job["message"], job["problems"]) == ("done", None, [])
     assert (job["model"], job["name"], job["frames"], job["of"]) == ("hands-lite", "clip.mp4", FRAMES, FRAMES)
-    more = ["--measures"] if measures else []
-    options = ["--model", "lite", "--max-instances", "2", *more]
-    command_line(
-        monkeypatch,
-        media,
-        tmp_path / "out",
-        "hands",
-        "clip.mp4",
-        "--save",
-        "OUT/t.json",
-        "--draw",
-        "OUT/d.mp4",
-        *options,
-    )
+    options = ["--model", "lite", "--max-instances", "2", *["--measures"] * measures]
+    arguments = ("hands", "clip.mp4", "--save", "OUT/t.json", "--draw", "OUT/d.mp4", *options)
+    command_line(monkeypatch, media, tmp_path / "out", *arguments)
     for kind in TABLES:
         if kind != "json":
             main(["hands", "clip.mp4", "--save", str(tmp_path / "out" / f"t.{kind}"), *options])

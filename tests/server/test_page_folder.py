@@ -34,28 +34,27 @@ def engine(tmp_path, need):
     return models.parent
 
 
+def kinds_of(folder, engine, **more):
+    """Write a page, and return its kinds."""
+    write_page(folder, engine, **more)
+    return json.loads((folder / "kinds.json").read_text("utf-8"))["kinds"]
+
+
 def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
-    write_page(tmp_path / "page", engine)
-    kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
+    kinds = kinds_of(tmp_path / "page", engine)
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
     assert not any({"blendshapes", "transform", "measures"} & kind["options"].keys() for kind in kinds.values())
     assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face"]
-    assert missing_for_stills(KINDS["hands"], engine) == [
-        "pose_landmark_full.tflite",
-        "hand_heads.npz",
-        "hand_refinement.npz",
-        "proposals.tflite",
-    ]
+    further = ["hand_heads.npz", "hand_refinement.npz", "proposals.tflite"]
+    assert missing_for_stills(KINDS["hands"], engine) == ["pose_landmark_full.tflite", *further]
     shutil.copy(find_weight("body-full"), engine / "models")
-    for name in ("hand_heads.npz", "hand_refinement.npz", "proposals.tflite"):
+    for name in further:
         (engine / "models" / name).touch()
-    write_page(tmp_path / "thorough", engine)
-    kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]
+    kinds = kinds_of(tmp_path / "thorough", engine)
     offered = [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]]
     assert offered == ["hands", "face", "body"]  # streams of people are not searched so
     (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
-    write_page(tmp_path / "other", engine)
-    kinds = json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"]
+    kinds = kinds_of(tmp_path / "other", engine)
     assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["box"]}
 
 
@@ -67,15 +66,13 @@ def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):
                 file.writestr(f"{name}.tflite", b"")
     with pytest.raises(InputError, match=r"a hand_landmarker bundle; pages take MediaPipe's face_landmarker\.task"):
         write_page(tmp_path / "page", engine, bundle=bundles[0])
-    write_page(tmp_path / "page", engine, bundle=bundles[1])
-    kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
+    kinds = kinds_of(tmp_path / "page", engine, bundle=bundles[1])
     offered = {name: {"blendshapes", "transform"} & kind["options"].keys() for name, kind in kinds.items()}
     assert offered == {"hands": set(), "face": {"blendshapes", "transform"}, "body": set(), "holistic": set()}
     there = tmp_path / "page" / "engine" / "models" / "face_landmarker.task"
     assert there.read_bytes() == bundles[1].read_bytes()
     shutil.copy(there, engine / "models")
-    write_page(tmp_path / "other", engine)
-    assert json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"] == kinds
+    assert kinds_of(tmp_path / "other", engine) == kinds
 
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):
