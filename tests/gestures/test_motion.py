@@ -32,10 +32,13 @@ def poses(posed):
 def events_of(poses):
     """`events_of(seconds, fps, place, shape)`: the events of a hand on a path.
 
-    `place(t)` is x, y in hand lengths; `shape(t)` the name of a pose, or two and how far it is from one to the other.
+    `place(t)` is x, y in hand lengths; `shape(t)` the name of a pose, or two and how far it is from one to the other;
+    `change(t, points)` changes the keypoints before that.
     """
 
-    def events_of(seconds, fps, place=lambda _: (0, 0), shape=lambda _: "open", seed=0, scale=1.0):
+    def events_of(
+        seconds, fps, place=lambda _: (0, 0), shape=lambda _: "open", seed=0, scale=1.0, change=lambda *_: None
+    ):
         length, metres = (float(hand_length_m(getattr(poses["open"], name))) for name in ("keypoints", "keypoints_3d"))
         rng, recognizer, events = np.random.default_rng(seed), MotionRecognizer(), []
         for index in range(round(seconds * fps)):
@@ -43,6 +46,7 @@ def events_of(poses):
             shown = shape(time_s)
             first, second, share = (shown, shown, 0.0) if isinstance(shown, str) else shown
             hand = mixed(poses[first], poses[second], share)
+            change(time_s, hand.keypoints)
             hand.keypoints += rng.normal(0, NOISE * length, (21, 3)) + np.array([*place(time_s), 0]) * length
             hand.keypoints *= np.float32(scale)
             hand.keypoints_3d += rng.normal(0, NOISE * metres, (21, 3))
@@ -137,31 +141,25 @@ def test_pinches_and_drags_hold_until_the_hand_opens(events_of, fps, name, pose)
 
 @RATES
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_pinch_that_turns_is_a_rotation(poses, fps, sign):
-    rng, recognizer, events = np.random.default_rng(5), MotionRecognizer(), []
-    for index in range(round(2.5 * fps)):
-        t = index / fps
-        hand = mixed(poses["open"], poses["pinch"], smooth(t, 0.2, 0.2) - smooth(t, 2.0, 0.2))
-        angle = sign * math.radians(70) * smooth(t, 0.8, 0.8)
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        palm = hand.keypoints[[0, 5, 9, 13, 17], :2].mean(0)
-        hand.keypoints[:, :2] = palm + (hand.keypoints[:, :2] - palm) @ turn.T
-        hand.keypoints += rng.normal(0, NOISE * hand_length_m(hand.keypoints), (21, 3))
-        events += recognizer([hand], t)
+def test_a_pinch_that_turns_is_a_rotation(events_of, fps, sign):
+    def turn(t, points):
+        angle, palm = sign * math.radians(70) * smooth(t, 0.8, 0.8), points[[0, 5, 9, 13, 17], :2].mean(0)
+        axes = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        points[:, :2] = palm + (points[:, :2] - palm) @ axes.T
+
+    shape = lambda t: ("open", "pinch", smooth(t, 0.2, 0.2) - smooth(t, 2.0, 0.2))  # noqa: E731
+    events = events_of(2.5, fps, shape=shape, seed=5, change=turn)
     assert steps(events) == [("Pinch", "begin"), ("Rotate", "begin"), ("Pinch", "end"), ("Rotate", "end")]
     assert events[-1].count == pytest.approx(sign * 70 / 360, abs=0.03)
 
 
 @RATES
-def test_a_push_is_reported_once(poses, fps):
-    rng, recognizer, events = np.random.default_rng(6), MotionRecognizer(), []
-    for index in range(round(2.5 * fps)):
-        t = index / fps
-        hand = mixed(poses["open"], poses["open"], 0)
-        hand.keypoints -= hand.keypoints[9]
-        hand.keypoints *= 1 + 0.6 * (smooth(t, 0.5, 0.35) - smooth(t, 1.5, 0.5))
-        hand.keypoints += rng.normal(0, NOISE * hand_length_m(hand.keypoints), (21, 3))
-        events += recognizer([hand], t)
+def test_a_push_is_reported_once(events_of, fps):
+    def grow(t, points):
+        points -= points[9].copy()
+        points *= 1 + 0.6 * (smooth(t, 0.5, 0.35) - smooth(t, 1.5, 0.5))
+
+    events = events_of(2.5, fps, seed=6, change=grow)
     assert steps(events) == [("Push", "begin"), ("Push", "end")]
     assert events[-1].time <= 0.85 + 0.2
     assert events[-1].count >= 1.4

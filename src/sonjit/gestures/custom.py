@@ -213,12 +213,8 @@ class LearnedGestures:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all gestures, static ones first."""
-        names = (
-            self.static.vocabulary.names
-            if isinstance(self.static, GestureClassifier)
-            else self.static and self.static.names
-        )
-        return (*(names or ()), *self.motions.names)
+        static = self.static.vocabulary if isinstance(self.static, GestureClassifier) else self.static
+        return (*(static.names if static else ()), *self.motions.names)
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """Return the static gesture of a hand, or None."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -55,6 +55,8 @@ _FEW, _FEW_REACH = 0.3, 0.1
 """Minimum reach times the number of examples, and its maximum. Few examples of one person differ too little."""
 _LOOSE: Final = 2.0
 """Maximum ratio of the cost to the nearest example and the cost between examples."""
+_ARRAYS: Final = ("motion_names", "motion_steps", "motion_lengths", "motion_of", "motion_reaches")
+"""Names of the arrays of motions in a file."""
 _APART: Final = 0.8
 """Maximum ratio of the cost to the cost of the nearest example of another motion."""
 
@@ -83,15 +85,8 @@ class GestureSegment:
 
     def to_dict(self) -> JsonObject:
         """Return the segment as plain JSON types."""
-        return {
-            "name": self.name,
-            "start": round(self.start, 4),
-            "end": round(self.end, 4),
-            "score": round(self.score, 3),
-            "id": self.id,
-            "handedness": self.handedness,
-            "moving": self.moving,
-        }
+        times: JsonObject = {"start": round(self.start, 4), "end": round(self.end, 4)}
+        return asdict(self) | times | {"score": round(self.score, 3)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,17 +202,12 @@ class CustomMotions:
         """
         if "motion_names" not in arrays:
             return cls((), (), np.zeros(0, np.int64), np.zeros(0))
-        try:
-            return cls._read(arrays, path)
-        except KeyError as missing:
-            raise InputError(f"{path}: its motions lack {missing}. Train again from the recordings") from None
-
-    @classmethod
-    def _read(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        names, motion, reaches = (arrays[f"motion_{item}"] for item in ("names", "of", "reaches"))
+        if missing := [name for name in _ARRAYS if name not in arrays]:
+            raise InputError(f"{path}: its motions lack {missing[0]!r}. Train again from the recordings")
+        names, steps, lengths, motion, reaches = (arrays[name] for name in _ARRAYS)
         if (names.dtype.kind, motion.dtype.kind, reaches.dtype.kind) != ("U", "i", "f"):
             raise InputError(f"{path}: its motions are not of names and numbers. Train again from the recordings")
-        ways = _ways(arrays["motion_steps"], arrays["motion_lengths"], path)
+        ways = _ways(steps, lengths, path)
         if (
             reaches.shape != names.shape
             or not (reaches > 0).all()
@@ -231,13 +221,8 @@ class CustomMotions:
         """Return the arrays that `from_arrays` reads; empty without motions."""
         if not self.names:
             return {}
-        return {
-            "motion_names": np.array(self.names),
-            "motion_steps": np.concatenate(self.ways),
-            "motion_lengths": np.array([len(path) for path in self.ways]),
-            "motion_of": self.motion,
-            "motion_reaches": self.reaches,
-        }
+        steps, lengths = np.concatenate(self.ways), np.array([len(path) for path in self.ways])
+        return dict(zip(_ARRAYS, (np.array(self.names), steps, lengths, self.motion, self.reaches), strict=True))
 
     def classify(self, path: NDArray[np.float16]) -> tuple[str, float] | None:
         """Return the motion of an example (T, 24) and its score, or None."""
