@@ -1,7 +1,9 @@
 """Images are read as players and browsers show them, with times that never run backwards, and nothing silently."""
 
 import io
+import math
 import struct
+import zlib
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,7 +15,8 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
-from sonjit.media.sources.geometry import Geometry, avif_geometry
+from sonjit.media.sources import Reading
+from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
 from sonjit.media.sources.images import decode_image, is_media
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
@@ -144,6 +147,18 @@ def test_the_crop_of_an_mkv_is_cut(tmp_path):
     assert close_to(frames[0][2], picture()[:, 16:88])
 
 
+def test_the_crop_of_h264_may_begin_at_any_pixel(tmp_path):
+    path = tmp_path / "cut.mkv"
+    with av.open(str(write_video(tmp_path / "a.mp4", 3))) as whole, av.open(str(path), "w") as cut:
+        stream = cut.add_stream_from_template(whole.streams.video[0])
+        crop = av.BitStreamFilterContext("h264_metadata=crop_left=6:crop_right=10", whole.streams.video[0], stream)
+        for packet in whole.demux(whole.streams.video[0]):
+            for part in crop.filter(packet if packet.size else None):
+                part.stream = stream
+                cut.mux(part)
+    assert close_to(read(path)[1][0][2], picture()[:, 6:86])
+
+
 def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
     path = write_video(tmp_path / "a.h264", rate=50, options={"bf": "2"}, format="h264")
     source, frames = read(path)
@@ -184,6 +199,13 @@ def test_the_start_after_the_sound_is_in_the_header(tmp_path):
     assert "start_s" not in Header.from_source(read(write_video(tmp_path / "b.mp4"))[0]).to_dict()
 
 
+@pytest.mark.parametrize(("ending", "first"), [(".flv", 0), (".asf", 0), (".avi", 0), (".mkv", 2500)])
+def test_a_video_with_longer_sound_or_a_late_clock_is_not_cut(tmp_path, ending, first):
+    path = write_video(tmp_path / f"a{ending}", 10, first=first, sound=not first)
+    source, frames = read(path)
+    assert (len(frames), source.problems) == (10, [])
+
+
 @pytest.mark.parametrize("transfer", [16, 18])
 def test_hdr_is_tone_mapped(tmp_path, transfer):
     def state(stream):
@@ -193,6 +215,35 @@ def test_hdr_is_tone_mapped(tmp_path, transfer):
     plain = read(write_video(tmp_path / "b.mp4", 2))[1][0][2]
     assert "tone-mapped" in source.notes[0]
     assert frames[0][2].astype(int).std() > plain.astype(int).std()  # contrast that HDR compresses
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_images_are_tone_mapped(transfer):
+    data, notes = cv2.imencode(".png", picture()[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), []
+    chunk = b"cICP" + bytes([9, transfer, 0, 1])
+    data = data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    assert decode_image(data, "a", notes=notes)[16, 16].tolist() == [tone_curve(transfer)[257 * v] for v in RED]
+    assert notes == ["a: HDR image, tone-mapped to standard range"]
+
+
+@pytest.mark.parametrize(("bits", "head"), [(10, b"P5\n96 64\n1023\n"), (12, b"P5 # dark\n96 64 4095\n"), (10, None)])
+def test_dark_values_are_scaled_by_what_the_file_states(bits, head):
+    values, notes = np.full((64, 96), 200, np.uint16), []
+    if head is None:
+        settings = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 100]
+        data = cv2.imencode(".avif", cv2.cvtColor(values, cv2.COLOR_GRAY2BGR), settings)[1].tobytes()
+    else:
+        data = head + values.astype(">u2").tobytes()
+    assert decode_image(data, "a", notes=notes).max() == pytest.approx(200 >> (bits - 8), abs=1)
+    assert notes == []
+
+
+@pytest.mark.parametrize("ending", ["WEBP", "PNG", "TIFF"])
+def test_further_images_of_a_file_are_named(ending):
+    image, data, notes = pytest.importorskip("PIL.Image").fromarray(picture()), io.BytesIO(), []
+    image.save(data, ending, save_all=True, append_images=[image.rotate(90)])
+    decode_image(data.getvalue(), "a", notes=notes)
+    assert notes == ["a: only the first image of the file is read"]
 
 
 def test_images_of_a_video_keep_the_first_size(tmp_path):
@@ -255,13 +306,29 @@ def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path):
     (study / "c.recording").write_bytes(write_video(tmp_path / "a.ts", 3).read_bytes())
     (study / "notes.txt").write_text("x")
     (study / ".hidden").write_text("x")
+    (study / "link.png").symlink_to("nowhere.png")
+    (study / "inner").mkdir()
     inputs = Inputs.find([str(study)])
     assert [file.name for file in inputs.files] == ["a.png", "b.unknown", "c.recording"]
-    assert inputs.notes == (f"{study}: left out 1 file: notes.txt",)
+    folders = f"{study}: left out 1 folder. It contains folders: use {str(study / '**' / '*')!r}"
+    assert inputs.notes == (f"{study}: left out 2 files: link.png, notes.txt", folders)
     assert not is_media(b"# a text that is long enough" * 30)
     (tmp_path / "nested" / "inner").mkdir(parents=True)
     with pytest.raises(InputError, match=r"It contains folders: use '.*nested/\*\*/\*'"):
         Inputs.find([str(tmp_path / "nested")])
+
+
+def test_what_is_not_read_is_named(tmp_path):
+    path = write_video(tmp_path / "a.mp4")
+    with Reading(None, 0.1, 0.4, 2).open(path) as source:
+        assert [frame.index for frame in source] == [4, 6, 8]
+        assert source.notes == [f"{path}: read from 0.1 s, until 0.4 s, one of 2 frames"]
+    with Reading(None, 9).open(path) as source:
+        assert list(source) == []
+        assert source.problems == [f"{path}: no frame from 9 s, the last is at 0.44 s"]
+    for wrong in ((None, math.nan), (None, 2, 1), (None, 0, None, 0), (None, 0, None, 1, -1)):
+        with pytest.raises(InputError):
+            Reading(*wrong).open(path)
 
 
 @pytest.mark.parametrize("ending", [".json", ".jsonl", ".parquet"])

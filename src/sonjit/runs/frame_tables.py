@@ -197,8 +197,8 @@ class FrameTable:
         """
         with open_json_lines(path) as (header, frames):
             if source is not None:
-                size = {"width": header.width, "height": header.height, "fps": header.fps}
-                self.writer.sources[source] = {name: value for name, value in size.items() if value is not None}
+                known = {name: getattr(header, name) for name in ("width", "height", "fps", "start_s", "geometry")}
+                self.writer.sources[source] = {name: value for name, value in known.items() if value}
             self.add_notes(renamed(header.notes, [header.source], [source or ""]))
             tracker, position = EventTracker(self._limits), index
             for frame, extras in frames:

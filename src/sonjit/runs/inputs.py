@@ -95,7 +95,9 @@ class Inputs:
         files = self.files or ()
         video = next((file for file in files if is_video(file)), None)
         if video is None:
-            return FolderSource(self.name, files, self.labels, self.notes)
+            folder = FolderSource(self.name, files, self.labels, self.notes)
+            self.reading.select(folder)
+            return folder
         if not videos:
             raise InputError(f"{video} is a video and cannot share a table with other files. Use --save out/")
         source: Source | None = None
@@ -106,6 +108,7 @@ class Inputs:
         if source is None:
             raise InputError(f"{self.name}: none of the {len(files)} files can be read")
         source.name, source.notes = self.name, [*self.notes]
+        source.geometry, source.offset_s = None, 0.0  # `sources` of the header has those of each file
         return source
 
     def open_one(self) -> Source:

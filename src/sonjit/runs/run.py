@@ -69,6 +69,8 @@ def run_input(
                 summary.instances += instances
                 progress.advance(instances=instances)
                 if limit is not None and summary.frames >= limit:
+                    if source.count != limit:
+                        source.notes.append(f"{source.name}: only the first {pluralize(limit, 'frame')} read, --limit")
                     break
         summary.problems = list(source.problems)
         summary.notes = list(dict.fromkeys(source.notes))

@@ -9,6 +9,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -21,7 +22,7 @@ from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import atomic_file
 from sonjit._util.pools import Progress
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
-from sonjit.media.sources import is_mp4
+from sonjit.media.sources import is_mp4, read_motion_jpeg
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
@@ -36,6 +37,8 @@ _MAX_NAME_BYTES = 150  # file systems accept 255; drafts and drawings add to the
 _MAX_BOUNDARY = 70  # RFC 2046
 _PIXEL_BYTES = 8  # 16 bits and four channels without compression
 _HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
+_FRAME_BYTES = 8_000_000
+"""Size of an image of a motion JPEG, at most."""
 _NETWORK_BYTES = 4_000_000_000
 """Memory limit for networks and the frames of a video that are in flight."""
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
@@ -187,9 +190,9 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
 def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_image: bool = False) -> bool:
     """Check whether a file is a video. Other files are images, of which only the header is read."""
     with file.open("rb") as opened:
-        head = opened.read(SNIFF_BYTES)
+        is_sequence, head = read_motion_jpeg(opened.read(SNIFF_BYTES), BytesIO(opened.read(_FRAME_BYTES)))
     known_format = image_format(head)
-    if known_format not in (None, "gif"):
+    if known_format not in (None, "gif") and not is_sequence:
         _check_image(file, known_format, max_pixels)
         return False
     try:
@@ -313,7 +316,7 @@ def run_detectors(
         report_progress: Function that receives `of`, the expected number of images, and then `frames` and `instances`.
 
     Returns:
-        One line for each image that cannot be read.
+        One line for each image that cannot be read, and for each change of what was read.
     """
     kinds.load()
     # images are drawn into a folder
@@ -321,7 +324,8 @@ def run_detectors(
     task = task_of(detectors)
     with open_source(given.source) as source, task.open(is_stream=not is_still(source)) as worker:
         source.name = given.name
-        problems = run_input(worker, source, outputs, progress=_SentProgress(report_progress)).problems
+        summary = run_input(worker, source, outputs, progress=_SentProgress(report_progress))
+        problems = [*dict.fromkeys(source.notes), *summary.problems]
     if drawing is not None and drawing.suffix == ".zip":  # stored without further compression
         images = drawing.with_suffix("")
         with atomic_file(drawing) as draft, zipfile.ZipFile(draft, "w") as archive:

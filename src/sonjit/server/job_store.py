@@ -70,7 +70,7 @@ class UploadJob:
         of: Expected number of images; None if unknown.
         instances: Number of detected instances.
         message: Reason of a failure.
-        problems: One line for each image that cannot be read.
+        problems: One line for each image that cannot be read, and for each change of what was read.
         disk_bytes: Size of the job's files.
         is_suspended: True if the server stops and the next server restarts the job.
         worker: Process that runs the job.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 import sys
@@ -232,6 +233,8 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
         ('video', 640, 480, [0.0, 0.03, 0.07])
     """
     text = os.fspath(named)
+    if not 0 <= reconnect_s < math.inf:
+        raise InputError(f"reconnect {reconnect_s:g}: give a time in seconds from 0")
     if fps is not None and not 0 < fps < 100_000:
         raise InputError(f"fps={fps:g}: give a number of frames per second above 0")
     if text == "-":
@@ -283,11 +286,20 @@ class Reading(NamedTuple):
 
     def open(self, named: str | os.PathLike[str]) -> Source:
         """Open a source that yields only these frames."""
-        if self.every < 1 or self.start_s < 0 or (self.end_s is not None and self.end_s <= self.start_s):
+        end_s = math.inf if self.end_s is None else self.end_s
+        if not (self.every >= 1 and 0 <= self.start_s < end_s and self.start_s < math.inf):
             raise InputError("give a start from 0 s, an end after it, and every frame or one of at least 2")
         source = open_source(named, fps=self.fps, reconnect_s=self.reconnect_s)
-        source.select(self.start_s, self.end_s, self.every)
+        if self.reconnect_s and source.kind != "camera":
+            source.notes.append("reconnect applies to network cameras")
+        self.select(source)
         return source
+
+    def select(self, source: Source) -> None:
+        """Let a source yield only these frames, and note what has no effect on still images."""
+        source.select(self.start_s, self.end_s, self.every)
+        if self.fps is not None and source.kind in ("image", "folder"):
+            source.notes.append("fps applies to videos and folders of images, not to single images")
 
 
 def _source_from_file(path: Path, fps: float | None) -> Source:
@@ -412,7 +424,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
     if not head:
         advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
         raise InputError(f"{name} is empty{advice}")
-    is_sequence, head = _read_motion_jpeg(head, stream)
+    is_sequence, head = read_motion_jpeg(head, stream)
     if _is_still(head) and not is_sequence:
         notes: list[str] = []
         source = ImageSource(name, decode_image(head + stream.read(), name, notes=notes), path)
@@ -434,7 +446,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
-def _read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
+def read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
     """Check whether JPEG images follow each other in a stream. Return the bytes that were read, too."""
     if image_format(head) != "jpeg":
         return False, head

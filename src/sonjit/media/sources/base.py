@@ -82,7 +82,7 @@ class Source(Closing, ABC):
         self._fetched = fetched
 
     def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
-        """Yield only some frames of a video or camera. They keep their index and time.
+        """Yield only some frames of a video or camera, which `notes` names. They keep their index and time.
 
         Args:
             start_s: Time of the first frame in seconds.
@@ -91,14 +91,28 @@ class Source(Closing, ABC):
         """
         self._from_s, self._until_s, self._every = start_s, math.inf if end_s is None else end_s, every
         self.starts_late = start_s > 0
+        parts = [f"from {start_s:g} s"] if start_s else []
+        parts += [] if end_s is None else [f"until {end_s:g} s"]
+        parts += [f"one of {every} frames"] if every > 1 else []
+        if parts and self.kind in ("image", "folder"):
+            self.notes.append("start, end and every apply to videos, not to still images")
+        elif parts:
+            self.notes.append(f"{self.name}: read {', '.join(parts)}")
 
     def _selected(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
+        last_s, is_empty = 0.0, True
         for frame in frames:
-            time_s = self._from_s if frame.time is None else frame.time
-            if time_s >= self._until_s:
-                return
-            if time_s >= self._from_s and frame.index % self._every == 0:
+            if frame.time is None:
                 yield frame
+                continue
+            last_s = frame.time
+            if last_s >= self._until_s:
+                break
+            if last_s >= self._from_s and frame.index % self._every == 0:
+                is_empty = False
+                yield frame
+        if is_empty and self.starts_late:
+            self.problems.append(f"{self.name}: no frame from {self._from_s:g} s, the last is at {last_s:.2f} s")
 
     def remarks(self) -> tuple[str, ...]:
         """Return notes and problems for the header of a table, each once."""

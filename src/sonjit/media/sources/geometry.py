@@ -1,4 +1,4 @@
-"""Turn stored pixels into the image that players and browsers show: cropped, square pixels, unmirrored and upright.
+"""Turn stored pixels into the image that players and browsers show: cropped, square, unmirrored, upright, not HDR.
 
 Files state this besides their pixels: as display matrix and sample aspect ratio (videos), EXIF orientation (JPEG, PNG,
 WebP, TIFF), or `clap`, `irot` and `imir` properties (AVIF). `Geometry` applies it in the order of ISO/IEC 14496-12 and
@@ -11,6 +11,7 @@ import os
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 _MATRIX_BYTES = 36
 _HEAD_BYTES = 1 << 18
 """Bytes of an MKV file that are searched for its tracks."""
+HDR = (16, 18)
+"""Numbers of the transfer functions PQ and HLG (ITU-T H.273)."""
+_WHITE_NITS = 203.0
+"""Luminance of white in HDR (ITU-R BT.2408)."""
+_KNEE = 0.75
+"""Share of white up to which tone mapping keeps luminance. What is brighter is compressed."""
 _MAX_ASPECT = 20
 """Largest ratio of the sides of a pixel that is believed."""
 
@@ -160,9 +167,28 @@ def avif_geometry(data: bytes) -> Geometry:
                 found = _followed(found, flip_x=bool(axis), flip_y=not axis)
             elif kind == b"clap":
                 found = Geometry(_crop_of_aperture(data, content), found.aspect, *_turns(found))
-    except (struct.error, IndexError, ValueError, ZeroDivisionError):
+    except (struct.error, IndexError, KeyError, StopIteration, ValueError, ZeroDivisionError):
         return Geometry()
     return found
+
+
+def avif_colours(data: bytes) -> tuple[int, int]:
+    """Return the bits per channel and the transfer function of the primary image of an AVIF or HEIF file.
+
+    Unknown bits are 16, and an unknown transfer function is 0.
+    """
+    bits, transfer = 16, 0
+    try:
+        for kind, content in _primary_properties(data):
+            if kind == b"pixi":
+                bits = content[5]
+            elif kind == b"av1C" and bits == 16:
+                bits = 8 if not content[2] & 0x40 else 12 if content[2] & 0x20 else 10
+            elif kind == b"colr" and content[:4] == b"nclx":
+                transfer = int.from_bytes(content[6:8])
+    except (struct.error, IndexError, KeyError, StopIteration):
+        return 16, 0
+    return bits, transfer
 
 
 def _turns(geometry: Geometry) -> tuple[bool, bool, bool]:
@@ -301,3 +327,25 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += width
         yield name, data[position : position + size]
         position += size
+
+
+@cache
+def tone_curve(transfer: int) -> NDArray[np.uint8]:
+    """Return the sRGB value (65536,) of each 16-bit value of an HDR video or image.
+
+    Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG).
+    """
+    value = np.arange(65536) / 65535
+    if transfer == HDR[0]:
+        root = value ** (32 / 2523)
+        light = (
+            10_000
+            / _WHITE_NITS
+            * (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305)
+        )
+    else:
+        scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+        light = 1000 / _WHITE_NITS * scene**1.2
+    light = np.where(light <= _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - light) / (1 - _KNEE))))
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255 * srgb).clip(0, 255).astype(np.uint8)

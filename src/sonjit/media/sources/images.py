@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.extras import optional_import
-from sonjit.media.sources.geometry import avif_geometry
+from sonjit.media.sources.geometry import HDR, avif_colours, avif_geometry, boxes, tone_curve
 from sonjit.media.sources.remote import File
 
 IMAGE_ENDINGS = (
@@ -47,9 +47,6 @@ _MAGIC: Final = (
     (b"BM", "bmp"),
     (b"GIF8", "gif"),
     (b"\0\0\0\x0cjP  ", "jpeg2000"),
-    (b"P4\n", "pnm"),
-    (b"P5\n", "pnm"),
-    (b"P6\n", "pnm"),
 )
 
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -59,6 +56,7 @@ _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic 
 _TIFF_TAGS: Final = {256: 0, 257: 1}
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 16: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
+_PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 _TRUNCATED: Final = "the image is cut short"
 
 
@@ -73,6 +71,8 @@ def image_format(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brands = {head[i : i + 4] for i in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
         return "avif" if b"avif" in brands else "heic" if head[8:12] in _HEIF_BRANDS else None
+    if re.match(rb"P[4-6]\s+[\d#]", head):
+        return "pnm"
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -177,16 +177,9 @@ def _tiff_size(data: bytes) -> Size | None:
 
 def _heif_size(data: bytes) -> Size | None:
     """Return the largest size in the file: the image, its tiles and its thumbnail each state one."""
-    position = 0
-    while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        if kind == b"meta":
-            sizes = re.finditer(rb"ispe\0\0\0\0(.{8})", data[position : position + length], re.DOTALL)
-            return max((struct.unpack(">II", found[1]) for found in sizes), key=math.prod, default=None)
-        if length < 8:
-            return None
-        position += length
-    return None
+    meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
+    sizes = re.finditer(rb"ispe\0\0\0\0(.{8})", meta, re.DOTALL)
+    return max((struct.unpack(">II", found[1]) for found in sizes), key=math.prod, default=None)
 
 
 def _jpeg2000_size(data: bytes) -> Size | None:
@@ -306,22 +299,28 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
         data: Content of the image file.
         name: File name shown in error messages.
         upright: Apply the orientation of the file. HEIC images are always upright.
-        notes: List to which a line is appended if the values are scaled.
+        notes: List to which lines are appended if values are scaled or further images of the file are left out.
 
     Raises:
         InputError: The data is empty, truncated, damaged or no image.
         MissingExtraError: The image is HEIC, and pillow-heif is not installed.
     """
     found = _checked_format(data, name)
+    bits, transfer = _colours(data, found)
+    if notes is not None and _has_more_images(data, found):
+        notes.append(f"{name}: only the first image of the file is read")
+    if notes is not None and transfer in HDR:
+        notes.append(f"{name}: HDR image, tone-mapped to standard range")
     if found == "heic":
-        return _decode_heic(data, name)
+        return _decode_heic(data, name, transfer)
     import cv2
 
     orientation = 0 if upright and found != "avif" else cv2.IMREAD_IGNORE_ORIENTATION
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
     depth = cv2.IMREAD_ANYDEPTH if _may_be_deep(data, found) else 0
-    bgr = _in_eight_bits(_decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth), data, name, notes)
+    stored = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth)
+    bgr = tone_mapped(stored, transfer, bits) if transfer in HDR else _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return avif_geometry(data).apply(rgb) if found == "avif" and upright else rgb
 
@@ -331,18 +330,58 @@ def _may_be_deep(data: bytes, image_format: str | None) -> bool:
     return data[24:25] == b"\x10" if image_format == "png" else image_format in ("tiff", "pnm", "jpeg2000", "avif")
 
 
-def _in_eight_bits(image: NDArray[Any], data: bytes, name: str, notes: list[str] | None) -> NDArray[np.uint8]:
+def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
+    """Return the bits per channel that a header states, or 16, and the number of the transfer function, or 0."""
+    if image_format in ("avif", "heic"):
+        return avif_colours(data)
+    if image_format == "jpeg2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0:
+        return 1 + (data[at + 42 : at + 43] or b"\x0f")[0] % 128, 0
+    if image_format == "pnm" and (found := _PNM_MAXIMUM.match(data[:4096])):
+        return int(found[1]).bit_length(), 0
+    if image_format == "png":
+        head = data[: data.find(b"IDAT")]
+        bits, transfer = head.find(b"sBIT"), head.find(b"cICP")
+        return 16 if bits < 0 else head[bits + 4], 0 if transfer < 0 else head[transfer + 5]
+    return 16, 0
+
+
+def _has_more_images(data: bytes, image_format: str | None) -> bool:
+    """Check whether a file has further frames or pages."""
+    if image_format == "webp":
+        return data[12:16] == b"VP8X" and data[20] & 2 > 0
+    if image_format == "png":
+        return data.find(b"acTL", 0, data.find(b"IDAT")) >= 0
+    if image_format in ("avif", "heic"):
+        return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
+    if image_format == "tiff" and data[2:4] in (b"*\0", b"\0*"):
+        order = "<" if data[:2] == b"II" else ">"
+        with suppress(struct.error):
+            (start,) = struct.unpack_from(f"{order}I", data, 4)
+            (count,) = struct.unpack_from(f"{order}H", data, start)
+            return struct.unpack_from(f"{order}I", data, start + 2 + 12 * count) != (0,)
+    return False
+
+
+def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uint8]:
+    """Return an HDR image of 8 bits, or of some bits in 16, in standard range."""
+    bits = 8 if image.dtype == np.uint8 else bits
+    curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
+    return curve[np.minimum(image, (1 << bits) - 1)]
+
+
+def _in_eight_bits(
+    image: NDArray[Any], stated: int, image_format: str | None, name: str, notes: list[str] | None
+) -> NDArray[np.uint8]:
     """Return an image as uint8. The significant bits of 16-bit values are those that the file or their range states."""
     if image.dtype == np.uint8:
         return np.asarray(image, np.uint8)
     if image.dtype != np.uint16:
         raise InputError(f"{name}: {image.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
-    stated = re.search(rb"sBIT(.)", data[:4096], re.DOTALL) if data[1:4] == b"PNG" else None
     largest = int(image.max())
     bits = next(n for n in (8, 10, 12, 16) if largest < 1 << n) if largest else 16
-    if stated and largest < 1 << stated[1][0]:  # else the values use the upper bits, as the PNG specification demands
-        bits = max(8, stated[1][0])
-    if bits < 16 and notes is not None:
+    is_stated = stated < 16 and largest < 1 << stated  # a PNG may use the upper bits, as its specification demands
+    bits = max(8, stated) if is_stated else bits
+    if bits < 16 and notes is not None and (image_format == "png" or not is_stated):
         notes.append(f"{name}: 16-bit file with values up to {largest}. They are taken as {bits}-bit values")
     return (image >> (bits - 8)).astype(np.uint8)
 
@@ -393,12 +432,15 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
     return image
 
 
-def _decode_heic(data: bytes, name: str) -> Image:
+def _decode_heic(data: bytes, name: str, transfer: int) -> Image:
     with optional_import("HEIC images"):
         import pillow_heif
     from io import BytesIO
 
     try:
+        if transfer in HDR:
+            deep = np.asarray(pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=False))
+            return np.ascontiguousarray(tone_mapped(deep[..., :3], transfer, 16))
         image = pillow_heif.read_heif(BytesIO(data)).to_pillow()
         return np.array(image.convert("RGB"), np.uint8)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import Geometry, container_crop
+from sonjit.media.sources.geometry import HDR, Geometry, container_crop, tone_curve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,12 +33,8 @@ VIDEO_ENDINGS = (
 
 _UNTIMED = 128
 """Flag of FFmpeg for containers without times, such as raw H.264."""
-_PQ, _HLG = 16, 18
-"""FFmpeg's numbers of the transfer functions of HDR."""
-_WHITE_NITS = 203.0
-"""Luminance of white in HDR (ITU-R BT.2408)."""
-_KNEE = 0.75
-"""Share of white up to which tone mapping keeps luminance. What is brighter is compressed."""
+_UNALIGNED = 1
+"""Flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels."""
 
 
 class DecodedFrame(SourceFrame):
@@ -102,8 +96,7 @@ class VideoSource(Source):
             )
         self.time_base: Fraction | None = None if self._counts_frames else stream.time_base
         self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
-        origin_s = (container.start_time or 0) / 1_000_000
-        self.offset_s = max(0.0, self.start_s - origin_s) if container.streams.audio else 0.0
+        self._origin_s = (container.start_time or 0) / 1_000_000 if container.streams.audio else None
         self._length_s = None if self._counts_frames else _stated_length_s(container, stream)
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
         self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
@@ -147,7 +140,7 @@ class VideoSource(Source):
         damage = Counter[str]()
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
-        time, index, size, resized = -step, 0, (0, 0), list[int]()
+        time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
         geometry, state = Geometry(), (0, 0, 0)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
@@ -157,12 +150,17 @@ class VideoSource(Source):
                 if state != (state := (frame.width, frame.height, frame.rotation)):
                     geometry = Geometry.of_frame(frame, aspect, crop)
                     if index == 0:
+                        if clock.starts_with_image and frame.pts is not None:
+                            self.start_s = float(frame.pts * (frame.time_base or 0))
+                        self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
                         size = geometry.scaled_size(frame.width, frame.height)
                         self.geometry = geometry
-                        if frame.color_trc in (_PQ, _HLG):
+                        if frame.color_trc in HDR:
                             self._note(f"{self.name}: HDR video, tone-mapped to standard range")
                     elif geometry.scaled_size(frame.width, frame.height) != size:
                         resized.append(index)
+                if frame.is_corrupt:
+                    damaged.append(index)
                 image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, size))
                 image.decoded, image.geometry = frame, geometry
                 yield image
@@ -175,9 +173,24 @@ class VideoSource(Source):
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
             self.problems.append(f"{self.name}: {parts} could not be decoded: {first}")
-        if self._length_s and time + step < self._length_s - self._slack_s:
+        if container.format.name == "avi" and index < stream.frames:
+            self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
+        if damaged:
+            self._note(f"{self.name}: {pluralize(len(damaged), 'frame')} decoded with errors, first frame {damaged[0]}")
+        if self._length_s and time + step < self._length_s - self._slack_s and self._is_cut():
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
+
+    def _is_cut(self) -> bool:
+        """Return whether all streams of a file end before its stated length, on the clock of the container."""
+        if self.path is None or self._length_s is None:
+            return True
+        end_s = 0.0
+        with open_container(self.path, self.name, self._format) as container, suppress(OSError):
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base:
+                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        return end_s < self._length_s - self._slack_s
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -194,9 +207,9 @@ class _Clock:
 
     def __init__(self, stream: VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
-        is_ordered = stream.container.format.name in ("avi", "asf")
-        self._follows_decoder = is_ordered and bool(stream.codec_context.has_b_frames)
-        self._origin = None if is_ordered else stream.start_time or 0
+        self.starts_with_image = stream.container.format.name in ("avi", "asf")
+        self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
+        self._origin = None if self.starts_with_image else stream.start_time or 0
         self._last_pts: int | None = None
         self._last_dts: int | None = None
         self._offset_s = 0.0
@@ -234,6 +247,7 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Count
     """Yield the frames of a stream. Count packets that cannot be decoded by reason in `damage`."""
     from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
 
+    stream.codec_context.flags |= _UNALIGNED
     packets = container.demux(stream)
     while True:
         try:
@@ -302,7 +316,7 @@ def upright_rgb(
 
     scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
     width, height = size or geometry.scaled_size(frame.width, frame.height)
-    is_hdr, is_cropped = frame.color_trc in (_PQ, _HLG), any(geometry.crop)
+    is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
     pixels = scaler.reformat(
         frame,
         None if is_cropped else width,
@@ -311,31 +325,9 @@ def upright_rgb(
         interpolation="BICUBIC",
         threads=1,  # the decoder uses the other cores
     ).to_ndarray()
-    rgb = _tone_curve(frame.color_trc)[np.asarray(pixels, np.uint16)] if is_hdr else np.asarray(pixels, np.uint8)
+    rgb = tone_curve(frame.color_trc)[np.asarray(pixels, np.uint16)] if is_hdr else np.asarray(pixels, np.uint8)
     if is_cropped:
         import cv2
 
         rgb = np.asarray(cv2.resize(geometry.cropped(rgb), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     return geometry.turned(rgb)
-
-
-@cache
-def _tone_curve(transfer: int) -> NDArray[np.uint8]:
-    """Return the sRGB value (65536,) of each 16-bit value of an HDR video.
-
-    Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG).
-    """
-    value = np.arange(65536) / 65535
-    if transfer == _PQ:
-        root = value ** (32 / 2523)
-        light = (
-            10_000
-            / _WHITE_NITS
-            * (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305)
-        )
-    else:
-        scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
-        light = 1000 / _WHITE_NITS * scene**1.2
-    light = np.where(light <= _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - light) / (1 - _KNEE))))
-    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.round(255 * srgb).clip(0, 255).astype(np.uint8)

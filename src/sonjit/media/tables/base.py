@@ -73,7 +73,8 @@ class Header:
         kind: Name of the list that every frame has, even if empty: "hands", "faces", "bodies" or "people".
         version: Version of Sonjit that found the instances.
         options: Options that differ from the defaults.
-        sources: "width" and "height" in pixels of each file by its name, and "fps" of videos; empty for one source.
+        sources: "width" and "height" in pixels of each file by its name, and "fps", "start_s" and "geometry" if known;
+            empty for one source.
         start_s: Time of the first image on the clock of a player in seconds, if the sound begins before the images.
         geometry: How stored pixels became the images: "crop" in pixels, "pixel_aspect", "rotation_deg" clockwise, and
             "mirrored"; empty if nothing changed.
