@@ -24,6 +24,16 @@ _FACE_LINES: Final = (
     "FACEMESH_LIPS FACEMESH_NOSE FACEMESH_RIGHT_EYE FACEMESH_RIGHT_EYEBROW FACEMESH_RIGHT_IRIS FACEMESH_TESSELATION"
 )
 _POSE_LINES: Final = "POSE_CONNECTIONS PoseLandmark"
+_TASKS: Final = {
+    "face_detector": (_PEOPLE, "FaceDetector"),
+    "face_landmarker": (_PEOPLE, "FaceLandmarker Blendshapes FaceLandmarksConnections"),
+    "gesture_recognizer": (_HANDS, "GestureRecognizer"),
+    "hand_landmarker": (_HANDS, "HandLandmarker Connection HandLandmark HandLandmarksConnections"),
+    "holistic_landmarker": (_PEOPLE, "HolisticLandmarker"),
+    "image_segmenter": (_HANDS, "ImageSegmenter"),
+    "pose_landmarker": (_PEOPLE, "PoseLandmarker PoseLandmark PoseLandmarksConnections"),
+}
+"""Module of each task, and its names. The first one also has options and a result."""
 IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "": {_HERE: "json_format", "_images": "Image ImageFormat ImageFrame Timestamp"},
     "framework": {},
@@ -87,25 +97,9 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.vision.core.image": {"_images": "Image ImageFormat"},
     "tasks.python.vision.core.image_processing_options": {"_options": "ImageProcessingOptions"},
     "tasks.python.vision.core.vision_task_running_mode": {"_options": "VisionTaskRunningMode validate_running_mode"},
-    "tasks.python.vision.face_detector": {_PEOPLE: "FaceDetector FaceDetectorOptions FaceDetectorResult"},
-    "tasks.python.vision.face_landmarker": {
-        "_connections": "Blendshapes FaceLandmarksConnections",
-        _PEOPLE: "FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult",
-    },
-    "tasks.python.vision.gesture_recognizer": {
-        _HANDS: "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult"
-    },
-    "tasks.python.vision.hand_landmarker": {
-        "_connections": "Connection HandLandmark HandLandmarksConnections",
-        _HANDS: "HandLandmarker HandLandmarkerOptions HandLandmarkerResult",
-    },
-    "tasks.python.vision.holistic_landmarker": {
-        _PEOPLE: "HolisticLandmarker HolisticLandmarkerOptions HolisticLandmarkerResult"
-    },
-    "tasks.python.vision.image_segmenter": {_HANDS: "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult"},
-    "tasks.python.vision.pose_landmarker": {
-        "_connections": "PoseLandmark PoseLandmarksConnections",
-        _PEOPLE: "PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult",
+    **{
+        f"tasks.python.vision.{module}": {home: f"{names} {names.split()[0]}Options {names.split()[0]}Result"}
+        for module, (home, names) in _TASKS.items()
     },
 }
 """Names, separated by spaces, by the module of this package that defines them, for each import path."""
