@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from sonjit._util.errors import SonjitError
+from sonjit._util.errors import InputError, SonjitError
 
 STATUS = {
     "bad_option": 400,
@@ -52,12 +52,17 @@ class RefusedError(SonjitError):
         return JSONResponse({"error": self.to_dict()}, self.status, headers)
 
 
-def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
-    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server."""
+def refusal_from(error: Exception, code: str | None = None) -> RefusedError:
+    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
+
+    Args:
+        error: Error to report.
+        code: Code of Sonjit's errors. Default: `bad_option` for an InputError, which the client can fix, or `failed`.
+    """
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, SonjitError):
-        return RefusedError(code, str(error))
+        return RefusedError(code or ("bad_option" if isinstance(error, InputError) else "failed"), str(error))
     _LOG.error("%s: %s", type(error).__name__, error, exc_info=error)
     return RefusedError("failed", f"the server failed ({type(error).__name__}). See its output for details")
 

@@ -22,7 +22,7 @@ from sonjit.gestures.control import ACTIONS, PLACES, read_map
 from sonjit.gestures.custom import checked_name, confusions
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import MEASURE_NAMES
-from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.errors import RefusedError
 from sonjit.server.options import load_json, require_short_map
 from sonjit.server.service import Service
 
@@ -49,19 +49,20 @@ def gesture_router(service: Service) -> APIRouter:
     """Return the endpoints `/v1/gestures` and `/v1/control`."""
     router = APIRouter(prefix="/v1", tags=["gestures"])
 
-    async def body_of(request: Request) -> bytes:
-        with service.body(request) as body:
-            return await body.body()
+    async def answer(work: Callable[[bytes], JsonObject], request: Request) -> Response:
+        with service.body(request) as limited:
+            body = await limited.body()
+        return _json(await run_in_threadpool(work, body))
 
     @router.post("/gestures/train")
     async def train(request: Request) -> Response:
         """Train custom gestures: `{"names", "examples", "file"}`, the file of `sonjit gestures train` in base64."""
-        return await _answer(_trained, await body_of(request))
+        return await answer(_trained, request)
 
     @router.post("/gestures/test")
     async def test(request: Request) -> Response:
         """Test each recording with the others. Return `{"names", "counts"}` of gestures and motions, with none last."""
-        return await _answer(_tested, await body_of(request))
+        return await answer(_tested, request)
 
     @router.get("/control")
     def known() -> Response:
@@ -80,17 +81,10 @@ def gesture_router(service: Service) -> APIRouter:
 
         Custom gestures that it may name are those of `gesture=NAME` in the address, once for each.
         """
-        custom = [_name(name) for name in request.query_params.getlist("gesture")[:_MAX_NAMES]]
-        return await _answer(partial(_checked, custom), await body_of(request))
+        custom = [checked_name(name) for name in request.query_params.getlist("gesture")[:_MAX_NAMES]]
+        return await answer(partial(_checked, custom), request)
 
     return router
-
-
-async def _answer(work: Callable[[bytes], JsonObject], body: bytes) -> Response:
-    try:
-        return _json(await run_in_threadpool(work, body))
-    except InputError as error:
-        raise refusal_from(error, "bad_option") from None
 
 
 def _json(content: JsonObject) -> Response:
@@ -148,7 +142,7 @@ def _require_short(ways: Sequence[NDArray[np.float16]]) -> None:
 
 
 def read_recordings(body: bytes) -> list[Recording]:
-    """Read recordings of hands in the format of stream answers. Raise RefusedError if they are invalid."""
+    """Read recordings of hands in the format of stream answers. Raise an error of Sonjit's if they are invalid."""
     try:
         listed: list[Mapping[str, Any]] = load_json(body, "the body")["recordings"]
         if len(listed) > _MAX_RECORDINGS:
@@ -156,12 +150,14 @@ def read_recordings(body: bytes) -> list[Recording]:
         read = [_recording(entry) for entry in listed]
         _require_short([way for recording in read if isinstance(recording, MotionRecording) for way in recording.ways])
         return read
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusedError("bad_option", f"no recordings ({error!r:.80}): give {_EXAMPLE}") from None
 
 
 def _recording(given: Mapping[str, Any]) -> Recording:
-    name = _name(given["name"])
+    name = checked_name(given["name"])
     if "frames" not in given:
         if len(given["hands"]) > _MAX_HANDS:
             raise RefusedError("too_large", f"{name}: {len(given['hands'])} hands: give at most {_MAX_HANDS}")
@@ -173,13 +169,6 @@ def _recording(given: Mapping[str, Any]) -> Recording:
         for index, frame in enumerate(given["frames"])
     )
     return MotionRecording.of(name, frames, _MAX_MOTIONS)
-
-
-def _name(name: object) -> str:
-    try:
-        return checked_name(name)
-    except InputError as error:
-        raise RefusedError("bad_option", str(error)) from None
 
 
 def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:

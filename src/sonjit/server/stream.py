@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, json_from
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, ControlMap, read_map
@@ -140,8 +140,8 @@ def read_text(text: str) -> Configure | Reset:
         settings = cast("dict[str, object]", message)
         custom = read_gestures(settings.get("gestures_file"))
         return Configure(_read_all(settings), _read_control(settings.get("control"), custom), custom)
-    except RefusedError as refusal:
-        return Configure(refusal)
+    except SonjitError as error:
+        return Configure(refusal_from(error))
 
 
 def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
@@ -161,10 +161,7 @@ def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | 
         return None
     toml = text if isinstance(text, str) else ""
     require_short_map(toml)
-    try:
-        return read_map(toml, "control", () if custom is None else custom.names)
-    except InputError as error:
-        raise RefusedError("bad_option", str(error)) from None
+    return read_map(toml, "control", () if custom is None else custom.names)
 
 
 Message: TypeAlias = StreamImage | Configure | Reset
