@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind, StillSearch
-from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
+from sonjit.detectors.kinds import KindEntry, find_kind, imported, make_options, refuse_unused_options
 from sonjit.detectors.options import (
     BodyOptions,
     CommonOptions,
@@ -93,10 +93,11 @@ def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bo
 def detector_from(options: CommonOptions) -> Detector[Any]:
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
-    kind = entry.load_kind(options)
+    kind = imported(entry.load)(options)
     search = _load_search(entry, options, kind) if options.is_thorough else None
-    stream_search = entry.load_stream_search(options, kind) if options.spreads_windows else None
-    new_smoother = entry.new_smoothers(options)
+    spreads = options.spreads_windows and not entry.models[options.model].is_box
+    stream_search = imported(entry.stream_search)(options, kind) if spreads and entry.stream_search else None
+    new_smoother = imported(entry.smoothers)(options)
     tracker = Tracker(
         lambda: refined_before(kind.refine, new_smoother()),
         merge_nested=options.search != "fast",
@@ -134,7 +135,7 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
                 f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
-    search = entry.load_search(options, kind)
+    search = imported(entry.search)(options, kind) if entry.search else None
     if search is None and options.search == "thorough":
         images = "images" if options.static_image else "streams"
         raise InputError(

@@ -51,9 +51,13 @@ class Kind(ABC, Generic[O, R]):
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
         """Run the landmark network on one box."""
 
-    @abstractmethod
     def follow(self, track: Track[O]) -> RotatedBox:
-        """Return the box of the next frame."""
+        """Return the box of the next frame, by default from the observation without smoothing, which would lag."""
+        return self.box_after(track.observation)
+
+    def box_after(self, observation: O) -> RotatedBox:
+        """Return the box of the frame after an observation. A kind has this method or `follow`."""
+        raise NotImplementedError
 
     def is_present(self, observation: O, min_score: float) -> bool:
         """Check whether an observation shows an instance."""

@@ -7,7 +7,7 @@ generated from the fields. A kind from outside subclasses `CommonOptions`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -77,6 +77,7 @@ Blendshapes: TypeAlias = Annotated[
     ),
 ]
 
+_running = partial(Option, group="Running", remote=False)
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""
 _TYPE_NAMES: dict[object, OptionType] = {
@@ -144,48 +145,30 @@ class CommonOptions:
             "spreads these searches over frames. thorough usually takes ten to thirty times as long as fast."
         ),
     ] = "auto"
-    models_dir: Annotated[
-        Path | None,
-        Option("Folder with the published weight files. Default: the cache.", group="Running", remote=False),
-    ] = None
-    detector_model: Annotated[
-        Path | None, Option("File of a custom detector network.", group="Running", remote=False)
-    ] = None
+    models_dir: Annotated[Path | None, _running("Folder with the published weight files. Default: the cache.")] = None
+    detector_model: Annotated[Path | None, _running("File of a custom detector network.")] = None
     landmark_model: Annotated[
         Path | None,
-        Option(
-            "File of a custom landmark network, or a MediaPipe task bundle (.task). Its detector is used too.",
-            group="Running",
-            remote=False,
-        ),
+        _running("File of a custom landmark network, or a MediaPipe task bundle (.task). Its detector is used too."),
     ] = None
-    engine: Annotated[EngineName, Option("Inference runtime.", group="Running", remote=False)] = "openvino"
+    engine: Annotated[EngineName, _running("Inference runtime.")] = "openvino"
     device: Annotated[
-        str,
-        Option(
-            "Device: cpu, gpu, npu or auto. onnxruntime also accepts cuda, tensorrt, coreml and directml.",
-            group="Running",
-            remote=False,
-        ),
+        str, _running("Device: cpu, gpu, npu or auto. onnxruntime also accepts cuda, tensorrt, coreml and directml.")
     ] = "CPU"
     precision: Annotated[
         Precision,
-        Option(
+        _running(
             "Number format of the networks. auto is f32, except in networks whose keypoints move by at most 0.3 px: "
             "hands run partly in bf16 if the CPU has it, and networks in int8 if `sonjit models quantize` wrote them "
-            "on the same kind of CPU with VNNI. int8 always uses these networks.",
-            group="Running",
-            remote=False,
+            "on the same kind of CPU with VNNI. int8 always uses these networks."
         ),
     ] = "auto"
     threads: Annotated[
         int | None,
-        Option(
+        _running(
             "Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.",
             minimum=0,
             maximum=MAX_THREADS,
-            group="Running",
-            remote=False,
         ),
     ] = None
     kind: str = ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
@@ -24,49 +24,41 @@ EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 ValueRange: TypeAlias = "tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]"
-
+T = TypeVar("T")
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
-
 _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
-
 _RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
 
-@contextmanager
-def shared_networks() -> Generator[None]:
+def shared_networks() -> AbstractContextManager[None]:
     """Share the networks of the detectors that are created inside: each further detector costs only its buffers.
 
     A shared network runs as many images at a time as there are pairs of cores. A network that is not shared belongs to
     one detector, and no other detector slows it down.
     """
-    token = _IS_SHARED.set(True)
-    try:
-        yield
-    finally:
-        _IS_SHARED.reset(token)
+    return _set_inside(_IS_SHARED, True)
 
 
-@contextmanager
-def profiled_networks() -> Generator[None]:
+def profiled_networks() -> AbstractContextManager[None]:
     """Let OpenVINO measure each layer of the networks that are loaded inside, see `OpenVinoEngine.layer_times`."""
-    token = _IS_PROFILED.set(True)
-    try:
-        yield
-    finally:
-        _IS_PROFILED.reset(token)
+    return _set_inside(_IS_PROFILED, True)
+
+
+def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> AbstractContextManager[None]:
+    """Append a copy of each input image (1, H, W, 3) of a model file to `inputs`, for engines loaded inside."""
+    return _set_inside(_RECORDED, (path, inputs))
 
 
 @contextmanager
-def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> Generator[None]:
-    """Append a copy of each input image (1, H, W, 3) of a model file to `inputs`, for engines loaded inside."""
-    token = _RECORDED.set((path, inputs))
+def _set_inside(variable: ContextVar[T], value: T) -> Generator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _RECORDED.reset(token)
+        variable.reset(token)
 
 
 @dataclass(frozen=True)

@@ -98,26 +98,8 @@ class KindEntry:
         """Return the name of the list of a frame that contains the results."""
         return self.result.list_name
 
-    def load_kind(self, options: CommonOptions) -> Kind[Any, Any]:
-        """Load the pipeline's `Kind` with its networks."""
-        return _imported(self.load)(options)
 
-    def new_smoothers(self, options: CommonOptions) -> NewSmoother:
-        """Return the factory of smoothers for new tracks."""
-        return _imported(self.smoothers)(options)
-
-    def load_search(self, options: CommonOptions, kind: Kind[Any, Any]) -> StillSearch[Any] | None:
-        """Load the thorough search of a loaded kind; None if there is none."""
-        return None if self.search is None else _imported(self.search)(options, kind)
-
-    def load_stream_search(self, options: CommonOptions, kind: Kind[Any, Any]) -> StreamSearch[Any] | None:
-        """Load the search of streams of a loaded kind; None if there is none."""
-        if self.stream_search is None or self.models[options.model].is_box:
-            return None
-        return _imported(self.stream_search)(options, kind)
-
-
-def _imported(function: Callable[..., Any] | str) -> Callable[..., Any]:
+def imported(function: Callable[..., Any] | str) -> Callable[..., Any]:
     """Return a function, imported if only its name such as "module:function" is known."""
     if not isinstance(function, str):
         return function

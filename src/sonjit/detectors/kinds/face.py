@@ -176,10 +176,6 @@ class FaceMeshes(Kind[FaceObservation, Face]):
             points[:, 2] *= math.hypot(math.cos(box.rotation), math.sin(box.rotation) * width / height)
         return FaceObservation(probability, points)
 
-    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
-        """Return the box of the next frame, from the observation without smoothing."""
-        return self.box_after(track.observation)
-
     def box_after(self, observation: FaceObservation) -> RotatedBox:
         """Return the enlarged box around all landmarks, turned so that the eyes are level."""
         points = observation.keypoints

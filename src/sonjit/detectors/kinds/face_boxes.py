@@ -67,9 +67,9 @@ class FaceBoxes(Kind[FaceObservation, Face]):
             raise InputError("model='box' has no network for given boxes; use model='mesh' or 'attention'")
         return box_observation(self._found[box])
 
-    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
+    def box_after(self, observation: FaceObservation) -> RotatedBox:
         """Return the box of the face. No network runs on it."""
-        return box_from_corners(track.observation.keypoints[:2, :2].ravel().tolist())
+        return box_from_corners(observation.keypoints[:2, :2].ravel().tolist())
 
     def is_present(self, observation: FaceObservation, min_score: float) -> bool:
         """Return true: the search has applied the minimum score."""

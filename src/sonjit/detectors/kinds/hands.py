@@ -330,10 +330,6 @@ class Hands(Kind[HandObservation, Hand]):
             published=published,
         )
 
-    def follow(self, track: Track[HandObservation]) -> RotatedBox:
-        """Return the box of the next frame, from the observation without smoothing, which would lag."""
-        return self.box_after(track.observation)
-
     def box_after(self, observation: HandObservation) -> RotatedBox:
         """Return the box around an observed hand."""
         return box_around_hand(observation.keypoints)

@@ -108,7 +108,7 @@ class _Part:
         box: Crop of the next frame, or None if the part is not tracked.
         anchor: (2,) Position of the part in the body's keypoints when the box was made, in pixels.
         wait: Frames until the next search.
-        keypoints: (K, 2) Keypoints that the box was made of, if parts are searched in every frame.
+        keypoints: (K, 2) Keypoints that the box was made of.
     """
 
     smoother: KeypointSmoother | None
@@ -117,58 +117,48 @@ class _Part:
     wait: int = 0
     keypoints: NDArray[np.float32] | None = None
 
-    def search(
-        self,
-        observe: Callable[[RotatedBox], P],
-        box_after: Callable[[P], RotatedBox],
-        search: Callable[[], RotatedBox | None],
-        agreement: Agreement,
-        *,
-        min_score: float,
-    ) -> P | None:
-        """Observe the part in the box of a search, or in the tracked box if it agrees with that."""
-        box, tracked, keypoints = search(), self.box, self.keypoints
-        self.box = self.keypoints = None
-        if box is None:
-            return None
-        if tracked is not None and keypoints is not None and agreement.accepts(tracked, keypoints, box):
-            box = tracked
-        observation = observe(box)
-        if observation.score <= min_score:
-            return None
-        self.box, self.keypoints = box_after(observation), observation.keypoints[:, :2]
-        return observation
-
     def observe(
         self,
         observe: Callable[[RotatedBox], P],
         box_after: Callable[[P], RotatedBox],
-        anchor: NDArray[np.float32],
         search: Callable[[], RotatedBox | None],
         *,
+        anchor: NDArray[np.float32],
+        agreement: Agreement | None,
         min_score: float,
         interval: int,
     ) -> P | None:
-        """Observe the part in one image, in its tracked box or else in the box of a search."""
+        """Observe the part in one image.
+
+        With an agreement, the part is searched, and the tracked box is used if it agrees with the found one. Otherwise
+        the part is searched only if it is not in its tracked box.
+        """
         observation = None
-        if self.box is not None and self.anchor is not None:
-            moved = anchor - self.anchor
-            # Smaller shifts are noise of the body's keypoints.
-            if np.linalg.norm(moved) > _MIN_BODY_SHIFT * self.box.width:
-                self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
-            observation = observe(self.box)
-        if self.box is not None and (observation is None or observation.score <= min_score):
-            self.box, self.wait = None, 0  # lost: search at the body's keypoints in the same frame
-        if self.box is None and self.wait > 0:
-            self.wait -= 1
-            return None
-        if self.box is None:
-            self.wait = interval - 1
+        if agreement is not None:
             box = search()
+            if box is not None and self.box is not None and self.keypoints is not None:
+                box = self.box if agreement.accepts(self.box, self.keypoints, box) else box
+            self.box = None
             observation = None if box is None else observe(box)
+        else:
+            if self.box is not None and self.anchor is not None:
+                moved = anchor - self.anchor
+                # Smaller shifts are noise of the body's keypoints.
+                if np.linalg.norm(moved) > _MIN_BODY_SHIFT * self.box.width:
+                    self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
+                observation = observe(self.box)
+            if self.box is not None and (observation is None or observation.score <= min_score):
+                self.box, self.wait = None, 0  # lost: search at the body's keypoints in the same frame
+            if self.box is None and self.wait > 0:
+                self.wait -= 1
+                return None
+            if self.box is None:
+                self.wait = interval - 1
+                box = search()
+                observation = None if box is None else observe(box)
         if observation is None or observation.score <= min_score:
             return None
-        self.box, self.anchor = box_after(observation), anchor
+        self.box, self.anchor, self.keypoints = box_after(observation), anchor, observation.keypoints[:, :2]
         return observation
 
     def smooth(self, observation: P, now_s: float) -> P:
@@ -264,10 +254,8 @@ class Holistic(Kind[BodyObservation, Person]):
         if isinstance(observation, PersonObservation):
             hands, face = list(observation.hands), observation.face
         else:
-            observe = self._search_parts if self._searches_parts else self._observe_parts
-            hands, face = observe(
-                rgb, observation if track is None or self._searches_parts else track.observation, parts
-            )
+            body = observation if track is None or self._searches_parts else track.observation
+            hands, face = self._observe_parts(rgb, body, parts)
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
@@ -293,13 +281,18 @@ class Holistic(Kind[BodyObservation, Person]):
     def _observe_parts(
         self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
-        """Return the left hand, right hand and face of an unsmoothed body. Smoothed keypoints lag."""
+        """Return the left hand, right hand and face of a body, which is smoothed only where MediaPipe's graph is used.
+
+        Smoothed keypoints lag.
+        """
+        is_searched = self._searches_parts  # as MediaPipe's graph does
         observed_face = self._face_thread.submit(  # its network uses one thread, so it runs in parallel with the hands
             parts.face.observe,
             partial(self.faces.observe, rgb),
             self.faces.box_after,
-            body.keypoints[_HEAD, :2].mean(axis=0),
             lambda: self._face_box(rgb, body),
+            anchor=body.keypoints[_HEAD, :2].mean(axis=0),
+            agreement=_FACE_AGREEMENT if is_searched else None,
             min_score=self._min_face,
             interval=self._interval,
         )
@@ -307,38 +300,16 @@ class Holistic(Kind[BodyObservation, Person]):
             part.observe(
                 partial(self.hands.observe, rgb),
                 self.hands.box_after,
-                body.keypoints[_WRIST[side], :2],
-                lambda side=side: self.hand_crop(rgb, body, side),
+                partial(self.hand_crop, rgb, body, side),
+                anchor=body.keypoints[_WRIST[side], :2],
+                agreement=_HAND_AGREEMENT if is_searched else None,
                 min_score=self._min_hand,
                 interval=self._interval,
             )
             for side, part in enumerate(parts.hands)
         ]
-        self._drop_strays(body, parts, hands)
-        return hands, observed_face.result()
-
-    def _search_parts(
-        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
-    ) -> tuple[list[HandObservation | None], FaceObservation | None]:
-        """Return the left hand, right hand and face of a smoothed body, as MediaPipe's graph does."""
-        observed_face = self._face_thread.submit(
-            parts.face.search,
-            partial(self.faces.observe, rgb),
-            self.faces.box_after,
-            lambda: self._face_box(rgb, body),
-            _FACE_AGREEMENT,
-            min_score=self._min_face,
-        )
-        hands = [
-            part.search(
-                partial(self.hands.observe, rgb),
-                self.hands.box_after,
-                lambda side=side: self.hand_crop(rgb, body, side),
-                _HAND_AGREEMENT,
-                min_score=self._min_hand,
-            )
-            for side, part in enumerate(parts.hands)
-        ]
+        if not is_searched:
+            self._drop_strays(body, parts, hands)
         return hands, observed_face.result()
 
     def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation) -> FaceObservation | None:
