@@ -84,11 +84,11 @@ def source_of(data):
 
 @pytest.fixture
 def images(source_of, tmp_path):
-    """Write such an image into the folder of a script as a.png, and a black one as b.png."""
+    """Write such an image, or the clip's first one, for a script as images/a.png, and a black one as b.png."""
 
-    def images(pattern):
+    def images(pattern=None):
         (tmp_path / "images").mkdir()
-        image = cv2.imread(str(source_of(pattern)))
+        image = cv2.imread(str(source_of(pattern))) if pattern else _open(CLIP).read()[1]
         cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
         cv2.imwrite(str(tmp_path / "images" / "b.png"), image * 0)
         return image
@@ -106,11 +106,8 @@ def test_webcam_loop(run, weights, shown):
         assert (image != cv2.flip(plain, 1)).any()
 
 
-def test_static_images(run, weights, capsys, tmp_path):
-    (tmp_path / "images").mkdir()
-    _, image = _open(CLIP).read()
-    cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
-    cv2.imwrite(str(tmp_path / "images" / "b.png"), image * 0)
+def test_static_images(run, weights, images, capsys, tmp_path):
+    images()
     run("static_images")
     printed = capsys.readouterr().out
     assert 'label: "Right"' in printed
