@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import av
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -53,28 +54,32 @@ def doctor() -> int:
 
 def examine() -> Iterator[Finding]:
     """Yield every finding about this machine."""
-    yield _sonjit()
-    for package in _BASE:
-        yield _package(package)
-    yield from _engine()
-    yield from _weights()
+    from sonjit.engines.openvino import devices
+
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding("ok", f"sonjit {__version__}", where)
+    yield from map(_package, _BASE)
+    for device, name in devices().items():
+        yield Finding("ok", f"device {device}", name)
+    yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are disabled")
+    yield from map(_weights, ("hands", "face", "body"))
     yield from _precision()
-    yield from _video()
+    for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
+        has_codec = codec in av.codecs_available
+        yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
     for extra, modules in EXTRAS.items():
         found = is_installed(extra)
-        detail = ", ".join(modules) if found else install_line(extra)
-        yield Finding("ok" if found else "note", f"extra [{extra}]", detail)
+        yield _note(found, f"extra [{extra}]", ", ".join(modules) if found else install_line(extra))
     for extension in load_extensions(EXTENSIONS, NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
-        yield Finding("note" if extension.problem else "ok", f"extension {extension.name}", detail)
+        yield _note(not extension.problem, f"extension {extension.name}", detail)
     if importlib.util.find_spec("moderngl"):
         yield _opengl()
     yield _cameras()
 
 
-def _sonjit() -> Finding:
-    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return Finding("ok", f"sonjit {__version__}", where)
+def _note(is_well: bool, what: str, detail: str) -> Finding:
+    return Finding("ok" if is_well else "note", what, detail)
 
 
 def _package(name: str) -> Finding:
@@ -86,24 +91,13 @@ def _package(name: str) -> Finding:
         return Finding("missing", name, f"pip install {name}")
 
 
-def _engine() -> Iterator[Finding]:
-    from sonjit.engines.openvino import devices
-
-    for device, name in devices().items():
-        yield Finding("ok", f"device {device}", name)
-    yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are disabled")
-
-
-def _weights() -> Iterator[Finding]:
-    for group in ("hands", "face", "body"):
-        problems = verify_weights([group])
-        if not problems:
-            yield Finding("ok", f"weights for {group}", str(models_folder()))
-            continue
-        names = ", ".join(problem.name for problem in problems)
-        pull = "sonjit models pull" if group == "hands" else f"sonjit models pull {group}"
-        state: State = "missing" if group == "hands" else "note"
-        yield Finding(state, f"weights for {group}", f"{names}; type: {pull}")
+def _weights(group: str) -> Finding:
+    problems = verify_weights([group])
+    if not problems:
+        return Finding("ok", f"weights for {group}", str(models_folder()))
+    names = ", ".join(problem.name for problem in problems)
+    pull = "sonjit models pull" if group == "hands" else f"sonjit models pull {group}"
+    return Finding("missing" if group == "hands" else "note", f"weights for {group}", f"{names}; type: {pull}")
 
 
 def _precision() -> Iterator[Finding]:
@@ -125,19 +119,7 @@ def _precision() -> Iterator[Finding]:
             f"auto runs it in {found.precision} precision: {found.shift_px:.2f} px from f32 on {found.crops} crops, "
             f"presence and side agree in {100 * min(found.presence, found.side):.1f} %"
         )
-        yield Finding("ok" if found.keeps_rule else "note", f"precision of {name}", detail)
-
-
-def _video() -> Iterator[Finding]:
-    import av
-
-    for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
-        is_available = codec in av.codecs_available
-        yield Finding(
-            "ok" if is_available else "note",
-            f"encoder {codec}",
-            f"annotated {job}{'' if is_available else ' cannot be written'}",
-        )
+        yield _note(found.keeps_rule, f"precision of {name}", detail)
 
 
 def _opengl() -> Finding:
@@ -152,4 +134,4 @@ def _cameras() -> Finding:
         return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --json")
     found = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())
     listed = ", ".join(f"camera:{number}" for number in found)
-    return Finding("ok" if found else "note", "cameras", listed or "none at /dev/video*")
+    return _note(bool(found), "cameras", listed or "none at /dev/video*")
