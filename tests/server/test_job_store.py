@@ -46,7 +46,7 @@ def runs(monkeypatch):
         def __init__(self, max_pixels, folder):
             pass
 
-        def call(self, _, kinds, given, folder, drawing, detectors, *, seconds, report_progress):
+        def call(self, _, kinds, given, folder, drawing, detectors, style, *, seconds, report_progress):
             if seconds < 1e-3:
                 raise TooSlowError
             return made.work(self, given, folder, report_progress)

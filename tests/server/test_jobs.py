@@ -93,11 +93,13 @@ def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path,
     client = ask()
     shots = sorted((media / "shots").iterdir(), reverse=True)
     files = [("file", (f"shots/{file.name}", file.read_bytes())) for file in shots]
-    job = end_of(client, client.post("/v1/jobs?kind=hands", files=files))
+    query = {"kind": "hands", "style": '{"colour": "#ff0000", "thickness": 2}'}
+    job = end_of(client, client.post("/v1/jobs", params=query, files=files))
     assert (job["state"], job["name"], job["frames"], job["of"]) == ("done", "shots", 3, 4)
     (problem,) = job["problems"]
     assert problem.startswith("11.jpg: ")
     arguments = ("hands", "shots", "--save", "OUT/t.csv", "--draw", "OUT/drawn/")
+    arguments += ("--draw-colour", "#ff0000", "--draw-thickness", "2")
     command_line(monkeypatch, media, tmp_path / "out", *arguments, status=1)
     for kind in TABLES:
         if kind != "csv":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
@@ -281,8 +281,8 @@ def _clean(part: str) -> str:
     return text.removesuffix(ending).encode()[:max_bytes].decode(errors="ignore") + ending
 
 
-def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
-    """Return what a job does with each image."""
+def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, Any] | None = None) -> Detect:
+    """Return what a job does with each image; `style`: settings of the drawing."""
     labels = [each.get(LABELS.name, True) for _, each in detectors]
     own = (LABELS.name, MEASURES.name)
     first, *others = (
@@ -294,7 +294,8 @@ def task_of(detectors: Sequence[DetectorChoice]) -> Detect:
         )
         for kind, options in detectors
     )
-    return replace(first, also=tuple(others), style=DrawingStyle(gestures=all(labels)))
+    settings: dict[str, Any] = {"gestures": all(labels), **(style or {})}
+    return replace(first, also=tuple(others), style=DrawingStyle(**settings))
 
 
 def run_detectors(
@@ -303,6 +304,7 @@ def run_detectors(
     folder: Path,
     drawing: Path | None,
     detectors: Sequence[DetectorChoice],
+    style: Mapping[str, Any],
     report_progress: Callable[[Mapping[str, object]], None],
 ) -> list[str]:
     """Run detectors over the input of a job, in a child process.
@@ -313,6 +315,7 @@ def run_detectors(
         folder: Folder for `result.jsonl`.
         drawing: Path of the annotated copy; None for none.
         detectors: Kind and options of each detector.
+        style: Settings of the annotated copy.
         report_progress: Function that receives `of`, the expected number of images, and then `frames` and `instances`.
 
     Returns:
@@ -321,7 +324,7 @@ def run_detectors(
     kinds.load()
     # images are drawn into a folder
     outputs = Outputs(str(folder / "result.jsonl"), drawing and str(drawing).removesuffix(".zip"))
-    task = task_of(detectors)
+    task = task_of(detectors, style)
     with open_source(given.source) as source, task.open(is_stream=not is_still(source)) as worker:
         source.name = given.name
         summary = run_input(worker, source, outputs, progress=_SentProgress(report_progress))

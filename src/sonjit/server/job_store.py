@@ -46,7 +46,7 @@ MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv
 """Endings of tables with other rows than keypoints, and what a row describes."""
 _RECORDED = (
     *("id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address"),
-    *("draw", "owner", "is_private"),
+    *("draw", "style", "owner", "is_private"),
 )
 """Attributes that a record contains as they are."""
 
@@ -59,6 +59,7 @@ class UploadJob:
         folder: Folder of the job's files. The store creates and removes it.
         detectors: Kind and options of each detector, as returned by `read_options`.
         draw: If True, make an annotated copy of the input.
+        style: Settings of the annotated copy, of `DrawingStyle`.
         owner: Secret of the client that owns the job.
         is_private: True if only the owner may access the job, even by its id.
         address: Network address of the client.
@@ -82,6 +83,7 @@ class UploadJob:
     detectors: tuple[DetectorChoice, ...]
     draw: bool
     owner: str
+    style: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_private: bool = False
     address: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -302,6 +304,7 @@ class JobStore:
         owner: str,
         *,
         draw: bool = True,
+        style: Mapping[str, Any] | None = None,
         is_private: bool = False,
         address: str = "",
     ) -> UploadJob:
@@ -323,6 +326,7 @@ class JobStore:
                 folder=self._root / secrets.token_hex(8),
                 detectors=detectors,
                 draw=draw,
+                style=style or {},
                 owner=owner,
                 is_private=is_private,
                 address=address,
@@ -451,7 +455,7 @@ class JobStore:
             with worker:
                 problems: list[str] = worker.call(
                     run_detectors, LoadedExtensions.snapshot(), given, job.folder, job.drawing, job.detectors,
-                    seconds=60 * minutes, report_progress=lambda progress: self._advance(job, progress),
+                    job.style, seconds=60 * minutes, report_progress=lambda progress: self._advance(job, progress),
                 )  # fmt: skip
         except TooSlowError:
             return (

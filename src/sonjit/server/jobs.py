@@ -8,11 +8,13 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,6 +23,7 @@ from sonjit._util.errors import SonjitError
 from sonjit._util.json_text import Json, json_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
+from sonjit.media import DrawingStyle
 from sonjit.runs import ROW_ENDINGS
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, Upload, input_from_files
@@ -45,6 +48,12 @@ _DETECTORS = Option(
     name="detectors",
 )
 _DRAW = Option("Write a drawing too.", name="draw", type="boolean", default=True)
+_STYLE = Option(
+    'Settings of the drawing as JSON, with the names of DrawingStyle: {"colour": "#ff8800", "thickness": 2}.',
+    name="style",
+    default="{}",
+)
+_STYLES = TypeAdapter(DrawingStyle)
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
 _BETWEEN_EVENTS_S = 0.1
@@ -68,7 +77,7 @@ def _parameters() -> list[Json]:
     kind = Option("Kind of instance to find.", name="kind", choices=tuple(KINDS))
     options = {name: option for known in KINDS for name, option in known_options(known, job=True).items()}
     options["model"] = Option("Model of the kind. Default: its first model.", name="model")
-    return query_parameters((kind, _DETECTORS, _DRAW, _NAME, *options.values()))
+    return query_parameters((kind, _DETECTORS, _DRAW, _STYLE, _NAME, *options.values()))
 
 
 def job_router(store: JobStore) -> APIRouter:
@@ -158,8 +167,9 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     """Return the job of a request, queued. Requests are refused before the body is read where possible."""
     settings = store.settings
     query = single_values(request.query_params)
-    own = {name: query.pop(name) for name in (_DRAW.name, _NAME.name) if name in query}
-    own = {"draw": True, "name": "upload", **read_values((_DRAW, _NAME), own, "a job")}
+    own = {name: query.pop(name) for name in (_DRAW.name, _STYLE.name, _NAME.name) if name in query}
+    own = {"draw": True, "style": "{}", "name": "upload", **read_values((_DRAW, _STYLE, _NAME), own, "a job")}
+    style = _read_style(str(own["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:
         require_weights(kind, str(options["model"]))
@@ -169,6 +179,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
         detectors,
         owner or secrets.token_hex(16),
         draw=bool(own["draw"]),
+        style=style,
         is_private=bool(owner),
         address=request.client.host if request.client else "",
     )
@@ -178,6 +189,18 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     finally:
         store.discard(job)  # only if the upload failed
     return job
+
+
+def _read_style(text: str) -> dict[str, Any]:
+    """Return the settings of a drawing from JSON, after they are checked."""
+    try:
+        usual = asdict(_STYLES.validate_json(text, strict=True))
+        style = json.loads(text)
+    except (ValueError, RecursionError):
+        style, usual = {"": None}, {}
+    if style.keys() <= usual.keys():
+        return style
+    raise RefusedError("bad_option", f"style={text[:60]!r}: give an object of settings of DrawingStyle")
 
 
 def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:

@@ -264,7 +264,7 @@ function wire() {
   find("record").onclick = record;
   find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill).map((each) => ({ ...each, gesture_labels: store.state.style.gestures && (each.gestures ?? "none") !== "none" }))).catch(showError);
+  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill), store.state.style).catch(showError);
   onLanguage(showTable);
   onLanguage(showPhase);
   store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);

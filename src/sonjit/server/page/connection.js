@@ -14,10 +14,20 @@ const TOO_LARGE = 1009;
 const FULL = 1013;
 const IDLE = 4408;
 
-/** A stream of images; see docs/http-api.md. Events: "state" and "error", with their data in `detail`. */
-export class Connection extends EventTarget {
-  /** @type {WebSocket | null} */ #socket = null;
+/** Has a state. Event: "state", with its data in `detail`. */
+export class WithState extends EventTarget {
   /** @type {State} */ state = "closed";
+
+  /** @protected @param {State} state @param {object} [more] */
+  become(state, more = {}) {
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
+  }
+}
+
+/** A stream of images; see docs/http-api.md. Events: "state" and "error", with their data in `detail`. */
+export class Connection extends WithState {
+  /** @type {WebSocket | null} */ #socket = null;
   #url;
   #token;
   /** @type {Configuration} */ #requested;
@@ -113,7 +123,7 @@ export class Connection extends EventTarget {
   }
 
   #connect() {
-    this.#become("connecting");
+    this.become("connecting");
     const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
     const socket = new WebSocket(address, this.#token ? ["sonjit", `sonjit.token.${base64url(this.#token)}`] : []);
     this.#socket = socket;
@@ -139,7 +149,7 @@ export class Connection extends EventTarget {
     if (message.type === "frame") {
       const waiting = this.#take(message.frame);
       waiting?.resolve({ ...message, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
-    } else if (message.type === "loading") this.#become("loading", message);
+    } else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
     else if (message.type === "error") this.#failed(message);
   }
@@ -159,7 +169,7 @@ export class Connection extends EventTarget {
     const pending = this.#pending.shift();
     this.#failures = 0;
     if (pending) this.#accepted = pending.configuration;
-    if (!this.#pending.length) this.#become("ready", message);
+    if (!this.#pending.length) this.become("ready", message);
     pending?.resolve(message);
   }
 
@@ -169,7 +179,7 @@ export class Connection extends EventTarget {
     if (frame === undefined || frame === null) {
       this.#pending.shift()?.reject(error);
       this.#requested = this.#pending.at(-1)?.configuration ?? this.#accepted ?? this.#requested;
-      if (this.#accepted && this.state === "loading" && !this.#pending.length) this.#become("ready");
+      if (this.#accepted && this.state === "loading" && !this.#pending.length) this.become("ready");
     } else {
       this.#take(frame)?.reject(error);
     }
@@ -182,7 +192,7 @@ export class Connection extends EventTarget {
     if (code === IDLE) { // until there is something to send
       this.#forget(new ServerError("gone", reason));
       this.#opening = null;
-      return this.#become("idle", { reason });
+      return this.become("idle", { reason });
     }
     if (opened) this.#expect();
     const why = reason || "The server is not available. Retrying.";
@@ -190,7 +200,7 @@ export class Connection extends EventTarget {
     if (code === REFUSED) return this.#end(new ServerError("closed", reason || "The server refused the connection."));
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
-    this.#become("waiting", { retryIn: seconds, reason: code === FULL && !reason ? "The server is full." : why });
+    this.become("waiting", { retryIn: seconds, reason: code === FULL && !reason ? "The server is full." : why });
     if (!opened) this.#reportReason();
   }
 
@@ -210,7 +220,7 @@ export class Connection extends EventTarget {
     this.#forget(error);
     this.#opening?.reject(error);
     this.#opening = null;
-    if (this.state !== "closed") this.#become("closed", { code: error.code, reason: error.message });
+    if (this.state !== "closed") this.become("closed", { code: error.code, reason: error.message });
   }
 
   /** Reject all pending promises. @param {ServerError} error */
@@ -218,12 +228,6 @@ export class Connection extends EventTarget {
     const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
     this.#frames.clear();
     for (const { reject } of waiting) reject(error);
-  }
-
-  /** @param {State} state @param {object} [more] */
-  #become(state, more = {}) {
-    this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
   }
 }
 

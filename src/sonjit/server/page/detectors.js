@@ -1,6 +1,6 @@
 /** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
-import { Connection } from "./connection.js";
+import { Connection, WithState } from "./connection.js";
 import { fit, make } from "./dom.js";
 import { ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
@@ -236,12 +236,11 @@ const FILE = "data:application/octet-stream;base64,";
 const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 
 /** The networks of this page. Event: "state", as of a Connection. */
-class LocalConnection extends EventTarget {
+class LocalConnection extends WithState {
   /** @type {DetectorOptions[]} */ #requested;
   /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
   /** @type {Promise<unknown>} resolves when loading ends */ #loading = Promise.resolve();
-  /** @type {"loading" | "ready" | "closed"} */ state = "closed";
   #turn = 0; // number of the last configuration; it replaces earlier ones
   #next = 0;
   inFlight = 0;
@@ -262,7 +261,7 @@ class LocalConnection extends EventTarget {
   configure({ detectors = this.#requested, gestures_file = this.#gestures }) {
     const turn = ++this.#turn;
     [this.#requested, this.#gestures] = [detectors, gestures_file];
-    this.#become("loading");
+    this.become("loading");
     const result = this.#loading.then(() => this.#make(turn, detectors, gestures_file)); // the loading detectors may be the requested ones
     this.#loading = result.catch(() => {});
     return result;
@@ -289,7 +288,7 @@ class LocalConnection extends EventTarget {
     if (turn !== this.#turn) return {};
     if (failed) throw failed.reason;
     const ready = { detectors };
-    this.#become("ready", ready);
+    this.become("ready", ready);
     return ready;
   }
 
@@ -323,12 +322,6 @@ class LocalConnection extends EventTarget {
     } finally {
       this.inFlight -= 1;
     }
-  }
-
-  /** @param {"loading" | "ready"} state @param {object} [more] */
-  #become(state, more = {}) {
-    this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
   }
 }
 

@@ -28,16 +28,18 @@ export class Jobs {
     for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
   }
 
-  /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream */
-  async start(files, detectors) {
+  /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream @param {import("./painter.js").Style} style of the drawings */
+  async start(files, detectors, { drawing: _, gestures, ...style }) {
     if (!detectors.length) throw new PageError("no_detector");
+    const showsGestures = gestures && detectors.some((each) => (each.gestures ?? "none") !== "none");
+    const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)), style: JSON.stringify({ ...style, gestures: showsGestures }) });
     const images = files.filter(isImage);
     const sets = [...(images.length ? [images] : []), ...files.filter(isVideo).map((file) => [file])];
-    await Promise.all(sets.map((set) => this.#upload(set, detectors)));
+    await Promise.all(sets.map((set) => this.#upload(set, detectors, query)));
   }
 
-  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors */
-  async #upload(files, detectors) {
+  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors @param {URLSearchParams} query */
+  async #upload(files, detectors, query) {
     const [{ name: first, webkitRelativePath: path }] = files;
     const name = files.length === 1 ? first : path.split("/")[0] || text("job.images", { count: files.length });
     const item = this.#item({ name, model: detectors.map(({ kind, model }) => `${kind}-${model}`).join("+"), state: "uploading", share: 0 });
@@ -45,7 +47,6 @@ export class Jobs {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)) });
       this.#follow(item, await post(`/v1/jobs?${query}`, form, item.upload, (share) => this.#update(item, { share })));
     } catch (error) {
       this.#remove(item);
