@@ -39,6 +39,7 @@ def test_all_factors_are_listed(capsys):
         ((), "requires an output folder"),
         (("OUT", "--jobs", 0), "--jobs 0"),
         (("OUT", "--size", "large"), "--size large"),
+        (("OUT", "--size", "640x"), "--size 640x"),
         (("OUT", "--set", "colour=red"), "Unknown factor 'colour'"),
         (("OUT", "--rig", "webcam", "--views", 2), "--rig webcam with --views 2"),
         (("OUT", "--format", "video"), "--format video requires a motion"),

@@ -1,5 +1,7 @@
 """Properties of every registered network, tested on a tiny twin of each."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -24,9 +26,9 @@ def twin(name, weights="demo", **options):
     return create_network(name, weights, **{**network_entry(name).tiny, **options}).eval()
 
 
-def run(network, *images):
+def run(network, *inputs, **options):
     with torch.inference_mode():
-        return network(*images)
+        return network(*inputs, **options)
 
 
 def examples(name, batch=1, seed=0):
@@ -46,6 +48,34 @@ def golden_noise(count, side, blocks):
         return torch.from_numpy(rng.random((count, 3, side, side)).astype(np.float32))
     small = rng.random((count, 3, side // 32, side // 32)).astype(np.float32)
     return torch.from_numpy(np.kron(small, np.ones((1, 1, 32, 32), np.float32)))
+
+
+def tamed(weights, factors):
+    """Return weights times the factor of the first pattern in their key; counters stay."""
+    return {
+        key: value * next((by for pattern, by in factors if re.search(pattern, key)), 1)
+        if value.is_floating_point() else value
+        for key, value in weights.items()
+    }  # fmt: skip
+
+
+def watch(network, places):
+    """Record the outputs of parts of a network by the names of the reference."""
+    seen = {}
+
+    def keep(name, out):
+        seen[name] = out.clone() if isinstance(out, torch.Tensor) else out
+
+    for name, place in places.items():
+        network.get_submodule(place).register_forward_hook(lambda *call, n=name: keep(n, call[2]))
+    return seen
+
+
+def assert_near(given, expected, scale=None, tolerance=1e-3):
+    """Check that arrays differ by at most a part of a scale, the greatest value by default."""
+    expected = np.asarray(expected, np.float64)
+    limit = tolerance * max(abs(expected).max() if scale is None else abs(scale), 1e-9)
+    assert abs(np.asarray(given, np.float64) - expected).max() <= limit
 
 
 def assert_same(given, expected, tolerance=0.0):

@@ -5,24 +5,17 @@ import torch
 import torchvision
 
 from sonjit import InputError
-from sonjit.lab.networks import create_network, list_networks, network_entry
+from sonjit.lab.networks import create_network, list_networks
 from sonjit.lab.networks.classifiers import class_activation_map
 
-NAMES = list_networks("cam-*")
+from .properties import examples, twin
 
 
-def twin(name, **options):
-    """Return a tiny network of that name with random weights, and a batch for it."""
-    entry = network_entry(name)
-    network = create_network(name, "demo", **entry.tiny, **options).eval()
-    return network, entry.tiny_inputs[0].example(2)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list_networks("cam-*"))
 def test_a_score_is_the_mean_of_its_map_and_the_bias(name):
-    network, images = twin(name)
+    network = twin(name)
     with torch.inference_mode():
-        out = network(images)
+        out = network(*examples(name, 2))
         maps = class_activation_map(out["features"], network.head.weight)
     assert maps.shape == (2, 3, *out["features"].shape[2:])
     torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, out["scores"], rtol=1e-5, atol=1e-5)

@@ -1,6 +1,6 @@
 """Deformer: outputs and crops of the reference, checkpoints with two MANO models, windows, and its discriminator."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -14,26 +14,22 @@ from sonjit.lab.networks.checkpoints import placeholder_state_dict
 from sonjit.lab.networks.deformer import DeformerStream, box_around, crop_square, joints_in_box
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
-from .properties import golden_noise
+from .properties import assert_near, golden_noise, run, tamed, twin, watch
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]
 BRANCH = "mano_branch.mano_layer_"
-PYRAMID = tuple(f"base_net.{name}.weight" for name in ("toplayer", "latlayer1", "latlayer2", "latlayer3", "smooth3"))
 TAME = (
-    (lambda key: key.endswith("bn3.weight"), 0.5),
-    (lambda key: key.endswith("downsample.1.weight"), 0.75),
-    (lambda key: key in PYRAMID, 0.3),
-    (lambda key: key.endswith("w_dynamic_pose_reg.weight"), 0.2),
-    (lambda key: key == "mano_branch.confidence_reg.weight", 60),
-    (lambda key: key == "hand_hm_embed.layers.2.weight", 8),
-    (lambda key: key.endswith("self_attn.out_proj.weight"), 0.3),
+    (r"bn3\.weight$", 0.5),
+    (r"downsample\.1\.weight$", 0.75),
+    (r"^base_net\.(toplayer|latlayer\d|smooth3)\.weight$", 0.3),
+    (r"w_dynamic_pose_reg\.weight$", 0.2),
+    (r"^mano_branch\.confidence_reg\.weight$", 60),
+    (r"^hand_hm_embed\.layers\.2\.weight$", 8),
+    (r"self_attn\.out_proj\.weight$", 0.3),
 )
 """What keeps the numbers of drawn weights small: the first that fits a key."""
-
-
-def twin(weights="demo", **options):
-    return create_network("deformer", weights, **{**ENTRY.tiny, **options}).eval()
+twin = partial(twin, "deformer")
 
 
 def windows(count, seed=0):
@@ -42,11 +38,6 @@ def windows(count, seed=0):
     low, size = torch.rand(2, count, FRAMES, 2, generator=generator)
     low, size = 24 * low, 16 + 24 * size
     return torch.rand(count, FRAMES, 3, 64, 64, generator=generator), torch.cat([low, low + size], 2)
-
-
-def run(network, *inputs, **options):
-    with torch.inference_mode():
-        return network(*inputs, **options)
 
 
 def assert_same(given, expected, tolerance=1e-5):
@@ -63,25 +54,9 @@ def reference_network(file):
     """Return the network of the reference outputs."""
     variant = "dexycb" if "dexycb" in file.stem else "ho3d"
     network = create_network("deformer", mano=demo_mano(), mano_left=demo_mano("left"), variant=variant).eval()
-    weights = drawn_weights()
-    if file.stem.endswith("_tame"):
-        factors = {key: next((by for fits, by in TAME if fits(key)), 1) for key in weights}
-        weights = {key: value * factors[key] for key, value in weights.items()}
+    weights = tamed(drawn_weights(), TAME if file.stem.endswith("_tame") else ())
     network.load_official({f"honet.module.{key}": value for key, value in weights.items()})
     return network
-
-
-def watch(network, places):
-    """Record the outputs of parts of a network by the names of the reference."""
-    seen = {}
-    for name, place in places.items():
-        network.get_submodule(place).register_forward_hook(lambda *call, n=name: seen.update({n: call[2]}))
-    return seen
-
-
-def assert_near(given, expected, scale=None, tolerance=1e-3):
-    expected = np.asarray(expected, np.float64)
-    assert abs(np.asarray(given, np.float64) - expected).max() <= tolerance * max(abs(scale or expected.max()), 1e-9)
 
 
 def assert_like_summary(golden, name, value, kept, axis=0):

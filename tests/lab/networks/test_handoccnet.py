@@ -1,5 +1,6 @@
 """HandOccNet: outputs of the reference, published checkpoints with MANO, and its maps."""
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -14,62 +15,38 @@ from sonjit.lab.networks.checkpoints import placeholder_state_dict
 from sonjit.lab.networks.deformer import LeakyPyramid
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
-from .properties import golden_noise
+from .properties import assert_near, golden_noise, run, tamed, twin, watch
 
 MANO = "regressor.mano_regHead.mano_layer."
 LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value
 TAME = (
-    (lambda key: key.endswith("bn3.weight"), 0.5),
-    (lambda key: key.endswith("downsample.1.weight"), 0.75),
-    (lambda key: key.endswith(("q_embedding", "k_embedding")), 100),
-    (lambda key: key.startswith(("backbone.latlayer", "backbone.toplayer.w", "backbone.smooth3.w")), 0.3),
-    (lambda key: key == "backbone.attention_module.spatial.conv.weight", 0.3),
-    (lambda key: key.endswith("encode_query2.weight"), 0.05),
-    (lambda key: key.startswith("regressor.") and key.endswith("conv3.weight"), 0.5),
-    (lambda key: key == "regressor.hand_regHead.score.0.weight", 0.3),
-    (lambda key: key == "regressor.mano_regHead.shape_reg.weight", 0.01),
+    (r"bn3\.weight$", 0.5),
+    (r"downsample\.1\.weight$", 0.75),
+    (r"[qk]_embedding$", 100),
+    (r"^backbone\.(latlayer\d|toplayer|smooth3)\.weight$", 0.3),
+    (r"^backbone\.attention_module\.spatial\.conv\.weight$", 0.3),
+    (r"encode_query2\.weight$", 0.05),
+    (r"^regressor\..*conv3\.weight$", 0.5),
+    (r"^regressor\.hand_regHead\.score\.0\.weight$", 0.3),
+    (r"^regressor\.mano_regHead\.shape_reg\.weight$", 0.01),
 )
 """What keeps the numbers of drawn weights small: the first that fits a key."""
-
-
-def twin(weights="demo", **options):
-    return create_network("handoccnet", weights, **{**network_entry("handoccnet").tiny, **options}).eval()
+twin = partial(twin, "handoccnet")
 
 
 def crops(count=2, seed=0):
     return network_entry("handoccnet").tiny_inputs[0].example(count, seed)
 
 
-def run(network, images, **options):
-    with torch.inference_mode():
-        return network(images, **options)
-
-
-def tamed(weights):
-    def factor(key):
-        if key.startswith("backbone.latlayer") and not key.endswith("weight"):
-            return 1
-        return next((by for fits, by in TAME if fits(key)), 1)
-
-    return {key: value * factor(key) if value.is_floating_point() else value for key, value in weights.items()}
-
-
-def watched(network):
-    """Record intermediate values of the reference while the network runs."""
-    seen = {}
-    places = {
-        **{f"layer{i}": f"backbone.layer{i}" for i in range(5)},
-        **{name: f"backbone.{name}" for name in ("toplayer", "smooth3")},
-        "spatial_gate_logit": "backbone.attention_module.spatial",
-        "hourglass": "regressor.hand_regHead.hg.0",
-        "res": "regressor.hand_regHead.res.0",
-        "fc": "regressor.hand_regHead.fc.0",
-        "hand_Encoder": "regressor.hand_Encoder",
-        "mano_base": "regressor.mano_regHead.mano_base_layer",
-    }
-    for name, place in places.items():
-        network.get_submodule(place).register_forward_hook(lambda *call, n=name: seen.update({n: call[2]}))
-    return seen
+PLACES = {
+    **{f"layer{i}": f"backbone.layer{i}" for i in range(5)},
+    **{name: f"backbone.{name}" for name in ("toplayer", "smooth3")},
+    **{name: f"regressor.hand_regHead.{part}.0" for name, part in (("hourglass", "hg"), ("res", "res"), ("fc", "fc"))},
+    "spatial_gate_logit": "backbone.attention_module.spatial",
+    "hand_Encoder": "regressor.hand_Encoder",
+    "mano_base": "regressor.mano_regHead.mano_base_layer",
+}
+"""Parts of the network by the names of the reference."""
 
 
 @pytest.mark.golden
@@ -77,9 +54,9 @@ def watched(network):
 def test_outputs_and_maps_are_the_references(file):
     tame = file.stem.endswith("_tame")
     network = create_network("handoccnet", mano=demo_mano()).eval()
-    weights = placeholder_state_dict(network)
-    network.load_official({f"module.{key}": value for key, value in (tamed(weights) if tame else weights).items()})
-    found = watched(network)
+    weights = tamed(placeholder_state_dict(network), TAME if tame else ())
+    network.load_official({f"module.{key}": value for key, value in weights.items()})
+    found = watch(network, PLACES)
     images = golden_noise(2, 256, tame)
     with np.load(file) as golden:
         np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
@@ -97,9 +74,7 @@ def test_outputs_and_maps_are_the_references(file):
                 kept[f"{name}.slice"] = value.flatten()[:: value.numel() // 64][:64]
                 kept[f"{name}.std"] = value.double().flatten(1).std(1, correction=0)
             for key, given in kept.items():
-                expected = golden[key].astype(np.float64)
-                difference = abs(given.numpy() - expected).max()
-                assert difference <= LARGEST_DIFFERENCE[file.stem] * max(abs(expected).max(), 1e-9), key
+                assert_near(given, golden[key], tolerance=LARGEST_DIFFERENCE[file.stem])
 
 
 @pytest.mark.golden

@@ -12,54 +12,47 @@ from sonjit.lab.networks import create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.internet import LAYOUTS, TwoHands, apply_relative_depth, area_of_box
 from sonjit.lab.networks.rootnet import depth_of_box
 
-from .properties import golden_noise
+from .properties import assert_near, golden_noise, run, tamed, watch
 
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 TINY = network_entry("internet").tiny
-GENTLE = {
-    "bn3.weight": 0.5, "downsample.1.weight": 0.75, "pose_net.root_fc.2.weight": 0.5, "pose_net.hand_fc.2.weight": 0.25,
-}  # fmt: skip
-"""By which the recipe's second set of weights is smaller, by the end of the key."""
-
-
-def assert_near(given, expected, name, tolerance=1e-4):
-    np.testing.assert_allclose(given, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=name)
+TAME = (
+    (r"bn3\.weight$", 0.5), (r"downsample\.1\.weight$", 0.75),
+    (r"pose_net\.root_fc\.2\.weight$", 0.5), (r"pose_net\.hand_fc\.2\.weight$", 0.25),
+)  # fmt: skip
+"""By which the reference's second set of weights is smaller."""
 
 
 def assert_summary(golden, name, value):
     """Check mean, deviation and 64 values of a tensor."""
     flat = value.reshape(-1)
-    assert_near(flat[:: len(flat) // 64][:64].numpy(), golden[f"{name}.slice"], name)
+    assert_near(flat[:: len(flat) // 64][:64], golden[f"{name}.slice"], tolerance=1e-4)
     for part, own in (("mean", value.double().mean((1, 2, 3))), ("std", value.double().std((1, 2, 3), False))):
-        assert_near(own.numpy(), golden[f"{name}.{part}"], f"{name}.{part}")
+        assert_near(own, golden[f"{name}.{part}"], tolerance=1e-4)
+
+
+def released(name, file, **options):
+    """Return a network with the weights of the reference, and the parts' outputs that the reference has."""
+    golden, network = np.load(file), create_network(name, "demo", **options)
+    weights = tamed(network.state_dict(), TAME if "tame" in file.stem else ())
+    network.load_official({f"module.{key}": value for key, value in weights.items()})
+    places = {key.split(".")[-1]: key for key, _ in reversed(list(network.named_modules()))}
+    names = [key.removesuffix(".slice") for key in golden.files if key.endswith(".slice")]
+    return golden, network.eval(), watch(network, {name: places[name] for name in names if name in places})
 
 
 @pytest.mark.golden
 @pytest.mark.files("goldens/networks/internet*.npz")
 def test_the_released_networks_numbers(file):
-    golden = np.load(file)
-    gentle = "tame" in file.stem
-    network = create_network("internet", "demo")
-    weights = network.state_dict()
-    if gentle:
-        for key, value in weights.items():
-            factor = next((number for ending, number in GENTLE.items() if key.endswith(ending)), 1)
-            weights[key] = value * factor if value.is_floating_point() else value
-    network.load_official({f"module.{key}": value for key, value in weights.items()})
-    seen = {}
-    for name in [name.removesuffix(".slice") for name in golden.files if name.endswith(".slice")]:
-        part = next((module for key, module in network.named_modules() if key.split(".")[-1] == name), None)
-        if part is not None:
-            part.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out.clone()))
-    images = golden_noise(2, 256, gentle)
+    golden, network, seen = released("internet", file)
+    images = golden_noise(2, 256, "tame" in file.stem)
     np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
-    with torch.inference_mode():
-        outputs = network.eval()(images)
+    outputs = run(network, images)
     assert {"layer1", "layer4", "joint_deconv_1", "joint_deconv_2", "joint_conv_1", "joint_conv_2"} <= seen.keys()
     for name, value in seen.items():
         assert_summary(golden, name, value)
     for name in ("root_heatmap1d_logits", "hand_type_logits", "rel_root_depth", "hand_type"):
-        assert_near(outputs[name].numpy(), golden[name], name)
+        assert_near(outputs[name], golden[name], tolerance=1e-4)
     np.testing.assert_array_equal(outputs["joint_coord"], golden["joint_coord"])
     heatmap = outputs["heatmap"]
     volumes = heatmap.flatten(2)
@@ -72,7 +65,7 @@ def test_the_released_networks_numbers(file):
         "strided_16": heatmap[:, :, ::16, ::16, ::16],
         "sum_over_depth_s8": heatmap.sum(2)[:, :, ::8, ::8],
     }.items():
-        assert_near(value.numpy(), golden[f"heatmap.{name}"], name)
+        assert_near(value, golden[f"heatmap.{name}"], tolerance=1e-4)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -136,31 +129,19 @@ ROOT_TINY = network_entry("rootnet").tiny
 @pytest.mark.golden
 @pytest.mark.files("goldens/networks/rootnet*.npz")
 def test_the_released_rootnets_numbers(file):
-    golden = np.load(file)
     gentle = "tame" in file.stem
-    network = create_network("rootnet", "demo", input_scale=1 if gentle else 255)
-    weights = network.state_dict()
-    if gentle:
-        for ending, factor in (("bn3.weight", 0.5), ("downsample.1.weight", 0.75)):
-            weights |= {key: value * factor for key, value in weights.items() if key.endswith(ending)}
-    network.load_official({f"module.{key}": value for key, value in weights.items()})
-    seen = {}
-    for name in [name.removesuffix(".slice") for name in golden.files if name.endswith(".slice")]:
-        part = next(module for key, module in network.named_modules() if key.split(".")[-1] == name)
-        part.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out.clone()))
+    golden, network, seen = released("rootnet", file, input_scale=1 if gentle else 255)
     images = network.normalise_crops(golden_noise(2, 256, gentle))
     np.testing.assert_allclose(images.flatten()[:8], golden["input_first8"], rtol=1e-5)
     at_box = torch.tensor([[depth_of_box((side, side), (1500, 1500))] for side in (220, 180)])
     np.testing.assert_allclose(at_box, golden["k_value"], rtol=1e-6)
-    with torch.inference_mode():
-        outputs = network.eval()(images, at_box)
+    outputs = run(network, images, at_box)
     outputs["xy_logits"] = outputs["xy_logits"][:, 0, ::4, ::4]
     for name, value in outputs.items():
-        np.testing.assert_allclose(value, golden[name], atol=1e-4 * np.abs(golden[name]).max(), err_msg=name)
+        assert_near(value, golden[name], tolerance=1e-4)
     assert len(seen) == sum(name.endswith(".slice") for name in golden.files)
     for name, value in seen.items():
-        flat = value.flatten()[:: value.numel() // 64][:64]
-        np.testing.assert_allclose(flat, golden[f"{name}.slice"], atol=1e-4 * float(flat.abs().max()), err_msg=name)
+        assert_near(value.flatten()[:: value.numel() // 64][:64], golden[f"{name}.slice"], tolerance=1e-4)
 
 
 def test_the_released_input_is_255_times_as_bright():

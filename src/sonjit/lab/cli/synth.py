@@ -123,16 +123,16 @@ def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
 
 
 def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:
-    """Return the requested frame rate, that of the video with the motion, or the default of the format."""
+    """Return the requested width and height, those of the video with the motion, or the default of the format."""
     if text is None and poses is not None:
         from sonjit.lab.synthesis.motions import load_motion
 
         camera = load_motion(poses, hands).camera
         assert camera is not None
         return round(2 * camera.cx), round(2 * camera.cy)
-    width, _, height = (text or _SIZES.get(form, "256x256")).lower().partition("x")
+    width, by, height = (_SIZES.get(form, "256x256") if text is None else text).lower().partition("x")
     try:
-        return int(width), int(height or width)
+        return int(width), int(height if by else width)
     except ValueError:
         raise InputError(f"--size {text}: write width x height in pixels, such as 640x480") from None
 

@@ -28,15 +28,17 @@ from sonjit._util.arrays import Float32Array, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.hand_models import Mano
-from sonjit.lab.hand_models.mano import (
-    Side,
-    axis_angle_from_matrix,
-    matrix_from_6d,
-    matrix_from_axis_angle,
-    remove_mano,
-)
+from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano
 from sonjit.lab.hand_models.placeholders import mano_by_name
-from sonjit.lab.networks.handoccnet import BLOCKS, KEYPOINTS, LeakyPyramid, SpatialSoftmax
+from sonjit.lab.networks.handoccnet import (
+    BLOCKS,
+    KEYPOINTS,
+    LeakyPyramid,
+    SpatialSoftmax,
+    check_options,
+    mano_base,
+    rotations_from_6d,
+)
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 
@@ -234,10 +236,8 @@ class DynamicHead(nn.Module):
 
     def __init__(self, size: DeformerSize) -> None:
         super().__init__()
-        first, second = size.widths
-        self.mano_base_layer = nn.Sequential(
-            nn.Linear(size.channels + 2 * KEYPOINTS, first), nn.LeakyReLU(), nn.Linear(first, second), nn.LeakyReLU()
-        )
+        _, second = size.widths
+        self.mano_base_layer = mano_base(size.channels + 2 * KEYPOINTS, size.widths)
         self.pose_reg = nn.Linear(second, ROTATIONS)
         self.fw_dynamic_pose_reg = nn.Linear(second, ROTATIONS)
         self.bw_dynamic_pose_reg = nn.Linear(second, ROTATIONS)
@@ -353,9 +353,7 @@ class DeformerNetwork(Network):
     ) -> None:
         super().__init__()
         self.fusion = fusion
-        for option, value, known in (("size", size, SIZES), ("variant", variant or "ho3d", VARIANTS)):
-            if value not in known:
-                raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(known)}")
+        check_options(size=(size, SIZES), variant=(variant or "ho3d", VARIANTS))
         self.variant = variant
         numbers = SIZES[size]
         layers = numbers.layers, numbers.channels, numbers.heads, numbers.hidden
@@ -534,12 +532,6 @@ def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
     turn = pose.new_tensor([1.0, -1.0, -1.0]).diag()
     root = axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, :3]))
     return torch.cat([root, pose[:, 3:]], 1)
-
-
-def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert poses (N, 96) to matrices (N, 16, 3, 3) and axis-angles (N, 48)."""
-    matrices = matrix_from_6d(six.unflatten(1, (-1, 6)))
-    return matrices, axis_angle_from_matrix(matrices).flatten(1).nan_to_num(nan=0.0)
 
 
 register(

@@ -8,7 +8,7 @@ Source: Park et al. 2022, HandOccNet, sections 3.2 and 3.3.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -322,17 +322,33 @@ class HandEncoder(nn.Module):
         return values.flatten(1)
 
 
+def mano_base(inputs: int, widths: tuple[int, int]) -> nn.Sequential:
+    """Return the two layers before pose and shape."""
+    first, second = widths
+    return nn.Sequential(nn.Linear(inputs, first), nn.LeakyReLU(), nn.Linear(first, second), nn.LeakyReLU())
+
+
+def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert poses (N, 96) to matrices (N, 16, 3, 3) and axis-angles (N, 48), 0 where it is none, as published."""
+    matrices = matrix_from_6d(six.unflatten(1, (-1, 6)))
+    return matrices, axis_angle_from_matrix(matrices).flatten(1).nan_to_num(nan=0.0)
+
+
+def check_options(**options: tuple[str, Collection[str]]) -> None:
+    """Refuse options, pairs of a value and the known ones, of which one is unknown."""
+    for option, (value, known) in options.items():
+        if value not in known:
+            raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(known)}")
+
+
 class ManoHead(nn.Module):
     """Predict six numbers for each joint's rotation, and the shape."""
 
     def __init__(self, inputs: int, widths: tuple[int, int]) -> None:
         super().__init__()
-        first, second = widths
-        self.mano_base_layer = nn.Sequential(
-            nn.Linear(inputs, first), nn.LeakyReLU(), nn.Linear(first, second), nn.LeakyReLU()
-        )
-        self.pose_reg = nn.Linear(second, 96)
-        self.shape_reg = nn.Linear(second, 10)
+        self.mano_base_layer = mano_base(inputs, widths)
+        self.pose_reg = nn.Linear(widths[1], 96)
+        self.shape_reg = nn.Linear(widths[1], 10)
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, inputs) to the pose (B, 96) and the shape (B, 10)."""
@@ -414,9 +430,7 @@ class HandOccNetwork(Network):
         self, mano: Mano | str | None = None, size: str = "full", fit: str = "full", refine: bool = True
     ) -> None:
         super().__init__()
-        for option, value, known in (("size", size, SIZES), ("fit", fit, FITS)):
-            if value not in known:
-                raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(known)}")
+        check_options(size=(size, SIZES), fit=(fit, FITS))
         if isinstance(mano, str):
             found = mano_by_name(mano)
             if found is None:
@@ -470,9 +484,7 @@ class HandOccNetwork(Network):
         if self.refine:
             hand = self.SET(hand, hand, maps, "SET")
         joints, scores, pose6d, shape = self.regressor(hand)
-        rotations = matrix_from_6d(pose6d.unflatten(1, (-1, 6)))
-        # As published; no rotation gives NaN.
-        pose = axis_angle_from_matrix(rotations).flatten(1).nan_to_num(nan=0.0)
+        pose = rotations_from_6d(pose6d)[1]
         out = {
             "gate": gate.squeeze(1),
             "pose6d": pose6d,

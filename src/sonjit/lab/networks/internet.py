@@ -18,7 +18,7 @@ from sonjit._util.arrays import BoolArray, FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, square_box
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.networks.backbones import ResNet
+from sonjit.lab.networks.backbones import ResNet, trunk_or_network
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
@@ -167,9 +167,6 @@ def joints_in_camera(hands: TwoHands, roots_mm: RealArray, layout: HandLayout, c
     return camera.back_project(hands.xy_px, depth)
 
 
-_BACKBONE = "backbone_net.resnet."
-
-
 LAYOUTS: Final = {
     "interhand": HandLayout("hand_interhand21", "Right", both_in_a_crop=True),
     "stb": HandLayout("hand_stb21", "Left"),
@@ -245,10 +242,7 @@ class InterNet(Network):
 
         `load_official(resnet50, strict=False)` loads the trunk of torchvision's classifier, to start a training.
         """
-        weights = super().from_official(state_dict)
-        if "conv1.weight" in weights:
-            return {_BACKBONE + key: value for key, value in weights.items() if not key.startswith("fc.")}
-        return weights
+        return trunk_or_network(super().from_official(state_dict), "backbone_net.resnet.")
 
 
 class _Backbone(nn.Module):

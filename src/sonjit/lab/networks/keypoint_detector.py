@@ -96,13 +96,19 @@ class TimmLandmarks(Network):
         return features.shape[-1]
 
 
-def _timm_network(name: str, size: int) -> nn.Module:
-    """Return a network of timm without its classifier, for images of a size where it depends on it."""
+def _timm_with(name: str, others: str) -> Any:  # noqa: ANN401  # imported on first use
+    """Return timm; raise InputError if it has no network of this name, with similar names or a pattern of others."""
     with optional_import("timm's networks"):
         import timm
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), 5) or timm.list_models("mobilenetv3_small*")
+        close = difflib.get_close_matches(name, timm.list_models(), 5) or timm.list_models(others)
         raise InputError(f"Unknown backbone {name!r}. Choose from timm's networks, such as {', '.join(close)}")
+    return timm
+
+
+def _timm_network(name: str, size: int) -> nn.Module:
+    """Return a network of timm without its classifier, for images of a size where it depends on it."""
+    timm = _timm_with(name, "mobilenetv3_small*")
     make: Any = partial(timm.create_model, name, pretrained=False, num_classes=0)
     try:
         return make(img_size=size)
@@ -209,13 +215,9 @@ class KeypointHeatmaps(Network):
 
 def _trunk(name: str) -> tuple[nn.Module, list[int]]:
     """Return a network of timm without its classifier, and its channels at strides 4, 8, 16 and 32."""
-    with optional_import("timm's networks"):
-        import timm
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), 5) or timm.list_models("*efficientnet_*lite0")
-        raise InputError(f"Unknown backbone {name!r}. Choose from timm's networks, such as {', '.join(close)}")
+    timm = _timm_with(name, "*efficientnet_*lite0")
     try:
-        strides: list[int] = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()  # pyright: ignore
+        strides: list[int] = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
         indices = tuple(strides.index(stride) for stride in _STRIDES)
     except (RuntimeError, AttributeError, ValueError, AssertionError):
         raise InputError(f"backbone={name}: must have feature maps at strides 4, 8, 16 and 32") from None

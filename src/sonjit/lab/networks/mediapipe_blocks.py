@@ -105,9 +105,7 @@ class BlazeBlock(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, out, H / stride, W / stride)."""
-        shortcut = values if self._stride == 1 else F.max_pool2d(values, self._stride)
-        if self._more:
-            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self._more))
+        shortcut = pooled_shortcut(values, self._stride, self._more)
         return self.activation(self.pointwise(self.between(self.depthwise(values))) + shortcut)
 
 
@@ -143,7 +141,13 @@ class InvertedResidual(nn.Module):
         narrow = self.project(second(self.depthwise(wide)))
         if not self._has_shortcut:
             return narrow
-        return narrow + (values if self._stride == 1 else F.max_pool2d(values, self._stride))
+        return narrow + pooled_shortcut(values, self._stride)
+
+
+def pooled_shortcut(values: Tensor, stride: int, more: int = 0) -> Tensor:
+    """Return a shortcut (B, C + more, H / stride, W / stride): max pooled, and with more channels of zeros."""
+    pooled = values if stride == 1 else F.max_pool2d(values, stride)
+    return F.pad(pooled, (0, 0, 0, 0, 0, more)) if more else pooled
 
 
 def upsample(values: Tensor, factor: int = 2) -> Tensor:

@@ -25,6 +25,7 @@ from sonjit.lab.networks.mediapipe_blocks import (
     depth_to_space,
     depthwise,
     interleaved_layers,
+    pooled_shortcut,
     register_published,
     rows_from_map,
     single_cell,
@@ -501,9 +502,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, out, H / stride, W / stride)."""
-        shortcut = values if self._stride == 1 else F.max_pool2d(values, self._stride)
-        if self._more:
-            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self._more))
+        shortcut = pooled_shortcut(values, self._stride, self._more)
         return self.activation(shortcut + self.widen(self.depthwise(self.narrow(values))))
 
 

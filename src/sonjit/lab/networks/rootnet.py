@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet, trunk_or_network
 from sonjit.lab.networks.internet import INPUT_SIZE, expected_bin, init_small_weights, upsampling
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
@@ -100,10 +100,7 @@ class RootNet(Network):
 
         `load_official(resnet50, strict=False)` loads the trunk of torchvision's classifier, to start a training.
         """
-        weights = super().from_official(state_dict)
-        if "conv1.weight" in weights:
-            return {f"backbone.{key}": value for key, value in weights.items() if not key.startswith("fc.")}
-        return weights
+        return trunk_or_network(super().from_official(state_dict), "backbone.")
 
 
 def _check_k_value(k_value: Tensor, batch: int) -> None:

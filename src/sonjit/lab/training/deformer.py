@@ -39,8 +39,8 @@ from sonjit.lab.networks.deformer import (
     box_around,
     joints_in_box,
     rotate_to_camera,
-    rotations_from_6d,
 )
+from sonjit.lab.networks.handoccnet import rotations_from_6d
 from sonjit.lab.training import handoccnet
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
