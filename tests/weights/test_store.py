@@ -69,18 +69,13 @@ def test_find_in_a_given_folder_only(shelf, tmp_path, contents):
         find_weight("two", str(tmp_path / "mine"))
 
 
-def test_a_missing_file_names_itself_the_folder_and_the_command(shelf):
+def test_a_missing_and_a_damaged_file_name_the_command(shelf):
     with pytest.raises(InputError) as caught:
         find_weight("one")
     assert str(caught.value) == f"one.tflite is not in {models_folder()}; run: sonjit models pull one"
-
-
-def test_a_file_of_the_wrong_size_is_named(shelf):
     (path,) = pull_weights(["one"])
     path.write_bytes(b"short")
-    with pytest.raises(
-        InputError, match=r"one.tflite is damaged: it has 5 bytes, not 650; run: sonjit models pull one"
-    ):
+    with pytest.raises(InputError, match=r"one.tflite is damaged: it has 5 bytes, not 650; run: sonjit models pull"):
         find_weight("one")
 
 

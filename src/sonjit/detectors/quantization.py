@@ -17,7 +17,7 @@ from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
-from sonjit.engines.int8 import Int8Accuracy, Landmarks, Rounding, Tuned, quantize
+from sonjit.engines.int8 import Int8Accuracy, Landmarks, Rounding, quantize
 from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT
 from sonjit.media import open_source
 from sonjit.weights import find_weight
@@ -44,7 +44,7 @@ _MAX_INPUTS = 120
 """Inputs of a network that set its ranges, and as many on which it is measured."""
 
 FineTune: TypeAlias = (
-    "Callable[[str, Path, Landmarks, Sequence[NDArray[np.uint8]], Sequence[Rounding]], Sequence[Tuned]]"
+    "Callable[[str, Path, Landmarks, Sequence[NDArray[np.uint8]], Sequence[Rounding]], Sequence[Rounding]]"
 )
 """Function that fine-tunes a published network to the rounding of its layers; `sonjit.lab.training.int8` has it."""
 

@@ -152,7 +152,6 @@ class AnchorGrid:
         max_scale: Scale of the last layer, as a fraction of the input.
         fixed_size: Every anchor is 1 x 1; only the centres count.
         reduce_lowest_layer: The first layer has three fixed anchors instead.
-        offset: Offset of the centre within a cell.
     """
 
     input_size: int
@@ -163,7 +162,6 @@ class AnchorGrid:
     max_scale: float = 0.95
     fixed_size: bool = True
     reduce_lowest_layer: bool = False
-    offset: float = 0.5
 
     def anchors(self) -> NDArray[np.float32]:
         """Return the anchors (N, 4) float32: relative centre x, y, width and height, rows first."""
@@ -172,7 +170,7 @@ class AnchorGrid:
         for stride, members in groupby(range(len(self.strides)), key=lambda layer: self.strides[layer]):
             sizes = [size for layer in members for size in self._sizes(layer, scales)]
             cells = math.ceil(self.input_size / stride)
-            centre = (np.arange(cells, dtype=np.float32) + self.offset) / cells
+            centre = (np.arange(cells, dtype=np.float32) + 0.5) / cells
             grid = np.empty((cells, cells, len(sizes), 4), np.float32)  # (y, x, anchor, 4)
             grid[..., 0], grid[..., 1] = centre[None, :, None], centre[:, None, None]
             grid[..., 2:] = 1.0 if self.fixed_size else np.array(sizes, np.float32)

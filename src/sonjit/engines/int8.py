@@ -47,8 +47,8 @@ _TURNS, _RUNS = 5, 12
 _LARGEST_WEIGHTS = 127, 63
 """Maximum weight of a filter, in steps: 8 bits, or 7."""
 
-Tune: TypeAlias = "Callable[[Sequence[Rounding]], Sequence[Tuned]]"
-"""Function that fine-tunes the quantized layers of a network."""
+Tune: TypeAlias = "Callable[[Sequence[Rounding]], Sequence[Rounding]]"
+"""Function that returns the quantized layers of a network with fine-tuned weights and biases."""
 
 _Answer: TypeAlias = tuple[Float32Array, Float32Array]
 """Keypoints (N, K, 2) and presence (N,) of each candidate."""
@@ -90,19 +90,6 @@ class Rounding:
     sizes: Float32Array
     means: Float32Array
     added: Float32Array | float = 0.0
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """Weights of a layer after fine-tuning.
-
-    Attributes:
-        filters: Weights in f32, in OpenVINO's layout.
-        added: Change of the bias (N,).
-    """
-
-    filters: Float32Array
-    added: Float32Array
 
 
 def quantize(
@@ -160,8 +147,8 @@ def quantize(
     order = sorted(candidates, key=harm.__getitem__)
     if tune:
         tuned = tune([roundings[index] for index in candidates])
-        for index, result in zip(candidates, tuned, strict=True):
-            roundings[index] = replace(roundings[index], filters=result.filters, added=result.added)
+        for index, rounding in zip(candidates, tuned, strict=True):
+            roundings[index] = rounding
 
     def is_accurate(count: int) -> bool:
         progress(f"{path.name}: {count} of {len(work)} layers in int8")

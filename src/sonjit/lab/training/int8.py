@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.engines.int8 import Landmarks, Rounding, Tuned
+from sonjit.engines.int8 import Landmarks, Rounding
 from sonjit.engines.precision import source_hash
 from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.lab.networks import Network, create_network, list_networks, network_entry
@@ -70,7 +70,7 @@ class FineTuning:
         landmarks: Landmarks,
         images: Sequence[NDArray[np.uint8]],
         roundings: Sequence[Rounding],
-    ) -> list[Tuned]:
+    ) -> list[Rounding]:
         """Fine-tune a published network; the name of its run contains a hash of all inputs.
 
         `images`: (1, H, W, 3) training images; `roundings`: roundings of the layers in f32.
@@ -93,7 +93,7 @@ class FineTuning:
         roundings: Sequence[Rounding],
         *,
         out: Path | None = None,
-    ) -> list[Tuned]:
+    ) -> list[Rounding]:
         """Fine-tune a network to the rounding of its layers.
 
         `network`: network in f32; it is not changed; `images`: (1, H, W, 3) training images.
@@ -177,15 +177,15 @@ class RoundedLayer(nn.Module):
         arguments = {"weight": scaled / factors - rounding_error, "bias": bias + self._bias_change()}
         return torch.func.functional_call(self._layer, arguments, values)
 
-    def tuned(self) -> Tuned:
-        """Return the current weights."""
+    def tuned(self) -> Rounding:
+        """Return the rounding with the current weights."""
         with torch.no_grad():
             filters = (self.weight * self.steps / self._factors()).numpy()
             added = self._bias_change().numpy()
         original = self._rounding.filters
         if filters.ndim == 2 and original.shape != filters.shape:
             filters = filters.T
-        return Tuned(np.ascontiguousarray(filters).reshape(original.shape), added)
+        return replace(self._rounding, filters=np.ascontiguousarray(filters).reshape(original.shape), added=added)
 
     def _step(self, scaled: Tensor) -> Tensor:
         """Return the rounding step of each filter, (N, 1, ...)."""
