@@ -107,7 +107,9 @@ def test_faces_and_people_of_very_wide_and_tall_images_are_found(file, is_tall):
         (scene[at : at + 256] if is_tall else scene[:, at : at + 256])[:] = portrait
     for kind in ("face", "body"):
         with sonjit.create_detector(kind, static_image=True, max_instances=9) as detector:
-            assert sum(result.score > 0.8 for result in detector.detect(scene)) == 2
+            found = detector.detect(scene)
+            assert sum(result.score > 0.8 for result in found) == 2
+            assert found.complete
 
 
 @pytest.mark.parametrize("model", ["box", "box-full"])

@@ -182,7 +182,7 @@ class FinerWindows:
     """
 
     def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
-        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough
+        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
         self.complete = True
 
     def __iter__(self) -> Iterator[Window]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, windows
+from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, reach, windows
 from sonjit.detectors.search.score import LIMITS
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
@@ -78,14 +78,14 @@ class StillSearch(ABC, Generic[O]):
     Args:
         rgb: Image (H, W, 3).
         enough: Number of certain instances that ends the search, or None for no limit.
-        thorough: True to search all windows.
+        thorough: True to search all windows, as in images that are seven times as long as wide.
     """
 
     keeps_published: ClassVar[bool] = True
     """True if instances of the published search keep their keypoints."""
 
     def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
-        self.rgb, self.enough, self.thorough = rgb, enough, thorough
+        self.rgb, self.enough, self.thorough = rgb, enough, thorough or 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
