@@ -24,8 +24,8 @@ FOUND = {
 }
 
 
-def written(path, kind, time=None, source=None):
-    frames = [Frame(index, time, source=source if time else f"{index}.jpg") for index in range(2)]
+def written(path, kind, time=None, source=None, first=0):
+    frames = [Frame(first + index, time, source=source if time else f"{index}.jpg") for index in range(2)]
     frames[1].add([FOUND[kind]()])
     with open_writer(path, Header("clip.mp4", 320, 240, 30.0 if time else None, "net", kind)) as writer:
         for frame in frames:
@@ -49,8 +49,9 @@ def test_coco_programs_and_data_sets_read_the_labels(tmp_path, kind):
     assert 0 <= y < y + height <= 240
     for image in coco.loadImgs([1, 2]):
         (tmp_path / image["file_name"]).write_bytes(encode_image(np.zeros((240, 320, 3), np.uint8), ".png"))
-    sample = open_dataset("folder", tmp_path, annotations=path.name)[1]
-    assert sample.instances[0].kind == FOUND[kind]().kind
+    (read,) = open_dataset("folder", tmp_path, annotations=path.name)[1].instances
+    assert (read.kind, read.skeleton) == (FOUND[kind]().kind, FOUND[kind]().skeleton.name)
+    np.testing.assert_allclose(read.keypoints_px[4:], POINTS[4 : len(points), :2], atol=0.01)
 
 
 @pytest.mark.parametrize("kind", FOUND)
@@ -71,6 +72,9 @@ def test_annotators_read_the_labels(tmp_path):
     root = ET.parse(written(tmp_path / "x.cvat.xml", "hands", 0.5, "a/clip.mp4")).getroot()
     skeleton = root.find("image[@name='a/clip/frame_000001.PNG']/skeleton[@label='left_hand']")
     assert [point.get("outside") for point in skeleton] == ["1" if k == 3 else "0" for k in range(21)]
+    assert [image.get("id") for image in root.iter("image")] == ["0", "1"]
+    later = written(tmp_path / "y.cvat.xml", "hands", 0.5, first=40)
+    assert [image.get("id") for image in ET.parse(later).getroot().iter("image")] == ["40", "41"]
     _, task = json.loads(written(tmp_path / "x.labelstudio.json", "hands").read_text())
     box, *points = task["predictions"][0]["result"]
     interface = ET.parse(tmp_path / "x.labelstudio.xml").getroot()

@@ -23,7 +23,7 @@ from sonjit.lab.training.gesture_data import (
     split_maps,
 )
 from sonjit.lab.training.gestures import GestureSettings, train_network, with_appearance
-from sonjit.lab.training.recipes import TrainingRequest, run_recipe, settings_from
+from sonjit.lab.training.recipes import TrainingRequest, held_out_change, run_recipe, settings_from
 
 POSED = ("victory", "ok", "relaxed")
 SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
@@ -168,8 +168,11 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
     monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", found)
     settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
     arguments = [part for setting in settings for part in ("--set", setting)]
-    code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments])
-    assert code == 0
+    words = ["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments]
+    assert main([*words, "--require-better"]) == 0
+    change = held_out_change(tmp_path / "run")
+    assert change.metric == "accuracy"
+    assert change.after > 2 * change.before
     letters = LearnedGestures.load(tmp_path / "run" / "gestures.npz")
     assert set(letters.names) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     rows = (tmp_path / "run" / "confusion.csv").read_text().splitlines()

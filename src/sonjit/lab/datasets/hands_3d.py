@@ -636,6 +636,11 @@ def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: P
 
 
 _SEQUENCES = 100  # of each subject
+_SERIALS: Final = (
+    "836212060125", "839512060362", "840412060917", "841412060263", "932122060857", "932122060861", "932122061900",
+    "932122062010",
+)  # fmt: skip
+"""Serial numbers of all cameras, in the order in which the setup s2 counts them."""
 _HAND_IN_MASK = 255
 
 
@@ -688,7 +693,7 @@ class DexYcb(Dataset):
                 self._rows += [
                     (len(self._sequences), camera)
                     for camera in cameras
-                    if setup != "s2" or _part(setup, person, camera) == part
+                    if setup != "s2" or _part(setup, person, _camera_number(sequence.cameras, camera)) == part
                 ]
                 self._sequences.append(sequence)
         if not self._rows:
@@ -770,6 +775,11 @@ def _part(setup: str, person: int, number: int) -> str:
             return {6: "val", 7: "test"}.get(number, "train")
         case _:
             return {3: "val", 19: "val", 7: "test", 11: "test", 15: "test"}.get(number // 5, "train")
+
+
+def _camera_number(cameras: tuple[str, ...], index: int) -> int:
+    """Return the number of a camera in the setup s2, whatever cameras a recording lists."""
+    return _SERIALS.index(cameras[index]) if cameras[index] in _SERIALS else index
 
 
 def _sequence(folder: Path, root: Path) -> _Sequence:

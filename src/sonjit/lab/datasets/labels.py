@@ -180,7 +180,9 @@ def _cvat(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
     """Return XML of skeletons and boxes, to upload to a task with labels of these names."""
     root = ET.Element("annotations")
     _child(root, "version").text = "1.1"
-    for number, image in enumerate(images):
+    frames = [number if image.frame is None else image.frame for number, image in enumerate(images)]
+    ids = frames if len(set(frames)) == len(frames) else range(len(images))  # frames of several videos share numbers
+    for number, image in zip(ids, images, strict=True):
         size = {"width": str(image.width), "height": str(image.height)}
         parent = _child(root, "image", id=str(number), name=image.name, **size)
         for label in image.labels:

@@ -325,6 +325,8 @@ MM = 1e-3
 """Metres in a millimetre."""
 
 _SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
+_MESHES = ("face_mediapipe468", "face_mediapipe478")
+"""Skeletons whose points mostly have no names: they are known by the names of all points in order."""
 _FINGERS = {
     "thumb": "thumb", "forefinger": "index_finger", "index": "index_finger", "index_finger": "index_finger",
     "middle": "middle_finger", "middle_finger": "middle_finger", "ring": "ring_finger", "ring_finger": "ring_finger",
@@ -408,6 +410,9 @@ def skeleton_of_names(names: Sequence[str]) -> tuple[str | None, NDArray[np.int6
 
 @cache
 def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.int64] | None]:
+    for mesh in _MESHES:
+        if load_skeleton(mesh).keypoints == names:
+            return mesh, np.arange(len(names))
     spelled = [_standard_name(name) for name in names]
     for known in _SKELETONS:
         keypoints = load_skeleton(known).keypoints

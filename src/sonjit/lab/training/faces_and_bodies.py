@@ -165,7 +165,7 @@ def _labelled_instances(
     """Return instances of the network's kind with their points (NaN unknown), box, and unit of errors."""
     found: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
     for instance in sample.instances:
-        if instance.kind != settings.kind or instance.crowd or instance.keypoints_px is None:
+        if instance.kind != settings.kind or instance.crowd or not instance.skeleton or instance.keypoints_px is None:
             continue
         valid = np.ones(len(instance.keypoints_px), np.bool_) if instance.valid_px is None else instance.valid_px
         points = np.where(valid[:, None], instance.keypoints_px, np.nan)

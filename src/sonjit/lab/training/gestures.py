@@ -4,6 +4,7 @@ Most hands are posed without rendering: their exact joints get the errors that t
 similar hands. The hand network is not trained, and its detections in the renders are saved in the run's folder.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -183,7 +184,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         hands, held_out = hands.exact(), held_out.exact()
     calibration, hands = _split_calibration(hands, settings)
     sources = _sources(hands, settings, alphabet)
-    network = train_network(sources, settings, request)
+    network = train_network(sources, settings, request, (held_out, alphabet))
     weights = calibrate(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
         weights = add_whitening(weights, [hands for hands, _ in sources])
@@ -240,12 +241,15 @@ def _sources(hands: PosedHands, settings: GestureSettings, alphabet: Alphabet) -
 
 
 def train_network(
-    sources: list[tuple[PosedHands, float]], settings: GestureSettings, request: TrainingRequest | None = None
+    sources: list[tuple[PosedHands, float]],
+    settings: GestureSettings,
+    request: TrainingRequest | None = None,
+    held_out: tuple[PosedHands, Alphabet] | None = None,
 ) -> GestureNetwork:
     """Return a trained network without calibration, in eval mode on the CPU.
 
-    `sources`: hands and their share in a step; `request`: training request whose folder the run uses; None saves
-    nothing.
+    `sources`: hands and their share in a step; `request`: training request whose folder the run uses, and None saves
+    nothing; `held_out`: hands to evaluate on, and their alphabet.
     """
     features = np.concatenate([hands.features() for hands, _ in sources])
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
@@ -268,9 +272,24 @@ def train_network(
         logits = network(batch[0], settings.noise)
         return {"loss": cross_entropy(logits, batch[1], label_smoothing=settings.smoothing)}
 
+    def evaluate(network: GestureNetwork) -> dict[str, float]:
+        assert held_out is not None
+        hands, alphabet = held_out
+        classifier = GestureClassifier(copy.deepcopy(network).cpu().arrays(), alphabet.vocabulary)
+        return {"accuracy": gesture_metrics(classifier, hands, alphabet)["accuracy"]}
+
     network.to(request.device if request else "cpu").train()
     inputs = request.inputs() | {"hands": len(features)} if request else None
-    fit(request, network, batch, losses, settings, inputs=inputs)
+    fit(
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=inputs,
+        evaluate=evaluate if held_out else None,
+        higher_is_better=True,
+    )
     return network.cpu().eval()
 
 

@@ -327,7 +327,7 @@ def fit(
     """
     if request is None:
         return train(network, batch, losses, settings)
-    if request.require_better and not (evaluate and settings.evaluate_first):
+    if request.require_better and not folder and not (evaluate and settings.evaluate_first):
         raise InputError("--require-better requires held-out data that are evaluated before the first step")
     return train(
         network, batch, losses, settings, out=request.out / folder, progress=request.progress, evaluate=evaluate,
