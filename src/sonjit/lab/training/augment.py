@@ -129,8 +129,7 @@ class Augmentation:
 
     def change_colours(self, image: NDArray[P]) -> NDArray[P]:
         """Return an image (H, W, 3), uint8 or float32 in 0..255, with changed colours."""
-        unchanged = Augmentation()
-        if all(getattr(self, name) == getattr(unchanged, name) for name in _COLOURS):
+        if all(getattr(self, name) == getattr(UNCHANGED, name) for name in _COLOURS):
             return image
         values = image.astype(np.float32)
         if self.blur_px > _MINIMUM_BLUR_PX:
@@ -148,6 +147,10 @@ class Augmentation:
             values = np.float32(grey) + (values - np.float32(grey)) * np.float32(self.contrast)
         values = values.clip(0, 255)
         return (np.rint(values) if image.dtype == np.uint8 else values).astype(image.dtype)
+
+
+UNCHANGED: Final = Augmentation()
+"""The augmentation that changes nothing."""
 
 
 def draw_augmentation(settings: AugmentationSettings, rng: np.random.Generator) -> Augmentation:

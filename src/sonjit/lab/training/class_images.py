@@ -23,7 +23,7 @@ from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit.lab.metrics.detection import localization_error
 from sonjit.lab.networks.classifiers import Classifier, View
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
 from sonjit.media import open_source
 from sonjit.results import Box
 
@@ -211,7 +211,6 @@ def _random_part(
     return crop(np.asarray(part, np.uint8), box, size, size) if change.rotation_rad else np.asarray(part, np.uint8)
 
 
-_UNCHANGED = Augmentation()
 CLASSES = ("Left", "Right", "none")
 _LONG_SIDE_PX = 320  # longer side of the frames in memory; crops are smaller
 _MAX_BOXES = 10  # maximum number of boxes that are tried for a held-out crop without another hand
@@ -282,7 +281,7 @@ class HandCrops:
         return crops
 
     def _crop(
-        self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = _UNCHANGED
+        self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED
     ) -> Crop | None:  # fmt: skip
         """Return a crop of one hand of a frame or, for an index beyond the last hand, without a hand.
 

@@ -42,7 +42,7 @@ from sonjit.lab.networks.deformer import (
 )
 from sonjit.lab.networks.handoccnet import rotations_from_6d
 from sonjit.lab.training import handoccnet
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import draw_examples, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
@@ -172,8 +172,6 @@ def _part(hands: HandGeometry, frames: slice) -> HandGeometry:
     return HandGeometry(*(values[:, frames] for values in hands))
 
 
-_UNCHANGED = Augmentation()
-
 PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
 """Indices of MediaPipe's keypoints at the base of the fingers, and of the others; the wrist is the origin."""
 _MM = 1000.0
@@ -213,7 +211,7 @@ def _hand(sample: Sample, like: Instance | None) -> Instance | None:
 
 
 def window_from_samples(
-    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: Augmentation = _UNCHANGED
+    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: Augmentation = UNCHANGED
 ) -> Window | None:
     """Return crops of a window's frames and their ground truth, or None if a hand is outside its image."""
     rotation, without_rotation = change.rotation_rad, replace(change, rotation_rad=0.0)
@@ -397,7 +395,7 @@ class Windows:
     hands: VariantHands  # MANO's models, on the CPU
     size: DeformerSize  # network size
 
-    def window(self, index: int, change: Augmentation = _UNCHANGED) -> Window | None:
+    def window(self, index: int, change: Augmentation = UNCHANGED) -> Window | None:
         """Return the window around a sample, augmented, or None if there is none."""
         around = self._around(index)
         return window_from_samples(around, self.hands, self.size.image, change) if around else None

@@ -36,7 +36,7 @@ from sonjit.lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
 from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.networks.handoccnet import SIZES, HandOccNetwork
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
@@ -221,7 +221,6 @@ def _image(
 
 
 _CROP_SCALE = 1.5  # sides of a crop relative to the box around the joints
-_UNCHANGED = Augmentation()
 _MM = 1000.0
 
 
@@ -342,7 +341,7 @@ def example_from_sample(
     if not hands:
         return None
     hand = hands[0 if rng is None else int(rng.integers(len(hands)))]
-    change = _UNCHANGED if rng is None else draw_augmentation(augmentation or AugmentationSettings(), rng)
+    change = UNCHANGED if rng is None else draw_augmentation(augmentation or AugmentationSettings(), rng)
     return _example(sample, hand, mano, side, change)
 
 

@@ -35,7 +35,7 @@ from sonjit.lab.networks.internet import (
     two_hands_from_outputs,
 )
 from sonjit.lab.networks.rootnet import RootNet
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, fit
@@ -52,7 +52,7 @@ def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device
 
 PEAK, SIGMA_BINS = 255.0, 2.5
 
-_UNCHANGED, _SPACE = Augmentation(), HeatmapSpace()
+_SPACE = HeatmapSpace()
 _MM: Final = 1000.0
 _MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
 
@@ -134,7 +134,7 @@ def mirror_example(image: TwoHandImage) -> TwoHandImage:
 
 
 def example_from_image(
-    labelled: TwoHandImage, layout: HandLayout, augmentation: Augmentation = _UNCHANGED, space: HeatmapSpace = _SPACE
+    labelled: TwoHandImage, layout: HandLayout, augmentation: Augmentation = UNCHANGED, space: HeatmapSpace = _SPACE
 ) -> TwoHandExample:
     """Augment an image, crop its hands, and return the crop with its ground truth."""
     if augmentation.mirror:
@@ -197,16 +197,22 @@ def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tenso
 
 
 @dataclass(frozen=True)
-class InterNetSettings(CropSettings):
+class TrunkSettings(CropSettings):
+    """Settings of networks with upsampled maps of a residual network."""
+
+    depth: Depth = 50  # number of layers of the residual network
+    width: Width = 64  # channels of its first stage
+    channels: Width = 256  # channels of the upsampled maps
+    trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
+
+
+@dataclass(frozen=True)
+class InterNetSettings(TrunkSettings):
     """Settings of the recipe."""
 
     # order of hands and joints: interhand with both hands in a crop; stb or rhd with one hand in a crop
     layout: Literal["interhand", "stb", "rhd"] = "interhand"
-    depth: Depth = 50  # number of layers of the residual network
-    width: Width = 64  # channels of its first stage
-    channels: Width = 256  # channels of the upsampled maps
     hidden: Width = 512  # width of the two heads on the mean of the features
-    trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
     hand_type: bool = True  # True to train the head that predicts which hands are present
 
     @property

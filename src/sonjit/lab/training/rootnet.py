@@ -19,32 +19,27 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.internet import area_of_box, box_of_joints
 from sonjit.lab.networks.rootnet import RootNet, depth_of_box
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
-from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands
-from sonjit.lab.training.internet import prepare_for_training
+from sonjit.lab.training.hands.samples import draw_batch, hand_data, known_hands
+from sonjit.lab.training.internet import TrunkSettings, prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import PointLoss, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
-from sonjit.lab.training.settings import Depth, Range, Width
+from sonjit.lab.training.settings import Range
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop
 _UNIT = 64.0
 """Length in cells or mm in whose unit losses compare roots. A power of two, so that l1 is exactly the published one."""
-_UNCHANGED = Augmentation()
 
 
 @dataclass(frozen=True)
-class RootNetSettings(CropSettings):
+class RootNetSettings(TrunkSettings):
     """Settings of the recipe."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("scale", "reverse")  # the depth follows from a hand's size
 
-    depth: Depth = 50  # number of layers of the residual network
-    width: Width = 64  # channels of its first stage
-    channels: Width = 256  # channels of the upsampled maps
-    trunk_weights: str = ""  # file of torchvision's ResNet for ImageNet; "" starts with random weights
     # loss of the root: `l1`, `l2`, `smooth-l1`, `wing` or `distance`, in units of 64 cells of the map or 64 mm
     loss: PointLoss = "l1"
     # value of white before ImageNet's mean is subtracted: 1, or 255 as in the release for bodies
@@ -102,7 +97,7 @@ def example_from_sample(
     return example_from_hand(sample, hand, side, draw_augmentation(augmentation, rng))
 
 
-def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augmentation = _UNCHANGED) -> RootExample:
+def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augmentation = UNCHANGED) -> RootExample:
     """Return one hand as input of the network; its scale stays, because the depth depends on it."""
     assert hand.keypoints_px is not None
     assert hand.keypoints_m is not None

@@ -19,7 +19,7 @@ from sonjit.lab.networks import create_network
 from sonjit.lab.networks import keypoint_detector as detectors
 from sonjit.lab.networks.backbones import start_pretrained, timm_name
 from sonjit.lab.networks.checkpoints import save_description
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, PICTURE, draw_predictions, evenly_spaced, export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, fit
@@ -31,7 +31,6 @@ from sonjit.results import Box
 _NEAR = 0.1  # maximum error of a found keypoint, as a fraction of the longer side of the hand's box
 
 _KEYPOINTS = 21
-_UNCHANGED = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def example_from_sample(
 
 
 def example_from_hand(
-    rgb: Image, hand: Instance, area: RotatedBox, side: int, change: Augmentation = _UNCHANGED
+    rgb: Image, hand: Instance, area: RotatedBox, side: int, change: Augmentation = UNCHANGED
 ) -> HeatmapExample:
     """Return a hand in an area of an image (H, W, 3), cropped to `side` pixels; handedness is not a label."""
     area = change.box(area)

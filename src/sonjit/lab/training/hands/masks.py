@@ -22,7 +22,7 @@ from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
-from sonjit.lab.training.augment import Augmentation, AugmentedSettings, draw_augmentation
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentedSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
@@ -34,7 +34,6 @@ _REACH_PX = 5  # distance of an object from the hand, in pixels of the masks' cr
 _MAX_EVALUATED = 200
 _PICTURE = "masks of hand, object and arm: labels on the left, predictions on the right"
 _COLUMNS = 8
-_UNCHANGED = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
     return MaskBatch(images.permute(0, 3, 1, 2) / 255, parts, inside)
 
 
-def cut_hand(hand: MaskedHand, size: int, change: Augmentation = _UNCHANGED) -> tuple[Image, Float32Array]:
+def cut_hand(hand: MaskedHand, size: int, change: Augmentation = UNCHANGED) -> tuple[Image, Float32Array]:
     """Return a hand's crop (S, S, 3), and (4, S / 4, S / 4): masks of hand, held object and arm, and of the image."""
     rgb, instance = hand.sample.rgb(), hand.sample.instances[hand.hand]
     points, own = instance.keypoints_px, instance.mask()
