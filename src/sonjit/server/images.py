@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -110,22 +111,19 @@ class Session:
         parts = [part for result in found for part in result.parts]
         self.hands = [part for part in parts if isinstance(part, Hand)]
         masks = [getattr(part, "mask", None) for part in parts]
-        additions: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
+        members: list[list[JsonObject]] = [
+            [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
+        ]
         if not strict:
             if time_s is not None:
-                additions = [{**addition, **_published(part)} for addition, part in zip(additions, parts, strict=True)]
+                members.append([_published(part) for part in parts])
             if self._columns:
-                rows = self._annotations(frame)
-                additions = [addition | row for addition, row in zip(additions, rows, strict=True)]
+                rows = annotate(frame, self._columns).extras or []
+                members.append([_annotation(row, with_measures=self.options.measures) for row in rows])
             if explainer := explainer_of(self.options):
-                maps = [_explain(explainer, rgb, hand, self.options) for hand in found]
-                additions = [{**addition, "map": map_} for addition, map_ in zip(additions, maps, strict=True)]
+                members.append([{"map": _explain(explainer, rgb, hand, self.options)} for hand in found])
+        additions = [dict(chain(*map(dict.items, own))) for own in zip(*members, strict=True)]
         return f'"{self.list}":{results_to_json(found, additions, full=not strict)}'
-
-    def _annotations(self, frame: Frame) -> list[JsonObject]:
-        """Return the measures and gestures of each part."""
-        rows = annotate(frame, self._columns).extras or []
-        return [_annotation(row, with_measures=self.options.measures) for row in rows]
 
     def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         self.options, self._custom = options, custom
