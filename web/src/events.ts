@@ -3,9 +3,8 @@
 import { wrapAngle } from "./boxes.js";
 import { EVENTS, MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
-import type { Pixels } from "./pixels.js";
 import type { AnyDetector, Event, Gesture, MotionEvent, Points, Results } from "./results.js";
-import { StreamClock } from "./smoothing.js";
+import { extended } from "./smoothing.js";
 
 const { hand: HAND, body: BODY, face: FACE } = MEASURES;
 const NAMES: Readonly<Record<string, readonly string[]>> = MEASURES.names;
@@ -220,22 +219,11 @@ export function limitsFromText(text: string, kinds: readonly string[]): EventLim
 
 /** Return a detector whose results have `events` in streams. */
 export function withEvents(detector: AnyDetector, { instances, events: limits }: { readonly instances: readonly string[]; readonly events: readonly EventLimits[] }): AnyDetector {
-  const clock = new StreamClock();
   const tracker = new EventTracker(limits);
-  return {
-    async track(image: Pixels, time: number | null): Promise<Results> {
-      const found = await detector.track(image, time);
-      if (clock.step(image, time)) tracker.reset();
-      found.events = tracker.update([...trackedInstances(found, instances[0]!)], found.motions ?? [], clock.time);
-      return found;
-    },
-    detect: (image: Pixels) => detector.detect(image),
-    reset() {
-      detector.reset();
-      clock.reset();
-      tracker.reset();
-    },
-  };
+  return extended(detector, () => tracker.reset(), (found, time) => {
+    found.events = tracker.update([...trackedInstances(found, instances[0]!)], found.motions ?? [], time);
+    return found;
+  });
 }
 
 /** Find the events of a stream, frame by frame. */

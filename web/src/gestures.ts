@@ -4,9 +4,8 @@ import { GESTURES } from "./data.js";
 import { fetchArrays, type NumpyArray } from "./files.js";
 import type { HandWithAppearance } from "./hands.js";
 import { joinMotions, MotionRecognizer, motionsOf, type CustomMotions, type Tracked } from "./motions/recognizer.js";
-import type { Pixels } from "./pixels.js";
 import { mirroredHand, type AnyDetector, type Gesture, type Hand, type InWorker, type Points, type Results } from "./results.js";
-import { StreamClock } from "./smoothing.js";
+import { extended } from "./smoothing.js";
 
 /** Returns the gesture of a hand in one frame; null for unknown gestures. */
 export type Recognize = (hand: HandWithAppearance) => Gesture | null;
@@ -296,7 +295,6 @@ type Classify = (hand: HandWithAppearance, id: number | null) => Gesture | null;
 export function withGestures(detector: AnyDetector, { recognize, motions }: LoadedGestures, isFlipped = false): AnyDetector {
   const smoother = new GestureSmoother();
   const recognizer = new MotionRecognizer(motions);
-  const clock = new StreamClock();
   const reset = () => {
     smoother.reset();
     recognizer.reset();
@@ -320,28 +318,19 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     }
     return found;
   };
-  return {
-    async track(image: Pixels, time: number | null): Promise<Results> {
-      const found = await detector.track(image, time);
-      if (clock.step(image, time)) reset();
-      const tracked: Tracked[] = [];
-      const results = withGesture(found, (hand, id) => {
-        const { handedness } = hand;
-        const recognized = recognize(originalOf(hand));
-        if (id === null) return recognized;
-        const gesture = smoother.update(`${id} ${handedness}`, recognized, clock.time);
-        const { keypoints, keypoints3D } = hand.published ?? hand;
-        tracked.push({ id, handedness, points: coordinatesOf(keypoints), metres: coordinatesOf(keypoints3D) });
-        return gesture;
-      });
-      results.motions = recognizer.update(tracked, clock.time);
-      return results;
-    },
-    detect: async (image: Pixels) => withGesture(await detector.detect(image), (hand) => recognize(originalOf(hand))),
-    reset() {
-      detector.reset();
-      reset();
-      clock.reset();
-    },
+  const inStream = (found: Results, time: number): Results => {
+    const tracked: Tracked[] = [];
+    const results = withGesture(found, (hand, id) => {
+      const { handedness } = hand;
+      const recognized = recognize(originalOf(hand));
+      if (id === null) return recognized;
+      const gesture = smoother.update(`${id} ${handedness}`, recognized, time);
+      const { keypoints, keypoints3D } = hand.published ?? hand;
+      tracked.push({ id, handedness, points: coordinatesOf(keypoints), metres: coordinatesOf(keypoints3D) });
+      return gesture;
+    });
+    results.motions = recognizer.update(tracked, time);
+    return results;
   };
+  return extended(detector, reset, inStream, (found) => withGesture(found, (hand) => recognize(originalOf(hand))));
 }

@@ -2,7 +2,7 @@
 
 import { constants, ONE_EURO } from "./data.js";
 import { cornersOf, sizeOf, type Observation } from "./observations.js";
-import type { Pixels } from "./pixels.js";
+import type { AnyDetector, Results } from "./results.js";
 
 /** Smooths the observations of one track, with increasing times in seconds. */
 export type Smoother<O extends Observation> = (observation: O, now: number) => O;
@@ -89,27 +89,28 @@ const alpha = (cutoff: number, step: number): number => 1 / (1 + 1 / (2 * Math.P
 
 const { MIN_STEP_S, NOMINAL_STEP_S } = constants.pipeline;
 
-/** Records the time of each image and detects the start of a new stream. */
-export class StreamClock {
-  #time = -Infinity;
-  #size = "";
-
-  /** Time of the latest image in seconds. */
-  get time(): number {
-    return this.#time;
-  }
-
-  /** Record an image, by default at 30 images a second. Return whether a stream begins: time does not increase, or the size differs. */
-  step({ width, height }: Pick<Pixels, "width" | "height">, time: number | null): boolean {
-    const now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
-    const size = `${width} x ${height}`;
-    const begins = !(now - this.#time >= MIN_STEP_S) || size !== this.#size;
-    [this.#time, this.#size] = [Number.isFinite(now) ? now : 0, size];
-    return begins;
-  }
-
-  /** Forget the stream. */
-  reset(): void {
-    this.#time = -Infinity;
-  }
+/**
+ * Return a detector that adds to the results of another.
+ *
+ * @param reset begins another stream: time does not increase, or the size of the images differs
+ * @param inStream gets the time in seconds, by default that of 30 images a second
+ */
+export function extended(detector: AnyDetector, reset: () => void, inStream: (found: Results, time: number) => Results, inStill = (found: Results) => found): AnyDetector {
+  let [before, size] = [-Infinity, ""];
+  return {
+    async track(image, time) {
+      const found = await detector.track(image, time);
+      const now = time ?? (Number.isFinite(before) ? before + NOMINAL_STEP_S : 0);
+      const newSize = `${image.width} x ${image.height}`;
+      if (!(now - before >= MIN_STEP_S) || newSize !== size) reset();
+      [before, size] = [Number.isFinite(now) ? now : 0, newSize];
+      return inStream(found, before);
+    },
+    detect: async (image) => inStill(await detector.detect(image)),
+    reset() {
+      detector.reset();
+      before = -Infinity;
+      reset();
+    },
+  };
 }

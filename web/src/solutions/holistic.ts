@@ -7,7 +7,7 @@
 import type { Files, LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { Results as PoseResults } from "./pose.js";
-import { Solution, bodyOptions, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions } from "./solution.js";
+import { Solution, bodyOptions, bodyResults, inImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions } from "./solution.js";
 
 export * from "./solution.js";
 export type * from "./solution.js";
@@ -45,16 +45,13 @@ export class Holistic extends Solution<Options, Results> {
     const [person] = found.people!;
     if (!person) return { image };
     const { body, face, leftHand, rightHand } = person;
-    const segmentationMask = await maskImage(body, found);
-    const poseWorldLandmarks = inMetres(body.keypoints3D);
+    const pose = await bodyResults(body, found);
     return {
-      poseLandmarks: inImage(body.keypoints, found),
-      poseWorldLandmarks,
-      za: poseWorldLandmarks,
+      ...pose,
+      za: pose.poseWorldLandmarks,
       ...(face && { faceLandmarks: inImage(face.keypoints, found) }),
       ...(leftHand && { leftHandLandmarks: inImage(leftHand.keypoints, found) }),
       ...(rightHand && { rightHandLandmarks: inImage(rightHand.keypoints, found) }),
-      ...(segmentationMask && { segmentationMask }),
       image,
     };
   }

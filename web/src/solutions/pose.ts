@@ -6,7 +6,7 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import { Solution, bodyOptions, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions as Options } from "./solution.js";
+import { Solution, bodyOptions, bodyResults, type LandmarkList, type NormalizedLandmarkList, type PoseOptions as Options } from "./solution.js";
 
 export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./solution.js";
 export type * from "./solution.js";
@@ -34,13 +34,6 @@ export class Pose extends Solution<Options, Results> {
 
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
     const [body] = found.bodies!;
-    if (!body) return { image };
-    const segmentationMask = await maskImage(body, found);
-    return {
-      poseLandmarks: inImage(body.keypoints, found),
-      poseWorldLandmarks: inMetres(body.keypoints3D),
-      ...(segmentationMask && { segmentationMask }),
-      image,
-    };
+    return { ...(body && (await bodyResults(body, found))), image };
   }
 }

@@ -4,7 +4,7 @@ import { keypoints as BODY_NAMES } from "../../../src/sonjit/results/skeletons/b
 import { draw, segmentationFrom } from "../../../src/sonjit/server/page/tfjs.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import type { NamedPoint, Segmentation } from "../results.js";
+import type { Body, NamedPoint, Segmentation } from "../results.js";
 import { FACE as FACE_LINES, HAND_CONNECTIONS as HAND_LINES, POSE_CONNECTIONS as POSE_LINES, type Connection } from "../tasks/drawing.js";
 import { InstanceOrder } from "../tracking.js";
 
@@ -149,10 +149,14 @@ export function inMetres(points: readonly (NamedPoint & { score?: number })[]): 
   return points.map(({ x, y, z, score }) => ({ x, y, z: z ?? 0, ...(score !== undefined && { visibility: score }) }));
 }
 
-/** Return the mask of a body as an image of the input's size, whose red and alpha are the person's probability; undefined without a mask. */
-export async function maskImage(body: object, { width, height }: LocalAnswer): Promise<ImageBitmap | undefined> {
-  if (!("segmentation" in body)) return undefined;
-  return createImageBitmap(await segmentationFrom(body.segmentation as Segmentation, { width, height }).mask.toImageData());
+/** Return the landmarks of a body and, if there is one, its mask in the image's size, whose red and alpha are the person's probability. */
+export async function bodyResults(body: Body, found: LocalAnswer) {
+  const segmentation = "segmentation" in body && segmentationFrom(body.segmentation as Segmentation, found);
+  return {
+    poseLandmarks: inImage(body.keypoints, found),
+    poseWorldLandmarks: inMetres(body.keypoints3D),
+    ...(segmentation && { segmentationMask: await createImageBitmap(await segmentation.mask.toImageData()) }),
+  };
 }
 
 export type LandmarkConnectionArray = [number, number][];
