@@ -443,17 +443,13 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
     finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
     hand_file = options.landmark_file(weights["landmark"])
 
-    heads = None
-    if options.visibility or (options.is_thorough and options.landmark_model is None):
-        if options.landmark_model is not None:
-            raise _needs_published_networks("visibility=True", hand_file)
-        heads = load_hand_heads(options.model, heads_kind)
-    refinement = None
-    if options.keypoints == "refined" or options.distance:
-        if options.landmark_model is not None:
-            option = "distance=True" if options.distance else 'keypoints="refined"'
-            raise _needs_published_networks(option, hand_file)
-        refinement = load_hand_refinement(options.model)
+    is_own, refines = options.landmark_model is not None, options.keypoints == "refined" or options.distance
+    if is_own and (options.visibility or refines):
+        refined = "distance=True" if options.distance else 'keypoints="refined"'
+        raise _needs_published_networks("visibility=True" if options.visibility else refined, hand_file)
+    needs_heads = options.visibility or (options.is_thorough and not is_own)
+    heads = load_hand_heads(options.model, heads_kind) if needs_heads else None
+    refinement = load_hand_refinement(options.model) if refines else None
     landmarks = load_engine(hand_file, options.running, taps=TAPS if heads or refinement else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None or refinement is not None:
