@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sonjit import InputError
 from sonjit.cli import main
@@ -169,3 +170,20 @@ def test_a_wrong_call_is_one_line(arguments, words, trained, capsys, monkeypatch
     assert main(["explain", "image.png", *model, *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_grad_cam_is_that_of_the_library():
+    reason = "grad-cam is not installed; type: pip install sonjit[grad-cam]"
+    library = pytest.importorskip("pytorch_grad_cam", reason=reason)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)).eval()
+    images = torch.rand(2, 3, 20, 24)
+    targets = [library.utils.model_targets.ClassifierOutputTarget(2)] * 2
+    expected = library.GradCAM(network, [network[0]])(images, targets)
+    np.testing.assert_array_equal(grad_cam(network, images, ["0"], target=2), expected)
+    for arguments, message in (
+        ((images, ["0"], 4), "target=4 does not fit the output"),
+        ((images[0], ["0"], 2), r"\(3, 20, 24\); expected \(B, C, H, W\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            grad_cam(network, *arguments)

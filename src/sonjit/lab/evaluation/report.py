@@ -420,7 +420,11 @@ def _select_keys(rows: Sequence[_Run], samples: Sequence[str] | None, columns: i
         apart = {key: np.ptp([row.values.get(key, np.nan) for row in rows]) for key in shared}
         known = sorted((key for key in shared if np.isfinite(apart[key])), key=lambda key: -apart[key])
         if not known:
-            raise InputError("the runs share no sample that was evaluated")
+            protocol = rows[0].record["protocol"]["name"]
+            reason = (
+                f"{protocol} has one value for all images, and none by sample" if shared else "they share no sample"
+            )
+            raise InputError(f"the runs cannot be compared by sample: {reason}")
         return known[:columns]
     found: list[tuple[str, int]] = []
     for name in samples:

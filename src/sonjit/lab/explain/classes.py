@@ -252,9 +252,18 @@ def grad_cam(
         raise InputError(f"the network has no layer {unknown[0]!r}. Its last layers are {', '.join(shown)}")
     selected = _SelectedOutput(network, output)
     scorer = library.utils.model_targets.ClassifierOutputTarget(target) if isinstance(target, int) else target
+    if images.ndim != 4:
+        raise InputError(f"images have the shape {tuple(images.shape)}; expected (B, C, H, W)")
     images = images.detach().clone().requires_grad_()  # frozen networks have no gradients otherwise
-    with torch.enable_grad(), getattr(library, method)(selected, [known[name] for name in layers]) as cam:
-        return np.asarray(cam(images, None if scorer is None else [scorer] * len(images)), np.float32)
+    cam = getattr(library, method)(selected, [known[name] for name in layers])
+    try:
+        with torch.enable_grad():
+            maps = cam(images, None if scorer is None else [scorer] * len(images))
+    except IndexError as error:  # which the library's own context suppresses
+        raise InputError(f"target={target} does not fit the output: {error}") from None
+    finally:
+        cam.activations_and_grads.release()
+    return np.asarray(maps, np.float32)
 
 
 class _SelectedOutput(nn.Module):
