@@ -1,6 +1,7 @@
 """TFLite files: their operators, parts of their graph, and damaged files."""
 
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -128,3 +129,16 @@ def test_every_weight_of_a_published_file_can_be_read(name, need):
     assert all(weights[layer.inputs[1]].any() and weights[layer.inputs[1]].ndim == 4 for layer in layers)
     with pytest.raises(ValueError, match="without weights"):
         read_constants(file, file.inputs)
+
+
+@pytest.mark.parametrize("name", ["hand-full", "face-full"])
+def test_damaged_weights_are_at_most_a_value_error(name, need):
+    rng, complete = np.random.default_rng(0), need(name)[name].read_bytes()
+    for _ in range(20):
+        data = bytearray(complete)
+        for position in (*rng.integers(0, 4096, 4), *rng.integers(len(data) - 4096, len(data), 4)):
+            data[position] = rng.integers(256)  # the tables are at one of the ends
+        data[4:8] = b"TFL3"
+        with suppress(ValueError):
+            file = TfliteFile(bytes(data))
+            read_constants(file, {tensor for operator in file.operators for tensor in operator.inputs[1:3]})

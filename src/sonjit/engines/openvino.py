@@ -368,7 +368,7 @@ def read_constants(file: TfliteFile, tensors: Iterable[int]) -> dict[int, Float3
             try:
                 ports = [result.input_value(0) for result in core().read_model(path).get_results()]
             except RuntimeError as error:
-                raise ValueError(_first_line(error)) from error
+                raise ValueError("a damaged TFLite file") from error
         found |= dict(zip(computed, map(constant_of, ports), strict=False))  # inputs of the network are left out
     if any(values is None for values in found.values()):
         raise ValueError("a layer without weights")
