@@ -55,8 +55,6 @@ def test_verify_of_an_empty_cache_is_well_unless_a_name_is_given(sonjit):
         ("pull mask-rcnn", ["the weights of mask-rcnn cannot be fetched: sonjit networks lists their source"]),
         ("pull nope", ["Unknown weight 'nope'. Choose from palm-lite"]),
         ("add", ["name a .task file"]),
-        ("quantize --seed 3", ["--seed requires --finetune"]),
-        ("quantize --finetune -1", ["--finetune -1: must be at least 0"]),
     ],
 )
 def test_an_impossible_call_is_one_line(sonjit, arguments, words):

@@ -149,8 +149,6 @@ def test_images_that_show_nothing_are_refused(landmarks, images):
 def test_networks_without_a_form_are_refused():
     with pytest.raises(InputError, match=r"'face-attention' cannot be quantized. Choose from palm-full, "):
         next(quantization.quantize_networks(["face-attention"]))
-    with pytest.raises(InputError, match="'palm-lite' is not fine-tuned, only landmark networks are"):
-        next(quantization.quantize_networks(["hand-full", "palm-lite"], finetune=lambda *_: []))
 
 
 @pytest.mark.slow

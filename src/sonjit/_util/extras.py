@@ -82,12 +82,9 @@ def require(module: str, purpose: str) -> None:
         raise MissingExtraError(purpose, extra_of(module) or module)
 
 
-FunctionName = Literal[
-    "FineTuning", "LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"
-]
+FunctionName = Literal["LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"]
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
-    "FineTuning": "sonjit.lab.training.int8",
     "LabelWriter": "sonjit.lab.datasets.labels",
     "create_lifter": "sonjit.lab.lifting",
     "explain": "sonjit.lab.explain.imagenet",

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sonjit._util.errors import InputError
-from sonjit._util.extras import load_function, optional_import
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import print_table
 from sonjit.weights import (
@@ -32,7 +31,6 @@ from sonjit.weights.catalog import NOT_FETCHED, has_weight
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from sonjit.detectors.quantization import FineTune
 
 app = App(
     name="models",
@@ -107,7 +105,7 @@ def pull(*names: str) -> None:
         names: Names from `sonjit models list`, or groups (hands, face, body, all). Default: hands.
     """
     with _show_progress() as progress:
-        paths = pull_weights(names or ("hands",), progress=lambda line: progress(line, None))
+        paths = pull_weights(names or ("hands",), progress=progress)
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 
 
@@ -146,9 +144,7 @@ def path(name: str | None = None, /) -> None:
 
 
 @app.command
-def quantize(
-    *names: str, images: Path | None = None, shift: float = 0.3, finetune: int = 0, seed: int | None = None
-) -> None:
+def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> None:
     """Convert networks to int8 for `--precision int8`.
 
     As many layers become int8 as possible without moving the keypoints by more than --shift on the images. The other
@@ -162,30 +158,17 @@ def quantize(
             hand-full.
         images: Folder or video that shows hands, bodies or faces. Default: the bundled clip, which shows hands.
         shift: Maximum mean shift of the keypoints, in pixels of the network's input (192 to 256 wide).
-        finetune: Training steps that adapt each network to rounding, so that fewer layers stay in f32. A stopped run
-            resumes. Requires the extra `train`.
-        seed: Seed of the training. Default: 0.
     """
     from sonjit.detectors.quantization import quantize_networks
 
     if not shift > 0:
         raise InputError(f"--shift {shift:g}: must be above 0")
-    if finetune < 0:
-        raise InputError(f"--finetune {finetune}: must be at least 0")
-    if seed is not None and not finetune:
-        raise InputError("--seed requires --finetune")
     headings = ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size")
     rows: list[tuple[str, ...]] = []
     try:
         with _show_progress() as progress:
-            tune = _fine_tuning(finetune, seed or 0, progress) if finetune else None
-            for name, result in quantize_networks(
-                names or ("hand-full",),
-                images,
-                shift_px=shift,
-                finetune=tune,
-                progress=lambda line: progress(line, None),
-            ):
+            steps = quantize_networks(names or ("hand-full",), images, shift_px=shift, progress=progress)
+            for name, result in steps:
                 rows.append((
                     name, f"{result.f32} of {result.layers}", f"{result.shift_px:.2f}", f"{result.shift_p95_px:.2f}",
                     f"{result.presence:.3f}", f"{result.f32_ms:.2f}", f"{result.int8_ms:.2f}",
@@ -196,42 +179,17 @@ def quantize(
             print_table(headings, rows, width=160, right=headings[1:])
 
 
-def _fine_tuning(steps: int, seed: int, progress: Callable[[str, float | None], None]) -> FineTune:
-    with optional_import("sonjit models quantize --finetune"):
-        fine_tuning = load_function("FineTuning")
-
-    def show(done: int, steps: int, losses: Mapping[str, float]) -> None:
-        progress(f"fine-tuning, step {done} of {steps}: {losses['px']:.2f} px off", done / steps)
-
-    return fine_tuning(steps, seed, models_folder() / "int8-runs", show).published
-
-
 @contextmanager
-def _show_progress() -> Generator[Callable[[str, float | None], None]]:
-    """Provide a function that shows a step and its finished share in 0..1, or None if that is unknown.
-
-    On a terminal it draws a bar, otherwise it prints a line for each tenth.
-    """
+def _show_progress() -> Generator[Callable[[str], None]]:
+    """Provide a function that shows a step: next to a bar on a terminal, otherwise as a line."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        tenths = -1
-
-        def print_line(line: str, part: float | None) -> None:
-            nonlocal tenths
-            before, tenths = tenths, -1 if part is None else int(part * 10)
-            if part is None or tenths != before:
-                console.print(line, highlight=False, soft_wrap=True)
-
-        yield print_line
+        yield lambda line: console.print(line, highlight=False, soft_wrap=True)
         return
     columns = (BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading the cache", total=None)
-
-        def show(line: str, part: float | None) -> None:
-            bar.update(task, description=line, total=None if part is None else 1, completed=part or 0)
-
-        yield show
+        yield lambda line: bar.update(task, description=line)
 
 
 def _to_dict(weight: Weight) -> Mapping[str, object]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
-from sonjit.engines.int8 import Int8Accuracy, Landmarks, Rounding, quantize
+from sonjit.engines.int8 import Int8Accuracy, Landmarks, quantize
 from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT
 from sonjit.media import open_source
 from sonjit.weights import find_weight
@@ -43,18 +42,12 @@ _STEP = 6
 _MAX_INPUTS = 120
 """Inputs of a network that set its ranges, and as many on which it is measured."""
 
-FineTune: TypeAlias = (
-    "Callable[[str, Path, Landmarks, Sequence[NDArray[np.uint8]], Sequence[Rounding]], Sequence[Rounding]]"
-)
-"""Function that fine-tunes a published network to the rounding of its layers; `sonjit.lab.training.int8` has it."""
-
 
 def quantize_networks(
     names: Sequence[str],
     images: Path | None = None,
     *,
     shift_px: float = 0.3,
-    finetune: FineTune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Int8Accuracy]]:
     """Write int8 versions of the weight files into the cache.
@@ -64,8 +57,6 @@ def quantize_networks(
         images: A folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
             hands, where it is None. Every other image only measures.
         shift_px: Mean shift of the keypoints that is allowed, in pixels of the network's input.
-        finetune: Fits the weights of landmark networks to their rounding first, on what the networks see in the images
-            that do not measure.
         progress: Called with one line of text per step.
 
     Raises:
@@ -73,15 +64,12 @@ def quantize_networks(
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(NETWORKS)}.")
-    if finetune and (palms := [name for name in names if NETWORKS[name][2] is _PALM]):
-        raise InputError(f"{palms[0]!r} is not fine-tuned, only landmark networks are; leave it or the fine-tuning out")
     for name in names:
         landmarks, path = NETWORKS[name][2], find_weight(name)
         samples = record_crops(name, images, progress=progress)
         first, second = (inputs[:: max(1, len(inputs) // _MAX_INPUTS)][:_MAX_INPUTS] for inputs in samples)
-        tune = partial(finetune, name, path, landmarks, samples[0]) if finetune else None
         try:
-            yield name, quantize(path, landmarks, first, second, shift_px=shift_px, tune=tune, progress=progress)
+            yield name, quantize(path, landmarks, first, second, shift_px=shift_px, progress=progress)
         except InputError as error:
             if images is None:
                 raise InputError(f"{error}; --images FOLDER takes your own in place of the bundled clip") from None

@@ -6,7 +6,6 @@
   Data-Free Quantization Through Weight Equalization and Bias Correction, section 4.2, with means from the images).
 * Sums, the trunk between blocks and layers with little work stay in f32. So do the layers that move keypoints most for
   the work that they save, as many as needed.
-* Weights may be fine-tuned to the rounding first, see `sonjit.lab.training.int8`.
 * Processors without VNNI saturate sums of two products at 16 bits, which weights of 7 bits avoid. Forms are measured,
   and best made, on the processor that they are for.
 """
@@ -47,9 +46,6 @@ _TURNS, _RUNS = 5, 12
 _LARGEST_WEIGHTS = 127, 63
 """Maximum weight of a filter, in steps: 8 bits, or 7."""
 
-Tune: TypeAlias = "Callable[[Sequence[Rounding]], Sequence[Rounding]]"
-"""Function that returns the quantized layers of a network with fine-tuned weights and biases."""
-
 _Answer: TypeAlias = tuple[Float32Array, Float32Array]
 """Keypoints (N, K, 2) and presence (N,) of each candidate."""
 
@@ -81,7 +77,6 @@ class Rounding:
         signed: True if the inputs can be negative.
         sizes: Values (C,) of the maximum level of each input channel.
         means: Means (C,) of each input channel.
-        added: Change of the bias (N,) after fine-tuning.
     """
 
     filters: Float32Array
@@ -89,7 +84,6 @@ class Rounding:
     signed: bool
     sizes: Float32Array
     means: Float32Array
-    added: Float32Array | float = 0.0
 
 
 def quantize(
@@ -99,7 +93,6 @@ def quantize(
     held_out: Sequence[NDArray[np.uint8]],
     *,
     shift_px: float,
-    tune: Tune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Int8Accuracy:
     """Write the int8 form of a landmark network or single-shot detector that takes values of 0..1.
@@ -110,7 +103,6 @@ def quantize(
         images: Typical images (1, H, W, 3) that set the ranges and show which layers are sensitive.
         held_out: Other images, on which the shift is measured.
         shift_px: Maximum mean shift of the keypoints, in pixels of the input.
-        tune: Function that fine-tunes the weights before layers are chosen; None for no fine-tuning.
         progress: Function that receives a line for each step.
 
     Returns:
@@ -145,10 +137,6 @@ def quantize(
         progress(f"{path.name}: layer {index + 1} of {len(work)}")
         harm[index] = mean_shift([index]) ** 2 / work[index]
     order = sorted(candidates, key=harm.__getitem__)
-    if tune:
-        tuned = tune([roundings[index] for index in candidates])
-        for index, rounding in zip(candidates, tuned, strict=True):
-            roundings[index] = rounding
 
     def is_accurate(count: int) -> bool:
         progress(f"{path.name}: {count} of {len(work)} layers in int8")
@@ -327,7 +315,7 @@ def _with_int8(path: Path, chosen: Mapping[int, Rounding]) -> ov.Model:
         node.input(1).replace_source_output(as_f32.output(0))
         lost = (scaled - levels * step) * _along_inputs(node, filters, rounding.means / factors)
         lost = lost.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel()
-        _add(node, np.asarray(rounding.added + lost, np.float32))
+        _add(node, np.asarray(lost, np.float32))
     model.validate_nodes_and_infer_types()
     return model
 

@@ -6,7 +6,7 @@
 * `loop`: The training loop that every recipe uses. `processes` prefetches its batches and synchronises its processes.
 * `run_folder` and `report`: The files of a run and its HTML report.
 * `ablation`: Grids of runs, compared with a published table.
-* `augment`, `losses`, `building_blocks`: Building blocks for recipes. `int8`: Fine-tuning for 8-bit inference.
+* `augment`, `losses`, `building_blocks`: Building blocks for recipes.
 * `faces_and_bodies`, `hands` (palms, landmarks, masks, keypoint detector), `hand_heads` and `refinement`, `gestures`
   with `alphabets`, `internet`, `rootnet`, `handoccnet` and `deformer`, `cam`, `mask_rcnn` and `vqa`: The recipes.
 """
