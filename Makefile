@@ -135,4 +135,4 @@ release: install models  ## audit, build and check sdist, wheel and site, and tr
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist web/build .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

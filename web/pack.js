@@ -14,7 +14,7 @@ import { FILES } from "./networks.js";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const PARTS = { holistic: ["hands", "face", "body"] }; // its package has only what theirs lack
-const [out = HERE, dist = join(HERE, "dist"), ...kinds] = process.argv.slice(2);
+const [out = join(HERE, "build"), dist = join(HERE, "dist"), ...kinds] = process.argv.slice(2);
 const { private: _, scripts, devDependencies, ...manifest } = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8"));
 const { version, license } = manifest;
 const nameOf = (kind) => `sonjit-web-models-${kind}`;
