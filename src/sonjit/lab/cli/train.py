@@ -112,7 +112,8 @@ def train(
         table = _compare(request, ablation, values, metric or "") if grid else ""
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
     change = held_out_change(request.out) if results else None
-    sys.stdout.write(table + "".join(lines) + (f"{change}\n" if change else ""))
+    last = f"{change or 'held-out: no data were evaluated before and after the training'}\n" if results else ""
+    sys.stdout.write(table + "".join(lines) + last)
     if require_better and change and not change.is_better:
         raise JobError(f"the training did not make the network better: {change}")
 
