@@ -92,20 +92,12 @@ class FaceFinder:
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes in an image (H, W, 3), turned so that the eyes are level, best first."""
-        return [self._box(self._turned_upright(rgb, face)) for face in self._faces.find(rgb, min_score)]
+        faces = self._faces.find(rgb, min_score)
+        return [self._box(turned_upright(self._faces, rgb, face) if self._turns else face) for face in faces]
 
-    def _box(self, face: Detection, *, square: bool = False) -> RotatedBox:
+    def _box(self, face: Detection) -> RotatedBox:
         right_eye, left_eye = face.keypoints[:2].tolist()
-        return box_around_face(face.box.tolist(), right_eye, left_eye, square=square or self._square)
-
-    def _turned_upright(self, rgb: NDArray[np.uint8], face: Detection) -> Detection:
-        """Return a face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
-        if not self._turns or face.score >= _CERTAIN:
-            return face
-        area = self._box(face, square=True)
-        turned = area._replace(rotation=wrap_angle(area.rotation + math.pi))
-        up, down = (next(iter(self._faces.find_in(rgb, box, 0.5)), None) for box in (area, turned))
-        return down if down is not None and (up is None or down.score > up.score) else face
+        return box_around_face(face.box.tolist(), right_eye, left_eye, square=self._square)
 
     def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None if there is no face."""
@@ -114,6 +106,21 @@ class FaceFinder:
             return None
         points = faces[0].keypoints
         return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
+
+
+def turned_upright(detector: SingleShotDetector, rgb: NDArray[np.uint8], face: Detection) -> Detection:
+    """Return a doubtful face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
+    if face.score >= _CERTAIN:
+        return face
+    area = box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())
+    turned = area._replace(rotation=wrap_angle(area.rotation + math.pi))
+    up, down = (next(iter(detector.find_in(rgb, box, 0.5)), None) for box in (area, turned))
+    return down if down is not None and (up is None or down.score > up.score) else face
+
+
+def is_turned_face(detector: SingleShotDetector, rgb: NDArray[np.uint8], box: RotatedBox) -> bool:
+    """Check whether a face is detected upright in a box that is turned by more than 45 degrees."""
+    return abs(box.rotation) > math.pi / 4 and bool(detector.find_in(rgb, box, 0.5))
 
 
 class FaceMeshes(Kind[FaceObservation, Face]):

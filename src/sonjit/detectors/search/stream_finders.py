@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, is_turned_face, turned_upright
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
 from sonjit.detectors.search.bodies import (
     PLACEMENTS,
@@ -137,10 +137,7 @@ class HandFinder(Finder[HandObservation]):
 
 
 class FaceFinder(Finder[FaceObservation]):
-    """Propose faces by the full-range detector, which must also detect tracked faces at their position.
-
-    The mesh network can mistake a hand for a face.
-    """
+    """Propose and verify faces by the full-range detector, because the mesh network can mistake a hand for a face."""
 
     verifies = True
 
@@ -155,7 +152,8 @@ class FaceFinder(Finder[FaceObservation]):
         return (Source(self._faces_in),)
 
     def _faces_in(self, rgb: Image, window: Window) -> list[Proposal]:
-        faces = self._detector.find(window.cut(rgb), self._min_detection)
+        image = window.cut(rgb)
+        faces = (turned_upright(self._detector, image, one) for one in self._detector.find(image, self._min_detection))
         return window.proposals(faces, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: Proposal, first: FaceObservation, second: FaceObservation) -> float:
@@ -172,7 +170,8 @@ class FaceFinder(Finder[FaceObservation]):
         """Check whether a face is detected at the position of a mesh."""
         x_min, y_min, x_max, y_max = observation.box
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
-        return face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
+        is_turned = is_turned_face(self._detector, rgb, self.box_after(observation))
+        return is_turned or face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
 
     def verify(
         self,
