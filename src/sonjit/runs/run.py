@@ -69,11 +69,11 @@ def run_input(
                 summary.instances += instances
                 progress.advance(instances=instances)
                 if limit is not None and summary.frames >= limit:
-                    if source.count != limit:
-                        source.notes.append(f"{source.name}: only the first {pluralize(limit, 'frame')} read, --limit")
                     break
         summary.problems = list(source.problems)
         summary.notes = list(dict.fromkeys(source.notes))
+        if limit == summary.frames != source.count:  # the header names it, and the closing line the number
+            source.notes.append(f"{source.name}: only the first {pluralize(summary.frames, 'frame')} read, --limit")
     summary.written = outputs.paths
     summary.times = worker.times.copy()
     summary.times["read"] += source.reading_s
