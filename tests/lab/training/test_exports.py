@@ -36,26 +36,40 @@ SMALL = {
     "palm": {"depth": 1, "channels": [8, 8, 12, 12, 16], "size": 96, "test": ["hands.json"]},
     "rootnet": ROOT,
 }
+TFLITE = ("cam", "face-mesh", "hand-lite", "hand-masks", "keypoint-detector", "palm")
 NOT_MINE = {"internet-rhd", "internet-stb", "pose-full", "pose-heavy", "pose-lite"}  # as internet and face-mesh
 
 
-def run_file(path):
-    """Return the forward of an exported file, which takes images one by one."""
+def run_file(path, names):
+    """Return the forward of an exported file, which takes images one by one, and the shapes of its inputs.
+
+    Images of TFLite have their channels last, and its outputs the order of the network's, whose names are given.
+    """
     model = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    is_last = path.suffix == ".tflite"
+
+    def moved(value):
+        return value[None].movedim(-3, -1).numpy() if is_last and value.ndim > 2 else value[None].numpy()
 
     def forward(*inputs, **_):
-        rows = [model([value[None].numpy() for value in row]) for row in zip(*inputs[: len(model.inputs)], strict=True)]
+        rows = [model(list(map(moved, row))) for row in zip(*inputs[: len(model.inputs)], strict=True)]
+        outputs = names if is_last else [output.get_any_name() for output in model.outputs]
         return {
-            output.get_any_name(): torch.cat([torch.from_numpy(row[output].copy()) for row in rows])
-            for output in model.outputs
+            name: torch.cat([torch.from_numpy(row[output].copy()) for row in rows])
+            for name, output in zip(outputs, model.outputs, strict=True)
         }
 
-    return forward, [tuple(value.shape) for value in model.inputs]
+    shapes = (tuple(value.shape) for value in model.inputs)
+    return forward, [(shape[0], *shape[1:-3], shape[-1], *shape[-3:-1]) if is_last else shape for shape in shapes]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_trained_network_is_the_same_loaded_again_and_exported(name, weights, tmp_path, request, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "to"), [(name, "onnx") for name in sorted(SMALL)] + [(name, "tflite") for name in TFLITE]
+)
+def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weights, tmp_path, request, monkeypatch):
+    if to == "tflite":
+        pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
     seen = {}
 
     def train(network, *args, evaluate, saved_module, **options):
@@ -72,12 +86,14 @@ def test_a_trained_network_is_the_same_loaded_again_and_exported(name, weights, 
     elif name in ("keypoint-detector", "palm", "hand-full", "hand-lite", "hand-heavy"):
         data = coco(tmp_path, hidden=())
     smoke = name == "face-mesh"
-    own = TrainingRequest(name, tmp_path / "run", data, settings=FEW | SMALL[name], export="onnx", smoke=smoke)
+    own = TrainingRequest(name, tmp_path / "run", data, settings=FEW | SMALL[name], export=to, smoke=smoke)
     results = run_recipe(own)
     trained, saved = seen["saved"], saved_network(results["weights"])
     more = {"mano": "stand-in"} if name in ("handoccnet", "deformer") else {}
     again = create_network(saved.name, results["weights"], **more).eval()
-    forward, shapes = run_file(results["export"])
+    with torch.no_grad():
+        names = list(again(*(spec.example() for spec in again.inputs)))
+    forward, shapes = run_file(results["export"], names)
     assert shapes == [(1, *spec.shape) for spec in again.inputs]
     with torch.no_grad():
         values = [seen["evaluate"](seen["network"].cpu().eval())]
