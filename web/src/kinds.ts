@@ -17,6 +17,7 @@ import type { AnyDetector, Result } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
+import { reachOf } from "./search/geometry.js";
 import { HandSearch } from "./search/hands.js";
 import { PeopleNetwork } from "./search/network.js";
 import { searchPeople } from "./search/people.js";
@@ -75,7 +76,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         return new Hands(palms, networks.landmarks, settings.mirrored, networks.heads, withAppearance, refinement);
       });
       const bodies = once(async () => new Bodies(null, await bodyLandmarks(), settings.mirrored));
-      const search = async (image: Pixels) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limitsOf(settings)).search();
+      const search = async (image: Pixels) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limitsOf(settings, image)).search();
       const tracked = settings.search === "auto" ? hands : await stillHands();
       return searching(tracked, settings, search, async () => handFinder(palms, hands, settings.min_detection_score));
     };
@@ -87,7 +88,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces, settings.mirrored);
-        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings));
+        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings, image));
         return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
@@ -99,7 +100,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         ? await bundledMeshes(settings)
         : new FaceMeshes(...(await published()), null, settings.mirrored);
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
-      const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings)).search();
+      const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings, image)).search();
       return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
     };
   },
@@ -111,7 +112,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const bodies = await bodiesOf(settings);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
       const search = async (image: Pixels) => {
-        return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings)).search();
+        return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings, image)).search();
       };
       return searching(bodies, settings, search, async () => new BodyFinder(await wide(), people, bodies));
     };
@@ -139,9 +140,9 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
-        const handLimits = { ...limitsOf(settings), enough: Infinity, published: PUBLISHED };
+        const handLimits = { ...limitsOf(settings, image), enough: Infinity, published: PUBLISHED };
         const searches = {
-          bodies: new BodySearch(image, { bodies, people: await network(), faces: await wide() }, limitsOf(settings)),
+          bodies: new BodySearch(image, { bodies, people: await network(), faces: await wide() }, limitsOf(settings, image)),
           hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
         };
         return searchPeople(image, people, searches, settings);
@@ -157,9 +158,9 @@ export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blen
 /** Minimum score of instances that lead to instances of another kind, in the published search. */
 const PUBLISHED = 0.5;
 
-/** Return the limits of a search. */
-function limitsOf({ min_detection_score: published, max_instances: enough, search }: Settings): Limits {
-  return { published, enough, isThorough: search === "thorough" };
+/** Return the limits of the search of an image. Images that are seven times as long as wide are searched thoroughly. */
+function limitsOf({ min_detection_score: published, max_instances: enough, search }: Settings, image: Pixels): Limits {
+  return { published, enough, isThorough: search === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height) };
 }
 
 /** Return a function that calls another one once and then returns its result. */

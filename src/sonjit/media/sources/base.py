@@ -74,6 +74,7 @@ class Source(Closing, ABC):
         self.reading_s = 0.0
         self.starts_late = False
         self._from_s, self._until_s, self._every = 0.0, math.inf, 1
+        self._selection: list[str] = []
         self._running: list[ReadAhead] = []
         self._fetched: WorkFolder | None = None
 
@@ -82,7 +83,7 @@ class Source(Closing, ABC):
         self._fetched = fetched
 
     def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
-        """Yield only some frames of a video or camera, which `notes` names. They keep their index and time.
+        """Yield only some frames of a video or camera, which `remarks` names. They keep their index and time.
 
         Args:
             start_s: Time of the first frame in seconds.
@@ -97,7 +98,7 @@ class Source(Closing, ABC):
         if parts and self.kind in ("image", "folder"):
             self.notes.append("start, end and every apply to videos, not to still images")
         elif parts:
-            self.notes.append(f"{self.name}: read {', '.join(parts)}")
+            self._selection = [f"{self.name}: read {', '.join(parts)}"]
 
     def _selected(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
         last_s, is_empty = 0.0, True
@@ -115,8 +116,8 @@ class Source(Closing, ABC):
             self.problems.append(f"{self.name}: no frame from {self._from_s:g} s, the last is at {last_s:.2f} s")
 
     def remarks(self) -> tuple[str, ...]:
-        """Return notes and problems for the header of a table, each once."""
-        return renamed((*self.notes, *self.problems), self.files, [self.name])
+        """Return the selected part, notes and problems for the header of a table, each once."""
+        return renamed((*self._selection, *self.notes, *self.problems), self.files, [self.name])
 
     def frame_source(self, index: int) -> str | None:
         """Return the name of an image of a folder in tables; None for other sources."""
