@@ -59,12 +59,16 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** A bundle's graph keeps every box of its detector. */
   readonly keepsOverlapping: boolean;
 
-  /** @param mirrored The images are selfie views: the network sees their mirror images. */
+  /**
+   * @param mirrored The images are selfie views: the network sees their mirror images.
+   * @param turns Detect doubtful faces again upside down, which MediaPipe does not.
+   */
   constructor(
     private readonly faces: SingleShotDetector,
     private readonly landmarks: Network,
     private readonly bundle: BundleParts | null = null,
     readonly mirrored = false,
+    private readonly turns = false,
   ) {
     super();
     this.keepsOverlapping = bundle !== null;
@@ -79,6 +83,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** Return boxes turned so that the eyes are level, best first. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     const faces = await this.faces.find(image, minScore);
+    if (this.turns) for (const [k, face] of faces.entries()) faces[k] = await turnedUpright(this.faces, image, face);
     const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.bundle === null };
     return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, growth)); // right and left of the person
   }
@@ -154,6 +159,20 @@ async function blendshapesOf(keypoints: Float32Array, network: Network): Promise
   constants.face_bundle.POINTS.forEach((k, i) => network.input.set(keypoints.subarray(3 * k, 3 * k + 2), 2 * i));
   const [scores] = await network.run();
   return Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores![k]!]));
+}
+
+/** Return a doubtful face as detected in its box turned by 180 degrees if that is surer. It is then upside down. */
+export async function turnedUpright(detector: SingleShotDetector, image: Pixels, face: Detection): Promise<Detection> {
+  if (face.score >= OF.CERTAIN) return face;
+  const area = boxAroundFace(face.box, face.keypoints[0]!, face.keypoints[1]!);
+  const [up] = await detector.findIn(image, area, 0.5);
+  const [down] = await detector.findIn(image, { ...area, rotation: wrapAngle(area.rotation + Math.PI) }, 0.5);
+  return down && down.score > (up?.score ?? 0) ? down : face;
+}
+
+/** Check whether a face is detected upright in a box that is turned by more than 45 degrees. */
+export async function isTurnedFace(detector: SingleShotDetector, image: Pixels, box: RotatedBox): Promise<boolean> {
+  return Math.abs(box.rotation) > Math.PI / 4 && (await detector.findIn(image, box, 0.5)).length > 0;
 }
 
 /** Return the box for the landmark network around the corners of a face, with level eyes; square, or in the shape of the face. */

@@ -98,7 +98,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     return async (settings) => {
       const meshes = hasOwnBundle || usesBundle(settings)
         ? await bundledMeshes(settings)
-        : new FaceMeshes(...(await published()), null, settings.mirrored);
+        : new FaceMeshes(...(await published()), null, settings.mirrored, settings.search !== "fast");
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
       const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings, image)).search();
       return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
@@ -219,7 +219,7 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
     return new FaceMeshes(faces, landmarks, {
       blendshapes: settings.blendshapes ? await blendshapes() : null,
       canonical: settings.transform ? await canonical() : null,
-    }, settings.mirrored);
+    }, settings.mirrored, settings.search !== "fast");
   };
 }
 

@@ -218,7 +218,7 @@ def load_job(folder: Path) -> UploadJob:
     Raises:
         OSError, ValueError, KeyError, TypeError: There is no record, or this version cannot read it.
     """
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text("utf-8"))
+    record: dict[str, Any] = {"style": {}} | json.loads((folder / RECORD).read_text("utf-8"))  # a later addition
     if record["state"] not in get_args(State):  # a newer server wrote it
         raise ValueError(f"Unknown state {record['state']!r}")
     job = UploadJob(

@@ -3,7 +3,7 @@
 import type { Bodies, BodyObservation } from "../body.js";
 import { iou, type RotatedBox } from "../boxes.js";
 import { FINDERS, constants } from "../data.js";
-import { boxAroundFace, type FaceMeshes, type FaceObservation } from "../face.js";
+import { boxAroundFace, isTurnedFace, turnedUpright, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
 import { cornersOf, distance, sizeOf, type Observation, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
@@ -97,8 +97,9 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
  */
 export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
   const records = new WeakMap<object, Record>();
-  const isFace = async (image: Pixels, { keypoints }: FaceObservation) => {
-    const [left, top, right, bottom] = cornersOf(keypoints);
+  const isFace = async (image: Pixels, face: FaceObservation) => {
+    if (await isTurnedFace(faces, image, meshes.boxAfter(face))) return true;
+    const [left, top, right, bottom] = cornersOf(face.keypoints);
     const centre: Point = [(left + right) / 2, (top + bottom) / 2];
     return (await faceScore(faces, image, centre, Math.max(right - left, bottom - top), OF.ON_MESH)) > 0;
   };
@@ -109,7 +110,9 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       parts: PARTS,
       cost: 1,
       async find(image, window) {
-        const found = await faces.find(geometry.partOf(image, window), LIMITS.face_share * minDetection);
+        const part = geometry.partOf(image, window);
+        const found = await faces.find(part, LIMITS.face_share * minDetection);
+        for (const [k, face] of found.entries()) found[k] = await turnedUpright(faces, part, face);
         return geometry.proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "face");
       },
     }],
