@@ -159,7 +159,7 @@ def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
 def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
     def run(worker, path, ending, seconds):
         given = JobInput(path, path.name, ending)
-        call = (run_detectors, LoadedExtensions.snapshot(), given, tmp_path, None, HANDS)
+        call = (run_detectors, LoadedExtensions.snapshot(), given, tmp_path, None, HANDS, {})
         worker.call(*call, seconds=seconds, report_progress=lambda _: None)
 
     with job_worker(10_000) as worker, pytest.raises(TooSlowError):
