@@ -217,11 +217,11 @@ def test_hdr_is_tone_mapped(tmp_path, transfer):
     assert frames[0][2].astype(int).std() > plain.astype(int).std()  # contrast that HDR compresses
 
 
-@pytest.mark.parametrize("transfer", [16, 18])
-def test_hdr_images_are_tone_mapped(transfer):
+@pytest.mark.parametrize(("transfer", "bits"), [(16, 16), (18, 10), (16, 0), (18, 200)])  # the latter two are wrong
+def test_hdr_images_are_tone_mapped(transfer, bits):
     data, notes = cv2.imencode(".png", picture()[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), []
-    chunk = b"cICP" + bytes([9, transfer, 0, 1])
-    data = data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    for chunk in (b"cICP" + bytes([9, transfer, 0, 1]), b"sBIT" + bytes(3 * [bits])):
+        data = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
     assert decode_image(data, "a", notes=notes)[16, 16].tolist() == [tone_curve(transfer)[257 * v] for v in RED]
     assert notes == ["a: HDR image, tone-mapped to standard range"]
 

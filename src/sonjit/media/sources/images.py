@@ -320,7 +320,10 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
         return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
     depth = cv2.IMREAD_ANYDEPTH if _may_be_deep(data, found) else 0
     stored = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth)
-    bgr = tone_mapped(stored, transfer, bits) if transfer in HDR else _in_eight_bits(stored, bits, found, name, notes)
+    if transfer in HDR:
+        bgr = tone_mapped(stored, transfer, 16 if found == "png" else bits)  # a PNG uses the upper bits
+    else:
+        bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return avif_geometry(data).apply(rgb) if found == "avif" and upright else rgb
 
@@ -364,7 +367,7 @@ def _has_more_images(data: bytes, image_format: str | None) -> bool:
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uint8]:
     """Return an HDR image of 8 bits, or of some bits in 16, in standard range."""
-    bits = 8 if image.dtype == np.uint8 else bits
+    bits = 8 if image.dtype == np.uint8 else bits if 8 <= bits <= 16 else 16  # a file may state anything
     curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
     return curve[np.minimum(image, (1 << bits) - 1)]
 
