@@ -185,8 +185,10 @@ class VideoSource(Source):
         """Return whether all streams of a file end before its stated length, on the clock of the container."""
         if self.path is None or self._length_s is None:
             return True
+        from av.error import FFmpegError
+
         end_s = 0.0
-        with open_container(self.path, self.name, self._format) as container, suppress(OSError):
+        with open_container(self.path, self.name, self._format) as container, suppress(FFmpegError, OSError):
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base:
                     end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
