@@ -257,6 +257,7 @@ class JobStore:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = threading.RLock()
+        self._preparing = threading.Lock()  # another lock, because the event loop waits for that of the jobs
         self._jobs: dict[str, UploadJob] = {}
         self._is_closed = False
         self._root = settings.jobs_folder
@@ -291,7 +292,7 @@ class JobStore:
 
     def prepare(self) -> None:
         """Create the temporary folder. This may take long, because it removes the folders of killed servers."""
-        with self._lock:
+        with self._preparing:
             self._require_open()
             try:
                 self._root = self._root or Path(self._resources.enter_context(WorkFolder()))
@@ -412,7 +413,8 @@ class JobStore:
                 self.cancel(job)
         self._runner.shutdown(cancel_futures=True)
         self._cleaner.shutdown()
-        self._resources.close()
+        with self._preparing:
+            self._resources.close()
 
     def _require_open(self) -> None:
         if self._is_closed:
