@@ -9,7 +9,9 @@ import pytest
 import sonjit
 from sonjit.cli import main
 from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.network_files import _from_unbiased_maps
 from sonjit.detectors.options import CommonOptions
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import RESULT_TYPES
 
 onnx = pytest.importorskip("onnx", reason="extra onnx")
@@ -60,8 +62,9 @@ def new_kind(tmp_path):
         return path
 
     yield new
-    KINDS.pop("other", None)
-    RESULT_TYPES.pop("other", None)
+    for name in ("other", "serve"):
+        KINDS.pop(name, None)
+        RESULT_TYPES.pop(name, None)
 
 
 @pytest.fixture
@@ -171,7 +174,10 @@ def test_a_wrong_file_is_one_line(new_kind, image, tmp_path, text, message, caps
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "message"), [("hands", "already"), ("My-Net", "lower-case"), ("none", "none.toml")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("hands", "already"), ("My-Net", "lower-case"), ("none", "none.toml"), ("serve", "has the name of a command")],
+)
 def test_a_file_with_a_wrong_name_is_one_line(new_kind, tmp_path, name, message, capsys):
     path = new_kind("heatmap", name=name)
     if name == "none":
@@ -180,12 +186,20 @@ def test_a_file_with_a_wrong_name_is_one_line(new_kind, tmp_path, name, message,
     assert message in capsys.readouterr().err
 
 
-def test_options_without_effect_are_errors(new_kind, tmp_path):
+def test_options_without_effect_are_errors(new_kind, image, tmp_path):
     with pytest.raises(sonjit.InputError, match="no effect"):
         sonjit.load_extension(str(new_kind("yolo", 'boxes = "people"')))
     sonjit.load_extension(str(new_kind("yolo")))
     with pytest.raises(sonjit.InputError, match="no effect"):
         sonjit.create_detector("other", landmark_model=tmp_path / "random.onnx")
+    with sonjit.create_detector("other") as detector, pytest.raises(sonjit.InputError, match="no given boxes"):
+        detector.detect(image, boxes=[RotatedBox(50, 50, 40, 40, 0)])
+
+
+def test_a_map_without_a_peak_has_a_keypoint_without_score():
+    points, scores = _from_unbiased_maps([np.zeros((1, 2, 16, 12), np.float32)])
+    assert np.isfinite(points).all()
+    assert not scores.any()
 
 
 def test_several_parts_are_one_skeleton(new_kind):

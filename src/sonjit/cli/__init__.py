@@ -75,6 +75,8 @@ def build_app(*, overview: bool = False) -> App:
         suppress_keyboard_interrupt=False,  # `main` prints a message
     )
     kinds = {name: (f"sonjit.cli.find:{name}", find_kind(name).summary) for name in KINDS}
+    if taken := sorted(kinds.keys() & {*_CORE, *_LAB_OF_INPUTS, *_LAB, *_STUDIO}):
+        raise InputError(f"kind {taken[0]!r} has the name of a command: rename it, or its file")
     tracker, lab, studio = (Group(title, sort_key=key) for key, title in enumerate(("Tracker", "Lab", "Studio")))
     groups = (
         (tracker, kinds, _INPUT_USAGE),

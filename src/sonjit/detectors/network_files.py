@@ -382,7 +382,9 @@ class CompleteNetwork(_Networks):
         return list(self._found)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
-        """Return the instance of a box of the last search."""
+        """Return the instance of a box of the last search. InputError for a given box."""
+        if box not in self._found:
+            raise InputError(f"{self.networks['landmark']} has its own boxes and accepts no given boxes")
         return self._found[box]
 
     def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
@@ -431,7 +433,8 @@ def _from_unbiased_maps(outputs: Sequence[Float32Array]) -> Decoded:
     points = peaks.astype(np.float64)
     for k, (x, y) in enumerate(peaks.tolist()):
         blurred = cv2.GaussianBlur(maps[k], (_BLUR_PX, _BLUR_PX), 0, borderType=cv2.BORDER_CONSTANT)
-        blurred *= maps[k].max() / blurred.max()
+        if (peak := float(blurred.max())) > 0:  # a network may suppress a map completely
+            blurred *= maps[k].max() / peak
         around = np.pad(np.log(blurred.clip(_FLOOR, _CEILING)), 1, mode="edge")[y : y + 3, x : x + 3]
         (a, b, _), (d, e, f), (_, h, i) = around.astype(np.float64).tolist()
         across = (i - f - h + 2 * e - d - b + a) / 2
