@@ -1,0 +1,1 @@
+from sonjit.compat.mediapipe._connections import *  # noqa: F403

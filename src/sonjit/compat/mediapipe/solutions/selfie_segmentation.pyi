@@ -1,0 +1,1 @@
+from sonjit.compat.mediapipe._solutions import *  # noqa: F403
