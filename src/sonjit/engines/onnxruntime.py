@@ -125,7 +125,7 @@ def onnx_from_tflite(path: Path, outputs: tuple[int, ...] | None = None, taps: t
     model = read_selected(path, outputs, taps)
     try:
         return _Conversion(onnx).model(model, path.stem).SerializeToString()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be made ONNX ({error}); use engine='openvino'") from None
 
 
