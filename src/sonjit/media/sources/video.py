@@ -173,13 +173,13 @@ class VideoSource(Source):
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
             self.problems.append(f"{self.name}: {parts} could not be decoded: {first}")
-        if container.format.name == "avi" and index < stream.frames:
-            self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
         if damaged:
             self._note(f"{self.name}: {pluralize(len(damaged), 'frame')} decoded with errors, first frame {damaged[0]}")
         if self._length_s and time + step < self._length_s - self._slack_s and self._is_cut():
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
+        elif container.format.name == "avi" and index < stream.frames:
+            self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
 
     def _is_cut(self) -> bool:
         """Return whether all streams of a file end before its stated length, on the clock of the container."""
