@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.data_files import read_toml
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, already_registered
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.detectors.search.geometry import windows
@@ -32,7 +32,7 @@ from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_p
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.results import Points, Result, Value, register_result
-from sonjit.results.schema import PointScore
+from sonjit.results.schema import RESULT_TYPES, PointScore
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
@@ -171,19 +171,22 @@ def register_network_file(path: Path) -> KindEntry:
         InputError: The file is missing or wrong, or its name is no name of a kind or belongs to another one.
 
     Example:
-        >>> register_network_file(Path("rtmpose.toml")).name
+        >>> register_network_file(Path("rtmpose.toml")).name  # doctest: +SKIP
         'rtmpose'
     """
     content, name = read_toml(path, NetworkFile), path.stem
     if not _NAME.fullmatch(name):
         raise InputError(f"{path}: rename it. A kind has a name of lower-case letters, digits and _, such as rtmpose")
+    is_same = name in KINDS and issubclass(KINDS[name].result, NetworkResult)
+    if name in {*KINDS, *RESULT_TYPES} and not is_same:
+        raise InputError(already_registered("kind", name))
     if content.decoder == "yolo" and content.boxes is not None:
         raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
     try:
         skeleton = replace(content.skeleton, name=f"{name}{len(content.skeleton.keypoints)}")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if not skeleton.keypoints or min(content.std) <= 0:
+    if not skeleton.keypoints or min(content.std) <= 0 or not np.isfinite([*content.mean, *content.std]).all():
         raise InputError(f"{path}: parts must have keypoints, and std must be positive")
     weight = path.parent / content.network
     result = _result_type(name, skeleton)
@@ -204,7 +207,6 @@ def register_network_file(path: Path) -> KindEntry:
         load=load,
         instances=(name,),
     )
-    is_same = name in KINDS and issubclass(KINDS[name].result, NetworkResult)
     return KINDS.add(name, entry, replace=is_same)
 
 
