@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -264,7 +264,7 @@ def _on_ray(
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
         try:
-            yield from _results(calls, start, lambda: _AHEAD * _cluster_cores(ray, int(time.monotonic() / 5)), cancel)
+            yield from _results(calls, start, _calls_ahead(ray), cancel)
         except ray.exceptions.RayTaskError:
             raise  # an error of the function's own
         except ray.exceptions.RayError as error:
@@ -274,10 +274,21 @@ def _on_ray(
             ) from None
 
 
-@lru_cache(1)
-def _cluster_cores(ray: Any, _period: int) -> int:  # noqa: ANN401
-    """Return the number of cores of a cluster, which it is asked for once in a period: machines join and leave."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+def _calls_ahead(ray: Any) -> Callable[[], int]:  # noqa: ANN401
+    """Return a function that returns how many calls to submit ahead, for all cores of the cluster.
+
+    It asks the cluster at most every five seconds. Machines join and leave, and an answer may take long.
+    """
+    ahead, until_s = 0, 0.0
+
+    def count() -> int:
+        nonlocal ahead, until_s
+        if time.monotonic() > until_s:
+            ahead = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            until_s = time.monotonic() + 5
+        return ahead
+
+    return count
 
 
 def _ray() -> Any:  # noqa: ANN401  # it has no stubs
