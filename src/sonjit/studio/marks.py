@@ -312,19 +312,16 @@ class AnnotationStore:
         self.path = path
         self._lock = threading.RLock()
         try:
-            self._database = sqlite3.connect(
-                path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._database = sqlite3.connect(path, _LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except _SQLITE_ERRORS as error:
             raise InputError(f"{path} cannot be opened: {error}; make its folder writable") from None
         try:
             self._initialize()
-        except _SQLITE_ERRORS as error:
+        except (*_SQLITE_ERRORS, InputError) as error:
             self._database.close()
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{path} cannot be used: {error}; is the folder writable and the file a store?") from None
-        except InputError:
-            self._database.close()
-            raise
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -393,9 +390,9 @@ class AnnotationStore:
 
     def set_review_priorities(self, priorities: Mapping[int, ReviewPriority]) -> None:
         """Replace the review priorities."""
-        rows = [(frame, priority.score, priority.why) for frame, priority in priorities.items()]
         with self._writing():
             self._database.execute("DELETE FROM needs")
+            rows = ((frame, priority.score, priority.why) for frame, priority in priorities.items())
             self._database.executemany("INSERT INTO needs VALUES (?, ?, ?)", rows)
 
     def delete_marks_of(self, annotator: str) -> None:
@@ -410,11 +407,18 @@ class AnnotationStore:
             raise InputError(
                 f"{self.path} was written by a newer Sonjit (version {version}, known {VERSION}): update Sonjit"
             )
-        self._database.execute("PRAGMA journal_mode = WAL")
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:  # SQLite does not wait for others that open the store
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
         self._database.execute("PRAGMA synchronous = FULL")
         with self._transaction():  # if several processes open a new store, one creates the tables
-            (version,) = self._rows("PRAGMA user_version")[0]
-            if version == 0:
+            if self._rows("PRAGMA user_version") == [(0,)]:
                 for statement in _TABLES.split(";\n"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {VERSION}")
@@ -471,10 +475,6 @@ class AnnotationStore:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
