@@ -315,7 +315,8 @@ def test_the_address_for_a_phone_is_shown(page, new_server):
     assert "--tls" in other["phone-words"].text
     other.wait(lambda: code.get_property("complete"), "the code")
     seen = cv2.imdecode(np.frombuffer(code.screenshot_as_png, np.uint8), cv2.IMREAD_COLOR)
-    assert cv2.QRCodeDetector().detectAndDecode(seen)[0] == address
+    sizes = [cv2.resize(seen, None, fx=scale, fy=scale) for scale in (1, 1.5, 2, 3)]  # OpenCV misses some codes
+    assert address in [cv2.QRCodeDetector().detectAndDecode(image)[0] for image in sizes]
     other.browser.find_element("css selector", "#phone-dialog .close").click()
 
 
