@@ -1,7 +1,5 @@
 """Names of the array types in signatures; each docstring gives shapes and contents."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

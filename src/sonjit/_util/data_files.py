@@ -4,8 +4,6 @@ The formats are JSON, TOML and NumPy archives. Every reader raises `InputError` 
 missing, damaged or of another type.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Errors that Sonjit raises on purpose, and templates whose messages name the object, its value and the remedy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Final
 

@@ -4,8 +4,6 @@ The tracker never imports `sonjit.lab` and `sonjit.studio`. A command of the tra
 such as lifting hands into the camera's space. It names the function here and loads it when a user asks for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module

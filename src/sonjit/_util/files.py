@@ -5,8 +5,6 @@ is killed. The next process that writes into a folder removes all unlocked draft
 which has the same effect. On disks without locks nothing is removed.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import logging

@@ -3,8 +3,6 @@
 Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
 """
 
-from __future__ import annotations
-
 import json
 import math
 import struct

@@ -1,7 +1,5 @@
 """Types of JSON values, and the one function that writes them as text."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Define the version of Sonjit, and read those of other packages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import suppress
 

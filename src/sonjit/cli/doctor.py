@@ -1,7 +1,5 @@
 """`sonjit doctor`: installed parts, missing parts, and the commands that add them."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

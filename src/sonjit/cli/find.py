@@ -1,7 +1,5 @@
 """`sonjit hands|face|body|holistic`: one command per kind of detector, made from its options; and `sonjit demo`."""
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Callable, Mapping

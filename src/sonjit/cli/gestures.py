@@ -1,7 +1,5 @@
 """`sonjit gestures` and `sonjit motions`: custom gestures, and the motions of hands in a video."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Sequence

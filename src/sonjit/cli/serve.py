@@ -1,7 +1,5 @@
 """`sonjit serve` and `sonjit page`: the live app on this machine, or as a folder of files for any web host."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import sys

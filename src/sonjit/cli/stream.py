@@ -1,7 +1,5 @@
 """`sonjit stream` and `sonjit control`: live results for other programs, and programs controlled with hands."""
 
-from __future__ import annotations
-
 import sys
 import time
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """A detector's pipeline as a graph: nodes, and the edges along which images, boxes and keypoints go."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple

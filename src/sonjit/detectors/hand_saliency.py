@@ -4,8 +4,6 @@ The network ends in a 7 x 7 map, its mean and linear layers. Each output is ther
 without approximation, gradient or PyTorch. Source: Zhou et al. 2016, section 2.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass

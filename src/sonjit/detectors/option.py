@@ -1,7 +1,5 @@
 """Describe one option of a detector: help text, bounds, choices and who may set it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path

@@ -4,8 +4,6 @@
 generated from the fields. A kind from outside subclasses `CommonOptions`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from os import PathLike

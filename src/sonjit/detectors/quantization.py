@@ -1,7 +1,5 @@
 """Low precisions of published networks on images, the own ones or the bundled clip: int8 forms, and their accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Register hands, faces, bodies and people. Their modules are imported when a detector is created."""
 
-from __future__ import annotations
-
 from sonjit.detectors.kinds import KindEntry, Model, register_kind
 from sonjit.detectors.options import BodyOptions, FaceOptions, HandOptions, HolisticOptions
 from sonjit.results import Body, Face, Hand, Person

@@ -3,8 +3,6 @@
 Source: MediaPipe Selfie Segmentation, model card of 2021; the constants are those of mediapipe 0.10.21's CPU graph.
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path

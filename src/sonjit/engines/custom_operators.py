@@ -4,8 +4,6 @@ OpenVINO reads the parts of the graph between those operators. The operators the
 operations and joined with the parts, so that one inference runs the network without copies in between.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path

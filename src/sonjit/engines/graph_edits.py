@@ -9,8 +9,6 @@ kernels for all other convolutions would move hands by up to 0.2 px: palms that 
 another grid. The tables are in research/int8.md.
 """
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ bias: which parts of the image decide it can be read off exactly. Source: Zhou e
 Discriminative Localization, section 2.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

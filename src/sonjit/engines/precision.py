@@ -18,8 +18,6 @@ The errors of the first layers, of sums and of depthwise convolutions pass throu
 instructions for its matrices. Detectors stay in f32, because the search and the tracks depend on their boxes.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import asdict, dataclass
 from functools import cache

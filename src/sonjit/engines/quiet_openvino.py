@@ -6,8 +6,6 @@ is a third of the import's time; OpenVINO does without it where it cannot be imp
 name, `openvino.tools.ovc`, afterwards.
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

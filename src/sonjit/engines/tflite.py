@@ -7,8 +7,6 @@ beyond the file raises struct.error or IndexError.
 Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3); the "internals" of flatbuffers and flexbuffers.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Convention: corners. Pixel (i, j) of a crop of size n x m samples the image at t
 points given as fractions of the crop map back through the same corners. This is what MediaPipe's CPU path computes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache

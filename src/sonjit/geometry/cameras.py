@@ -5,8 +5,6 @@ number of coefficients selects the model. Five are k1, k2, p1, p2, k3. Eight app
 Four are k1 to k4 of the fisheye model, limited to rays less than 90 degrees off the axis.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

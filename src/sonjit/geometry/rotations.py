@@ -3,8 +3,6 @@
 Matrices act on column vectors, angles are in radians.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Name the gestures of a classifier: shapes of hands, some of them by their direction in the image."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

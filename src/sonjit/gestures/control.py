@@ -4,8 +4,6 @@ A map is a TOML file of rules. Each rule has a trigger (`on`, a gesture or motio
 action, one of `ACTIONS`. A gesture may pause and resume all rules.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Gestures that are learned from examples, and the gestures that come with Sonjit by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources

@@ -6,8 +6,6 @@ is found in a stream without cutting that into pieces first (Sakurai, Faloutsos,
 the time warping distance).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

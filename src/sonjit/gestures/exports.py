@@ -4,8 +4,6 @@
 0.2 of https://github.com/sign-language-processing/pose, with the components of its holistic pose.
 """
 
-from __future__ import annotations
-
 import csv
 import struct
 from collections.abc import Iterator, Sequence

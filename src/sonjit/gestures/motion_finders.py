@@ -1,7 +1,5 @@
 """Names of motions, and the types of the functions that find them."""
 
-from __future__ import annotations
-
 import cmath
 import math
 from abc import ABC, abstractmethod

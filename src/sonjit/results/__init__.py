@@ -1,7 +1,5 @@
 """Provide the result types, their skeletons, their measures and their JSON form."""
 
-from __future__ import annotations
-
 from sonjit.results.classes import (
     LEAST_SIDE_SCORE,
     Body,

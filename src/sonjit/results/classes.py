@@ -8,8 +8,6 @@ A result type declares its fields once, in its `schema`: JSON, row tables, Parqu
 Registered types (`register_result`) use the same paths, through `Frame.others`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast

@@ -1,7 +1,5 @@
 """Tables of a run: frames of a detector with their motions and events, and other records."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence

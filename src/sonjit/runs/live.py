@@ -1,7 +1,5 @@
 """Send the results of each frame to another program by OSC, WebSocket or VMC."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ A run skips files that an earlier run has finished with the same options. One ta
 same way: one table per file in a hidden work folder, joined at the end.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence

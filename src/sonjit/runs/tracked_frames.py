@@ -1,7 +1,5 @@
 """A detector over images, videos or a camera, as one loop."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence

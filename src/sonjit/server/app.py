@@ -1,7 +1,5 @@
 """The ASGI app with all endpoints, and the server that runs it until it is stopped."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import socket

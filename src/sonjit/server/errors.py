@@ -1,7 +1,5 @@
 """Errors of endpoints: a code, an HTTP status and one line with the reason and the remedy."""
 
-from __future__ import annotations
-
 import logging
 
 from fastapi import FastAPI

@@ -1,7 +1,5 @@
 """Endpoints that train and test custom gestures and check control maps. The server stores none of them."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

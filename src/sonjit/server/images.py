@@ -1,7 +1,5 @@
 """Decode images of clients, detect instances in them, and the endpoints `POST /v1/{kind}` for one image."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import chain

@@ -1,7 +1,5 @@
 """Files of jobs: receive them, inspect them, and run detectors over them in a child process."""
 
-from __future__ import annotations
-
 import mmap
 import re
 import shutil

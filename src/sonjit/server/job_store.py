@@ -1,7 +1,5 @@
 """Jobs of the server from upload to removal: their state, files and records, and the thread that runs them."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """The endpoints of jobs, which turn a video or images into tables and an annotated copy."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """Describe kinds of detectors, their options and their results: `GET /v1/kinds`, and models for `/openapi.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache

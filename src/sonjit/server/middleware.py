@@ -9,8 +9,6 @@ address, which browsers do not send. It sends the token once in a header and rem
 contains a digest of the token, so that it is valid as long as the token and does not reveal it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hmac

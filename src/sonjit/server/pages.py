@@ -1,7 +1,5 @@
 """Files of the live app: installed ones for the server, and a folder of files for any web host."""
 
-from __future__ import annotations
-
 import json
 import mimetypes
 import shutil

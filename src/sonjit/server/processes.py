@@ -4,8 +4,6 @@ A process runs one function at a time. Its answers are JSON and plain pixels, wh
 else that a process sends.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

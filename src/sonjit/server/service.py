@@ -1,7 +1,5 @@
 """The parts that all endpoints share: worker threads, decoders, detectors, streams and jobs."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading

@@ -1,7 +1,5 @@
 """The endpoint `WS /v1/stream`: detect instances in the images of one client, in order."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import struct

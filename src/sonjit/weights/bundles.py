@@ -4,8 +4,6 @@ A bundle may contain others: a gesture recognizer's bundle contains that of the 
 members of the outer bundle.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import zipfile

@@ -1,7 +1,5 @@
 """Read the catalogue `catalog.toml` as typed records, on first use."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

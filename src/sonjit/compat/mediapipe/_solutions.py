@@ -1,7 +1,5 @@
 """The classes of `mediapipe.solutions`: they find hands, faces, bodies, people and masks in RGB arrays."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from typing import Any, Generic, NamedTuple, TypeVar

@@ -1,8 +1,6 @@
 """The functions of `google.protobuf.json_format` with the options of the version that MediaPipe 0.10.21 requires."""
 # ruff: noqa: N802 - protobuf's function names
 
-from __future__ import annotations
-
 import copy
 import json
 

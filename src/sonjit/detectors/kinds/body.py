@@ -8,8 +8,6 @@ GHUM Holistic; the constants are those of mediapipe 0.10.21's CPU graph.
 Masks nearly double the time of lite and full. Their branch is therefore cut off where no masks are requested.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

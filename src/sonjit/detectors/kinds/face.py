@@ -4,8 +4,6 @@ Source: Kartynnik et al. 2019, Real-time Facial Surface Geometry from Monocular 
 2020, Attention Mesh. The constants are those of the CPU graph of mediapipe 0.10.21.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

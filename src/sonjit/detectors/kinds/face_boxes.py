@@ -4,8 +4,6 @@ Source: Bazarevsky et al. 2019, BlazeFace: Sub-millisecond Neural Face Detection
 of the CPU graph of mediapipe 0.10.21.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

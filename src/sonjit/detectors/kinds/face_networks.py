@@ -3,8 +3,6 @@
 Source: Grishchenko et al. 2023, Blendshapes GHUM: Real-time Monocular Facial Blendshape Prediction.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Callable, Iterator

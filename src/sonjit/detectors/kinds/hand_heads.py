@@ -5,8 +5,6 @@ mean of its last map. The refinement moves the keypoints and samples the maps ag
 trained on rendered hands with exact ground truth: docs/hands.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

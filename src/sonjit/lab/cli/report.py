@@ -1,7 +1,5 @@
 """`sonjit report`: one page about the joint angles of a person in a video, as HTML or PDF."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,7 +1,5 @@
 """The labels of 300W and WFLW on a face mesh."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -6,8 +6,6 @@ RHD. Both hands are predicted in every crop, also absent ones: the protocols eva
 present. Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

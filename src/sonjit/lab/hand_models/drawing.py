@@ -1,7 +1,5 @@
 """Draw meshes over images with a depth buffer and smooth shading."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

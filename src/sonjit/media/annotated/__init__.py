@@ -1,7 +1,5 @@
 """Choose the writer of annotated images and masks from the source and the file name extension."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

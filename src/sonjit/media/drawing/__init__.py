@@ -1,7 +1,5 @@
 """Draw frames over their images; custom result types set their class attribute `drawing`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ colour per side and are thick where seen and thin where hidden; hands and face o
 People's masks are translucent tints with a fine outline.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

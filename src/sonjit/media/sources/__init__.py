@@ -1,7 +1,5 @@
 """Open a file, folder, pattern, address or camera as a source of images."""
 
-from __future__ import annotations
-
 import glob
 import math
 import os

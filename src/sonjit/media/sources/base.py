@@ -1,7 +1,5 @@
 """Define the interface of image sources, and prefetch their frames in a thread."""
 
-from __future__ import annotations
-
 import math
 import re
 import threading

@@ -1,7 +1,5 @@
 """Define the interface of table writers and the header of tables."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import math

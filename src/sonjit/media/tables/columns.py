@@ -1,7 +1,5 @@
 """Write row tables as Parquet and as Excel workbooks, and read Parquet."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence

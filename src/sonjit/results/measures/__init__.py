@@ -1,7 +1,5 @@
 """Compute measures of results: angles, curl, palm and head pose, and repetitions. Units are in the names."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar, cast

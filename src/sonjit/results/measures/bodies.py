@@ -4,8 +4,6 @@ World keypoints (..., 33, 3) are in metres, in BlazePose's order. In their coord
 forward.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from sonjit._util.arrays import FloatArray, RealArray

@@ -1,7 +1,5 @@
 """Measure faces: head pose, openings of eyes and mouth, and blendshapes from a mesh."""
 
-from __future__ import annotations
-
 import math
 from typing import Final
 

@@ -4,8 +4,6 @@ World keypoints (..., 21, 3) are in metres, in MediaPipe's order. In their coord
 forward.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

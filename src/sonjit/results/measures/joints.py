@@ -1,7 +1,5 @@
 """Compute joint angles and bone lengths of any skeleton, and count the repetitions of an angle over time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

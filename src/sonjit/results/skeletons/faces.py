@@ -4,8 +4,6 @@ The names of the 52 blendshapes are those of MediaPipe's face landmarker. Apple'
 the first, which is not an expression, and has `tongueOut`, which no network of Sonjit predicts.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 NO_EXPRESSION: Final = "_neutral"

@@ -4,8 +4,6 @@ Hands have red knuckles, a grey palm and one colour per finger. Faces and bodies
 person.
 """
 
-from __future__ import annotations
-
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe import _connections as lines
 from sonjit.compat.mediapipe._connections import Connections, HandLandmark, Pair, PoseLandmark

@@ -3,8 +3,6 @@
 Directions and positions are rows (M, 3), one for each frame. Rotations are matrices (M, 3, 3) that act on columns.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -3,8 +3,6 @@
 Sources: Khronos Group, glTF 2.0. VRM Consortium, VRMC_vrm_animation 1.0.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

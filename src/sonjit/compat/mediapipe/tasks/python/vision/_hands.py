@@ -3,8 +3,6 @@
 The segmenter has the selfie network, which gives the mask of the people in front of a camera.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar

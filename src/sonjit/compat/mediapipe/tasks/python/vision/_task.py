@@ -1,7 +1,5 @@
 """Base of the vision tasks: modes, timestamps, rotation, live streams, landmarks as dataclasses."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading
