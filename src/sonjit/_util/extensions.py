@@ -12,8 +12,6 @@ The command line, the server and worker processes load all of them at start. Oth
 name is unknown.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -22,14 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 Value = TypeVar("Value")
 
@@ -38,7 +34,7 @@ NETWORKS: Final = "sonjit.networks"
 VARIABLE: Final = "SONJIT_EXTENSIONS"
 
 _lock = threading.RLock()  # an extension may look up names while it is imported
-_loaded: dict[str, list[Extension]] = {}
+_loaded: "dict[str, list[Extension]]" = {}
 _modules: dict[str, None] = {}
 
 
@@ -238,7 +234,7 @@ class LoadedExtensions:
     modules: tuple[str, ...]
 
     @classmethod
-    def snapshot(cls) -> LoadedExtensions:
+    def snapshot(cls) -> "LoadedExtensions":
         """Return the extensions of this process."""
         return cls(tuple(_loaded), tuple(_modules))
 

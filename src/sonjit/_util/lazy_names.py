@@ -1,7 +1,5 @@
 """Import the public names of a package at their first use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any

@@ -1,11 +1,10 @@
 """`sonjit models`: list, download, add, verify and find the weight files."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -27,10 +26,6 @@ from sonjit.weights import (
     verify_weights,
 )
 from sonjit.weights.catalog import NOT_FETCHED, has_weight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
 
 app = App(
     name="models",

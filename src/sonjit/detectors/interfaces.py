@@ -1,7 +1,5 @@
 """Interfaces of the pipeline: a kind of instance, its searches, and the verifier of a stream."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -98,7 +96,7 @@ class StreamSearch(Protocol[C]):
         check: Verifier of detections; None for no verification.
     """
 
-    check: Verifier[C] | None
+    check: "Verifier[C] | None"
 
     def step(
         self,

@@ -7,15 +7,13 @@ Coordinate Representation, section 3.2 (refined peaks); Maji et al. 2022, YOLO-P
 mmpose 1.3 and ultralytics 8 for equal boxes.
 """
 
-from __future__ import annotations
-
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -26,18 +24,16 @@ from sonjit._util.data_files import read_toml
 from sonjit._util.errors import InputError, already_registered
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.geometry import windows
 from sonjit.detectors.search.load import load_network
 from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
+from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.results import Points, Result, Value, register_result
 from sonjit.results.schema import RESULT_TYPES, PointScore
 from sonjit.results.skeletons import Skeleton, load_skeleton
-
-if TYPE_CHECKING:
-    from sonjit.detectors.options import CommonOptions
-    from sonjit.detectors.tracking import Track
 
 Decoded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Keypoints (K, 2) as fractions of the crop, and their scores (K,)."""

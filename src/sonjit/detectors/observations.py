@@ -1,7 +1,5 @@
 """Observations of instances in one frame, and how two observations relate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self, TypeVar
@@ -81,7 +79,7 @@ class Disc(NamedTuple):
         """Return the disc of an observation's keypoints."""
         return cls(centre_of(observation).tolist(), _size(observation))
 
-    def may_touch(self, other: Disc) -> bool:
+    def may_touch(self, other: "Disc") -> bool:
         """Check whether two observations could overlap, a fast test that excludes most pairs of a crowd."""
         return math.dist(self.centre, other.centre) < 1.5 * (self.size + other.size)
 

@@ -4,8 +4,6 @@ Sources: Bazarevsky et al. 2019, BlazeFace, section 3.3 (blending instead of sup
 et al. 2016, SSD, section 2.2 (anchors, in the variant of MediaPipe's detectors).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import groupby
@@ -35,7 +33,7 @@ class Detection:
 class SingleShotDetector:
     """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1)."""
 
-    def __init__(self, engine: Engine, grid: AnchorGrid, *, overlap: float = 0.3) -> None:
+    def __init__(self, engine: Engine, grid: "AnchorGrid", *, overlap: float = 0.3) -> None:
         self._engine = engine
         self._overlap = overlap
         self._size = grid.input_size

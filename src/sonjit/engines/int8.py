@@ -10,8 +10,6 @@
   and best made, on the processor that they are for.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -152,7 +150,7 @@ def quantize(
 def _save_measured(
     path: Path,
     model: ov.Model,
-    exact: _Reference,
+    exact: "_Reference",
     images: Sequence[NDArray[np.uint8]],
     answers: Sequence[_Answer],
     *,

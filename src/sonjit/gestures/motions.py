@@ -1,7 +1,5 @@
 """Follow a hand, or a pair of hands, and find its motions."""
 
-from __future__ import annotations
-
 import cmath
 import math
 from collections import deque
@@ -43,7 +41,7 @@ class HandTrack:
         holds = self.pinch, Holds("Drag"), Rotations(self.pinch)
         self._motions = (self.swipes, Waves(), Circles(), *holds, Pushes())
 
-    def distance_to(self, other: HandTrack) -> float:
+    def distance_to(self, other: "HandTrack") -> float:
         """Return the distance of the palms in the image, in hand lengths."""
         return float(2 * abs(self._pixels[0] - other._pixels[0]) / (self._length + other._length))
 

@@ -5,8 +5,6 @@ names, and path, size and time of the input), and size and time of each written 
 options differ, or if an output has changed or is missing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -49,7 +47,7 @@ class Inputs:
     reading: Reading = Reading()
 
     @classmethod
-    def find(cls, named: Iterable[str], reading: Reading = Reading()) -> Inputs:
+    def find(cls, named: Iterable[str], reading: Reading = Reading()) -> "Inputs":
         """Find the inputs that a user names.
 
         Args:

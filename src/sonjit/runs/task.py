@@ -4,8 +4,6 @@ A `Task` describes the work and loads nothing, so that it can be sent to another
 has the networks loaded and processes one input after the other. `sonjit.runs.run` runs workers over inputs.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -107,7 +105,7 @@ class Task(ABC):
         """Return a number of instances with their noun, such as `2 hands`."""
 
     @abstractmethod
-    def open(self, *, is_stream: bool) -> Worker[Any]:
+    def open(self, *, is_stream: bool) -> "Worker[Any]":
         """Load the networks.
 
         Args:

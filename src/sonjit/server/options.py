@@ -3,8 +3,6 @@
 Pydantic models of the options check the values and give the schemas for `/openapi.json` and `GET /v1/kinds`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -77,7 +75,7 @@ class SessionOptions:
         return f"{self.kind}-{self.detector.model}"
 
     @property
-    def key(self) -> SessionOptions:
+    def key(self) -> "SessionOptions":
         """Return the options that require another detector: sessions with equal keys share detectors."""
         detector = replace(self.detector, gestures=None) if self.has_hands else self.detector
         return SessionOptions(detector)
@@ -94,7 +92,7 @@ class SessionOptions:
         return "gestures" in known_options(self.kind)
 
     @classmethod
-    def from_values(cls, kind: str, values: Mapping[str, OptionValue], *, still: bool) -> SessionOptions:
+    def from_values(cls, kind: str, values: Mapping[str, OptionValue], *, still: bool) -> "SessionOptions":
         """Return the options of a still or a stream, from the values of `read_options`."""
         options = {"static_image": still, **values}
         measures, explain = bool(options.pop("measures", False)), str(options.pop("explain", "none"))

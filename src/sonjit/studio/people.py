@@ -4,8 +4,6 @@ A person is an array of keypoints, part after part. The parts are body, right ha
 tables contain them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +63,7 @@ class Detections:
     confidence: FloatArray
     unmatched: tuple[int, ...] = ()
 
-    def of_cameras(self, rows: Sequence[int]) -> Detections:
+    def of_cameras(self, rows: Sequence[int]) -> "Detections":
         """Return the detections of some cameras."""
         which = list(rows)
         unmatched = tuple(self.unmatched[row] for row in rows) if self.unmatched else ()

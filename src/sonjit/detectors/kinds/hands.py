@@ -4,8 +4,6 @@ Source: Zhang et al. 2020, MediaPipe Hands: On-device Real-time Hand Tracking; t
 mediapipe 0.10.21's CPU graph.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -202,7 +200,7 @@ class HandObservation:
     appearance: AppearanceInputs | None = None
     refinable: RefinableCrop | None = None
     error_px: NDArray[np.float32] | None = None
-    published: HandObservation | None = None
+    published: "HandObservation | None" = None
     colours: None = None
 
     @property

@@ -7,8 +7,6 @@ the track of one person and end with it.
 Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic. The published graph tracks a single person.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -279,7 +277,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return result
 
     def _observe_parts(
-        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
+        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: "_Parts"
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
         """Return the left hand, right hand and face of a body, which is smoothed only where MediaPipe's graph is used.
 
@@ -318,7 +316,7 @@ class Holistic(Kind[BodyObservation, Person]):
         face = None if box is None else self.faces.observe(rgb, box)
         return None if face is None or face.score <= self._min_face else face
 
-    def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
+    def _parts_of(self, track: Track[BodyObservation] | None) -> "_Parts":
         """Return the tracked parts of a person. Stills get new parts."""
         parts = None if track is None else self._carried.get(track)
         if parts is None:
@@ -328,7 +326,7 @@ class Holistic(Kind[BodyObservation, Person]):
                 self._carried[track] = parts
         return parts
 
-    def _drop_strays(self, body: BodyObservation, parts: _Parts, hands: list[HandObservation | None]) -> None:
+    def _drop_strays(self, body: BodyObservation, parts: "_Parts", hands: list[HandObservation | None]) -> None:
         """Drop hands that are far from the wrist of the body, and duplicates of the other hand."""
         distances = [math.inf if hand is None else wrist_distance(body, side, hand) for side, hand in enumerate(hands)]
         for side, hand in enumerate(hands):

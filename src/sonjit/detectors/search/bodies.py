@@ -1,15 +1,14 @@
 """Search an image for bodies: people of two detectors and heads without a body, verified by two inferences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
+from sonjit._util.arrays import Image
+from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
     PRESENT,
@@ -24,18 +23,11 @@ from sonjit.detectors.search.geometry import (
     torso_distance,
     torso_size,
 )
-from sonjit.detectors.search.network import has_small, new_people
+from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, StillSearch
+from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, latest_boxes, overlap_over_smaller, size_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.kinds.body import Bodies
-    from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.search.network import PeopleNetwork, PersonBox
-    from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _TOLERANCE = 0.05
 """See `oks`."""

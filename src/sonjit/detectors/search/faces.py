@@ -1,15 +1,13 @@
 """Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonjit.detectors.kinds.face import FaceObservation, box_around_face
-from sonjit.detectors.kinds.face_boxes import box_observation
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
+from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search.geometry import (
     PRESENT,
     Head,
@@ -25,14 +23,8 @@ from sonjit.detectors.search.geometry import (
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.kinds.face import FaceMeshes
-    from sonjit.detectors.kinds.face_boxes import FaceBoxes
-    from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _SAME_FACE = 0.4
 """Minimum overlap of the box of a proposal and that of a known face that it shows."""

@@ -1,23 +1,19 @@
 """Define windows, proposals and heads, and compare instances."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util.arrays import Image
+from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
 
-if TYPE_CHECKING:
-    from sonjit.detectors.kinds.body import BodyObservation
-    from sonjit.detectors.ssd import Detection
-
-Image: TypeAlias = NDArray[np.uint8]
 _MIN_WINDOW_PX = 96
 """Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
 _OVERLAP = 1.15
@@ -73,7 +69,7 @@ class Window(NamedTuple):
 
     def proposals(
         self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
-    ) -> list[Proposal]:
+    ) -> "list[Proposal]":
         """Return the boxes of detections in the window as proposals."""
         return [Proposal(self.placed(box_from(detection)), detection.score, source) for detection in found]
 
@@ -136,9 +132,9 @@ class Proposal:
     box: RotatedBox
     score: float
     source: str
-    head: Head | None = None
+    head: "Head | None" = None
     person: Box | None = None
-    otherwise: Proposal | None = None
+    otherwise: "Proposal | None" = None
 
     @property
     def published(self) -> bool:

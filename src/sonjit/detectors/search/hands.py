@@ -1,16 +1,15 @@
 """Search an image for hands: palms, hands of a proposal network and ends of arms, verified by one or two inferences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
+from sonjit._util.arrays import Image
+from sonjit.detectors.kinds.body import Bodies, BodyObservation
+from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.geometry import (
     PRESENT,
@@ -24,17 +23,11 @@ from sonjit.detectors.search.geometry import (
     oks,
     window_around,
 )
-from sonjit.detectors.search.network import has_small, new_people
+from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
-
-if TYPE_CHECKING:
-    from sonjit.detectors.kinds.body import Bodies, BodyObservation
-    from sonjit.detectors.kinds.hands import Hands
-    from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox
-    from sonjit.detectors.ssd import SingleShotDetector
 
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))

@@ -1,15 +1,12 @@
 """Brighten dark images and tint grey ones in skin colour, as in the training images of the networks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from sonjit.detectors.search.geometry import Image
+from sonjit._util.arrays import Image
 
 _DARK, _LIT = 100.0, 230.0
 """99th percentile of luma below which an image is brightened, and its value afterwards."""

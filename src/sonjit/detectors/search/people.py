@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
-from sonjit.detectors.kinds.holistic import PersonObservation, wrist_distance
-from sonjit.detectors.search.geometry import PRESENT, is_head_of, is_same_instance
+from sonjit._util.arrays import Image
+from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
+from sonjit.detectors.search.geometry import PRESENT, Head, is_head_of, is_same_instance
 from sonjit.detectors.search.stills import Found
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.body import BodyObservation
     from sonjit.detectors.kinds.face import FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
-    from sonjit.detectors.kinds.holistic import Holistic
     from sonjit.detectors.search.bodies import BodySearch
-    from sonjit.detectors.search.geometry import Head, Image
     from sonjit.detectors.search.hands import HandSearch
 
 _A = TypeVar("_A")

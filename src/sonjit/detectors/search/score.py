@@ -1,7 +1,5 @@
 """Scores and limits of the search, fitted to labelled photographs by `benchmarks/fit_search.py`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping
@@ -26,7 +24,7 @@ class Score(NamedTuple):
     weights: Mapping[str, float]
 
     @classmethod
-    def named(cls, name: str) -> Score:
+    def named(cls, name: str) -> "Score":
         """Return a fitted score by its name in `search.json`."""
         return cls(CONSTANTS["scores"][name]["bias"], CONSTANTS["scores"][name]["weights"])
 

@@ -1,13 +1,11 @@
 """Define how hands, faces and bodies are found in the windows of a stream, and how they are verified."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from sonjit._util.arrays import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, is_turned_face, turned_upright
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
@@ -33,16 +31,13 @@ from sonjit.detectors.search.geometry import (
     window_around,
 )
 from sonjit.detectors.search.hands import observe_mirrored
+from sonjit.detectors.search.network import PeopleNetwork
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.streams import Finder, Source
+from sonjit.detectors.ssd import SingleShotDetector
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
-
-if TYPE_CHECKING:
-    from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.search.network import PeopleNetwork
-    from sonjit.detectors.ssd import SingleShotDetector
-    from sonjit.detectors.tracking import Track
 
 _WINDOW = 3.0
 """Side of the window in which a face is searched, in widths of the head."""

@@ -4,28 +4,22 @@ Each frame gets one window and one inference, or two inferences. A proposal in a
 instance is present, it is verified in the next frame. Only observations that agree become detections.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from sonjit._util.arrays import Image
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merge_proposals, window_around, windows
 from sonjit.detectors.search.stills import O
-from sonjit.geometry.boxes import iou
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sonjit.detectors.interfaces import Kind
-    from sonjit.detectors.search.geometry import Image
-    from sonjit.detectors.tracking import Track
-    from sonjit.geometry.boxes import RotatedBox
+from sonjit.detectors.tracking import Track
+from sonjit.geometry.boxes import RotatedBox, iou
 
 _TRACKED_IOU = 0.3
 """Minimum overlap of a proposal and the box of a tracked instance that it shows."""
@@ -321,7 +315,7 @@ class StreamSearch(Generic[O]):
             cost += source.cost
         return chosen
 
-    def _is_due(self, current: _SearchedWindow, before: _SearchedWindow, frames: float) -> bool:
+    def _is_due(self, current: "_SearchedWindow", before: "_SearchedWindow", frames: float) -> bool:
         """Check whether a window is due: it changed after its pause, or was not searched for long.
 
         `frames` is the number of frames in which all windows can be searched.

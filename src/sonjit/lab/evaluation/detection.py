@@ -12,8 +12,6 @@ high activation. A region is where the map exceeds half of its maximum. It conta
 in it, or if the object covers half of it.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -100,7 +98,7 @@ class DetectionCounts:
     sides_known_right: int  # found labels with a certain and right side
 
     @classmethod
-    def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:
+    def of(cls, evaluated: Iterable[EvaluatedItem]) -> "DetectionCounts":
         """Count the items of a run."""
         numbers = [item.numbers for item in evaluated]
         known = Counter(name for item in numbers for name in item)

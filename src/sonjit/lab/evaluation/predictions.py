@@ -3,8 +3,6 @@
 The records are eval.json, and the journal of samples from which a stopped run resumes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -129,7 +127,7 @@ class EvaluatedItem:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> EvaluatedItem:
+    def from_dict(cls, data: Mapping[str, Any]) -> "EvaluatedItem":
         """Return the item that `to_dict` wrote."""
         arrays: dict[str, Any] = {
             name: None if (item := data[name]) is None else _array(item) for name in ("points_px", "motion")

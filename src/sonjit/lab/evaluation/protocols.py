@@ -8,8 +8,6 @@ outside of its own range is impossible. A table of groups shows how evenly a mod
 small to evaluate, and which group has the worst value.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,7 +184,7 @@ class ProtocolData:
         number, index = self._indices[row]
         return self.sets[number][index]
 
-    def order_by_recording(self) -> RecordedData:
+    def order_by_recording(self) -> "RecordedData":
         """Return the same samples with those of each recording in succession."""
         return RecordedData(self, [index for group in self.recordings() for index in group])
 

@@ -4,8 +4,6 @@ Mask R-CNN or `hand-masks` finds the objects. For the latter, Sonjit's hand dete
 COCO's format.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -395,7 +393,7 @@ class Segment(Task):
         """Return a number of instances with their noun."""
         return pluralize(count, "instance")
 
-    def open(self, *, is_stream: bool) -> SegmentWorker:
+    def open(self, *, is_stream: bool) -> "SegmentWorker":
         """Load the network, which treats every image as independent."""
         return SegmentWorker(self)
 

@@ -5,8 +5,6 @@ are axis-angles, matrices that act on columns, quaternions or six numbers. Their
 published networks were trained with, so that results agree.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +94,7 @@ class Mano(nn.Module):
         """Return the side, and the convention of a left hand's shapes."""
         return self.side if self.left_shapes is None else f"{self.side}, shapes {self.left_shapes}"
 
-    def in_convention(self, shapes: mano_files.LeftShapes | None) -> Mano:
+    def in_convention(self, shapes: mano_files.LeftShapes | None) -> "Mano":
         """Return the model with a left hand's shape directions in another convention, whose x is negated.
 
         A right hand, and a hand or a request of unknown convention, are returned as they are.

@@ -3,8 +3,6 @@
 The rig is posed by inverse kinematics, with constant bone lengths over a video.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -134,7 +132,7 @@ class Sight(NamedTuple):
     assumed: bool
 
     @classmethod
-    def of(cls, camera: Intrinsics | None) -> Callable[[int, int], Sight]:
+    def of(cls, camera: Intrinsics | None) -> "Callable[[int, int], Sight]":
         """Return a function from image width and height to a camera. Assume a camera for each size if it is None."""
         if camera is None:
             return lambda width, height: cls(assumed_camera(width, height), assumed=True)

@@ -1,7 +1,5 @@
 """Read weight files without running code in them, and write them with the name and options of their network."""
 
-from __future__ import annotations
-
 import json
 import math
 import pickle
@@ -108,7 +106,7 @@ class SavedNetwork(NamedTuple):
         return json_from({"network": self.name, "options": dict(self.options), **side}, spaced=True, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, path: Path) -> SavedNetwork:
+    def from_json(cls, text: str, path: Path) -> "SavedNetwork":
         """Parse the text of `to_json`; raise InputError for other texts."""
         try:
             data = json.loads(text)

@@ -9,8 +9,6 @@ comparison for pooling and backprop. A run contains the weights, the classes and
 was trained on.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -316,7 +314,7 @@ class Classifier:
     names: tuple[str, ...]  # names of its classes; empty if they are not known
     ids: tuple[int, ...]  # ids of its classes in the data set of its training
     view: View = "full"  # part of an image that it was trained on
-    cropper: Classifier | None = None  # classifier whose map crops its images; None for its own map
+    cropper: "Classifier | None" = None  # classifier whose map crops its images; None for its own map
 
     @property
     def pooling(self) -> Pooling | None:

@@ -10,8 +10,6 @@ Transformer layers are normalised after each sum, as in DETR. A position is adde
 Sources: Fu et al. 2023, Deformer; Carion et al. 2020, End-to-End Object Detection with Transformers, appendix A.4.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -668,7 +666,7 @@ class Corners(NamedTuple):
     x_max: float
     y_max: float
 
-    def clip(self, width: float, height: float) -> Corners:
+    def clip(self, width: float, height: float) -> "Corners":
         """Return the part of the box in an image."""
         return Corners(max(self.x_min, 0), max(self.y_min, 0), min(self.x_max, width), min(self.y_max, height))
 

@@ -6,8 +6,6 @@ pyramid have a head each. The trunk of the landmark networks resembles MobileNet
 and its class activation map is exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +159,7 @@ class Trunk:
     blocks: tuple[tuple[int, int, int, int], ...]
     features: int
 
-    def widen_blocks(self, width: float) -> Trunk:
+    def widen_blocks(self, width: float) -> "Trunk":
         """Return the trunk with every number of channels times `width`, in multiples of eight."""
         if width == 1:
             return self

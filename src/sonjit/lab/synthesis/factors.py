@@ -4,8 +4,6 @@ A factor is a property that may differ between two images. Each factor has its o
 name, so that fixing one factor does not change the others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -60,7 +58,7 @@ class Range:
                 return distribution.inv_cdf(low + (high - low) * min(max(quantile, _MIN_SHARE), 1 - _MIN_SHARE))
         return self.low + quantile * (self.high - self.low)
 
-    def narrow(self, text: str, name: str) -> Range | Choice:
+    def narrow(self, text: str, name: str) -> "Range | Choice":
         """Return the range restricted by `--set`: one number, `a..b`, or `a,b,c`."""
         low, dots, high = text.partition("..")
         values = [self._number(part, name) for part in ([low, high] if dots else text.split(","))]
@@ -96,7 +94,7 @@ class Choice:
         weights = np.array(self.weights or (1.0,) * len(self.values)).cumsum()
         return self.values[int(np.searchsorted(weights, rng.random() * weights[-1], "right"))]
 
-    def narrow(self, text: str, name: str) -> Choice:
+    def narrow(self, text: str, name: str) -> "Choice":
         """Return the choice restricted by `--set`: one value, or `a,b,c`."""
         known = {str(value).lower(): value for value in self.values}
         requested = [part.strip().lower() for part in text.split(",")]

@@ -13,8 +13,6 @@ mirror these. Each shape is linear, so that a hand is the rig plus a weighted su
 joints stay their centres. Skin has a colour by tone and undertone, and marks of nails, creases, palm and back.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -46,7 +44,7 @@ _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
 
 
 @lru_cache(maxsize=8)
-def load_hand_mesh(side: Side, files: HandFiles | None = None) -> Rig:
+def load_hand_mesh(side: Side, files: "HandFiles | None" = None) -> Rig:
     """Load the rig at rest.
 
     `files`: files of the user's own hand; None for the catalog's rig.
@@ -174,7 +172,7 @@ class HandFiles:
     files: tuple[HandFile, ...]  # one or two files
 
     @classmethod
-    def from_text(cls, kind: HandFileKind, text: str) -> HandFiles:
+    def from_text(cls, kind: HandFileKind, text: str) -> "HandFiles":
         """Read one path, or two paths separated by a comma.
 
         Raises:

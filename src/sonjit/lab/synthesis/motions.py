@@ -9,8 +9,6 @@ To grasp, an object is placed in the palm or between the tips, then each finger 
 searched over its full range in coarse steps, then refined around the first contact.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -432,7 +430,7 @@ class NamedMotions:
     files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     @classmethod
-    def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> NamedMotions:
+    def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> "NamedMotions":
         """Choose sequences by `peak`, `rom` or `any`, or by names separated by commas.
 
         Raises:

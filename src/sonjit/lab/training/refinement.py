@@ -4,8 +4,6 @@ The hand networks are not trained. Their maps are computed once per crop and sav
 both networks; each has its own first layer, because their maps have different channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -382,7 +380,7 @@ class _Source:
     hands: RefinableHands
     maps: MapFiles
 
-    def defined_by(self, definition: FloatArray) -> _Source:
+    def defined_by(self, definition: FloatArray) -> "_Source":
         """Return the same hands with exact keypoints in another definition."""
         return _Source(self.hands.defined_by(definition), self.maps)
 

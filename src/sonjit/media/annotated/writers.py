@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,6 @@ from sonjit.media.sources.images import encode_image
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
 

@@ -3,8 +3,6 @@
 Points that are unknown or far outside are skipped.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Generator, Iterable, Sequence
@@ -90,7 +88,7 @@ class Region(NamedTuple):
         right, bottom = (math.ceil(edge / TILE_PX) * TILE_PX for edge in box[2:])
         return cls(min(left, width), min(top, height), min(max(right, 0), width), min(max(bottom, 0), height))
 
-    def touches(self, other: Region) -> bool:
+    def touches(self, other: "Region") -> bool:
         """Check whether two regions overlap, or have a common edge or corner."""
         is_apart = self.right < other.left or other.right < self.left
         return not (is_apart or self.bottom < other.top or other.bottom < self.top)
@@ -324,7 +322,7 @@ class PlacedLabel(NamedTuple):
         accent: RGB of the bar at the left edge.
     """
 
-    plate: _Plate
+    plate: "_Plate"
     left: int
     top: int
     accent: Colour

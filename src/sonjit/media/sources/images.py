@@ -4,8 +4,6 @@ The content of a file decides its format, not its name. Decoders fill missing pa
 damage is detected before anything is decoded.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -488,7 +486,7 @@ class PilImage(Protocol):
 
     mode: str
 
-    def convert(self, mode: str) -> PilImage:
+    def convert(self, mode: str) -> "PilImage":
         """Return the image in another mode."""
         ...
 

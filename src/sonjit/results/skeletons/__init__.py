@@ -5,8 +5,6 @@ thumb first. The names of a face mesh's points are those of their contours in tf
 that its lists leave out by an oversight: 291 (lips), 285 (leftEyebrow) and 55 (rightEyebrow).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,7 +14,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, already_registered, unknown_name
 from sonjit._util.extensions import Registry, extension_problems, load_extensions
 
-_REGISTERED: Registry[Skeleton] = Registry("skeleton")
+_REGISTERED: "Registry[Skeleton]" = Registry("skeleton")
 
 
 @dataclass(frozen=True)

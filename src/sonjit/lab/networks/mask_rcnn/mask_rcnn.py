@@ -6,8 +6,6 @@ written here, because it returns every step, pools by RoIPool for a comparison, 
 a checkpoint are in the description in its folder, or follow from the shape of its weights.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +79,7 @@ class Candidates(NamedTuple):
     scores: Tensor
     levels: Tensor
 
-    def select(self, index: Tensor) -> Candidates:
+    def select(self, index: Tensor) -> "Candidates":
         """Return the candidates at indices or where a mask is True."""
         return Candidates(*(values[index] for values in self))
 

@@ -1,7 +1,5 @@
 """Train the 2D keypoint detector of the annotation studio (recipe `keypoint-detector`) on crops of single hands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -132,7 +130,7 @@ def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss:
     }
 
 
-def tensors_from_examples(examples: Sequence[HeatmapExample]) -> tuple[Tensor, HeatmapTargets]:
+def tensors_from_examples(examples: "Sequence[HeatmapExample]") -> tuple[Tensor, HeatmapTargets]:
     """Return crops (B, 3, S, S) in 0..1 and their ground truth."""
     images = torch.from_numpy(np.stack([example.image for example in examples]))
     fields = ("keypoints", "known", "visible", "labelled")

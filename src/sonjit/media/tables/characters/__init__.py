@@ -7,8 +7,6 @@ Sources: VRM 1.0, humanoid bones. Adobe, rig of Mixamo. Epic Games, skeleton of 
 Tracking.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
@@ -147,6 +145,6 @@ class Motion:
                 positions[number] += positions[BONES.index(parent)]
         return positions
 
-    def moved(self, offset: FloatArray) -> Motion:
+    def moved(self, offset: FloatArray) -> "Motion":
         """Return the motion at another position (3,)."""
         return replace(self, hips=self.hips + offset)
