@@ -18,6 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import IO, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
@@ -184,8 +185,6 @@ def npz_arrays(
     Raises:
         InputError: The file is damaged, of another type or too large.
     """
-    import numpy as np
-
     try:
         if max_bytes is not None:
             with zipfile.ZipFile(file) as archive:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
@@ -154,8 +154,6 @@ def extension_problems() -> str:
 def _entry_points(group: str) -> list[EntryPoint]:
     if not _is_mentioned(group):
         return []
-    from importlib.metadata import entry_points  # slow to import
-
     return sorted({*entry_points(group=group)}, key=lambda point: point.name)
 
 

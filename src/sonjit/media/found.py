@@ -6,8 +6,10 @@ need them.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -101,7 +103,6 @@ class _Shown(ABC):
         if notebook is not None and notebook.get_ipython() is not None:
             notebook.display.display(self)
             return
-        import tempfile
         import webbrowser
 
         path = Path(tempfile.mkdtemp(prefix="sonjit-")) / "found.png"
@@ -150,7 +151,6 @@ class _Shown(ABC):
 
     def _repr_html_(self) -> str:
         """Return a small picture and a line per instance, for notebooks."""
-        import base64
         import html
 
         rows = "".join(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from cyclopts import Parameter
 
 from sonjit._util.arrays import Image
@@ -79,8 +80,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _show(rig: CameraRig) -> None:
-    import numpy as np
-
     rows: list[list[str]] = []
     for view in rig:
         K, lens = view.camera.K, view.camera.distortion

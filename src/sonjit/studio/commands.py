@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from cyclopts import App, Parameter
 
 from sonjit._util.data_files import key_values
@@ -90,8 +91,6 @@ def triangulate_tables(
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
         fps: Frames per second of folders of images, whose tables contain no times.
     """
-    import numpy as np
-
     rig = load_cameras(cameras, unit=unit)
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
@@ -126,8 +125,6 @@ def triangulate_tables(
 
 def _check_hands(detections: Detections, found: Triangulation, cameras: Path, out: Path) -> None:
     """Warn of hands of no person's size. Raise a JobError if they have the shape of the other side."""
-    import numpy as np
-
     slices = [(part, own) for part, own in part_slices(detections.parts) if part in HANDS]
     hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
     if not hands:
@@ -444,8 +441,6 @@ def error(project: Path, /, *, folds: int = 5) -> None:
         project: Folder made by `sonjit annotate new`; `auto` has run without --network.
         folds: Number of parts of the marked frame sets. Offsets for each part are fitted to the others.
     """
-    import numpy as np
-
     if folds < 2:
         raise InputError(f"--folds {folds}: give at least 2")
     with closing(open_project(project)) as opened:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import json_from
@@ -52,8 +54,6 @@ def bench(
         save: A JSON file for all metrics of all processes. A run that is stopped leaves the cases that it measured.
         layers: Print the time of the networks' layers instead: the shortest wall times of 20 runs, times --repeat.
     """
-    from rich.console import Console
-
     console = Console(stderr=True)
     subject = {"all": "hands", "holistic": "body"}.get(kind, kind)
     given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}

@@ -34,6 +34,7 @@ from sonjit.lab.evaluation.predictions import (
     match_shape,
 )
 from sonjit.lab.evaluation.protocols import Alignment, Protocol
+from sonjit.lab.hand_models import load_mano
 from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -409,7 +410,6 @@ def _consecutive_runs(track: dict[int, int]) -> Iterator[list[int]]:
 def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
     import torch
 
-    from sonjit.lab.hand_models import load_mano
     from sonjit.lab.hand_models.placeholders import mano_by_name
 
     found = mano_by_name(file, side)

@@ -15,6 +15,7 @@ from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.files import sha256_of_file
 from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.kinds import KINDS, find_model
+from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import Sample
 from sonjit.lab.evaluation.coco import PALM_MODELS, PalmModel
 from sonjit.lab.evaluation.predictions import (
@@ -26,6 +27,7 @@ from sonjit.lab.evaluation.predictions import (
     Prediction,
     predictions_from_results,
 )
+from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from sonjit.lab.evaluation.network_models import DeformerModel
@@ -208,7 +210,6 @@ def open_model(choice: ModelChoice) -> Model:
         return _detector(choice)
     if choice.name in PALM_MODELS:
         return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
-    from sonjit.engines.devices import torch_device
     from sonjit.lab.evaluation import network_models
     from sonjit.lab.networks.classifiers import load_classifier
     from sonjit.lab.networks.registry import required_checkpoint
@@ -273,8 +274,6 @@ def _detector(choice: ModelChoice) -> Model:
 
 def _published_files(choice: ModelChoice) -> list[FileRecord]:
     """Return the catalogue's files of a detector."""
-    from sonjit.weights import find_weight
-
     if choice.name in PALM_MODELS and choice.weights is None:
         return [{"name": choice.name, **_file_record(find_weight(choice.name, choice.models_dir))}]
     if not _is_detector(choice):

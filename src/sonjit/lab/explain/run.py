@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
-from sonjit.detectors import Detector
-from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
+from sonjit.detectors import Detector, create_detector
+from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import box_around
 from sonjit.lab.explain.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_index, imagenet_names
@@ -352,8 +352,6 @@ class Explain(Task):
         """Load the networks, for independent images (`still`) or for streams."""
         if self.of_classes:
             return _classifiers(self)
-        from sonjit.detectors import create_detector
-        from sonjit.detectors.hand_saliency import load_hand_explainer
 
         shared: dict[str, Any] = {
             "models_dir": self.models_dir, "landmark_model": self.landmark_model, "mirrored": self.mirrored,

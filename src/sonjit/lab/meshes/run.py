@@ -26,6 +26,7 @@ from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 from sonjit.media import DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
+from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
@@ -309,7 +310,6 @@ def _draw_maps(path: Path, model: MeshModel) -> bool:
     """Draw the maps of the first hand. Returns false if there is no hand."""
     from sonjit.lab.explain.overlay import draw_feature_maps, occlusion_maps
     from sonjit.lab.meshes.mano_networks import HandOccHands
-    from sonjit.media.sources.images import encode_image
 
     assert isinstance(model, HandOccHands)
     if model.first_hand is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from fractions import Fraction
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -165,8 +166,6 @@ class SoundTrack:
 
 def _takes(container_format: str, stream: AudioStream) -> bool:
     """Check whether a container accepts the track unchanged, by writing a header into memory."""
-    from io import BytesIO
-
     import av
     from av.error import FFmpegError
 

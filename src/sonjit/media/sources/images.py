@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -436,8 +437,6 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
 def _decode_heic(data: bytes, name: str, transfer: int) -> Image:
     with optional_import("HEIC images"):
         import pillow_heif
-    from io import BytesIO
-
     try:
         if transfer in HDR:
             deep = np.asarray(pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=False))
