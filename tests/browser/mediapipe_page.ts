@@ -1,4 +1,4 @@
-/** A page that uses every task as MediaPipe's documents do. `test_web_types.py` compiles it with both packages. */
+/** A page that uses every task as MediaPipe's documents do. `test_npm_projects.py` compiles it with both packages. */
 
 import { DrawingUtils, FaceDetector, FaceLandmarker, FilesetResolver, GestureRecognizer, HandLandmarker, HolisticLandmarker, ImageSegmenter, InteractiveSegmenter, PoseLandmarker } from "@mediapipe/tasks-vision";
 import type { DrawingOptions, HandLandmarkerResult, HolisticLandmarkerCallback, ImageSegmenterCallback, LandmarkData, Matrix, MPMask, NormalizedLandmark, PoseLandmarkerCallback, RGBAColor } from "@mediapipe/tasks-vision";

@@ -1,8 +1,10 @@
-"""Apps of bundlers compile strictly with the packed packages, find their files, and download little for hands."""
+"""Packed packages compile in strict pages, and apps of bundlers find their files and download little for hands."""
 
 import mimetypes
+import re
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,11 @@ import pytest
 from .conftest import hosted, run
 from .web_module import TYPES, WEB
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.network]
-PROJECTS = Path(__file__).with_name("npm")
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+MEDIAPIPE = "@mediapipe/tasks-vision"
+OURS = "sonjit-web/tasks-vision"
+LACK_STATIC_MEMBERS = {"MPImage", "ImageEmbedder", "FilesetResolver"}
 MOST_BYTES = 12e6
 CALL = """
     while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
@@ -24,27 +29,39 @@ CALL = """
 @pytest.fixture(scope="module")
 def packages(module, tmp_path_factory):
     """Return the packages for hands."""
-    asked = ["npm", "view", "vite", "version", "--fetch-retries=0", "--fetch-timeout=20000"]
-    if subprocess.run(asked, capture_output=True, check=False).returncode:
-        pytest.skip("npm has no registry")
     out = tmp_path_factory.mktemp("packages")
     subprocess.run(["node", "pack.js", out, module["sonjit-web.js"].parent, "hands"], cwd=WEB, check=True)
     return list(out.iterdir())
 
 
-@pytest.mark.parametrize(("name", "output"), [("vite", "dist"), ("webpack", "public"), ("next", "out")])
-def test_an_app_finds_hands(browser, site, show, packages, photo, tmp_path, name, output):
-    app = shutil.copytree(PROJECTS / name, tmp_path / name)
-    shutil.copy(PROJECTS / "hands.ts", app)
-    for command in ("npm install --no-audit --no-fund", "npx sonjit-web public/sonjit-web", "npm run build"):
-        words = ["nice", "-n", "19", *command.split(), *(packages if "install" in command else [])]
-        done = subprocess.run(words, cwd=app, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def app(packages, tmp_path_factory):
+    """Return the folder of an app of three bundlers."""
+    asked = ["npm", "view", "vite", "version", "--fetch-retries=0", "--fetch-timeout=20000"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip("npm has no registry")
+    app = shutil.copytree(HERE / "npm", tmp_path_factory.mktemp("app"), dirs_exist_ok=True)
+    call(app, "npm install --no-audit --no-fund", *packages)
+    call(app, "npx sonjit-web public/sonjit-web")
+    return app
+
+
+def call(app, command, *words):
+    done = subprocess.run([*command.split(), *words], cwd=app, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.network
+@pytest.mark.parametrize(("name", "output"), [("vite", "dist"), ("webpack", "webpack"), ("next", "out")])
+def test_an_app_finds_hands(browser, site, show, app, photo, name, output):
+    call(app, f"npm run {name}")
     with hosted() as own:
         own.files["/photo.png"] = image = site.files[show(photo)]
-        for path in filter(Path.is_file, (app / output).rglob("*")):
-            kind = TYPES.get(path.suffix) or mimetypes.guess_type(path)[0] or "text/plain"
-            own.files[f"/{path.relative_to(app / output).as_posix()}"] = kind, path.read_bytes()
+        for folder in (app / "public", app / output):
+            for path in filter(Path.is_file, folder.rglob("*")):
+                kind = TYPES.get(path.suffix) or mimetypes.guess_type(path)[0] or "text/plain"
+                own.files[f"/{path.relative_to(folder).as_posix()}"] = kind, path.read_bytes()
         own.files["/"] = own.files["/index.html"]
         browser.get(own.url)
         hands = run(browser, CALL, "track")
@@ -52,3 +69,51 @@ def test_an_app_finds_hands(browser, site, show, packages, photo, tmp_path, name
         assert len(hands) == run(browser, CALL, "detect") > 0
         assert all(gesture and curl > 0 for gesture, curl in hands)
         browser.get("about:blank")
+
+
+@pytest.fixture(scope="module")
+def page(packages, tmp_path_factory):
+    """Return a folder with the declarations of both packages."""
+    folder = tmp_path_factory.mktemp("page")
+    (ours,) = (path for path in packages if "models" not in path.name)
+    with tarfile.open(ours) as archive:
+        archive.extractall(folder / "node_modules", filter="data")
+    (folder / "node_modules" / "package").rename(folder / "node_modules" / "sonjit-web")
+    shutil.copytree(WEB / "node_modules" / MEDIAPIPE, folder / "node_modules" / MEDIAPIPE)
+    (folder / "package.json").write_text('{"type": "module"}')
+    return folder
+
+
+def compile_page(page, text, resolution="bundler"):
+    """Return what the compiler prints for a page."""
+    (page / "main.ts").write_text(text)
+    module = {"bundler": "esnext"}.get(resolution, resolution)
+    options = f"--strict --skipLibCheck false --noEmit --target es2022 --lib es2024,dom,dom.iterable --module {module}"
+    tsc = [WEB / "node_modules/.bin/tsc", *options.split(), "--moduleResolution", resolution, "main.ts"]
+    return subprocess.run(tsc, cwd=page, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("resolution", ["bundler", "nodenext"])
+def test_examples_of_other_packages_compile(page, resolution):
+    assert compile_page(page, (HERE / "npm/hands.ts").read_text(), resolution) == ""
+
+
+@pytest.mark.parametrize("package", [MEDIAPIPE, OURS])
+def test_a_page_of_mediapipe_compiles_with_either_package(page, package):
+    assert compile_page(page, (HERE / "mediapipe_page.ts").read_text().replace(MEDIAPIPE, package)) == ""
+
+
+def test_every_name_of_mediapipe_is_exported_with_a_type_that_fits(page):
+    declared = (page / "node_modules" / MEDIAPIPE / "vision.d.ts").read_text()
+    words = re.findall(r"^export (?:declare (?:(class)|\w+) (\w+)|\{ \w+ as (\w+))", declared, re.MULTILINE)
+    names = {name for _, *either in words for name in either if name} - {"DEFAULT_CATEGORY_TO_COLOR_MAP"}
+    assert len(names) > 50
+    lines = [f'import * as {name} from "{package}";' for name, package in (("ours", OURS), ("theirs", MEDIAPIPE))]
+    lines += [
+        f"export const {name} = (one: ours.{name}): theirs.{name} => one;"
+        for name in names
+        if not name.endswith("Callback")
+    ]
+    classes = [name for kind, name, _ in words if kind and name not in LACK_STATIC_MEMBERS]
+    lines += [f"export const Made{name}: Omit<typeof theirs.{name}, 'prototype'> = ours.{name};" for name in classes]
+    assert compile_page(page, "\n".join(lines)) == ""

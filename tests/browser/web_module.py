@@ -33,7 +33,8 @@ TRACK = """
 
 def put_on(site, module):
     for name, path in module.items():
-        site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
+        if f"/web/{name}" not in site.files:
+            site.files[f"/web/{name}"] = (TYPES[path.suffix], path.read_bytes())
 
 
 def put_theirs(site, name):

@@ -1,4 +1,4 @@
-/** Finds hands with both interfaces of the package, in apps of bundlers. `test_web_types.py` compiles it too. */
+/** Finds hands with both interfaces of the package, in apps of bundlers. */
 
 import { LocalDetector, SupportedModels, createDetector, measuresOfInstance } from "sonjit-web";
 import { Hands } from "sonjit-web/hands";
