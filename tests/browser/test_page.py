@@ -214,6 +214,9 @@ def test_frames_are_scaled_kept_for_a_while_and_null_where_there_are_none(page):
 def test_a_stream_shows_that_the_maximum_limits_it(page):
     page.choose("max-hands", "1")
     page.click("source-sample")
+    page.wait(page["transport"].is_displayed, "the timeline")
+    page.choose("speed", "0.25")
+    page.choose("position", "3.4")  # both hands are visible
     page.wait(lambda: page["status"].text == "1 of at least 2 shown", "the number of hands")
     page.choose("max-hands", "2")
     page.wait(lambda: page["status"].text == "Running", "both hands")
@@ -277,10 +280,23 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
     page.wait(lambda: look() != before, "turned hands")
 
 
-def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
-    server = new_server("--token", "secret")
+def test_the_address_for_a_phone_is_shown_and_the_page_opens_as_an_app_without_its_server(page, browser, new_server):
+    page.click("phone")
+    page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
+    browser.find_element("css selector", "#phone-dialog .close").click()
+    server = new_server("--host", "0.0.0.0", "--token", "secret")
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]
-    page = Page(browser, f"{server.url}/#token=secret")
+    other = Page(browser, f"{server.url}/#token=secret")
+    other.click("phone")
+    other.wait(other["phone-dialog"].is_displayed, "the dialog")
+    code = browser.find_element("css selector", "#phone-addresses img")
+    address = browser.find_element("css selector", "#phone-addresses a").text
+    assert address.endswith(f":{server.port}/#token=secret")
+    assert "--tls" in other["phone-words"].text
+    other.wait(lambda: code.get_property("complete"), "the code")
+    seen = cv2.imdecode(np.frombuffer(code.screenshot_as_png, np.uint8), cv2.IMREAD_COLOR)
+    sizes = [cv2.resize(seen, None, fx=scale, fy=scale) for scale in (1, 1.5, 2, 3)]  # OpenCV misses some codes
+    assert address in [cv2.QRCodeDetector().detectAndDecode(image)[0] for image in sizes]
     missing, manifest, secrets = run(browser, """
         await navigator.serviceWorker.ready;
         const kept = await caches.open("sonjit-page");
@@ -296,28 +312,9 @@ def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
     assert manifest["display"] == "standalone"
     server.stop()
     browser.get(f"{server.url}/#token=secret")
-    page.wait_until_ready()
-    assert page["message"].get_attribute("data-code") == "gone"
-    assert page["start"].is_displayed()
-
-
-def test_the_address_for_a_phone_is_shown(page, new_server):
-    page.click("phone")
-    page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
-    page.browser.find_element("css selector", "#phone-dialog .close").click()
-    server = new_server("--host", "0.0.0.0", "--token", "secret")
-    other = Page(page.browser, f"{server.url}/#token=secret")
-    other.click("phone")
-    other.wait(other["phone-dialog"].is_displayed, "the dialog")
-    code = other.browser.find_element("css selector", "#phone-addresses img")
-    address = other.browser.find_element("css selector", "#phone-addresses a").text
-    assert address.endswith(f":{server.port}/#token=secret")
-    assert "--tls" in other["phone-words"].text
-    other.wait(lambda: code.get_property("complete"), "the code")
-    seen = cv2.imdecode(np.frombuffer(code.screenshot_as_png, np.uint8), cv2.IMREAD_COLOR)
-    sizes = [cv2.resize(seen, None, fx=scale, fy=scale) for scale in (1, 1.5, 2, 3)]  # OpenCV misses some codes
-    assert address in [cv2.QRCodeDetector().detectAndDecode(image)[0] for image in sizes]
-    other.browser.find_element("css selector", "#phone-dialog .close").click()
+    other.wait_until_ready()
+    assert other["message"].get_attribute("data-code") == "gone"
+    assert other["start"].is_displayed()
 
 
 def test_the_page_of_the_endpoints_documents_and_draws_their_answers(page, server, images):

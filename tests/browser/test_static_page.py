@@ -81,14 +81,8 @@ def test_hands_are_found_in_the_page_also_without_the_network(browser, host, dem
 
 
 def test_the_page_reports_what_it_cannot_do(browser, host):
-    page = Page(browser, host.url)
-    page.browser.expected += ["404"]
-    run(browser, """
-        const all = await navigator.serviceWorker.getRegistrations();
-        await Promise.all(all.map((one) => one.unregister()));
-    """)  # fmt: skip
+    browser.expected += ["404"]
     (host.RequestHandlerClass.keywords["directory"] / "app/engine/models/hand_landmark_lite.tflite").unlink()
-    browser.get("about:blank")
     page = Page(browser, host.url)
     page.wait(lambda: browser.execute_script("return crossOriginIsolated"), "the second load of the page")
     page.wait_until_ready()

@@ -37,7 +37,7 @@ SEND = (
     return {...JSON.parse(JSON.stringify(rest)), ...sizes};
 """
 )
-TIMES = [0, 33, 66, 99]
+TIMES = [0, 33]
 
 
 @pytest.fixture
@@ -79,13 +79,15 @@ def distance(ours, theirs, size):
     return np.linalg.norm(offsets(ours, theirs, size), axis=1).mean()
 
 
-@pytest.mark.parametrize("is_selfie", [False, True])
-def test_hands(portrait, sent, is_selfie):
-    options = {"selfieMode": is_selfie, "maxNumHands": 2, "modelComplexity": 1, "minDetectionConfidence": 0.5}
+def sides(found):
+    return [(one["label"], one["index"]) for one in found["multiHandedness"]]
+
+
+def test_hands(portrait, sent):
+    options = {"selfieMode": True, "maxNumHands": 2, "modelComplexity": 1, "minDetectionConfidence": 0.5}
     ours, expected = sent("hands", "Hands", options, portrait)
     assert ours["size"] == expected["size"] == [portrait.shape[1], portrait.shape[0]]
-    sides = [[(one["label"], one["index"]) for one in found["multiHandedness"]] for found in (ours, expected)]
-    assert sides[0] == sides[1]
+    assert sides(ours) == sides(expected)
     pairs = list(zip(ours["multiHandLandmarks"], expected["multiHandLandmarks"], strict=True))
     assert pairs
     for one, other in pairs:
@@ -101,6 +103,7 @@ def large_hand(data, read_rgb):
 def test_large_hands_have_no_offset(large_hand, sent):
     """The offset depends on the point in a pixel that crops sample."""
     ours, expected = sent("hands", "Hands", {"modelComplexity": 1}, large_hand)
+    assert sides(ours) == sides(expected)
     ((one,), (other,)) = ours["multiHandLandmarks"], expected["multiHandLandmarks"]
     np.testing.assert_allclose(offsets(one, other, ours["size"]).mean(0), 0, atol=0.5)
 

@@ -89,9 +89,10 @@ def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks
 def test_bodies_that_cover_each_other_are_those_of_pythons_search(web_page, all_networks, show, data):
     """Compare the count, and the positions that Python finds again after one pixel in a thousand is brighter."""
     rgb, options = photograph(data, "solvay1927"), {"model": "full", "max_instances": 10}
+    rgb = np.ascontiguousarray(rgb[:, : rgb.shape[1] // 2])
     (found,) = run(web_page, TRACK, "body", [show(rgb)], options, "detect")
     chance = np.random.default_rng(0)
-    brighter = [rgb + (chance.random(rgb.shape[:2]) < 0.001)[..., None] * (rgb < 255) for _ in range(4)]
+    brighter = [rgb + (chance.random(rgb.shape[:2]) < 0.001)[..., None] * (rgb < 255) for _ in range(2)]
     expected, *others = in_python("body", [image.astype(np.uint8) for image in (rgb, *brighter)], options, "detect")
 
     def far(one, other):

@@ -186,7 +186,7 @@ def test_hands_are_those_of_mediapipe(web_page, theirs, hand_bundle, site, show,
 def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, site, data, show, read_rgb):
     """The crop is much larger than the network's input, so results depend on the point in a pixel that it samples."""
     photo = cv2.resize(read_rgb(data / "real" / "wild" / "mps_thumb_up.jpg"), (640, 427))
-    paths = [show(photo)] * 4
+    paths = [show(photo)] * 2
     web_page.expected += ["vision_wasm", "/theirs/tasks-vision/wasm/litert"]  # the module looks there for its files
     given = {"baseOptions": {"modelAssetPath": hand_bundle, "delegate": "GPU"}}
     ours, others = (
