@@ -70,7 +70,7 @@ class Node:
         """Stop the processes that run calls, so that no further call is finished."""
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if process.name().startswith("ray::"):
+                if process.name().startswith("ray::_"):  # not the agents, which the node waits for
                     process.suspend()
 
     def kill(self):

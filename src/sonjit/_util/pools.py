@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -55,7 +55,7 @@ _RETRIES: Final = 3
 """Number of times that Ray repeats a call whose process or machine was lost."""
 
 _CONNECT_S: Final = 10.0
-"""Time limit of the connection to a cluster."""
+"""Time limit of the connection to a cluster, and of its running calls after Ctrl-C."""
 
 _THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
@@ -125,7 +125,7 @@ def run_calls(
     """Call a function with each of many arguments; gives each call's number and result as soon as it is available.
 
     Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
-    finishes the calls under way; on Ray they see the interrupt themselves. Workers know the kinds, formats and other
+    finishes the calls under way; on Ray they have ten seconds. Workers know the kinds, formats and other
     extensions that this process knows. Ray's see the same files under the same paths, and start from this process's
     folder; a call whose process or machine is lost is done again. A pool repeats the calls under way once after a
     worker has crashed.
@@ -264,7 +264,7 @@ def _on_ray(
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
         try:
-            yield from _results(calls, start, _calls_ahead(ray), cancel)
+            yield from _results(calls, start, _calls_ahead(ray), cancel, _CONNECT_S)
         except ray.exceptions.RayTaskError:
             raise  # an error of the function's own
         except ray.exceptions.RayError as error:
@@ -360,8 +360,9 @@ def _results(
     start: Callable[[_Call], Future[Result | _Failure]],
     count: Callable[[], int],
     cancel: Callable[[Future[Result | _Failure]], object],
+    stop_s: float | None = None,
 ) -> Generator[tuple[int, Result]]:
-    """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C."""
+    """Yield the number and result of each call as it finishes. After Ctrl-C, running calls have `stop_s` to finish."""
     numbers: dict[Future[Result | _Failure], int] = {}
     done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
     waiting = iter(enumerate(calls))
@@ -381,12 +382,11 @@ def _results(
     except KeyboardInterrupt:  # some calls still finish, and one result may have been taken from the queue
         for future in list(numbers):
             cancel(future)
-        while numbers:
-            future, number = numbers.popitem()
+        for future in wait(numbers, stop_s).done:
             if not future.cancelled() and future.exception() is None:
                 result = future.result()
                 if not isinstance(result, _Failure):
-                    yield number, result
+                    yield numbers[future], result
         raise
     finally:
         for future in list(numbers):
