@@ -1,7 +1,7 @@
 """Hands in space: FreiHAND, RHD, STB, the First-Person Hand Action benchmark, HO-3D and DexYCB.
 
 FreiHAND (Zimmermann et al., ICCV 2019) has right hands with MANO fits, each training image with four backgrounds. Image
-i + n v is sample i in version v; labels exist once per sample. Metres in the camera's frame.
+i + n v is sample i in version v of a set of n samples; labels exist once per sample. Metres in the camera's frame.
 
 RHD (Zimmermann and Brox, ICCV 2017) has rendered people, both hands, with depth and masks of the parts. The official
 pickle stores the left hand first, in metres in the camera's frame.
@@ -140,6 +140,9 @@ Versions = Literal["all", "gs", "hom", "sample", "auto"]
 VERSIONS: Final = ("gs", "hom", "sample", "auto")
 """Green screen; backgrounds by homogenization; by colour sampling; coloured automatically."""
 
+_TRAINING = 32560
+"""Samples of the complete training split: the images of a version follow those of the preceding one."""
+
 _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61), "verts": (778, 3)
 }  # fmt: skip
@@ -177,6 +180,7 @@ class FreiHand(Dataset):
             listed = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
             raise InputError(f"{root}: files of one split differ in their number of samples: {listed}; get them again")
         self._unique = counts["K"]
+        self._step = _TRAINING if (root / f"{split}/rgb/{_TRAINING:08d}.jpg").exists() else self._unique
         self._source = str(root / f"{split}_xyz.json")
         self._masks = root / split / "mask"  # of the green screen, the same in all versions
         self._has_masks = self._masks.is_dir()
@@ -190,7 +194,7 @@ class FreiHand(Dataset):
         version, number = self._versions[index // self._unique], index % self._unique
         if number in self._wrong:
             raise InputError(self._wrong[number])
-        file = number + self._unique * version
+        file = number + self._step * version
         camera = CalibratedCamera(self._labels["K"][number])
         is_training = self.split == "training"
         name = f"{self.split}/rgb/{file:08d}.jpg"
@@ -640,7 +644,7 @@ _SERIALS: Final = (
     "836212060125", "839512060362", "840412060917", "841412060263", "932122060857", "932122060861", "932122061900",
     "932122062010",
 )  # fmt: skip
-"""Serial numbers of all cameras, in the order in which the setup s2 counts them."""
+"""Serial numbers of all cameras, in the order of the toolkit, which numbers the images of a split by it."""
 _HAND_IN_MASK = 255
 
 
@@ -689,7 +693,7 @@ class DexYcb(Dataset):
                 if split != "all" and setup != "s2" and _part(setup, person, number) != part:
                     continue
                 sequence = _sequence(folder, root)
-                cameras = range(len(sequence.cameras))
+                cameras = sorted(range(len(sequence.cameras)), key=partial(_camera_number, sequence.cameras))
                 self._rows += [
                     (len(self._sequences), camera)
                     for camera in cameras

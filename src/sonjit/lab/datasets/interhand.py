@@ -8,6 +8,7 @@ record stays in the index with its problem, so that it raises an error on access
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +130,7 @@ def index_images(path: Path) -> ImageIndex:
     if not ids:
         raise InputError(f"{path} contains no annotations. Is it a file of InterHand2.6M?")
     rows = np.zeros(len(ids), np.int64)
+    repeated = {number for number, count in Counter(ids).items() if count > 1}
     for position, image_id in enumerate(image_ids):
         rows[position] = image_rows.get(image_id, -1)
         if image_id in image_names:
@@ -137,6 +139,8 @@ def index_images(path: Path) -> ImageIndex:
             index.wrong[position] = image_wrong[image_id]
         elif rows[position] < 0:
             index.wrong[position] = f"{path}: annotations[{position}].image_id is {image_id}, which is not in images"
+        if ids[position] in repeated:
+            index.wrong[position] = f"{path}: annotations[{position}]: several annotations have the id {ids[position]}"
     images.extend((0,) * _COLUMNS)  # what row -1 is
     index.texts = tuple(texts)
     index.annotation_ids, index.image_ids = np.array(ids, np.int64), np.array(image_ids, np.int64)
@@ -149,26 +153,18 @@ def index_images(path: Path) -> ImageIndex:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Rows of `values` by capture and frame: `keys` are sorted, `wrong` describes the problem of a key's row."""
+    """Rows of `values` by capture and frame: `rows` are their numbers, `wrong` describes the problem of a row."""
 
-    keys: IntArray
+    rows: dict[tuple[str, int], int]
     values: FloatArray
     wrong: dict[int, str]
 
     def row(self, capture: str, frame: int) -> FloatArray | None:
         """Return the row of one frame, or None if the file has none."""
-        key = frame_key(capture, frame)
-        position = int(np.searchsorted(self.keys, key))
-        if position == len(self.keys) or self.keys[position] != key:
-            return None
-        if key in self.wrong:
-            raise InputError(self.wrong[key])
-        return self.values[position]
-
-
-def frame_key(capture: str, frame: int) -> int:
-    """Return one number for a frame of a capture."""
-    return int(capture) << 32 | frame
+        row = self.rows.get((capture, frame))
+        if row in self.wrong:
+            raise InputError(self.wrong[row])
+        return None if row is None else self.values[row]
 
 
 def index_joints(path: Path) -> FrameTable:
@@ -195,18 +191,19 @@ def index_mano(path: Path) -> FrameTable:
 
 
 def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], FloatArray]) -> FrameTable:
-    keys, values, wrong = array("q"), array("d"), dict[int, str]()
-    for (capture, frame), record in ((key, value) for key, value in reading.stream_json(path, 2) if len(key) == 2):
-        key = frame_key(str(capture), int(frame))
+    rows, values, wrong = dict[tuple[str, int], int](), array("d"), dict[int, str]()
+    for number, ((capture, frame), record) in enumerate(reading.stream_json(path, 2)):
+        named = f"{path}: {capture}.{frame}"
+        if not str(frame).isdecimal():
+            raise InputError(f"{named} is not the number of a frame")
+        rows[str(capture), int(frame)] = number
         try:
-            row = read(record, f"{path}: {capture}.{frame}")
+            row = read(record, named)
         except InputError as error:
-            wrong[key] = str(error)
+            wrong[number] = str(error)
             row = np.full(shape, np.nan)
-        keys.append(key)
         values.extend(row.ravel())
-    order = np.argsort(np.array(keys, np.int64), kind="stable")
-    return FrameTable(np.array(keys, np.int64)[order], np.array(values).reshape(-1, *shape)[order], wrong)
+    return FrameTable(rows, np.array(values).reshape(-1, *shape), wrong)
 
 
 def _image(record: Any, numbers_of: dict[str, int], named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
@@ -236,12 +233,12 @@ def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
 
 def _annotation(record: Any, named: str) -> tuple[tuple[float, ...], bytes, tuple[int, int]]:  # noqa: ANN401  # JSON
     box = reading.numbers_of(record, "bbox", (4,), named)
-    flags = reading.numbers_of(record, "joint_valid", (JOINTS, 1), named)
+    flags = reading.numbers(np.ravel(field_of(record, "joint_valid", named)), (JOINTS,), f"{named}.joint_valid")
     kind = str(field_of(record, "hand_type", named))
     if kind not in HAND_TYPES:
         raise InputError(f"{named}: {unknown_name('hand_type', kind, HAND_TYPES)}")
     is_valid = int(bool(field_of(record, "hand_type_valid", named)))
-    return tuple(box), np.packbits(flags[:, 0] > 0).tobytes(), (HAND_TYPES.index(kind), is_valid)
+    return tuple(box), np.packbits(flags > 0).tobytes(), (HAND_TYPES.index(kind), is_valid)
 
 
 def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:

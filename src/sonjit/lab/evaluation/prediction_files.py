@@ -359,7 +359,10 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str], skipp
 
 
 def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:
-    """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found."""
+    """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found.
+
+    DexYCB's toolkit requires all labelled hands and no others: zeros if nothing was found, and "" without a hand.
+    """
     named = f"{sample.dataset} {sample.id}"
     hands = [(number, instance) for number, instance in enumerate(sample.instances) if instance.kind == "hand"]
     if protocol.submission == "dexycb" and not hands:
@@ -368,7 +371,7 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
         raise InputError(f"{named}: has {len(hands)} hands; a submission requires one hand per image")
     (number, hand), own = hands[0], match_predictions(hands, predictions)
     if number not in own:
-        return ""
+        return base64.b64encode(bytes(8 * 3 * _JOINTS)).decode() if protocol.submission == "dexycb" else ""
     joints = _known_points(own[number].keypoints_m, _JOINTS, "joints", "joint", named)
     if protocol.submission == "dexycb":
         return base64.b64encode(joints.tobytes()).decode()
@@ -404,11 +407,9 @@ def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]
     """
     with atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         if protocol.submission == "dexycb":
-            for line in lines:
-                if line.submission:
-                    numbers = (1000 * _decode(line.submission)).ravel().tolist()
-                    file.write(",".join(map(str, (line.place, *numbers))) + "\n")
-            return 0
+            points = {line.place: 1000 * _decode(line.submission) for line in lines if line.submission}
+            file.writelines(",".join(map(str, (place, *row.ravel().tolist()))) + "\n" for place, row in points.items())
+            return sum(not row.any() for row in points.values())
         file.write("[[")
         file.writelines(_rows(lines, slice(0, _JOINTS)))
         file.write("],[")
