@@ -1,7 +1,5 @@
 """Measure detection and keypoint errors of Sonjit, and optionally MediaPipe, on a clip with ground truth."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

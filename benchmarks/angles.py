@@ -3,8 +3,6 @@
 Angles in space come from the metres of one image, angles in the image plane from pixels.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -6,8 +6,6 @@ docs/datasets.md describes the folder of photographs. The folder of data sets ha
 detection-datasets. Neither is part of this repository. Evaluations are written to --out, and `--resume` continues them.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

@@ -5,8 +5,6 @@
 hands of two people. A hand counts in every frame in which it lies in the image, even if it is occluded.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

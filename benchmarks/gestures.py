@@ -5,8 +5,6 @@ hands are in a folder with a hands.json. Synthetic images are folders that `sonj
 recipe `gestures`. For these, only the hand shape counts, not its direction, and hands close to a gesture are excluded.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ The paths have random sizes, speeds, directions and people, and the keypoints ha
 it measures real motions, which were labelled by eye in motions_wild.toml.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 import tomllib

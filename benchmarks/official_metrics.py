@@ -11,8 +11,6 @@ Not compared: 300W, whose released code is for MATLAB; Open3D's distances in Fre
 HO-3D's NumPy version of the same function. `official_coco.py` compares COCO's metrics.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import math

@@ -10,8 +10,6 @@ needs only PyTorch, NumPy and OpenCV, and a graphics card. It prints how many ha
 found in complete images. `export` writes the file that the search reads. The shipped network is trained on all sets.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """Compare refined with published hand keypoints: errors, expected errors and distances, and the cost."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import time

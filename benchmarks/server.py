@@ -4,8 +4,6 @@ The benchmark starts `sonjit serve` in another process and acts as its clients. 
 640 x 480. Memory includes the decoding processes. The benchmark prints it while it runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

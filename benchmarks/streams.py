@@ -7,8 +7,6 @@ labels that are found, by class, and false detections.
 `crossings.py` measures crossing hands.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -9,8 +9,6 @@ frames per second, H.264. It becomes a table and an annotated video. "decode, en
 Compiled networks are in the cache.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import resource

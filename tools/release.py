@@ -9,8 +9,6 @@ installed packages and the networks that Sonjit fetches. The documentation is bu
 `sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

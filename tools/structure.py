@@ -5,8 +5,6 @@ python tools/structure.py --check    # fail where a count is above its ceiling
 python tools/structure.py --lower    # lower each ceiling to the present count
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import sys

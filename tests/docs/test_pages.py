@@ -1,7 +1,5 @@
 """Every page can be reached, every link has a target, and every code block runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

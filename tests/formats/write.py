@@ -5,8 +5,6 @@
 Run it before a release whose files differ. Folders of earlier versions stay: `test_formats.py` reads all of them.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

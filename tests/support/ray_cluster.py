@@ -1,7 +1,5 @@
 """Start the nodes of a Ray cluster on this machine, and run `sonjit hands` on it."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

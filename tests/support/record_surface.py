@@ -5,8 +5,6 @@
 writes it anew; docs/versions.md says when a line may go.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import sys

@@ -152,8 +152,8 @@ def test_versions_of_freihand_share_their_labels(copied):
     for image in [one.image for one in complete if one.tags["version"] != "gs"]:  # as numbered in the complete set
         version, number = divmod(int(image.stem), len(parts[0]))
         shutil.copy(image, image.with_name(f"{32560 * version + number:08d}.jpg"))
-    found = [one.frame for one in open_dataset("freihand", root, versions="sample")]
-    assert found == [65120 + number for number in range(len(parts[0]))]
+    frames = [one.frame for one in open_dataset("freihand", root, versions="sample")]
+    assert frames == [*range(65120, 65120 + len(parts[0]))]
 
 
 def test_captures_of_interhand_are_names_and_annotations_have_own_ids(copied):
@@ -162,16 +162,14 @@ def test_captures_of_interhand_are_names_and_annotations_have_own_ids(copied):
     (path,) = root.glob("annotations/*/*_data.json")
     content = json.loads(path.read_text("utf-8"))
     names = {one["capture"]: f"0{one['capture']}-studio" for one in content["images"]}
-    for one in content["images"]:
-        one["capture"] = names[one["capture"]]
-    for one in content["annotations"]:
-        one["joint_valid"] = np.ravel(one["joint_valid"]).tolist()
+    for image, label in zip(content["images"], content["annotations"], strict=True):
+        image["capture"] = names[image["capture"]]
+        label["joint_valid"] = np.ravel(label["joint_valid"]).tolist()
     content["images"].reverse()
     path.write_text(json.dumps(content), "utf-8")
-    for other in root.glob("annotations/*/*[ad].json"):
-        if other != path:
-            tables = json.loads(other.read_text("utf-8"))
-            other.write_text(json.dumps({names.get(int(key), key): value for key, value in tables.items()}), "utf-8")
+    for other in set(root.glob("annotations/*/*[ad].json")) - {path}:
+        tables = json.loads(other.read_text("utf-8"))
+        other.write_text(json.dumps({names[int(key)]: value for key, value in tables.items()}), "utf-8")
     for sample in open_dataset("interhand2.6m", root):
         np.testing.assert_array_equal(sample.instances[0].keypoints_m, expected[sample.image_id])
     content["annotations"][1]["id"] = content["annotations"][0]["id"]
@@ -198,11 +196,10 @@ def test_splits_of_dexycb_need_complete_subjects(copied):
     with pytest.raises(InputError, match="100 sequences"):
         open_dataset("dexycb", root, "s0-train")
     (sequence,) = [path.parent for path in root.glob("*/*/meta.yml")]
-    meta = (sequence / "meta.yml").read_text("utf-8")
-    reordered = yaml.safe_load(meta) | {"serials": sorted(yaml.safe_load(meta)["serials"], reverse=True)}
+    meta = yaml.safe_load((sequence / "meta.yml").read_text("utf-8"))
+    (sequence / "meta.yml").write_text(yaml.safe_dump(meta | {"serials": meta["serials"][::-1]}), "utf-8")
     views = [sample.view for sample in open_dataset("dexycb", root)]
-    (sequence / "meta.yml").write_text(yaml.safe_dump(reordered), "utf-8")
-    assert [sample.view for sample in open_dataset("dexycb", root)] == views == sorted(views)
+    assert views == sorted(views)
     for number in range(99):
         twin = sequence.with_name(f"{sequence.name}_{number:02d}")
         twin.mkdir()

@@ -406,7 +406,7 @@ _DEPTH_TO_COLOUR = np.array(
     ]
 )
 _DEPTH_TO_COLOUR_MM = np.array([25.7, 1.22, 3.902])
-_TRAIN: Final = (1, 3, 4)  # training subjects of the cross-subject split
+_TRAIN: Final = ("Subject_1", "Subject_3", "Subject_4")  # of the cross-subject split
 _LABEL_FOLDERS = ("Hand_pose_annotation_v1", "Hand_pose_annotation_v1_1")
 
 
@@ -421,7 +421,7 @@ class Fpha(Dataset):
         super().__init__(entry, root, split)
         folder = next((name for name in _LABEL_FOLDERS if (root / name).is_dir()), _LABEL_FOLDERS[0])
         files = sorted(self.need(folder).glob("Subject_*/*/*/skeleton.txt"))
-        self._files = [file for file in files if split == "all" or (_subject(file) in _TRAIN) == (split == "train")]
+        self._files = [file for file in files if split == "all" or (file.parts[-4] in _TRAIN) == (split == "train")]
         if not self._files:
             raise InputError(f"{entry.name}: no Subject_*/*/*/skeleton.txt of the split {split} in {root / folder}")
         tables = [_table(file, 63) for file in self._files]
@@ -466,11 +466,6 @@ class Fpha(Dataset):
         pose = rows[0, 1:].reshape(4, 4).T.copy()  # written column by column
         pose[:3, 3] *= reading.MM
         return (Instance(kind="object", extra={"pose_world_m": pose}),)
-
-
-def _subject(file: Path) -> int:
-    name = file.parts[-4].rpartition("_")[2]
-    return int(name) if name.isdecimal() else 0
 
 
 def _table(path: Path, count: int) -> FloatArray:

@@ -349,7 +349,7 @@ def matrix_from_6d(six: Tensor) -> Tensor:
 
     Source: Zhou et al. 2019, On the Continuity of Rotation Representations, section B.
     """
-    first, second = six.unflatten(-1, (2, 3)).unbind(-2)
+    first, second = (six * 2.0**20).unflatten(-1, (2, 3)).unbind(-2)  # TFLite divides by at least 1e-6
     x = F.normalize(first, dim=-1)
     y = F.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
@@ -381,5 +381,15 @@ def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
     squared = (vector * vector).sum(-1, keepdim=True)
     still = squared == 0
     sine = torch.where(still, 1.0, squared).sqrt()  # the root has no gradient at zero
-    angle = 2 * torch.where(w < 0, torch.atan2(-sine, -w), torch.atan2(sine, w))
+    atan2 = _atan2_by_series if torch.compiler.is_exporting() else torch.atan2
+    angle = 2 * torch.where(w < 0, atan2(-sine, -w), atan2(sine, w))
     return vector * torch.where(still, 2.0, angle / sine)
+
+
+def _atan2_by_series(y: Tensor, x: Tensor) -> Tensor:
+    """Return the angle of unit vectors with x >= 0, by operators that TFLite files have everywhere."""
+    tangent = y / (x + (x * x + y * y).sqrt())
+    for _ in range(2):  # halve the angle, to at most pi / 16
+        tangent = tangent / (1 + (1 + tangent * tangent).sqrt())
+    square = tangent * tangent
+    return 8 * tangent * (1 - square * (1 / 3 - square * (1 / 5 - square * (1 / 7 - square / 9))))

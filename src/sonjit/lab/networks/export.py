@@ -114,14 +114,15 @@ def _format(path: Path, to: Format | None) -> Format:
 
 
 class _TupleOutputs(nn.Module):
-    """A network that returns its outputs as a tuple, as ONNX requires."""
+    """A network that returns its outputs as a tuple, as exporters require; optionally of images (B, H, W, 3)."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, is_last: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.is_last = network, is_last
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(*values).values())
+        moved = (value.movedim(-1, -3) if self.is_last and value.ndim > 3 else value for value in values)
+        return tuple(self.network(*moved).values())
 
 
 def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dynamic_batch: bool) -> None:
@@ -153,17 +154,6 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
         raise JobError(f"{network.name} cannot be exported to ONNX: {reason[:200]}") from None
 
 
-class _ChannelsLast(nn.Module):
-    """A network with images (B, H, W, 3) as inputs, as TFLite has them."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = _TupleOutputs(network)
-
-    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
-        return self.network(*(value.movedim(-1, -3) if value.ndim > 3 else value for value in values))
-
-
 def _channels_last(example: Tensor) -> Tensor:
     return example.movedim(-3, -1).contiguous() if example.ndim > 3 else example
 
@@ -174,7 +164,7 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
     try:
         with _quiet():
             litert: Any = import_module("litert_torch")
-            litert.convert(_ChannelsLast(network.cpu()).eval(), examples).export(str(path))
+            litert.convert(_TupleOutputs(network.cpu(), is_last=True).eval(), examples).export(str(path))
             add_normalization(path, inputs)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         check_memory(error)
@@ -207,15 +197,11 @@ def add_normalization(path: Path, inputs: Sequence[InputSpec]) -> None:
             builder.PrependUOffsetTRelative(offset)
         return builder.EndVector()
 
-    def number(value: float) -> int:
-        builder.StartVector(4, 1, 4)
-        builder.PrependFloat32(value)
-        return builder.EndVector()
-
     tensors: list[int] = []
     for spec in inputs:
         std = 255 / (spec.high - spec.low)  # (byte - mean) / std
-        options = table(2, s0=number(-spec.low * std), s1=number(std))
+        mean, scale = (builder.CreateNumpyVector(np.array([value], "<f4")) for value in (-spec.low * std, std))
+        options = table(2, s0=mean, s1=scale)
         builder.StartObject(2)
         builder.PrependUint8Slot(0, 1, 0)  # NormalizationOptions
         builder.PrependUOffsetTRelativeSlot(1, options, 0)
@@ -247,15 +233,30 @@ def _ir_from_onnx(path: Path) -> Path:
     return ir
 
 
+def _runner(path: Path) -> Callable[[list[np.ndarray]], Any]:
+    """Return the function of a file, run by LiteRT or OpenVINO, which confuses axes of some outputs of TFLite files."""
+    try:
+        if path.suffix != ".tflite":
+            from sonjit.engines.quiet_openvino import ov
+
+            return ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        interpreter: Any = import_module("ai_edge_litert.interpreter").Interpreter(str(path))
+        interpreter.allocate_tensors()
+        run = interpreter.get_signature_runner()
+    except (RuntimeError, ValueError) as error:
+        check_memory(error)
+        raise JobError(f"{path.stem} cannot be run: {str(error).strip().splitlines()[-1][:200]}") from None
+
+    def outputs(values: list[np.ndarray]) -> list[np.ndarray]:
+        found = run(**{f"args_{index}": value for index, value in enumerate(values)})
+        return [found[f"output_{index}"] for index in range(len(found))]
+
+    return outputs
+
+
 def _differences(network: Network, inputs: Sequence[InputSpec], path: Path) -> dict[str, float]:
     """Return the maximum difference between file and network by output, as a fraction of the output's range."""
-    from sonjit.engines.quiet_openvino import ov
-
-    try:
-        compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except RuntimeError as error:
-        check_memory(error)
-        raise JobError(f"OpenVINO cannot run {path.stem}: {str(error).strip().splitlines()[-1][:200]}") from None
+    run = _runner(path)
     device = next(network.parameters()).device
     expected: dict[str, list[np.ndarray]] = {}
     actual: dict[str, list[np.ndarray]] = {}
@@ -265,7 +266,7 @@ def _differences(network: Network, inputs: Sequence[InputSpec], path: Path) -> d
             outputs = network(*(example.to(device) for example in examples))
         if path.suffix == ".tflite":
             examples = [_channels_last(example) for example in examples]
-        results = compiled([example.numpy() for example in examples])
+        results = run([example.numpy() for example in examples])
         for index, (name, value) in enumerate(outputs.items()):
             expected.setdefault(name, []).append(value.cpu().numpy())
             actual.setdefault(name, []).append(results[index])
