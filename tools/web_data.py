@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sonjit.detectors import observations, pipeline, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import faces, geometry, light, network, people, score, stream_finders, streams
+from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
 from sonjit.detectors.selfie import SELFIE_WEIGHTS
 from sonjit.detectors.smoothing import OneEuro
@@ -76,7 +76,7 @@ SEARCH = {
     "hands": search_hands,
     "light": light,
     "network": network,
-    "people": people,
+    "people": load,
     "score": score,
     "stream_finders": stream_finders,
     "streams": streams,

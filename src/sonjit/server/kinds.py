@@ -1,10 +1,9 @@
 """Describe kinds of detectors, their options and their results: `GET /v1/kinds`, and models for `/openapi.json`."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, create_model
@@ -13,7 +12,7 @@ from starlette.responses import Response
 from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.base import COLUMNS
-from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.results import RESULT_TYPES, Handedness, Points, Result, Value
 from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import Skeleton, load_skeleton
 from sonjit.server.errors import STATUS
@@ -195,7 +194,7 @@ class JobState(BaseModel):
     downloads: dict[str, str]
 
 
-_TYPES: dict[str, Any] = {"float": float, "int": int, "str": str, "Handedness": Literal["Left", "Right"]}
+_PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
 _BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
 _GESTURE = create_model("Gesture", name=str, score=float)
 _MASK = create_model("Mask", width=int, height=int, png=(str, Field(description="PNG in base64")))
@@ -228,13 +227,16 @@ def image_answer(kind: str) -> type[BaseModel]:
 def _result_model(kind: type[Result]) -> Any:  # noqa: ANN401  # a model made at run time
     """Return the model of a result, including the fields of `full=true` and other options."""
     own: dict[str, Any] = {}
-    hints = {item.name: str(item.type) for item in fields(kind)}  # pyright: ignore[reportArgumentType]  # a dataclass
+    try:
+        hints = get_type_hints(kind)
+    except NameError:  # an extension imports a type only for type checkers
+        hints = {}
     for item in kind.schema:
         if isinstance(item, Points):
             hint, is_required = list[_point_model(kind, item)], item.key == "keypoints"
         else:
-            hint, is_required = _plain(hints.get(item.name, "")), not (item.full or item.is_optional)
-            hint = _BOX if item.is_box else hint
+            known = _BOX if item.is_box else hints.get(item.name)
+            hint, is_required = known if item.is_box or known in _PLAIN else Any, not (item.full or item.is_optional)
         own[item.key] = (hint, ... if is_required else Field(None))
     own |= {key: (_result_model(part) | None, ...) for key, part in kind.members.values()}
     if kind.members:
@@ -261,10 +263,3 @@ def _point_model(kind: type[Result], item: Points) -> type[BaseModel]:
     if item.named:
         own["name"] = (str, None)
     return create_model(f"{kind.__name__}{item.key[0].upper()}{item.key[1:]}", **own)
-
-
-def _plain(hint: str) -> Any:  # noqa: ANN401  # a type
-    """Return the type of a hint such as `float` or `int | None`; Any for other types."""
-    parts = [part.strip() for part in hint.split("|")]
-    plain = _TYPES.get(parts[0], Any)
-    return plain | None if "None" in parts and plain is not Any else plain
