@@ -76,9 +76,9 @@ def plain(runs):
     return {"size": runs["size"], "counts": np.diff([0, *np.flatnonzero(np.diff(pixels))]).tolist()}
 
 
-def cases(protocol):
+def cases(protocol, seed):
     """Return images, labels and results by the name of their difficulty."""
-    images, labels, results = generate(protocol, np.random.default_rng(3))
+    images, labels, results = generate(protocol, np.random.default_rng(seed))
 
     def some(rows, **change):
         return [row if number % 4 else row | change for number, row in enumerate(rows)]
@@ -92,6 +92,8 @@ def cases(protocol):
         "crowds": (images, some(labels, iscrowd=1), results),
         "results of another category": (images, labels, some(results, category_id=7)),
         "small objects": (images, some(labels, area=400.0), results),
+        "areas at the limits": (images, some(some(labels, area=9216)[::-1], area=1024), results),
+        "more results than count": (images, labels, results * 40),
     }
     if protocol == "coco-instances":
         exact = [packed(row["segmentation"]) for row in labels]
@@ -143,10 +145,12 @@ def own(protocol, data, results, folder):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=3)
+    seed = parser.parse_args().seed
     rows = []
     for protocol in FILES:
-        for case, (images, labels, results) in cases(protocol).items():
+        for case, (images, labels, results) in cases(protocol, seed).items():
             data = {"images": images, "annotations": labels, "categories": [{"id": 1, "name": "person"}]}
             with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
                 mine, theirs = own(protocol, data, results, Path(folder)), official(protocol, data, results)
