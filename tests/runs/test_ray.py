@@ -20,7 +20,7 @@ pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
 
-IMAGES = 60
+IMAGES = 30
 
 
 @pytest.fixture(scope="module", autouse=True)
