@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -350,7 +351,7 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
     Raises:
         InputError: There is no such file, or the folder cannot be read.
     """
-    path, found = Path(named), list[File]()
+    path, found, locked = Path(named), list[File](), list[OSError]()
     try:
         if is_remote(named):
             if (remote := remote_files(named)) is None:
@@ -360,9 +361,13 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
             found += path.iterdir()
         elif is_pattern(path):
             found += matching_files(named)
+            if "**" in named:  # glob passes over folders that cannot be read
+                deque(os.walk(named.partition("**")[0] or ".", onerror=locked.append), 0)
         else:
             return None
         files, others = select_files(found, videos=videos)
+        if locked and not files:
+            raise locked[0]
         in_folder = path.is_dir()
         folders = [inner for inner in found if in_folder and _is_folder(inner)]
     except OSError as error:
@@ -374,6 +379,7 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
         raise InputError(f"{named} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
+    left_out += [f"{error.filename} cannot be opened: {error.strerror}" for error in locked]
     return files, left_out + ([f"{named}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
 
 
