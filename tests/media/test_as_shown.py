@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import struct
 import zlib
 from fractions import Fraction
@@ -298,7 +299,7 @@ def test_a_folder_with_a_rate_is_a_recording_with_its_gaps(tmp_path):
     assert [round(time, 2) for _, time, _ in read(tmp_path / "a.mp4")[1]] == [0, 0.1, 0.3]
 
 
-def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path):
+def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path, monkeypatch):
     study = tmp_path / "study"
     study.mkdir()
     cv2.imwrite(str(study / "a.png"), picture())
@@ -316,6 +317,15 @@ def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path):
     (tmp_path / "nested" / "inner").mkdir(parents=True)
     with pytest.raises(InputError, match=r"It contains folders: use '.*nested/\*\*/\*'"):
         Inputs.find([str(tmp_path / "nested")])
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path) == str(study / "inner"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert f"{study / 'inner'} cannot be opened: Permission denied" in Inputs.find([f"{study}/**/*"]).notes
 
 
 def test_what_is_not_read_is_named(tmp_path):
