@@ -17,7 +17,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading
-from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
+from sonjit.media.sources.geometry import Geometry, tone_curve
 from sonjit.media.sources.images import decode_image, is_media
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
@@ -65,16 +65,18 @@ def close_to(image, expected):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_avif_image_is_shown_as_its_properties_state(orientation):
-    pil = pytest.importorskip("PIL.Image")
-    if not pytest.importorskip("PIL.features").check("avif"):
+@pytest.mark.parametrize("ending", ["avif", "jpg", "png", "webp", "tiff"])
+def test_an_image_is_shown_as_its_properties_state(ending, orientation, tmp_path):
+    pil, path = pytest.importorskip("PIL.Image"), tmp_path / f"a.{ending}"
+    if ending == "avif" and not pytest.importorskip("PIL.features").check(ending):
         pytest.skip("Pillow without AVIF")
-    exif, data = pil.Exif(), io.BytesIO()
+    exif, expected = pil.Exif(), Geometry.of_orientation(orientation)
     exif[0x112] = orientation
-    pil.fromarray(picture()).save(data, "AVIF", exif=exif, quality=95)
-    assert avif_geometry(data.getvalue()).to_dict() == Geometry.of_orientation(orientation).to_dict()
-    assert close_to(decode_image(data.getvalue(), "a"), Geometry.of_orientation(orientation).apply(picture()))
-    assert close_to(decode_image(data.getvalue(), "a", upright=False), picture())
+    pil.fromarray(picture()).save(path, exif=exif, quality=95)
+    source, [(_, _, rgb)] = read(path)
+    assert source.geometry.to_dict() == expected.to_dict()
+    assert close_to(rgb, expected.apply(picture()))
+    assert close_to(decode_image(path.read_bytes(), "a", upright=False), picture())
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

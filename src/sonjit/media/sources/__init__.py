@@ -18,6 +18,7 @@ import numpy as np
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
+from sonjit.media.sources.geometry import avif_geometry, exif_geometry
 from sonjit.media.sources.images import (
     IMAGE_ENDINGS,
     SNIFF_BYTES,
@@ -431,7 +432,9 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
     is_sequence, head = read_motion_jpeg(head, stream)
     if _is_still(head) and not is_sequence:
         notes: list[str] = []
-        source = ImageSource(name, decode_image(head + stream.read(), name, notes=notes), path)
+        data = head + stream.read()
+        source = ImageSource(name, decode_image(data, name, notes=notes), path)
+        source.geometry = avif_geometry(data) if image_format(data) in ("avif", "heic") else exif_geometry(data)
         source.notes += notes
         return source
     if is_text(head):

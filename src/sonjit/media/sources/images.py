@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.extras import optional_import
-from sonjit.media.sources.geometry import HDR, avif_colours, avif_geometry, boxes, tone_curve
+from sonjit.media.sources.geometry import HDR, avif_colours, avif_geometry, boxes, exif_geometry, tone_curve
 from sonjit.media.sources.remote import File
 
 IMAGE_ENDINGS = (
@@ -324,6 +324,8 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     else:
         bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    if found == "tiff" and not upright:  # OpenCV turns it nevertheless
+        return exif_geometry(data).inverse().apply(rgb)
     return avif_geometry(data).apply(rgb) if found == "avif" and upright else rgb
 
 
