@@ -85,7 +85,6 @@ def stills(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local_table(stills):
-    """Return the table that one process writes."""
     table = stills.parent / "local.csv"
     assert main(["hands", str(stills), "--save", str(table)]) == 0
     return table.read_bytes()
@@ -102,12 +101,11 @@ def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, loca
 
 
 def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(stills, local_table, tmp_path):
-    """Freeze the workers before the signal, so that some files are unfinished on any machine."""
     table = tmp_path / "t.csv"
     with cluster.head() as node:
         process = cluster.start_run(stills, table, f"ray:{node.address}")
         cluster.wait_for_files(process, table, 2)
-        node.freeze()
+        node.freeze()  # so that some files are unfinished on any machine
         process.send_signal(signal.SIGINT)
         output = process.communicate()[1]
     assert (process.returncode, output) == (130, "sonjit: stopped; finished results are kept\n")
