@@ -108,15 +108,7 @@ def wing(offsets: Tensor, *, width: float = 0.2, curvature: float = 0.04) -> Ten
     return torch.where(size < width, width * torch.log1p(size / curvature), size - constant).mean(-1)
 
 
-def adaptive_wing(
-    predicted: Tensor,
-    truth: Tensor,
-    *,
-    alpha: float = 2.1,
-    omega: float = 14.0,
-    epsilon: float = 1.0,
-    theta: float = 0.5,
-) -> Tensor:
+def adaptive_wing(predicted: Tensor, truth: Tensor) -> Tensor:
     """Return the adaptive Wing loss of each cell of maps in 0..1, in the shape of the maps.
 
     Cells near a peak of the ground truth have a gradient like that of the Wing loss; background has that of a square.
@@ -124,13 +116,10 @@ def adaptive_wing(
     Args:
         predicted: Predicted maps.
         truth: Maps with peaks of 1.
-        alpha: Exponent of errors in the background; at peaks it is smaller by 1.
-        omega: Factor of the logarithmic part.
-        epsilon: Unit of the error in the logarithm.
-        theta: Error from which the loss is linear.
 
     Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.
     """
+    alpha, omega, epsilon, theta = 2.1, 14.0, 1.0, 0.5  # the values of the paper
     power = alpha - truth
     size = (predicted - truth).abs()
     ratio = theta / epsilon
