@@ -1,6 +1,7 @@
 """Masks of bodies and saliency maps of hands, through a stream."""
 
 import base64
+import itertools
 
 import cv2
 import numpy as np
@@ -60,31 +61,31 @@ def test_bodies_have_masks_if_requested(all_weights, listen, frames, demo_clip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("target", ["handedness", "index_finger_tip.x"])
-def test_saliency_maps_are_the_networks(weights, listen, photo, target, flip):
-    spec = LITE | {"explain": target, "static_image": True, "smoothing": "none", "flip_horizontal": flip}
-    png, width = cv2.imencode(".png", photo[..., ::-1])[1].tobytes(), photo.shape[1]
-    with open_stream(listen()) as socket:
-        configure(socket, spec, measures=True)
-        hands = answer(socket, 1, png)["hands"]
-        (ready,) = configure(socket, spec | {"explain": "none"})  # the detector itself stays
-        assert ready["detectors"][0]["explain"] == "none"
-        assert all("map" not in hand for hand in answer(socket, 2, png)["hands"])
-    assert hands
+def test_saliency_maps_are_the_networks(weights, listen, photo):
+    png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     with sonjit.create_detector("hands", model="lite", static_image=True) as detector:
         found = detector.detect(photo)
-    for hand, one in zip(hands, found, strict=True):
-        shown, truth = hand["map"], hand_map(photo, one, target, model="lite")
-        assert (shown["of"], shown["unit"], shown["size"]) == (target, truth.unit, list(truth.values.shape))
-        values = np.array(shown["values"]).reshape(shown["size"])
-        assert values.mean() + shown["bias"] == pytest.approx(shown["value"], abs=1e-2)
-        np.testing.assert_allclose(values[:, ::-1] if flip else values, truth.values, atol=0.05)
-        box = RotatedBox(**shown["box"])
-        if flip:
-            box = box._replace(cx=width - box.cx, rotation=-box.rotation)
-        np.testing.assert_allclose(box, truth.box, atol=0.1)
-        assert "gesture" in hand
+    server = listen()
+    for target, flip in itertools.product(("handedness", "index_finger_tip.x"), (False, True)):
+        spec = LITE | {"explain": target, "static_image": True, "smoothing": "none", "flip_horizontal": flip}
+        with open_stream(server) as socket:
+            configure(socket, spec, measures=True)
+            hands = answer(socket, 1, png)["hands"]
+            (ready,) = configure(socket, spec | {"explain": "none"})  # the detector itself stays
+            assert ready["detectors"][0]["explain"] == "none"
+            assert all("map" not in hand for hand in answer(socket, 2, png)["hands"])
+        assert hands
+        for hand, one in zip(hands, found, strict=True):
+            shown, truth = hand["map"], hand_map(photo, one, target, model="lite")
+            assert (shown["of"], shown["unit"], shown["size"]) == (target, truth.unit, list(truth.values.shape))
+            values = np.array(shown["values"]).reshape(shown["size"])
+            assert values.mean() + shown["bias"] == pytest.approx(shown["value"], abs=1e-2)
+            np.testing.assert_allclose(values[:, ::-1] if flip else values, truth.values, atol=0.05)
+            box = RotatedBox(**shown["box"])
+            if flip:
+                box = box._replace(cx=photo.shape[1] - box.cx, rotation=-box.rotation)
+            np.testing.assert_allclose(box, truth.box, atol=0.1)
+            assert "gesture" in hand
 
 
 def test_every_target_of_the_network_can_be_requested(weights):

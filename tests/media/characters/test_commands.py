@@ -39,7 +39,8 @@ def similarity_px(places, pixels, size):
 def test_character_of_a_video_projects_onto_the_person(sonjit, squats, tmp_path, kind):
     table = tmp_path / "x.jsonl"
     assert sonjit(kind, squats, "--save", table, "--limit", FRAMES)[0] == 0
-    for ending, limit in ((".bvh", FRAMES), (".glb", FRAMES), (".vrma", 4)):
+    convert_table(table, tmp_path / "x.bvh")
+    for ending, limit in ((".glb", FRAMES), (".vrma", 4)):
         status, _, lines = sonjit(kind, squats, "--save", tmp_path / f"x{ending}", "--limit", limit)
         assert status == 0, lines
     header, frames = load_frames(table)
