@@ -269,10 +269,10 @@ def module(weights, tmp_path_factory):
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     networks, out = weights["hand-full"].parent, WEB / "dist"
-    folders = (WEB / "src", WEB.parent / "src" / "sonjit" / "_util" / "assets", networks)
-    sources = [*WEB.glob("*.js*"), networks, *(path for folder in folders for path in folder.rglob("*"))]
-    newest = max(path.stat().st_mtime for path in sources)
-    if newest > min((path.stat().st_mtime for path in out.rglob("*") if path.is_file()), default=0):
+    folders = (WEB / "src", WEB.parent / "src/sonjit/_util/assets", networks)
+    sources = [networks, *WEB.glob("*.js*"), *(path for folder in folders for path in folder.rglob("*"))]
+    built = min((path.stat().st_mtime for path in out.rglob("*") if path.is_file()), default=0)
+    if any(path.stat().st_mtime > built for path in sources):
         out = tmp_path_factory.mktemp("web")
         subprocess.run(["node", "build.js", networks, out], cwd=WEB, check=True)
     return {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}

@@ -215,7 +215,6 @@ def test_a_stream_shows_that_the_maximum_limits_it(page):
     page.choose("max-hands", "1")
     page.click("source-sample")
     page.wait(page["transport"].is_displayed, "the timeline")
-    page.choose("speed", "0.25")
     page.choose("position", "3.4")  # both hands are visible
     page.wait(lambda: page["status"].text == "1 of at least 2 shown", "the number of hands")
     page.choose("max-hands", "2")

@@ -92,8 +92,7 @@ def test_jobs_are_listed_and_deleted(ask, place, media):
 
 @pytest.mark.slow
 def test_a_download_of_a_job_that_is_being_removed_is_an_error(ask, media, monkeypatch):
-    client, start = ask(), FileResponse.__call__
-    body = (media / "photo.jpg").read_bytes()
+    client, start, body = ask(), FileResponse.__call__, (media / "photo.jpg").read_bytes()
 
     async def remove_first(response, *connection):
         jobs = client.app.state.service.jobs
