@@ -1,6 +1,7 @@
 """Data sets of any size: a run reads the images of its batches and stores none."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ import pytest
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.dataset import Dataset
 from sonjit.lab.datasets.registry import dataset_entry
+from sonjit.lab.training.augment import AugmentationSettings
 from sonjit.lab.training.building_blocks import Concat
 from sonjit.lab.training.hands.landmark_data import LandmarkCrops
 from sonjit.lab.training.hands.landmarks import LandmarkSettings, draw_batch
 from sonjit.lab.training.hands.palms import PalmSamples, PalmSettings, draw_palms, palm_anchors
-from sonjit.lab.training.mask_rcnn import Examples, MaskRCNNSettings
-from sonjit.lab.training.mask_rcnn import draw_batch as draw_instances
+from sonjit.lab.training.hands.samples import draw_batch as draw_instances
+from sonjit.lab.training.mask_rcnn import make_example
 
 SIDE = 256
 POINTS = np.array(
@@ -60,9 +62,9 @@ def landmarks(samples):
 
 
 def instances(samples):
-    examples = Examples(samples, {1: "hand"})
-    settings = MaskRCNNSettings(batch=4)
-    return lambda rng: draw_instances(rng, examples, np.array([0, 1]), settings)
+    fixed = {"categories": {1: "hand"}, "mirror": np.array([0, 1]), "augmentation": AugmentationSettings()}
+    made = partial(make_example, **fixed)
+    return partial(draw_instances, samples=samples, make_example=made, join=list, count=4)
 
 
 @pytest.mark.parametrize("recipe", [palms, landmarks, instances])

@@ -1,13 +1,13 @@
 """Data sets: images with their labels."""
 
 from sonjit.lab.datasets.coco import coco_result, mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.convert import Part, convert_dataset, split_dataset
+from sonjit.lab.datasets.convert import Part, coco_annotation, convert_dataset, split_dataset
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.lab.datasets.registry import dataset_entry, draw_contact_sheet, list_datasets, open_dataset, register
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
 
 __all__ = [
     "Dataset", "DatasetEntry", "Instance", "ManoParameters", "Part", "Sample", "Skipped", "VideoFrame",
-    "coco_result", "convert_dataset", "dataset_entry", "draw_contact_sheet", "list_datasets",
+    "coco_annotation", "coco_result", "convert_dataset", "dataset_entry", "draw_contact_sheet", "list_datasets",
     "mask_from_segmentation", "open_dataset", "register", "rle_from_mask", "split_dataset",
 ]  # fmt: skip

@@ -425,7 +425,7 @@ def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) 
                 category = categories[key]
                 file.write(",\n" if count else "\n")
                 count += 1
-                file.write(json_from(_annotation(count, number, category["id"], instance), spaced=True))
+                file.write(json_from(coco_annotation(count, number, category["id"], instance), spaced=True))
             progress.advance()
         file.write('\n],\n"images": [\n' + ",\n".join(images))
         file.write('\n],\n"categories": ' + json_from(list(categories.values()), spaced=True))
@@ -443,7 +443,8 @@ def category_record(number: int, name: str, skeleton: str | None, keypoint_names
     return record | {"keypoints": list(known.keypoints), "skeleton": lines}
 
 
-def _annotation(number: int, image: int, category: int, instance: Instance) -> Json:
+def coco_annotation(number: int, image: int, category: int, instance: Instance) -> Json:
+    """Return an annotation of COCO with a number, the id of its image and of its category."""
     record: Json = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(instance.crowd)}
     if instance.side:
         record["hand_side"] = instance.side.lower()

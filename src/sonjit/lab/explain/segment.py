@@ -300,37 +300,34 @@ def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: Floa
 
 def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
     """Draw crops of the best proposals, and the mean over the channels of their maps."""
-    boxes, scores = steps.rpn.proposals[0].boxes[:_ROWS], steps.rpn.proposals[0].scores
-    size = _SIDE_PX, _SIDE_PX
+    boxes, scores, _ = steps.rpn.proposals[0]
+    rows = zip(boxes[:_ROWS].tolist(), scores, steps.box_maps, steps.levels.tolist(), strict=False)
     tiles = [
-        np.vstack(
-            [
-                draw_title(_cut(small, box, size), f"objectness {score:.2f}"),
-                draw_title(_heat(grid.mean(0), size), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}"),
-            ]
-        )
-        for box, score, grid, level in zip(
-            boxes.tolist(), scores.tolist(), steps.box_maps, steps.levels.tolist(), strict=False
-        )
+        (box, f"objectness {score:.2f}", grid.mean(0), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}")
+        for box, score, grid, level in rows
     ]
-    return np.hstack(tiles) if tiles else draw_title(small // 2, "7 no proposals")
+    return _tiles(small, tiles, "7 no proposals")
 
 
 def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
     """Draw crops of the best instances, and their masks."""
-    size = _SIDE_PX, _SIDE_PX
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
     tiles = [
-        np.vstack(
-            [
-                draw_title(_cut(rgb, box, size), f"{names[label - 1]} {score:.2f}"),
-                draw_title(_heat(mask, size), f"mask {mask.shape[-1]}x{mask.shape[-2]}"),
-            ]
-        )
+        (box, f"{names[label - 1]} {score:.2f}", mask, f"mask {mask.shape[-1]}x{mask.shape[-2]}")
         for box, score, label, mask in list(rows)[:_ROWS]
         if mask.numel()
     ]
-    return np.hstack(tiles) if tiles else draw_title(rgb // 2, "8 no masks")
+    return _tiles(rgb, tiles, "8 no masks")
+
+
+def _tiles(rgb: Image, rows: Sequence[tuple[Sequence[float], str, Tensor, str]], without: str) -> Image:
+    """Draw the crop of each box above its map, each with a title; `without` is the title if there are none."""
+    size = _SIDE_PX, _SIDE_PX
+    drawn = [
+        np.vstack([draw_title(_cut(rgb, box, size), above), draw_title(_heat(grid, size), below)])
+        for box, above, grid, below in rows
+    ]
+    return np.hstack(drawn) if drawn else draw_title(rgb // 2, without)
 
 
 def _heat(values: Tensor, size: tuple[int, int]) -> Image:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from sonjit._util.arrays import Image, IntArray
 from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
-from sonjit.lab.datasets import Dataset, Instance, Sample, dataset_entry, open_dataset, rle_from_mask
+from sonjit.lab.datasets import Dataset, Instance, Sample, coco_annotation, dataset_entry, open_dataset
 from sonjit.lab.explain.segment import results_from_instances
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
@@ -31,14 +31,15 @@ from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
     save_mask_rcnn_description,
 )
 from sonjit.lab.networks.registry import create_network
-from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
-from sonjit.lab.training.building_blocks import LazySequence, evenly_spaced
-from sonjit.lab.training.hands.samples import SHARDS, DataSettings, allow_any_order
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.building_blocks import evenly_spaced
+from sonjit.lab.training.hands.samples import SHARDS, DataSettings, allow_any_order, draw_batch
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
 
 _MAX_SIDE_PX = 1333  # longer images are scaled down
+_MIN_SEEN = 0.35  # least share of an instance in the crop; one that shows less counts as a crowd
 _MIN_MASK_PX = 16  # instances with smaller masks are dropped after augmentation
 
 
@@ -47,41 +48,28 @@ class Example:
     """One image and its instances."""
 
     rgb: Image  # (H, W, 3) uint8
-    labels: IntArray  # (N,) int64, 1 and up
+    labels: IntArray  # (N,) int64, 1 and up; 0 for crowds, which count neither as objects nor as background
     masks: NDArray[np.uint8]  # (N, H, W) uint8, 0 or 1
 
 
-def example_from_sample(sample: Sample, categories: Mapping[int, str], max_side: int) -> Example:
-    """Return an image, scaled down to `max_side`, without crowds and empty masks."""
+def example_from_sample(sample: Sample, categories: Mapping[int, str]) -> Example:
+    """Return an image, scaled down if it is large, without empty masks."""
     rgb = sample.rgb()
     height, width = rgb.shape[:2]
-    scale = min(max_side / max(height, width), 1.0)
+    scale = min(_MAX_SIDE_PX / max(height, width), 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     labels: list[int] = []
     masks: list[NDArray[np.uint8]] = []
     for instance in sample.instances:
         filled = instance.filled_mask(height, width).astype(np.float32)
         mask = cv2.resize(filled, size, interpolation=cv2.INTER_AREA) >= 0.5
-        if not instance.crowd and mask.any():
-            labels.append(list(categories).index(category_of(instance, categories)) + 1)
+        if mask.any():
+            label = list(categories).index(category_of(instance, categories)) + 1
+            labels.append(0 if instance.crowd else label)
             masks.append(mask.astype(np.uint8))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
     return Example(small, np.array(labels, np.int64), stacked)
-
-
-class Examples(LazySequence[Example]):
-    """The images of a data set with a maximum long side in pixels; each is read on access."""
-
-    def __init__(self, samples: Sequence[Sample], categories: Mapping[int, str], max_side: int = _MAX_SIDE_PX) -> None:
-        self._samples, self._categories, self._max_side = samples, categories, max_side
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def item(self, index: int) -> Example:
-        """Return one image; see `example_from_sample`."""
-        return example_from_sample(self._samples[index], self._categories, self._max_side)
 
 
 def category_of(instance: Instance, categories: Mapping[int, str]) -> int:
@@ -95,20 +83,11 @@ def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) 
     """Return the ground truth in COCO's format; the id of an image is its index."""
     annotations: list[dict[str, object]] = []
     for index, sample in enumerate(samples):
-        for instance in sample.instances:
-            x_min, y_min, x_max, y_max = instance.bounds() or (0, 0, 0, 0)
-            mask = instance.filled_mask(sample.height, sample.width)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index,
-                    "category_id": category_of(instance, categories),
-                    "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-                    "area": instance.area_px2 or int(mask.sum()),
-                    "iscrowd": int(instance.crowd),
-                    "segmentation": rle_from_mask(mask),
-                }
-            )
+        for item in sample.instances:
+            mask = partial(item.filled_mask, sample.height, sample.width)
+            complete = replace(item, box=item.bounds() or (0.0, 0.0, 0.0, 0.0), read_mask=mask)
+            number, category = len(annotations) + 1, category_of(item, categories)
+            annotations.append(coco_annotation(number, index, category, complete))
     return {
         "images": [
             {"id": index, "width": sample.width, "height": sample.height} for index, sample in enumerate(samples)
@@ -137,7 +116,10 @@ def augment(example: Example, mirror: IntArray, change: Augmentation) -> Example
     flags = back | cv2.INTER_NEAREST
     masks = [np.asarray(cv2.warpAffine(mask, matrix, size, flags=flags), np.uint8) for mask in example.masks]
     large_enough = [i for i, mask in enumerate(masks) if mask.sum() >= _MIN_MASK_PX]
-    labels = mirror[example.labels] if change.mirror else example.labels
+    labels = (mirror[example.labels] if change.mirror else example.labels).copy()
+    for i, (mask, complete) in enumerate(zip(masks, example.masks, strict=True)):
+        if mask.sum() * change.scale**2 < _MIN_SEEN * complete.sum():
+            labels[i] = 0
     stacked = np.stack([change.mirrored(masks[i]) for i in large_enough]) if large_enough else example.masks[:0]
     return Example(change.image(np.asarray(rgb, np.uint8)), labels[large_enough], np.asarray(stacked, np.uint8))
 
@@ -159,7 +141,7 @@ def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
 
 METRICS = "metrics.json"
 _SIDE_PX = 192  # short side of images for a new network
-_COCO_KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
+_COCO_KINDS: tuple[tuple[str, Literal["bbox", "segm"]], ...] = (("box", "bbox"), ("mask", "segm"))
 
 
 @dataclass(frozen=True)
@@ -185,18 +167,8 @@ class MaskRCNNSettings(DataSettings):
     @property
     def layers(self) -> dict[str, object]:
         """Options of a small network for few images, with norms that do not require large batches."""
-        return {
-            "depth": self.depth,
-            "width": self.width,
-            "channels": self.channels,
-            "hidden": self.hidden,
-            "norm": "group",
-            "masks": self.masks,
-            "roi": self.roi,
-            "mask_head": self.mask_head,
-            "before_nms": 300,
-            "after_nms": 100,
-        }
+        own = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
+        return {name: getattr(self, name) for name in own} | {"norm": "group", "before_nms": 300, "after_nms": 100}
 
 
 def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
@@ -216,38 +188,41 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
     training, held_out = _split(data, settings)
-    examples = Examples(training, names)
     mirror = mirrored_labels(list(names.values()))
+    augmented = partial(make_example, categories=names, mirror=mirror, augmentation=settings.augmentation)
+    batch = partial(draw_batch, samples=training, make_example=augmented, join=list, count=settings.batch)
 
     def losses(model: MaskRCNN, batch: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
         return model.losses([image for image, _ in batch], [target for _, target in batch])
 
     save_mask_rcnn_description(request.out, saved)
     metrics = fit(
-        request, network, partial(draw_batch, examples=examples, mirror=mirror, settings=settings), losses, settings,
+        request, network, batch, losses, settings,
         inputs=request.inputs() | {"images": str(request.images)},
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
     )  # fmt: skip
     write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
-    return {"weights": request.out / WEIGHTS, "training_images": len(examples), "held_out": len(held_out), **metrics}
+    return {"weights": request.out / WEIGHTS, "training_images": len(training), "held_out": len(held_out), **metrics}
 
 
-def draw_batch(
-    rng: np.random.Generator, examples: Sequence[Example], mirror: IntArray, settings: MaskRCNNSettings
-) -> list[tuple[Tensor, Target]]:
-    """Return augmented images and targets of a step."""
-    chosen = [examples[int(i)] for i in rng.integers(len(examples), size=settings.batch)]
-    return [
-        tensors_from_example(augment(example, mirror, draw_augmentation(settings.augmentation, rng)))
-        for example in chosen
-    ]
+def make_example(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    categories: Mapping[int, str],
+    mirror: IntArray,
+    augmentation: AugmentationSettings,
+) -> tuple[Tensor, Target]:
+    """Return an augmented image and its target."""
+    example = example_from_sample(sample, categories)
+    return tensors_from_example(augment(example, mirror, draw_augmentation(augmentation, rng)))
 
 
 @torch.no_grad()
 def evaluate(
     network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
 ) -> dict[str, float]:
-    """Return average precisions of a network on images, and the number of images per second."""
+    """Return AP over IoU 0.5 to 0.95 and AP at 0.5 of boxes and masks, and the number of images per second."""
     results: list[Mapping[str, object]] = []
     seconds = 0.0
     for index, sample in enumerate(samples):
@@ -256,7 +231,10 @@ def evaluate(
         (found,) = network.find([image_tensor(rgb, device)])
         results += results_from_instances(found, rgb.shape[:2], index, list(categories))
         seconds += time.perf_counter() - start
-    metrics = average_precisions(coco_from_samples(samples, categories), results, masks=network.masks)
+    truth, metrics = coco_from_samples(samples, categories), dict[str, float]()
+    for name, kind in _COCO_KINDS[: 1 + network.masks]:
+        stats = coco_precision(truth, results, kind).stats
+        metrics |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
     return {**metrics, "frames_per_second": len(samples) / seconds}
 
 
@@ -300,21 +278,3 @@ def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]
     chosen = {i * count // requested for i in range(requested)}
     others = sorted(set(range(count)) - chosen)
     return data.subset(sorted(chosen)), data.subset(list(evenly_spaced(others, settings.held_out)))
-
-
-def average_precisions(
-    truth: Mapping[str, object], results: Sequence[Mapping[str, object]], *, masks: bool = True
-) -> dict[str, float]:
-    """Return the AP over IoU 0.5 to 0.95, and the AP at IoU 0.5.
-
-    `masks`: True if the results contain masks.
-
-    Returns:
-        "box_ap", "box_ap50" and, with masks, "mask_ap", "mask_ap50"; NaN without annotations.
-    """
-    scores: dict[str, float] = {}
-    for name, kind in _COCO_KINDS.items():
-        if kind == "bbox" or masks:
-            stats = coco_precision(truth, results, kind).stats
-            scores |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
-    return scores

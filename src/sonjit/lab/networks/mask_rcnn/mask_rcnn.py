@@ -26,7 +26,7 @@ from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, rem
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Norm, ResNet, norm_layer
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Norm, ProposalMaps, ResNet, norm_layer
 from sonjit.lab.networks.checkpoints import (
     DESCRIPTION,
     load_checkpoint,
@@ -44,6 +44,9 @@ WEIGHTS = "weights.safetensors"
 """File name of the weights in a training run."""
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
+SHIPPED = Path(__file__).parents[3] / "_util" / "assets" / "people_and_hands"
+"""Run of the recipe `mask-rcnn` on photographs, see benchmarks/proposals.py."""
+_NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
 """Options that change no weight; they may differ from those of the training."""
@@ -68,7 +71,7 @@ class Target(NamedTuple):
     """Ground truth of one image."""
 
     boxes: Tensor  # (N, 4) x_min, y_min, x_max, y_max in pixels, not empty
-    labels: Tensor  # (N,) int64 class, 1 and up
+    labels: Tensor  # (N,) int64 class, 1 and up; 0 for a region that is neither object nor background
     masks: Tensor  # (N, H, W) 0 or 1
 
 
@@ -114,9 +117,9 @@ class Steps:
 
 
 class _Backbone(nn.Module):
-    """A residual network and the feature pyramid P2..P6 on it, with torchvision's names."""
+    """A trunk and the feature pyramid P2..P6 on it, with torchvision's names."""
 
-    def __init__(self, body: ResNet, channels: int, norm: Norm | None) -> None:
+    def __init__(self, body: ResNet | ProposalMaps, channels: int, norm: Norm | None) -> None:
         super().__init__()
         self.body = body
         layer = partial(norm_layer, norm) if norm else None
@@ -155,10 +158,11 @@ class _Proposals(RegionProposalNetwork):
                 final.append(after[-1].select(order[: self.post_nms_top_n()]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
 
-    def losses(self, steps: RpnSteps, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, steps: RpnSteps, targets: Sequence[Target], ignored: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the binary cross-entropy of objectness and smooth L1 of deltas, over a sample of the anchors."""
         anchors = [torch.cat(steps.anchors)] * len(targets)
         labels, matched = self.assign_targets_to_anchors(anchors, [target._asdict() for target in targets])
+        _ignore(labels, anchors, ignored, -1)
         expected = self.box_coder.encode(matched, anchors)
         deltas = torch.cat(steps.deltas, 1).flatten(0, 1)
         objectness, boxes = self.compute_loss(torch.cat(steps.objectness, 1), deltas, labels, expected)
@@ -198,7 +202,7 @@ class MaskRCNN(Network):
 
     Args:
         classes: Number of classes, including the background, which is class 0.
-        depth: Number of layers of the residual network: 10, 18, 34, 50 or 101.
+        depth: Number of layers of the residual network: 10, 18, 34, 50 or 101; 0 for `ProposalMaps`.
         width: Channels of its first stage.
         channels: Channels of the pyramid and the heads.
         hidden: Width of the box head's fully connected layers.
@@ -247,7 +251,8 @@ class MaskRCNN(Network):
         self._frozen = norm == "frozen"
         norm_of_heads = None if norm == "frozen" else norm
         layer = partial(norm_layer, norm_of_heads) if norm_of_heads else None
-        self.backbone = _Backbone(ResNet(depth, width, norm), channels, norm_of_heads)
+        body = ResNet(depth, width, norm) if depth else ProposalMaps()
+        self.backbone = _Backbone(body, channels, norm_of_heads)
         generator = AnchorGenerator(tuple((side,) for side in anchors_px), ((0.5, 1.0, 2.0),) * len(anchors_px))
         before, after = ({"training": 2 * count, "testing": count} for count in (before_nms, after_nms))
         self.rpn = _Proposals(generator, RPNHead(channels, 3, rpn_convs), 0.7, 0.3, 256, 0.5, before, after, 0.7)
@@ -398,14 +403,17 @@ class MaskRCNN(Network):
             Target(target.boxes / _ratio_to(image, size), target.labels, _resize_masks(target.masks, size).to(image))
             for image, size, target in zip(images, sizes, targets, strict=True)
         ]
+        ignored = [target.boxes[target.labels == 0] for target in resized]
+        resized = [Target(*(values[target.labels > 0] for values in target)) for target in resized]
         pyramid = self.backbone(batch)
         rpn = self.rpn.propose(pyramid, batch.shape[-2:], sizes)
-        losses = self.rpn.losses(rpn, resized)
+        losses = self.rpn.losses(rpn, resized, ignored)
         boxes, matches, labels, expected = self.roi_heads.select_training_samples(
             [proposal.boxes for proposal in rpn.proposals], [target._asdict() for target in resized]
         )
         maps, _ = pool_levels(pyramid[:4], boxes, 7, kind=self.roi)
         logits, deltas = self.roi_heads.box_predictor(self.roi_heads.box_head(maps))
+        _ignore(labels, boxes, ignored, _NO_CLASS)
         losses["classes"], losses["boxes"] = fastrcnn_loss(logits, deltas, labels, expected)
         if self.masks:
             objects = [label > 0 for label in labels]
@@ -465,6 +473,16 @@ def _ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the factors (4,) from boxes on the resized image to boxes on the image (3, H, W)."""
     height, width = image.shape[-2:]
     return image.new_tensor([width / size[1], height / size[0]] * 2)
+
+
+def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence[Tensor], value: int) -> None:
+    """Set the label of background boxes of which more than half is in an ignored region of their image, in place."""
+    for own, every, regions in zip(labels, boxes, ignored, strict=True):
+        corners = torch.min(every[:, None, 2:], regions[:, 2:]), torch.max(every[:, None, :2], regions[:, :2])
+        shared = (corners[0] - corners[1]).clamp(min=0).prod(2)
+        inside = (own == 0) & (shared > (every[:, 2:] - every[:, :2]).prod(1, keepdim=True) / 2).any(1)
+        inside[0] = False  # the mean over no boxes is not a number
+        own[inside] = value
 
 
 def _resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -575,7 +593,7 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
 
     Args:
         path: Folder of a training run or the weights in it; or a checkpoint of torchvision's `maskrcnn_resnet50_fpn`
-            or `_v2`; or "demo" for placeholder weights.
+            or `_v2`; or "demo" for placeholder weights. None is the shipped network of people and hands.
         options: Options that override the saved ones, such as `min_side=480`.
 
     Raises:
@@ -585,7 +603,7 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     coco = tuple(Category(i, name) for i, name in enumerate(names) if i)
     if path == "demo":
         return _create("mask-rcnn", "demo", options, coco)
-    file = Path(required_checkpoint("mask-rcnn", path))
+    file = Path(required_checkpoint("mask-rcnn", path or SHIPPED))
     folder = file if file.is_dir() else file.parent
     if file.is_dir() or (folder / DESCRIPTION).is_file():
         name, own, categories = load_description(folder, "mask-rcnn", _parse_options)
