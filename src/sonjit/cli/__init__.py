@@ -37,7 +37,7 @@ _LAB_OF_INPUTS = {
     "explain": ("sonjit.lab.cli.explain:explain", "Show which parts of an image are evidence for an output."),
     "report": ("sonjit.lab.cli.report:report", "Write a page about the joint angles of a person in a video."),
     "mesh": ("sonjit.lab.cli.explain:mesh", "Turn the hands of an image or video into meshes."),
-    "segment": ("sonjit.lab.cli.explain:segment", "Find objects as boxes, categories and masks with Mask R-CNN."),
+    "segment": ("sonjit.lab.cli.explain:segment", "Find people and hands, or objects of other weights, as masks."),
 }
 _LAB = {
     "networks": ("sonjit.lab.cli.train:networks", "List the networks that can be trained and exported."),

@@ -92,9 +92,9 @@ def segment(
     device: str = "cpu",
     batch: BatchOptions = BatchOptions(),
 ) -> int:
-    """Find objects as boxes, categories and masks with Mask R-CNN, or hands, held objects and arms.
+    """Find people and hands as boxes, categories and masks with Mask R-CNN, or the objects of other weights.
 
-    `sonjit segment photo.jpg --weights runs/hands --draw drawn.png` draws the objects that your own network finds.
+    `sonjit segment photo.jpg --draw drawn.png` draws people and hands.
 
     `sonjit segment clip.mp4 --weights maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth --save found.json --draw drawn.mp4`
     uses the weights of torchvision.
@@ -107,7 +107,8 @@ def segment(
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         weights: Folder of a run of `sonjit train mask-rcnn` or `hand-masks`, or torchvision's
-            maskrcnn_resnet50_fpn[_v2] as .pth, or demo for placeholder weights, which find nothing.
+            maskrcnn_resnet50_fpn[_v2] as .pth, or demo for placeholder weights, which find nothing. Default: the
+            bundled network of people and hands.
         save: File in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet. For many files a folder,
             or a name with {name} in it.
         draw: Image or video to write, with masks, boxes, categories and confidences. For many files a folder.

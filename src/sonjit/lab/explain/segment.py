@@ -373,7 +373,8 @@ def results_from_instances(
 class Segment(Task):
     """Find objects as boxes, categories and masks."""
 
-    weights: str | None = None  # weights as `load_mask_rcnn` takes them, or a run of `sonjit train hand-masks`
+    # weights as `load_mask_rcnn` takes them, None for people and hands, or a run of `sonjit train hand-masks`
+    weights: str | None = None
     min_score: float = 0.5  # minimum confidence, 0 to 1
     # length to which the short side of an image is resized, in pixels; None for the one of the weights
     min_side: int | None = None

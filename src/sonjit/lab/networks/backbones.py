@@ -262,27 +262,10 @@ class ResNet(nn.Module):
         return maps
 
 
-class Separable(nn.Module):
-    """A residual block of a depthwise and a pointwise filter."""
+class MobileNetMaps(nn.Module):
+    """The maps of MobileNetV2 (Sandler et al. 2018) with strides 4, 8, 16, 32, padded as TensorFlow pads even sides."""
 
-    def __init__(self, channels: int, size: int) -> None:
-        super().__init__()
-        self.depth = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels)
-        self.point = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return (N, C, H, W) for the same shape."""
-        return F.relu6(values + self.point(F.relu6(self.depth(values))))
-
-
-class ProposalMaps(nn.Module):
-    """MobileNetV2 (Sandler et al. 2018) with strides 4, 8, 16, 32, and maps of the head that proposes people and hands.
-
-    Sides of images are multiples of 32, which TensorFlow pads on the right and at the bottom. `benchmarks/proposals.py`
-    trains the head.
-    """
-
-    channels = (24, 32 + 64, 96 + 64, 160 + 64)
+    channels = (24, 32, 96, 160)
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,22 +274,14 @@ class ProposalMaps(nn.Module):
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
                 module.padding = (0, 0)
                 module.register_forward_pre_hook(lambda _, inputs: F.pad(inputs[0], (0, 1, 0, 1)))
-        self.mix = nn.ModuleList(nn.Conv2d(own, 64, 1) for own in (32, 96, 160))
-        sizes = ((5, 5, 3), (3,), (3,))
-        self.joined = nn.ModuleList(nn.Sequential(*(Separable(64, size) for size in own)) for own in sizes)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) to four maps."""
+        """Map images (B, 3, H, W), whose sides are multiples of 32, to four maps."""
         maps: list[Tensor] = []
         for i, block in enumerate(self.features):
             images = block(images)
             if i in (3, 6, 13, 16):
                 maps.append(images)
-        values = images.new_zeros(1, 1, 1, 1)
-        for own, mix, joined in zip((3, 2, 1), reversed(self.mix), reversed(self.joined), strict=True):
-            larger = F.interpolate(values, maps[own].shape[2:], mode="bilinear")
-            values = joined(F.relu6(mix(maps[own]) + larger))
-            maps[own] = torch.cat([maps[own], values], 1)
         return maps
 
 

@@ -26,7 +26,7 @@ from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, rem
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, Norm, ProposalMaps, ResNet, norm_layer
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, MobileNetMaps, Norm, ResNet, norm_layer
 from sonjit.lab.networks.checkpoints import (
     DESCRIPTION,
     load_checkpoint,
@@ -45,7 +45,7 @@ WEIGHTS = "weights.safetensors"
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
 SHIPPED = Path(__file__).parents[3] / "_util" / "assets" / "people_and_hands"
-"""Run of the recipe `mask-rcnn` on photographs, see benchmarks/proposals.py."""
+"""Run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command."""
 _NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
@@ -119,7 +119,7 @@ class Steps:
 class _Backbone(nn.Module):
     """A trunk and the feature pyramid P2..P6 on it, with torchvision's names."""
 
-    def __init__(self, body: ResNet | ProposalMaps, channels: int, norm: Norm | None) -> None:
+    def __init__(self, body: ResNet | MobileNetMaps, channels: int, norm: Norm | None) -> None:
         super().__init__()
         self.body = body
         layer = partial(norm_layer, norm) if norm else None
@@ -202,7 +202,7 @@ class MaskRCNN(Network):
 
     Args:
         classes: Number of classes, including the background, which is class 0.
-        depth: Number of layers of the residual network: 10, 18, 34, 50 or 101; 0 for `ProposalMaps`.
+        depth: Number of layers of the residual network: 10, 18, 34, 50 or 101; 0 for MobileNetV2.
         width: Channels of its first stage.
         channels: Channels of the pyramid and the heads.
         hidden: Width of the box head's fully connected layers.
@@ -251,7 +251,7 @@ class MaskRCNN(Network):
         self._frozen = norm == "frozen"
         norm_of_heads = None if norm == "frozen" else norm
         layer = partial(norm_layer, norm_of_heads) if norm_of_heads else None
-        body = ResNet(depth, width, norm) if depth else ProposalMaps()
+        body = ResNet(depth, width, norm) if depth else MobileNetMaps()
         self.backbone = _Backbone(body, channels, norm_of_heads)
         generator = AnchorGenerator(tuple((side,) for side in anchors_px), ((0.5, 1.0, 2.0),) * len(anchors_px))
         before, after = ({"training": 2 * count, "testing": count} for count in (before_nms, after_nms))
