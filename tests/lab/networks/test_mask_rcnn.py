@@ -6,7 +6,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet5
 
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import Target, _ignore, paste_masks
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import Target, paste_masks
 
 TOLERANCE = 1e-4
 OURS = {"min_side": 96, "max_side": 150, "before_nms": 40, "after_nms": 60}
@@ -192,10 +192,3 @@ def test_an_image_without_objects_has_losses_too(crowds, depth):
     sum(losses.values()).backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert losses["masks"] == losses["boxes"] == losses["rpn_boxes"] == 0
-
-
-def test_background_in_a_crowd_does_not_count():
-    labels = [torch.tensor([1, 0, 0, 0]), torch.tensor([0, 0, 0, 1])]
-    boxes = torch.tensor([[0.0, 0, 8, 8], [2, 2, 9, 9], [5, 5, 12, 12], [20, 20, 30, 30]])
-    _ignore(labels, [boxes] * 2, [torch.tensor([[0.0, 0, 10, 10], [11, 0, 13, 9]]), torch.zeros(0, 4)], -1)
-    assert [own.tolist() for own in labels] == [[1, -1, -1, 0], [0, 0, 0, 1]]

@@ -476,7 +476,13 @@ def _ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence[Tensor], value: int) -> None:
-    """Set the label of background boxes of which more than half is in an ignored region of their image, in place."""
+    """Set the label of background boxes of which more than half is in an ignored region of their image, in place.
+
+    >>> labels, boxes = torch.tensor([1, 0, 0]), torch.tensor([[0.0, 0, 8, 8], [2, 2, 9, 9], [7, 7, 12, 12]])
+    >>> _ignore([labels], [boxes], [torch.tensor([[0.0, 0, 10, 10]])], -1)
+    >>> labels
+    tensor([ 1, -1,  0])
+    """
     for own, every, regions in zip(labels, boxes, ignored, strict=True):
         corners = torch.min(every[:, None, 2:], regions[:, 2:]), torch.max(every[:, None, :2], regions[:, :2])
         shared = (corners[0] - corners[1]).clamp(min=0).prod(2)
