@@ -20,12 +20,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Value = TypeVar("Value")
 
@@ -151,9 +153,11 @@ def extension_problems() -> str:
     return "".join(f" {problem[0].upper()}{problem[1:]}." for problem in problems if problem)
 
 
-def _entry_points(group: str) -> list[EntryPoint]:
+def _entry_points(group: str) -> "list[EntryPoint]":
     if not _is_mentioned(group):
         return []
+    from importlib.metadata import entry_points  # slow to import
+
     return sorted({*entry_points(group=group)}, key=lambda point: point.name)
 
 
@@ -178,7 +182,7 @@ def _is_mentioned(group: str) -> bool:
     return False
 
 
-def _load_entry_point(point: EntryPoint) -> Extension:
+def _load_entry_point(point: "EntryPoint") -> Extension:
     name, version = (point.dist.name, point.dist.version) if point.dist else ("an unknown package", "")
     return _loaded_by(
         point.load,
