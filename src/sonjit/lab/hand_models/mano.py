@@ -161,7 +161,7 @@ class Mano(nn.Module):
             betas = pose.new_zeros(count, self.joint_shapes.shape[0])
         _check("betas", betas, (count, self.joint_shapes.shape[0]))
 
-        bent = rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)
+        bent = rotations[:, 1:] - pose.new_tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
         coefficients = torch.cat([betas, bent.flatten(1)], 1)  # (N, 145)
         vertices = torch.addmm(self.template, coefficients, self.blend_shapes).unflatten(1, (3, mano_files.VERTICES))
         joints = torch.addmm(self.joints_of_template.flatten(), betas, self.joint_shapes).unflatten(

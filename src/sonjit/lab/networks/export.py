@@ -245,7 +245,8 @@ def _runner(path: Path) -> Callable[[list[np.ndarray]], Any]:
         run = interpreter.get_signature_runner()
     except (RuntimeError, ValueError) as error:
         check_memory(error)
-        raise JobError(f"{path.stem} cannot be run: {str(error).strip().splitlines()[-1][:200]}") from None
+        reason = str(error).strip().splitlines()[0 if path.suffix == ".tflite" else -1]
+        raise JobError(f"{path.stem} cannot be run: {reason[:200]}") from None
 
     def outputs(values: list[np.ndarray]) -> list[np.ndarray]:
         found = run(**{f"args_{index}": value for index, value in enumerate(values)})
