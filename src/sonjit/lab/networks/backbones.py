@@ -265,10 +265,9 @@ class ResNet(nn.Module):
 class MobileNetMaps(nn.Module):
     """The maps of MobileNetV2 (Sandler et al. 2018) with strides 4, 8, 16, 32, padded as TensorFlow pads even sides."""
 
-    channels = (24, 32, 96, 160)
-
     def __init__(self) -> None:
         super().__init__()
+        self.channels = [24, 32, 96, 160]
         self.features = models.mobilenet_v2().features[:17]
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):

@@ -165,7 +165,7 @@ class MaskRCNNSettings(DataSettings):
     samples: Annotated[int, Range(8, 65_536)] = 128  # number of anchors and proposals of an image in the losses
 
     @property
-    def layers(self) -> dict[str, object]:
+    def layers(self) -> Mapping[str, object]:
         """Options of a small network for few images, with norms that do not require large batches."""
         own = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
         return {name: getattr(self, name) for name in own} | {"norm": "group", "before_nms": 300, "after_nms": 100}
