@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,11 @@ from sonjit.detectors.tracking import Track, Tracker
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
-from sonjit.gestures.custom import LearnedGestures, find_gestures, find_motions
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
+
+if TYPE_CHECKING:
+    from sonjit.gestures import LearnedGestures
 
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
@@ -171,6 +173,8 @@ class Detector(Closing, Generic[R]):
         gestures: GestureSmoother | None = None
         motions: MotionRecognizer | None = None
         if name is not None:
+            from sonjit.gestures.custom import find_gestures, find_motions
+
             gestures = GestureSmoother(classify=find_gestures(name))
             if not self._options.static_image:
                 motions = MotionRecognizer(custom=find_motions(name))
