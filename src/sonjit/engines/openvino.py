@@ -23,7 +23,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
@@ -403,6 +402,8 @@ def constant_of(port: ov.Output) -> NDArray[Any] | None:
 
 def take_images(model: ov.Model, path: Path, value_range: ValueRange) -> ov.Model:
     """Return the network with a uint8 NHWC input of batch 1, which it scales itself."""
+    from openvino import opset13 as ops
+
     if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:
         raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one image of shape 1 x H x W x 3")
     shape = [d.get_length() if d.is_static else -1 for d in model.input(0).partial_shape]
