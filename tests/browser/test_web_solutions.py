@@ -152,7 +152,7 @@ def test_people(web_page, all_networks, show, portrait, complexity, is_refined):
     """The parts are those of the single packages."""
 
     def found(name, kind, **options):
-        return run(web_page, SEND, f"/web/{name}.js", kind, options, show(portrait), TIMES)
+        return run(web_page, SEND, f"/web/{name}.js", kind, options, show(portrait), [*TIMES, 66, 99])
 
     person = found("holistic", "Holistic", modelComplexity=complexity, refineFaceLandmarks=is_refined)
     size = person["size"]
