@@ -38,7 +38,9 @@ def frame_count():
 @pytest.fixture
 def names_in():
     """Return the names of all files below a folder, including hidden ones, without the log of finished files."""
-    return _names_in
+    return lambda folder: sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOG
+    )
 
 
 def _write_image(path, rgb):
@@ -72,10 +74,6 @@ def out(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
-
-
-def _names_in(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOG)
 
 
 @pytest.fixture

@@ -134,7 +134,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
 
 def test_invalid_image_is_reported(weights, ask):
     client = ask()
-    for data in (b"", b"text of no image", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40)):
+    long = jpeg_of(np.zeros((1, 40_000, 3), np.uint8))
+    for data in (b"", b"text of no image", bytes(5000), b"\xff\xd8\xff", png_of(10, 10), b"GIF89a" + bytes(40), long):
         refusal(client.post("/v1/hands", content=data), 422, "bad_image")
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import wave
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -93,6 +94,16 @@ def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     with pytest.raises(InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 5 s"):
         decoders.decode(PNG + b"hang")
     assert not decoders.idle[0].process.is_alive()
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_start_costs_one_image(faulty, monkeypatch):
+    decoders = faulty()
+    with monkeypatch.context() as patch:
+        patch.setattr(processes._SPAWN.Process, "start", Mock(side_effect=BlockingIOError))
+        with pytest.raises(BlockingIOError):
+            decoders.decode(PNG)
     assert np.array_equal(decoders.decode(PNG), IMAGE)
 
 

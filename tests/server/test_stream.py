@@ -146,6 +146,7 @@ UNUSABLE_IMAGES = (
     (bytes(30), {"kind": 9}, "bad_image"),
     (bytes(11), {"kind": 2, "size": (2, 2)}, "bad_image"),
     (b"", {"kind": 1, "size": (0, 5)}, "bad_image"),
+    (bytes(3 * 40_000), {"kind": 2, "size": (40_000, 1)}, "bad_image"),
     (bytes(4 * 300 * 300), {"kind": 1, "size": (300, 300)}, "too_many_pixels"),
 )
 

@@ -156,10 +156,6 @@ def seen():
     return rig, pixels + rng.normal(0, 1, pixels.shape)
 
 
-def _kinds(rig, pixels):
-    return {fault.camera: fault.kind for fault in check_views(rig, pixels)[1]}
-
-
 def test_swapped_cameras_are_named_together(seen):
     rig, pixels = seen
     _, faults = check_views(rig, pixels[[0, 4, 2, 3, 1, 5]])
@@ -208,7 +204,7 @@ def _mistakes():
     ("kind", "mistake"), [pytest.param(*mistake, id=f"{mistake[0]}{n}") for n, mistake in enumerate(_mistakes())]
 )
 def test_a_mistake_is_called_by_its_name(seen, kind, mistake):
-    assert _kinds(*mistake(*seen)) == {"cam2": kind}
+    assert {fault.camera: fault.kind for fault in check_views(*mistake(*seen))[1]} == {"cam2": kind}
 
 
 def test_of_two_cameras_neither_is_believed(seen):

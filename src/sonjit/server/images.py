@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import SonjitError
+from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extras import load_function
 from sonjit._util.json_text import JsonObject, json_from
 from sonjit.detectors import Detector
@@ -99,8 +99,14 @@ class Session:
             rgb: (H, W, 3) image.
             time_s: Time of the frame in seconds; None for a still image.
             strict: If True, write only the members of tfjs-models.
+
+        Raises:
+            RefusedError: The detector refuses the image.
         """
-        found = self.detector.detect(rgb, time=time_s)
+        try:
+            found = self.detector.detect(rgb, time=time_s)
+        except InputError as error:
+            raise RefusedError("bad_image", str(error)) from None
         self.motions = found.motions if self._has_motions else None
         frame = Frame.from_results(0, time_s, found)
         frame.motions = found.motions
@@ -109,9 +115,8 @@ class Session:
         parts = [part for result in found for part in result.parts]
         self.hands = [part for part in parts if isinstance(part, Hand)]
         masks = [getattr(part, "mask", None) for part in parts]
-        members: list[list[JsonObject]] = [
-            [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
-        ]
+        cut: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
+        members = [cut]
         if not strict:
             if time_s is not None:
                 members.append([_published(part) for part in parts])

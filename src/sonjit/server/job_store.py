@@ -42,11 +42,8 @@ INPUT, RECORD = "input", "job.json"
 """Names in a job's folder."""
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
-_RECORDED = (
-    *("id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address"),
-    *("draw", "style", "owner", "is_private"),
-)
-"""Attributes that a record contains as they are."""
+_RECORDED = "id number frames of instances message problems disk_bytes address draw style owner is_private"
+"""Attributes that a record contains as they are, separated by spaces."""
 
 
 @dataclass(eq=False)
@@ -151,9 +148,8 @@ class UploadJob:
     @property
     def table_endings(self) -> list[str]:
         """Endings of the result tables. Wide tables have the columns of one detector."""
-        return [
-            ending for ending in (*TABLE_ENDINGS, *MORE_TABLES) if ending != ".wide.csv" or len(self.detectors) == 1
-        ]
+        is_single = len(self.detectors) == 1
+        return [ending for ending in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or ending != ".wide.csv"]
 
     def measure(self) -> None:
         """Update `disk_bytes`."""
@@ -201,7 +197,7 @@ class UploadJob:
         given = None
         if self.state != "uploading":
             given = vars(self.input) | {"source": self.input.source.relative_to(self.folder).as_posix()}
-        record = {name: getattr(self, name) for name in _RECORDED} | {
+        record = {name: getattr(self, name) for name in _RECORDED.split()} | {
             "state": "waiting" if self.state == "running" else self.state,  # the next server restarts a running job
             "seconds": round(self.seconds, 2),
             "given": given,
@@ -223,7 +219,7 @@ def load_job(folder: Path) -> UploadJob:
         folder,
         tuple(read_detector(detector, job=True) for detector in record["detectors"]),
         state=record["state"],
-        **{name: record[name] for name in _RECORDED},
+        **{name: record[name] for name in _RECORDED.split()},
     )
     if job.state != "uploading":
         job.input = JobInput(**record["given"] | {"source": folder / record["given"]["source"]})
@@ -463,9 +459,7 @@ class JobStore:
                 "send less, or raise --max-job-minutes"
             )
         except Exception as error:
-            is_stopped = (
-                job.state != "running" or job.is_suspended
-            )  # its process was killed and its files may be missing
+            is_stopped = job.state != "running" or job.is_suspended  # it was killed, and files may be missing
             if isinstance(error, CrashError):
                 error = InputError(f"{given.name} cannot be read: it {error}; export it again")
             return "stopped" if is_stopped else job.redacted(str(refusal_from(error)))

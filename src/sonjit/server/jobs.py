@@ -12,12 +12,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from sonjit._util.errors import SonjitError
+from sonjit._util.errors import SonjitError, unknown_name
 from sonjit._util.json_text import Json, json_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
@@ -138,13 +138,14 @@ def job_router(store: JobStore) -> APIRouter:
         """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
         try:
             path = _file_of(job, file)
+            size = path.stat()
         except (OSError, SonjitError):
             store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
             raise
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
         name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name)
+        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
 
     return router
 
@@ -192,13 +193,18 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
 def _read_style(text: str) -> dict[str, Any]:
     """Return the settings of a drawing from JSON, after they are checked."""
     try:
-        usual = asdict(_STYLES.validate_json(text, strict=True))
-        style = json.loads(text)
+        style: dict[str, Any] = json.loads(text)
+        known = asdict(_STYLES.validate_json(text, strict=True))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
     except (ValueError, RecursionError):
-        style, usual = {"": None}, {}
-    if style.keys() <= usual.keys():
-        return style
-    raise RefusedError("bad_option", f"style={text[:60]!r}: give an object of settings of DrawingStyle")
+        reason = 'give an object of settings, such as {"thickness": 2}'
+    else:
+        if style.keys() <= known.keys():
+            return style
+        reason = unknown_name("setting", min(style.keys() - known.keys())[:40], known)
+    raise RefusedError("bad_option", f"style: {reason}")
 
 
 def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
@@ -279,12 +285,22 @@ def _file_of(job: UploadJob, file: str) -> Path:
 
 
 class _Download(FileResponse):
-    """A file that may be removed before it is opened."""
+    """A file that may be removed before it is opened. The headers are sent when it is open."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file, or the reason why it is missing."""
+        head: list[Message] = []
+
+        async def send_when_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                head.append(message)
+                return
+            while head:
+                await send(head.pop())
+            await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
-        except RuntimeError:  # Starlette found no file, and has sent nothing
+            await super().__call__(scope, receive, send_when_open)
+        except FileNotFoundError:
             removed = RefusedError("not_found", "the job and its files were removed just now")
             await removed.response()(scope, receive, send)

@@ -143,9 +143,7 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
         return PageNetworks(model.weights, {**people, "guide": KINDS["body"].models["full"].weights["landmark"]})
     search = {"search": "face-full"}
     if entry.name == "face":
-        return PageNetworks(
-            model.weights if model.is_box else {**model.weights, **search}, search if model.is_box else {}
-        )
+        return PageNetworks(model.weights, search) if model.is_box else PageNetworks({**model.weights, **search}, {})
     palms = {"palms": KINDS["hands"].models["full"].weights["detector"]}
     return PageNetworks({**model.weights, **search, **people}, palms if entry.name == "holistic" else {})
 

@@ -124,7 +124,7 @@ class Middleware:
                     headers.setdefault(name, value)
                 headers.setdefault("content-security-policy", _POLICY.format(streams=streams))
                 headers.setdefault("cache-control", "no-cache")
-            elif not message.get("more_body", False) and not body.is_read and not _waits_for_interim_answer(scope):
+            elif not (message.get("more_body", False) or body.is_read or b"expect" in dict(scope["headers"])):
                 await send({**message, "more_body": True})
                 await body.drain()
                 message = {"type": "http.response.body"}
@@ -174,11 +174,6 @@ class _Body:
                     await self.receive()
         except (TimeoutError, RefusedError):
             pass
-
-
-def _waits_for_interim_answer(scope: Scope) -> bool:
-    """Check whether the client waits for an interim answer before it sends its body."""
-    return any(name == b"expect" for name, _ in scope["headers"])
 
 
 class Rates:

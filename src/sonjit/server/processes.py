@@ -61,20 +61,18 @@ class Worker(Closing):
         max_pixels: Maximum number of pixels of an image.
         more_bytes: Memory limit (on Linux) beyond that of decoding an image.
         folder: Folder for temporary files. Default: the system's folder.
+
+    Attributes:
+        process: The process, if it was started.
     """
 
     def __init__(self, max_pixels: int, more_bytes: int = 0, folder: Path | None = None) -> None:
         self._max_pixels = max_pixels
         self._setup = _PIXEL_BYTES * max_pixels + _OTHER_BYTES + more_bytes, folder
-        self._process: BaseProcess | None = None
+        self.process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._is_killed = False
         self._lock = threading.Lock()
-
-    @property
-    def process(self) -> BaseProcess | None:
-        """The process, if it was started."""
-        return self._process
 
     def call(
         self,
@@ -129,27 +127,28 @@ class Worker(Closing):
         """End the process at once and refuse further calls; any thread may call this."""
         with self._lock:
             self._is_killed = True
-            if self._process is not None:
-                self._process.kill()
+            if self.process is not None:
+                self.process.kill()
 
     def close(self) -> None:
         """End the process and wait for it; may be called twice."""
-        if self._process is not None and self._pipe is not None:
-            self._process.kill()
-            self._process.join()
+        if self.process is not None and self._pipe is not None:
+            self.process.kill()
+            self.process.join()
             self._pipe.close()
 
     def _running(self) -> tuple[BaseProcess, Connection]:
         with self._lock:
             if self._is_killed:
                 raise CrashError("was stopped")
-            if self._process is None or self._pipe is None or not self._process.is_alive():
+            if self.process is None or self._pipe is None or not self.process.is_alive():
                 self.close()
-                self._pipe, theirs = _SPAWN.Pipe()
-                self._process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
-                self._process.start()
+                pipe, theirs = _SPAWN.Pipe()
+                process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
+                process.start()  # which the system may refuse
+                self.process, self._pipe = process, pipe
                 theirs.close()
-            return self._process, self._pipe
+            return self.process, self._pipe
 
     def _receive_image(self, pipe: Connection, shape: object) -> Image:
         height, width = (int(side) for side in shape) if isinstance(shape, list) else (0, 0)

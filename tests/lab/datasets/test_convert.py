@@ -17,13 +17,9 @@ def same(one, other):
     return (one is None and other is None) or np.allclose(one, other, rtol=1e-9, atol=1e-6, equal_nan=True)
 
 
-def read_back(path):
-    return open_dataset("folder" if path.suffix else "shards", path, check="all")
-
-
 def check_all_is_there(dataset, path):
     """Check that Parquet and shards contain all fields, and COCO those that it supports."""
-    again = read_back(path)
+    again = open_dataset("folder" if path.suffix else "shards", path, check="all")
     assert len(again) == len(dataset)
     for old, new in zip(dataset, again, strict=True):
         assert np.array_equal(old.rgb(), new.rgb())

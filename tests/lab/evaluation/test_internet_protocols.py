@@ -190,14 +190,11 @@ def interhand_metrics(records, internet, area_of, depths_of):
     }
 
 
-def true_depths(record, _):
-    return record[2][[20, 41], 2]
-
-
 @pytest.mark.slow
 def test_interhand_in_labelled_boxes(tmp_path):
     records = interhand(tmp_path / "set")
     internet, file = network("internet", tmp_path, layout="interhand")
+    true_depths = lambda record, _: record[2][[20, 41], 2]  # noqa: E731
     expected = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), true_depths)
     del expected["root_depth"]  # is given
     call = ["--protocol", "interhand2.6m", "--root", tmp_path / "set", "--model", "internet", "--weights", file]

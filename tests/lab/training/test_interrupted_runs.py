@@ -92,10 +92,6 @@ def batch_of_any_order(rng):
     return {"values": values, "wanted": [values.sum(1, keepdim=True)]}
 
 
-def losses_of_named(network, data):
-    return losses(network, (data["values"], *data["wanted"]))
-
-
 @pytest.mark.slow
 def test_workers_change_nothing_and_a_run_continues_with_others(tmp_path):
     def run_with(workers, out, stop_after=None):
@@ -104,7 +100,8 @@ def test_workers_change_nothing_and_a_run_continues_with_others(tmp_path):
                 raise PowerCutError
 
         network, settings = line(), dataclasses.replace(OPTIONS, workers=workers, accumulate=2)
-        train(network, batch_of_any_order, losses_of_named, settings, out=out, progress=progress)
+        named = lambda network, data: losses(network, (data["values"], *data["wanted"]))  # noqa: E731
+        train(network, batch_of_any_order, named, settings, out=out, progress=progress)
 
     run_with(0, tmp_path / "none")
     run_with(2, tmp_path / "two")

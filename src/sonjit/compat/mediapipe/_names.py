@@ -207,7 +207,8 @@ def add_covered_names(package: dict[str, Any]) -> None:
             warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
             name = str(new)
         if name not in homes:
-            raise not_covered(own, name, package.get("__all__") or _defined_in(package))
+            defined = [name for name, value in package.items() if getattr(value, "__module__", own) == own]
+            raise not_covered(own, name, package.get("__all__") or defined)
         home = homes[name]
         value = import_module(f"{own}.{name}") if home == _HERE else getattr(import_module(f"{PACKAGE}.{home}"), name)
         package[name] = value
@@ -217,11 +218,6 @@ def add_covered_names(package: dict[str, Any]) -> None:
     if homes:
         package["__all__"] = sorted({*package.get("__all__", ()), *homes})
         package["__dir__"] = lambda: package["__all__"]
-
-
-def _defined_in(package: dict[str, Any]) -> list[str]:
-    own = package["__name__"]
-    return [name for name, value in package.items() if getattr(value, "__module__", own) == own]
 
 
 def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeError:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError
@@ -100,7 +99,9 @@ class MaskWriter(Output):
         if mask.shape != rgb.shape[:2]:
             raise InputError(f"a mask of shape {mask.shape} does not fit an image of shape {rgb.shape[:2]}")
         alpha = np.round(np.clip(np.nan_to_num(mask), 0, 1) * 255).astype(np.uint8)
-        self.images.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
+        if self._cutout:  # RGBA, not premultiplied
+            alpha = np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])
+        self.images.write(alpha, time, index=index)
 
     def _finish(self) -> None:
         self.images.close()
@@ -140,8 +141,3 @@ def mask_from_frame(frame: Frame) -> Float32Array | None:
     bodies = [*frame.bodies, *(person.body for person in frame.people)]
     masks = [body.mask for body in bodies if body.mask is not None]
     return np.maximum.reduce(masks) if masks else None
-
-
-def _cut_out(rgb: Image, alpha: NDArray[np.uint8]) -> Image:
-    """Return RGBA (H, W, 4), not premultiplied."""
-    return np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])

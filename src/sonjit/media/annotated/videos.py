@@ -299,7 +299,8 @@ class VideoWriter(ContainerWriter):
 
     def _begin(self, rgb: Image, under: SourceFrame | None) -> VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
-        codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or self._h264(rgb)
+        h264 = _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
+        codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or h264
         encoder, pixels, options = codec
         if (
             pixels == "yuv420p"
@@ -321,9 +322,6 @@ class VideoWriter(ContainerWriter):
             self._sound.begin(self._container)
         self._stream = stream
         return stream
-
-    def _h264(self, rgb: Image) -> _Codec:
-        return _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
         """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
