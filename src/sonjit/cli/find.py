@@ -96,15 +96,10 @@ def detect_command(kind: str) -> Callable[..., int]:
     return command
 
 
-def command_line_options(entry: KindEntry) -> list[Option]:
-    """Return the options of a kind that the command line has."""
-    return [option for option in options_of(entry).values() if option.command_line]
-
-
 def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     """Return the parameters of a kind's command. None means that an option is not given."""
     annotations: dict[str, object] = {"output": Output | None}
-    annotations |= {option.name: _annotation(option) for option in command_line_options(entry)}
+    annotations |= {option.name: _annotation(option) for option in options_of(entry).values() if option.command_line}
     annotations["roi"] = Annotated[str | None, Parameter(group=FINDING, help=_ROI, allow_leading_hyphen=True)]
     annotations["batch"] = BatchOptions | None
     if entry.result is Hand:

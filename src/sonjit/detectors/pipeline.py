@@ -45,6 +45,15 @@ _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
 
+def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None:
+    """Raise InputError if no image has a region, or an option requires the complete image, because it has a camera."""
+    named = f"roi {','.join(map(str, roi))}"
+    if min(roi[:2]) < 0 or min(roi[2:]) < 1:
+        raise InputError(f"{named}: give x and y of at least 0, and width and height of at least 1")
+    if used := [name for name in ("distance", "transform") if getattr(options, name, False)]:
+        raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+
+
 class Detector(Closing, Generic[R]):
     """Find instances of one kind in images. Create detectors with `sonjit.create_detector`.
 
@@ -134,12 +143,10 @@ class Detector(Closing, Generic[R]):
         return Results(results, image, motions, total, complete)
 
     def _region(self, rgb: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Return a region of an image (H, W, 3). InputError if it is not inside, or if a camera is assumed."""
-        named = f"roi {x},{y},{width},{height}"
-        if min(x, y) < 0 or min(width, height) < 1 or x + width > rgb.shape[1] or y + height > rgb.shape[0]:
-            raise InputError(f"{named}: not inside the image of {rgb.shape[1]} x {rgb.shape[0]} px")
-        if used := [name for name in ("distance", "transform") if getattr(self._options, name, False)]:
-            raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+        """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""
+        check_region((x, y, width, height), self._options)
+        if x + width > rgb.shape[1] or y + height > rgb.shape[0]:
+            raise InputError(f"roi {x},{y},{width},{height}: not in the image of {rgb.shape[1]} x {rgb.shape[0]} px")
         return np.ascontiguousarray(rgb[y : y + height, x : x + width])
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:

@@ -17,6 +17,7 @@ from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_of
 from sonjit.detectors.options import GESTURES, CommonOptions
+from sonjit.detectors.pipeline import check_region
 from sonjit.gestures.classifier import CANNED
 from sonjit.media import (
     DrawingWriter,
@@ -97,7 +98,10 @@ class Detect(Task):
     @cached_property
     def settings(self) -> CommonOptions:
         """Checked options with their defaults, apart from `static_image`, whose default depends on the input."""
-        return make_options(self.entry, self.options)
+        options = make_options(self.entry, self.options)
+        if self.roi is not None:
+            check_region(self.roi, options)
+        return options
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields, without the cached values, which other processes make again."""

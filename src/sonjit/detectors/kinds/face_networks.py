@@ -97,7 +97,9 @@ def load_meshes(
     weights = KINDS["face"].models[model].weights
     detector = load_face_detector(options, weights["detector"], options.detector_model)
     mesh_file = options.landmark_file(weights["landmark"])
-    landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
+    # the attention mesh crops regions inside, where bf16 and int8 lose 2 px
+    as_f32: tuple[Precision, ...] = ("auto", "bf16", "int8") if model == "attention" else ("auto",)
+    landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
     check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(
         FaceFinder(detector, turns=options.thresholds.turns_faces),
@@ -134,11 +136,6 @@ def load_face_detector(
     count = len(grid.anchors())
     check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
     return SingleShotDetector(engine, grid, overlap=overlap if requested is None else requested)
-
-
-def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:
-    """Return the engine options of a mesh. The attention mesh crops regions inside, where bf16 and int8 lose 2 px."""
-    return _small(running, *(("auto", "bf16", "int8") if model == "attention" else ("auto",)))
 
 
 def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:

@@ -26,7 +26,7 @@ from sonjit.detectors.search.geometry import (
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, StillSearch
-from sonjit.detectors.ssd import Detection, SingleShotDetector
+from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, latest_boxes, overlap_over_smaller, size_of
 
 _TOLERANCE = 0.05
@@ -85,7 +85,7 @@ class BodySearch(StillSearch[BodyObservation]):
     def propose(self) -> Iterator[list[Proposal]]:
         """Yield the people of the published search, those of the network, and heads without a body."""
         found = self._people.find(self.rgb, self._min_detection)
-        by_box = {box_of_person(person): person.score for person in found}
+        by_box = {box_from_alignment(person.keypoints[:2]): person.score for person in found}
         boxes = latest_boxes(by_box, self._bodies.is_same_instance)
         yield [Proposal(box, by_box[box], "published") for box in boxes]
         for window in self.windows(1):
@@ -123,8 +123,7 @@ class BodySearch(StillSearch[BodyObservation]):
         if first.score < LIMITS["body_seen"]:
             return None
         second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        published = proposal.published and first.score > PRESENT
-        if published:
+        if proposal.published and first.score > PRESENT:
             return Candidate([second, first], proposal, body_oks(first, second, rgb), published=True)
         if second.score < LIMITS["body_seen"] or proposal.published:
             return None
@@ -249,11 +248,6 @@ def _neck_fit(body: BodyObservation, head: Head) -> float:
     shoulders = body.keypoints[TORSO[:2], :2].mean(axis=0)
     off = math.dist(shoulders, head.middle + _NECK * head.down) / head.height
     return math.exp(-((off / _NECK_TOLERANCE) ** 2) / 2)
-
-
-def box_of_person(person: Detection) -> RotatedBox:
-    """Return the box around a detected person."""
-    return box_from_alignment(person.keypoints[:2])
 
 
 def box_below(head: Head, placement: int) -> RotatedBox:

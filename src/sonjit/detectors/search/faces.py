@@ -15,6 +15,7 @@ from sonjit.detectors.search.geometry import (
     Proposal,
     Window,
     head_from_detection,
+    is_long,
     is_same_instance,
     merge_proposals,
     oks,
@@ -174,7 +175,7 @@ class FinerWindows:
     """
 
     def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
-        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
+        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or is_long(rgb)
         self.complete = True
 
     def __iter__(self) -> Iterator[Window]:

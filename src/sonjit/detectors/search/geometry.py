@@ -80,6 +80,11 @@ def reach(width: int, height: int) -> float:
     return longer / max(1, min(round(longer / shorter / _LONG), longer // _MIN_WINDOW_PX, shorter))
 
 
+def is_long(rgb: Image) -> bool:
+    """Check whether an image is seven times as long as wide, so that all its windows are searched."""
+    return 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
+
+
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
     """Return overlapping windows that cover an image.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.search.geometry import Image, Proposal, Window, is_same_instance, reach, windows
+from sonjit.detectors.search.geometry import Image, Proposal, Window, is_long, is_same_instance, windows
 from sonjit.detectors.search.score import LIMITS
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
@@ -83,7 +83,7 @@ class StillSearch(ABC, Generic[O]):
     """True if instances of the published search keep their keypoints."""
 
     def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
-        self.rgb, self.enough, self.thorough = rgb, enough, thorough or 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
+        self.rgb, self.enough, self.thorough = rgb, enough, thorough or is_long(rgb)
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
