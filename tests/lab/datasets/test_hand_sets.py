@@ -228,6 +228,7 @@ DAMAGES = [
     ("interhand2.6m", "*_camera.json", lambda text: text.replace('"campos"', '"campus"'), r"camera\.json.*campos"),
     ("interhand2.6m", "*_data.json", lambda text: text.replace("interacting", "clapping", 1), r"hand_type 'clapp"),
     ("interhand2.6m", "*_data.json", lambda text: text.replace('"bbox": [', '"bbox": [7, ', 1), "bbox has 5 numbers"),
+    ("interhand2.6m", "*Annot.json", lambda _: '{"0": {"32523": 7, "62432": 7}}', r"json: 0\.32523 is no object"),
     ("freihand", "training_mano.json", lambda text: re.sub(NUMBER, "NaN", text), "MANO's pose of instance 0 has"),
     ("freihand", "training_xyz.json", lambda text: re.sub(NUMBER, "1e999", text), r"xyz\.json: \[0\] has infinite"),
     ("fpha", "skeleton.txt", lambda text: text.replace(" ", " 3 ", 1), "line 1 has 65 numbers; expected 64"),

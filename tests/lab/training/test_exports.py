@@ -135,7 +135,7 @@ def test_a_training_that_makes_a_network_worse_says_so(tmp_path, capfd, monkeypa
     assert main([*words, "--out", str(tmp_path / "a"), "--set=evaluate_first=false"]) == 2
     monkeypatch.setattr("sonjit.lab.cli.train.held_out_change", lambda folder: None)
     monkeypatch.setattr("sonjit.lab.cli.train.run_recipe", lambda request: {"weights": "w"})
-    assert main(["train", "rootnet"]) == 0
+    assert [main(["train", "rootnet", *more]) for more in ([], ["--require-better"])] == [0, 1]
     assert capfd.readouterr().out.splitlines()[-1].startswith("held-out: no data")
     monkeypatch.undo()
     outcomes = []

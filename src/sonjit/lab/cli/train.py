@@ -114,8 +114,8 @@ def train(
     change = held_out_change(request.out) if results else None
     last = f"{change or 'held-out: no data were evaluated before and after the training'}\n" if results else ""
     sys.stdout.write(table + "".join(lines) + last)
-    if require_better and change and not change.is_better:
-        raise JobError(f"the training did not make the network better: {change}")
+    if require_better and results and not (change and change.is_better):
+        raise JobError(f"the training did not make the network better: {change or 'no data were held out'}")
 
 
 def _compare(request: TrainingRequest, ablation: str | None, values: dict[str, list[str]], metric: str) -> str:

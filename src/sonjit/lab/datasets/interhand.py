@@ -180,6 +180,8 @@ def index_mano(path: Path) -> FrameTable:
     """Read `..._MANO_NeuralAnnot.json`: rows (2, 61) of pose, shape and translation; NaN without a fit."""
 
     def fits(item: Any, named: str) -> FloatArray:  # noqa: ANN401  # JSON
+        if not isinstance(item, dict):
+            raise InputError(f"{named} is no object")
         row = np.full((2, sum(_MANO.values())), np.nan)
         for index, side in enumerate(HAND_TYPES[:2]):
             if fit := item.get(side):
@@ -216,12 +218,8 @@ def _image(record: Any, numbers_of: dict[str, int], named: str) -> tuple[tuple[i
     name = str(field_of(record, "file_name", named))
     usual = _file_name(texts[0], texts[2], texts[3], frame)
     texts.append(str(record.get("seq_type") or ("ROM" if "ROM" in texts[2] else "PP")))
-    return (
-        width,
-        height,
-        *(numbers_of.setdefault(text, len(numbers_of)) for text in texts),
-        frame,
-    ), None if name == usual else name
+    row = width, height, *(numbers_of.setdefault(text, len(numbers_of)) for text in texts), frame
+    return row, None if name == usual else name
 
 
 def _integer(record: Any, name: str, named: str) -> int:  # noqa: ANN401  # JSON
