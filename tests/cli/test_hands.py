@@ -169,10 +169,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         ("face {photo} --model box --count mouth_openness", "--count has no effect with --model box"),
         ("face {photo} --model box --events mouth_openness:0.5:0.2 --json", "--events has no effect with --model box"),
         ("face {photo} --model box --measures", "--measures has no effect with --model box"),
-        (
-            "body {photo} --static-image --no-smooth-segmentation --mask {out}/m.png",
-            "=False has no effect with static_image",
-        ),
+        ("body {photo} --static-image --no-smooth-segmentation --mask {out}/m.png", "=False has no effect with static"),
         ("body {photo} --no-smooth-segmentation", "--no-smooth-segmentation require --mask"),
         ("hands {photo} --roi -1,0,9,9", "roi -1,0,9,9: give x and y of at least 0"),
         ("face {photo} --roi 0,0,9,9 --transform --save {out}/t.csv", "roi 0,0,9,9: cannot be combined with transform"),

@@ -5,6 +5,7 @@ from typing import assert_type
 import numpy as np
 
 import sonjit
+import sonjit.compat.mediapipe.solutions.hands as mp_hands
 from sonjit import Body, Detector, Face, Hand, Person, Results, TrackedFrame
 from sonjit.lab.meshes import RigMotion, fit_hands
 from sonjit.studio import Triangulation, load_cameras, triangulate
@@ -21,5 +22,6 @@ def check() -> None:
         assert_type(frame, TrackedFrame)
         assert_type(frame.hands, list[Hand])
         assert_type(sonjit.fingers_up(frame.hands[0]), dict[str, bool])
+    assert_type(mp_hands.HAND_CONNECTIONS, frozenset[tuple[int, int]])
     assert_type(fit_hands(sonjit.track("clip.mp4")), list[RigMotion])
     assert_type(triangulate(load_cameras("rig.json"), np.zeros((2, 21, 2))), Triangulation)
