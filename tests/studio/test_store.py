@@ -3,8 +3,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -119,11 +120,8 @@ def test_several_at_once_lose_nothing(tmp_path):
             own.add([replace(mark(f"{name}-{number}", joint=number, annotator=name), x=float(number))])
         own.close()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("Ann", "Ben", "Cho")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, ("Ann", "Ben", "Cho")))
     store = AnnotationStore(path)
     assert len(store.history()) == 75
     assert len({one.version for one in store.history()}) == 75
@@ -135,8 +133,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from sonjit.studio.marks import Mark
-from sonjit.studio.marks import AnnotationStore
+from sonjit.studio.marks import AnnotationStore, Mark
 store = AnnotationStore(Path(sys.argv[1]))
 for number in range(10**6):
     store.add([Mark(f"m{number}", number, "a", 0, "Ann", "seen", 1.0, 2.0)])
@@ -170,13 +167,18 @@ def test_a_store_of_a_newer_version_or_of_something_else_is_refused(tmp_path):
         AnnotationStore(tmp_path / "nowhere" / "s.sqlite")
 
 
-def test_a_store_that_cannot_be_written_is_reported(tmp_path):
-    path = tmp_path / "s.sqlite"
+def test_a_store_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
+    path, other, connect = tmp_path / "s.sqlite", tmp_path / "other", sqlite3.connect
     store = AnnotationStore(path)
     store._database.execute("PRAGMA query_only = ON")  # as a disk that has become read-only
     with pytest.raises(JobError, match="cannot be written"):
         store.add([mark(1)])
     store.close()
+    other.write_bytes(b"")
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **more: connect(f"file:{other}?mode=ro", uri=True, **more))
+    monkeypatch.setattr(time, "sleep", None)
+    with pytest.raises(InputError, match="readonly"):
+        AnnotationStore(other)
 
 
 @pytest.mark.parametrize(

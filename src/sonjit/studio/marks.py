@@ -412,8 +412,8 @@ class AnnotationStore:
             try:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 break
-            except sqlite3.OperationalError:  # SQLite does not wait for others that open the store
-                if time.monotonic() > deadline:
+            except sqlite3.OperationalError as error:  # SQLite does not wait for others that open the store
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         self._database.execute("PRAGMA synchronous = FULL")
