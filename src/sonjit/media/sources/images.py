@@ -211,7 +211,7 @@ def is_media(head: bytes) -> bool:
     """Check whether the first 512 bytes of a file are those of an image or a video."""
     if image_format(head) is not None or any(head[at : at + len(magic)] == magic for at, magic in _VIDEO_MAGIC):
         return True
-    return any(len(head) > at + 188 and head[at] == head[at + step] == 0x47 for at, step in ((0, 188), (4, 192)))
+    return any(len(head) > at + step and head[at] == head[at + step] == 0x47 for at, step in ((0, 188), (4, 192)))
 
 
 def image_damage(data: bytes, image_format: str | None) -> str | None:
