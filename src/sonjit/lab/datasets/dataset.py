@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import struct
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,9 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
-from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size, jpeg_segments, read_bytes
+from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size, read_bytes, still_geometry
 from sonjit.results import Box
 
-_APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
 _HEAD_BYTES = 1 << 16  # bytes of an image that contain its size, unless it has very long comments
 
 
@@ -311,7 +309,7 @@ def read_lines(path: Path) -> list[str]:
 def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Read the width and height in pixels from the head of an image file.
 
-    `path`: image file; `upright`: return the size after rotation by the EXIF orientation (JPEG), not the stored size.
+    `path`: image file; `upright`: return the size of the shown image, see `still_geometry`, not the stored size.
     """
     try:
         with path.open("rb") as file:
@@ -322,24 +320,11 @@ def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     size = image_size(head, found) or image_size(read_bytes(path), found)
     if size is None:
         raise InputError(f"{path} is not an image, or it is damaged; copy or download it again")
-    is_rotated = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
-    return (size[1], size[0]) if is_rotated else size
-
-
-def _exif_orientation(head: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8, or 1 if a JPEG's head has none."""
-    for marker, start in jpeg_segments(head):
-        if marker == _APP1 and head[start + 2 : start + 8] == b"Exif\0\0":
-            tiff = head[start + 8 : start + int.from_bytes(head[start : start + 2])]
-            order = "<" if tiff[:2] == b"II" else ">"
-            try:
-                (position,) = struct.unpack_from(order + "I", tiff, 4)
-                (count,) = struct.unpack_from(order + "H", tiff, position)
-                entries = (struct.unpack_from(order + "HHIH", tiff, position + 2 + 12 * k) for k in range(count))
-                return next((value for tag, _, _, value in entries if tag == _ORIENTATION), 1)
-            except struct.error:
-                return 1
-    return 1
+    if not upright:
+        return size
+    geometry = still_geometry(head if found == "jpeg" else read_bytes(path), found)  # others may state it at the end
+    width, height = geometry.scaled_size(*size)
+    return (height, width) if geometry.transposed else (width, height)
 
 
 def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:

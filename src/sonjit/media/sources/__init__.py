@@ -18,7 +18,6 @@ import numpy as np
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
-from sonjit.media.sources.geometry import avif_geometry, exif_geometry
 from sonjit.media.sources.images import (
     IMAGE_ENDINGS,
     SNIFF_BYTES,
@@ -30,6 +29,7 @@ from sonjit.media.sources.images import (
     jpeg_segments,
     load_image,
     quiet_opencv,
+    still_geometry,
 )
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
@@ -434,7 +434,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         notes: list[str] = []
         data = head + stream.read()
         source = ImageSource(name, decode_image(data, name, notes=notes), path)
-        source.geometry = avif_geometry(data) if image_format(data) in ("avif", "heic") else exif_geometry(data)
+        source.geometry = still_geometry(data, image_format(data))
         source.notes += notes
         return source
     if is_text(head):

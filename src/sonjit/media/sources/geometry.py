@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sonjit._util.json_text import JsonObject
 
 _MATRIX_BYTES = 36
-_ORIENTATION = 274
-"""EXIF tag."""
 _HEAD_BYTES = 1 << 18
 """Bytes of an MKV file that are searched for its tracks."""
 HDR = (16, 18)
@@ -177,26 +175,6 @@ def avif_geometry(data: bytes) -> Geometry:
     except (struct.error, IndexError, KeyError, StopIteration, ValueError, ZeroDivisionError):
         return Geometry()
     return found
-
-
-def exif_geometry(data: bytes) -> Geometry:
-    """Return the geometry that the EXIF orientation of a JPEG, PNG, WebP or TIFF file states."""
-    markers = {b"\xff\xd8": (b"Exif\0\0", 6), b"\x89P": (b"eXIf", 4), b"RI": (b"EXIF", 8)}
-    marker, skipped = markers.get(data[:2], (b"", 0))
-    data = data[data.find(marker) + skipped :].removeprefix(b"Exif\0\0")
-    if not data.startswith((b"II*\0", b"MM\0*")):
-        return Geometry()
-    order = "<" if data.startswith(b"II") else ">"
-    try:
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, at)
-            if tag == _ORIENTATION:
-                return Geometry.of_orientation(value)
-    except struct.error:
-        pass  # no EXIF, or a damaged one
-    return Geometry()
 
 
 def avif_colours(data: bytes) -> tuple[int, int]:

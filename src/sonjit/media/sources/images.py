@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, check_memory
 from sonjit._util.extras import optional_import
-from sonjit.media.sources.geometry import HDR, avif_colours, avif_geometry, boxes, exif_geometry, tone_curve
+from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, boxes, tone_curve
 from sonjit.media.sources.remote import File
 
 IMAGE_ENDINGS = (
@@ -50,9 +50,10 @@ _MAGIC: Final = (
 
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
-_JPEG_SCAN: Final = 0xDA
+_APP1, _JPEG_SCAN = 0xE1, 0xDA
+_EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....(?:Exif\0\0)?)(?=II\*\0|MM\0\*)", re.DOTALL)  # of PNG and WebP
+_ORIENTATION: Final = 274  # EXIF tag
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
-_TIFF_TAGS: Final = {256: 0, 257: 1}
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 16: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
 _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
@@ -157,21 +158,27 @@ def _gif_size(data: bytes) -> Size | None:
 
 
 def _tiff_size(data: bytes) -> Size | None:
+    width, height = _tiff_numbers(data, 256, 257)
+    return width, height
+
+
+def _tiff_numbers(data: bytes, *tags: int) -> list[int]:
+    """Return the numbers of tags in the first directory of TIFF or EXIF data, 0 for missing ones."""
     order = "<" if data[:2] == b"II" else ">"
     is_big = data[2:4] in (b"+\0", b"\0+")
     (position,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
     (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, position)
     position += 8 if is_big else 2
-    size = [0, 0]
+    found = dict.fromkeys(tags, 0)
     for _ in range(min(count, 0xFFFF)):
         tag, kind = struct.unpack_from(order + "HH", data, position)
-        if tag in _TIFF_TAGS and kind in _TIFF_FORMATS:
+        if tag in found and kind in _TIFF_FORMATS:
             value = position + (12 if is_big else 8)
-            (size[_TIFF_TAGS[tag]],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
-        if tag >= max(_TIFF_TAGS):  # tags are in order
+            (found[tag],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
+        if all(found.values()):
             break
         position += 20 if is_big else 12
-    return size[0], size[1]
+    return list(found.values())
 
 
 def _heif_size(data: bytes) -> Size | None:
@@ -325,8 +332,23 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
         bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     if found == "tiff" and not upright:  # OpenCV turns it nevertheless
-        return exif_geometry(data).inverse().apply(rgb)
-    return avif_geometry(data).apply(rgb) if found == "avif" and upright else rgb
+        return still_geometry(data, found).inverse().apply(rgb)
+    return still_geometry(data, found).apply(rgb) if found == "avif" and upright else rgb
+
+
+def still_geometry(data: bytes, image_format: str | None) -> Geometry:
+    """Return the transformation from the stored to the shown image that a file states: EXIF, `irot`, `imir`, `clap`."""
+    if image_format in ("avif", "heic"):
+        return avif_geometry(data)
+    start = 0 if image_format == "tiff" else len(data)
+    if image_format == "jpeg":
+        segments = (at + 8 for kind, at in jpeg_segments(data) if kind == _APP1 and data[at + 2 : at + 6] == b"Exif")
+        start = next(segments, start)
+    elif image_format in ("png", "webp") and (found := _EXIF_CHUNK.search(data)):
+        start = found.end()
+    with suppress(struct.error):  # no EXIF, or a damaged one
+        return Geometry.of_orientation(*_tiff_numbers(data[start:], _ORIENTATION))
+    return Geometry()
 
 
 def _may_be_deep(data: bytes, image_format: str | None) -> bool:
