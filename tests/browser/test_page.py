@@ -281,7 +281,7 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
 
 def test_the_address_for_a_phone_is_shown_and_the_page_opens_as_an_app_without_its_server(page, browser, new_server):
     page.click("phone")
-    page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
+    page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the note on --host")
     browser.find_element("css selector", "#phone-dialog .close").click()
     server = new_server("--host", "0.0.0.0", "--token", "secret")
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]

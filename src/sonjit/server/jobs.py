@@ -138,14 +138,14 @@ def job_router(store: JobStore) -> APIRouter:
         """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
         try:
             path = _file_of(job, file)
-            size = path.stat()
+            status = path.stat()
         except (OSError, SonjitError):
             store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
             raise
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
         name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
+        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=status)
 
     return router
 

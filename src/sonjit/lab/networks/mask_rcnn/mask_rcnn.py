@@ -487,7 +487,7 @@ def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence
         corners = torch.min(every[:, None, 2:], regions[:, 2:]), torch.max(every[:, None, :2], regions[:, :2])
         shared = (corners[0] - corners[1]).clamp(min=0).prod(2)
         inside = (own == 0) & (shared > (every[:, 2:] - every[:, :2]).prod(1, keepdim=True) / 2).any(1)
-        inside[0] = False  # the mean over no boxes is not a number
+        inside[:1] = False  # the mean over no boxes is not a number
         own[inside] = value
 
 
