@@ -49,11 +49,11 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, integer):
     script.write_text(RUN)
     out = tmp_path / "out"
     for images in (1, 34):  # killed in the first chunk, and in the second
-        process = subprocess.Popen([sys.executable, script, out, "2"], start_new_session=True)
+        process = subprocess.Popen([sys.executable, script, out, "2"], start_new_session=True, stdout=subprocess.PIPE)
         while process.poll() is None and len(list(out.glob("images/*/*.jpg"))) < images:
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)  # with its workers, which would write into the next run
-        process.wait()
+        process.communicate()  # until its workers have ended too: their locks protect their drafts
         assert not (out / "coco.json").exists()
     summary = synthesize(out, SETTINGS)
     assert 0 < summary.rendered <= SETTINGS.count
