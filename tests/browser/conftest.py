@@ -37,12 +37,7 @@ os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
 
 
 class Server:
-    """`sonjit serve` in its own process.
-
-    Args:
-        folder: Folder of its log.
-        program: Arguments of Python.
-    """
+    """`sonjit serve` in its own process, with its log in a folder."""
 
     def __init__(self, folder, program=("-m", "sonjit")):
         self._program = program

@@ -46,12 +46,7 @@ def unnamed_controls(browser):
 
 
 class Page:
-    """Page in a browser.
-
-    Args:
-        browser: Driver of selenium.
-        url: Address of the server, with a token if it requires one.
-    """
+    """Page of a server's address, with a token if it requires one, in a driver of selenium."""
 
     def __init__(self, browser, url):
         self.browser = browser

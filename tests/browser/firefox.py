@@ -27,12 +27,7 @@ CALL = """async (given) => JSON.stringify(await new Promise((done) => {
 
 
 class Firefox:
-    """Window with the methods of selenium that tests of web pages use.
-
-    Args:
-        profile: folder of its own.
-        headless: False for a window on the display, where Firefox has WebGL.
-    """
+    """Window with the methods of selenium that tests of web pages use; only one on the display has WebGL."""
 
     def __init__(self, profile, *, headless=True):
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]

@@ -30,10 +30,7 @@ def seen_at(x, y=0.0, *, size=100.0, left=None, score=0.9, colours=None):
 class Scene(Kind):
     """Instances stand where `places` says, at a distance of at least a box; a box sees the nearest one in reach.
 
-    Attributes:
-        places: x of each instance of the current image.
-        searches: images that were searched, by their number (from 0).
-        looks: boxes looked into, per image.
+    `places`: x of each instance; `searches`: numbers of searched images; `looks`: boxes looked into, per image.
     """
 
     def __init__(self, places=()):

@@ -17,11 +17,7 @@ def _rays_of(view, rays):
 
 
 def draw_seen(board, place, view, *, rays=3, background=90):
-    """(H, W, 3) what a camera sees of a board at a place (R, t) target to world; grey elsewhere.
-
-    Args:
-        rays: so many across a pixel and so many down, averaged.
-    """
+    """(H, W, 3) what a camera sees of a board at a place (R, t) target to world; means of rays x rays per pixel."""
     print_px = board.draw(_SQUARE_PX, _SQUARE_PX)
     flat = _rays_of(view, rays)
     R, t = view.R @ place[0], view.R @ place[1] + view.t

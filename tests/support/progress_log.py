@@ -4,11 +4,7 @@ from sonjit._util.pools import Progress
 
 
 class ProgressLog(Progress):
-    """Log of totals, steps and instances in the order of the calls.
-
-    Args:
-        then: Function called after each step, which may raise to end the operation.
-    """
+    """Log of totals, steps and instances in the order of the calls; `then` is called after each step."""
 
     def __init__(self, then=lambda: None):
         self.totals, self.steps, self.instances = [], [], 0

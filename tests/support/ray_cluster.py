@@ -34,11 +34,7 @@ def write_stills(folder, count):
 
 
 class Node:
-    """Run `ray start` with one core until the end of the block.
-
-    Attributes:
-        address: Address of the cluster, or None if the node joined another cluster.
-    """
+    """Run `ray start` with one core until the end of the block; `address` is None if it joined another cluster."""
 
     def __init__(self, *arguments):
         start = ["-c", "from ray.scripts.scripts import main; main()", "start", "--num-cpus", "1", "--block"]

@@ -8,10 +8,8 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 def average_precision(truth, results, likeness, thresholds=THRESHOLDS):
     """Return COCO's AP in per cent: greedy assignment by descending score, and the mean precision at 101 recalls.
 
-    Args:
-        truth: (image, what, whether it counts) of each label. What fits one that does not count counts neither way.
-        results: (image, what, score) of each result.
-        likeness: Function of the two kinds of `what` that gives IoU or OKS.
+    `truth`: (image, what, whether it counts); what fits one that does not count counts neither way. `results`: (image,
+    what, score). `likeness` of the two kinds of `what` is IoU or OKS.
     """
     counted, mean = sum(counts for _, _, counts in truth), []
     for threshold in thresholds:

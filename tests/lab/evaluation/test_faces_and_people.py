@@ -179,27 +179,45 @@ def people_and_results(random):
 PROTOCOLS = {"coco-wholebody": "coco_wholebody_val_v1.0", "coco-keypoints": "person_keypoints_val2017"}
 
 
+def text_id(number):
+    """Return an id that is the name of another image's file."""
+    return f"{6 - number:012}.jpg"
+
+
 def write_people(folder, protocol, people, results):
     """Write a data set of five images to `folder`/coco, and the results to `folder`/r.json."""
     images = []
     for number in range(1, 6):
         name = f"{number:012}.jpg"
         image(folder / "coco/val2017" / name)
-        images.append({"id": number, "file_name": name, "width": 220, "height": 200})
+        own = text_id(number) if isinstance(people[0]["image_id"], str) else number
+        images.append({"id": own, "file_name": name, "width": 220, "height": 200})
     (folder / "coco/annotations").mkdir()
     data = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
     (folder / f"coco/annotations/{PROTOCOLS[protocol]}.json").write_text(json.dumps(data))
     (folder / "r.json").write_text(json.dumps(results))
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_people(capsys, tmp_path, protocol):
+@pytest.mark.parametrize(
+    ("protocol", "id_of_image", "id_of_result"),
+    [
+        ("coco-wholebody", int, int),
+        ("coco-keypoints", int, float),
+        ("coco-keypoints", int, str),
+        ("coco-wholebody", text_id, text_id),
+    ],
+)
+def test_people(capsys, tmp_path, protocol, id_of_image, id_of_result):
     people, results = people_and_results(np.random.default_rng(5))
+    people = [row | {"image_id": id_of_image(row["image_id"])} for row in people]
+    results = [row | {"image_id": id_of_result(row["image_id"])} for row in results]
     write_people(tmp_path, protocol, people, results)
     found = evaluated(capsys, protocol, tmp_path / "coco", tmp_path / "r.json")
     parts = {name: [field] for field, name in METRICS.items()} | {"wholebody": list(PARTS)}
     for name, fields in parts.items() if protocol == "coco-wholebody" else [("body", ["keypoints"])]:
-        expected = precision(people, results, fields)
+        expected = precision(
+            people, [row | {"image_id": type(people[0]["image_id"])(row["image_id"])} for row in results], fields
+        )
         assert 1 < expected < 99
         assert found[f"{name}_ap"] == pytest.approx(expected, abs=1e-6), name
 
@@ -261,7 +279,7 @@ def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
     [
         ("score", math.nan, "finite numbers in"),
         ("score", "0.5", "finite numbers in"),
-        ("image_id", 1.5, "an integer"),
+        ("image_id", 1.5, "an integer or text"),
         ("category_id", "1", "an integer"),
         ("bbox", [0, 0, 9, math.inf], "finite numbers in"),
         ("keypoints", [math.nan] * 51, "finite numbers in"),

@@ -48,12 +48,15 @@ def test_nothing_found_is_zero_and_nothing_annotated_is_unknown(truth):
     assert np.isnan(list(coco_precision(truth, results, "bbox").stats.values())).all()
 
 
-def test_only_requested_images_are_evaluated(truth):
+@pytest.mark.parametrize("ids", [(1, 2), ("b", "a")])
+def test_only_requested_images_are_evaluated(truth, ids):
+    for part, name in (("images", "id"), ("annotations", "image_id")):
+        truth[part] = [row | {name: ids[row[name] - 1]} for row in truth[part]]
     first = results_of(truth)[:1]
     assert coco_precision(truth, first, "bbox").stats["AP"] == pytest.approx(0.5)
-    assert coco_precision(truth, first, "bbox", image_ids=[1]).stats["AP"] == pytest.approx(1)
-    with pytest.raises(InputError, match="image 2"):
-        coco_precision(truth, results_of(truth), "bbox", image_ids=[1])
+    assert coco_precision(truth, first, "bbox", image_ids=ids[:1]).stats["AP"] == pytest.approx(1)
+    with pytest.raises(InputError, match=f"image {ids[1]!r}"):
+        coco_precision(truth, results_of(truth), "bbox", image_ids=ids[:1])
 
 
 def test_invalid_coco_files_are_named(truth, tmp_path):

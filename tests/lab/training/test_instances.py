@@ -38,7 +38,7 @@ def shapes(folder, count=10, size=(64, 96)):
     images, annotations = [], []
     for i in range(count):
         rgb = rng.integers(100, 140, (*size, 3), dtype=np.uint8)
-        images.append({"id": i + 10, "file_name": f"{i:03}.png", "width": size[1], "height": size[0]})
+        images.append({"id": f"picture {i + 10}", "file_name": f"{i:03}.png", "width": size[1], "height": size[0]})
         for category, centre, shade in ((1, (24, 32), 240), (2, (70, 32), 10)):
             mask = np.zeros(size, np.uint8)
             place = tuple(int(value) for value in np.add(centre, rng.integers(-6, 7, 2)))
@@ -46,7 +46,7 @@ def shapes(folder, count=10, size=(64, 96)):
             rgb[mask > 0] = shade
             x, y, wide, high = cv2.boundingRect(mask)
             annotations.append({
-                "id": len(annotations) + 1, "image_id": i + 10, "category_id": category, "iscrowd": 0,
+                "id": len(annotations) + 1, "image_id": f"picture {i + 10}", "category_id": category, "iscrowd": 0,
                 "bbox": [x, y, wide, high], "area": int(mask.sum()), "segmentation": rle_from_mask(mask > 0),
             })  # fmt: skip
         cv2.imwrite(str(folder / "images" / f"{i:03}.png"), rgb)
@@ -86,9 +86,10 @@ def test_a_run_segments_images(run, tmp_path):
     data, out = run
     files = {"--save": "found.json", "--draw": "drawn", "--steps": "steps"}
     outputs = [word for option, name in files.items() for word in (option, str(tmp_path / name))]
+    outputs += ["--ids", str(data / "set.json")]
     assert main(["segment", str(data / "images"), "--weights", str(out), "--min-score", "0.05", *outputs]) == 0
     records = json.loads((tmp_path / "found.json").read_text("utf-8"))
-    assert {record["image_id"] for record in records} <= set(range(10))
+    assert {record["image_id"] for record in records} <= {f"picture {number}" for number in range(10, 20)}
     assert {record["category_id"] for record in records} <= {1, 2}
     for record in records:
         mask = mask_from_segmentation(record["segmentation"], 64, 96)

@@ -167,9 +167,7 @@ def show_progress() -> Generator[Progress]:
 class _LinePrinter:
     """Progress as lines: the first step, every tenth of the steps, each evaluation, and at least every half minute.
 
-    Args:
-        write: Function that prints a line.
-        clock: Function that returns the time in seconds.
+    `write` prints a line; `clock` returns the time in seconds.
     """
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:

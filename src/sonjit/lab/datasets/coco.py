@@ -98,7 +98,7 @@ class RunLengths(TypedDict):
 class CocoResult(TypedDict):
     """Record of COCO's results format; the box is x, y, width, height in pixels."""
 
-    image_id: int
+    image_id: int | str
     category_id: int
     bbox: list[float]
     score: float
@@ -116,7 +116,7 @@ def rle_from_mask(mask: BoolArray) -> RunLengths:
 
 
 def coco_result(
-    image_id: int, category_id: int, box: Sequence[float], score: float, mask: BoolArray | None = None
+    image_id: int | str, category_id: int, box: Sequence[float], score: float, mask: BoolArray | None = None
 ) -> CocoResult:
     """Return a record of COCO's results format.
 
@@ -233,17 +233,17 @@ def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a 
 
 
 def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
-    annotations: dict[int, list[Record]] = defaultdict(list)
+    annotations: dict[Any, list[Record]] = defaultdict(list)
     for annotation in data["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
-    ids: set[int] = set()
+    ids: set[Any] = set()
     for image in data["images"]:
         if image["id"] in ids:
             raise ValueError(f"two images have the id {image['id']}")
         ids.add(image["id"])
         yield image, annotations.get(image["id"], [])
     if orphans := annotations.keys() - ids:
-        raise ValueError(f"annotations of the image {min(orphans)}, which is not among the images")
+        raise ValueError(f"annotations of the image {min(map(str, orphans))}, which is not among the images")
 
 
 class Coco(CocoSet):

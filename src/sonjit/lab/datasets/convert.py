@@ -443,7 +443,7 @@ def category_record(number: int, name: str, skeleton: str | None, keypoint_names
     return record | {"keypoints": list(known.keypoints), "skeleton": lines}
 
 
-def coco_annotation(number: int, image: int, category: int, instance: Instance) -> Json:
+def coco_annotation(number: int, image: int | str, category: int, instance: Instance) -> Json:
     """Return an annotation of COCO with a number, the id of its image and of its category."""
     record: Json = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(instance.crowd)}
     if instance.side:

@@ -91,7 +91,9 @@ class ParsedHands(Dataset):
         if len(set(ids)) < len(ids):
             raise InputError(f"{self._path}: two images have one id")
         if orphans := self._annotations.keys() - set(ids):
-            raise InputError(f"{self._path}: annotations of the image {min(orphans)}, which is not among the images")
+            raise InputError(
+                f"{self._path}: annotations of the image {min(map(str, orphans))}, which is not among the images"
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -108,7 +110,7 @@ class ParsedHands(Dataset):
             )
             camera = CalibratedCamera(reading.camera_matrix(focal, middle))
         hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in found)
-        more = {"camera": camera, "image_id": record["id"] if isinstance(record["id"], int) else None}
+        more = {"camera": camera, "image_id": record["id"]}
         return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), **more)
 
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON

@@ -202,7 +202,7 @@ class Sample:
     Attributes:
         dataset: Name of the set.
         id: Unique id within the set, e.g. the image's path below the root.
-        image_id: Id of the image in the annotation file, as in COCO's format; None if the format has no ids.
+        image_id: Id of the image in the annotation file, a number or a text; None if the format has no ids.
         image: File, encoded bytes, video frame, or image (H, W, 3), uint8 RGB.
         width: Width in pixels that the labels refer to.
         height: Height in pixels that the labels refer to.
@@ -238,7 +238,7 @@ class Sample:
     licence: str = ""
     upright: bool = False
     reduced: bool = False
-    image_id: int | None = None
+    image_id: int | str | None = None
     read_depth: Callable[[], Float32Array] | None = None
 
     def rgb(self) -> Image:
@@ -296,10 +296,7 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
     """Return the vertices (778, 3) of a hand's MANO fit, metres in the camera's frame.
 
     A fit without translation is moved to the labelled wrist. If the set does not define the mean pose, the one that
-    comes nearer to the labelled joints is used.
-
-    `hand`: hand with a fit; `camera`: camera of its image, needed for fits in the world frame only; `mano`: MANO model
-    of the hand's side.
+    comes nearer to the labelled joints is used. Only fits in the world frame need the `camera`.
     """
     fit = hand.mesh
     if fit is None:

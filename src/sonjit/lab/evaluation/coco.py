@@ -107,7 +107,8 @@ def _numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[Record], 
     Images of different sets may have one id. The order of their ids decides between equal scores, as in COCO's
     evaluation, so the new numbers keep it. Images without ids keep their order.
     """
-    order = sorted(range(len(evaluated)), key=lambda index: evaluated[index].records[0]["id"] or 0)
+    ids = [item.records[0]["id"] or 0 for item in evaluated]
+    order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))
     numbers = {index: number for number, index in enumerate(order, 1)}
     images = [dict(item.records[0]) | {"id": numbers[index]} for index, item in enumerate(evaluated)]
     records = [

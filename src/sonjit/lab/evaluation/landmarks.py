@@ -135,11 +135,7 @@ def _relative_root_error(
 ) -> dict[str, float]:
     """Return the error of the left root relative to the right one, if all hands are positioned in the camera's frame.
 
-    Args:
-        own: Prediction of each side.
-        joints: Predicted joints (42, 3) in metres.
-        truth: Labelled joints (42, 3) in metres.
-        two: True if the hands interact.
+    `own`: prediction of each side; `joints`, `truth`: (42, 3) in metres; `two`: True if the hands interact.
     """
     if not own or not all(prediction.placed for prediction in own.values()):
         return {}

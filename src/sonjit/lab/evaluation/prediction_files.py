@@ -120,7 +120,7 @@ class PredictionsModel(Model):
                 raise InputError(f"{self._path}: {sample.id} has {count} instances; there is no {prediction.instance}")
         return list(found)
 
-    def _key(self, sample: Sample) -> int | str:
+    def _key(self, sample: Sample) -> str:
         """Return the key of a sample's predictions, which may have none.
 
         Raises:
@@ -132,7 +132,7 @@ class PredictionsModel(Model):
                     f"{self._path}: COCO's results require ids of images, which {sample.dataset} lacks; "
                     "use an .npz with the ids of the samples"
                 )
-            return sample.image_id
+            return _image_key(sample.image_id)
         own = Path(sample.id).parts
         fitting = [
             source
@@ -152,7 +152,7 @@ class PredictionsModel(Model):
             InputError: The file contains none of these samples, or one of its images is the image of two samples.
         """
         rows = self._rows
-        known: dict[str | int, str] = {}  # keys of the file, and the sample of each
+        known: dict[str, str] = {}  # keys of the file, and the sample of each
         self.notes = notes = list[str]()
         name, key, beyond = None, "", 0
         for sample in samples:
@@ -225,20 +225,25 @@ def _check_values(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         )
 
 
-def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
+def _image_key(image_id: object) -> str:
+    """Return the text by which ids are equal: 7, 7.0 and "7" are one id."""
+    return str(int(image_id) if isinstance(image_id, float) and image_id.is_integer() else image_id)
+
+
+def _coco_records(path: Path) -> Mapping[str, list[Mapping[str, Any]]] | None:
     """Return records of COCO's results format by image; None for another kind of file."""
     if path.suffix != ".json":
         return None
     data = read_json(path)
     if not isinstance(data, list):
         return None
-    records: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    records: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for number, item in enumerate(data):
         if problem := _problem_of_record(item):
             raise InputError(f"{path}: record {number} {problem}")
         if bool(item.get("bbox")) != bool(data[0].get("bbox")):
             raise InputError(f"{path}: record {number} or record 0 lacks bbox; give it in all records or in none")
-        records[item["image_id"]].append(item)
+        records[_image_key(item["image_id"])].append(item)
     return records
 
 
@@ -246,9 +251,10 @@ def _problem_of_record(record: object) -> str | None:
     """Return what a record of COCO's results format lacks, or None."""
     if not isinstance(record, dict) or not {"image_id", "category_id", "score"} <= record.keys():
         return "lacks image_id, category_id or score of COCO's results format"
-    for name in ("image_id", "category_id"):
-        if type(record[name]) is not int:
-            return f"requires an integer {name}, not {record[name]!r}"
+    if type(record["image_id"]) not in (int, str) and not str(record["image_id"]).removesuffix(".0").isdecimal():
+        return f"requires an integer or text image_id, not {record['image_id']!r}"
+    if type(record["category_id"]) is not int:
+        return f"requires an integer category_id, not {record['category_id']!r}"
     keypoints = [name for name in record if name == "keypoints" or name.endswith(("_kpts", "_score"))]
     for name in ("score", "bbox", *keypoints):
         if name in record and not _finite(record[name]):

@@ -263,12 +263,8 @@ def _draw_case(
 ) -> NDArray[np.uint8]:
     """Draw (CASE_PX, CASE_PX, 3) around an instance: labels in green, predictions in red.
 
-    Args:
-        sample: Sample with the image.
-        index: Index of the instance; -1 for all.
-        prediction: Predicted keypoints (K, 2) in pixels.
-        only_labels: Crop around the labels only, wherever the prediction is.
-        bare: Draw the image only.
+    `index`: instance, -1 for all; `prediction`: keypoints (K, 2) in pixels; `only_labels`: crop around the labels only;
+    `bare`: draw the image only.
     """
     import cv2
 

@@ -358,7 +358,7 @@ _COLUMNS: dict[str, ColumnType] = {
 
 
 def results_from_instances(
-    found: DetectedInstances, size: tuple[int, int], image_id: int, category_ids: Sequence[int]
+    found: DetectedInstances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
 ) -> list[CocoResult]:
     """Return instances as COCO's results; `size` is height and width, `category_ids` are of labels 1, 2, ..."""
     masks: Sequence[BoolArray | None] = [None] * len(found.boxes)
@@ -397,7 +397,9 @@ class Segment(Task):
 
     def open_table(self, save: str, source: Source) -> RecordTable:
         """Open a file in COCO's results format, or rows of boxes and masks."""
-        return RecordTable(save, None, _COLUMNS, _rows, partial(_set_image_id, self.ids))
+        texts = self.ids is not None and not all(isinstance(item, int) for item in _ids_by_name(self.ids).values())
+        columns = _COLUMNS | {"image_id": str} if texts else _COLUMNS
+        return RecordTable(save, None, columns, _rows, partial(_set_image_id, self.ids))
 
 
 class _Segmentation(NamedTuple):
@@ -461,7 +463,8 @@ class SegmentWorker(Worker[_Segmentation]):
             _draw_steps(Path(self._steps), frame.rgb, found, item.steps, self._names)
             self._steps = None
         if self._table is not None:
-            number = _number(self._task.ids, self._source.frame_source(frame.index), frame.index)
+            only = str(self._source.files[0]) if len(self._source.files) == 1 else None
+            number = _number(self._task.ids, self._source.frame_source(frame.index) or only, frame.index)
             for record in results_from_instances(found, frame.rgb.shape[:2], number, self._ids):
                 self._table.write(record)
         if self._drawing is not None:
@@ -484,7 +487,7 @@ def _rows(record: Record) -> list[Record]:
     return [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}]
 
 
-def _number(ids: str | None, source: str | None, index: int) -> int:
+def _number(ids: str | None, source: str | None, index: int) -> int | str:
     """Return the id of an image: that of a COCO file, or else its index.
 
     Raises:
@@ -492,22 +495,24 @@ def _number(ids: str | None, source: str | None, index: int) -> int:
     """
     if ids is None:
         return index
-    path = Path(source or "")
-    known = _ids_by_name(ids)
+    path, known = Path(source or ""), _ids_by_name(ids)
     names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
     found = next((known[name] for name in names if name in known), None)
     if found is None:
-        raise InputError(f"--ids {ids} has no image {path}")
+        raise InputError(f"--ids {ids} has no image {source or index}")
     return found
 
 
 @cache
-def _ids_by_name(path: str) -> dict[str, int]:
+def _ids_by_name(path: str) -> dict[str, int | str]:
     data = read_json(Path(path))
     try:
-        return {str(image["file_name"]): int(image["id"]) for image in data["images"]}
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"--ids {path}: no COCO file with file_name and id of each image") from None
+        found: dict[str, int | str] = {str(image["file_name"]): image["id"] for image in data["images"]}
+    except (KeyError, TypeError):
+        found = {}
+    if not found or not all(type(item) in (int, str) for item in found.values()):
+        raise InputError(f"--ids {path}: no COCO file with file_name and id, a number or a text, of each image")
+    return found
 
 
 def _draw_steps(folder: Path, rgb: Image, found: DetectedInstances, steps: Steps, names: list[str]) -> None:

@@ -120,7 +120,7 @@ def coco_precision(
     kind: Literal["bbox", "segm", "keypoints"],
     *,
     sigmas: Sequence[float] | None = None,
-    image_ids: Collection[int] | None = None,
+    image_ids: Collection[int | str] | None = None,
 ) -> CocoPrecision:
     """Return average precision and recall of results in COCO's format.
 
@@ -129,7 +129,7 @@ def coco_precision(
         results: Records of COCO's results format; an empty list is valid.
         kind: Type of results to compare.
         sigmas: Disagreement of annotators on each keypoint; COCO's 17 by default.
-        image_ids: Image ids to evaluate; all by default.
+        image_ids: Image ids to evaluate, numbers or texts; all by default.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -140,6 +140,11 @@ def coco_precision(
     data = _select_images(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
     categories = sorted(category["id"] for category in data["categories"])
     _check_results(results, {image["id"] for image in data["images"]}, categories, kind)
+    if any(isinstance(image["id"], str) for image in data["images"]):  # faster-coco-eval takes only numbers
+        order = {key: number for number, key in enumerate(sorted((image["id"] for image in data["images"]), key=str))}
+        data["images"] = [image | {"id": order[image["id"]]} for image in data["images"]]
+        rows = data["annotations"], results
+        data["annotations"], results = ([dict(row) | {"image_id": order[row["image_id"]]} for row in r] for r in rows)
     names = _KEYPOINT_STATS if kind == "keypoints" else _BOX_STATS
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -167,21 +172,15 @@ def coco_precision(
 
 
 def _check_results(
-    results: Sequence[Mapping[str, Any]], images: Collection[int], categories: Sequence[int], kind: str
+    results: Sequence[Mapping[str, Any]], images: Collection[int | str], categories: Sequence[int], kind: str
 ) -> None:
-    """Check that the images and categories of results are those of the annotations.
-
-    Raises:
-        InputError: A result has an image id that the annotations lack, or no result has one of their categories.
-    """
+    """Refuse results of an image that the annotations lack, or of which none has one of their categories."""
     if unknown := [result.get("image_id") for result in results if result.get("image_id") not in images]:
         raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
     _check_numbers("result", results)
-    for name in ("image_id", "category_id"):
-        if wrong := [result.get(name) for result in results if type(result.get(name)) is not int]:
-            raise InputError(
-                f"results: {name} requires an integer, not {wrong[0]!r}; COCO's evaluation of {kind} cannot read this"
-            )
+    for name, types in (("image_id", (int, str)), ("category_id", (int,))):
+        if wrong := [result.get(name) for result in results if type(result.get(name)) not in types]:
+            raise InputError(f"results: {name} {wrong[0]!r}: COCO's evaluation of {kind} cannot read this")
     if results and not {result["category_id"] for result in results} & set(categories):
         raise InputError(
             f"results: no category_id is among the annotations' {', '.join(map(str, categories[:5]))}; "
@@ -189,7 +188,7 @@ def _check_results(
         )
 
 
-def _select_images(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
+def _select_images(data: Mapping[str, Any], image_ids: Collection[int | str] | None) -> dict[str, Any]:
     keys = ("images", "annotations", "categories")
     absent = [key for key in keys if key not in data or not isinstance(data[key], list)]
     if absent:
@@ -203,7 +202,7 @@ def _select_images(data: Mapping[str, Any], image_ids: Collection[int] | None) -
         return dict(data)
     selected = set(image_ids)
     if unknown := selected - {image["id"] for image in data["images"]}:
-        raise InputError(f"image_ids: the annotations have no image {min(unknown)}")
+        raise InputError(f"image_ids: the annotations have no image {min(map(str, unknown))}")
     return {
         **data,
         "images": [image for image in data["images"] if image["id"] in selected],
