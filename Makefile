@@ -57,8 +57,8 @@ demo: models  ## install, fetch the weights, run on the bundled clip
 serve: more-models  ## install, fetch the weights, open the live app in the browser
 	$(BIN)/sonjit serve --open
 
-# Complete files go to a worker, because tests of a file share fixtures.
-PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
+# Complete files go to a worker, because tests of a file share fixtures; tests/conftest.py orders them.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 test: install more-models browser graphics web  ## install, fetch weights and browsers, run every test; WORKERS=2
 	$(BIN)/python $(PYTEST)
 

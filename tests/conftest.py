@@ -48,6 +48,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
 
 
+def pytest_collection_modifyitems(items):
+    """Put files of long tests first, so that no worker begins one when the others have nothing left."""
+    weights, costs = {"slow": 10, "browser": 10, "network": 100}, Counter()
+    for item in items:
+        costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
+    items.sort(key=lambda item: -costs[item.path])
+
+
 def pytest_collection_finish():
     """Exclude imported objects from garbage collection, and run it less often: exports and servers allocate much."""
     gc.collect()

@@ -49,7 +49,7 @@ class Server:
     def start(self, *options):
         command = [sys.executable, *self._program, "serve", "--port", str(self.port), *options]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
+        wait_until(self.answers, 40, lambda: f"no server: {self.log()}", every_s=0.04)
 
     def answers(self):
         if self._process.poll() is not None:

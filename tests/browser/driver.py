@@ -7,6 +7,7 @@ import re
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
 
+POLL_S = 0.04  # of a page, whose answers cost more than those of threads
 CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
 EMPTY = """
     const canvas = document.getElementById(given[0]);
@@ -63,7 +64,7 @@ class Page:
 
     @property
     def latest(self):
-        return self.state["latest"] or {}
+        return self.browser.execute_script("return globalThis.sonjitPage.state.latest") or {}
 
     @property
     def status(self):
@@ -85,7 +86,7 @@ class Page:
             )
             return f"waited in vain for {what}; the page shows {texts}"
 
-        return wait_until(condition, seconds, message)
+        return wait_until(condition, seconds, message, POLL_S)
 
     def wait_until_ready(self):
         ready = "return document.documentElement?.dataset.ready"

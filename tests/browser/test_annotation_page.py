@@ -12,7 +12,7 @@ import pytest
 from ..studio.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
-from .driver import assert_same_texts, unnamed_controls
+from .driver import POLL_S, assert_same_texts, unnamed_controls
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ class AnnotationServer(Server):
     def start(self, project):
         command = [sys.executable, "-m", "sonjit", "annotate", "open", str(project), "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
+        wait_until(self.answers, 40, lambda: f"no server: {self.log()}", POLL_S)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ class AnnotationPage:
         return {(mark["view"], mark["joint"]): mark for mark in self.state["marks"]}
 
     def wait(self, condition, what, seconds=60):
-        return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.messages()}")
+        return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.messages()}", POLL_S)
 
     def messages(self):
         return self.run("return ['message', 'notice', 'saved'].map((id) => document.getElementById(id)?.innerText)")

@@ -5,11 +5,11 @@ import time
 import pytest
 
 
-def wait_until(condition, seconds=60, describe=lambda: "the condition did not become true"):
+def wait_until(condition, seconds=60, describe=lambda: "the condition did not become true", every_s=0.005):
     """Poll until a condition is true and return its value; fail with `describe()` after the time limit."""
     end_s = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end_s:
             pytest.fail(describe())
-        time.sleep(0.005)
+        time.sleep(every_s)
     return value
