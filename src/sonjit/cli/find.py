@@ -11,19 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
-from sonjit.cli.options import (
-    FINDING,
-    OUTPUT,
-    RUNNING,
-    BatchOptions,
-    FileName,
-    Input,
-    Lifting,
-    Output,
-    lift_from,
-    pixel_box,
-    print_notes,
-)
+from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options
 from sonjit.detectors.option import Option, OptionValue
@@ -32,7 +20,7 @@ from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
-_GROUPS = {"Finding": FINDING, "Running": RUNNING}
+_GROUPS = {"Finding": common.FINDING, "Running": common.RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
 _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
@@ -47,15 +35,15 @@ def detect_command(kind: str) -> Callable[..., int]:
     entry = find_kind(kind)
 
     def command(
-        *sources: FileName,
-        output: Output | None = None,
-        batch: BatchOptions | None = None,
-        lifting: Lifting | None = None,
-        mask: FileName | None = None,
+        *sources: common.FileName,
+        output: common.Output | None = None,
+        batch: common.BatchOptions | None = None,
+        lifting: common.Lifting | None = None,
+        mask: common.FileName | None = None,
         roi: str | None = None,
         **options: OptionValue,
     ) -> int:
-        output, lifting = output or Output(), lifting or Lifting()
+        output, lifting = output or common.Output(), lifting or common.Lifting()
         values = {name: value for name, value in options.items() if value is not None}
         values.setdefault("model", next(iter(entry.models)))
         if mask is not None:
@@ -72,20 +60,20 @@ def detect_command(kind: str) -> Callable[..., int]:
         task = Detect(
             kind,
             values,
-            lift=lift_from(lifting, mirrored=bool(values.get("mirrored")), independent=independent),
+            lift=common.lift_from(lifting, mirrored=bool(values.get("mirrored")), independent=independent),
             measures=output.measures or has_angles,
             count=count,
             events=tuple(EventLimits.from_text(text, kind) for text in output.events),
             rows=output.rows,
             bones=output.bones,
             degrees=output.degrees,
-            roi=None if roi is None else pixel_box(roi, "--roi", int),
+            roi=None if roi is None else common.pixel_box(roi, "--roi", int),
             style=replace(output.style, gestures=output.measures or "gestures" in values),
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs = Outputs(save, draw, mask, json=output.json)
-        status = run_and_report(task, Inputs.find(map(str, sources)), outputs, batch or BatchOptions())
-        print_notes(task.lift)
+        status = run_and_report(task, Inputs.find(map(str, sources)), outputs, batch or common.BatchOptions())
+        common.print_notes(task.lift)
         return status
 
     parameters = _parameters(entry)
@@ -98,15 +86,15 @@ def detect_command(kind: str) -> Callable[..., int]:
 
 def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     """Return the parameters of a kind's command. None means that an option is not given."""
-    annotations: dict[str, object] = {"output": Output | None}
+    annotations: dict[str, object] = {"output": common.Output | None}
     annotations |= {option.name: _annotation(option) for option in options_of(entry).values() if option.command_line}
-    annotations["roi"] = Annotated[str | None, Parameter(group=FINDING, help=_ROI, allow_leading_hyphen=True)]
-    annotations["batch"] = BatchOptions | None
+    annotations["roi"] = Annotated[str | None, Parameter(group=common.FINDING, help=_ROI, allow_leading_hyphen=True)]
+    annotations["batch"] = common.BatchOptions | None
     if entry.result is Hand:
-        annotations["lifting"] = Lifting | None
+        annotations["lifting"] = common.Lifting | None
     if "segmentation" in options_of(entry):
-        annotations["mask"] = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
-    source_type = Annotated[Input, Parameter(help=_INPUT)]
+        annotations["mask"] = Annotated[common.FileName | None, Parameter(group=common.OUTPUT, help=_MASK)]
+    source_type = Annotated[common.Input, Parameter(help=_INPUT)]
     return [
         inspect.Parameter("sources", inspect.Parameter.VAR_POSITIONAL, annotation=source_type),
         *(
@@ -129,7 +117,7 @@ def _annotation(option: Option) -> object:
 
 
 def _check(
-    output: Output, options: Mapping[str, OptionValue], lifting: Lifting, *, has_mask: bool, is_box: bool
+    output: common.Output, options: Mapping[str, OptionValue], lifting: common.Lifting, *, has_mask: bool, is_box: bool
 ) -> None:
     """Check that every option has an effect."""
     save = None if output.save is None else str(output.save)

@@ -10,21 +10,10 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sonjit import weights
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.cli.report import print_table
-from sonjit.weights import (
-    TaskBundle,
-    Weight,
-    add_bundle,
-    find_weight,
-    list_bundles,
-    load_catalog,
-    models_folder,
-    pull_weights,
-    select_weights,
-    verify_weights,
-)
 from sonjit.weights.catalog import NOT_FETCHED, has_weight
 
 app = App(
@@ -50,14 +39,14 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
     Args:
         as_json: Print a JSON array for programs, with hashes, tensors and paths.
     """
-    weights, bundles = list(load_catalog().values()), list_bundles()
+    files, bundles = list(weights.load_catalog().values()), weights.list_bundles()
     if as_json:
-        records = [*map(_to_dict, weights)]
+        records = [*map(_to_dict, files)]
         records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
         sys.stdout.write(json_from(records, 2) + "\n")
         return
     rows: list[tuple[str, ...]] = []
-    for weight in weights:
+    for weight in files:
         size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if has_weight(weight.name) else "no"
         source = str(weight.sources[0].package)
         rows.append((weight.name, weight.file, size, weight.licence, source, weight.group, cached))
@@ -84,7 +73,7 @@ def add(*files: Path) -> None:
     if not files:
         raise InputError("sonjit models add: name a .task file")
     for file in files:
-        path, bundle = add_bundle(file)
+        path, bundle = weights.add_bundle(file)
         sys.stdout.write(f"{path}: {bundle.task} with {', '.join(bundle.members)}\n")
 
 
@@ -100,7 +89,7 @@ def pull(*names: str) -> None:
         names: Names from `sonjit models list`, or groups (hands, face, body, all). Default: hands.
     """
     with _show_progress() as progress:
-        paths = pull_weights(names or ("hands",), progress=progress)
+        paths = weights.pull_weights(names or ("hands",), progress=progress)
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 
 
@@ -115,13 +104,13 @@ def verify(*names: str) -> int:
     Args:
         names: Names or groups to verify. Default: all files in the cache.
     """
-    problems = verify_weights(names)
+    problems = weights.verify_weights(names)
     if problems:
         lines = (f"{problem.path} is {problem.kind}: {problem.reason}" for problem in problems)
         again = " ".join(problem.name for problem in problems)
         sys.stderr.write("\n".join((*lines, f"run: sonjit models pull {again}")) + "\n")
         return 1
-    checked = len(select_weights(names)) if names else sum(map(has_weight, load_catalog()))
+    checked = len(weights.select_weights(names)) if names else sum(map(has_weight, weights.load_catalog()))
     sys.stdout.write(f"{checked} files checked, all intact\n")
     return 0
 
@@ -135,7 +124,7 @@ def path(name: str | None = None, /) -> None:
     Args:
         name: Name from `sonjit models list`. The cache must contain the file.
     """
-    sys.stdout.write(f"{models_folder() if name is None else find_weight(name)}\n")
+    sys.stdout.write(f"{weights.models_folder() if name is None else weights.find_weight(name)}\n")
 
 
 @app.command
@@ -187,7 +176,7 @@ def _show_progress() -> Generator[Callable[[str], None]]:
         yield lambda line: bar.update(task, description=line)
 
 
-def _to_dict(weight: Weight) -> Mapping[str, object]:
+def _to_dict(weight: weights.Weight) -> Mapping[str, object]:
     names = ("name", "file", "bytes", "sha256", "licence", "group", "also", "inputs", "outputs")
     return {name: getattr(weight, name) for name in names} | {
         "sources": [
@@ -195,12 +184,12 @@ def _to_dict(weight: Weight) -> Mapping[str, object]:
             for source in weight.sources
             if (package := source.package)
         ],
-        "path": str(models_folder() / weight.file),
+        "path": str(weights.models_folder() / weight.file),
         "cached": has_weight(weight.name),
     }
 
 
-def _bundle_to_dict(path: Path, bundle: TaskBundle | InputError) -> dict[str, object]:
+def _bundle_to_dict(path: Path, bundle: weights.TaskBundle | InputError) -> dict[str, object]:
     record: dict[str, object] = {
         "name": path.stem,
         "file": path.name,

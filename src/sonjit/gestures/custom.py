@@ -14,19 +14,7 @@ from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit._util.data_files import npz_arrays, read_npz
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.gestures.classifier import (
-    CANNED,
-    KEYPOINTS,
-    NONE,
-    SHIPPED,
-    GestureClassifier,
-    GestureSmoother,
-    aligned,
-    features_of,
-    gesture_features,
-    gesture_of,
-    load_gestures,
-)
+from sonjit.gestures import classifier
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
 from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.results import Frame, Gesture, Hand, Handedness
@@ -66,7 +54,9 @@ class GestureRecording:
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
-        return cls(name, aligned(points, np.array([hand.handedness == "Left" for hand in hands])).astype(np.float16))
+        return cls(
+            name, classifier.aligned(points, np.array([hand.handedness == "Left" for hand in hands])).astype(np.float16)
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -78,8 +68,8 @@ class GestureRecording:
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: not a recording of a gesture. Use sonjit gestures record")
         name, points = str(arrays["name"]), arrays["points"]
-        if points.ndim != 4 or points.shape[1:] != (2, KEYPOINTS, 3) or not len(points):
-            raise InputError(f"{path}: contains points {points.shape}, not (N, 2, {KEYPOINTS}, 3)")
+        if points.ndim != 4 or points.shape[1:] != (2, classifier.KEYPOINTS, 3) or not len(points):
+            raise InputError(f"{path}: contains points {points.shape}, not (N, 2, {classifier.KEYPOINTS}, 3)")
         return cls(name, points)
 
     def save(self, path: Path) -> None:
@@ -90,7 +80,9 @@ class GestureRecording:
     def embedding(self) -> Float32Array:
         """Return the embedding (N, E) of each hand."""
         points = self.points.astype(np.float32)
-        return load_gestures().whiten(gesture_features(points[:, 0], points[:, 1], np.zeros(len(points), np.bool_)))
+        return classifier.load_gestures().whiten(
+            classifier.gesture_features(points[:, 0], points[:, 1], np.zeros(len(points), np.bool_))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +129,7 @@ class CustomGestures:
         if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures. Use sonjit gestures train")
         names, means = tuple(map(str, arrays["names"])), arrays["means"]
-        if "counts" not in arrays or not np.array_equal(arrays.get("spread", ()), load_gestures().spread):
+        if "counts" not in arrays or not np.array_equal(arrays.get("spread", ()), classifier.load_gestures().spread):
             raise InputError(f"{path}: trained for another version. Train again from the recordings")
         counts = arrays["counts"]
         expected = (len(names), arrays["spread"].size), (len(names),)
@@ -151,12 +143,15 @@ class CustomGestures:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` reads."""
         means, counts = self.means.astype(np.float32), self.counts.astype(np.float32)
-        spread = load_gestures().spread  # identifies the embedding
+        spread = classifier.load_gestures().spread  # identifies the embedding
         return {"names": np.array(self.names), "means": means, "counts": counts, "spread": spread}
 
     def evidence(self, embeddings: RealArray) -> FloatArray:
         """Return the log likelihood ratios (N, C) of embeddings (N, E): each gesture to any other pose."""
-        spread, counts = load_gestures().spread.astype(np.float64), np.minimum(self.counts, _MAX_EXAMPLES)[:, None]
+        spread, counts = (
+            classifier.load_gestures().spread.astype(np.float64),
+            np.minimum(self.counts, _MAX_EXAMPLES)[:, None],
+        )
         unsure = spread / (1 + counts * spread)  # variance of the estimated mean of the gesture
         hands = embeddings[:, None].astype(np.float64)
         log_spread = np.log1p(spread) + hands**2 / (1 + spread)
@@ -181,7 +176,7 @@ class CustomGestures:
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """Return the custom gesture of a hand, or None."""
-        return self.classify(load_gestures().whiten(features_of([hand])))[0]
+        return self.classify(classifier.load_gestures().whiten(classifier.features_of([hand])))[0]
 
 
 _MAX_NAME_LENGTH: Final = 40
@@ -205,13 +200,13 @@ class LearnedGestures:
         (26, ('J', 'Z'))
     """
 
-    static: CustomGestures | GestureClassifier | None
+    static: CustomGestures | classifier.GestureClassifier | None
     motions: CustomMotions
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all gestures, static ones first."""
-        static = self.static.vocabulary if isinstance(self.static, GestureClassifier) else self.static
+        static = self.static.vocabulary if isinstance(self.static, classifier.GestureClassifier) else self.static
         return (*(static.names if static else ()), *self.motions.names)
 
     def __call__(self, hand: Hand) -> Gesture | None:
@@ -220,7 +215,7 @@ class LearnedGestures:
 
     def or_shipped(self, hand: Hand) -> Gesture | None:
         """Return the static gesture of a hand, or else its shipped gesture, or None."""
-        return self(hand) or gesture_of(hand)
+        return self(hand) or classifier.gesture_of(hand)
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording | MotionRecording]) -> Self:
@@ -247,7 +242,7 @@ class LearnedGestures:
         Raises:
             InputError: The file contains no gestures.
         """
-        if str(path) in SHIPPED and not path.exists():
+        if str(path) in classifier.SHIPPED and not path.exists():
             with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{path}.npz") as shipped:
                 return cls.load(shipped)
         return cls._of(read_npz(path), path)
@@ -270,7 +265,7 @@ class LearnedGestures:
     def _of(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
         motions = CustomMotions.from_arrays(arrays, path)
         if "weights_0" in arrays:
-            return cls(GestureClassifier.from_arrays(arrays, path), motions)
+            return cls(classifier.GestureClassifier.from_arrays(arrays, path), motions)
         if motions.names and "names" not in arrays:
             return cls(None, motions)
         return cls(CustomGestures.from_arrays(arrays, path), motions)
@@ -281,7 +276,7 @@ class LearnedGestures:
         Raises:
             InputError: The gestures are of a recipe, which writes its own file.
         """
-        if isinstance(self.static, GestureClassifier):
+        if isinstance(self.static, classifier.GestureClassifier):
             raise InputError(f"{path}: gestures of a recipe are already in a file. Copy that file")
         with atomic_file(path) as draft:
             draft.write_bytes(self.to_bytes())
@@ -307,8 +302,8 @@ def checked_name(name: object) -> str:
         or not all(item.isalnum() or item in "_- " for item in name)
     ):
         raise InputError(f"{name!r:.60}: name a gesture by 1 to {_MAX_NAME_LENGTH} letters, digits, spaces, - and _")
-    if name in (NONE, *MOTIONS):
-        meaning = "means that a hand makes no gesture" if name == NONE else "is already a motion"
+    if name in (classifier.NONE, *MOTIONS):
+        meaning = "means that a hand makes no gesture" if name == classifier.NONE else "is already a motion"
         raise InputError(f"{name} {meaning}. Choose another name")
     return name
 
@@ -323,14 +318,14 @@ def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | Non
     Raises:
         InputError: The file contains no gestures.
     """
-    if name == CANNED:
-        return gesture_of
+    if name == classifier.CANNED:
+        return classifier.gesture_of
     return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).or_shipped
 
 
 def find_motions(name: str | LearnedGestures) -> CustomMotions:
     """Return the custom motions of the gestures that `find_gestures` accepts; there may be none."""
-    if name == CANNED:
+    if name == classifier.CANNED:
         return CustomMotions.learn([])
     return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).motions
 
@@ -364,7 +359,7 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
         InputError: The frames are not of a video.
     """
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
-    smoother = GestureSmoother(classify=gestures)
+    smoother = classifier.GestureSmoother(classify=gestures)
     current: dict[tuple[int, Handedness], list[tuple[float, Gesture]]] = {}
     found: list[GestureSegment] = []
     time_s = 0.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from sonjit import media
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors.create import detector_from
@@ -19,17 +20,6 @@ from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_o
 from sonjit.detectors.options import GESTURES, CommonOptions
 from sonjit.detectors.pipeline import check_region
 from sonjit.gestures.classifier import CANNED
-from sonjit.media import (
-    DrawingWriter,
-    Header,
-    MaskWriter,
-    Source,
-    SourceFrame,
-    draw_frame,
-    mask_from_frame,
-    open_drawing_writer,
-    open_mask_writer,
-)
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
 from sonjit.results import Box, Frame, Instance, MotionEvent, Result
@@ -179,7 +169,7 @@ class Detect(Task):
         """Load the detectors and the lifting network."""
         return DetectWorker(self, is_stream=is_stream)
 
-    def open_table(self, save: str, source: Source) -> FrameTable:
+    def open_table(self, save: str, source: media.Source) -> FrameTable:
         """Open a table of the frames of several files. A character of several files is an InputError."""
         known = find_format(save)
         if known is not None and known.has_bones:
@@ -192,10 +182,10 @@ class Detect(Task):
             save, header, columns, rows=rows, with_events=with_events, limits=limits, degrees=self.degrees
         )
 
-    def header(self, source: Source) -> Header:
+    def header(self, source: media.Source) -> media.Header:
         """Return the header of a table for a source."""
         return replace(
-            Header.from_source(source, self.model, self.entry.list_name),
+            media.Header.from_source(source, self.model, self.entry.list_name),
             version=__version__,
             options=self.changed_options,
         )
@@ -248,7 +238,7 @@ class DetectWorker(Worker[Frame]):
                 self._face_detector = detector_from(make_options(find_kind("face"), options))
             stack.pop_all()
 
-    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+    def start(self, source: media.Source, outputs: Outputs, files: ExitStack) -> None:
         """Open tables, drawing and mask."""
         for detector in self._detectors:
             detector.reset()
@@ -258,9 +248,9 @@ class DetectWorker(Worker[Frame]):
         self._held: list[tuple[Box, float | None]] = []
         self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
-        self._drawing: DrawingWriter | None = None
+        self._drawing: media.DrawingWriter | None = None
         self._canvas: Image | None = None  # the drawings of a video share its memory
-        self._mask: MaskWriter | None = None
+        self._mask: media.MaskWriter | None = None
         paths = [outputs.save] if outputs.save is not None else []
         paths += ["-"] if outputs.json else []
         self._events = EventTracker(self._task.limits)
@@ -283,13 +273,13 @@ class DetectWorker(Worker[Frame]):
         files.callback(self._finish_events)
         keeps = self._task.style.anonymise == "none"  # what identifies people
         if outputs.draw is not None:
-            drawing = open_drawing_writer(outputs.draw, source, sound=keeps)
+            drawing = media.open_drawing_writer(outputs.draw, source, sound=keeps)
             self._drawing = files.enter_context(self.as_optional(drawing, outputs.draw, outputs))
         if outputs.mask is not None:
-            self._mask = files.enter_context(open_mask_writer(outputs.mask, source, cutout=keeps, sound=keeps))
+            self._mask = files.enter_context(media.open_mask_writer(outputs.mask, source, cutout=keeps, sound=keeps))
             self._mask.images = self.as_optional(self._mask.images, outputs.mask, outputs)
 
-    def process(self, frame: SourceFrame) -> Frame:
+    def process(self, frame: media.SourceFrame) -> Frame:
         """Detect the instances in an image."""
         results: list[Result] = []
         motions: list[MotionEvent] = []
@@ -315,7 +305,7 @@ class DetectWorker(Worker[Frame]):
         """Return the number of instances in a frame."""
         return sum(len(item.results(name)) for name in self._lists)
 
-    def write(self, frame: SourceFrame, item: Frame) -> None:
+    def write(self, frame: media.SourceFrame, item: Frame) -> None:
         """Write a frame into the tables, the drawing and the mask."""
         annotations = annotate(item, self._columns, self._repetitions, gestures=self._task.style.gestures)
         self._extras = annotations.extras
@@ -327,9 +317,9 @@ class DetectWorker(Worker[Frame]):
         if self._drawing is not None:
             self._draw(self._drawing, frame, item, annotations.notes)
         if self._mask is not None:
-            self._mask.write(frame.rgb, mask_from_frame(item), frame.time, index=frame.index)
+            self._mask.write(frame.rgb, media.mask_from_frame(item), frame.time, index=frame.index)
 
-    def _draw(self, drawing: DrawingWriter, frame: SourceFrame, item: Frame, notes: Sequence[str]) -> None:
+    def _draw(self, drawing: media.DrawingWriter, frame: media.SourceFrame, item: Frame, notes: Sequence[str]) -> None:
         """Draw a frame and write the drawing."""
         start_s, style = time.perf_counter(), self._task.style
         regions: Sequence[Region] | None = None
@@ -339,11 +329,11 @@ class DetectWorker(Worker[Frame]):
             drawn = self._canvas
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            drawn = draw_frame(frame.rgb, item, style, notes=notes, faces=self._faces_to_blur(frame))
+            drawn = media.draw_frame(frame.rgb, item, style, notes=notes, faces=self._faces_to_blur(frame))
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 
-    def _faces_to_blur(self, frame: SourceFrame) -> list[Box]:
+    def _faces_to_blur(self, frame: media.SourceFrame) -> list[Box]:
         """Return the faces of an image, and in a video those of the half second before."""
         if self._face_detector is None:
             return []

@@ -9,28 +9,10 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.files import Closing
+from sonjit.compat.mediapipe import _detector, _messages
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._connections import FaceKeyPoint
-from sonjit.compat.mediapipe._detector import (
-    InstanceOrder,
-    check_confidences,
-    check_count,
-    choice,
-    free_loaded,
-    load_ahead,
-    open_detector,
-)
 from sonjit.compat.mediapipe._images import ImageError
-from sonjit.compat.mediapipe._messages import (
-    Classification,
-    ClassificationList,
-    Detection,
-    LandmarkList,
-    LocationData,
-    NormalizedLandmarkList,
-    image_landmarks,
-    world_landmarks,
-)
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
@@ -85,7 +67,7 @@ class Solution(Closing, ABC, Generic[Found]):
 
     def close(self) -> None:
         """Free the networks."""
-        free_loaded(self._loading)
+        _detector.free_loaded(self._loading)
 
 
 class DetectorSolution(Solution[Found]):
@@ -101,7 +83,7 @@ class DetectorSolution(Solution[Found]):
         **options: object,
     ) -> None:
         """Create the detector from MediaPipe's arguments and options of `create_detector`."""
-        check_confidences(
+        _detector.check_confidences(
             min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
         )
         given: dict[str, Any] = {
@@ -110,8 +92,8 @@ class DetectorSolution(Solution[Found]):
             "min_presence_score": min_tracking_confidence,
             **options,
         }
-        self._loading = open_detector(kind, given, thresholds)
-        self._order = InstanceOrder(new_first=True)
+        self._loading = _detector.open_detector(kind, given, thresholds)
+        self._order = _detector.InstanceOrder(new_first=True)
 
     def _detect(self, image: Image) -> list[Any]:
         return self._order.sort(self._loading.result().detect(image))
@@ -131,9 +113,9 @@ class HandsOutputs(NamedTuple):
         multi_handedness: One classification each, "Left" or "Right".
     """
 
-    multi_hand_landmarks: list[NormalizedLandmarkList] | None = None
-    multi_hand_world_landmarks: list[LandmarkList] | None = None
-    multi_handedness: list[ClassificationList] | None = None
+    multi_hand_landmarks: list[_messages.NormalizedLandmarkList] | None = None
+    multi_hand_world_landmarks: list[_messages.LandmarkList] | None = None
+    multi_handedness: list[_messages.ClassificationList] | None = None
 
 
 class Hands(DetectorSolution[HandsOutputs]):
@@ -163,8 +145,8 @@ class Hands(DetectorSolution[HandsOutputs]):
         search_interval: int = 5,
         precision: Precision = "f32",
     ) -> None:
-        model = choice("model_complexity", model_complexity, _HAND_MODELS)
-        check_count(max_num_hands=max_num_hands)
+        model = _detector.choice("model_complexity", model_complexity, _HAND_MODELS)
+        _detector.check_count(max_num_hands=max_num_hands)
         self._open(
             "hands",
             static_image_mode,
@@ -182,14 +164,16 @@ class Hands(DetectorSolution[HandsOutputs]):
         if not hands:
             return HandsOutputs()
         return HandsOutputs(
-            [image_landmarks(hand.keypoints, image) for hand in hands],
-            [world_landmarks(hand.keypoints_3d) for hand in hands],
-            [ClassificationList(classification=[_classification(hand)]) for hand in hands],
+            [_messages.image_landmarks(hand.keypoints, image) for hand in hands],
+            [_messages.world_landmarks(hand.keypoints_3d) for hand in hands],
+            [_messages.ClassificationList(classification=[_classification(hand)]) for hand in hands],
         )
 
 
-def _classification(hand: Hand) -> Classification:
-    return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
+def _classification(hand: Hand) -> _messages.Classification:
+    return _messages.Classification(
+        index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness
+    )
 
 
 class FaceMeshOutputs(NamedTuple):
@@ -199,7 +183,7 @@ class FaceMeshOutputs(NamedTuple):
         multi_face_landmarks: 468 or 478 landmarks per face, as parts of the image; None for no face.
     """
 
-    multi_face_landmarks: list[NormalizedLandmarkList] | None = None
+    multi_face_landmarks: list[_messages.NormalizedLandmarkList] | None = None
 
 
 class FaceMesh(DetectorSolution[FaceMeshOutputs]):
@@ -227,7 +211,7 @@ class FaceMesh(DetectorSolution[FaceMeshOutputs]):
         search_interval: int = 5,
         precision: Precision = "f32",
     ) -> None:
-        check_count(max_num_faces=max_num_faces)
+        _detector.check_count(max_num_faces=max_num_faces)
         self._open(
             "face",
             static_image_mode,
@@ -241,7 +225,7 @@ class FaceMesh(DetectorSolution[FaceMeshOutputs]):
 
     def _outputs(self, image: Image) -> FaceMeshOutputs:
         faces: list[Face] = self._detect(image)
-        return FaceMeshOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)
+        return FaceMeshOutputs([_messages.image_landmarks(face.keypoints, image) for face in faces] or None)
 
 
 class FaceDetectionOutputs(NamedTuple):
@@ -251,10 +235,12 @@ class FaceDetectionOutputs(NamedTuple):
         detections: One detection per face, best first, or None without faces.
     """
 
-    detections: list[Detection] | None = None
+    detections: list[_messages.Detection] | None = None
 
 
-def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> LocationData.RelativeKeypoint | None:
+def get_key_point(
+    detection: _messages.Detection, key_point_enum: FaceKeyPoint
+) -> _messages.LocationData.RelativeKeypoint | None:
     """Return a normalised key point of a face, or None for a detection without key points."""
     points = detection.location_data.relative_keypoints
     return points[key_point_enum] if points else None
@@ -274,8 +260,8 @@ class FaceDetection(DetectorSolution[FaceDetectionOutputs]):
     def __init__(
         self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "f32"
     ) -> None:
-        is_full = choice("model_selection", model_selection, _FACE_MODELS) == _FACE_MODELS[1]
-        check_confidences(min_detection_confidence=min_detection_confidence)
+        is_full = _detector.choice("model_selection", model_selection, _FACE_MODELS) == _FACE_MODELS[1]
+        _detector.check_confidences(min_detection_confidence=min_detection_confidence)
         self._open(
             "face",
             True,
@@ -292,15 +278,17 @@ class FaceDetection(DetectorSolution[FaceDetectionOutputs]):
         return FaceDetectionOutputs([_face_detection(face, width, height) for face in faces] or None)
 
 
-def _face_detection(face: Face, width: int, height: int) -> Detection:
+def _face_detection(face: Face, width: int, height: int) -> _messages.Detection:
     x_min, y_min, x_max, y_max = face.box
-    box = LocationData.RelativeBoundingBox(
+    box = _messages.LocationData.RelativeBoundingBox(
         xmin=x_min / width, ymin=y_min / height, width=(x_max - x_min) / width, height=(y_max - y_min) / height
     )
-    detection = Detection(
+    detection = _messages.Detection(
         label_id=[0],
         score=[face.score],
-        location_data=LocationData(format=LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box),
+        location_data=_messages.LocationData(
+            format=_messages.LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box
+        ),
     )
     for x, y, _ in face.keypoints.tolist():
         detection.location_data.relative_keypoints.add(x=x / width, y=y / height)
@@ -316,8 +304,8 @@ class PoseOutputs(NamedTuple):
         segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
-    pose_landmarks: NormalizedLandmarkList | None = None
-    pose_world_landmarks: LandmarkList | None = None
+    pose_landmarks: _messages.NormalizedLandmarkList | None = None
+    pose_world_landmarks: _messages.LandmarkList | None = None
     segmentation_mask: Float32Array | None = None
 
 
@@ -352,7 +340,7 @@ class Pose(DetectorSolution[PoseOutputs]):
             static_image_mode,
             min_detection_confidence,
             min_tracking_confidence,
-            model=choice("model_complexity", model_complexity, _BODY_MODELS),
+            model=_detector.choice("model_complexity", model_complexity, _BODY_MODELS),
             smoothing="published" if smooth_landmarks else None,
             segmentation=enable_segmentation,
             smooth_segmentation=smooth_segmentation,
@@ -367,8 +355,8 @@ class Pose(DetectorSolution[PoseOutputs]):
 def _pose_outputs(body: Body, image: Image) -> PoseOutputs:
     """Return the outputs for a body in an image (H, W, 3)."""
     return PoseOutputs(
-        image_landmarks(body.keypoints, image, body.visibility),
-        world_landmarks(body.keypoints_3d, body.visibility),
+        _messages.image_landmarks(body.keypoints, image, body.visibility),
+        _messages.world_landmarks(body.keypoints_3d, body.visibility),
         body.mask,
     )
 
@@ -385,11 +373,11 @@ class HolisticOutputs(NamedTuple):
         segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
-    pose_landmarks: NormalizedLandmarkList | None = None
-    pose_world_landmarks: LandmarkList | None = None
-    left_hand_landmarks: NormalizedLandmarkList | None = None
-    right_hand_landmarks: NormalizedLandmarkList | None = None
-    face_landmarks: NormalizedLandmarkList | None = None
+    pose_landmarks: _messages.NormalizedLandmarkList | None = None
+    pose_world_landmarks: _messages.LandmarkList | None = None
+    left_hand_landmarks: _messages.NormalizedLandmarkList | None = None
+    right_hand_landmarks: _messages.NormalizedLandmarkList | None = None
+    face_landmarks: _messages.NormalizedLandmarkList | None = None
     segmentation_mask: Float32Array | None = None
 
 
@@ -430,7 +418,7 @@ class Holistic(DetectorSolution[HolisticOutputs]):
             min_detection_confidence,
             min_tracking_confidence,
             GraphThresholds(searches_parts=search_interval == 1),
-            model=choice("model_complexity", model_complexity, _BODY_MODELS),
+            model=_detector.choice("model_complexity", model_complexity, _BODY_MODELS),
             hand_model="full",
             face_model="attention" if refine_face_landmarks else "mesh",
             smoothing="published" if smooth_landmarks else None,
@@ -446,8 +434,8 @@ class Holistic(DetectorSolution[HolisticOutputs]):
             return HolisticOutputs()
         pose = _pose_outputs(people[0].body, image)
 
-        def landmarks(part: Hand | Face | None) -> NormalizedLandmarkList | None:
-            return None if part is None else image_landmarks(part.keypoints, image)
+        def landmarks(part: Hand | Face | None) -> _messages.NormalizedLandmarkList | None:
+            return None if part is None else _messages.image_landmarks(part.keypoints, image)
 
         return HolisticOutputs(
             pose.pose_landmarks,
@@ -478,10 +466,10 @@ class SelfieSegmentation(Solution[SelfieOutputs]):
     """
 
     def __init__(self, model_selection: int = 0, *, precision: Precision = "f32") -> None:
-        model = choice("model_selection", model_selection, _SELFIE_MODELS)
+        model = _detector.choice("model_selection", model_selection, _SELFIE_MODELS)
         find_weight(SELFIE_WEIGHTS[model])  # report a missing file here and not at the first image
         EngineOptions(precision=precision)
-        self._loading = load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
+        self._loading = _detector.load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
 
     def _outputs(self, image: Image) -> SelfieOutputs:
         return SelfieOutputs(self._loading.result().mask(image))

@@ -17,16 +17,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array, FloatArray
 from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.hand_heads import (
-    TAPS,
-    AppearanceInputs,
-    HandHeads,
-    HandRefinement,
-    RefinementInputs,
-    load_hand_heads,
-    load_hand_refinement,
-)
+from sonjit.detectors.kinds import KINDS, hand_heads
 from sonjit.detectors.observations import Observation
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
@@ -35,14 +26,7 @@ from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.engines.precision import available_precision
-from sonjit.geometry.boxes import (
-    RotatedBox,
-    box_from_corners,
-    points_from_crop,
-    rotated_box_around,
-    square_box,
-    wrap_angle,
-)
+from sonjit.geometry import boxes
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
 from sonjit.results import Hand, HandPoints
 from sonjit.results.skeletons import load_skeleton
@@ -168,7 +152,7 @@ _AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # relative to the box around wri
 _KEYPOINTS = 21
 _MIRROR = np.array([-1, 1, 1], np.float32)
 
-_BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
+_BUNDLE_TURN_RAD = boxes.wrap_angle(90 - math.pi / 2)
 """Rotation of first crops in the graph of a hand landmarker, which passes 90 degrees as radians."""
 
 
@@ -176,8 +160,8 @@ _BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
 class RefinableCrop:
     """Inputs of the refinement of a hand and the box of its crop; `mirrored`: the crop is of the mirrored image."""
 
-    inputs: RefinementInputs
-    box: RotatedBox
+    inputs: hand_heads.RefinementInputs
+    box: boxes.RotatedBox
     mirrored: bool = False
 
 
@@ -197,7 +181,7 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
-    appearance: AppearanceInputs | None = None
+    appearance: hand_heads.AppearanceInputs | None = None
     refinable: RefinableCrop | None = None
     error_px: NDArray[np.float32] | None = None
     published: "HandObservation | None" = None
@@ -228,15 +212,15 @@ class PalmFinder:
         self.detector = SingleShotDetector(engine, PALM_GRID)
         self._turn_rad = turn_rad
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
         """Return boxes in an image (H, W, 3), best first."""
         return [box_from_palm(palm, self._turn_rad) for palm in self.detector.find(rgb, min_score)]
 
 
-def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
+def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> boxes.RotatedBox:
     """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
-    rotation = wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
-    return square_box(box_from_corners(palm.box.tolist(), rotation), **_FROM_PALM)
+    rotation = boxes.wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
+    return boxes.square_box(boxes.box_from_corners(palm.box.tolist(), rotation), **_FROM_PALM)
 
 
 class Hands(Kind[HandObservation, Hand]):
@@ -260,9 +244,9 @@ class Hands(Kind[HandObservation, Hand]):
         landmarks: Engine,
         *,
         mirrored: bool,
-        heads: HandHeads | None = None,
+        heads: hand_heads.HandHeads | None = None,
         visibility: bool = True,
-        refinement: HandRefinement | None = None,
+        refinement: hand_heads.HandRefinement | None = None,
         sizes: HandSizes | None = None,
     ) -> None:
         self.palms = palms
@@ -275,11 +259,11 @@ class Hands(Kind[HandObservation, Hand]):
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
         """Return boxes of hands from the palms in an image (H, W, 3), best first."""
         return [] if self.palms is None else self.palms.find(rgb, min_score)
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
+    def observe(self, rgb: NDArray[np.uint8], box: boxes.RotatedBox) -> HandObservation:
         """Run the landmark network on one box: 21 keypoints, presence and handedness."""
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
@@ -292,8 +276,8 @@ class Hands(Kind[HandObservation, Hand]):
         if self._refinement is not None:
             keypoints = image.reshape(-1, 3) / np.float32(self._size)
             maps = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
-            refinable = RefinableCrop(RefinementInputs(keypoints, world.reshape(-1, 3).copy(), maps), box)
-        points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
+            refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), maps), box)
+        points = boxes.points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
         return HandObservation(
             score=float(presence.flat[0]),
             keypoints=points[:_KEYPOINTS],
@@ -314,8 +298,8 @@ class Hands(Kind[HandObservation, Hand]):
         if crop is None:  # occluded
             return replace(observation, published=published)
         refined, box = self._refinement(crop.inputs), crop.box
-        before = points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
-        shift = points_from_crop(refined.keypoints, box) - before
+        before = boxes.points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
+        shift = boxes.points_from_crop(refined.keypoints, box) - before
         shift_3d = (refined.world - crop.inputs.world) @ _turn(box)
         if crop.mirrored:
             shift, shift_3d = shift * _MIRROR, shift_3d * _MIRROR
@@ -328,7 +312,7 @@ class Hands(Kind[HandObservation, Hand]):
             published=published,
         )
 
-    def box_after(self, observation: HandObservation) -> RotatedBox:
+    def box_after(self, observation: HandObservation) -> boxes.RotatedBox:
         """Return the box around an observed hand."""
         return box_around_hand(observation.keypoints)
 
@@ -379,18 +363,18 @@ class Hands(Kind[HandObservation, Hand]):
         return result
 
 
-def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
+def box_around_hand(keypoints: NDArray[np.floating]) -> boxes.RotatedBox:
     """Return the crop of a hand with known keypoints (21, 2 or 3) in pixels.
 
     Upright along the hand, twice as large as wrist, palm and first joints.
     """
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
-    tight = rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
-    return square_box(tight, **_AROUND_HAND)
+    tight = boxes.rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
+    return boxes.square_box(tight, **_AROUND_HAND)
 
 
-def _turn(box: RotatedBox) -> NDArray[np.float32]:
+def _turn(box: boxes.RotatedBox) -> NDArray[np.float32]:
     """Return the matrix (3, 3) that multiplies points (K, 3) in the crop's axes to rotate them to the image's."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
@@ -399,7 +383,7 @@ def _turn(box: RotatedBox) -> NDArray[np.float32]:
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
-    return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+    return boxes.wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
 
 
 class HandSmoother(KeypointSmoother):
@@ -435,7 +419,7 @@ def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | No
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 
 
-def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) -> Hands:
+def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = hand_heads.HandHeads) -> Hands:
     """Load the palm detector and the landmark network of one model, with heads of a class."""
     weights = KINDS["hands"].models[options.model].weights
     finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
@@ -446,9 +430,9 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
         refined = "distance=True" if options.distance else 'keypoints="refined"'
         raise _needs_published_networks("visibility=True" if options.visibility else refined, hand_file)
     needs_heads = options.visibility or (options.is_thorough and not is_own)
-    heads = load_hand_heads(options.model, heads_kind) if needs_heads else None
-    refinement = load_hand_refinement(options.model) if refines else None
-    landmarks = load_engine(hand_file, options.running, taps=TAPS if heads or refinement else ())
+    heads = hand_heads.load_hand_heads(options.model, heads_kind) if needs_heads else None
+    refinement = hand_heads.load_hand_refinement(options.model) if refines else None
+    landmarks = load_engine(hand_file, options.running, taps=hand_heads.TAPS if heads or refinement else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None or refinement is not None:
         sizes, behind = sizes[:4], sizes[4:]
@@ -486,6 +470,8 @@ def load_hands_of_people(options: HolisticOptions, hand: str, bundle_file: Path 
     if options.keypoints == "refined":
         if bundle_file is not None:
             raise _needs_published_networks('keypoints="refined"', bundle_file)
-        refinement = load_hand_refinement(hand.removeprefix("hand-"))
-    landmarks = load_engine(bundle_file or options.file(hand), options.running, taps=TAPS if refinement else ())
+        refinement = hand_heads.load_hand_refinement(hand.removeprefix("hand-"))
+    landmarks = load_engine(
+        bundle_file or options.file(hand), options.running, taps=hand_heads.TAPS if refinement else ()
+    )
     return Hands(None, landmarks, mirrored=options.mirrored, refinement=refinement)

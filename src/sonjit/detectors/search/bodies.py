@@ -9,20 +9,8 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
+from sonjit.detectors.search import geometry
 from sonjit.detectors.search.faces import detected_heads
-from sonjit.detectors.search.geometry import (
-    PRESENT,
-    TORSO,
-    Head,
-    Proposal,
-    head_distance,
-    head_of_body,
-    is_head_of,
-    is_same_head,
-    oks,
-    torso_distance,
-    torso_size,
-)
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, StillSearch
@@ -79,61 +67,61 @@ class BodySearch(StillSearch[BodyObservation]):
         super().__init__(rgb, enough=enough, thorough=thorough)
         self._people, self._network, self._faces, self._bodies = people, network, faces, bodies
         self._min_detection = min_detection
-        self.heads: list[Head] = []
+        self.heads: list[geometry.Head] = []
         self._boxes: list[PersonBox] = []
 
-    def propose(self) -> Iterator[list[Proposal]]:
+    def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the people of the published search, those of the network, and heads without a body."""
         found = self._people.find(self.rgb, self._min_detection)
         by_box = {box_from_alignment(person.keypoints[:2]): person.score for person in found}
         boxes = latest_boxes(by_box, self._bodies.is_same_instance)
-        yield [Proposal(box, by_box[box], "published") for box in boxes]
+        yield [geometry.Proposal(box, by_box[box], "published") for box in boxes]
         for window in self.windows(1):
             self.heads += detected_heads(self._faces, self.rgb, window, LIMITS["head"])
         yield from self._people_in(1)
         for head in self.heads:
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
-            yield [Proposal(box, head.score, "head", head=head) for box in boxes]
+            yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
         if self.thorough or has_small(self._boxes, self.rgb):
             yield from self._people_in(2)
         else:
             self.complete = False
 
-    def _people_in(self, parts: int) -> Iterator[list[Proposal]]:
+    def _people_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
             people, _ = self._network().find(self.rgb, window, LIMITS["person"])
             for person in new_people(people, self._boxes):
                 self._boxes.append(person)
-                yield [Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
+                yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
-    def is_known(self, proposal: Proposal) -> bool:
+    def is_known(self, proposal: geometry.Proposal) -> bool:
         """Check whether a certain body has the head or fills the box of a proposal."""
         if proposal.head is not None:
-            return any(is_head_of(body, proposal.head) for body in self.certain)
+            return any(geometry.is_head_of(body, proposal.head) for body in self.certain)
         assert proposal.person is not None
         return any(
             box_iou(proposal.person, clipped(body, self.rgb)) > LIMITS["same_person_box"] for body in self.certain
         )
 
-    def verify(self, proposal: Proposal) -> Candidate[BodyObservation] | None:
+    def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
         rgb = self._without_others(proposal)
         first = self._bodies.observe(rgb, proposal.box)
         if first.score < LIMITS["body_seen"]:
             return None
         second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        if proposal.published and first.score > PRESENT:
+        if proposal.published and first.score > geometry.PRESENT:
             return Candidate([second, first], proposal, body_oks(first, second, rgb), published=True)
         if second.score < LIMITS["body_seen"] or proposal.published:
             return None
-        if proposal.head is not None and not is_head_of(second, proposal.head):
+        if proposal.head is not None and not geometry.is_head_of(second, proposal.head):
             return None
         if proposal.person is not None and box_iou(proposal.person, clipped(second, rgb)) < LIMITS["person_overlap"]:
             return None
         return Candidate([first, second], proposal, body_oks(first, second, rgb))
 
-    def _without_others(self, proposal: Proposal) -> Image:
+    def _without_others(self, proposal: geometry.Proposal) -> Image:
         """Return the image without what belongs to other people. The network finds only one person in a crop."""
         if proposal.person is not None:
             return only_box(self.rgb, proposal.person)
@@ -185,13 +173,15 @@ def only_box(rgb: Image, box: Box) -> Image:
 
 
 def body_features(
-    candidate: Candidate[BodyObservation], rgb: Image, heads: Sequence[Head], people: Sequence[PersonBox] = ()
+    candidate: Candidate[BodyObservation], rgb: Image, heads: Sequence[geometry.Head], people: Sequence[PersonBox] = ()
 ) -> dict[str, float]:
     """Return the features of the score of a body. `own_head` is the index of its head, or -1."""
     height, width = rgb.shape[:2]
-    body, torso = candidate.last, torso_size(candidate.last)
-    own = [number for number, head in enumerate(heads) if is_head_of(body, head)]
-    distances = {number: head_distance(body, heads[number].middle.tolist()) / heads[number].height for number in own}
+    body, torso = candidate.last, geometry.torso_size(candidate.last)
+    own = [number for number, head in enumerate(heads) if geometry.is_head_of(body, head)]
+    distances = {
+        number: geometry.head_distance(body, heads[number].middle.tolist()) / heads[number].height for number in own
+    }
     nearest = min(own, key=distances.__getitem__, default=-1)
     around = clipped(body, rgb)
     overlap, person = max(((box_iou(around, box), score) for score, box in people), default=(0.0, 0.0))
@@ -204,7 +194,7 @@ def body_features(
         "published": float(candidate.published),
         "person": logit(person if overlap > _OWN_BOX else _UNSEEN),
         "overlap": overlap,
-        "core": float(body.visibility[TORSO].mean()),
+        "core": float(body.visibility[geometry.TORSO].mean()),
         "visible": float(body.visibility.mean()),
         "heatmap": body.heatmap_peak,
         "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
@@ -221,7 +211,7 @@ def body_features(
             "faced": 1.0,
             "face": logit(head.score),
             "neck": _neck_fit(body, head),
-            "head_size": abs(math.log(head_of_body(body).height / head.height)),
+            "head_size": abs(math.log(geometry.head_of_body(body).height / head.height)),
             "torso": min(math.log(torso / head.height), 1.0),
         }
     return features
@@ -234,29 +224,29 @@ def is_same_person(a: Candidate[BodyObservation], b: Candidate[BodyObservation])
     with the torso nearby.
     """
     heads = a.features["own_head"], b.features["own_head"]
-    distance = torso_distance(a.last, b.last)
+    distance = geometry.torso_distance(a.last, b.last)
     if (heads[0] >= 0 and heads[0] == heads[1]) or distance < LIMITS["same_person"]:
         return True
     may_be_nested = heads[0] < 0 and distance < LIMITS["near_torso"]
     if may_be_nested and overlap_over_smaller(a.last.keypoints, b.last.keypoints) > LIMITS["inside"]:
         return True
-    return min(heads) < 0 and is_same_head(a.last, b.last)
+    return min(heads) < 0 and geometry.is_same_head(a.last, b.last)
 
 
-def _neck_fit(body: BodyObservation, head: Head) -> float:
+def _neck_fit(body: BodyObservation, head: geometry.Head) -> float:
     """Return how well the position of the shoulders fits a head, 0..1."""
-    shoulders = body.keypoints[TORSO[:2], :2].mean(axis=0)
+    shoulders = body.keypoints[geometry.TORSO[:2], :2].mean(axis=0)
     off = math.dist(shoulders, head.middle + _NECK * head.down) / head.height
     return math.exp(-((off / _NECK_TOLERANCE) ** 2) / 2)
 
 
-def box_below(head: Head, placement: int) -> RotatedBox:
+def box_below(head: geometry.Head, placement: int) -> RotatedBox:
     """Return the box of a body below a head; `placement` is an index in `PLACEMENTS`."""
     hips, radius = PLACEMENTS[placement]
     return box_from_alignment(np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down]))
 
 
-def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[Head], own: Head) -> Image:
+def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
     """Return an image with the heads near a box covered, except one.
 
     The network finds only one of several people in a crop.
@@ -285,4 +275,4 @@ def body_oks(first: BodyObservation, second: BodyObservation, rgb: Image, *, mov
     height, width = rgb.shape[:2]
     x, y = second.keypoints[:, 0], second.keypoints[:, 1]
     visible = second.visibility * ((x > 0) & (x < width) & (y > 0) & (y < height))
-    return oks(first.keypoints, second.keypoints, _TOLERANCE, visible, moved=moved)
+    return geometry.oks(first.keypoints, second.keypoints, _TOLERANCE, visible, moved=moved)

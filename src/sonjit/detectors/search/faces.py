@@ -8,20 +8,7 @@ from numpy.typing import NDArray
 
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
-from sonjit.detectors.search.geometry import (
-    PRESENT,
-    Head,
-    Image,
-    Proposal,
-    Window,
-    head_from_detection,
-    is_long,
-    is_same_instance,
-    merge_proposals,
-    oks,
-    reach,
-    windows,
-)
+from sonjit.detectors.search import geometry
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import Detection, SingleShotDetector
@@ -39,9 +26,11 @@ _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 """Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
 
 
-def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
+def detected_heads(
+    detector: SingleShotDetector, rgb: geometry.Image, window: geometry.Window, min_score: float
+) -> list[geometry.Head]:
     """Return the heads of the faces detected in a window."""
-    return [head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
+    return [geometry.head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
 
 
 class FaceSearch(StillSearch[FaceObservation]):
@@ -58,7 +47,7 @@ class FaceSearch(StillSearch[FaceObservation]):
 
     def __init__(
         self,
-        rgb: Image,
+        rgb: geometry.Image,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
         *,
@@ -69,22 +58,22 @@ class FaceSearch(StillSearch[FaceObservation]):
         super().__init__(rgb, enough=enough, thorough=thorough)
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
-    def propose(self) -> Iterator[list[Proposal]]:
+    def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the faces of the published search, and those in finer windows while there are none or small ones."""
         published = self._meshes.find(self.rgb, self._min_detection)
         latest = latest_boxes(published, self._meshes.is_same_instance)
         least = LIMITS["face_share"] * self._min_detection
-        yield [Proposal(box, least, "published") for box in latest]
+        yield [geometry.Proposal(box, least, "published") for box in latest]
         levels = FinerWindows(
             self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in self.candidates], thorough=self.thorough
         )
         for window in levels:
             found = self._detector.find(window.cut(self.rgb), least)
             proposals = window.proposals(found, box_around_detection, "window")
-            yield merge_proposals(proposals, 4 * max(self.rgb.shape))
+            yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
 
-    def is_known(self, proposal: Proposal) -> bool:
+    def is_known(self, proposal: geometry.Proposal) -> bool:
         """Check whether a proposal shows a certain face, and add its score to that."""
         for candidate in self.candidates:
             if candidate.certain and iou(proposal.box, self._meshes.box_after(candidate.last)) > _SAME_FACE:
@@ -92,17 +81,17 @@ class FaceSearch(StillSearch[FaceObservation]):
                 return True
         return False
 
-    def verify(self, proposal: Proposal) -> Candidate[FaceObservation] | None:
+    def verify(self, proposal: geometry.Proposal) -> Candidate[FaceObservation] | None:
         """Run the mesh network on a proposal, and in doubt again on the box that it found."""
         first = self._meshes.observe(self.rgb, proposal.box)
         if first.score < LIMITS["seen"]:
             return None
-        published = proposal.published and first.score > PRESENT
+        published = proposal.published and first.score > geometry.PRESENT
         if first.score > LIMITS["sure"] and (published or proposal.score >= self._min_detection):
             return Candidate([first], proposal, published=published)
         second = self._meshes.observe(self.rgb, self._meshes.box_after(first))
         views = [second, first] if proposal.published else [first, second]
-        return Candidate(views, proposal, oks(first.keypoints, second.keypoints), published)
+        return Candidate(views, proposal, geometry.oks(first.keypoints, second.keypoints), published)
 
     def score(self, candidate: Candidate[FaceObservation]) -> float:
         """Return the probability that a candidate is a face."""
@@ -139,7 +128,7 @@ def _length(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def search_boxes(
-    rgb: Image,
+    rgb: geometry.Image,
     detector: SingleShotDetector,
     boxes: FaceBoxes,
     *,
@@ -155,10 +144,12 @@ def search_boxes(
             break
         for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
             box = box_observation(face, (window.left, window.top))
-            is_known = any(is_same_instance(box.keypoints, other.keypoints) for other in found)
+            is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)
             if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
                 found.append(box)
-    candidates = [Candidate([face], Proposal(RotatedBox(0, 0, 0, 0), 0, "box"), score=face.score) for face in found]
+    candidates = [
+        Candidate([face], geometry.Proposal(RotatedBox(0, 0, 0, 0), 0, "box"), score=face.score) for face in found
+    ]
     return Found(sorted(candidates, key=lambda candidate: -candidate.score), levels.complete)
 
 
@@ -174,16 +165,16 @@ class FinerWindows:
         complete: False if a level was left out.
     """
 
-    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
-        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or is_long(rgb)
+    def __init__(self, rgb: geometry.Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
+        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
         self.complete = True
 
-    def __iter__(self) -> Iterator[Window]:
+    def __iter__(self) -> Iterator[geometry.Window]:
         """Yield the windows."""
         height, width = self._rgb.shape[:2]
         for parts in range(1, _MOST_PARTS + 1):
-            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
+            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / geometry.reach(width, height)
             if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
                 self.complete = False
                 return
-            yield from windows(width, height, parts)
+            yield from geometry.windows(width, height, parts)

@@ -10,19 +10,8 @@ import numpy as np
 from sonjit._util.arrays import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
+from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import clipped, crop_of
-from sonjit.detectors.search.geometry import (
-    PRESENT,
-    Head,
-    Proposal,
-    Window,
-    head_of_body,
-    is_near,
-    is_same_torso,
-    merge_proposals,
-    oks,
-    window_around,
-)
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
@@ -95,14 +84,16 @@ class HandSearch(StillSearch[HandObservation]):
         self._network_hands: list[HandBox] | None = None  # before the network has run
         self._examined = 0
 
-    def propose(self) -> Iterator[list[Proposal]]:
+    def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield palms of the image, hands that the network finds, and ends of arms, then those in windows."""
         as_published, more = self._palms.find_from(self.rgb, self._min_detection, self._least)
         boxes = {box_from_palm(palm): palm.score for palm in as_published}
         latest = latest_boxes(boxes, self._hands.is_same_instance)
-        yield [Proposal(box, boxes[box], "published") for box in latest]
+        yield [geometry.Proposal(box, boxes[box], "published") for box in latest]
         yield from self._network_in(1)
-        yield self._likely(Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more))
+        yield self._likely(
+            geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more)
+        )
         yield from self._arms()
         if self.thorough or has_small(self._people, self.rgb):
             yield from self._network_in(2)
@@ -110,7 +101,7 @@ class HandSearch(StillSearch[HandObservation]):
         else:
             self.complete = False
 
-    def _network_in(self, parts: int) -> Iterator[list[Proposal]]:
+    def _network_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms around the hands that the network finds in windows, and keep its people."""
         assert self._network is not None
         least = LIMITS["hand_thorough" if self.thorough else "hand"]
@@ -119,21 +110,21 @@ class HandSearch(StillSearch[HandObservation]):
             self._people += new_people(people, self._people)
             self._network_hands = [*(self._network_hands or []), *hands]
             for score, box in hands:
-                hand = Proposal(box, score, f"hand{parts}")
+                hand = geometry.Proposal(box, score, f"hand{parts}")
                 if score > least and not self.is_known(hand):
-                    around = window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
+                    around = geometry.window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
                     palms = [] if around is None else self._palms_in(around, hand.source)
                     yield palms or self._likely([hand])
 
-    def _palms_in(self, window: Window, source: str) -> list[Proposal]:
+    def _palms_in(self, window: geometry.Window, source: str) -> list[geometry.Proposal]:
         """Return boxes of palms in a window."""
         palms = self._palms.find(window.cut(self.rgb), self._least)
         return self._likely(window.proposals(palms, box_from_palm, source))
 
-    def _likely(self, proposals: Iterable[Proposal]) -> list[Proposal]:
+    def _likely(self, proposals: Iterable[geometry.Proposal]) -> list[geometry.Proposal]:
         """Return the proposals with a sufficient score of their detector and of the network, without duplicates."""
         least = LIMITS["hand_odds_thorough" if self.thorough else "hand_odds"]
-        merged = merge_proposals(proposals, 4 * max(self.rgb.shape))
+        merged = geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         return [p for p in merged if logit(p.score) + _NETWORK_SHARE * self._network_odds(p.box) > least]
 
     def _network_odds(self, box: RotatedBox) -> float:
@@ -142,18 +133,22 @@ class HandSearch(StillSearch[HandObservation]):
             return 0.0
         return logit(max((hand.score for hand in self._network_hands if is_near_crop(hand.box, box)), default=_UNSEEN))
 
-    def _arms(self) -> Iterator[list[Proposal]]:
+    def _arms(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the hands at the arms of the people that were not examined before."""
         assert self._load_bodies is not None
         people, self._examined = self._people[self._examined :], len(self._people)
         for person in people:
             body = self._load_bodies().observe(self.rgb, crop_of(person.box))
             is_own = box_iou(clipped(body, self.rgb), person.box) > LIMITS["person_overlap"]
-            if body.score > LIMITS["guide"] and is_own and not any(is_same_torso(body, other) for other in self.bodies):
+            if (
+                body.score > LIMITS["guide"]
+                and is_own
+                and not any(geometry.is_same_torso(body, other) for other in self.bodies)
+            ):
                 self.bodies.append(body)
                 yield from self._hands_of(body)
 
-    def _hands_of(self, body: BodyObservation) -> Iterator[list[Proposal]]:
+    def _hands_of(self, body: BodyObservation) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms near the wrists of a body where no certain hand is."""
         height, width = self.rgb.shape[:2]
         face = face_height(body)
@@ -165,19 +160,19 @@ class HandSearch(StillSearch[HandObservation]):
                 continue
             arm = end - body.keypoints[_ELBOWS[side], :2]
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
-            window = window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
+            window = geometry.window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
             if window is not None:
                 yield self._palms_in(window, "arm")
 
-    def is_known(self, proposal: Proposal) -> bool:
+    def is_known(self, proposal: geometry.Proposal) -> bool:
         """Check whether a proposal shows a certain hand or a box that was verified before."""
         for candidate in self.candidates:
             if candidate.certain and iou(box_around_hand(candidate.last.keypoints), proposal.box) > _SAME_HAND:
                 candidate.detection = max(candidate.detection, proposal.score)
                 return True
-        return any(is_near(proposal.box, box) for box in self._verified_boxes)
+        return any(geometry.is_near(proposal.box, box) for box in self._verified_boxes)
 
-    def verify(self, proposal: Proposal) -> Candidate[HandObservation] | None:
+    def verify(self, proposal: geometry.Proposal) -> Candidate[HandObservation] | None:
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""
         self._verified_boxes.append(proposal.box)
         first = self._hands.observe(self.rgb, proposal.box)
@@ -186,12 +181,12 @@ class HandSearch(StillSearch[HandObservation]):
             return Candidate([first], proposal, published=proposal.published)
         if first.score < LIMITS["hand_seen"]:
             return None
-        published = proposal.published and first.score > PRESENT
+        published = proposal.published and first.score > geometry.PRESENT
         mirrored = observe_mirrored(self._hands, self.rgb, box_around_hand(first.keypoints))
         if mirrored.score < LIMITS["hand_mirrored"] and not published:
             return None
         views = [mirrored, first] if published or proposal.source == "crop" else [first, mirrored]
-        return Candidate(views, proposal, oks(first.keypoints, mirrored.keypoints), published)
+        return Candidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), published)
 
     def score(self, candidate: Candidate[HandObservation]) -> float:
         """Return the probability that a candidate is a hand."""
@@ -204,7 +199,7 @@ class HandSearch(StillSearch[HandObservation]):
             "network": self._network_odds(box_around_hand(hand.keypoints)),
             "wrist": max(1 - wrist_distance(hand, self.bodies), 0),
             "people": float(bool(self.bodies)),
-            "face": share_in_face(hand, [head_of_body(body) for body in self.bodies]),
+            "face": share_in_face(hand, [geometry.head_of_body(body) for body in self.bodies]),
             "foot": foot_nearness(hand, self.bodies),
             "published": float(candidate.published),
             "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
@@ -215,7 +210,7 @@ class HandSearch(StillSearch[HandObservation]):
         }
         return Score.named("hand")(candidate.features)
 
-    def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[HandObservation]:
+    def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> Found[HandObservation]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
         found = super().run(sources)
         for candidate in found.candidates:
@@ -225,7 +220,7 @@ class HandSearch(StillSearch[HandObservation]):
     def around(self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]) -> Found[HandObservation]:
         """Return the hands of known people, from these crops and from the ends of their arms."""
         self.bodies = [*bodies]
-        own = [Proposal(box, _CROP_SCORE, "crop") for box in crops]
+        own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
         return self.run(chain([own], *map(self._hands_of, bodies)))
 
 
@@ -253,8 +248,8 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
 
 def is_near_crop(a: RotatedBox, b: RotatedBox) -> bool:
     """Check whether two crops show one hand, whatever their rotation."""
-    is_near = math.dist(a[:2], b[:2]) < _NEAR_CROP * max(a.width, b.width)
-    return is_near and 1 / _NEAR_SIZE < a.width / b.width < _NEAR_SIZE
+    is_close = math.dist(a[:2], b[:2]) < _NEAR_CROP * max(a.width, b.width)
+    return is_close and 1 / _NEAR_SIZE < a.width / b.width < _NEAR_SIZE
 
 
 def face_height(body: BodyObservation) -> float:
@@ -307,7 +302,7 @@ def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> f
     return max(1 - nearest, 0.0) if nearest < wrist_distance(hand, bodies) else 0.0
 
 
-def share_in_face(hand: HandObservation, heads: Sequence[Head]) -> float:
+def share_in_face(hand: HandObservation, heads: Sequence[geometry.Head]) -> float:
     """Return the share of a small hand inside a face. An ear or a nose has share 1."""
     x_min, y_min, x_max, y_max = box = box_around(hand.keypoints)
     area = max((x_max - x_min) * (y_max - y_min), 1e-6)

@@ -9,6 +9,7 @@ from sonjit._util.arrays import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, is_turned_face, turned_upright
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
+from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import (
     PLACEMENTS,
     body_features,
@@ -19,17 +20,6 @@ from sonjit.detectors.search.bodies import (
     without_other_heads,
 )
 from sonjit.detectors.search.faces import box_around_detection, detected_heads
-from sonjit.detectors.search.geometry import (
-    HEAD,
-    Head,
-    Proposal,
-    Window,
-    head_of_body,
-    is_head_of,
-    is_same_torso,
-    oks,
-    window_around,
-)
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.network import PeopleNetwork
 from sonjit.detectors.search.score import LIMITS, Score, logit
@@ -47,7 +37,7 @@ _MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
 """Number of failures in a row that end a track: without a success, more for each success, and the maximum."""
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
 """Fit of a face to a mesh: maximum distance of the centres and range of the width, in head sizes; minimum score."""
-_NO_PROPOSAL = Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
+_NO_PROPOSAL = geometry.Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
 _HEAD_SCORE = 0.5
 """Minimum score of a face that proposes a body."""
 _TRACKED_IOU = 0.4
@@ -121,10 +111,10 @@ class HandFinder(Finder[HandObservation]):
         """The palm detector."""
         return (Source(self._hands_in),)
 
-    def _hands_in(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _hands_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm, "palm")
 
-    def score(self, rgb: Image, proposal: Proposal, first: HandObservation, second: HandObservation) -> float:
+    def score(self, rgb: Image, proposal: geometry.Proposal, first: HandObservation, second: HandObservation) -> float:
         """Return the score from the presence in both frames and in the mirrored image."""
         mirrored = observe_mirrored(self._hands, rgb, self.box_after(second))
         presence = logit(min(first.score, second.score))
@@ -146,21 +136,21 @@ class FaceFinder(Finder[FaceObservation]):
         """The face detector."""
         return (Source(self._faces_in),)
 
-    def _faces_in(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
         faces = (turned_upright(self._detector, image, one) for one in self._detector.find(image, self._min_detection))
         return window.proposals(faces, box_around_detection, "face")
 
-    def score(self, rgb: Image, proposal: Proposal, first: FaceObservation, second: FaceObservation) -> float:
+    def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
         presence = logit(min(first.score, second.score))
-        agreement = logit(oks(first.keypoints, second.keypoints, moved=True))
+        agreement = logit(geometry.oks(first.keypoints, second.keypoints, moved=True))
         return Score.named("stream_face")(
             {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
         )
 
     def accepts_new(
-        self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: Proposal | None = None
+        self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: geometry.Proposal | None = None
     ) -> bool:
         """Check whether a face is detected at the position of a mesh."""
         x_min, y_min, x_max, y_max = observation.box
@@ -209,7 +199,8 @@ class BodyFinder(Finder[BodyObservation]):
     def reset(self) -> None:
         """Forget the previous stream."""
         self._frame = 0
-        self._heads: list[tuple[Head, Window, int]] = []  # with the window and the frame in which it was detected
+        # Each head with the window and the frame in which it was detected.
+        self._heads: list[tuple[geometry.Head, geometry.Window, int]] = []
 
     def begin_frame(self, tracked: Sequence[BodyObservation]) -> None:
         """Forget the heads of tracked bodies, and old ones."""
@@ -217,59 +208,61 @@ class BodyFinder(Finder[BodyObservation]):
         self._heads = [
             (head, window, frame)
             for head, window, frame in self._heads
-            if self._frame - frame < _HEAD_FRAMES and not any(is_head_of(body, head) for body in tracked)
+            if self._frame - frame < _HEAD_FRAMES and not any(geometry.is_head_of(body, head) for body in tracked)
         ]
 
-    def _people_in(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _people_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of the people in a window."""
         people, _ = self._network().find(rgb, window, LIMITS["stream_person"])
-        return [Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
+        return [geometry.Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
 
-    def _bodies_below_faces(self, rgb: Image, window: Window) -> list[Proposal]:
+    def _bodies_below_faces(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of bodies below the faces of a window."""
         heads = detected_heads(self._faces, rgb, window, _HEAD_SCORE)
         self._heads = [item for item in self._heads if item[1] != window]
         self._heads += [(head, window, self._frame) for head in heads]
         return [_proposal_below(head) for head in heads]
 
-    def _without_other_heads(self, rgb: Image, box: RotatedBox, own: Head, people: Iterable[Head]) -> Image:
+    def _without_other_heads(
+        self, rgb: Image, box: RotatedBox, own: geometry.Head, people: Iterable[geometry.Head]
+    ) -> Image:
         """Return an image with the detected heads and those of people covered in a box, except one."""
         return without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
 
     def observe(
-        self, rgb: Image, box: RotatedBox, proposal: Proposal, tracked: Sequence[BodyObservation]
+        self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
     ) -> BodyObservation:
         """Run the landmark network with all heads covered except that of the proposal."""
         if proposal.head is not None:
-            rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(head_of_body, tracked))
+            rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(geometry.head_of_body, tracked))
         elif proposal.person is not None:
             rgb = only_box(rgb, proposal.person)
         return self._kind.observe(rgb, box)
 
-    def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
+    def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
         agreement = body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
             return _faceless_score(rgb, [first, second], agreement)
-        if not is_head_of(second, proposal.head):
+        if not geometry.is_head_of(second, proposal.head):
             return 0.0
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
-    def is_tracked(self, proposal: Proposal, tracked: BodyObservation) -> bool:
+    def is_tracked(self, proposal: geometry.Proposal, tracked: BodyObservation) -> bool:
         """Check whether a proposal has the head or, without one, the box of a tracked body."""
         if proposal.head is not None:
-            return is_head_of(tracked, proposal.head)
+            return geometry.is_head_of(tracked, proposal.head)
         return proposal.person is not None and box_iou(proposal.person, box_around(tracked.keypoints)) > _TRACKED_IOU
 
     def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
         """Check whether two bodies share one torso."""
-        return is_same_torso(observation, tracked)
+        return geometry.is_same_torso(observation, tracked)
 
     def accepts_new(
-        self, rgb: Image, observation: BodyObservation, detections: int = 1, proposal: Proposal | None = None
+        self, rgb: Image, observation: BodyObservation, detections: int = 1, proposal: geometry.Proposal | None = None
     ) -> bool:
         """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one must be detected again."""
-        known = max((head.score for head, *_ in self._heads if is_head_of(observation, head)), default=0.0)
+        known = max((head.score for head, *_ in self._heads if geometry.is_head_of(observation, head)), default=0.0)
         if known > _CERTAIN_FACE and (proposal is None or detections >= _FACE_DETECTIONS):
             return True
         face = self._face_score(rgb, observation)
@@ -287,7 +280,7 @@ class BodyFinder(Finder[BodyObservation]):
     ) -> Image:
         """Return the image with the heads of all other people covered."""
         others = _other_heads(track, tracked)
-        return self._without_other_heads(rgb, track.box, head_of_body(track.observation), others)
+        return self._without_other_heads(rgb, track.box, geometry.head_of_body(track.observation), others)
 
     def verify(
         self,
@@ -303,8 +296,8 @@ class BodyFinder(Finder[BodyObservation]):
         """
         before, sure = track.observation, False
         record = self._records.setdefault(track, Record(confidence=before.score))
-        is_another = not is_head_of(observation, head_of_body(before)) and any(
-            is_head_of(observation, head) for head in _other_heads(track, tracked)
+        is_another = not geometry.is_head_of(observation, geometry.head_of_body(before)) and any(
+            geometry.is_head_of(observation, head) for head in _other_heads(track, tracked)
         )
         agreement = 0.0 if is_another else body_oks(before, observation, rgb)
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
@@ -323,13 +316,13 @@ class BodyFinder(Finder[BodyObservation]):
         return observation if kept else None
 
     def _face_score(self, rgb: Image, observation: BodyObservation) -> float:
-        head = observation.keypoints[HEAD, :2]
+        head = observation.keypoints[geometry.HEAD, :2]
         centre = head.mean(axis=0).tolist()
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
     def _faceless_score(self, rgb: Image, observation: BodyObservation) -> float:
         """Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside."""
-        x, y = observation.keypoints[HEAD, :2].mean(axis=0).tolist()
+        x, y = observation.keypoints[geometry.HEAD, :2].mean(axis=0).tolist()
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return 0.0
         again = self._kind.observe(rgb, self.box_after(observation))
@@ -342,15 +335,17 @@ def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) 
     return Score.named("faceless")(body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
-def _proposal_below(head: Head, placement: int = 0) -> Proposal:
+def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposal:
     """Return the proposal of a body below a head, whose alternatives are the further placements."""
     otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(PLACEMENTS) else None
-    return Proposal(box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise)
+    return geometry.Proposal(box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise)
 
 
-def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[Head]:
+def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[geometry.Head]:
     """Return the heads of the other visible people."""
-    return [head_of_body(other.observation) for other in tracked if other is not track and other.occluded_s is None]
+    return [
+        geometry.head_of_body(other.observation) for other in tracked if other is not track and other.occluded_s is None
+    ]
 
 
 def face_score(
@@ -369,7 +364,7 @@ def face_score(
         size: Width of the head, in pixels.
         fit: Maximum distance and width range of the face, in head sizes, and its minimum score.
     """
-    window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
+    window = geometry.window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:
         return 0.0
     distance, (narrowest, widest), min_score = fit

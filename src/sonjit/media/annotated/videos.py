@@ -15,16 +15,7 @@ import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import Draft
-from sonjit.media.annotated.writers import (
-    AnnotatedImage,
-    Colours,
-    DrawingWriter,
-    drawn_on_planes,
-    failing_as_drawing,
-    frame_of,
-    has_planes,
-    reformat,
-)
+from sonjit.media.annotated import writers
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame
 
@@ -204,7 +195,7 @@ _TRANSPARENT_CODECS: dict[str, _Codec] = {
 }
 
 
-class ContainerWriter(DrawingWriter):
+class ContainerWriter(writers.DrawingWriter):
     """Encode images at their times into a container of FFmpeg. Without an image it writes nothing."""
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
@@ -219,17 +210,17 @@ class ContainerWriter(DrawingWriter):
         self._reformatter = VideoReformatter()
         self._container = av.open(str(self._draft.path), "w", options=dict(options))
 
-    def _append(self, image: AnnotatedImage) -> None:
+    def _append(self, image: writers.AnnotatedImage) -> None:
         if image.time is None:
             raise InputError("an image of a video needs its time: pass the source frame's time")
-        with failing_as_drawing(self._draft.final):
+        with writers.failing_as_drawing(self._draft.final):
             self._encode(image, image.time)
 
     @abstractmethod
-    def _encode(self, image: AnnotatedImage, time: float) -> None: ...
+    def _encode(self, image: writers.AnnotatedImage, time: float) -> None: ...
 
     def _finish(self) -> None:
-        with failing_as_drawing(self._draft.final):
+        with writers.failing_as_drawing(self._draft.final):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
                 self._end()
@@ -277,9 +268,9 @@ class VideoWriter(ContainerWriter):
             clock = _LIVE_CLOCK
         self._clock: Fraction = Fraction(self._step_s).limit_denominator(1001) if self._ending == ".avi" else clock
         self._end_s = self._first_s = 0.0
-        self._colours = Colours()
+        self._colours = writers.Colours()
 
-    def _encode(self, image: AnnotatedImage, time: float) -> None:
+    def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
         """Encode one image at `time` and the sound up to it."""
         if self._stream is None and self._source.starts_late:
             self._first_s = time
@@ -306,9 +297,9 @@ class VideoWriter(ContainerWriter):
             pixels == "yuv420p"
             and isinstance(under, DecodedFrame)
             and rgb.shape == under.rgb.shape
-            and has_planes(under)
+            and writers.has_planes(under)
         ):
-            self._colours = Colours.of(under.decoded)
+            self._colours = writers.Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
         stream: Any = self._container.add_stream(encoder, rate=rate, options=options)
         height, width = rgb.shape[:2]
@@ -325,28 +316,28 @@ class VideoWriter(ContainerWriter):
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
         """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
-        if not isinstance(under, DecodedFrame) or not has_planes(under):
+        if not isinstance(under, DecodedFrame) or not writers.has_planes(under):
             return False
         stream = self._stream
         return stream is None or (
             stream.pix_fmt == "yuv420p"
             and under.rgb.shape[:2] == (stream.height, stream.width)
-            and Colours.of(under.decoded) == self._colours
+            and writers.Colours.of(under.decoded) == self._colours
         )
 
-    def _frame(self, image: AnnotatedImage, stream: VideoStream) -> VideoFrame:
+    def _frame(self, image: writers.AnnotatedImage, stream: VideoStream) -> VideoFrame:
         """Return an image as a frame for the encoder."""
         rgb, under = image.rgb, image.under
         if isinstance(under, DecodedFrame) and rgb.shape == under.rgb.shape and self.keeps_pixels(under):
-            return drawn_on_planes(rgb, under, self._reformatter, image.regions)
+            return writers.drawn_on_planes(rgb, under, self._reformatter, image.regions)
         if rgb.ndim == 2:
             rgb = np.repeat(rgb[..., None], 3, axis=2)
         pad_y, pad_x = rgb.shape[0] % 2, rgb.shape[1] % 2
         if pad_y or pad_x:
             rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
         assert stream.pix_fmt is not None
-        return reformat(
-            frame_of(rgb),
+        return writers.reformat(
+            writers.frame_of(rgb),
             stream.width,
             stream.height,
             pixels=stream.pix_fmt,
@@ -385,7 +376,7 @@ class AnimationWriter(ContainerWriter):
         self._rate = Fraction(source.fps or 30).limit_denominator(1001)
         self._palettes: Graph | None = None
 
-    def _encode(self, image: AnnotatedImage, time: float) -> None:
+    def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
         """Encode one image at `time`."""
         from av import VideoFrame
 

@@ -10,20 +10,7 @@ import numpy as np
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError
-from sonjit.media.drawing.instances import (
-    PERSON_COLOURS,
-    blur_faces,
-    body_label,
-    draw_body,
-    draw_box,
-    draw_cut_out,
-    draw_errors,
-    draw_face,
-    draw_hand,
-    face_label,
-    hand_label,
-    head_box,
-)
+from sonjit.media.drawing import instances
 from sonjit.media.drawing.strokes import (
     HAND_WIDTH,
     INK,
@@ -69,9 +56,9 @@ class Drawing:
 
 def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
     if person is None:
-        draw_body(canvas, body)
+        instances.draw_body(canvas, body)
     else:
-        draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
+        instances.draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
 
 
 def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
@@ -95,11 +82,16 @@ def _label_above(result: Result) -> Label:
 def _drawing_of(result: Result) -> Drawing:
     match result:
         case Body():
-            return Drawing(_draw_person, body_label, labels_parts=True, is_near_keypoints=True)
+            return Drawing(_draw_person, instances.body_label, labels_parts=True, is_near_keypoints=True)
         case Face():
-            return Drawing(lambda canvas, face, _: draw_face(canvas, face), face_label, layer=1)
+            return Drawing(lambda canvas, face, _: instances.draw_face(canvas, face), instances.face_label, layer=1)
         case Hand():  # hands are usually in front
-            return Drawing(lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2, is_near_keypoints=True)
+            return Drawing(
+                lambda canvas, hand, _: instances.draw_hand(canvas, hand),
+                instances.hand_label,
+                layer=2,
+                is_near_keypoints=True,
+            )
         case _:
             return result.drawing if isinstance(result.drawing, Drawing) else Drawing(_draw_skeleton)
 
@@ -149,7 +141,7 @@ def draw_frame(
     if style.anonymise == "blur":
         if faces is None and not scene.heads:
             raise InputError("anonymise='blur' requires faces or bodies, whose heads are known. Choose 'black'")
-        canvas = blur_faces(canvas, [*(faces or ()), *scene.heads])
+        canvas = instances.blur_faces(canvas, [*(faces or ()), *scene.heads])
     scene.draw(canvas)
     return canvas
 
@@ -204,7 +196,7 @@ class _Scene:
         self._with_errors = [part for _, part, *_ in shown if style.errors and isinstance(part, Hand)]
         self._labels: list[PlacedLabel] = []
         with np.errstate(all="ignore"):
-            boxes = [box for _, result, *_ in shown if (box := head_box(result)) is not None]
+            boxes = [box for _, result, *_ in shown if (box := instances.head_box(result)) is not None]
             self.heads = [box for box in boxes if np.isfinite(box).all()]
             if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
@@ -214,14 +206,14 @@ class _Scene:
         """Draw everything in place."""
         with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
             if not self._style.is_black:
-                draw_cut_out(canvas, self._masks)
+                instances.draw_cut_out(canvas, self._masks)
             for number, (drawing, result, person, _) in enumerate(self._shown):
                 with self._styled((person or result).id or number):
                     drawing.draw(canvas, result, person)
                     if self._style.boxes and not (isinstance(result, Face) and len(result.keypoints) == 6):
-                        draw_box(canvas, result)
+                        instances.draw_box(canvas, result)
             for hand in self._with_errors:
-                draw_errors(canvas, hand)
+                instances.draw_errors(canvas, hand)
             for label in self._labels:  # last, so that no line crosses a label
                 label.draw(canvas)
 
@@ -230,7 +222,10 @@ class _Scene:
         """Apply the style to what the block draws, with the colour of an instance."""
         style = self._style
         if style.colour == "instance":
-            style = replace(style, colour="#{:02x}{:02x}{:02x}".format(*PERSON_COLOURS[number % len(PERSON_COLOURS)]))
+            style = replace(
+                style,
+                colour="#{:02x}{:02x}{:02x}".format(*instances.PERSON_COLOURS[number % len(instances.PERSON_COLOURS)]),
+            )
         token = STYLE.set(style)
         yield
         STYLE.reset(token)

@@ -17,20 +17,8 @@ import numpy as np
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, pluralize
+from sonjit.media.sources import images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
-from sonjit.media.sources.images import (
-    IMAGE_ENDINGS,
-    SNIFF_BYTES,
-    decode_image,
-    image_format,
-    is_media,
-    is_motion_jpeg,
-    is_text,
-    jpeg_segments,
-    load_image,
-    quiet_opencv,
-    still_geometry,
-)
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
@@ -92,7 +80,7 @@ class FolderSource(Source):
         reasons: list[str] = []
         for path in files:
             try:
-                self.height, self.width = load_image(path).shape[:2]
+                self.height, self.width = images.load_image(path).shape[:2]
                 break
             except InputError as error:
                 reasons.append(str(error))
@@ -110,7 +98,7 @@ class FolderSource(Source):
     def _frames(self) -> Generator[SourceFrame]:
         for index, path in enumerate(self._inputs):
             try:
-                rgb = load_image(path, notes=self.notes)
+                rgb = images.load_image(path, notes=self.notes)
             except InputError as error:
                 self.problems.append(str(error))
                 continue
@@ -171,7 +159,7 @@ class CameraSource(Source):
         super().__init__(f"camera:{number}")
         import cv2
 
-        with quiet_opencv():
+        with images.quiet_opencv():
             self._capture = cv2.VideoCapture(number)
             opened = self._capture.isOpened() and self._capture.read()[0]
         if not opened:
@@ -194,7 +182,7 @@ class CameraSource(Source):
 
         index = 0
         while True:
-            with quiet_opencv():
+            with images.quiet_opencv():
                 found, bgr = self._capture.read()
             now = time.monotonic() - self._start_s
             if not found:  # no exception, because the outputs so far are kept
@@ -376,7 +364,7 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
     if not files:
         problem = "contains" if found or in_folder else "matches nothing:"
-        endings = ", ".join((*IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else IMAGE_ENDINGS)
+        endings = ", ".join((*images.IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else images.IMAGE_ENDINGS)
         raise InputError(f"{named} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
@@ -414,18 +402,18 @@ def file_kind(path: File) -> SourceKind | None:
     with suppress(OSError):
         if isinstance(path, Path) and not path.is_file():  # such as a link to a file that is missing
             return None
-        if ending in (*IMAGE_ENDINGS, *VIDEO_ENDINGS):
-            return "image" if ending in IMAGE_ENDINGS else "video"
+        if ending in (*images.IMAGE_ENDINGS, *VIDEO_ENDINGS):
+            return "image" if ending in images.IMAGE_ENDINGS else "video"
         if isinstance(path, Path):
             with path.open("rb") as file:
                 head = file.read(512)
-            return ("image" if _is_still(head) else "video") if is_media(head) else None
+            return ("image" if _is_still(head) else "video") if images.is_media(head) else None
     return None
 
 
 def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Path | None = None) -> Source:
     """Open standard input, or the open file of a path."""
-    head = stream.read(SNIFF_BYTES)
+    head = stream.read(images.SNIFF_BYTES)
     if not head:
         advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
         raise InputError(f"{name} is empty{advice}")
@@ -433,17 +421,17 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
     if _is_still(head) and not is_sequence:
         notes: list[str] = []
         data = head + stream.read()
-        source = ImageSource(name, decode_image(data, name, notes=notes), path)
-        source.geometry = still_geometry(data, image_format(data))
+        source = ImageSource(name, images.decode_image(data, name, notes=notes), path)
+        source.geometry = images.still_geometry(data, images.image_format(data))
         source.notes += notes
         return source
-    if is_text(head):
+    if images.is_text(head):
         raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
     opened = path or cast("BinaryIO", _Rejoined(head, stream))
     try:
         return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_sequence else None)
     except InputError as error:
-        if path is not None and path.suffix.lower() in IMAGE_ENDINGS:
+        if path is not None and path.suffix.lower() in images.IMAGE_ENDINGS:
             raise InputError(
                 f"{path} is not an image, or damaged from its first byte: copy or export it again"
             ) from None
@@ -455,10 +443,12 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
 
 def read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
     """Check whether JPEG images follow each other in a stream. Return the bytes that were read, too."""
-    if image_format(head) != "jpeg":
+    if images.image_format(head) != "jpeg":
         return False, head
-    while not is_motion_jpeg(head):
-        end = head.find(b"\xff\xd9", next((at for marker, at in jpeg_segments(head) if marker == 0xDA), len(head)))
+    while not images.is_motion_jpeg(head):
+        end = head.find(
+            b"\xff\xd9", next((at for marker, at in images.jpeg_segments(head) if marker == 0xDA), len(head))
+        )
         if 0 <= end <= len(head) - 5 or not (more := stream.read(1 << 18)):
             return False, head
         head += more
@@ -466,7 +456,7 @@ def read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
 
 
 def _is_still(head: bytes) -> bool:
-    return image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
+    return images.image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
 
 
 def is_mp4(head: bytes) -> bool:

@@ -18,33 +18,16 @@ from sonjit._util.extensions import Registry, extension_problems
 from sonjit._util.extras import load_function
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.json_text import JsonObject, json_from
-from sonjit.media.tables.base import (
-    COLUMNS,
-    ERROR_COLUMN,
-    SOURCE_COLUMN,
-    ColumnTypes,
-    CsvRows,
-    CsvWriter,
-    Extras,
-    ExtraTypes,
-    FrameWriter,
-    Header,
-    RowWriter,
-    TableRows,
-    TextOutput,
-    extra_types,
-    known_extras,
-    load_csv,
-)
+from sonjit.media.tables import base
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.results import RESULT_TYPES, Frame, Person
 from sonjit.results.measures import in_degrees
 
 
-def _line_of_frame(header: Header, extra: ExtraTypes, frame: Frame, extras: Extras | None) -> str:
+def _line_of_frame(header: base.Header, extra: base.ExtraTypes, frame: Frame, extras: base.Extras | None) -> str:
     """Return a frame as a line of JSON. An instance with additional values contains them as "measures"."""
     data = frame.to_dict((header.kind,))
-    measured = known_extras(frame, extras, extra)
+    measured = base.known_extras(frame, extras, extra)
     if extra:
         for instance, values in zip(_instances(data), measured, strict=True):
             instance["measures"] = dict(zip(extra, values, strict=True))
@@ -59,25 +42,25 @@ def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
             yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 
-class JsonWriter(TextOutput, FrameWriter):
+class JsonWriter(base.TextOutput, base.FrameWriter):
     """Frames as JSON or JSON Lines, one frame a line.
 
     JSON is `{"source", "width", "height", "fps", "model", "frames": [...]}`. JSON Lines begin with the header.
     """
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+    def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes) -> None:
         super().__init__(path, newline="\n")
         self._header, self._extra = header, extra
         self._is_array = path.suffix.lower() == ".json"
         self._file.write(self._start(header))
         self._separator = ""
 
-    def _start(self, header: Header) -> str:
+    def _start(self, header: base.Header) -> str:
         """Return the text before the frames."""
         text = json_from(header.to_dict())
         return f'{text[:-1]},"frames":[\n' if self._is_array else f"{text}\n"
 
-    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         """Append one frame."""
         with failing_as_job(self._draft.final):
             self._file.write(self._separator + _line_of_frame(self._header, self._extra, frame, extras))
@@ -91,7 +74,7 @@ class JsonWriter(TextOutput, FrameWriter):
                 self._add_sources()
         super()._finish()
 
-    def _complete(self, header: Header) -> Header:
+    def _complete(self, header: base.Header) -> base.Header:
         """Return the header with what is known at the end."""
         return replace(header, sources=self.sources, notes=self.remarks or header.notes)
 
@@ -110,7 +93,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-class JsonRows(TextOutput, RowWriter):
+class JsonRows(base.TextOutput, base.RowWriter):
     """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines.
 
     Args:
@@ -121,7 +104,7 @@ class JsonRows(TextOutput, RowWriter):
 
     nests = True
 
-    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> None:
         super().__init__(path, newline="")
         del columns
         self._has_header, self._as_lines = header is not None, path.suffix.lower() == ".jsonl"
@@ -149,14 +132,14 @@ class JsonRows(TextOutput, RowWriter):
         super()._finish()
 
 
-class StandardOutputWriter(FrameWriter):
+class StandardOutputWriter(base.FrameWriter):
     """A line of JSON for each frame on standard output at once, with its source, for the next program in a pipe."""
 
-    def __init__(self, header: Header, extra: ExtraTypes) -> None:
+    def __init__(self, header: base.Header, extra: base.ExtraTypes) -> None:
         super().__init__()
         self._header, self._extra = header, extra
 
-    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         """Print one frame."""
         frame = replace(frame, source=frame.source or self._header.source)
         sys.stdout.write(_line_of_frame(self._header, self._extra, frame, extras) + "\n")
@@ -167,24 +150,24 @@ class StandardOutputWriter(FrameWriter):
     def _abort(self) -> None: ...
 
 
-def load_json(path: Path) -> tuple[Header, list[Frame]]:
+def load_json(path: Path) -> tuple[base.Header, list[Frame]]:
     """Read the JSON that JsonWriter wrote."""
     data = json.loads(path.read_text("utf-8"))
-    return Header.from_dict(data), [Frame.from_dict(frame) for frame in data["frames"]]
+    return base.Header.from_dict(data), [Frame.from_dict(frame) for frame in data["frames"]]
 
 
-def load_json_lines(path: Path) -> tuple[Header, list[Frame]]:
+def load_json_lines(path: Path) -> tuple[base.Header, list[Frame]]:
     """Read the JSON Lines that JsonWriter wrote."""
     with path.open(encoding="utf-8") as lines:
-        header = Header.from_dict(json.loads(next(lines, "")))
+        header = base.Header.from_dict(json.loads(next(lines, "")))
         return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
 
 
 @contextmanager
-def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame, Extras]]]]:
+def open_json_lines(path: Path) -> Generator[tuple[base.Header, Iterator[tuple[Frame, base.Extras]]]]:
     """Read the JSON Lines that JsonWriter wrote frame by frame, each with its instances' further values."""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-        header = Header.from_dict(json.loads(next(lines, "")))
+        header = base.Header.from_dict(json.loads(next(lines, "")))
         frames = (json.loads(line) for line in lines)
         yield (
             header,
@@ -192,9 +175,9 @@ def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame,
         )
 
 
-Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
-Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
-RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, ColumnTypes], RowWriter]"
+Opener: TypeAlias = "Callable[[Path, base.Header, base.ExtraTypes], base.FrameWriter]"
+Loader: TypeAlias = "Callable[[Path], tuple[base.Header, list[Frame]]]"
+RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, base.ColumnTypes], base.RowWriter]"
 
 
 @dataclass(frozen=True)
@@ -212,10 +195,10 @@ class TableFormat:
         noun: Noun for the files in messages.
     """
 
-    open: Callable[[Path, Header, ExtraTypes, Any], FrameWriter]
+    open: Callable[[Path, base.Header, base.ExtraTypes, Any], base.FrameWriter]
     load: Loader | None = None
     open_rows: RowOpener | None = None
-    rows: TableRows | None = None
+    rows: base.TableRows | None = None
     has_bones: bool = False
     separates_events: bool = False
     noun: str = ""
@@ -276,18 +259,20 @@ def _later(name: str) -> Callable[..., Any]:
     return lambda *values: getattr(import_module("sonjit.media.tables.columns"), name)(*values)
 
 
-def _open_character(path: Path, header: Header, types: ExtraTypes, bones: BoneNames | None) -> FrameWriter:
+def _open_character(
+    path: Path, header: base.Header, types: base.ExtraTypes, bones: BoneNames | None
+) -> base.FrameWriter:
     from sonjit.media.tables.characters.writer import CharacterWriter
 
     del types
     return CharacterWriter(path, header, bones or "vrm")
 
 
-def _open_json(path: Path, header: Header, types: ExtraTypes, _: None) -> FrameWriter:
+def _open_json(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
     return JsonWriter(path, header, types)
 
 
-def _open_labels(path: Path, header: Header, types: ExtraTypes, _: None) -> FrameWriter:
+def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
     del types
     return load_function("LabelWriter")(path, header)
 
@@ -299,7 +284,7 @@ _CHARACTER = TableFormat(_open_character, has_bones=True, noun="Characters")
 FORMATS.update({
     ".json": TableFormat(_open_json, load_json, JsonRows),
     ".jsonl": TableFormat(_open_json, load_json_lines, JsonRows),
-    ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
+    ".csv": TableFormat(base.CsvWriter, base.load_csv, base.CsvRows, rows="keypoint", separates_events=True),
     ".parquet": TableFormat(_later("ParquetWriter"), _later("load_parquet"), _later("ParquetRows"), rows="keypoint",
                             separates_events=True),
     ".xlsx": TableFormat(_later("ExcelWriter"), rows="instance", noun="Excel workbooks"),
@@ -310,13 +295,13 @@ FORMATS.update({
 
 def open_writer(
     path: str | os.PathLike[str],
-    header: Header,
-    extra: Iterable[str] | ExtraTypes = (),
+    header: base.Header,
+    extra: Iterable[str] | base.ExtraTypes = (),
     *,
-    rows: TableRows | None = None,
+    rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
     degrees: bool | None = None,
-) -> FrameWriter:
+) -> base.FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
 
     `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values. `.coco.json`,
@@ -339,7 +324,7 @@ def open_writer(
         InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
-    types = extra_types(extra, (*COLUMNS, ERROR_COLUMN, SOURCE_COLUMN))
+    types = base.extra_types(extra, (*base.COLUMNS, base.ERROR_COLUMN, base.SOURCE_COLUMN))
     if degrees or (degrees is None and Path(path).suffix.lower() == ".xlsx"):
         types = in_degrees(types)
         header = replace(header, options={**header.options, "angles": "degrees"})
@@ -356,7 +341,7 @@ def open_writer(
     return known.open(path, header, types, bones if known.has_bones else rows or known.rows)
 
 
-def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
+def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:
     """Open a table of rows that are not frames.
 
     Raises:
@@ -373,9 +358,9 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: Co
 def convert_table(
     lines: str | os.PathLike[str],
     path: str | os.PathLike[str],
-    extra: Iterable[str] | ExtraTypes = (),
+    extra: Iterable[str] | base.ExtraTypes = (),
     *,
-    rows: TableRows | None = None,
+    rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
 ) -> None:
     """Convert a JSON Lines table to the format of another ending, with the content of a table written at once.
@@ -397,7 +382,7 @@ def convert_table(
             writer.write(frame, extras)
 
 
-def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
+def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:
     """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints, without extra columns.
 
     No table contains a body's mask. The row tables contain less than JSON. Values without a column are unknown: a

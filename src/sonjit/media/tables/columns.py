@@ -13,23 +13,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.extras import optional_import
 from sonjit._util.files import Draft, Output, WorkFolder, failing_as_job
 from sonjit._util.json_text import json_from
-from sonjit.media.tables.base import (
-    SOURCE_COLUMN,
-    ColumnType,
-    ColumnTypes,
-    Extras,
-    ExtraTypes,
-    FrameWriter,
-    Header,
-    Layout,
-    Row,
-    RowMaker,
-    RowRecord,
-    RowWriter,
-    TableRows,
-    Value,
-    frames_from_rows,
-)
+from sonjit.media.tables import base
 from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -49,21 +33,21 @@ def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
     return pa
 
 
-def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
+def _schema(pa: Any, header: base.Header, layout: base.Layout) -> Any:  # noqa: ANN401
     types: dict[str, Any] = dict.fromkeys(layout.columns, pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32(), "key": pa.int64()}
     types |= {"time": pa.float64(), "score": pa.float64()}
-    types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
+    types |= dict.fromkeys(("kind", "handedness", "name", base.SOURCE_COLUMN), pa.string())
     types |= {name: _arrow_type(pa, kind) for name, kind in layout.extra.items()}
     fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
     return pa.schema(fields, metadata={METADATA_KEY: json_from(header.to_dict()).encode()})
 
 
-def _arrow_type(pa: Any, kind: ColumnType) -> Any:  # noqa: ANN401
+def _arrow_type(pa: Any, kind: base.ColumnType) -> Any:  # noqa: ANN401
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[kind]
 
 
-def _readable(value: Value | None) -> Value | None:
+def _readable(value: base.Value | None) -> base.Value | None:
     """Replace the bytes of a file name that are not UTF-8 by escapes such as `xff`."""
     return os.fsencode(value).decode(errors="backslashreplace") if isinstance(value, str) else value
 
@@ -75,7 +59,7 @@ class _ParquetFile(Output):
         super().__init__()
         self._pa = arrow()
         self._draft = Draft(path)
-        self._waiting: list[Row] = []
+        self._waiting: list[base.Row] = []
         self._schema: Any = None
         self._file: IO[bytes] | None = None
         self._writer: Any = None
@@ -86,7 +70,7 @@ class _ParquetFile(Output):
             self._file = self._draft.path.open("wb")  # Arrow refuses paths that are not UTF-8
             self._writer = self._pa.parquet.ParquetWriter(self._file, schema, compression="zstd")
 
-    def _add(self, rows: Iterable[Row]) -> None:
+    def _add(self, rows: Iterable[base.Row]) -> None:
         self._waiting += rows
         if len(self._waiting) >= ROWS_PER_GROUP:
             self._flush()
@@ -99,7 +83,7 @@ class _ParquetFile(Output):
                 self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
             self._waiting.clear()
 
-    def _array(self, values: Sequence[Value | None], kind: Any) -> Any:  # noqa: ANN401  # Arrow's types
+    def _array(self, values: Sequence[base.Value | None], kind: Any) -> Any:  # noqa: ANN401  # Arrow's types
         try:
             return self._pa.array(values, kind)
         except UnicodeEncodeError:  # a file name that is not UTF-8
@@ -128,29 +112,31 @@ class _ParquetFile(Output):
             self._file.close()
 
 
-class ParquetRows(_ParquetFile, RowWriter):
+class ParquetRows(_ParquetFile, base.RowWriter):
     """Plain rows as Parquet."""
 
-    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> None:
         super().__init__(path)
         self._columns = columns
         pa = self._pa
         metadata = None if header is None else {METADATA_KEY: json_from(header).encode()}
         self._open(pa.schema([pa.field(n, _arrow_type(pa, kind)) for n, kind in columns.items()], metadata=metadata))
 
-    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+    def write(self, rows: Iterable[Mapping[str, base.Value]]) -> None:
         """Append rows."""
         self._add(tuple(row.get(name) for name in self._columns) for row in rows)
 
 
-class ParquetWriter(_ParquetFile, FrameWriter):
+class ParquetWriter(_ParquetFile, base.FrameWriter):
     """Frames as Parquet."""
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
+    def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: base.TableRows) -> None:
         super().__init__(path)
-        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout)))
+        self._rows_from = base.RowMaker(
+            header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout))
+        )
 
-    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         """Append the rows of one frame; the first frame decides whether there is a `source` column."""
         self._add(self._rows_from(frame, extras))
 
@@ -163,21 +149,21 @@ class ParquetWriter(_ParquetFile, FrameWriter):
         super()._finish()
 
 
-def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
+def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
     """Read what ParquetWriter wrote."""
     with path.open("rb") as opened, arrow().parquet.ParquetFile(opened) as file:
         metadata = file.schema_arrow.metadata or {}
-        header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
+        header = base.Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
         if SOURCES_KEY in file.metadata.metadata:
             header = replace(header, sources=json.loads(file.metadata.metadata[SOURCES_KEY]))
         if NOTES_KEY in file.metadata.metadata:
             header = replace(header, notes=tuple(json.loads(file.metadata.metadata[NOTES_KEY])))
 
-        def rows() -> Generator[RowRecord]:
+        def rows() -> Generator[base.RowRecord]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
 
-        return header, frames_from_rows(rows(), people=header.kind == "people")
+        return header, base.frames_from_rows(rows(), people=header.kind == "people")
 
 
 _MAX_ROWS: Final = 1_048_576
@@ -187,14 +173,14 @@ _CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """Date in every workbook, so that equal results are equal files."""
 
 
-class ExcelWriter(FrameWriter):
+class ExcelWriter(base.FrameWriter):
     """Frames as a workbook.
 
     The sheet `frames` has a row per frame, `instances` the rows of the table, and `run` the header. A sheet `events`
     has the events that ended, if there are any.
     """
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
+    def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: base.TableRows) -> None:
         super().__init__()
         with optional_import("writing .xlsx"):
             from xlsxwriter import Workbook
@@ -210,14 +196,14 @@ class ExcelWriter(FrameWriter):
         self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))
         self._frames.add(("source", "frame", "time", "instances"), bold)
         self._events: _Sheet | None = None
-        self._rows_from = RowMaker(header, extra, rows, self._begin)
+        self._rows_from = base.RowMaker(header, extra, rows, self._begin)
 
-    def _begin(self, layout: Layout) -> None:
+    def _begin(self, layout: base.Layout) -> None:
         if len(layout.columns) > _MAX_COLUMNS:
             raise InputError(f"{self._draft.final}: {len(layout.columns)} columns exceed Excel's {_MAX_COLUMNS}")
         self._instances.add(layout.columns, self._bold)
 
-    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         """Append one frame. A sheet that exceeds Excel's number of rows is a JobError."""
         rows = self._rows_from(frame, extras)
         if self._instances.count + len(rows) > _MAX_ROWS or self._frames.count >= _MAX_ROWS:

@@ -16,17 +16,7 @@ from sonjit.compat.mediapipe._containers import Category, Landmark, NormalizedLa
 from sonjit.compat.mediapipe._detector import free_loaded, load_ahead
 from sonjit.compat.mediapipe._images import Image, ImageFormat
 from sonjit.compat.mediapipe._options import ClassifierOptions, accept_newer_names
-from sonjit.compat.mediapipe.tasks.python.vision._task import (
-    BaseVisionTaskApi,
-    DetectingTask,
-    DetectorTask,
-    Found,
-    Frame,
-    TaskOptions,
-    as_model_errors,
-    normalized_landmarks,
-    world_landmarks,
-)
+from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.kinds import gesture_bundle
 from sonjit.detectors.kinds.gesture_bundle import CUSTOM, GestureNetworks
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
@@ -58,7 +48,7 @@ class HandLandmarkerResult:
 
 
 @dataclass
-class HandOptions(TaskOptions):
+class HandOptions(_task.TaskOptions):
     """Options of the tasks that find hands.
 
     Attributes:
@@ -81,7 +71,7 @@ class HandLandmarkerOptions(HandOptions):
     result_callback: Callable[[HandLandmarkerResult, Image, int], None] | None = None
 
 
-class HandTask(DetectorTask[Found]):
+class HandTask(_task.DetectorTask[_task.Found]):
     """Base of the tasks that find hands."""
 
     kind, model = "hands", "hand_landmarker.task"
@@ -93,23 +83,23 @@ class HandTask(DetectorTask[Found]):
     turns_as_mediapipe = True
 
 
-class HandLandmarker(HandTask[HandLandmarkerResult], DetectingTask[HandLandmarkerResult]):
+class HandLandmarker(HandTask[HandLandmarkerResult], _task.DetectingTask[HandLandmarkerResult]):
     """Find hands in images, videos and live streams. Use as a context manager."""
 
     options_type = HandLandmarkerOptions
 
-    def _run(self, frame: Frame) -> HandLandmarkerResult:
+    def _run(self, frame: _task.Frame) -> HandLandmarkerResult:
         return HandLandmarkerResult(*_hand_lists(frame, self._detect(frame)))
 
 
 def _hand_lists(
-    frame: Frame, hands: list[Hand]
+    frame: _task.Frame, hands: list[Hand]
 ) -> tuple[list[list[Category]], list[list[NormalizedLandmark]], list[list[Landmark]]]:
     """Handedness, landmarks and world landmarks of hands."""
     return (
         [[_side(hand)] for hand in hands],
-        [normalized_landmarks(frame.points(hand.keypoints)) for hand in hands],
-        [world_landmarks(frame.directions(hand.keypoints_3d)) for hand in hands],
+        [_task.normalized_landmarks(frame.points(hand.keypoints)) for hand in hands],
+        [_task.world_landmarks(frame.directions(hand.keypoints_3d)) for hand in hands],
     )
 
 
@@ -174,18 +164,18 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         running = EngineOptions(cache=cache_folder() / "compiled")
         self._gestures_loading = load_ahead(lambda: gesture_bundle.load_gestures(bundle, running))
 
-    recognize = BaseVisionTaskApi[GestureRecognizerResult]._process_image
-    recognize_for_video = BaseVisionTaskApi[GestureRecognizerResult]._process_video
-    recognize_async = BaseVisionTaskApi[GestureRecognizerResult]._send
+    recognize = _task.BaseVisionTaskApi[GestureRecognizerResult]._process_image
+    recognize_for_video = _task.BaseVisionTaskApi[GestureRecognizerResult]._process_video
+    recognize_async = _task.BaseVisionTaskApi[GestureRecognizerResult]._send
 
-    def _run(self, frame: Frame) -> GestureRecognizerResult:
+    def _run(self, frame: _task.Frame) -> GestureRecognizerResult:
         hands: list[Hand] = self._detect(frame)
-        with as_model_errors():
+        with _task.as_model_errors():
             networks = self._gestures_loading.result()
         gestures = [self._gestures(networks, frame, hand) for hand in hands]
         return GestureRecognizerResult(gestures, *_hand_lists(frame, hands))
 
-    def _gestures(self, networks: GestureNetworks | None, frame: Frame, hand: Hand) -> list[Category]:
+    def _gestures(self, networks: GestureNetworks | None, frame: _task.Frame, hand: Hand) -> list[Category]:
         """Return the best category of the first classifier that recognises a gesture, otherwise the first "None"."""
         if networks is None:
             classified = [[_by_keypoints(hand)]]
@@ -226,7 +216,7 @@ class ImageSegmenterResult:
 
 
 @dataclass
-class ImageSegmenterOptions(TaskOptions):
+class ImageSegmenterOptions(_task.TaskOptions):
     """Options of `ImageSegmenter`.
 
     The network is `selfie_segmenter.tflite` or the faster `selfie_segmenter_landscape.tflite`. Without such a file, the
@@ -242,7 +232,7 @@ class ImageSegmenterOptions(TaskOptions):
     result_callback: Callable[[ImageSegmenterResult, Image, int], None] | None = None
 
 
-class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
+class ImageSegmenter(_task.BaseVisionTaskApi[ImageSegmenterResult]):
     """Segment people in images, videos and live streams. Use as a context manager."""
 
     options_type = ImageSegmenterOptions
@@ -267,11 +257,11 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         """Names of the categories: none, as in the published networks."""
         return []
 
-    segment = BaseVisionTaskApi[ImageSegmenterResult]._process_image
-    segment_for_video = BaseVisionTaskApi[ImageSegmenterResult]._process_video
-    segment_async = BaseVisionTaskApi[ImageSegmenterResult]._send
+    segment = _task.BaseVisionTaskApi[ImageSegmenterResult]._process_image
+    segment_for_video = _task.BaseVisionTaskApi[ImageSegmenterResult]._process_video
+    segment_async = _task.BaseVisionTaskApi[ImageSegmenterResult]._send
 
-    def _run(self, frame: Frame) -> ImageSegmenterResult:
+    def _run(self, frame: _task.Frame) -> ImageSegmenterResult:
         mask = self._loading.result().network_mask(frame.rgb)
         result = ImageSegmenterResult()
         if self._options.output_confidence_masks:

@@ -18,22 +18,9 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit._util.files import Closing
-from sonjit.compat.mediapipe import follows_current
+from sonjit.compat.mediapipe import _detector, _options, follows_current
 from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
-from sonjit.compat.mediapipe._detector import (
-    InstanceOrder,
-    check_confidences,
-    check_count,
-    free_loaded,
-    open_detector,
-)
 from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
-from sonjit.compat.mediapipe._options import (
-    BaseOptions,
-    ImageProcessingOptions,
-    VisionTaskRunningMode,
-    validate_running_mode,
-)
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
 
@@ -49,8 +36,8 @@ class TaskOptions:
         running_mode: Type of input: images, a video or a live stream.
     """
 
-    base_options: BaseOptions
-    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    base_options: _options.BaseOptions
+    running_mode: _options.VisionTaskRunningMode = _options.VisionTaskRunningMode.IMAGE
 
 
 class Frame(NamedTuple):
@@ -123,7 +110,7 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     @classmethod
     def create_from_model_path(cls, model_path: str) -> Self:
         """Create a task for single images from a model with default options. Raise the same errors as the class."""
-        return cls(cls.options_type(BaseOptions(model_asset_path=model_path)))
+        return cls(cls.options_type(_options.BaseOptions(model_asset_path=model_path)))
 
     @classmethod
     def create_from_options(cls, options: Any) -> Self:  # noqa: ANN401  # each task's own
@@ -131,12 +118,12 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         return cls(options)
 
     def __init__(self, options: Any) -> None:  # noqa: ANN401  # each task's own
-        for name, wanted in (("base_options", BaseOptions), ("running_mode", VisionTaskRunningMode)):
+        for name, wanted in (("base_options", _options.BaseOptions), ("running_mode", _options.VisionTaskRunningMode)):
             if not isinstance(value := getattr(options, name), wanted):
                 raise InputError(f"{name}={value!r}: give a {wanted.__name__.removeprefix('VisionTask')}")
         callback: Callable[[Found, Image, int], None] | None = options.result_callback
         self._running_mode = options.running_mode
-        validate_running_mode(options.running_mode, callback)
+        _options.validate_running_mode(options.running_mode, callback)
         with as_model_errors():
             self._open(options)
         self._is_closed = False
@@ -162,30 +149,32 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     def _free(self) -> None:
         """Free the networks."""
 
-    def _process_image(self, image: Image, image_processing_options: ImageProcessingOptions | None = None) -> Found:
+    def _process_image(
+        self, image: Image, image_processing_options: _options.ImageProcessingOptions | None = None
+    ) -> Found:
         """Process one image.
 
         Raises:
             InputError: The task is not in image mode, or an argument is invalid; it is a ValueError.
         """
-        self._check(VisionTaskRunningMode.IMAGE)
+        self._check(_options.VisionTaskRunningMode.IMAGE)
         return self._run(self._frame(image, image_processing_options, None))
 
     def _process_video(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+        self, image: Image, timestamp_ms: int, image_processing_options: _options.ImageProcessingOptions | None = None
     ) -> Found:
         """Process the next frame of a video. Timestamps must increase.
 
         Raises:
             InputError: The task is not in video mode, or an argument is invalid; it is a ValueError.
         """
-        self._check(VisionTaskRunningMode.VIDEO)
+        self._check(_options.VisionTaskRunningMode.VIDEO)
         frame = self._frame(image, image_processing_options, timestamp_ms)
         self._advance(timestamp_ms)
         return self._run(frame)
 
     def _send(
-        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+        self, image: Image, timestamp_ms: int, image_processing_options: _options.ImageProcessingOptions | None = None
     ) -> None:
         """Pass the next frame of a live stream. The callback receives its result, or that of a newer frame.
 
@@ -193,14 +182,14 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
             InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
                 whose timestamp does not increase is skipped, and the stream continues.
         """
-        self._check(VisionTaskRunningMode.LIVE_STREAM)
+        self._check(_options.VisionTaskRunningMode.LIVE_STREAM)
         frame = self._frame(image, image_processing_options, timestamp_ms)
         self._advance(timestamp_ms)
         assert self._live is not None
         self._live.send(frame)
 
     def convert_to_normalized_rect(
-        self, options: ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
+        self, options: _options.ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
     ) -> NormalizedRect:
         """Return the part and rotation of the image that the options select.
 
@@ -234,14 +223,14 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         centre = (region.left + region.right) / 2, (region.top + region.bottom) / 2
         return NormalizedRect(*centre, width, height, -math.radians(degrees))
 
-    def _frame(self, image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
+    def _frame(self, image: Image, options: _options.ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
         self.convert_to_normalized_rect(options, image, roi_allowed=False)  # its checks
         turns, rgb = 0 if options is None else options.rotation_degrees // 90 % 4, rgb_of(image)
         if turns:
             rgb = _moved_corner(np.rot90(rgb, -turns), turns) if self.turns_as_mediapipe else np.rot90(rgb, -turns)
         return Frame(image, np.ascontiguousarray(rgb), turns, timestamp_ms)
 
-    def _check(self, mode: VisionTaskRunningMode) -> None:
+    def _check(self, mode: _options.VisionTaskRunningMode) -> None:
         if self._running_mode is not mode:
             name = mode.name.lower().replace("_", " ")
             raise InputError(
@@ -291,9 +280,9 @@ class DetectorTask(BaseVisionTaskApi[Found]):
 
     def _open(self, options: Any) -> None:  # noqa: ANN401  # each task's own
         values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
-        check_count(**{name: value for name, value in values.items() if name.startswith("num_")})
-        check_confidences(**{name: value for name, value in values.items() if name.startswith("min_")})
-        is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
+        _detector.check_count(**{name: value for name, value in values.items() if name.startswith("num_")})
+        _detector.check_confidences(**{name: value for name, value in values.items() if name.startswith("min_")})
+        is_still, device = options.running_mode is _options.VisionTaskRunningMode.IMAGE, options.base_options.device
         given: dict[str, Any] = {
             "static_image": is_still,
             "device": device,
@@ -301,14 +290,14 @@ class DetectorTask(BaseVisionTaskApi[Found]):
             **self._models(options.base_options.file(self.model)),
             **{argument: values[name] for name, argument in self.arguments.items()},
         }
-        self._order = InstanceOrder(new_first=False)
-        self._loading = open_detector(self.kind, given, self._thresholds(options))
+        self._order = _detector.InstanceOrder(new_first=False)
+        self._loading = _detector.open_detector(self.kind, given, self._thresholds(options))
         has_own_network = any(
             isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
             for name in ("detector_model", "landmark_model")
         )
         # Loading now keeps the first frames of a stream fresh and reports invalid networks at once.
-        if has_own_network or options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
+        if has_own_network or options.running_mode is _options.VisionTaskRunningMode.LIVE_STREAM:
             self._loading.result()
 
     def _models(self, file: Path) -> dict[str, Any]:
@@ -317,7 +306,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
 
     def _thresholds(self, options: Any) -> GraphThresholds:  # noqa: ANN401  # each task's own
         """Return `min_tracking_confidence` for the graph. Single images need no association."""
-        if options.running_mode is VisionTaskRunningMode.IMAGE:
+        if options.running_mode is _options.VisionTaskRunningMode.IMAGE:
             return PUBLISHED_THRESHOLDS
         return GraphThresholds(same_overlap=options.min_tracking_confidence)
 
@@ -327,7 +316,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         return self._order.sort(detector.detect(frame.rgb, time=frame.time_s))
 
     def _free(self) -> None:
-        free_loaded(self._loading)
+        _detector.free_loaded(self._loading)
 
 
 def _moved_corner(turned: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
