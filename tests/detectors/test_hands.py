@@ -131,7 +131,6 @@ def test_flipping_is_of_the_output_only(hands, photo):
 @pytest.mark.parametrize(
     "turned_in",
     [lambda p: p[..., [0, 1, 2, 0]], lambda p: p.astype(np.uint16) * 257, np.asfortranarray],
-    ids=["rgba", "uint16", "fortran"],
 )
 def test_the_same_image_in_another_form_gives_the_same_hands(hands, photo, turned_in):
     detector = hands(static_image=True)

@@ -79,7 +79,6 @@ def test_each_run_reads_the_current_content_of_the_input(engine, convolution, im
 @pytest.mark.parametrize(
     ("shape", "words"),
     [([1, 8], "takes|shape"), ([1, 5, 4, 6], "neither 1 x H x W x 3 nor 1 x 3 x H x W")],
-    ids=["vector", "five-channels"],
 )
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_network_that_takes_no_image_is_refused(engine, shape, words, tmp_path):
@@ -123,7 +122,6 @@ def test_an_unknown_device_lists_the_known_ones(engine, words, convolution):
         ({}, "conv.xml", "ONNX Runtime runs .onnx and .tflite; use engine='openvino' for .xml"),
         ({}, "conv.tflite", "not a model that OpenVINO reads .no TFLite file"),
     ],
-    ids=["precision", "ending", "tflite"],
 )
 def test_files_that_onnx_runtime_cannot_run_are_refused(options, name, words, convolution):
     path = convolution.rename(convolution.with_name(name))

@@ -114,8 +114,7 @@ def send_until_closed(connection, piece):
 
 
 @pytest.mark.parametrize(
-    "start",
-    [b"GET / HTTP/1.1\r\nHost: localhost\r\n", head_of_post("Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n"],
+    "start", [b"GET / HTTP/1.1\r\nHost: localhost\r\n", head_of_post("Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n"]
 )
 def test_headers_without_end_before_or_behind_a_body_are_cut_off(weights, listen, start):
     with listen().connect() as connection:

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media import DrawingStyle
+from sonjit.media.drawing.strokes import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
 
@@ -105,7 +106,7 @@ class Output:
     draw_boxes: Annotated[bool, Parameter(negative="")] = False
     draw_labels: bool = True
     draw_background: Literal["image", "black"] = "image"
-    anonymise: Literal["none", "black", "blur"] = "none"
+    anonymise: Anonymise = "none"
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False

@@ -91,10 +91,7 @@ def _placed(found: Detection, area: RotatedBox) -> Detection:
 
 
 def blend_overlapping(
-    scores: NDArray[np.float64],
-    boxes: NDArray[np.float64],
-    keypoints: NDArray[np.float64],
-    threshold: float = 0.3,
+    scores: NDArray[np.float64], boxes: NDArray[np.float64], keypoints: NDArray[np.float64], threshold: float = 0.3
 ) -> list[Detection]:
     """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members.
 
@@ -122,9 +119,7 @@ def blend_overlapping(
         weights = scores[cluster] / scores[cluster].sum()
         found.append(
             Detection(
-                float(scores[best]),
-                weights @ boxes[cluster],
-                np.einsum("n,nkc->kc", weights, keypoints[cluster]),
+                float(scores[best]), weights @ boxes[cluster], np.einsum("n,nkc->kc", weights, keypoints[cluster])
             )
         )
         order = order[~member]

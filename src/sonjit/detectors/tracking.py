@@ -306,13 +306,7 @@ class Tracker(Generic[O]):
         self.active = sorted(active, key=lambda track: track.id)
         return is_any_lost or any(track.unoccluded_s > 0 for track in active)
 
-    def _is_trusted(
-        self,
-        track: Track[O],
-        observation: O,
-        carried: Sequence[tuple[Track[O], O]],
-        now_s: float,
-    ) -> bool:
+    def _is_trusted(self, track: Track[O], observation: O, carried: Sequence[tuple[Track[O], O]], now_s: float) -> bool:
         """Check whether an observation shows its track, not a blend of two instances or the other one."""
         cost = track.cost(observation, now_s)
         if track.left is not None and observation.left is not None:

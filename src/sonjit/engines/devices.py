@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"
 """An execution provider of ONNX Runtime with its options."""
-
 _SEVERAL: Final = ("AUTO", "MULTI", "HETERO")
 """Prefixes of OpenVINO before a list of devices, such as AUTO:GPU,CPU."""
-
 _PROVIDERS: Final = {
     "CPU": ("CPU",),
     "CUDA": ("CUDA",),
@@ -32,7 +30,6 @@ _PROVIDERS: Final = {
     "AUTO": ("CUDA", "ROCM", "MIGraphX", "Dml", "CoreML", "QNN", "CPU"),
 }
 """Prefixes of the names of ONNX Runtime's providers by device. The first available provider is used."""
-
 _END: Final = "ExecutionProvider"
 
 

@@ -22,7 +22,7 @@ from sonjit.detectors.pipeline import check_region
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
-from sonjit.results import Box, Frame, Instance, MotionEvent, Result
+from sonjit.results import Frame, Instance, MotionEvent, Result
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
 from sonjit.runs.frame_tables import FrameTable
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 _MIN_FRAMES: Final = 10
 """Number of frames without results after which a more thorough search is suggested."""
-_HELD_S: Final = 0.5
-"""Time for which the place of a face stays blurred."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +216,11 @@ class DetectWorker(Worker[Frame]):
     """Loaded detectors."""
 
     def __init__(self, task: Detect, *, is_stream: bool) -> None:
-        super().__init__()
+        super().__init__(task.style.anonymise, task.settings.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
         self._lift = None if task.lift is None else create_lifter(task.lift)
         self._detectors: list[Detector[Any]] = []
-        self._face_detector: Detector[Any] | None = None
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
@@ -232,10 +229,6 @@ class DetectWorker(Worker[Frame]):
                 if item.gestures is not None and "gestures" not in item.options:
                     options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
                 self._detectors.append(detector_from(options))
-            if task.style.anonymise == "blur":
-                options = {"model": "box-full", "max_instances": 20, "min_detection_score": 0.3, "search": "fast"}
-                options |= {"static_image": True, "models_dir": task.settings.models_dir}
-                self._face_detector = detector_from(make_options(find_kind("face"), options))
             stack.pop_all()
 
     def start(self, source: media.Source, outputs: Outputs, files: ExitStack) -> None:
@@ -245,7 +238,6 @@ class DetectWorker(Worker[Frame]):
         self._source, self._outputs = source, outputs
         self._repetitions = RepetitionCounts(*self._task.count) if self._task.count else None
         self._last: Frame | None = None
-        self._held: list[tuple[Box, float | None]] = []
         self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
@@ -271,10 +263,9 @@ class DetectWorker(Worker[Frame]):
             )
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
-        keeps = self._task.style.anonymise == "none"  # what identifies people
+        keeps = self.hidden.keeps_people
         if outputs.draw is not None:
-            drawing = media.open_drawing_writer(outputs.draw, source, sound=keeps)
-            self._drawing = files.enter_context(self.as_optional(drawing, outputs.draw, outputs))
+            self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
         if outputs.mask is not None:
             self._mask = files.enter_context(media.open_mask_writer(outputs.mask, source, cutout=keeps, sound=keeps))
             self._mask.images = self.as_optional(self._mask.images, outputs.mask, outputs)
@@ -323,24 +314,15 @@ class DetectWorker(Worker[Frame]):
         """Draw a frame and write the drawing."""
         start_s, style = time.perf_counter(), self._task.style
         regions: Sequence[Region] | None = None
-        if drawing.keeps_pixels(frame) and not style.is_black and style.anonymise == "none":
+        if drawing.keeps_pixels(frame) and not style.is_black and self.hidden.keeps_people:
             if self._canvas is None or self._canvas.shape != frame.rgb.shape:
                 self._canvas = np.empty_like(frame.rgb)
             drawn = self._canvas
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            drawn = media.draw_frame(frame.rgb, item, style, notes=notes, faces=self._faces_to_blur(frame))
+            drawn = media.draw_frame(frame.rgb, item, style, notes=notes, faces=self.hidden.faces(frame))
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
-
-    def _faces_to_blur(self, frame: media.SourceFrame) -> list[Box]:
-        """Return the faces of an image, and in a video those of the half second before."""
-        if self._face_detector is None:
-            return []
-        now = frame.time
-        held = [(box, time) for box, time in self._held if None not in (now, time) and 0 <= now - time <= _HELD_S]  # pyright: ignore[reportOperatorIssue]
-        self._held = [*held, *((face.box, now) for face in self._face_detector.detect(frame.rgb))]
-        return [box for box, _ in self._held]
 
     def _finish_events(self) -> None:
         """Write the events that last until the end of the input, and the notes of the source."""
@@ -372,7 +354,7 @@ class DetectWorker(Worker[Frame]):
 
     def close(self) -> None:
         """Free the networks."""
-        for detector in filter(None, (*self._detectors, self._face_detector)):
+        for detector in self._detectors:
             detector.close()
 
 

@@ -10,19 +10,28 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import numpy as np
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function
 from sonjit._util.files import Closing
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 from sonjit.media import BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
+from sonjit.media.drawing.instances import blur_faces
+from sonjit.media.drawing.strokes import Anonymise
 from sonjit.media.tables.base import Extras
-from sonjit.results import Frame
+from sonjit.results import Box, Frame
 from sonjit.runs.frame_tables import FrameTable, RecordTable
 
 Item = TypeVar("Item")
+_HELD_S: Final = 0.5
+"""Time for which the place of a face stays blurred."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +135,52 @@ class Task(ABC):
         return None
 
 
+class Anonymiser:
+    """Hide people in the images below drawings.
+
+    Args:
+        how: black, blur or none, as in `DrawingStyle`.
+        models_dir: Folder with the weight files of the face detector.
+    """
+
+    def __init__(self, how: Anonymise, models_dir: str | Path | None = None) -> None:
+        self._how, self.keeps_people = how, how == "none"
+        self._held: list[tuple[Box, float | None]] = []
+        options = {"model": "box-full", "max_instances": 20, "min_detection_score": 0.3, "search": "fast"}
+        options |= {"static_image": True, "models_dir": models_dir}
+        self._detector = detector_from(make_options(find_kind("face"), options)) if how == "blur" else None
+
+    def reset(self) -> None:
+        """Forget the faces of the input before."""
+        self._held.clear()
+
+    def faces(self, frame: SourceFrame) -> list[Box]:
+        """Return the faces to blur in an image, and in a video those of the half second before."""
+        if self._detector is None:
+            return []
+        now = frame.time
+        held = [(box, time) for box, time in self._held if None not in (now, time) and 0 <= now - time <= _HELD_S]  # pyright: ignore[reportOperatorIssue]
+        self._held = [*held, *((face.box, now) for face in self._detector.detect(frame.rgb))]
+        return [box for box, _ in self._held]
+
+    def below(self, frame: SourceFrame) -> Image:
+        """Return the image (H, W, 3) of a frame without its people."""
+        if self._how == "black":
+            return np.zeros_like(frame.rgb)
+        return frame.rgb if self.keeps_people else blur_faces(frame.rgb, self.faces(frame))
+
+
 class Worker(Closing, ABC, Generic[Item]):
     """Loaded networks that process one input after the other. A worker is a context manager that frees them.
 
     Attributes:
         times: Seconds spent on parts of the current input.
+        hidden: Hides people in drawings.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, anonymise: Anonymise = "none", models_dir: str | Path | None = None) -> None:
         self.times: defaultdict[str, float] = defaultdict(float)
+        self.hidden = Anonymiser(anonymise, models_dir)
         self._drawings: dict[str, BestEffortDrawing] = {}
 
     @abstractmethod
@@ -172,7 +218,8 @@ class Worker(Closing, ABC, Generic[Item]):
             source: Open source.
             outputs: All outputs of the input. If there are no others, the failure ends the run.
         """
-        return self.as_optional(open_drawing_writer(path, source), path, outputs)
+        writer = open_drawing_writer(path, source, sound=self.hidden.keeps_people)
+        return self.as_optional(writer, path, outputs)
 
     def as_optional(self, drawing: DrawingWriter, path: str, outputs: Outputs) -> DrawingWriter:
         """Wrap a drawing so that it is dropped if its encoder fails, see `open_drawing`."""
@@ -189,8 +236,9 @@ class Worker(Closing, ABC, Generic[Item]):
                 summary.written = [written for written in summary.written if written != path]
 
     def reset(self) -> None:
-        """Forget the times and the drawings of the input before."""
+        """Forget the times, the drawings and the faces of the input before."""
         self.times.clear()
+        self.hidden.reset()
         self._drawings.clear()
 
 

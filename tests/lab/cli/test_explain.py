@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -26,10 +27,8 @@ class TestExplain:
     def test_every_format_contains_the_same(self, sonjit, stills, tmp_path):
         pq = pytest.importorskip("pyarrow.parquet")
         for ending in ("json", "jsonl", "csv", "parquet"):
-            of = "handedness,wrist.x"
-            status, _, lines = sonjit(
-                "explain", stills, "--of", of, "--save", tmp_path / f"t.{ending}", "--model", "lite"
-            )
+            options = "--of", "handedness,wrist.x", "--model", "lite"
+            status, _, lines = sonjit("explain", stills, *options, "--save", tmp_path / f"t.{ending}")
             assert status == 0
             assert lines[-1].startswith("3 files, ")
         complete = json.loads((tmp_path / "t.json").read_text("utf-8"))
@@ -101,3 +100,18 @@ class TestSegment:
         for name in ("10", "f2"):
             assert isinstance(json.loads((tmp_path / "t" / f"{name}.json").read_text("utf-8")), list)
             assert (tmp_path / "s" / name / "1-resized.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("explain", "--model", "lite"), ("mesh",), ("segment", *TestSegment.OPTIONS)])
+def test_drawings_hide_people(sonjit, stills, tmp_path, monkeypatch, command):
+    def spread(how):
+        assert sonjit(*command, stills / "f9.png", "--anonymise", how, "--draw", tmp_path / f"{how}.png")[0] == 0
+        return cv2.imread(str(tmp_path / f"{how}.png"))[120:160, 120:160].std()
+
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    cv2.imwrite(str(stills / "f9.png"), noise)
+    found = SimpleNamespace(detect=lambda _: [SimpleNamespace(box=(120, 120, 160, 160))])
+    monkeypatch.setattr("sonjit.runs.task.detector_from", lambda _: found)
+    plain, blurred, black = map(spread, ("none", "blur", "black"))
+    assert plain > 2 * blurred > black == 0

@@ -212,7 +212,6 @@ def test_hands_of_an_image_are_in_the_space_of_the_camera(sonjit, photo, weights
         (["--lift", "internet", "--lift-weights", "demo", "--flip-horizontal"], "cannot be combined with --lift"),
         (["--camera", "600,600,320,240"], "--camera requires --distance or --lift internet"),
     ],
-    ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
 )
 def test_impossible_requests_are_refused_in_one_line(sonjit, tmp_path, options, message):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))

@@ -93,7 +93,6 @@ def test_a_user_defined_network_is_explained(tmp_path, photo):
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"last": "max"}, "not linear in the mean of a map"), ({"heads": (63, 1, 1)}, "gives 63 [+] 1 [+] 1 numbers")],
-    ids=["max", "heads"],
 )
 def test_a_network_without_exact_maps_is_refused(options, words, tmp_path):
     with pytest.raises(InputError, match=words):

@@ -87,7 +87,6 @@ def test_the_message_names_what_is_refused(value, tmp_path):
         lambda weights: {"model_ema": {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in weights.items()}},
         lambda weights: {"generator": weights, "optimizer": {"state": {}}},
     ],
-    ids=["compiled", "parallel", "lightning", "averaged", "generator"],
 )
 def test_prefixes_and_wrappers_of_other_programs_are_removed(wrap, tmp_path):
     network = tiny()

@@ -13,12 +13,7 @@ from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
-from sonjit.lab.training.mask_rcnn import (
-    augment,
-    example_from_sample,
-    mirrored_labels,
-    tensors_from_example,
-)
+from sonjit.lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
 from sonjit.lab.training.recipes import load_recipe, settings_from
 
 pytestmark = pytest.mark.slow

@@ -142,13 +142,7 @@ def _suppressed(people: Iterable[PersonBox]) -> list[PersonBox]:
 @cache
 def _anchors() -> NDArray[np.float64]:
     grid = AnchorGrid(
-        INPUT_PX,
-        STRIDES,
-        RATIOS,
-        min_scale=MIN_SCALE,
-        max_scale=MAX_SCALE,
-        fixed_size=False,
-        reduce_lowest_layer=True,
+        INPUT_PX, STRIDES, RATIOS, min_scale=MIN_SCALE, max_scale=MAX_SCALE, fixed_size=False, reduce_lowest_layer=True
     )
     return grid.anchors().astype(np.float64)
 

@@ -179,14 +179,7 @@ class StreamSearch(Generic[O]):
         return True
 
     def step(
-        self,
-        rgb: Image,
-        tracked: Sequence[O],
-        new: Sequence[O],
-        lost: Sequence[RotatedBox],
-        *,
-        spent: int,
-        room: int,
+        self, rgb: Image, tracked: Sequence[O], new: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[O]:
         """Verify new detections, run this frame's share of the search, and return the new instances.
 

@@ -13,6 +13,7 @@ from sonjit.lab.explain.imagenet import IMAGE_MODELS
 from sonjit.lab.explain.run import CLASSIFIERS, Explain
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
+from sonjit.media.drawing.strokes import Anonymise
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many, is_video
 
@@ -90,6 +91,7 @@ def segment(
     min_side: int | None = None,
     ids: str | None = None,
     device: str = "cpu",
+    anonymise: Anonymise = "none",
     batch: BatchOptions = BatchOptions(),
 ) -> int:
     """Find people and hands as boxes, categories and masks with Mask R-CNN, or the objects of other weights.
@@ -118,6 +120,7 @@ def segment(
         min_side: Length of the resized image's short side in pixels. Default: the length for these weights.
         ids: COCO file whose images have the ids for image_id in --save. Default: the indices of the images.
         device: Device of the network: cpu, gpu, cuda:1, mps or auto.
+        anonymise: In pictures: black draws on black, blur blurs the detected faces. Both remove the sound.
     """
     from sonjit.lab.explain.segment import Segment
 
@@ -127,7 +130,7 @@ def segment(
         raise InputError(f"--min-side {min_side}: must be between 32 and {_MAX_SIDE}")
     if tasks and draw is None:
         raise InputError("--tasks requires --draw")
-    task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks, ids=ids)
+    task = Segment(weights, min_score, min_side, device, tasks=tasks, ids=ids, anonymise=anonymise)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
     return run_and_report(task, inputs, outputs, batch)
 
@@ -175,8 +178,8 @@ def mesh(
         raise InputError(f"{', '.join(unused)} applies only to --model handoccnet or deformer")
     if task.model != "deformer" and task.variant is not None:
         raise InputError(f"--variant {task.variant} applies only to --model deformer")
-    if figure is not None and task.model != "handoccnet":
-        raise InputError(f"--figure {figure} applies only to --model handoccnet")
+    if figure is not None and (task.model != "handoccnet" or task.anonymise != "none"):
+        raise InputError(f"--figure {figure} applies only to --model handoccnet without --anonymise")
     if figure is not None and not is_many(figure) and Path(figure).suffix.lower() not in ANNOTATED_IMAGE_ENDINGS:
         raise InputError(f"--figure {figure}: name an image such as maps.png")
     if task.model != "rig" and lifting.lift is not None:

@@ -18,14 +18,15 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit._util.files import write_bytes
 from sonjit.cli.report import progress_bar
-from sonjit.detectors import create_detector
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.lab.documents import Image as Picture
 from sonjit.media import DrawingStyle, draw_frame
+from sonjit.media.drawing.strokes import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.media.sources.images import encode_image
 from sonjit.results import Frame
 from sonjit.runs.inputs import Inputs, is_video
+from sonjit.runs.task import Anonymiser
 from sonjit.runs.tracked_frames import track
 
 _ERRORS_DEG = {
@@ -132,7 +133,7 @@ def report(
     start: float = 0.0,
     end: float | None = None,
     every: int = 1,
-    anonymise: Literal["none", "black", "blur"] = "none",
+    anonymise: Anonymise = "none",
 ) -> int:
     """Write one page about the joint angles of a person in a video.
 
@@ -216,12 +217,12 @@ def _pictures(inputs: Inputs, recording: _Recording, style: DrawingStyle) -> lis
     """Read the images of the extremes again, and draw them."""
     wanted = {frame.index: frame for frame in recording.extremes}
     pictures: list[tuple[str, Image]] = []
-    options: dict[str, Any] = {"model": "box-full", "static_image": True, "max_instances": 20, "search": "fast"}
-    with inputs.open_one() as opened, create_detector("face", min_detection_score=0.3, **options) as detector:
-        for index, time, rgb in opened:
-            if index in wanted:
-                faces = [face.box for face in detector.detect(rgb)] if style.anonymise == "blur" else []
-                pictures.append((f"{time:.2f} s", draw_frame(rgb, wanted[index], style, faces=faces)))
+    hidden = Anonymiser(style.anonymise)
+    with inputs.open_one() as opened:
+        for frame in opened:
+            if frame.index in wanted:
+                drawn = draw_frame(frame.rgb, wanted[frame.index], style, faces=hidden.faces(frame))
+                pictures.append((f"{frame.time:.2f} s", drawn))
             if len(pictures) == len(wanted):
                 break
     return pictures

@@ -25,7 +25,6 @@ PREDICTED_COLOUR: Final = (235, 50, 50)
 _OPACITY = 0.5
 _FINE = 224  # side in pixels at which a map is laid into a rotated box
 
-
 _COLUMNS = 4
 _BLANK = 24
 

@@ -34,7 +34,7 @@ from sonjit.lab.explain.overlay import (
     side_by_side,
 )  # fmt: skip
 from sonjit.media import Source, SourceFrame
-from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
+from sonjit.media.drawing.strokes import NEUTRAL, Anonymise, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
@@ -68,8 +68,8 @@ class HandSaliency:
         self._detector, self._explainer = detector, explainer
         self._targets, self._number = targets, number
 
-    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
-        """Return one line per hand and target, and one panel per target."""
+    def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
+        """Return one line per hand and target, and one panel per target over the image `shown`, if there is one."""
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
@@ -90,7 +90,7 @@ class HandSaliency:
             for hand, of_hand in zip(hands, maps, strict=True)
             for target in of_hand
         ]
-        drawn = self._panels(rgb, hands, maps, true) if draw else None
+        drawn = None if shown is None else self._panels(shown, hands, maps, true)
         return Explained(record, lines, drawn)
 
     def reset(self) -> None:
@@ -150,19 +150,19 @@ class ClassSaliency:
             for classifier, own in zip(classifiers, self._names, strict=True)
         ]
 
-    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
-        """Return one line and one panel per class and network."""
-        parts = [self._explain_network(number, rgb, true, draw=draw) for number in range(len(self._classifiers))]
+    def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
+        """Return one line per class and network, and one panel over the image `shown`, if there is one."""
+        parts = [self._explain_network(number, rgb, shown, true) for number in range(len(self._classifiers))]
         records = [record for part, _, _ in parts for record in part]
         lines = [line for _, part, _ in parts for line in part]
-        if not draw:
+        if shown is None:
             return Explained({"classes": records}, lines, None)
         if len(parts) == 1:
             return Explained({"classes": records}, lines, side_by_side(parts[0][2]))
         return Explained({"classes": records}, lines, grid(list(zip(*(panels for _, _, panels in parts), strict=True))))
 
     def _explain_network(
-        self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool
+        self, number: int, rgb: Image, shown: Image | None, true: Sequence[Box]
     ) -> tuple[list[dict[str, object]], list[str], list[Image]]:
         """Return records, lines and panels of one network. Each network of a comparison has equally many panels."""
         classifier, names = self._classifiers[number], self._names[number]
@@ -177,7 +177,7 @@ class ClassSaliency:
             network, has_maps = classifier.network.name, classifier.pooling is not None
             options = rgb, classifier.size, self._classes[number], self._top
             found = compared = (explain_classes if has_maps else saliency_of_classes)(classifier.network, *options)
-            if has_maps and self._backprop and draw:
+            if has_maps and self._backprop and shown is not None:
                 labels = [class_map.label for class_map in found]
                 compared = saliency_of_classes(classifier.network, rgb, classifier.size, labels)
         title = f"{network.partition('-')[2] or network}: " if several else ""
@@ -195,16 +195,16 @@ class ClassSaliency:
                 "map": class_map.values.tolist(),
             })  # fmt: skip
             lines.append(f"{title}{name} {class_map.probability:.2f}: score {class_map.score:.4g}")
-            if not draw:
+            if shown is None:
                 continue
-            shown = f"{title}{name} {class_map.probability:.2f}"
+            heading = f"{title}{name} {class_map.probability:.2f}"
             if has_maps:
-                panels.append(self._panel(rgb, class_map, shown, true))
+                panels.append(self._panel(shown, class_map, heading, true))
             elif several and self._backprop:
                 blank = np.full((height, width), np.nan, np.float32)
-                panels.append(panel(rgb, blank, f"{shown}: no map"))
+                panels.append(panel(shown, blank, f"{heading}: no map"))
             if self._backprop or not has_maps:
-                panels.append(self._panel(rgb, saliency, f"{shown}, backprop", true))
+                panels.append(self._panel(shown, saliency, f"{heading}, backprop", true))
         return records, lines, panels
 
     def _panel(self, rgb: Image, shown: ClassMap, title: str, true: Sequence[Box]) -> Image:
@@ -292,6 +292,7 @@ class Explain(Task):
         backprop: Draw the gradient's saliency next to each class's map.
         truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
+        anonymise: In pictures: black draws on black, blur blurs the detected faces. Both remove the sound.
     """
 
     of: str | None = None
@@ -310,6 +311,7 @@ class Explain(Task):
     backprop: Annotated[bool, Parameter(negative="")] = False
     truth: str | None = None
     device: str = "cpu"
+    anonymise: Anonymise = "none"
 
     @property
     def targets(self) -> tuple[str, ...] | None:
@@ -376,7 +378,7 @@ class ExplainWorker(Worker[Explained]):
     """Loaded networks, with what explains them."""
 
     def __init__(self, task: Explain, *, is_stream: bool) -> None:
-        super().__init__()
+        super().__init__(task.anonymise, task.models_dir)
         self._task = task
         self._explainer = task.explainer(still=not is_stream)
 
@@ -396,7 +398,8 @@ class ExplainWorker(Worker[Explained]):
         """Explain an image."""
         name = Path(self._source.frame_source(frame.index) or str(self._source.name)).name if self._true else ""
         true = self._true.get(name, ())
-        explained = self._explainer.explain(frame.rgb, frame.time, draw=self._drawing is not None, true=true)
+        shown = None if self._drawing is None else self.hidden.below(frame)
+        explained = self._explainer.explain(frame.rgb, frame.time, shown, true)
         self._lines = explained.lines
         return explained
 

@@ -42,7 +42,7 @@ from sonjit.lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.media import Source, SourceFrame
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
+from sonjit.media.drawing.strokes import Anonymise, Colour, Label, draw_captions, draw_labels, draw_path
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import Record, RecordTable
@@ -381,6 +381,7 @@ class Segment(Task):
     device: str = "cpu"  # device, see `torch_device`
     tasks: bool = False  # draw each image as the four tasks, see `draw_tasks`
     ids: str | None = None  # COCO file whose images have the ids of the results; None for the indices of the images
+    anonymise: Anonymise = "none"  # how people are hidden below drawings
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -411,7 +412,7 @@ class SegmentWorker(Worker[_Segmentation]):
     """Loaded network."""
 
     def __init__(self, task: Segment) -> None:
-        super().__init__()
+        super().__init__(task.anonymise)
         self._task = task
         self._device = torch_device(task.device)
         self._hands = self._network = None
@@ -458,9 +459,9 @@ class SegmentWorker(Worker[_Segmentation]):
 
     def write(self, frame: SourceFrame, item: _Segmentation) -> None:
         """Write the instances into table and drawing, and the steps of the first image into a folder."""
-        found = item.instances
+        found, rgb = item.instances, self.hidden.below(frame)
         if self._steps is not None and item.steps is not None:
-            _draw_steps(Path(self._steps), frame.rgb, found, item.steps, self._names)
+            _draw_steps(Path(self._steps), rgb, found, item.steps, self._names)
             self._steps = None
         if self._table is not None:
             only = str(self._source.files[0]) if len(self._source.files) == 1 else None
@@ -469,7 +470,7 @@ class SegmentWorker(Worker[_Segmentation]):
                 self._table.write(record)
         if self._drawing is not None:
             draw = draw_tasks if self._task.tasks else draw_instances
-            self._drawing.write(draw(frame.rgb, found, self._names), frame.time, index=frame.index, under=frame)
+            self._drawing.write(draw(rgb, found, self._names), frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
         """Add the instances in words, and a note on placeholder weights."""

@@ -57,7 +57,6 @@ _MAX_FILE_BYTES = 64 << 20  # the licensed files have less than 4 million
 _MIN_LIKENESS = 0.5  # cosine of a shape direction and of growth, from which it determines a convention
 _INTEGERS = ("f", "kintree_table")
 
-
 _HO3D = (728, 353, 442, 576, 694)
 _MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
 

@@ -255,7 +255,6 @@ class RigMotion:
 
 _MIN_UP: Final = 0.5  # minimum cosine between a finger's y axis and the direction out of the back of the hand
 
-
 _PALM_JOINTS: Final = [0, *(chain[0] for chain in FINGERS)]
 _METACARPAL_BASE: Final = 0.35  # start of a metacarpal as a fraction of the way from the wrist to the knuckle
 

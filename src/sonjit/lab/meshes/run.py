@@ -25,7 +25,7 @@ from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_me
 from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 from sonjit.media import DrawingWriter, Source, SourceFrame
-from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Anonymise, Colour
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame
@@ -141,6 +141,7 @@ class MeshHands(Task):
         mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
         mano_left: MANO's left hand, for deformer.
         variant: Data set of deformer's checkpoint, if the checkpoint does not contain it.
+        anonymise: In pictures: black draws on black, blur blurs the detected faces. Both remove the sound.
         bones: Bone names of the rig in .bvh and .glb files, as in characters. Default: those of WebXR Hand Input.
         max_instances: Maximum number of hands.
         mirrored: Treat the input as a selfie view.
@@ -162,6 +163,7 @@ class MeshHands(Task):
     camera: Annotated[str | None, Parameter(parse=False)] = None
     lift: Annotated[Lift | None, Parameter(parse=False)] = None
     device: str = "cpu"
+    anonymise: Anonymise = "none"
     bones: BoneNames | None = None
 
     save_ending = ".glb"
@@ -217,8 +219,9 @@ class MeshWorker(Worker[Frame]):
     """
 
     def __init__(self, task: MeshHands, *, is_stream: bool) -> None:
-        super().__init__()
+        super().__init__(task.anonymise, task.models_dir)
         self._task = task
+        self.bones: BoneNames | None = task.bones
         self._lifter = None if task.lift is None else create_lifter(task.lift)
         self._network = task.network()
         self._model = task.mesh_model(self._network)  # a missing file of the rig ends the run before any work
@@ -241,7 +244,7 @@ class MeshWorker(Worker[Frame]):
                 name = source.name
                 raise InputError(f"{name}: drawing reads a source twice. First record it: sonjit hands {name} --draw F")
             drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
-        self._files = files.enter_context(_MeshFiles(source, self._model, outputs, drawing, self._task.bones))
+        self._files = files.enter_context(_MeshFiles(source, self._model, outputs, drawing, self))
 
     def process(self, frame: SourceFrame) -> Frame:
         """Find the hands in an image and give them to the model."""
@@ -279,10 +282,10 @@ class _MeshFiles(Output):
     """Files that are written after the last image; `written` are their paths."""
 
     def __init__(
-        self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None, bones: BoneNames | None
+        self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None, by: MeshWorker
     ) -> None:
         super().__init__()
-        self._bones: BoneNames | None = bones
+        self._by = by
         self._source, self._model, self._outputs, self._drawing = source, model, outputs, drawing
         self.frames: list[tuple[int, float | None]] = []
         self.written: list[str] = []
@@ -290,13 +293,13 @@ class _MeshFiles(Output):
     def _finish(self) -> None:
         self._model.finish()
         if self._outputs.save is not None:
-            self.written += save_meshes(self._outputs.save, self._source, self._model, self.frames, self._bones)
+            self.written += save_meshes(self._outputs.save, self._source, self._model, self.frames, self._by.bones)
         if self._drawing is not None and self._outputs.draw is not None and self.frames:
             problems, last = list(self._source.problems), self.frames[-1][0]
             for frame in self._source:
                 if frame.index > last:
                     break
-                drawn = draw_meshes(frame.rgb, self._model.meshes(frame.index))
+                drawn = draw_meshes(self._by.hidden.below(frame), self._model.meshes(frame.index))
                 self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
             self._source.problems[:] = problems  # the second reading reports them again
             self.written.append(self._outputs.draw)

@@ -32,7 +32,6 @@ _WRAPPERS = (
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 
-
 DESCRIPTION = "network.json"
 """File with the description of a run's network, in the folder of its weights."""
 METADATA = "sonjit"

@@ -186,7 +186,6 @@ class SpatialTransformer(nn.Module):
 ROTATIONS: Final = 6 * 16
 """Size of a pose: six numbers for the wrist and each of 15 joints."""
 
-
 _PREFIXES = ("module.", "honet.", "module.")  # of checkpoints saved from parallel training
 _MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
 _NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
@@ -552,10 +551,8 @@ register(
     )
 )
 
-
 GAP = 10
 """Frames between neighbouring frames of a window, as published."""
-
 
 _BOX_SCALE = 1.5
 

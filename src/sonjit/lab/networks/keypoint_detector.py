@@ -130,7 +130,6 @@ register(
     )
 )
 
-
 STRIDE: Final = 4
 """Pixels of a crop for each cell of a heatmap."""
 
@@ -142,7 +141,6 @@ _WEIGHTS_SOURCE: Final = (
     "timm's weights are available as model.safetensors from https://huggingface.co/timm, e.g. "
     "timm/tf_efficientnet_b0.ns_jft_in1k (Apache-2.0)"
 )
-
 
 CROP_SCALE: Final = 1.5
 """Side of a crop relative to the box around the keypoints, also in training."""

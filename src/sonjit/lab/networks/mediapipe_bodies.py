@@ -226,7 +226,6 @@ register_published(
     low=-1.0,
 )
 
-
 KEYPOINTS = 39
 """33 keypoints of the body, 2 of its box, and 4 that are not used."""
 

@@ -218,7 +218,6 @@ register_published(
     low=-1.0,
 )
 
-
 MESH = 468
 """Number of landmarks of the mesh."""
 INPUT_SIZE = 192
@@ -318,11 +317,9 @@ register_published(
     one_crop=True,
 )
 
-
 _MAP_STRIDE = 4  # pixels of the crop for each pixel of the map that regions are cropped from
 _REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # side of a region and of its last map, and scale of its box
 _IRIS = 5
-
 
 _TINY = 1e-6
 

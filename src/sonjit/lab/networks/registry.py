@@ -33,7 +33,6 @@ _MODULES = (
 )  # fmt: skip
 """Modules of this package that register networks."""
 
-
 _ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
 
 

@@ -20,6 +20,8 @@ from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit._util.errors import InputError
 from sonjit.results import Box, Result
 
+Anonymise: TypeAlias = Literal["none", "black", "blur"]
+
 
 @dataclass(frozen=True)
 class DrawingStyle:
@@ -45,7 +47,7 @@ class DrawingStyle:
     gestures: bool = True
     errors: bool = False
     background: Literal["image", "black"] = "image"
-    anonymise: Literal["none", "black", "blur"] = "none"
+    anonymise: Anonymise = "none"
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -123,7 +125,6 @@ NEUTRAL: Colour = rgb_from_hex(_SPEC["colours"]["neutral"])
 
 INK: Colour = rgb_from_hex(_SPEC["colours"]["ink"])
 """The dark edge that keeps lines readable on skin and on white."""
-
 
 HAND_WIDTH: float = _SPEC["hand_width"]
 BODY_WIDTH: float = _SPEC["body_width"]

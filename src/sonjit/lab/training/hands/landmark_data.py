@@ -314,7 +314,6 @@ def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
 _MIN_PROBABILITY = 1e-6  # minimum distance of a probability from 0 and 1 before its logarithm is taken
 _BATCH = 32
 
-
 LandmarkLosses: TypeAlias = Callable[[Network, Batch], Mapping[str, Tensor]]
 
 

@@ -17,7 +17,6 @@ from sonjit._util.arrays import BoolArray, FloatArray
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 """Convention of bone names."""
 
-
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")
 """Endings of character files."""
 
