@@ -10,8 +10,7 @@ from cyclopts import Group, Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import camera_from_text
-from sonjit.media import DrawingStyle
-from sonjit.media.drawing.strokes import Anonymise
+from sonjit.media import Anonymise, DrawingStyle
 from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         open_mask_writer,
     )
     from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, BestEffortDrawing, DrawingWriter
-    from sonjit.media.drawing import DrawingStyle, draw_frame
+    from sonjit.media.drawing import Anonymise, DrawingStyle, draw_frame
     from sonjit.media.found import Results, TrackedFrame, draw, to_dataframe
     from sonjit.media.sources import natural_key, open_source
     from sonjit.media.sources.base import Source, SourceFrame
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANNOTATED_IMAGE_ENDINGS", "ANNOTATED_VIDEO_ENDINGS", "IMAGE_ENDINGS", "TABLE_ENDINGS", "TRANSPARENT_ENDINGS",
-    "VIDEO_ENDINGS", "BestEffortDrawing", "DrawingStyle", "DrawingWriter", "FrameWriter", "Header", "ImageLike",
-    "MaskWriter", "Results", "RowWriter", "Source", "SourceFrame", "TrackedFrame", "convert_table", "draw",
-    "draw_frame", "load_frames", "mask_from_frame", "natural_key", "open_drawing_writer", "open_mask_writer",
+    "VIDEO_ENDINGS", "Anonymise", "BestEffortDrawing", "DrawingStyle", "DrawingWriter", "FrameWriter", "Header",
+    "ImageLike", "MaskWriter", "Results", "RowWriter", "Source", "SourceFrame", "TrackedFrame", "convert_table",
+    "draw", "draw_frame", "load_frames", "mask_from_frame", "natural_key", "open_drawing_writer", "open_mask_writer",
     "open_source", "open_writer", "register_table_format", "rgb_from", "to_dataframe",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ add_lazy_names(globals(), {
     "ANNOTATED_VIDEO_ENDINGS TRANSPARENT_ENDINGS MaskWriter": "sonjit.media.annotated",
     "mask_from_frame open_drawing_writer open_mask_writer": "sonjit.media.annotated",
     "ANNOTATED_IMAGE_ENDINGS BestEffortDrawing DrawingWriter": "sonjit.media.annotated.writers",
-    "DrawingStyle draw_frame": "sonjit.media.drawing",
+    "Anonymise DrawingStyle draw_frame": "sonjit.media.drawing",
     "Results TrackedFrame draw to_dataframe": "sonjit.media.found",
     "natural_key open_source": "sonjit.media.sources",
     "Source SourceFrame": "sonjit.media.sources.base",

@@ -13,18 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-import numpy as np
-
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
 from sonjit._util.extras import load_function
 from sonjit._util.files import Closing
-from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors import create_detector
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
-from sonjit.media import BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
+from sonjit.media import Anonymise, BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
 from sonjit.media.drawing.instances import blur_faces
-from sonjit.media.drawing.strokes import Anonymise
 from sonjit.media.tables.base import Extras
 from sonjit.results import Box, Frame
 from sonjit.runs.frame_tables import FrameTable, RecordTable
@@ -146,9 +142,9 @@ class Anonymiser:
     def __init__(self, how: Anonymise, models_dir: str | Path | None = None) -> None:
         self._how, self.keeps_people = how, how == "none"
         self._held: list[tuple[Box, float | None]] = []
-        options = {"model": "box-full", "max_instances": 20, "min_detection_score": 0.3, "search": "fast"}
-        options |= {"static_image": True, "models_dir": models_dir}
-        self._detector = detector_from(make_options(find_kind("face"), options)) if how == "blur" else None
+        options: dict[str, Any] = {"model": "box-full", "max_instances": 20, "search": "fast", "models_dir": models_dir}
+        options |= {"static_image": True, "min_detection_score": 0.3}
+        self._detector = create_detector("face", **options) if how == "blur" else None
 
     def reset(self) -> None:
         """Forget the faces of the input before."""
@@ -166,7 +162,7 @@ class Anonymiser:
     def below(self, frame: SourceFrame) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
         if self._how == "black":
-            return np.zeros_like(frame.rgb)
+            return frame.rgb * 0
         return frame.rgb if self.keeps_people else blur_faces(frame.rgb, self.faces(frame))
 
 

@@ -16,6 +16,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
+from sonjit.studio import run_folder
 from sonjit.studio.association import count_mirrored_hands
 from sonjit.studio.bones import SIDES
 from sonjit.studio.consistency import check_views
@@ -24,20 +25,6 @@ from sonjit.studio.labelling import label_chunk, person_bone_lengths, review_pri
 from sonjit.studio.learning import load_offsets
 from sonjit.studio.marks import MACHINE, ReviewPriority
 from sonjit.studio.project import Project
-from sonjit.studio.run_folder import (
-    CHUNK_FRAME_SETS,
-    CURRENT,
-    FOLDER,
-    LABELS,
-    OFFSETS,
-    SETTINGS,
-    ChunkDetections,
-    DetectionSettings,
-    concatenate_detections,
-    label_files,
-    load_detections,
-    run_name,
-)
 
 _OVERLAP_FRAME_SETS: Final = 3  # frame sets of neighbouring chunks in the fit of a chunk's motion
 _CHECKED_FRAME_SETS: Final = 16  # frame sets for the check of the cameras
@@ -96,11 +83,16 @@ def annotate(
     """
     if not settings.fps > 0:
         raise InputError(f"--fps must be above 0, not {settings.fps:g}")
-    with sole_writer(project.folder / FOLDER):
+    with sole_writer(project.folder / run_folder.FOLDER):
         first_pass, faults = _consistent_views(project, settings)
         detection = replace(first_pass, network=settings.network)
-        folder, first = (project.folder / FOLDER / run_name(of_pass) for of_pass in (detection, first_pass))
-        chunks = [project.frames[k : k + CHUNK_FRAME_SETS] for k in range(0, len(project.frames), CHUNK_FRAME_SETS)]
+        folder, first = (
+            project.folder / run_folder.FOLDER / run_folder.run_name(of_pass) for of_pass in (detection, first_pass)
+        )
+        chunks = [
+            project.frames[k : k + run_folder.CHUNK_FRAME_SETS]
+            for k in range(0, len(project.frames), run_folder.CHUNK_FRAME_SETS)
+        ]
         files = [folder / "seen" / f"{number:06d}.npz" for number in range(len(chunks))]
         missing = {file: frames for file, frames in zip(files, chunks, strict=True) if not file.is_file()}
         undetected = {first / "seen" / file.name: frames for file, frames in missing.items()}
@@ -116,11 +108,11 @@ def annotate(
         return _label(project, settings, detection, files=files, faults=faults, kept=kept, progress=progress)
 
 
-def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[DetectionSettings, list[str]]:
+def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[run_folder.DetectionSettings, list[str]]:
     """Return the settings of the first pass with the cameras that agree, and the faults of the others."""
     folder, recordings = str(project.folder.resolve()), project.recordings()
-    detection = DetectionSettings(folder, project.rig.names, settings.model, recordings=recordings)
-    file = project.folder / FOLDER / f"cameras-{run_name(detection)}.json"
+    detection = run_folder.DetectionSettings(folder, project.rig.names, settings.model, recordings=recordings)
+    file = project.folder / run_folder.FOLDER / f"cameras-{run_folder.run_name(detection)}.json"
     if not file.is_file():
         rows = np.unique(np.linspace(0, len(project.frames) - 1, _CHECKED_FRAME_SETS).round().astype(int))
         detections = detect_frames(detection, [project.frames[k] for k in rows], again=False)
@@ -144,7 +136,7 @@ def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[De
 def _label(
     project: Project,
     settings: AnnotatorSettings,
-    detection: DetectionSettings,
+    detection: run_folder.DetectionSettings,
     *,
     files: Sequence[Path],
     faults: Sequence[str],
@@ -154,14 +146,16 @@ def _label(
     """Label all chunks and write labels, ranking and the current run."""
     folder = files[0].parents[1]
     rig = project.rig.subset(detection.views)
-    offsets = load_offsets(folder / OFFSETS) if (folder / OFFSETS).is_file() else None
-    lengths = person_bone_lengths(project, rig, map(load_detections, files), offsets)
-    write_text(folder / SETTINGS, json_from(asdict(detection), 1))
+    offsets = load_offsets(folder / run_folder.OFFSETS) if (folder / run_folder.OFFSETS).is_file() else None
+    lengths = person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
+    write_text(folder / run_folder.SETTINGS, json_from(asdict(detection), 1))
     problems, priorities = list(faults), dict[int, ReviewPriority]()
     joints = labelled = right = mirrored = 0
     written = set[Path]()
     for number in range(len(files)):
-        neighbourhood = [load_detections(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
+        neighbourhood = [
+            run_folder.load_detections(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)
+        ]
         problems += neighbourhood[min(number, 1)].problems
         detections, rows = _add_overlap(neighbourhood, min(number, 1))
         marks = [project.store.marks(int(frame)) for frame in detections.frames]
@@ -172,25 +166,25 @@ def _label(
         right, mirrored = np.add((right, mirrored), count_mirrored_hands(hands)).tolist()
         joints += int(21 * labels.expected.sum())
         labelled += int((labels.source > 0).sum())
-        written.add(labels.save(folder / LABELS))
+        written.add(labels.save(folder / run_folder.LABELS))
         progress.advance()
     if mirrored > right:
         raise JobError(
             f"{mirrored} of {right + mirrored} hands look left where labelled right, or the reverse: "
             "is the rig or the video mirrored?"
         )
-    for stale_file in set(label_files(folder)) - written:  # files of an earlier division into chunks
+    for stale_file in set(run_folder.label_files(folder)) - written:  # files of an earlier division into chunks
         stale_file.unlink()
     project.store.delete_marks_of(MACHINE)
     project.store.set_review_priorities({frame: priorities[frame] for frame in project.frames if frame in priorities})
-    write_text(project.folder / FOLDER / CURRENT, json_from({"run": folder.name}, spaced=True))
+    write_text(project.folder / run_folder.FOLDER / run_folder.CURRENT, json_from({"run": folder.name}, spaced=True))
     return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder)
 
 
-def _add_overlap(chunks: Sequence[ChunkDetections], index: int) -> tuple[ChunkDetections, slice]:
+def _add_overlap(chunks: Sequence[run_folder.ChunkDetections], index: int) -> tuple[run_folder.ChunkDetections, slice]:
     """Return a chunk with some frame sets of its neighbours, and the slice of its own rows."""
     before = [chunk.part(slice(-_OVERLAP_FRAME_SETS, None)) for chunk in chunks[:index]]
     after = [chunk.part(slice(0, _OVERLAP_FRAME_SETS)) for chunk in chunks[index + 1 :]]
     first = sum(len(chunk.frames) for chunk in before)
-    joined = concatenate_detections([*before, chunks[index], *after])
+    joined = run_folder.concatenate_detections([*before, chunks[index], *after])
     return joined, slice(first, first + len(chunks[index].frames))

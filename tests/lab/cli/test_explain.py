@@ -112,6 +112,6 @@ def test_drawings_hide_people(sonjit, stills, tmp_path, monkeypatch, command):
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     cv2.imwrite(str(stills / "f9.png"), noise)
     found = SimpleNamespace(detect=lambda _: [SimpleNamespace(box=(120, 120, 160, 160))])
-    monkeypatch.setattr("sonjit.runs.task.detector_from", lambda _: found)
+    monkeypatch.setattr("sonjit.runs.task.create_detector", lambda *_, **__: found)
     plain, blurred, black = map(spread, ("none", "blur", "black"))
     assert plain > 2 * blurred > black == 0

@@ -12,8 +12,7 @@ from sonjit.cli.report import run_and_report
 from sonjit.lab.explain.imagenet import IMAGE_MODELS
 from sonjit.lab.explain.run import CLASSIFIERS, Explain
 from sonjit.lab.meshes.run import MeshHands
-from sonjit.media import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.drawing.strokes import Anonymise
+from sonjit.media import ANNOTATED_IMAGE_ENDINGS, Anonymise
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many, is_video
 

@@ -20,8 +20,7 @@ from sonjit._util.files import write_bytes
 from sonjit.cli.report import progress_bar
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.lab.documents import Image as Picture
-from sonjit.media import DrawingStyle, draw_frame
-from sonjit.media.drawing.strokes import Anonymise
+from sonjit.media import Anonymise, DrawingStyle, draw_frame
 from sonjit.media.sources import Reading
 from sonjit.media.sources.images import encode_image
 from sonjit.results import Frame

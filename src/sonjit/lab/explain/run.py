@@ -33,8 +33,8 @@ from sonjit.lab.explain.overlay import (
     place,
     side_by_side,
 )  # fmt: skip
-from sonjit.media import Source, SourceFrame
-from sonjit.media.drawing.strokes import NEUTRAL, Anonymise, Label, draw_captions, draw_labels
+from sonjit.media import Anonymise, Source, SourceFrame
+from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable

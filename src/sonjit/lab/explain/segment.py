@@ -40,9 +40,9 @@ from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
 )
 from sonjit.lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
-from sonjit.media import Source, SourceFrame
+from sonjit.media import Anonymise, Source, SourceFrame
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import Anonymise, Colour, Label, draw_captions, draw_labels, draw_path
+from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import Record, RecordTable

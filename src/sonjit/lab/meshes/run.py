@@ -24,8 +24,8 @@ from sonjit.lab.hand_models.drawing import draw_mesh
 from sonjit.lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.lifting import create_lifter
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
-from sonjit.media import DrawingWriter, Source, SourceFrame
-from sonjit.media.drawing.strokes import LEFT, RIGHT, Anonymise, Colour
+from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame

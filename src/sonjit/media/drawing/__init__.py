@@ -17,6 +17,7 @@ from sonjit.media.drawing.strokes import (
     NEUTRAL,
     STYLE,
     USUAL,
+    Anonymise,
     DrawingStyle,
     Label,
     PlacedLabel,
@@ -31,7 +32,7 @@ from sonjit.media.drawing.strokes import (
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
 
-__all__ = ["Drawing", "DrawingStyle", "Label", "draw_frame", "draw_regions"]
+__all__ = ["Anonymise", "Drawing", "DrawingStyle", "Label", "draw_frame", "draw_regions"]
 
 
 @dataclass(frozen=True)
