@@ -97,19 +97,10 @@ def labelled_bodies(model, root):
                         yield joint, str(sample.id), true[side], flat[side], metric[side]
 
 
-def mean_error(truth, estimate, images):
-    """Return the mean absolute error in degrees with its 95 % interval."""
-    error = np.degrees(np.abs(estimate - truth))
-    clusters = np.repeat(np.array(images), error[0].size).tolist()
-    low, high = mean_interval(error.ravel(), clusters=clusters)
-    return f"{error.mean():.1f} ({low:.1f} to {high:.1f})"
-
-
 def hand_rows(measured):
-    """Yield Markdown rows with the mean absolute error of each finger in degrees, by source and keypoints.
+    """Yield rows with the mean absolute error of each finger in degrees, and that of all with its 95 % interval.
 
-    Args:
-        measured: Exact bends, estimated bends by keypoints, and images, by title of the source.
+    `measured` has exact bends, estimated bends by keypoints, and images, by title of the source.
     """
     columns = [(title, name) for title in measured for name in KEYPOINTS]
     yield f"| finger | {' | '.join(f'{title}, {name}' for title, name in columns)} |"
@@ -121,7 +112,12 @@ def hand_rows(measured):
             error = np.abs(estimates[keypoints] - truth)[:, finger]
             cells.append(f"{np.degrees(error).mean():.1f}")
         yield f"| {name} | {' | '.join(cells)} |"
-    cells = [mean_error(measured[title][0], measured[title][1][name], measured[title][2]) for title, name in columns]
+    cells = []
+    for title, keypoints in columns:
+        truth, estimates, images = measured[title]
+        error = np.degrees(np.abs(estimates[keypoints] - truth))
+        low, high = mean_interval(error.ravel(), clusters=np.repeat(np.array(images), error[0].size).tolist())
+        cells.append(f"{error.mean():.1f} ({low:.1f} to {high:.1f})")
     yield f"| all | {' | '.join(cells)} |"
     cells = []
     for title, name in columns:

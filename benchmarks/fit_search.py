@@ -150,12 +150,6 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, networks:
     stills.StillSearch.run = run  # type: ignore[method-assign]
 
 
-def clipped(keypoints: np.ndarray, sample: Sample) -> Box:
-    """Return the box around keypoints within an image."""
-    (x_min, y_min), (x_max, y_max) = keypoints[:, :2].min(0).tolist(), keypoints[:, :2].max(0).tolist()
-    return max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(sample.width)), min(y_max, float(sample.height))
-
-
 class Labels:
     """Labels of one kind in a photograph."""
 
@@ -172,7 +166,8 @@ class Labels:
 
     def row(self, candidate: Candidate) -> Row:
         """Return a candidate with its label. A body with another person's face is false."""
-        box = clipped(candidate.keypoints, self.sample)
+        points = candidate.keypoints[:, :2].clip(0, (self.sample.width, self.sample.height))
+        box = (*points.min(0).tolist(), *points.max(0).tolist())
         assigned = assign([(box, 1.0)], self.boxes, self.crowds)
         if not assigned.found:
             return Row(candidate, box, 0 if assigned.false else -1, -1)

@@ -135,7 +135,11 @@ def judge_taught(examples, hands):
     rng, counts, seconds = np.random.default_rng(0), Counter(), 0.0
     for _ in range(CHOICES):
         names = rng.choice(known, TAUGHT, replace=False)
-        recordings = [recording(examples, name, rng) for name in names]
+        recordings = []
+        for name in names:
+            chosen = examples.take(rng.permutation(np.flatnonzero(examples.pose == name))[:EXAMPLES])
+            points = aligned(np.stack([chosen.keypoints, chosen.keypoints_3d], 1), chosen.left)
+            recordings.append(GestureRecording(name, points.astype(np.float16)))
         began = time.process_time()
         taught = CustomGestures.learn(recordings)
         seconds = max(seconds, time.process_time() - began)
@@ -153,13 +157,6 @@ def judge_taught(examples, hands):
     for kind in others:
         yield f"  hands {kind}: {counts[f'{kind}, false'] / counts[kind]:.1%} of {counts[kind]} as a custom gesture"
     yield f"  training time at most {seconds:.3f} s on one core"
-
-
-def recording(hands, name, rng):
-    """Return recorded hands of one pose."""
-    is_chosen = hands.take(rng.permutation(np.flatnonzero(hands.pose == name))[:EXAMPLES])
-    points = np.stack([is_chosen.keypoints, is_chosen.keypoints_3d], 1)
-    return GestureRecording(name, aligned(points, is_chosen.left).astype(np.float16))
 
 
 def edge_on_deg(metres):

@@ -82,13 +82,6 @@ def official(file: Path, names: Sequence[str], scope_names: Mapping[str, object]
     return scope
 
 
-def true_hands(rng: np.random.Generator) -> Hands:
-    """Return random hands before a camera, with the first joint as the wrist."""
-    centre = rng.uniform((-0.1, -0.1, 0.4), (0.1, 0.1, 0.9), (_SAMPLES, 1, 3))
-    joints = centre + rng.normal(0, 0.04, (_SAMPLES, _JOINTS, 3))
-    return Hands(joints, centre + rng.normal(0, 0.04, (_SAMPLES, _VERTICES, 3)))
-
-
 def cases(truth: Hands, rng: np.random.Generator) -> dict[str, Hands]:
     """Return predictions by the name of their difficulty."""
 
@@ -137,7 +130,8 @@ def compare_servers(freihand: Path | None, ho3d: Path | None, dexycb: Path | Non
     from scipy.linalg import orthogonal_procrustes
 
     rng = np.random.default_rng(0)
-    truth = true_hands(rng)
+    centre = rng.uniform((-0.1, -0.1, 0.4), (0.1, 0.1, 0.9), (_SAMPLES, 1, 3))
+    truth = Hands(*(centre + rng.normal(0, 0.04, (_SAMPLES, count, 3)) for count in (_JOINTS, _VERTICES)))
     rows: list[Row] = []
     for script, folder in (("FreiHAND eval.py", freihand), ("HO-3D eval.py", ho3d), ("DexYCB hpe_eval.py", dexycb)):
         if folder is None:
@@ -218,10 +212,11 @@ def compare_interhand(folder: Path) -> list[Row]:
         bbox_3d_size_root=1000 * depth_m, output_root_hm_shape=size,
     )  # fmt: skip
     lines: list[str] = []
-    given = {
-        "cfg": cfg, "pixel2cam": transforms["pixel2cam"], "trans_point2d": lambda point, _: point,
-        "print": lambda *values: lines.append(" ".join(map(str, values))),
-    }  # fmt: skip
+
+    def note(*values: object) -> None:
+        lines.append(" ".join(map(str, values)))
+
+    given = {"cfg": cfg, "pixel2cam": transforms["pixel2cam"], "trans_point2d": np.asarray, "print": note}
     evaluate = official(folder / "data" / "InterHand2.6M" / "dataset.py", ["Dataset.evaluate"], given)["evaluate"]
     focal, centre = np.array([600.0, 600.0]), np.array([32.0, 32.0])
     rows: list[Row] = []

@@ -40,15 +40,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Photograph(NamedTuple):
-    """A photograph with its labels, in pixels.
+    """A photograph with its labels, boxes (N, 4) in pixels; those of `no_hands` and `no_people` do not count.
 
-    Attributes:
-        set: Name of the set.
-        rgb: Image (H, W, 3).
-        hands: Rows of box (4), crop (4): centre, width and rotation; and whether the crop is known.
-        no_hands, no_people: Boxes (N, 4) that do not count.
-        people: Boxes (N, 4).
-        has_people: Whether people are labelled.
+    `hands` has rows of box (4), crop (4): centre, width and rotation; and whether the crop is known.
     """
 
     set: str
@@ -718,12 +712,12 @@ def main() -> None:
     parser.add_argument("--without", choices=SETS)
     parser.add_argument("--seconds", type=float, default=250.0)
     options = parser.parse_args()
-    if options.command == "pack":
-        pack(options.pack, options.data)
-    elif options.command == "train":
-        train(options.pack, options.files[0], options.without, options.seconds)
-    else:
-        export(options.pack, *options.files)
+    more = {
+        "pack": [options.data],
+        "train": [*options.files, options.without, options.seconds],
+        "export": options.files,
+    }
+    {"pack": pack, "train": train, "export": export}[options.command](options.pack, *more[options.command])
 
 
 if __name__ == "__main__":

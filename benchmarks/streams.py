@@ -46,16 +46,10 @@ def frames_of(path, options):
     return frames
 
 
-def parts_of(result):
-    """Return the hands, face and body of a holistic result, or the result itself."""
-    if not hasattr(result, "left_hand"):
-        return [result]
-    return [part for part in (result.left_hand, result.right_hand) if part is not None]
-
-
 def duplicates(results):
     """Count the pairs in which most of the smaller instance lies inside the other."""
-    boxes = [np.reshape(part.box, (2, 2)) for result in results for part in parts_of(result)]
+    parts = [(one.left_hand, one.right_hand) if hasattr(one, "left_hand") else (one,) for one in results]
+    boxes = [np.reshape(part.box, (2, 2)) for both in parts for part in both if part is not None]
     pairs = 0
     for i, (low, high) in enumerate(boxes):
         for other_low, other_high in boxes[:i]:
@@ -94,20 +88,16 @@ def describe(found, seconds, truth, options):
         "worst frame ms": 1000 * seconds[SETTLE:].max(),
         "median ms": 1000 * float(np.median(seconds[SETTLE:])),
     }
-    return figures if truth is None else figures | hand_figures(plain_hands(found), truth)
+    return figures if truth is None else figures | hand_figures(found, truth)
 
 
-def plain_hands(found):
-    """Return the hands of each frame in the format of `accuracy.measure`."""
-    return [
+def hand_figures(found, truth):
+    """Return the metrics of the detections in each frame of a clip with ground truth."""
+    plain = [
         [{"handedness": hand.handedness, "id": hand.id, "xy": hand.keypoints[:, :2].tolist()} for hand in hands]
         for hands in found
     ]
-
-
-def hand_figures(hands, truth):
-    """Return the metrics of the detections in each frame of a clip with ground truth."""
-    measured = measure(hands, truth)
+    measured = measure(plain, truth)
     wrong = round(measured["found"] * (1 - measured["correct side %"] / 100))
     return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
 
@@ -120,11 +110,6 @@ def truth_of(clip, frames, options):
     truth = json.loads(path.read_text())
     by_time = {round(frame["time"], 3): frame for frame in truth["frames"]}
     return truth | {"frames": [by_time[round(seconds, 3)] for seconds, _ in frames]}
-
-
-def box_of(result):
-    """Return the corners (2, 2) of the box around the keypoints of a result, or of its body."""
-    return np.reshape(getattr(result, "body", result).box, (2, 2))
 
 
 def labelled_clip(sample, options):
@@ -169,7 +154,7 @@ def count_labels(results, sample, kind, offset):
     labels, crowds = labels_of(sample, kind)
     detections = []
     for result in results:
-        low, high = box_of(result) + offset
+        low, high = np.reshape(getattr(result, "body", result).box, (2, 2)) + offset
         low, high = np.maximum(low, 0), np.minimum(high, (sample.width, sample.height))
         detections.append(((*low.tolist(), *high.tolist()), result.score))
     assigned = assign(detections, [box for box, _ in labels], crowds)

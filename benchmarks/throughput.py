@@ -139,13 +139,6 @@ def make_video(clips: Sequence[Path], path: Path, seconds: float) -> int:
     return count
 
 
-def copy_video(path: str, out: str) -> None:
-    """Decode and encode a video without detection."""
-    with open_source(path) as source, open_drawing_writer(out, source) as writer:
-        for frame in source:
-            writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
-
-
 def stills(options: argparse.Namespace, folder: Path) -> None:
     """Measure a folder of stills with one table as output."""
     (folder / "stills").mkdir()
@@ -209,7 +202,9 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # imports are measured with stored bytecode
     if options.what == "copy":
-        copy_video(*options.files)
+        with open_source(options.files[0]) as source, open_drawing_writer(options.files[1], source) as writer:
+            for frame in source:
+                writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
         return
     with tempfile.TemporaryDirectory() as folder:
         {"stills": stills, "video": video}[options.what](options, Path(folder))

@@ -28,8 +28,6 @@ from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sonjit._util.arrays import Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -51,14 +49,6 @@ _HEIGHT = 420
 def save(name: str, rgb: Image) -> None:
     """Write a picture."""
     cv2.imwrite(str(IMAGES / name), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-
-
-def save_animation(name: str, images: list[Image], rate: float) -> None:
-    """Write an animated WebP with `rate` images per second, which repeats."""
-    first, *rest = [Pillow.fromarray(rgb) for rgb in images]
-    first.save(
-        IMAGES / name, save_all=True, append_images=rest, duration=round(1000 / rate), loop=0, quality=50, method=6
-    )
 
 
 def side_by_side(*images: Image) -> Image:
@@ -98,7 +88,8 @@ def moving_clip() -> None:
         cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA).astype(np.uint8)
         for frame in sonjit.track(CLIP, "hands", gestures="canned")
     ]
-    save_animation("demo.webp", drawn[:_CLIP_FRAMES:3], 10)
+    first, *rest = [Pillow.fromarray(rgb) for rgb in drawn[:_CLIP_FRAMES:3]]
+    first.save(IMAGES / "demo.webp", save_all=True, append_images=rest, duration=100, loop=0, quality=50, method=6)
 
 
 def _rendered_hand(folder: Path, detector: sonjit.Detector[sonjit.Hand], **factors: object) -> Image:
@@ -184,17 +175,11 @@ def draw_detections(photograph: Path, kind: str, **options: int) -> Image:
     rgb = rgb_from(photograph)
     with sonjit.create_detector(kind, static_image=True, **options) as detector:
         found = detector.detect(rgb)
-    left, top, right, bottom = _bounds(found)
-    return sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
-
-
-def _bounds(found: Sequence[sonjit.Body | sonjit.Face | sonjit.Hand | sonjit.Person]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of all detections, with a margin."""
     boxes = np.array([part.box for one in found for part in one.parts])
     room = 0.15 * max(boxes[:, 2:].max(0) - boxes[:, :2].min(0))
     left, top = np.maximum(boxes[:, :2].min(0) - room, 0).astype(int).tolist()
     right, bottom = (boxes[:, 2:].max(0) + room).astype(int).tolist()
-    return left, top, right, bottom
+    return sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
 
 
 def main() -> None:

@@ -65,7 +65,8 @@ def main() -> int:
         build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-d", folder]
         subprocess.run(build, check=True, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
         pack_folder(Path(folder), dist / f"sonjit-{version}-site.zip")
-    write_checksums(dist)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(dist.iterdir())]
+    (dist / "SHA256SUMS").write_text("".join(lines), "utf-8")
     left_out = [one for one in VERSIONS if one not in tried]
     print(f"built {', '.join(path.name for path in sorted(dist.iterdir()))}; tried with Python {', '.join(tried)}")
     if left_out:
@@ -107,12 +108,6 @@ def pack_folder(folder: Path, path: Path) -> None:
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # without the time of the file
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
-def write_checksums(folder: Path) -> None:
-    """Write the SHA-256 of each file in a folder to `SHA256SUMS`, as `sha256sum --check` reads it."""
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())]
-    (folder / "SHA256SUMS").write_text("".join(lines), "utf-8")
 
 
 def try_wheel(python: str, wheel: Path, version: str) -> bool:

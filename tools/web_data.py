@@ -104,7 +104,10 @@ def data() -> dict[str, Any]:
                 group: _constants(module, known["constants"]["search"][group]) for group, module in SEARCH.items()
             },
         },
-        "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
+        "finders": {
+            one.__name__: {name: None if (value := getattr(one, name)) == math.inf else value for name in PACE}
+            for one in FINDERS
+        },
         "gestures": _gestures(),
         "measures": {
             "names": MEASURE_NAMES,
@@ -118,13 +121,11 @@ def data() -> dict[str, Any]:
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,
-        "weights": {name: _weight(name) for name in sorted(weights)},
+        "weights": {
+            name: {key: getattr(find_record(name), key) for key in ("file", "bytes", "sha256")}
+            for name in sorted(weights)
+        },
     }
-
-
-def _finite(value: object) -> object:
-    """Return the value, or None for infinity, which JSON lacks."""
-    return None if value == math.inf else value
 
 
 def _constants(module: ModuleType | type, names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -216,11 +217,6 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
             for option in options
         },
     }
-
-
-def _weight(name: str) -> dict[str, Any]:
-    record = find_record(name)
-    return {"file": record.file, "bytes": record.bytes, "sha256": record.sha256}
 
 
 def _defaults(function: Callable[..., object]) -> dict[str, Any]:
