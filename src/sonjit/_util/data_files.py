@@ -49,10 +49,6 @@ def read_json(path: Path | Traversable) -> Any:  # noqa: ANN401  # JSON
 def parse_json(content: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
     """Return the value of JSON text.
 
-    Args:
-        content: JSON text, or its bytes in UTF-8.
-        name: File name shown in error messages.
-
     Raises:
         InputError: The text is not JSON.
     """
@@ -95,10 +91,6 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
     """Return the table of TOML text.
 
     `tomllib` needs quadratic time and memory for a key of many parts, so such a key is refused before parsing.
-
-    Args:
-        content: TOML text, or its bytes in UTF-8.
-        name: File name shown in error messages.
 
     Raises:
         InputError: The text is not TOML, or a key has more than 32 parts.

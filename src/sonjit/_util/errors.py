@@ -98,11 +98,6 @@ def already_registered(noun: str, name: str) -> str:
 def pluralize(count: int, singular: str, plural: str | None = None) -> str:
     """Return a count with its noun.
 
-    Args:
-        count: Number of things.
-        singular: Noun for one thing.
-        plural: Noun for any other number; None appends an "s".
-
     >>> pluralize(1, "frame"), pluralize(0, "body", "bodies")
     ('1 frame', '0 bodies')
     """

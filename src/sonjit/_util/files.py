@@ -340,11 +340,6 @@ def failing_as_job(path: Path) -> Generator[None]:
 def has_settings(folder: Path, name: str, settings: str) -> bool:
     """Check whether a folder contains a run, which must have the same settings.
 
-    Args:
-        folder: Folder of the run.
-        name: Name of the file with its settings, relative to the folder.
-        settings: Settings of the present run, as text.
-
     Raises:
         InputError: The folder contains a run with other settings.
     """

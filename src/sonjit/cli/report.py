@@ -76,12 +76,7 @@ def timing_line(summary: Summary) -> str:
 
 @contextmanager
 def progress_bar(total: int | None, unit: str) -> Generator[Progress]:
-    """Show a progress bar on standard error if that is a terminal.
-
-    Args:
-        total: Expected number of steps, or None.
-        unit: Noun of the steps.
-    """
+    """Show a progress bar on standard error if that is a terminal."""
     if not sys.stderr.isatty():
         yield Progress()
         return

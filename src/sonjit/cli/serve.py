@@ -75,13 +75,7 @@ def serve(
 
 
 def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
-    """Return a function that prints the addresses of a server once it listens.
-
-    Args:
-        open_page: Open the page in the browser of this machine.
-        page: Path of the page below the server's address.
-        cert: Certificate of the server, or None without https.
-    """
+    """Return a function that prints the addresses of a server once it listens."""
 
     def print_addresses(addresses: list[str]) -> None:
         address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)

@@ -229,12 +229,6 @@ def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
 class _Networks(Kind[NetworkObservation, NetworkResult]):
     """Base of the kinds that a file describes.
 
-    Args:
-        content: Description of the network.
-        path: Model file.
-        result: Result type.
-        options: Options of the detector.
-
     Raises:
         InputError: The network cannot be loaded, or its outputs are not those of the decoder.
     """

@@ -399,13 +399,7 @@ def _resolve_swaps(tracks: Sequence[Track[O]], observations: Sequence[O], now_s:
 
 
 def _is_isolated(track: Track[O], observation: O, discs: Sequence[tuple[Track[O], Disc]]) -> bool:
-    """Check whether a track is visible and no other track is near.
-
-    Args:
-        track: Track before the frame.
-        observation: Its observation in the frame.
-        discs: All tracks with their discs; empty if there is no other track.
-    """
+    """Check whether a track is visible and no other track is near. `discs` is empty if there is no other track."""
     if track.occluded_s is not None or not discs:
         return track.occluded_s is None
     own, new = Disc.around(track.observation), Disc.around(observation)

@@ -236,10 +236,6 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
 def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
     """Replace `auto` by a low precision that keeps the rule of `sonjit.engines.precision`, or by f32.
 
-    Args:
-        options: Options of the engine.
-        path: File of the network.
-
     Returns:
         The precision; `mixed` for bf16 in later dense convolutions, `default` for devices other than the CPU.
     """

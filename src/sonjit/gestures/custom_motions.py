@@ -442,11 +442,6 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
 def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
     """Return the time of a frame and check it.
 
-    Args:
-        hands: Hands of the frame.
-        time_s: Time of the frame in seconds.
-        last_s: Time of the previous frame in seconds.
-
     Raises:
         InputError: A hand has no id, the frame has no time, or the time decreases.
     """

@@ -67,10 +67,6 @@ class EventLimits:
     def from_text(cls, text: str, kind: str) -> EventLimits:
         """Read `NAME:BEGIN:END`, with limits of angles in degrees.
 
-        Args:
-            text: Name of the measure and both limits.
-            kind: Kind of the detector whose instances have the measure.
-
         Raises:
             InputError: The instances have no such measure, or the limits are invalid.
         """
@@ -303,10 +299,6 @@ class AngleLimits:
     def from_text(cls, text: str, kind: str) -> AngleLimits:
         """Read `NAME` or `NAME:LOW:HIGH`.
 
-        Args:
-            text: Name of the measure, then optionally both limits in degrees.
-            kind: Kind of the detector whose instances have the measure.
-
         Raises:
             InputError: The instances have no such angle, or the limits are invalid.
         """
@@ -409,14 +401,7 @@ class Annotations(NamedTuple):
 def annotate(
     frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None, *, gestures: bool = True
 ) -> Annotations:
-    """Measure the instances of a frame.
-
-    Args:
-        frame: Detected instances.
-        columns: Additional columns as `table_columns` returns them.
-        repetitions: Counts of the stream up to this frame; None for no counts.
-        gestures: Add the gestures of hands to the notes.
-    """
+    """Measure the instances of a frame. `columns` are those of `table_columns`."""
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
     for instance, owner in with_owners(frame):

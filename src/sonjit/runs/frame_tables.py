@@ -214,12 +214,7 @@ class FrameTable:
 
 
 def convert_motions(lines: Path, path: Path) -> None:
-    """Write the motions of a `.jsonl` table of frames as a table.
-
-    Args:
-        lines: Table of frames.
-        path: Path of the table of motions. The ending selects the format.
-    """
+    """Write the motions of a `.jsonl` table of frames as a table."""
     with open_json_lines(lines) as (_, frames), open_motion_table(str(path)) as table:
         for frame, _ in frames:
             for event in frame.motions:
@@ -227,12 +222,7 @@ def convert_motions(lines: Path, path: Path) -> None:
 
 
 def convert_events(lines: Path, path: Path) -> None:
-    """Find the events in a `.jsonl` table of frames again, and write those that ended as a table.
-
-    Args:
-        lines: Table of frames.
-        path: Path of the table of events. The ending selects the format.
-    """
+    """Find the events in a `.jsonl` table of frames again, and write those that ended as a table."""
     with open_json_lines(lines) as (header, frames), open_event_table(str(path)) as table:
         tracker, frame = EventTracker(), None
         for frame, _ in frames:

@@ -239,13 +239,7 @@ class FinishedFiles:
         return written is not None and all(file_stamp(folder / name) == stamp for name, stamp in written.items())
 
     def add(self, key: str, outputs: Outputs, written: Iterable[str]) -> None:
-        """Add a finished file to the log.
-
-        Args:
-            key: Key of the file.
-            outputs: Outputs of the file.
-            written: Paths of the written files.
-        """
+        """Add a finished file to the log."""
         folder = Path(outputs.paths[0]).parent
         stamps = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
         append_line(folder / LOG, json_from({"key": key, "files": stamps}, spaced=True))

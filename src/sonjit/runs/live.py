@@ -80,12 +80,7 @@ class LiveOutput:
         return json_from({"width": size[0], "height": size[1], **frame.to_dict((self._list_name,))})
 
     def send(self, frame: Frame, size: tuple[int, int]) -> None:
-        """Send a frame. An address that fails is reported once as a warning.
-
-        Args:
-            frame: Results of an image.
-            size: Width and height of the image in pixels.
-        """
+        """Send a frame. An address that fails is reported once as a warning."""
         try:
             self._send(frame, size)
         except OSError as error:

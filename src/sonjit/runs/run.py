@@ -42,15 +42,7 @@ def run_input(
     limit: int | None = None,
     progress: Progress = Progress(),
 ) -> Summary:
-    """Process one input. Ctrl-C keeps the finished part; any other exception discards all outputs.
-
-    Args:
-        worker: Worker for the images of the source.
-        source: Open source. The caller closes it.
-        outputs: Output paths.
-        limit: Maximum number of frames.
-        progress: Receiver of the progress in images.
-    """
+    """Process one input, whose source the caller closes. Ctrl-C keeps the finished part; any other exception discards all outputs."""
     summary, start_s = Summary(), time.perf_counter()
     worker.reset()
     with ExitStack() as files:

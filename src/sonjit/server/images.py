@@ -56,10 +56,6 @@ _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 class Session:
     """A detector of the pool that works for one client.
 
-    Args:
-        options: Options of the detector, and what to add to its results.
-        detector: Detector of the pool.
-
     Attributes:
         list: Name of the list of results in an answer.
         hands: Hands of the last image, including those of people.
@@ -94,11 +90,6 @@ class Session:
 
     def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
         """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`.
-
-        Args:
-            rgb: (H, W, 3) image.
-            time_s: Time of the frame in seconds; None for a still image.
-            strict: If True, write only the members of tfjs-models.
 
         Raises:
             RefusedError: The detector refuses the image.

@@ -17,12 +17,7 @@ from sonjit.results import Face
 
 
 def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:
-    """Return the observation of a detected box: its two corners, then its six keypoints.
-
-    Args:
-        face: Detection in a window.
-        corner: Upper left corner of the window in pixels of the image.
-    """
+    """Return the observation of a detected box: its two corners, then its six keypoints."""
     points = np.full((2 + len(face.keypoints), 3), np.nan, np.float32)  # no depth
     points[:2, :2], points[2:, :2] = face.box.reshape(2, 2), face.keypoints
     points[:, :2] += corner
@@ -30,13 +25,7 @@ def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -
 
 
 class FaceBoxes(Kind[FaceObservation, Face]):
-    """Detect faces as boxes. An observation has the box's two corners, then the six keypoints.
-
-    Args:
-        detector: Face detector.
-        blended: Minimum score of the boxes that are blended; see `GraphThresholds`.
-        mirrored: The images are selfie views.
-    """
+    """Detect faces as boxes. An observation has the box's two corners, then the six keypoints."""
 
     searches_always = True
 

@@ -37,18 +37,7 @@ _NECK, _NECK_TOLERANCE = 1.25, 0.35
 
 
 class BodySearch(StillSearch[BodyObservation]):
-    """Search of one image for bodies.
-
-    Args:
-        rgb: Image (H, W, 3).
-        people: Detector of people as published.
-        network: Network that proposes people.
-        faces: Full-range face detector.
-        bodies: Landmark network.
-        min_detection: Minimum score of a person in the published search.
-        enough: See `StillSearch`.
-        thorough: See `StillSearch`.
-    """
+    """Search of one image for bodies."""
 
     keeps_published = False
 

@@ -34,16 +34,7 @@ def detected_heads(
 
 
 class FaceSearch(StillSearch[FaceObservation]):
-    """Search of one image for faces.
-
-    Args:
-        rgb: Image (H, W, 3).
-        detector: Full-range face detector.
-        meshes: Face mesh network with the published search.
-        min_detection: Minimum score of the published search.
-        enough: See `StillSearch`.
-        thorough: See `StillSearch`.
-    """
+    """Search of one image for faces."""
 
     def __init__(
         self,
@@ -155,11 +146,6 @@ def search_boxes(
 
 class FinerWindows:
     """Windows of an image, level by level. A finer level follows while there is no face, or a small one.
-
-    Args:
-        rgb: Image (H, W, 3).
-        sizes: Function that returns the sizes of the faces found so far, in pixels.
-        thorough: True for all levels.
 
     Attributes:
         complete: False if a level was left out.

@@ -48,19 +48,7 @@ _PART_OF_FACE = 0.6
 
 
 class HandSearch(StillSearch[HandObservation]):
-    """Search of one image for hands.
-
-    Args:
-        rgb: Image (H, W, 3).
-        palms: Palm detector.
-        hands: Landmark network. Its heads calibrate the side.
-        network: Network that proposes people and hands.
-        bodies: Landmark network of the bodies whose arms propose hands.
-        min_detection: Minimum score of a palm in the published search.
-        least: Minimum score of a palm that is verified.
-        enough: See `StillSearch`.
-        thorough: See `StillSearch`.
-    """
+    """Search of one image for hands."""
 
     def __init__(
         self,

@@ -185,16 +185,7 @@ def find_people(
     min_score: float,
     max_instances: int,
 ) -> Found[BodyObservation]:
-    """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces.
-
-    Args:
-        rgb: Image (H, W, 3).
-        people: Networks of the parts of a body, as in the published graph.
-        new_body_search: Function that returns the search of an image for bodies.
-        new_hand_search: Function that returns the search of an image for the hands that a body's own crops miss.
-        min_score: Minimum score of a body, hand or face.
-        max_instances: Maximum number of people with hands and faces.
-    """
+    """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces."""
     body_search = new_body_search(rgb)
     every_body = body_search.search()
     found = [candidate for candidate in every_body.candidates if candidate.score > min_score]

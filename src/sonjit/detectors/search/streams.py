@@ -62,10 +62,6 @@ class Source(NamedTuple):
 class Finder(ABC, Generic[O]):
     """Base of the finders, one for each kind. A finder that verifies also implements `interfaces.Verifier`.
 
-    Args:
-        kind: Kind of the instances, with the landmark network.
-        box_after: Function that returns the box around an observed instance, for the next frame.
-
     Attributes:
         verifies: True if new detections and tracked instances are verified.
         refresh_frames: Number of frames after which an unchanged window is searched again.
@@ -98,14 +94,7 @@ class Finder(ABC, Generic[O]):
 
     @abstractmethod
     def score(self, rgb: Image, proposal: Proposal, first: O, second: O) -> float:
-        """Return the probability that two observations show an instance.
-
-        Args:
-            rgb: Image (H, W, 3) of the second frame.
-            proposal: Proposal that led to the first observation.
-            first: Observation in the previous frame.
-            second: Observation in this frame.
-        """
+        """Return the probability that two observations show an instance."""
 
     def is_tracked(self, proposal: Proposal, tracked: O) -> bool:
         """Check whether a proposal shows a tracked instance."""
@@ -137,13 +126,7 @@ class Finder(ABC, Generic[O]):
 
 @dataclass
 class _Candidate(Generic[O]):
-    """Observation of a proposal in the previous frame.
-
-    Attributes:
-        proposal: Proposal that was observed.
-        observation: Its observation.
-        repeats: Number of frames in which it was returned as a detection.
-    """
+    """Observation of a proposal in the previous frame."""
 
     proposal: Proposal
     observation: O

@@ -35,12 +35,7 @@ if TYPE_CHECKING:
 
 
 class SoundTrack:
-    """First sound track of a video file, read separately from the images.
-
-    Args:
-        container: Video file, opened only for this track.
-        start_s: Start of the images on the container's clock in seconds; the track is shifted by it.
-    """
+    """First sound track of a video file, read separately from the images."""
 
     def __init__(self, container: InputContainer, start_s: float) -> None:
         self._in = container

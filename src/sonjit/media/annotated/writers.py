@@ -238,14 +238,7 @@ def has_planes(under: DecodedFrame) -> bool:
 def drawn_on_planes(
     drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
 ) -> VideoFrame:
-    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`.
-
-    Args:
-        drawn: Image (H, W, 3) with the drawing.
-        under: Source frame of the drawing.
-        reformatter: Scaler. It keeps its tables.
-        regions: Regions that contain the drawing and do not touch each other; None for the complete image.
-    """
+    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`."""
     from av import VideoFrame
 
     height, width = drawn.shape[:2]
@@ -314,13 +307,7 @@ def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
 def _changed_regions(
     drawn: Image, before: Image, regions: Sequence[Region] | None = None
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles.
-
-    Args:
-        drawn: Image (H, W, 3).
-        before: Image (H, W, 3).
-        regions: Regions to compare, which do not touch each other; None for the complete images.
-    """
+    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles."""
     import cv2
 
     height, width = drawn.shape[:2]

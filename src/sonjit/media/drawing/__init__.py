@@ -174,12 +174,6 @@ def draw_regions(
 class _Scene:
     """Instances of a frame in the order of drawing, and their labels.
 
-    Args:
-        frame: Frame with keypoints in pixels.
-        width, height: Size of the image in pixels.
-        style: Settings of the drawing.
-        notes: Text to append to each label.
-
     Attributes:
         heads: Boxes of faces and of the heads of bodies.
     """

@@ -302,13 +302,7 @@ def label_of(
 
 
 def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = ()) -> None:
-    """Write labels inside the image, in place, at the positions of `place_labels`.
-
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        labels: Labels in order of priority.
-        avoid: Boxes to keep visible.
-    """
+    """Write labels inside the image, in place, at the positions of `place_labels`."""
     height, width = canvas.shape[:2]
     for placed in place_labels(labels, width, height, avoid):
         placed.draw(canvas)

@@ -60,12 +60,6 @@ class FolderSource(Source):
     """Image files in the order given; one that cannot be read is skipped and named in `problems`.
 
     The first readable image is decoded when the source is opened; InputError where there is none.
-
-    Args:
-        name: Folder or glob.
-        files: Image files, at least one.
-        labels: Name of each file in tables.
-        notes: Notes on the files, such as those that were left out.
     """
 
     kind: ClassVar[SourceKind] = "folder"
@@ -109,14 +103,7 @@ class FolderSource(Source):
 
 
 class SequenceSource(FolderSource):
-    """Image files as one recording. The number in each name is the index of its frame, so that gaps are visible.
-
-    Args:
-        name: Folder, glob or pattern such as `f_%06d.png`.
-        files: Image files in order.
-        fps: Frames per second.
-        notes: Notes on the files.
-    """
+    """Image files as one recording. The number in each name is the index of its frame, so that gaps are visible."""
 
     kind = "video"
 
@@ -143,9 +130,6 @@ class CameraSource(Source):
     `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
     camera was opened, taken when the image arrived. The stream ends when the camera is unplugged, with an entry in
     `problems`; leave the loop to stop earlier.
-
-    Args:
-        number: Index of the camera, from 0.
 
     Raises:
         InputError: No such camera, or another program uses it.

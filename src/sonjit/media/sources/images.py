@@ -87,12 +87,7 @@ def is_text(head: bytes) -> bool:
 
 
 def image_size(data: bytes, image_format: str | None) -> Size | None:
-    """Return the width and height that an image header states, or `None` if it states none.
-
-    Args:
-        data: Content of the image file.
-        image_format: Result of the function `image_format`.
-    """
+    """Return the width and height that an image header states, or `None` if it states none."""
     readers: dict[str | None, Callable[[bytes], Size | None]] = {
         "jpeg": _jpeg_size,
         "png": _png_size,

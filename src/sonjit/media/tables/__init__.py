@@ -94,13 +94,7 @@ def _encoded(text: str) -> bytes:
 
 
 class JsonRows(base.TextOutput, base.RowWriter):
-    """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines.
-
-    Args:
-        path: File to write.
-        header: Object to write before the records; None for a list of records only.
-        columns: Not used, because JSON contains the records unchanged.
-    """
+    """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines."""
 
     nests = True
 

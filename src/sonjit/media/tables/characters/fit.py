@@ -167,12 +167,6 @@ class Track:
 def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Motion:
     """Fit a character to a person.
 
-    Args:
-        name: Name of the person.
-        track: Keypoints of the person.
-        count: Number of frames F of the result. Frames without the person repeat the latest pose.
-        size: Width and height of the images in pixels.
-
     Returns:
         The motion with the camera at the origin.
     """
@@ -368,13 +362,7 @@ class _Figure:
             self._ends[f"{name}Toes"] = np.array([0, 0, toes[2] - ball[2]])
 
     def motion(self, name: str, frames: IndexArray, count: int) -> Motion:
-        """Return the motion in all frames.
-
-        Args:
-            name: Name of the person.
-            frames: Positions (M,) of this figure's frames.
-            count: Number of all frames.
-        """
+        """Return the motion in all frames."""
         local = np.tile(np.eye(3), (len(self._body), len(BONES), 1, 1))
         for number, bone in enumerate(BONES):
             parent, rotations = PARENTS[bone], self._rotations[bone]

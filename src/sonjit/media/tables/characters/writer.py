@@ -38,12 +38,7 @@ class Appearance(NamedTuple):
 
 
 def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
-    """Yield each person of a frame with the track ID. Still images have no track IDs and get negative numbers.
-
-    Args:
-        frame: Frame of the kind `body` or `holistic`.
-        row: Position of the frame in the list of all frames.
-    """
+    """Yield each person of a frame with the track ID. Still images have no track IDs and get negative numbers."""
     for number, result in enumerate(frame.all_results()):
         body = result.body if isinstance(result, Person) else result
         hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
@@ -81,12 +76,7 @@ def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_
 
 
 def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str, FloatArray]:
-    """Return the weight (F,) of each blendshape, by name. Frames without a face repeat the latest weights.
-
-    Args:
-        people: The person in M frames.
-        count: Number of all frames F.
-    """
+    """Return the weight (F,) of each blendshape, by name. Frames without a face repeat the latest weights."""
     known = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
     if not known:
         return {}
@@ -134,12 +124,7 @@ class LiveCharacter:
         self._shown: tuple[float, FloatArray] | None = None
 
     def pose(self, frame: Frame, size: tuple[int, int]) -> Motion | None:
-        """Return the pose of a frame as a motion of one frame; None if the frame has no person.
-
-        Args:
-            frame: Frame of the kind `body` or `holistic`.
-            size: Width and height of the image in pixels.
-        """
+        """Return the pose of a frame as a motion of one frame; None if the frame has no person."""
         people = dict(people_of_frame(frame, 0))
         if not people:
             return None
@@ -217,13 +202,7 @@ def _offset(vector: FloatArray, indent: str) -> str:
 
 
 def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention: BoneNames) -> bytes:
-    """Return a GLB file with a skinned figure of simple bones for each character, and one animation.
-
-    Args:
-        motions: Motions of the characters.
-        times: Seconds (F,) of the frames.
-        convention: Convention of the bone names.
-    """
+    """Return a GLB file with a skinned figure of simple bones for each character, and one animation."""
     scene = _Scene(times, convention)
     for number, motion in enumerate(motions):
         first = scene.add(motion)
@@ -245,12 +224,7 @@ def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames
 
 
 class _Scene:
-    """Nodes and one animation of characters.
-
-    Args:
-        times: Seconds (F,) of the frames.
-        convention: Convention of the bone names.
-    """
+    """Nodes and one animation of characters."""
 
     def __init__(self, times: FloatArray, convention: BoneNames) -> None:
         self._builder, self._names = GlbBuilder(), NAMES[convention]
