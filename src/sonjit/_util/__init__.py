@@ -1,1 +1,32 @@
-"""Helpers of every package: errors, files, data files, processes and optional imports."""
+"""Helpers of every package: types of arrays, errors, JSON text, files, processes and optional imports."""
+# ruff: noqa: F401
+
+from typing import TYPE_CHECKING
+
+from sonjit._util.lazy_names import add_lazy_names
+
+if TYPE_CHECKING:
+    from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IndexArray, IntArray, RealArray
+    from sonjit._util.errors import (
+        InputError,
+        InputNote,
+        InputWarning,
+        JobError,
+        MissingExtraError,
+        SonjitError,
+        already_registered,
+        check_memory,
+        is_out_of_memory,
+        pluralize,
+        unknown_name,
+    )
+    from sonjit._util.extras import is_installed, load_function, optional_import, require
+    from sonjit._util.json_text import Json, JsonObject, json_from
+
+add_lazy_names(globals(), {
+    "BoolArray Float32Array FloatArray Image IndexArray IntArray RealArray": "sonjit._util.arrays",
+    "InputError InputNote InputWarning JobError MissingExtraError SonjitError": "sonjit._util.errors",
+    "already_registered check_memory is_out_of_memory pluralize unknown_name": "sonjit._util.errors",
+    "is_installed load_function optional_import require": "sonjit._util.extras",
+    "Json JsonObject json_from": "sonjit._util.json_text",
+})  # fmt: skip

@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.data_files import read_toml
 from sonjit._util.errors import InputError, already_registered
-from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.kinds import KINDS, KindEntry, Model
+from sonjit.detectors import interfaces, kinds, tracking
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.geometry import windows
 from sonjit.detectors.search.load import load_network
 from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
-from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.results import Points, Result, Value, register_result
@@ -160,7 +158,7 @@ class NetworkResult(Result):
     id: int | None = None
 
 
-def register_network_file(path: Path) -> KindEntry:
+def register_network_file(path: Path) -> kinds.KindEntry:
     """Register the kind that a file describes. Its name is the stem of the file.
 
     Raises:
@@ -173,8 +171,8 @@ def register_network_file(path: Path) -> KindEntry:
     content, name = read_toml(path, NetworkFile), path.stem
     if not _NAME.fullmatch(name):
         raise InputError(f"{path}: rename it. A kind has a name of lower-case letters, digits and _, such as rtmpose")
-    is_same = name in KINDS and issubclass(KINDS[name].result, NetworkResult)
-    if name in {*KINDS, *RESULT_TYPES} and not is_same:
+    is_same = name in kinds.KINDS and issubclass(kinds.KINDS[name].result, NetworkResult)
+    if name in {*kinds.KINDS, *RESULT_TYPES} and not is_same:
         raise InputError(already_registered("kind", name))
     if content.decoder == "yolo" and content.boxes is not None:
         raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
@@ -193,17 +191,17 @@ def register_network_file(path: Path) -> KindEntry:
         network = CompleteNetwork if content.decoder == "yolo" else CroppedNetwork
         return network(content, weight, result, options)
 
-    entry = KindEntry(
+    entry = kinds.KindEntry(
         name=name,
         result=register_result(result),
         summary=content.summary,
         plural=f"{name} instances",
-        models={"own": Model("own", {}, _MIN_BOX)},
+        models={"own": kinds.Model("own", {}, _MIN_BOX)},
         model_help=f"The network of {path.name}.",
         load=load,
         instances=(name,),
     )
-    return KINDS.add(name, entry, replace=is_same)
+    return kinds.KINDS.add(name, entry, replace=is_same)
 
 
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
@@ -226,7 +224,7 @@ def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
     return made
 
 
-class _Networks(Kind[NetworkObservation, NetworkResult]):
+class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
     """Base of the kinds that a file describes.
 
     Raises:
@@ -262,7 +260,7 @@ class _Networks(Kind[NetworkObservation, NetworkResult]):
         return self._engine.run()
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: NetworkObservation, track: Track[NetworkObservation] | None
+        self, rgb: NDArray[np.uint8], observation: NetworkObservation, track: tracking.Track[NetworkObservation] | None
     ) -> NetworkResult:
         """Return the public result."""
         number = None if track is None else track.id
@@ -321,7 +319,7 @@ class CroppedNetwork(_Networks):
         visible = scores[scores > _VISIBLE]
         return _observation(float(visible.mean()) if len(visible) else float(scores.max()), placed, scores)
 
-    def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
+    def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the visible keypoints."""
         observation = track.observation
         visible = observation.visibility > _VISIBLE
@@ -379,7 +377,7 @@ class CompleteNetwork(_Networks):
             raise InputError(f"{self.networks['landmark']} has its own boxes and accepts no given boxes")
         return self._found[box]
 
-    def follow(self, track: Track[NetworkObservation]) -> RotatedBox:
+    def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the keypoints. No network runs on it."""
         return box_from_corners(box_around(track.observation.keypoints))
 

@@ -15,10 +15,8 @@ import numpy as np
 from sonjit import media
 from sonjit._util.errors import InputError, pluralize
 from sonjit._util.version import __version__
-from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_of
+from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions
-from sonjit.detectors.pipeline import check_region
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
@@ -79,16 +77,16 @@ class Detect(Task):
     roi: tuple[int, int, int, int] | None = None
 
     @cached_property
-    def entry(self) -> KindEntry:
+    def entry(self) -> kinds.KindEntry:
         """Entry of the kind."""
-        return find_kind(self.kind)
+        return kinds.find_kind(self.kind)
 
     @cached_property
     def settings(self) -> CommonOptions:
         """Checked options with their defaults, apart from `static_image`, whose default depends on the input."""
-        options = make_options(self.entry, self.options)
+        options = kinds.make_options(self.entry, self.options)
         if self.roi is not None:
-            check_region(self.roi, options)
+            pipeline.check_region(self.roi, options)
         return options
 
     def __getstate__(self) -> dict[str, object]:
@@ -191,7 +189,7 @@ class Detect(Task):
     @property
     def changed_options(self) -> dict[str, object]:
         """Options that differ from the defaults, as JSON types, also those of further detectors."""
-        known = options_of(self.entry)
+        known = kinds.options_of(self.entry)
         changed: dict[str, object] = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.options.items()
@@ -228,7 +226,7 @@ class DetectWorker(Worker[Frame]):
                 options = replace(item.settings, static_image=is_static)
                 if item.gestures is not None and "gestures" not in item.options:
                     options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
-                self._detectors.append(detector_from(options))
+                self._detectors.append(create.detector_from(options))
             stack.pop_all()
 
     def start(self, source: media.Source, outputs: Outputs, files: ExitStack) -> None:

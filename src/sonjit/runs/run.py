@@ -42,7 +42,10 @@ def run_input(
     limit: int | None = None,
     progress: Progress = Progress(),
 ) -> Summary:
-    """Process one input, whose source the caller closes. Ctrl-C keeps the finished part; any other exception discards all outputs."""
+    """Process one input. The caller closes the source.
+
+    Ctrl-C keeps the finished part; any other exception discards all outputs.
+    """
     summary, start_s = Summary(), time.perf_counter()
     worker.reset()
     with ExitStack() as files:

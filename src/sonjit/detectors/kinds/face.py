@@ -12,9 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.ssd import Detection, SingleShotDetector
-from sonjit.detectors.tracking import Track
+from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, points_from_crop, square_box, wrap_angle
 from sonjit.geometry.rotations import CanonicalFace, face_transform
@@ -84,7 +82,7 @@ class FaceFinder:
     """
 
     def __init__(
-        self, detector: SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y, turns: bool = False
+        self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y, turns: bool = False
     ) -> None:
         self._faces, self._square, self._shift_y, self._turns = detector, square, shift_y, turns
 
@@ -93,7 +91,7 @@ class FaceFinder:
         faces = self._faces.find(rgb, min_score)
         return [self._box(turned_upright(self._faces, rgb, face) if self._turns else face) for face in faces]
 
-    def _box(self, face: Detection) -> RotatedBox:
+    def _box(self, face: ssd.Detection) -> RotatedBox:
         right_eye, left_eye = face.keypoints[:2].tolist()
         return box_around_face(face.box.tolist(), right_eye, left_eye, square=self._square)
 
@@ -106,7 +104,7 @@ class FaceFinder:
         return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
 
-def turned_upright(detector: SingleShotDetector, rgb: NDArray[np.uint8], face: Detection) -> Detection:
+def turned_upright(detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], face: ssd.Detection) -> ssd.Detection:
     """Return a doubtful face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
     if face.score >= _CERTAIN:
         return face
@@ -116,12 +114,12 @@ def turned_upright(detector: SingleShotDetector, rgb: NDArray[np.uint8], face: D
     return down if down is not None and (up is None or down.score > up.score) else face
 
 
-def is_turned_face(detector: SingleShotDetector, rgb: NDArray[np.uint8], box: RotatedBox) -> bool:
+def is_turned_face(detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], box: RotatedBox) -> bool:
     """Check whether a face is detected upright in a box that is turned by more than 45 degrees."""
     return abs(box.rotation) > math.pi / 4 and bool(detector.find_in(rgb, box, 0.5))
 
 
-class FaceMeshes(Kind[FaceObservation, Face]):
+class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
     """Detect faces and their meshes.
 
     Args:
@@ -190,7 +188,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         return box_around_face(observation.box, right, left, square=self._squares_after)
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: tracking.Track[FaceObservation] | None
     ) -> Face:
         """Return the public result."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)

@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError
-from sonjit.detectors.kinds import KINDS
+from sonjit.detectors import kinds, pipeline, smoothing, ssd
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
-from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
-from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
 from sonjit.geometry.boxes import mean_size_of
 from sonjit.geometry.rotations import CanonicalFace
@@ -27,9 +24,9 @@ from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
 from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
 from sonjit.weights import TaskBundle
 
-SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
+SHORT_GRID = ssd.AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
 """Anchors of the detector for faces up to about 2 m away."""
-FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
+FULL_GRID = ssd.AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
 """Anchors of the detector for faces up to about 5 m away."""
 _GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
 _DETECTOR_RANGE = (-1.0, 1.0)
@@ -47,7 +44,7 @@ _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not u
 
 def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
     """Load the face detector, and for meshes the landmark network, of one model or of a task bundle."""
-    model = KINDS["face"].models[options.model]
+    model = kinds.KINDS["face"].models[options.model]
     if options.precision == "int8" and options.model != "mesh":
         raise InputError(f"precision='int8' requires the model mesh, not {model.name}")
     bundle = options.bundle
@@ -71,7 +68,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     file = options.landmark_file("")
     detector = load_face_detector(options, "face-short", options.detector_file(""), overlap=_BUNDLE_OVERLAP)
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
-    check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
+    pipeline.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return FaceMeshes(
         FaceFinder(detector, square=False, shift_y=0.0, turns=options.thresholds.turns_faces),
         landmarks,
@@ -83,24 +80,24 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     )
 
 
-def face_smoothers(options: FaceOptions) -> Callable[[], KeypointSmoother | None]:
+def face_smoothers(options: FaceOptions) -> Callable[[], smoothing.KeypointSmoother | None]:
     """Return a factory of smoothers. A face landmarker's graph smooths a single face, but not several faces."""
     if options.filter == "published" and options.bundle is not None and options.max_instances == 1:
-        return lambda: KeypointSmoother(OneEuro(*_BUNDLE_SMOOTHING), size=mean_size_of)
-    return keypoint_smoothers(options)
+        return lambda: smoothing.KeypointSmoother(smoothing.OneEuro(*_BUNDLE_SMOOTHING), size=mean_size_of)
+    return pipeline.keypoint_smoothers(options)
 
 
 def load_meshes(
     options: FaceOptions | HolisticOptions, model: str, *, blendshapes: bool = False, transform: bool = False
 ) -> FaceMeshes:
     """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
-    weights = KINDS["face"].models[model].weights
+    weights = kinds.KINDS["face"].models[model].weights
     detector = load_face_detector(options, weights["detector"], options.detector_model)
     mesh_file = options.landmark_file(weights["landmark"])
     # the attention mesh crops regions inside, where bf16 and int8 lose 2 px
     as_f32: tuple[Precision, ...] = ("auto", "bf16", "int8") if model == "attention" else ("auto",)
     landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
-    check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
+    pipeline.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(
         FaceFinder(detector, turns=options.thresholds.turns_faces),
         landmarks,
@@ -121,7 +118,7 @@ def _average_face() -> CanonicalFace:
 
 def load_face_detector(
     options: CommonOptions, name: str, detector_file: Path | None = None, *, overlap: float = 0.3
-) -> SingleShotDetector:
+) -> ssd.SingleShotDetector:
     """Load a face detector.
 
     Args:
@@ -134,8 +131,8 @@ def load_face_detector(
     requested = options.thresholds.overlap
     engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
-    check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
-    return SingleShotDetector(engine, grid, overlap=overlap if requested is None else requested)
+    pipeline.check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+    return ssd.SingleShotDetector(engine, grid, overlap=overlap if requested is None else requested)
 
 
 def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
