@@ -1,27 +1,15 @@
 """Helpers of every package: types of arrays, errors, JSON text, files, processes and optional imports."""
-# ruff: noqa: F401
+# ruff: noqa: F403
 
 from typing import TYPE_CHECKING
 
 from sonjit._util.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
-    from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IndexArray, IntArray, RealArray
-    from sonjit._util.errors import (
-        InputError,
-        InputNote,
-        InputWarning,
-        JobError,
-        MissingExtraError,
-        SonjitError,
-        already_registered,
-        check_memory,
-        is_out_of_memory,
-        pluralize,
-        unknown_name,
-    )
-    from sonjit._util.extras import is_installed, load_function, optional_import, require
-    from sonjit._util.json_text import Json, JsonObject, json_from
+    from sonjit._util.arrays import *
+    from sonjit._util.errors import *
+    from sonjit._util.extras import *
+    from sonjit._util.json_text import *
 
 add_lazy_names(globals(), {
     "BoolArray Float32Array FloatArray Image IndexArray IntArray RealArray": "sonjit._util.arrays",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonjit._util.errors import InputError, InputNote, InputWarning, MissingExtraError, SonjitError, check_memory
+from sonjit._util import InputError, InputNote, InputWarning, MissingExtraError, SonjitError, check_memory
 from sonjit._util.extensions import load_extension, load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__

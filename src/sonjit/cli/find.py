@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options

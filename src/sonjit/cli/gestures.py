@@ -12,8 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from sonjit import open_source, track
-from sonjit._util.errors import InputError, pluralize
-from sonjit._util.json_text import json_from
+from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import FileName, checked_limit
 from sonjit.cli.report import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of

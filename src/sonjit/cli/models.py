@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sonjit import weights
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
+from sonjit._util import InputError, json_from
 from sonjit.cli.report import print_table
 from sonjit.weights.catalog import NOT_FETCHED, has_weight
 

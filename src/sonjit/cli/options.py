@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media import Anonymise, DrawingStyle
 from sonjit.media.sources import Reading

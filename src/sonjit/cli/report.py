@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sonjit._util.errors import pluralize
+from sonjit._util import pluralize
 from sonjit._util.pools import Progress
 from sonjit.runs import Inputs, Outputs, Summary, Task, run_job
 from sonjit.runs.detect import value_text

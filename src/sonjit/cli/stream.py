@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sonjit import track
-from sonjit._util.errors import InputError, pluralize
-from sonjit._util.json_text import json_from
+from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import FileName, checked_limit
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, imported, make_options, refuse_unused_options
 from sonjit.detectors.options import (

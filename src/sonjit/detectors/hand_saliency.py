@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.results import Hand

@@ -19,9 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array
+from sonjit._util import Float32Array, InputError, already_registered
 from sonjit._util.data_files import read_toml
-from sonjit._util.errors import InputError, already_registered
 from sonjit.detectors import interfaces, kinds, tracking
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.geometry import windows

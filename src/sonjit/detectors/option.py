@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors.smoothing import Filter
 
 OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import Closing
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch

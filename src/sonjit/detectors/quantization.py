@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs

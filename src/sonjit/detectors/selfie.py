@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util import InputError, SonjitError
 from sonjit._util.files import WorkFolder
 from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 
 if TYPE_CHECKING:
     import numpy as np

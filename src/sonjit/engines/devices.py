@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NotRequired, TypeAlias, TypedDict
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from openvino import opset13 as ops
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import WorkFolder
 from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov

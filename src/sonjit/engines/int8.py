@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit.engines.devices import processor_name
 from sonjit.engines.openvino import constant_of, core, ov, read_model
 from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash

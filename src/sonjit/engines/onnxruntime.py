@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, InputError, optional_import
 from sonjit.engines import EngineOptions, ValueRange
 from sonjit.engines.devices import onnxruntime_providers
 from sonjit.engines.openvino import constant_of, ov, read_selected

@@ -24,8 +24,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError, SonjitError, check_memory, is_out_of_memory
+from sonjit._util import Float32Array, InputError, SonjitError, check_memory, is_out_of_memory
 from sonjit._util.files import WorkFolder, write_bytes
 from sonjit.engines import EngineOptions, ValueRange
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough

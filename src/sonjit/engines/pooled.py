@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model, take_images
 

@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from sonjit._util import InputError
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit.engines import Precision
 from sonjit.engines.devices import processor_flags, processor_name
 

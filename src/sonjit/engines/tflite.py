@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
+from sonjit._util import Float32Array
 
 _FLOAT32 = 0  # of the enumeration TensorType
 _MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA, _SHAPE, _TYPE, _BUFFER = 4, 0, 0, 0, 1, 2

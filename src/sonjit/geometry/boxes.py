@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
+from sonjit._util import Float32Array, FloatArray, Image, RealArray
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in pixels."""

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError, RealArray
 
 ASSUMED_VIEW_DEG = 60
 """Assumed field of view across the longer image side, between phones (65 to 75) and webcams (50 to 60)."""

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util import FloatArray, RealArray
 
 
 def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:

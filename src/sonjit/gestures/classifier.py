@@ -10,10 +10,8 @@ from typing import Final, Self
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, Float32Array, RealArray
+from sonjit._util import BoolArray, Float32Array, InputError, RealArray, json_from
 from sonjit._util.data_files import read_npz
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
 from sonjit.results import Gesture, Hand
 
 SHIPPED: Final = ("asl",)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
+from sonjit._util import InputError, JsonObject
 from sonjit._util.data_files import parse_toml
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import JsonObject
 from sonjit.gestures.classifier import GESTURES, PALM, GestureSmoother, gesture_of
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.custom_motions import time_of

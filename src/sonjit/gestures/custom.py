@@ -10,9 +10,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, IntArray, RealArray
+from sonjit._util import Float32Array, FloatArray, InputError, IntArray, RealArray
 from sonjit._util.data_files import npz_arrays, read_npz
-from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit.gestures import classifier
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter

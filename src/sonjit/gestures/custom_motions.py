@@ -15,10 +15,8 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, IntArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, InputError, IntArray, JsonObject
 from sonjit._util.files import atomic_file
-from sonjit._util.json_text import JsonObject
 from sonjit.gestures.classifier import PALM
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.measures import hand_length_m

@@ -14,8 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit._util.files import atomic_text, write_bytes
 from sonjit.gestures.custom_motions import GestureSegment
 from sonjit.results import Frame, Instance

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.gestures.classifier import PALM
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionSpotter, time_of
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Step, Swipes, Waves

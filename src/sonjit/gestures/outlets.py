@@ -16,9 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
-from sonjit._util.json_text import json_from
+from sonjit._util import InputError, json_from, optional_import
 from sonjit.gestures.control import Command, MidiMessage, Rule
 
 if TYPE_CHECKING:

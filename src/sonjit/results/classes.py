@@ -14,9 +14,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
+from sonjit._util import Float32Array, JsonObject
 from sonjit._util.data_files import load_spec
-from sonjit._util.json_text import JsonObject
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 from sonjit.results.skeletons import Skeleton
 

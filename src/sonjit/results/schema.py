@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
+from sonjit._util import Float32Array, Json, JsonObject, json_from
 from sonjit._util.extensions import Registry
-from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.geometry.boxes import Box, box_around
 from sonjit.results.skeletons import Skeleton, load_skeleton
 

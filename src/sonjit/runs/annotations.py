@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.base import BOX_COLUMNS, Extras
 from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent

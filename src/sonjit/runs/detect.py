@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from sonjit import media
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions
@@ -30,7 +30,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker, create_lifter, is_s
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sonjit._util.arrays import Image
+    from sonjit._util import Image
     from sonjit.detectors import Detector
     from sonjit.media.drawing.strokes import Region
     from sonjit.media.tables.base import Extras, TableRows

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
+from sonjit._util import json_from
 from sonjit._util.files import Output
-from sonjit._util.json_text import json_from
 from sonjit.media import Header, open_writer
 from sonjit.media.sources.base import renamed
 from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer

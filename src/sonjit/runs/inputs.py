@@ -14,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, json_from
 from sonjit._util.files import append_line, file_stamp
-from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
 from sonjit.media import Source
 from sonjit.media.annotated import is_drawing_folder

@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
+from sonjit._util import FloatArray, InputError, RealArray, json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
 from sonjit.media.tables.characters import BONES, PARENTS, Motion

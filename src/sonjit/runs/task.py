@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError
-from sonjit._util.extras import load_function
+from sonjit._util import Image, InputError, load_function
 from sonjit._util.files import Closing
 from sonjit.detectors import create_detector
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.errors import InputError, InputNote, InputWarning
+from sonjit._util import InputError, InputNote, InputWarning
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.option import OptionValue

@@ -15,9 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.websockets import WebSocket
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import InputError, JobError, load_function
 from sonjit._util.extensions import load_extensions
-from sonjit._util.extras import load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server.errors import answer_errors

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util import InputError, SonjitError
 
 STATUS = {
     "bad_option": 400,

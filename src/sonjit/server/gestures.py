@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import Json, JsonObject, json_from
+from sonjit._util import Float32Array, InputError, Json, JsonObject, json_from
 from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
 from sonjit.gestures.classifier import KEYPOINTS
 from sonjit.gestures.control import ACTIONS, PLACES, read_map

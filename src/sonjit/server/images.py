@@ -11,10 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError, SonjitError
-from sonjit._util.extras import load_function
-from sonjit._util.json_text import JsonObject, json_from
+from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from, load_function
 from sonjit.detectors import Detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, cached_explainer
 from sonjit.detectors.kinds import KINDS

@@ -15,7 +15,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import InputError, JobError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import atomic_file
 from sonjit._util.pools import Progress

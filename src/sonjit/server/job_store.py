@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util import InputError, JsonObject, SonjitError, json_from
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import WorkFolder, sole_writer, write_text
-from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.media.tables.base import TableRows
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions

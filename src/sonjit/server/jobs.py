@@ -17,8 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from sonjit._util.errors import SonjitError, unknown_name
-from sonjit._util.json_text import Json, json_from
+from sonjit._util import Json, SonjitError, json_from, unknown_name
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle

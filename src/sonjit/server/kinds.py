@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, create_model
 from starlette.responses import Response
 
-from sonjit._util.json_text import Json, JsonObject, json_from
+from sonjit._util import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.base import COLUMNS
 from sonjit.results import RESULT_TYPES, Handedness, Points, Result, Value

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.datastructures import QueryParams
 
-from sonjit._util.json_text import Json, JsonObject
+from sonjit._util import Json, JsonObject
 from sonjit.detectors.kinds import KINDS, make_options, options_of
 from sonjit.detectors.option import Option, OptionValue
 from sonjit.detectors.options import CommonOptions

@@ -14,9 +14,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, json_from
 from sonjit._util.files import atomic_folder
-from sonjit._util.json_text import json_from
 from sonjit.server.kinds import FACE_BUNDLE, kinds_answer
 from sonjit.server.middleware import shows_token
 from sonjit.server.settings import Settings

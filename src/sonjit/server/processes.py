@@ -22,10 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import Image, InputError, JobError, JsonObject, json_from
 from sonjit._util.files import Closing
-from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.sources.images import decode_image
 from sonjit.server.errors import refusal_from
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
-from sonjit._util.errors import SonjitError
+from sonjit._util import SonjitError
 from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KINDS

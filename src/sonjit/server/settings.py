@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import atomic_file
 from sonjit.weights.catalog import cache_folder
 

@@ -19,8 +19,7 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from sonjit._util.errors import SonjitError
-from sonjit._util.json_text import Json, json_from
+from sonjit._util import Json, SonjitError, json_from
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import write_bytes
 from sonjit.weights.catalog import cache_folder, find_weight, models_folder
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import InputError, JobError
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sonjit._util.errors import InputError, JobError, SonjitError
+from sonjit._util import InputError, JobError, SonjitError
 from sonjit._util.files import Draft, WorkFolder
 from sonjit.weights.catalog import Package, Weight, find_problem, models_folder, select_weights
 

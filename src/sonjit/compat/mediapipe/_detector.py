@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, TypeVar
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import InputError, JobError
 from sonjit.compat.mediapipe import follows_current
 from sonjit.media.sources.images import decode_channels
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, Image, optional_import
 
 with optional_import("sonjit.compat.mediapipe with messages, which mp.solutions returns,"):
     from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto

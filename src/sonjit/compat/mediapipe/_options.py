@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.compat.mediapipe._containers import Category, Rect, RectF
 from sonjit.compat.mediapipe._images import MissingFileError, ModelError
 from sonjit.weights.bundles import checked_model

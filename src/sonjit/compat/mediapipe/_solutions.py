@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, Image
+from sonjit._util import Float32Array, Image
 from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import _detector, _messages
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too

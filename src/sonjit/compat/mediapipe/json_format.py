@@ -4,14 +4,13 @@
 import copy
 import json
 
-from sonjit._util.extras import optional_import
+from sonjit._util import JsonObject, optional_import
 
 with optional_import("sonjit.compat.mediapipe.json_format"):
     from google.protobuf import json_format
     from google.protobuf.json_format import Parse, ParseDict, ParseError
     from google.protobuf.message import Message
 
-from sonjit._util.json_text import JsonObject
 
 __all__ = ["MessageToDict", "MessageToJson", "Parse", "ParseDict", "ParseError"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.extensions import Registry
 from sonjit.detectors.options import CommonOptions, declared_options
 from sonjit.results import Result, register_result

@@ -7,7 +7,7 @@ of the CPU graph of mediapipe 0.10.21.
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds.face import FaceObservation, flipped
 from sonjit.detectors.ssd import Detection, SingleShotDetector

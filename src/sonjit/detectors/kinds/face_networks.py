@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors import kinds, pipeline, smoothing, ssd
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
 from sonjit.detectors.kinds.face_boxes import FaceBoxes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.engines import EngineOptions, load_number_engine
 
 if TYPE_CHECKING:

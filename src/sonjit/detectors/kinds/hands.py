@@ -14,8 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS, hand_heads
 from sonjit.detectors.observations import Observation

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.faces import detected_heads

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import Detection

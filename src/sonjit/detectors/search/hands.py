@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
 from sonjit.detectors.search import geometry

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 
 _DARK, _LIT = 100.0, 230.0
 """99th percentile of luma below which an image is brightened, and its value afterwards."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, is_turned_face, turned_upright
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm

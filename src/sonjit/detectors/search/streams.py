@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merge_proposals, window_around, windows
 from sonjit.detectors.search.stills import O

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit._util.files import Output
 from sonjit.media.annotated.videos import ANIMATION_ENDINGS, AnimationWriter, VideoWriter
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingWriter, FolderWriter, ImageWriter

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import Draft
 from sonjit.media.annotated import writers
 from sonjit.media.sources.base import Source, SourceFrame
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from sonjit._util.arrays import Image
+    from sonjit._util import Image
 
 
 class SoundTrack:

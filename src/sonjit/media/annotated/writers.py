@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import Image, InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job
 from sonjit.media.drawing.strokes import TILE_PX, Region
 from sonjit.media.sources.base import Source, SourceFrame

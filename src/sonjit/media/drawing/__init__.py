@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit.media.drawing import instances
 from sonjit.media.drawing.strokes import (
     HAND_WIDTH,

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit.media.drawing.strokes import (
     BODY_WIDTH,

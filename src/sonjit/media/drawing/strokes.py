@@ -15,9 +15,8 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
-from sonjit._util.errors import InputError
 from sonjit.results import Box, Result
 
 Anonymise: TypeAlias = Literal["none", "black", "blur"]

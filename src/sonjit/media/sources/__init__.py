@@ -15,8 +15,7 @@ from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources import images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files

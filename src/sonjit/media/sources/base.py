@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image
 from sonjit._util.files import Closing, WorkFolder
 from sonjit.media.sources.geometry import Geometry
 

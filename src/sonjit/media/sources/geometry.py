@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
-    from sonjit._util.json_text import JsonObject
+    from sonjit._util import JsonObject
 
 _MATRIX_BYTES = 36
 _HEAD_BYTES = 1 << 18

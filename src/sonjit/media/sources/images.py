@@ -19,9 +19,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError, check_memory
-from sonjit._util.extras import optional_import
+from sonjit._util import Image, InputError, JobError, check_memory, optional_import
 from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, boxes, tone_curve
 from sonjit.media.sources.remote import File
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import InputError, optional_import
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import Geometry

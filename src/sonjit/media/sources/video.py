@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import HDR, Geometry, container_crop, tone_curve
 

@@ -13,11 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, JsonObject, json_from, load_function
 from sonjit._util.extensions import Registry, extension_problems
-from sonjit._util.extras import load_function
 from sonjit._util.files import Draft, failing_as_job
-from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.tables import base
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.results import RESULT_TYPES, Frame, Person

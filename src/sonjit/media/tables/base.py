@@ -14,11 +14,9 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError, JsonObject
 from sonjit._util.extensions import load_extensions
 from sonjit._util.files import Draft, Output, failing_as_job
-from sonjit._util.json_text import JsonObject
 from sonjit.media.sources.base import Source
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 from sonjit.results.measures import in_degrees

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sonjit._util.errors import InputError, JobError
-from sonjit._util.extras import optional_import
+from sonjit._util import InputError, JobError, json_from, optional_import
 from sonjit._util.files import Draft, Output, WorkFolder, failing_as_job
-from sonjit._util.json_text import json_from
 from sonjit.media.tables import base
 from sonjit.results import Frame
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar, cast
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Result
 from sonjit.results.measures import bodies, faces, hands, joints
 from sonjit.results.measures.bodies import *  # noqa: F403

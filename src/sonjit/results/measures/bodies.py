@@ -6,8 +6,7 @@ forward.
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Body, Hand
 from sonjit.results.measures.hands import palm_frame
 from sonjit.results.measures.joints import angle_between_rad, distances, joint_angles_rad, named, unit

@@ -5,8 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Face
 from sonjit.results.measures.joints import distances, named
 

@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Hand, Handedness
 from sonjit.results.measures.joints import distances, joint_angles_rad, named, unit
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util import FloatArray, InputError, RealArray
 from sonjit._util.data_files import load_spec
-from sonjit._util.errors import InputError
 from sonjit.results.skeletons import Skeleton
 
 __all__ = [

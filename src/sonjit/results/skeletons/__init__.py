@@ -10,8 +10,8 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+from sonjit._util import InputError, already_registered, unknown_name
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, already_registered, unknown_name
 from sonjit._util.extensions import Registry, extension_problems, load_extensions
 
 _REGISTERED: "Registry[Skeleton]" = Registry("skeleton")

@@ -4,7 +4,7 @@ Hands have red knuckles, a grey palm and one colour per finger. Faces and bodies
 person.
 """
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.compat.mediapipe import _connections as lines
 from sonjit.compat.mediapipe._connections import Connections, HandLandmark, Pair, PoseLandmark
 from sonjit.compat.mediapipe._names import add_covered_names

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import InputError, optional_import
 from sonjit.compat.mediapipe import _containers as containers
 from sonjit.compat.mediapipe._containers import Connection
 from sonjit.compat.mediapipe._images import ImageError

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray
+from sonjit._util import BoolArray, FloatArray
 
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 """Convention of bone names."""

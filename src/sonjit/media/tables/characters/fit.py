@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit._util import BoolArray, FloatArray, IndexArray
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables.characters import BONES, FINGER_LIMITS, FINGER_PARTS, FINGERS, PARENTS, SIDES, Motion

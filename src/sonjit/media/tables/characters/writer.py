@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
-from sonjit._util.errors import InputError, JobError, pluralize
+from sonjit._util import FloatArray, InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry.rotations import (

@@ -9,8 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._containers import Category, Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe._detector import free_loaded, load_ahead

@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import _detector, _options, follows_current
 from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
