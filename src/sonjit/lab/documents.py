@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.extras import optional_import
+from sonjit._util import FloatArray, RealArray, optional_import
 from sonjit._util.files import write_bytes
 
 Block: TypeAlias = "Heading | Text | BulletList | Table | Plot | Image"

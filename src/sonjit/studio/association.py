@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit._util import BoolArray, FloatArray, IndexArray
 from sonjit.studio.rig import CameraRig
 from sonjit.studio.triangulation import CameraArrays, camera_arrays, triangulate
 

@@ -21,9 +21,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, Image, IndexArray
+from sonjit._util import FloatArray, Image, IndexArray, InputError
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
 from sonjit._util.pools import Progress
 from sonjit.lab.datasets.reading import field, numbers
 from sonjit.media import open_source

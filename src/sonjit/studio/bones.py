@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit._util import BoolArray, FloatArray, IndexArray
 from sonjit.lab.hand_models.rig import Rig, fit_pose, load_rig
 from sonjit.results.skeletons import load_skeleton
 

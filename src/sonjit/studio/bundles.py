@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit._util.errors import JobError
-from sonjit._util.extras import optional_import
+from sonjit._util import BoolArray, FloatArray, IndexArray, JobError, optional_import
 from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.studio.boards import CalibrationTarget, PoseKey

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, JobError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
 from sonjit.studio import bundles

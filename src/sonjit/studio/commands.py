@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import App, Parameter
 
+from sonjit._util import InputError, JobError, json_from, pluralize
 from sonjit._util.data_files import key_values
-from sonjit._util.errors import InputError, JobError, pluralize
-from sonjit._util.json_text import json_from
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.lab.cli.train import show_progress

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, Image, RealArray
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import FloatArray, Image, InputError, RealArray, pluralize
 from sonjit.lab.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit.media.sources.images import encode_image
 from sonjit.studio.boards import BoardObservation

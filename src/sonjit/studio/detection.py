@@ -16,8 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IndexArray, RealArray
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, RealArray, SonjitError
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector

@@ -7,8 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, pluralize
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.studio import bundles

@@ -13,8 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray, IntArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, IntArray
 from sonjit._util.files import write_bytes, write_text
 from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix

@@ -13,8 +13,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, Image, IntArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, Image, InputError, IntArray
 from sonjit.results import Hand
 from sonjit.studio.bones import HAND_BONES, SIDES, bone_lengths, fit_skeletons, median_lengths, mesh_distances
 from sonjit.studio.learning import Offsets, human_frames, human_joints, triangulate_detections

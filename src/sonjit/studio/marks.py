@@ -21,8 +21,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import BoolArray, FloatArray, InputError, JobError
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.bones import JOINTS_PER_HAND, SIDES
 from sonjit.studio.rig import CameraRig

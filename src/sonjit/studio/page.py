@@ -14,8 +14,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sonjit._util.arrays import FloatArray, Image
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, Image, InputError
 from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import SessionOptions, load_json, read_options

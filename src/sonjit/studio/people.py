@@ -13,9 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IndexArray
+from sonjit._util import FloatArray, IndexArray, InputError
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image
+from sonjit._util import Float32Array, FloatArray, Image
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
 from sonjit.media.drawing.instances import BLUR_MARGIN, add_margin, blur_faces

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from sonjit._util import InputError, pluralize
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError, pluralize
 from sonjit._util.files import file_stamp
 from sonjit.studio.camera_files import load_cameras, save_cameras
 from sonjit.studio.marks import AnnotationStore, check_name

@@ -13,8 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 
 World = tuple["FloatArray", "FloatArray"]

@@ -18,9 +18,8 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray
 from sonjit._util.data_files import read_json, read_npz
-from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, sha256_of_file
 from sonjit.media.tables.columns import arrow
 from sonjit.studio.bones import JOINTS_PER_HAND, SIDES

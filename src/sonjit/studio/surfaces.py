@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IndexArray, IntArray
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, IntArray, optional_import
 from sonjit._util.files import atomic_file
 from sonjit.geometry.rotations import align_rigidly, quaternion_wxyz_from_matrix
 from sonjit.lab.hand_models.drawing import draw_mesh

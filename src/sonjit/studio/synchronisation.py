@@ -16,8 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, IndexArray
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import FloatArray, IndexArray, InputError, pluralize
 from sonjit._util.pools import Progress
 from sonjit.lab.datasets.reading import file_bytes
 from sonjit.media import Source, open_source

@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, RealArray
 from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
 from sonjit.studio.rig import CameraRig
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image, InputError
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.media.sources import image_files, is_pattern, natural_key

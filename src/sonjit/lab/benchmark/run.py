@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import InputError, JobError
 from sonjit._util.files import WorkFolder
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds import KINDS

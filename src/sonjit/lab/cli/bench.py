@@ -9,9 +9,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import InputError, json_from, unknown_name
 from sonjit._util.files import Draft, failing_as_job
-from sonjit._util.json_text import json_from
 from sonjit.lab.benchmark import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
 from sonjit.lab.benchmark.run import BenchmarkReport, draw_layers, draw_report
 

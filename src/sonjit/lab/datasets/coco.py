@@ -13,10 +13,8 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray
+from sonjit._util import BoolArray, InputError, optional_import
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
 from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.lab.datasets.reading import one_line
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame

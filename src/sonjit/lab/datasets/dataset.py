@@ -21,8 +21,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError
 from sonjit.lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
 from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size, read_bytes, still_geometry
 from sonjit.results import Box

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 
 _RIGHT_JAW: Final = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
 _LEFT_JAW: Final = (152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)

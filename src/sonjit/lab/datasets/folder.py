@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from sonjit._util import InputError
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit.lab.datasets.convert import instance_to_dict, is_dataset_parquet, records_from_parquet, sample_from_dict

@@ -39,9 +39,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray
+from sonjit._util import BoolArray, FloatArray, InputError, unknown_name
 from sonjit._util.data_files import read_json, read_npz
-from sonjit._util.errors import InputError, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.datasets import reading

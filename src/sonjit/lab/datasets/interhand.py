@@ -17,9 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, unknown_name
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import reading
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry

@@ -12,10 +12,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IntArray
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
 from sonjit._util.files import Draft, failing_as_job, write_text
-from sonjit._util.json_text import json_from
 from sonjit.lab.datasets.convert import category_record
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.results import Box, Frame, Hand, Instance

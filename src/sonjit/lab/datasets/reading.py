@@ -19,9 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, FloatArray, InputError, optional_import
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Side
 from sonjit.lab.hand_models.pickles import plain_array

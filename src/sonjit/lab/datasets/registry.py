@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, Image
+from sonjit._util import BoolArray, FloatArray, Image, InputError, SonjitError, unknown_name
 from sonjit._util.data_files import read_toml_table
-from sonjit._util.errors import InputError, SonjitError, unknown_name
 from sonjit._util.extensions import Registry, load_extensions
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped

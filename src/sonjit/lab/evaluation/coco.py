@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import InputError, unknown_name
 from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
 from sonjit.lab import metrics

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.face_labels import face_points

@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Group, Parameter
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import InputError, unknown_name
 from sonjit._util.files import sha256_of_file
 from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.kinds import KINDS, find_model

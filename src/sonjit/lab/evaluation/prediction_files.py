@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util import InputError, json_from, unknown_name
 from sonjit._util.data_files import read_json, read_npz
-from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.files import atomic_file
-from sonjit._util.json_text import json_from
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.datasets.reading import MANO
 from sonjit.lab.evaluation.predictions import (

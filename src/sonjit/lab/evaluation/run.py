@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from sonjit._util.errors import InputError, SonjitError
+from sonjit._util import InputError, SonjitError
 from sonjit._util.extensions import Registry
 from sonjit._util.files import append_line
 from sonjit._util.pools import Progress, check_workers, run_calls

@@ -15,9 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError, unknown_name
-from sonjit._util.extras import require
+from sonjit._util import Float32Array, Image, InputError, require, unknown_name
 from sonjit.lab.explain.imagenet import ClassMap, box_of
 from sonjit.lab.explain.overlay import enlarge
 from sonjit.lab.metrics.detection import boxes_from_maps

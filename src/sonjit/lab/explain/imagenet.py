@@ -18,8 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, Image
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import Float32Array, Image, InputError, unknown_name
 from sonjit.lab.explain.overlay import enlarge
 from sonjit.lab.metrics.detection import box_from_map
 from sonjit.media import ImageLike, rgb_from

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
+from sonjit._util import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.rotations import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 

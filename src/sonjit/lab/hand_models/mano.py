@@ -12,8 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import InputError, optional_import
 from sonjit.lab.hand_models import mano_files
 from sonjit.lab.hand_models.mano_files import left_shapes
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, RealArray
+from sonjit._util import Float32Array, FloatArray, RealArray
 from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals, zxy_angles_from_matrix
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names

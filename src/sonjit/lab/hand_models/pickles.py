@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 
 _MAX_NUMBERS = 10_000_000  # numbers in an array; MANO's largest has 315,090
 _MAX_DEPTH = 8

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IntArray
+from sonjit._util import FloatArray, IntArray
 from sonjit.lab.hand_models.mano import Mano, Side
 from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, VERTICES, read_mano
 

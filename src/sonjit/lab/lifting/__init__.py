@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.runs.task import Lift
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, ov, read_model
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, Image, RealArray
+from sonjit._util import FloatArray, Image, RealArray
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose, fit_knuckles, fit_lengths, fit_pose, load_rig

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import Float32Array, Image, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, Image, InputError, IntArray, RealArray
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.lab.datasets import Sample
 from sonjit.lab.hand_models import Mano, load_mano

@@ -17,10 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util.arrays import RealArray
+from sonjit._util import InputError, RealArray, optional_import
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
 from sonjit.geometry.boxes import Box, box_iou
 from sonjit.lab.metrics.statistics import known_mean, numbers
 

@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar, get_
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import InputError, unknown_name
 from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, flags, known_mean, numbers, ratio, rows
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 
 __all__ = [
     "OCCLUSION_EDGES", "Part", "Points", "by_bin", "by_class", "by_joint", "by_joints", "group_report",

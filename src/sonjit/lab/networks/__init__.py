@@ -13,7 +13,7 @@ has these modules:
 * `hands3d`: InterNet, RootNet, HandOccNet, Deformer and its motion discriminator.
 """
 
-from sonjit._util.extras import optional_import
+from sonjit._util import optional_import
 
 with optional_import("sonjit.lab.networks"):
     from sonjit.lab.networks.checkpoints import load_checkpoint, save_checkpoint

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
 from sonjit.lab.networks.classifiers import CamNetwork, Classifier, load_classifier
 

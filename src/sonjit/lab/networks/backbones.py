@@ -18,8 +18,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.ops import FrozenBatchNorm2d
 
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import InputError, optional_import
 from sonjit.lab.networks.checkpoints import load_checkpoint
 from sonjit.weights import find_weight
 

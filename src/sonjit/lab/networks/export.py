@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError, JobError, check_memory
-from sonjit._util.extras import require
+from sonjit._util import InputError, JobError, check_memory, require
 from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit.lab.networks.checkpoints import METADATA
 from sonjit.lab.networks.registry import InputSpec, Network

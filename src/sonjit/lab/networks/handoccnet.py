@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab.hand_models import Mano
 from sonjit.lab.hand_models.mano import axis_angle_from_matrix, matrix_from_6d, remove_mano
 from sonjit.lab.hand_models.placeholders import mano_by_name

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.arrays import BoolArray, FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, square_box
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab.networks.backbones import ResNet, trunk_or_network

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.engines.openvino import read_constants
 from sonjit.engines.tflite import TfliteFile
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet, trunk_or_network
 from sonjit.lab.networks.internet import INPUT_SIZE, expected_bin, init_small_weights, upsampling
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register

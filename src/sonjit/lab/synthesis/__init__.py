@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
+from sonjit._util import InputError, unknown_name
 from sonjit._util.data_files import read_toml_table
-from sonjit._util.errors import InputError, unknown_name
 
 T = TypeVar("T")
 

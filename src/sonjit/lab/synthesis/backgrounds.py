@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import Float32Array, FloatArray, Image, InputError, JobError
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.renderer import Buffers
 from sonjit.media import IMAGE_ENDINGS, natural_key

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
+from sonjit._util import InputError, unknown_name
 from sonjit._util.data_files import key_values
-from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.gestures import gestures, pair_names, random_gestures
 from sonjit.lab.synthesis.hands import GLOVES, SLEEVES

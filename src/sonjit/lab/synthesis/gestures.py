@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IndexArray, RealArray
+from sonjit._util import BoolArray, Float32Array, FloatArray, IndexArray, RealArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, free_joints, joint_limits, turn_axes
 from sonjit.lab.synthesis import look_up, read_table

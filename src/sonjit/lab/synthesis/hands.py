@@ -24,8 +24,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, IndexArray, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, IndexArray, InputError, IntArray, RealArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, vertex_normals
 from sonjit.lab.hand_models.drawing import linear_light
 from sonjit.lab.hand_models.mano_files import read_mano

@@ -18,8 +18,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IndexArray, RealArray
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import FloatArray, IndexArray, InputError, RealArray, unknown_name
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths, fit_pose

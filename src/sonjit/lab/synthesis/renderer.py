@@ -28,9 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray, RealArray
-from sonjit._util.errors import InputError, JobError
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray, JobError, RealArray, optional_import
 from sonjit.geometry.cameras import CalibratedCamera
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError
 from sonjit.geometry.boxes import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample

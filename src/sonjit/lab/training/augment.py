@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.datasets.sample import Side
 from sonjit.lab.training.settings import Range, TrainingSettings, check_ranges

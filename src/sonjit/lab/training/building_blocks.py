@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, Image, IntArray, RealArray
+from sonjit._util import BoolArray, Image, IntArray, RealArray
 from sonjit._util.data_files import read_npz
 from sonjit._util.files import atomic_file
 from sonjit.engines import EngineOptions, load_engine

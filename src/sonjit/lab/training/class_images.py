@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import FloatArray, Image
+from sonjit._util import FloatArray, Image, InputError
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonjit._util.arrays import FloatArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, InputError
 from sonjit.detectors.kinds.body import box_from_alignment
 from sonjit.detectors.kinds.face import box_around_face
 from sonjit.geometry.boxes import RotatedBox, points_into_crop

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, grid_sample, smooth_l1_loss
 from torch.nn.functional import relu as rectified
 
-from sonjit._util.arrays import Float32Array, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError, IntArray, RealArray
 from sonjit.gestures.classifier import FEATURES, KEYPOINTS, WITH_IMAGE, aligned
 from sonjit.lab.training.alphabets import shipped_gestures
 from sonjit.lab.training.gesture_data import MAPS, DetectedHands, split_maps

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, IntArray, RealArray
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter  # pyright: ignore[reportPrivateUsage]
 
-from sonjit._util.errors import InputError, JobError, SonjitError
+from sonjit._util import InputError, JobError, SonjitError
 from sonjit.lab.training.signals import ignore_signals
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonjit._util.arrays import Float32Array, FloatArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IntArray
+from sonjit._util import FloatArray, InputError, IntArray
 from sonjit._util.data_files import read_toml_table
-from sonjit._util.errors import InputError
 from sonjit.gestures.classifier import NONE, VOCABULARY, Direction, Vocabulary
 from sonjit.lab.synthesis.gestures import gestures, spelling_shapes
 

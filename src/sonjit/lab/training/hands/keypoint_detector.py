@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name
 
-from sonjit._util.arrays import BoolArray, Float32Array, Image
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, Image, InputError
 from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box

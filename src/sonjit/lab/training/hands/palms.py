@@ -17,8 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid, blend_overlapping
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
