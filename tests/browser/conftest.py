@@ -237,6 +237,18 @@ KIT_PAGE = """<!doctype html><title>page</title>
     pen.drawImage(image, 0, 0);
     return pen.getImageData(0, 0, image.width, image.height);
   };
+  const kept = new Map();
+  globalThis.shared = async (kind, options) => {  // tests share the detectors of a model
+    const key = `${kind} ${options.model ?? "usual"}`;
+    const detector = kept.get(key) ?? (await kit.LocalDetector.create(kind, options));
+    detector.reset();
+    detector.configure(options);
+    kept.delete(key);
+    kept.set(key, detector);
+    const [[oldest, unused]] = kept;
+    if (kept.size > 3) kept.delete(oldest) && unused.close();
+    return detector;
+  };
   globalThis.once = async (model, config, image, options) => {
     const detector = await kit.createDetector(model, config);
     try {
@@ -275,8 +287,13 @@ def module(weights, tmp_path_factory):
 
 @pytest.fixture
 def web_page(browser, site, module):
+    """Page that has loaded the module, with what earlier tests left in it."""
     put_on(site, module)
-    return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
+    imports = {"sonjit-web": "/web/sonjit-web.js"}
+    written = "return document.querySelector('script[type=importmap]')?.textContent"
+    if browser.current_url != f"{site.url}/" or browser.execute_script(written) != json.dumps({"imports": imports}):
+        open_kit(browser, site, imports)
+    return browser
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,14 @@ TYPES = {
 PARTS = ("body", "leftHand", "rightHand", "face")
 TRACK = """
     const [kind, paths, options, call, files] = given;
-    const detector = await kit.LocalDetector.create(kind, options, files ?? {});
+    const isOwn = typeof files === "object"; // without files it is the callback of the driver
+    const detector = isOwn ? await kit.LocalDetector.create(kind, options, files) : await shared(kind, options);
     const all = [];
     for (const [i, path] of paths.entries()) {
         const {width, height, total, complete, ...lists} = await detector[call](await pixels(path), {time: i / 30});
         all.push(...Object.values(lists));
     }
-    detector.close();
+    if (isOwn) detector.close();
     return all;
 """
 
