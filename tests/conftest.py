@@ -156,6 +156,19 @@ def run_sonjit(capsys):
     return run
 
 
+@pytest.fixture
+def refusal(sonjit):
+    """Run a command that refuses its arguments; return the one line that it prints."""
+
+    def run(*arguments):
+        status, out, lines = sonjit(*arguments)
+        assert (status, out) == (2, "")
+        (line,) = lines
+        return line
+
+    return run
+
+
 @contextmanager
 def reused(kind):
     """Yield `get(**options)`, which returns a reset detector with published search and smoothing, one per options."""

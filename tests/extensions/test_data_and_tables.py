@@ -83,13 +83,11 @@ def test_a_table_format_takes_what_is_evaluated(root, protocol, counts, tmp_path
         (None, "No such file"),
     ],
 )
-def test_a_file_that_is_no_protocol_is_one_line(root, protocol, tmp_path, capsys, text, message):
+def test_a_file_that_is_no_protocol_is_one_line(root, protocol, tmp_path, refusal, text, message):
     protocol.unlink() if text is None else protocol.write_text(text, "utf-8")
     np.savez(tmp_path / "mine.npz", id=["20_30.png"])
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz"]
-    assert main([*map(str, call), "--out", str(tmp_path / "out")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    assert message in refusal(*call, "--out", tmp_path / "out")
 
 
 def test_a_table_format_is_written_read_and_converted(root, spots, counts, tmp_path):

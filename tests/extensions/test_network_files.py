@@ -166,12 +166,9 @@ def test_people_are_found_tracked_drawn_and_written(new_kind, photo, demo_clip, 
         ("speed = 3", "Unknown key 'speed'"),
     ],
 )
-def test_a_wrong_file_is_one_line(new_kind, image, tmp_path, text, message, capsys):
+def test_a_wrong_file_is_one_line(new_kind, image, tmp_path, text, message, refusal):
     cv2.imwrite(str(tmp_path / "image.png"), image)
-    assert main([str(new_kind("heatmap", text)), str(tmp_path / "image.png")]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    assert message in refusal(new_kind("heatmap", text), tmp_path / "image.png")
 
 
 @pytest.mark.parametrize(

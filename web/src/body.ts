@@ -10,7 +10,7 @@ import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Body, type InWorker, type Mask } from "./results.js";
 import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
-import type { Detection, SingleShotDetector } from "./ssd.js";
+import type { SingleShotDetector } from "./ssd.js";
 import type { Kind, Track } from "./tracking.js";
 
 const OF = constants.body;
@@ -41,24 +41,12 @@ export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
   return squareBox({ cx, cy, width: side, height: side, rotation }, { scale: OF.BOX_SCALE, shift_y: 0 });
 }
 
-const boxFromPerson = ({ keypoints }: Detection): RotatedBox => boxFromAlignment(keypoints[0]!, keypoints[1]!);
-
-/** A detected person. */
-export interface Person {
-  readonly score: number;
-  readonly box: RotatedBox;
-  /** Middle of the detected box. */
-  readonly middle: Point;
-}
-
 /** Detects bodies and their landmarks. Without a person detector the boxes come from elsewhere. */
 export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   readonly overlapKeypoints = OF.CORE;
-  readonly #people: SingleShotDetector | null;
   readonly #order: readonly number[];
 
-  constructor(people: SingleShotDetector | null, private readonly landmarks: Network, isMirrored: boolean) {
-    this.#people = people;
+  constructor(private readonly detector: SingleShotDetector | null, private readonly landmarks: Network, isMirrored: boolean) {
     this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
   }
 
@@ -67,17 +55,9 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   }
 
   /** Return the boxes of people with the scores of the detector, best first. */
-  async people(image: Pixels, minScore: number): Promise<Person[]> {
-    return (await this.peopleFrom(image, [minScore]))[0]!;
-  }
-
-  /** Return the people of one run for several minimum scores. */
-  async peopleFrom(image: Pixels, minScores: readonly number[]): Promise<Person[][]> {
-    const found = (await this.#people?.findFrom(image, minScores)) ?? minScores.map(() => []);
-    return found.map((people) => people.map((person) => {
-      const [xMin, yMin, xMax, yMax] = person.box;
-      return { score: person.score, box: boxFromPerson(person), middle: [(xMin + xMax) / 2, (yMin + yMax) / 2] };
-    }));
+  async people(image: Pixels, minScore: number): Promise<{ score: number; box: RotatedBox }[]> {
+    const people = (await this.detector?.find(image, minScore)) ?? [];
+    return people.map(({ score, keypoints }) => ({ score, box: boxFromAlignment(keypoints[0]!, keypoints[1]!) }));
   }
 
   /** Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask. */

@@ -31,11 +31,15 @@ export interface HeadInputs {
 
 /** Weights that read maps of one network. */
 abstract class Heads {
-  protected readonly weights: ReadonlyMap<string, Matrix>;
+  /** By their names without the prefixes. */
+  protected readonly weights = new Map<string, Matrix>();
 
   /** @param sides sides of the maps @param prefixes of the names of the weights */
   constructor(arrays: ReadonlyMap<string, NumpyArray>, protected readonly sides: readonly number[], ...prefixes: readonly string[]) {
-    this.weights = matricesOf(arrays, ...prefixes);
+    for (const [name, { shape, values }] of arrays) {
+      const [prefix, part] = name.split(".");
+      if (prefixes.includes(prefix!)) this.weights.set(part!, { columns: shape.at(-1)!, values: Float32Array.from(values as readonly number[]) });
+    }
   }
 
   /** Return maps (L,) sampled at keypoints (K * 3). */
@@ -50,7 +54,11 @@ abstract class Heads {
 
   /** Add a row times a matrix of weights to a sum. */
   protected add(sum: Float32Array, row: ArrayLike<number>, name: string): void {
-    addProduct(sum, row, this.weights.get(name)!);
+    const { columns, values } = this.weights.get(name)!;
+    for (let i = 0, at = 0; i < row.length; i++) {
+      const value = row[i]!;
+      for (let j = 0; j < columns; j++, at++) sum[j]! += value * values[at]!;
+    }
   }
 
   /** Return rows (K, L) times a matrix of weights plus the offsets of each keypoint, rectified (K * E). */
@@ -79,10 +87,7 @@ export class HandHeads extends Heads {
     return { places, local: this.mapsAt(places, taps), mean: taps.at(-1)! };
   }
 
-  /**
-   * Return the probability of a left hand in a selfie view, the visibility of each keypoint, and how much the crop looks
-   * like a hand, in log odds.
-   */
+  /** Return the probability of a left hand in a selfie view, and the visibility of each keypoint. */
   read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
     const near = this.rectified(local, "local", "keypoint");
     const hidden = this.copyOf("side_context");
@@ -149,25 +154,6 @@ export class HandHeads extends Heads {
   #features(name: string, local: readonly Float32Array[]): Float32Array {
     const { columns, values } = this.weights.get(name)!;
     return this.rectified(local.map((row) => row.subarray(-values.length / columns)), name, `${name}_keypoint`);
-  }
-
-}
-
-/** Return the weights whose names begin with one of the prefixes, by the rest of their names. */
-export function matricesOf(arrays: ReadonlyMap<string, NumpyArray>, ...prefixes: readonly string[]): Map<string, Matrix> {
-  const weights = new Map<string, Matrix>();
-  for (const [name, { shape, values }] of arrays) {
-    const [prefix, part] = name.split(".");
-    if (prefixes.includes(prefix!)) weights.set(part!, { columns: shape.at(-1)!, values: Float32Array.from(values as readonly number[]) });
-  }
-  return weights;
-}
-
-/** Add a row times a matrix to a sum. */
-export function addProduct(sum: Float32Array, row: ArrayLike<number>, { columns, values }: Matrix): void {
-  for (let i = 0, at = 0; i < row.length; i++) {
-    const value = row[i]!;
-    for (let j = 0; j < columns; j++, at++) sum[j]! += value * values[at]!;
   }
 }
 

@@ -226,15 +226,11 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     return { hands, face };
   }
 
-  /** Return the face in the head crop of a body, or null. A face must cover the centre of the box `near`. */
-  async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number] | null): Promise<FaceObservation | null> {
+  /** Return the face in the head crop of a body, or null. */
+  async faceIn(image: Pixels, body: BodyObservation): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
     const face = box && (await this.networks.faces.observe(image, box));
-    if (face === null || face.score <= this.#limits.minScore) return null;
-    if (near === null) return face;
-    const [left, top, right, bottom] = cornersOf(face.keypoints);
-    const [x, y] = [(near[0] + near[2]) / 2, (near[1] + near[3]) / 2];
-    return left < x && x < right && top < y && y < bottom ? face : null;
+    return face && face.score > this.#limits.minScore ? face : null;
   }
 
   /** Return the left and right hand of a body. Drop hands that are far from its wrists, and duplicates of the other hand. */

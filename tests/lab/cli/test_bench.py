@@ -30,18 +30,13 @@ def needs_weights():
 run = partial(run_command, "bench")
 
 
-def test_peer_that_does_not_exist(capsys, tmp_path):
-    status, out, err = run(capsys, "--peer", str(tmp_path / "python"))
-    assert status == 2
-    assert out == ""
-    (line,) = err.splitlines()
+def test_peer_that_does_not_exist(refusal, tmp_path):
+    line = refusal("bench", "--peer", tmp_path / "python")
     assert line.startswith(f"sonjit: --peer {tmp_path / 'python'}: No such file or directory; choose a Python")
 
 
-def test_peer_without_mediapipe(capsys):
-    status, _, err = run(capsys, "--peer", sys.executable)
-    assert status == 2
-    (line,) = err.splitlines()
+def test_peer_without_mediapipe(refusal):
+    line = refusal("bench", "--peer", sys.executable)
     assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
 
 
@@ -108,9 +103,6 @@ def test_tasks(capsys, tmp_path, monkeypatch):
         (["--save", "."], "sonjit: "),
     ],
 )
-def test_wrong_calls_are_one_line(capsys, tmp_path, monkeypatch, arguments, line):
+def test_wrong_calls_are_one_line(refusal, tmp_path, monkeypatch, arguments, line):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, *arguments)
-    assert (status, out) == (2, "")
-    assert line in err
-    assert err.count("\n") == 1
+    assert line in refusal("bench", *arguments)

@@ -16,7 +16,7 @@ from sonjit.lab.networks import create_network
 from sonjit.media import load_frames, open_source
 from sonjit.weights import find_weight
 
-from .commands import refusal_of, run_command
+from .commands import run_command
 
 FRAMES = 6
 
@@ -44,7 +44,6 @@ def media(tmp_path_factory, demo_clip, weights):
 
 
 run = partial(run_command, "mesh")
-refused = partial(refusal_of, "mesh")
 
 
 class TestRig:
@@ -112,8 +111,8 @@ class TestRig:
         with open_source(tmp_path / "out.mp4") as drawn:
             assert sum(1 for _ in drawn) == 3
 
-    def test_a_missing_rig_is_reported_with_its_command(self, capsys, media, tmp_path):
-        assert "sonjit models pull hand-rig" in refused(capsys, media / "photo.png", "--models-dir", tmp_path)
+    def test_a_missing_rig_is_reported_with_its_command(self, refusal, media, tmp_path):
+        assert "sonjit models pull hand-rig" in refusal("mesh", media / "photo.png", "--models-dir", tmp_path)
 
 
 class TestRefusals:
@@ -135,27 +134,27 @@ class TestRefusals:
             (["--model", "handoccnet", "--lift", "internet"], "--lift internet applies only to --model rig"),
         ],
     )
-    def test_of_a_video(self, capsys, media, tmp_path, monkeypatch, options, says):
+    def test_of_a_video(self, refusal, media, tmp_path, monkeypatch, options, says):
         monkeypatch.chdir(tmp_path)
-        assert says in refused(capsys, media / "clip.mp4", *options)
+        assert says in refusal("mesh", media / "clip.mp4", *options)
         assert not list(tmp_path.iterdir())
 
-    def test_bvh_of_a_image(self, capsys, media, tmp_path):
-        assert ".glb or .obj" in refused(capsys, media / "photo.png", "--save", tmp_path / "a.bvh")
+    def test_bvh_of_a_image(self, refusal, media, tmp_path):
+        assert ".glb or .obj" in refusal("mesh", media / "photo.png", "--save", tmp_path / "a.bvh")
 
-    def test_missing_input(self, capsys, tmp_path):
-        refused(capsys, tmp_path / "nothing.mp4")
+    def test_missing_input(self, refusal, tmp_path):
+        refusal("mesh", tmp_path / "nothing.mp4")
 
 
 class TestHandOccNet:
-    def test_names_the_required_files_and_their_source(self, capsys, media, tmp_path):
+    def test_names_the_required_files_and_their_source(self, refusal, media, tmp_path):
         options = ["--model", "handoccnet"]
-        assert "mano.is.tue.mpg.de" in refused(capsys, media / "photo.png", *options)
-        err = refused(capsys, media / "photo.png", *options, "--mano", "demo")
+        assert "mano.is.tue.mpg.de" in refusal("mesh", media / "photo.png", *options)
+        err = refusal("mesh", media / "photo.png", *options, "--mano", "demo")
         assert "--weights" in err
         assert "github.com/namepllet/HandOccNet" in err
         missing = tmp_path / "MANO_RIGHT.pkl"
-        assert str(missing) in refused(capsys, media / "photo.png", *options, "--mano", missing)
+        assert str(missing) in refusal("mesh", media / "photo.png", *options, "--mano", missing)
 
     @pytest.mark.slow
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
@@ -172,12 +171,12 @@ class TestHandOccNet:
         assert cv2.imread(str(maps)).shape[1] == 4 * 64
 
 
-def test_deformer_names_the_required_files(capsys, media):
+def test_deformer_names_the_required_files(refusal, media):
     options = ["--model", "deformer"]
-    assert "--mano FILE" in refused(capsys, media / "clip.mp4", *options)
-    assert "--mano-left FILE" in refused(capsys, media / "clip.mp4", *options, "--mano", "demo")
+    assert "--mano FILE" in refusal("mesh", media / "clip.mp4", *options)
+    assert "--mano-left FILE" in refusal("mesh", media / "clip.mp4", *options, "--mano", "demo")
     both = ["--mano", "demo", "--mano-left", "demo"]
-    assert "--weights FILE" in refused(capsys, media / "clip.mp4", *options, *both)
+    assert "--weights FILE" in refusal("mesh", media / "clip.mp4", *options, *both)
 
 
 @pytest.mark.slow

@@ -7,8 +7,6 @@ import numpy as np
 from sonjit import Body, Event, Frame
 from sonjit.lab.cli import report
 
-from .commands import refusal_of
-
 
 def test_the_page_has_ranges_of_both_sides_and_repetitions():
     points = np.zeros((33, 3), np.float32)
@@ -25,6 +23,6 @@ def test_the_page_has_ranges_of_both_sides_and_repetitions():
     assert report._pdf(recording, [])[:4] == b"%PDF"
 
 
-def test_wrong_calls_have_one_line(capsys):
-    assert "html or .pdf" in refusal_of("report", capsys, "a.mp4", "--save", "r.txt")
-    assert "one video" in refusal_of("report", capsys, "camera:0")
+def test_wrong_calls_have_one_line(refusal):
+    assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
+    assert "one video" in refusal("report", "camera:0")

@@ -7,10 +7,9 @@ import pytest
 
 from sonjit.lab.synthesis.factors import FACTORS
 
-from .commands import refusal_of, run_command
+from .commands import run_command
 
 run = partial(run_command, "synth")
-refused = partial(refusal_of, "synth")
 
 
 @pytest.mark.slow
@@ -50,7 +49,7 @@ def test_all_factors_are_listed(capsys):
         (("OUT", "--backgrounds", "nowhere"), "nowhere is not a folder"),
     ],
 )
-def test_errors_are_one_line_before_anything_is_written(capsys, tmp_path, arguments, says):
+def test_errors_are_one_line_before_anything_is_written(refusal, tmp_path, arguments, says):
     out = tmp_path / "out"
-    assert says in refused(capsys, *(out if argument == "OUT" else argument for argument in arguments))
+    assert says in refusal("synth", *(out if argument == "OUT" else argument for argument in arguments))
     assert not out.exists()

@@ -165,13 +165,11 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
     [
         (["--of", "nose.x"], "Unknown target 'nose.x'"),
         (["--hand", "0"], "--hand 0"),
-        (["--save", "maps.txt"], "Unknown ending '.txt'"),
+        (["--of", "presence", "--save", "maps.txt"], "Unknown ending '.txt'"),
         (["--weights", "w.pt"], "--weights applies only to classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",
 )
-def test_a_wrong_call_is_one_line(arguments, words, image, weights, capsys):
-    assert main(["explain", str(image), *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+def test_a_wrong_call_is_one_line(arguments, words, image, weights, refusal):
+    assert words in refusal("explain", image, *arguments)

@@ -122,16 +122,13 @@ def test_weights_of_torchvision_have_their_version_and_classes(tmp_path):
     ],
     ids=str,
 )
-def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+def test_segment_refuses_in_one_line(tmp_path, monkeypatch, refusal, arguments, message):
     from sonjit.lab.networks import save_checkpoint
 
     monkeypatch.chdir(tmp_path)
     save_checkpoint(torch.nn.Linear(2, 2), tmp_path / "hand.safetensors")
     cv2.imwrite("a.png", np.zeros((40, 40, 3), np.uint8))
-    assert main(["segment", "a.png", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    assert message in refusal("segment", "a.png", *arguments)
 
 
 @pytest.mark.golden

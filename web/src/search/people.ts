@@ -54,7 +54,7 @@ export async function searchPeople(
 
 /** Return the face in the head crop of a body, or at the head that the search found. */
 async function faceOf(image: Pixels, people: Holistic, body: BodyObservation, heads: readonly Head[]): Promise<FaceObservation | null> {
-  const face = await people.faceIn(image, body, null);
+  const face = await people.faceIn(image, body);
   const own = heads.find((head) => isHeadOf(body, head));
   if (face || !own) return face;
   const first = await people.faces.observe(image, faceCrop(own));
@@ -67,20 +67,15 @@ function armIndex(body: number, side: number): number {
   return 2 * body + side;
 }
 
-/** Assign hands to arms, by index of the arm. Each arm has at most one hand. */
+/** Assign hands to arms greedily by cost, by index of the arm. Each arm has at most one hand. */
 function handsOfBodies(bodies: readonly BodyObservation[], hands: readonly HandObservation[]): Map<number, HandObservation> {
   const pairs = bodies.flatMap((body, number) => SIDES.flatMap((side) => hands.flatMap((hand) => {
     const distance = wristDistance(body, side, hand);
     const other = side === 0 ? 1 - hand.left : hand.left;
     return distance < OF.MAX_WRIST_DISTANCE ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: armIndex(number, side), part: hand }] : [];
   })));
-  return nearestFirst(pairs);
-}
-
-/** Match two sets greedily by cost. Each item is in at most one pair. */
-function nearestFirst<P>(pairs: { cost: number; of: number; part: P }[]): Map<number, P> {
-  const chosen = new Map<number, P>();
-  const taken = new Set<P>();
+  const chosen = new Map<number, HandObservation>();
+  const taken = new Set<HandObservation>();
   for (const { of, part } of pairs.sort((a, b) => a.cost - b.cost)) {
     if (chosen.has(of) || taken.has(part)) continue;
     chosen.set(of, part);

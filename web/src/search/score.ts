@@ -16,15 +16,11 @@ export type ScoreName = keyof typeof fitted.scores;
 const SCORES: Readonly<Record<ScoreName, Regression>> = fitted.scores;
 export const LIMITS = fitted.limits;
 
-/** Return the probability of a logistic regression for features. */
-export function probability({ bias, weights }: Regression, features: Features): number {
-  const sum = Object.entries(weights).reduce((total, [name, weight]) => total + weight * features[name]!, bias);
-  return 1 / (1 + Math.exp(-sum));
-}
-
-/** Return the probability of a fitted score for features. */
+/** Return the probability of a fitted score, a logistic regression, for features. */
 export function scoreOf(name: ScoreName, features: Features): number {
-  return probability(SCORES[name], features);
+  const { bias, weights } = SCORES[name];
+  const sum = Object.entries(weights).reduce((total, [feature, weight]) => total + weight * features[feature]!, bias);
+  return 1 / (1 + Math.exp(-sum));
 }
 
 /** Return log odds of a probability, which is first limited to 0.001..0.999. */

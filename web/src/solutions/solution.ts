@@ -140,14 +140,12 @@ export function bodyOptions(options: PoseOptions): DetectorOptions {
 }
 
 /** Convert points in pixels to fractions of the image. */
-export function inImage(points: readonly (NamedPoint & { score?: number })[], { width, height }: LocalAnswer): NormalizedLandmarkList {
+export function inImage(points: readonly (NamedPoint & { score?: number })[], { width, height }: Pick<LocalAnswer, "width" | "height">): NormalizedLandmarkList {
   return points.map(({ x, y, z, score }) => ({ x: x / width, y: y / height, z: (z ?? 0) / width, ...(score !== undefined && { visibility: score }) }));
 }
 
 /** Convert points in metres. */
-export function inMetres(points: readonly (NamedPoint & { score?: number })[]): LandmarkList {
-  return points.map(({ x, y, z, score }) => ({ x, y, z: z ?? 0, ...(score !== undefined && { visibility: score }) }));
-}
+export const inMetres = (points: Parameters<typeof inImage>[0]): LandmarkList => inImage(points, { width: 1, height: 1 });
 
 /** Return the landmarks of a body and, if there is one, its mask in the image's size, whose red and alpha are the person's probability. */
 export async function bodyResults(body: Body, found: LocalAnswer) {
