@@ -39,7 +39,7 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {"sonjit", "pip", "npm", "npx", "make", "python", "torchrun", "ray", "git",
+CHECKED = {"sonjit", "pip", "npm", "npx", "make", "python", "ray", "git",
            "openssl", "docker", "cp", "zip", "blender", "pyinstaller"}  # fmt: skip
 
 SQUATS = 20
@@ -169,7 +169,7 @@ def _call(command, *, run):
         known = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
         for extras in re.findall(r"\[([\w,]+)\]", " ".join(arguments)):
             assert set(extras.split(",")) <= set(known), command
-    elif program in ("python", "torchrun"):
+    elif program == "python":
         for script in (argument for argument in arguments if argument.endswith(".py")):
             assert (PROJECT / script).is_file(), script
         if "sonjit" in arguments:

@@ -21,8 +21,6 @@ EXTRAS: Final = {
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "matplotlib"),
     "tflite": ("litert_torch",),
     "tensorboard": ("tensorboard",),
-    "wandb": ("wandb",),
-    "mlflow": ("mlflow",),
     "onnx": ("onnxruntime", "onnx"),
     "grad-cam": ("pytorch_grad_cam",),
     "heic": ("pillow_heif",),

@@ -1,9 +1,6 @@
 """`sonjit train` and `sonjit networks`: a run with its report, and one line for each error."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -25,69 +22,6 @@ def test_a_run_of_a_user_recipe_file_leaves_a_report(tmp_path, capfd, monkeypatc
     settings = json.loads((out / "settings.json").read_text("utf-8"))
     assert (settings["precision"], settings["schedule"], settings["steps"]) == ("bf16", "constant", 2)
     assert "mine: mine" in (out / "report.html").read_text("utf-8")
-
-
-TINY = """
-import numpy as np
-import torch
-
-from sonjit.lab.training.loop import TrainingSettings, train
-from sonjit.lab.training.recipes import settings_from
-
-
-def train_tiny(request):
-    torch.manual_seed(1)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-
-    def batch(rng):
-        values = torch.from_numpy(rng.standard_normal((8, 3), np.float32))
-        return values, values.sum(1, keepdim=True)
-
-    def losses(network, data):
-        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
-
-    train(network, batch, losses, settings_from(TrainingSettings, request.settings), out=request.out)
-    return {"accuracy": 1.0}
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypatch):
-    """Run over gloo on the CPU. The two processes share the batches that one process takes in sequence."""
-    torch = pytest.importorskip("torch")
-    from sonjit.lab.networks import load_checkpoint
-    from sonjit.lab.training.loop import LOG, SETTINGS, WEIGHTS
-
-    (tmp_path / "tiny_recipe.py").write_text(TINY, "utf-8")
-    recipe = tmp_path / "tiny.toml"
-    classes = 'function = "tiny_recipe:train_tiny"\nsettings_class = "sonjit.lab.training.loop:TrainingSettings"\n'
-    recipe.write_text(f'summary = "tiny"\ndata = "noise"\n{classes}')
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("SONJIT_EXTENSIONS", "tiny_recipe")
-    given = ("steps=12", "learning_rate=1e-2", "warmup=2", "save_every=5", "accumulate=4")
-    arguments = ["train", str(recipe), *(part for one in given for part in ("--set", one))]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sonjit"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, *arguments, "--out", tmp_path / "two"],
-        check=False, capture_output=True, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("accuracy: ") == 1  # the first process alone speaks, and writes
-    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
-    assert "accuracy: " in capfd.readouterr().out
-    one, two = (tmp_path / name for name in ("one", "two"))
-    expected, given = (load_checkpoint(run / WEIGHTS) for run in (one, two))
-    assert expected.keys() == given.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(given[key], value, rtol=0, atol=1e-5)
-    first, second = (json.loads((run / SETTINGS).read_text("utf-8")) for run in (one, two))
-    commands = [settings["environment"].pop("command") for settings in (first, second)]
-    assert first == second
-    assert "accumulate=4" in commands[1]
-    logs = [[json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()] for run in (one, two)]
-    for first, second in zip(*logs, strict=True):
-        assert first["losses"] == pytest.approx(second["losses"], abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_every_recipe_is_exported_or_refuses_before_the_training(tmp_path):
 
 def test_the_needs_of_the_last_step_are_checked_before_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr("sonjit._util.extras.find_spec", lambda _: None)
-    for more in ({"export": "tflite"}, {"export": "onnx"}, {"settings": {"loggers": "wandb"}}):
+    for more in ({"export": "tflite"}, {"export": "onnx"}, {"settings": {"loggers": "tensorboard"}}):
         with pytest.raises(MissingExtraError, match="pip install"):
             run_recipe(TrainingRequest("rootnet", tmp_path / "run", **more))
     monkeypatch.undo()

@@ -54,8 +54,6 @@ def train(
     `sonjit train hand-full --data nails.json --images nails.mp4 --out runs/nails --extra-keypoints thumb_nail` adds a
     keypoint. An interrupted run continues when you rerun the command.
 
-    `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
-
     Args:
         recipe: Name of a recipe such as hand-full, hand-lite, cam or mask-rcnn, or the path of a TOML file.
         out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
@@ -129,7 +127,7 @@ def _compare(request: TrainingRequest, ablation: str | None, values: dict[str, l
         result = run_ablation(request, ablation, announce)
     else:
         result = run_sweep(request, values, metric, announce)
-    return save_ablation(result, request.out) if result.rows else ""
+    return save_ablation(result, request.out)
 
 
 def _recipes() -> str:

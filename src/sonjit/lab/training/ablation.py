@@ -18,7 +18,6 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.json_text import json_from
 from sonjit.lab import documents as docs
-from sonjit.lab.training.processes import broadcast, processes, rank
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
 
@@ -123,13 +122,11 @@ def _run_grid(
         prepare(recipe, run)
         runs[place, seed] = run
     results: dict[tuple[int, int], Mapping[str, object]] = {}
-    with processes(request.device) as device:
-        for done, ((place, seed), run) in enumerate(runs.items(), 1):
-            announce(f"{done} of {len(runs)}: {grid.rows[place].label}, seed {seed}")
-            known = broadcast(None if rank() else _finished_results(recipe, run))
-            results[place, seed] = known or run_recipe(replace(run, device=device))
+    for done, ((place, seed), run) in enumerate(runs.items(), 1):
+        announce(f"{done} of {len(runs)}: {grid.rows[place].label}, seed {seed}")
+        results[place, seed] = _finished_results(recipe, run) or run_recipe(run)
     rows: list[RowResult] = []
-    for place, row in enumerate(() if rank() else grid.rows):
+    for place, row in enumerate(grid.rows):
         own_results = [results[place, seed] for seed in grid.seeds]
         values = _numbers(own_results, grid.metric)
         also = tuple(fmean(_numbers(own_results, key)) for key in grid.also)

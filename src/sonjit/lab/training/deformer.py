@@ -43,11 +43,11 @@ from sonjit.lab.networks.deformer import (
 from sonjit.lab.networks.handoccnet import rotations_from_6d
 from sonjit.lab.training import handoccnet
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import draw_examples, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import maxmse
-from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Width
 

@@ -31,9 +31,9 @@ from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
+from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.building_blocks import ArrayRows
 from sonjit.lab.training.loop import TrainingSettings, fit
-from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Copies, Decay, Fraction, Range, SmallBatch, Steps, Width
 from sonjit.weights import find_weight

@@ -37,10 +37,10 @@ from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.networks.handoccnet import SIZES, HandOccNetwork
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
-from sonjit.lab.training.processes import to_device
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Range
 from sonjit.results.skeletons import load_skeleton

@@ -9,8 +9,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError
 from sonjit.lab.networks import save_checkpoint
-from sonjit.lab.training import processes
+from sonjit.lab.training.batches import prefetch, seeds_of
 from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
 from sonjit.lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
@@ -110,7 +110,7 @@ __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings
 T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
 
-RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first", "find_unused")
+RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first")
 """Settings that do not change the trained weights: an interrupted run may continue with other values."""
 _INITIAL_STATE: RunState = {"step": 0, "stopped": False, "best": None, "waited": 0, "evaluation": {}, "parts": {}}
 
@@ -163,19 +163,17 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
-    own_batches, accumulate = processes.own_batch_indices(settings.accumulate)
     optimizer = create_optimizer(network, settings)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
     if average:
         parts["average"] = average
     run = None
-    if out is not None and not processes.rank():
+    if out is not None:
         _check_space(out, network)
         identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
-        identity |= {**(inputs or {}), "accumulate": accumulate}
-        run = RunFolder(out, identity, loggers=settings.loggers)
-    state = processes.broadcast(None if run is None else run.restore()) or _INITIAL_STATE
+        run = RunFolder(out, {**identity, **(inputs or {})}, loggers=settings.loggers)
+    state = (run and run.restore()) or _INITIAL_STATE
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
     validation = _Validation(
@@ -185,38 +183,31 @@ def train(
     )  # fmt: skip
     done = settings.steps if state["stopped"] else state["step"]
     finished = done
-    model: nn.Module = _NetworkWithLosses(network, losses)
-    if settings.compile:
-        model.compile()
-    model = processes.synchronise(model, find_unused=settings.find_unused)
-    indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
+    indices = ((step, number) for step in range(done, settings.steps) for number in range(settings.accumulate))
     device = next(network.parameters()).device
-    batches = processes.prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+    batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+    compute = torch.compile(losses) if settings.compile else losses
     with _deterministic(network), closing(batches), SaveRequests() as requests:
         before: dict[str, float] = {}
-        if evaluate and done == 0 and settings.evaluate_first and not processes.rank():
+        if evaluate and done == 0 and settings.evaluate_first:
             before = validation.measure()
             progress(0, settings.steps, _validation_values(before))
             validation.save_pictures(0)
         for step in range(done, settings.steps):
             finished = step + 1
-            row = _train_step(
-                network, model, batches, settings=settings, optimizer=optimizer, step=step, own_batches=own_batches,
-                batch_count=accumulate,
-            )  # fmt: skip
+            row = _train_step(network, compute, batches, settings, optimizer, step)
             if before and step == 0:
                 row["evaluation_before"] = before
             if average:
                 average.update_parameters(network)
             stopped, ends = False, finished == settings.steps
             if evaluate and (ends or _due(step, settings.evaluate_every)):
-                if not processes.rank():
-                    row["evaluation"] = validation.update()
-                stopped = processes.broadcast(0 < settings.patience <= validation.waited)
+                row["evaluation"] = validation.update()
+                stopped = 0 < settings.patience <= validation.waited
                 ends = ends or stopped
                 if not ends:
                     validation.save_pictures(finished)
-            requested = processes.max_over_processes(requests.take(), device)
+            requested = requests.take()
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
@@ -225,10 +216,9 @@ def train(
                         "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
                         "evaluation": validation.metrics, "parts": state_dicts,
                     })  # fmt: skip
-            if not processes.rank():
-                speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
-                metrics = _validation_values(row.get("evaluation", {}))
-                progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
+            speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
+            metrics = _validation_values(row.get("evaluation", {}))
+            progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
             if ends_training(requested) and not ends:
                 end_process(requested)
             if stopped:
@@ -336,51 +326,36 @@ def fit(
     )  # fmt: skip
 
 
-class _NetworkWithLosses(nn.Module):
-    """A network and its losses in one module: processes are then synchronised whatever the losses call."""
-
-    def __init__(self, network: N, losses: Callable[[N, T], Mapping[str, Tensor]]) -> None:
-        super().__init__()
-        self.network, self.losses = network, losses
-
-    def forward(self, batch: object) -> Mapping[str, Tensor]:
-        return cast("Callable[[nn.Module, object], Mapping[str, Tensor]]", self.losses)(self.network, batch)
-
-
 def _train_step(
-    network: nn.Module,
-    model: nn.Module,
+    network: N,
+    compute: Callable[[N, T], Mapping[str, Tensor]],
     batches: Iterator[T],
-    *,
     settings: TrainingSettings,
     optimizer: torch.optim.Optimizer,
     step: int,
-    own_batches: Sequence[int],
-    batch_count: int,
 ) -> LogRow:
-    """Take one optimizer step over the batches of this process."""
+    """Take one optimizer step over the losses of its batches."""
     learning_rate = settings.learning_rate * schedule_factor(step, settings)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["factor"]
     optimizer.zero_grad(set_to_none=True)
     weights: list[nn.Parameter] = [weight for group in optimizer.param_groups for weight in group["params"]]
     by_batch: list[Tensor] = []
-    names: Sequence[str] = ()
+    names: list[str] = []
     advice = f"try a smaller learning rate than {settings.learning_rate:g}"
     start, waited_s = time.perf_counter(), 0.0
-    for number in own_batches:
+    for number in range(settings.accumulate):
         requested = time.perf_counter()
         batch = next(batches)
         waited_s += time.perf_counter() - requested
-        torch.manual_seed(processes.seeds_of(settings.seed, step, number)[1])
-        with nullcontext() if number == own_batches[-1] else processes.no_sync(model):
-            with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                losses = _losses(model, batch, compiled=settings.compile)
-            values = torch.stack([loss.float() for loss in losses.values()])
-            total = values.sum()
-            if not math.isfinite(total.item()):
-                raise JobError(f"step {step + 1}: the loss is {total.item()}; {advice}")
-            (total / len(own_batches)).backward()
+        torch.manual_seed(seeds_of(settings.seed, step, number)[1])
+        with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            losses = _losses(compute, network, batch)
+        values = torch.stack([loss.float() for loss in losses.values()])
+        total = values.sum()
+        if not math.isfinite(total.item()):
+            raise JobError(f"step {step + 1}: the loss is {total.item()}; {advice}")
+        (total / settings.accumulate).backward()
         names = list(losses)
         by_batch.append(values.detach())
     layers = _due(step, settings.gradients_every or max(settings.steps // 100, 1)) and layer_gradients(network)
@@ -388,7 +363,7 @@ def _train_step(
     if not math.isfinite(norm):
         raise JobError(f"step {step + 1}: the gradient is {norm}; {advice}")
     optimizer.step()
-    means = dict(zip(names, processes.mean_over_processes(torch.stack(by_batch).mean(0)).tolist(), strict=True))
+    means = dict(zip(names, torch.stack(by_batch).mean(0).tolist(), strict=True))
     row: LogRow = {
         "step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm,
         "seconds": time.perf_counter() - start, "waited_seconds": waited_s,
@@ -396,17 +371,15 @@ def _train_step(
     if layers:
         row["layer_gradients"] = layers
     if images := getattr(settings, "batch", 0):
-        row["images"] = images * batch_count
+        row["images"] = images * settings.accumulate
     return row
 
 
-def _losses(model: nn.Module, batch: object, *, compiled: bool) -> Mapping[str, Tensor]:
+def _losses(compute: Callable[[N, T], Mapping[str, Tensor]], network: N, batch: T) -> Mapping[str, Tensor]:
     try:
-        return model(batch)
+        return compute(network, batch)
     except RuntimeError as error:
-        if "find_unused_parameters" in str(error):
-            raise JobError("some weights have no gradient; set find_unused=true") from None
-        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise JobError(f"compile=true failed ({reason}); set compile=false") from None
         raise

@@ -63,68 +63,8 @@ class TensorBoardLogger:
         self._writer.close()
 
 
-class WandbLogger:
-    """Run of Weights & Biases, named like the run's folder; a continued run resumes its records.
-
-    The project, the mode (online, offline) and the account come from the variables of wandb, such as `WANDB_PROJECT`
-    and `WANDB_MODE`. The files of wandb are written into the folder of the run.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, object], done: int) -> None:
-        self._wandb: Any = import_module("wandb")
-        file, known = _known_id(folder, "wandb", done)
-        name, config = folder.resolve().name, dict(settings)
-        self._run = self._wandb.init(dir=str(folder), name=name, config=config, id=known, resume="allow")
-        file.write_text(self._run.id, "utf-8")
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def image(self, step: int, name: str, rgb: Image) -> None:
-        self._run.log({name: self._wandb.Image(rgb)}, step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-class MlflowLogger:
-    """Run of MLflow, named like the run's folder, with the settings as parameters; a continued run resumes its records.
-
-    The server and the experiment come from the variables of MLflow, such as `MLFLOW_TRACKING_URI`. Without one, MLflow
-    writes into the current folder.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, object], done: int) -> None:
-        mlflow: Any = import_module("mlflow")
-        file, known = _known_id(folder, "mlflow", done)
-        self._client = mlflow.MlflowClient()
-        self._id: str = mlflow.start_run(run_id=known, run_name=None if known else folder.resolve().name).info.run_id
-        mlflow.end_run("RUNNING")
-        file.write_text(self._id, "utf-8")
-        if not known:
-            for name, value in settings.items():
-                self._client.log_param(self._id, name, str(value)[:500])
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._client.log_metric(self._id, name, value, step=step)
-
-    def image(self, step: int, name: str, rgb: Image) -> None:
-        self._client.log_image(self._id, rgb, f"{name}-{step}.png")
-
-    def close(self) -> None:
-        self._client.set_terminated(self._id)
-
-
-def _known_id(folder: Path, tracker: str, done: int) -> tuple[Path, str | None]:
-    """Return the file of a tracker's run id, and the id of a continued run."""
-    file = folder / f"{tracker}-run-id"
-    return file, file.read_text("utf-8") if done and file.exists() else None
-
-
 def logger_factories(names: Sequence[str]) -> list[LoggerFactory]:
     """Return the functions that open the loggers of a run."""
-    own: dict[str, LoggerFactory] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
     factories: list[LoggerFactory] = []
     for name in names:
         module, colon, function = name.partition(":")
@@ -133,12 +73,11 @@ def logger_factories(names: Sequence[str]) -> list[LoggerFactory]:
                 factories.append(cast("LoggerFactory", getattr(import_module(module), function)))
             except (ImportError, AttributeError, ValueError) as error:
                 raise InputError(f"loggers={name}: {error}") from None
-        elif name in own:
+        elif name == "tensorboard":
             require(name, f"loggers={name}")
-            factories.append(own[name])
+            factories.append(TensorBoardLogger)
         else:
-            known = ", ".join(own)
-            raise InputError(f"Unknown logger {name!r}. Choose from {known}, or a function as module:function")
+            raise InputError(f"Unknown logger {name!r}. Choose tensorboard, or a function as module:function")
     return factories
 
 

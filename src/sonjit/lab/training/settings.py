@@ -95,7 +95,7 @@ class TrainingSettings:
         decay: Factor by which `step` multiplies the learning rate.
         precision: `bf16` computes in bfloat16 where that is safe (autocast); weights stay float32.
         ema: Decay of the exponential moving average of the weights, which is evaluated and saved. 0 disables it.
-        accumulate: Number of batches whose gradients are averaged in one step; they are divided among the processes.
+        accumulate: Number of batches whose gradients are averaged in one step.
         freeze: Prefixes of the names of weights that are not trained, such as `features`.
         evaluate_every: Steps between evaluations on held-out data; 0 evaluates only before and after the training.
         evaluate_first: True to evaluate also before the first step.
@@ -105,8 +105,7 @@ class TrainingSettings:
         workers: Number of processes that read data and prefetch batches, at most the number of cores. 0 makes each
             batch when its step starts. The trained weights are the same.
         compile: True to compile the network and its losses with `torch.compile`; the first steps then take longer.
-        loggers: Trackers that receive the log: `tensorboard`, `wandb`, `mlflow`, or a function as `module:function`.
-        find_unused: True to let processes of `torchrun` search for weights without a gradient in every step.
+        loggers: Trackers that receive the log: `tensorboard`, or a function as `module:function`.
     """
 
     steps: Steps = 300
@@ -133,7 +132,6 @@ class TrainingSettings:
     workers: Annotated[int, Range(0, 1024)] = 0
     compile: bool = False
     loggers: tuple[str, ...] = ()
-    find_unused: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self)

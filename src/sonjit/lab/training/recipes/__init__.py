@@ -19,7 +19,7 @@ from sonjit._util.data_files import dataclass_from_table, read_json, read_toml_t
 from sonjit._util.errors import InputError, JobError, SonjitError, is_out_of_memory
 from sonjit._util.extensions import VARIABLE, extension_packages
 from sonjit._util.extras import require
-from sonjit._util.files import WorkFolder, sha256_of_file, sha256_of_folder, sole_writer, write_text
+from sonjit._util.files import sha256_of_file, sha256_of_folder, sole_writer, write_text
 from sonjit._util.json_text import json_from
 from sonjit.engines.devices import torch_device
 
@@ -258,7 +258,7 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     """Train a recipe's network.
 
     Returns:
-        The recipe's results, or an empty dict in processes of torchrun other than the first.
+        The recipe's results.
 
     Raises:
         InputError: The recipe or a setting is unknown, or the data cannot be used.
@@ -269,23 +269,18 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
         raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
     checked = prepare(recipe, request)
-    from sonjit.lab.training.processes import processes, rank
     from sonjit.lab.training.report import save_run_report
     from sonjit.lab.training.run_folder import RESULT
 
-    with processes(checked.device) as device, WorkFolder() as scratch:
-        if rank():  # only the first process's files are saved
-            function(replace(checked, device=device, out=Path(scratch)))
-            return {}
-        with sole_writer(checked.out):
-            try:
-                with _memory_errors():
-                    results: Mapping[str, object] = function(replace(checked, device=device))
-                saved = {"settings": checked.settings, "results": results}
-                write_text(checked.out / RESULT, json_from(saved, 2, default=str) + "\n")
-            finally:
-                if any(checked.out.iterdir()):
-                    save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
+    with sole_writer(checked.out):
+        try:
+            with _memory_errors():
+                results: Mapping[str, object] = function(checked)
+            saved = {"settings": checked.settings, "results": results}
+            write_text(checked.out / RESULT, json_from(saved, 2, default=str) + "\n")
+        finally:
+            if any(checked.out.iterdir()):
+                save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
     return results
 
 
