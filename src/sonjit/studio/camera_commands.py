@@ -14,17 +14,7 @@ from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, unknown_name
 from sonjit._util.files import write_text
 from sonjit.cli.report import print_table, progress_bar
-from sonjit.studio.boards import (
-    BoardNotFoundError,
-    BoardObservations,
-    CalibrationBoard,
-    CalibrationTarget,
-    find_targets,
-    length_from_text,
-    recognise_board,
-    sampled_images,
-    target_from_text,
-)
+from sonjit.studio import boards
 from sonjit.studio.calibration import RigCalibration, calibrate_lens
 from sonjit.studio.calibration import calibrate as calibrate_rig
 from sonjit.studio.camera_files import format_from_ending, load_cameras, save_cameras
@@ -194,12 +184,12 @@ def calibrate(
     autos = [text for text in board if text.partition(":")[0] == "auto"]
     if autos and len(board) > 1:
         raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
-    targets: list[CalibrationTarget] = [target_from_text(text) for text in board if text not in autos]
+    targets: list[boards.CalibrationTarget] = [boards.target_from_text(text) for text in board if text not in autos]
     targets += [_recognise_board(text, paths) for text in autos]
     given_lenses = _select_lenses(lenses, paths) if lenses else {}
     lens_fits: dict[str, RigCalibration] = {}
     if lens_recordings:
-        lens_targets = [target_from_text(lens_board)] if lens_board else targets
+        lens_targets = [boards.target_from_text(lens_board)] if lens_board else targets
         lens_fits = _calibrate_lenses(lens_recordings, lens_targets, lens, paths, given_lenses)
     matched = synchronised(paths, sync, stamps) if sync != "index" else None
     observations = _find_targets(targets, paths, every, matched)
@@ -242,14 +232,14 @@ def calibrate(
 
 
 def _find_targets(
-    targets: list[CalibrationTarget], paths: Mapping[str, Path], every: int, matched: Sync | None
-) -> BoardObservations:
+    targets: list[boards.CalibrationTarget], paths: Mapping[str, Path], every: int, matched: Sync | None
+) -> boards.BoardObservations:
     """Find the targets in all views, and print the files that could not be read."""
     frame_of = matched and matched.frame_of
     try:
         with progress_bar(None, "images") as bar:
-            observations = find_targets(targets, paths, every=every, frame_of=frame_of, progress=bar)
-    except BoardNotFoundError as error:
+            observations = boards.find_targets(targets, paths, every=every, frame_of=frame_of, progress=bar)
+    except boards.BoardNotFoundError as error:
         raise InputError(f"{error}{_nearby(targets, paths)}") from None
     for line in observations.problems:
         sys.stderr.write(f"sonjit: {line}\n")
@@ -268,7 +258,7 @@ def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCame
 
 def _calibrate_lenses(
     recordings: Path,
-    targets: list[CalibrationTarget],
+    targets: list[boards.CalibrationTarget],
     lens: Lens,
     paths: Mapping[str, Path],
     fixed_lenses: Mapping[str, RigCamera],
@@ -280,17 +270,17 @@ def _calibrate_lenses(
         if name in fixed_lenses:
             raise InputError(f"camera {name!r}: --lenses cannot be combined with --lens-recordings for one camera")
         with progress_bar(None, f"images of {name}'s lens") as bar:
-            observations = find_targets(targets, {name: path}, progress=bar)
+            observations = boards.find_targets(targets, {name: path}, progress=bar)
         found[name] = calibrate_lens(observations, lens=lens)
         sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].observations)} images\n")
     return found
 
 
-def _recognise_board(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
+def _recognise_board(text: str, paths: Mapping[str, Path]) -> boards.CalibrationBoard:
     """Recognise the board in the images, with the square size of `auto:SIDE`."""
     _, _, side = text.partition(":")
-    square_m = length_from_text(side, text) if side else 0.03
-    found = recognise_board(sampled_images(paths), square_m=square_m)
+    square_m = boards.length_from_text(side, text) if side else 0.03
+    found = boards.recognise_board(boards.sampled_images(paths), square_m=square_m)
     if found is None:
         raise InputError("--board auto: no board was recognised in the images: describe it, or show more of it at once")
     if not side:
@@ -302,14 +292,14 @@ def _recognise_board(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
     return found
 
 
-def _nearby(targets: list[CalibrationTarget], paths: Mapping[str, Path]) -> str:
+def _nearby(targets: list[boards.CalibrationTarget], paths: Mapping[str, Path]) -> str:
     """Suggest the option for a different board in the images. Return an empty text if there is none."""
     target = targets[0]
-    if len(targets) > 1 or not isinstance(target, CalibrationBoard):
+    if len(targets) > 1 or not isinstance(target, boards.CalibrationBoard):
         return ""
-    images = sampled_images(paths, count=_FEW)
+    images = boards.sampled_images(paths, count=_FEW)
     try:
-        found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
+        found = boards.recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
     except InputError as error:
         return f" But {error}"
     return f" The images show --board {found.text}" if found and found.text != target.text else ""
@@ -324,8 +314,8 @@ def board(target: str, /, *, out: Path) -> None:
         target: Board as for --board of `sonjit annotate calibrate`.
         out: SVG file to write.
     """
-    fitted = target_from_text(target)
-    if not isinstance(fitted, CalibrationBoard) or out.suffix.lower() != ".svg":
+    fitted = boards.target_from_text(target)
+    if not isinstance(fitted, boards.CalibrationBoard) or out.suffix.lower() != ".svg":
         raise InputError(f"{target} {out}: a board is drawn, as .svg, and a body of markers is not")
     write_text(out, fitted.svg())
     sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")

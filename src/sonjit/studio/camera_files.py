@@ -28,13 +28,8 @@ from sonjit._util.data_files import parse_toml, read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_folder, write_text
 from sonjit._util.json_text import json_from
+from sonjit.geometry import rotations
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
-from sonjit.geometry.rotations import (
-    matrix_from_quaternion_wxyz,
-    matrix_from_rotation_vector,
-    quaternion_wxyz_from_matrix,
-    rotation_vector_from_matrix,
-)
 from sonjit.lab.datasets.interhand import index_images
 from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, load_yaml, numbers, numbers_of, one_line
 from sonjit.media.sources import natural_key
@@ -297,7 +292,7 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
         is_matrix = isinstance(rotation, list) and bool(rotation) and isinstance(rotation[0], list)
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
         K, turn, t = (numbers_of(table, name, shape, at) for name, shape in shapes.items())
-        R = turn if is_matrix else matrix_from_rotation_vector(turn)
+        R = turn if is_matrix else rotations.matrix_from_rotation_vector(turn)
         lens = _lens(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye")))
         name, size = table.get("name", key), field(table, "size", at)
         yield _camera(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens)
@@ -313,7 +308,7 @@ def _save_anipose(rig: CameraRig, path: Path) -> None:
             "matrix": to_opencv(np.asarray(camera.camera.K, float)).tolist(),
             "distortions": _coefficients(camera).tolist(),
             "fisheye": camera.camera.is_fisheye,
-            "rotation": rotation_vector_from_matrix(camera.R).tolist(),
+            "rotation": rotations.rotation_vector_from_matrix(camera.R).tolist(),
             "translation": (camera.t * 1000).tolist(),
         }
         # Strings, numbers and lists have the same syntax in JSON and TOML.
@@ -562,7 +557,7 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
     size = [_read_number(fields, names, at) for names in (_WIDTH_NAMES, _HEIGHT_NAMES)]
     if None in size:
         raise InputError(f"{at} has no image_width and image_height")
-    R = matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
+    R = rotations.matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
     lens, fisheye = None, bool(_read_number(fields, _FISHEYE_NAMES, at))
     if any(key in fields for key in _DISTORTION_NAMES):
         lens = _lens(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
@@ -638,7 +633,7 @@ def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
         norm = float(np.linalg.norm(quaternion))
         if not norm > 0:
             raise InputError(f"{at}: the rotation's four numbers are 0")
-        R, t_m = matrix_from_quaternion_wxyz(np.array(quaternion) / norm), np.array([tx, ty, tz]) * metres
+        R, t_m = rotations.matrix_from_quaternion_wxyz(np.array(quaternion) / norm), np.array([tx, ty, tz]) * metres
         yield _camera(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
 
 
@@ -657,7 +652,7 @@ def _save_colmap(rig: CameraRig, folder: Path) -> None:
         model = "FULL_OPENCV" if lens[4:].any() else "OPENCV" if lens.any() else "PINHOLE"
         model = "OPENCV_FISHEYE" if camera.camera.is_fisheye else model
         values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0][: len(_LENS_MODELS[model].split())]
-        pose = [*quaternion_wxyz_from_matrix(camera.R), *camera.t]
+        pose = [*rotations.quaternion_wxyz_from_matrix(camera.R), *camera.t]
         shown, placed = (" ".join(repr(float(value)) for value in part) for part in (values, pose))  # read back exactly
         cameras.append(f"{number} {model} {camera.width} {camera.height} {shown}")
         images += [f"{number} {placed} {number} {camera.name}", ""]

@@ -26,19 +26,11 @@ from sonjit.lab.training.recipes import TrainingRequest, no_progress, run_recipe
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
 from sonjit.results.skeletons import load_skeleton
+from sonjit.studio import run_folder
 from sonjit.studio.bones import JOINTS_PER_HAND
 from sonjit.studio.marks import MACHINE, Mark, mark_table
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.run_folder import (
-    FOLDER,
-    OFFSETS,
-    SETTINGS,
-    ChunkDetections,
-    concatenate_detections,
-    current_run,
-    load_detections,
-)
 from sonjit.studio.triangulation import Triangulation, triangulate
 
 HAND_NETWORK: Final = "hand-full"
@@ -168,11 +160,13 @@ def train_network(
         Folder of the run, which depends on marks and settings, and the recipe's result.
     """
     is_hand_network = recipe == HAND_NETWORK
-    training_set = project.folder / FOLDER / f"training-set-{recipe}"
+    training_set = project.folder / run_folder.FOLDER / f"training-set-{recipe}"
     data = write_training_set(project, human_frames(project), training_set, as_right=is_hand_network)
     all_settings = {**_DEFAULT_SETTINGS[recipe], **settings}
     options = json.dumps(all_settings, sort_keys=True).encode()
-    folder = project.folder / FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
+    folder = (
+        project.folder / run_folder.FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
+    )
     request = TrainingRequest(
         recipe, folder, data=data, images=training_set / "images", device=device, settings=all_settings,
         progress=progress, export="openvino" if is_hand_network else None,
@@ -216,7 +210,9 @@ class Offsets:
     squares_m2: FloatArray
     frames: IntArray
 
-    def correct(self, rig: CameraRig, detections: ChunkDetections, points_m: FloatArray) -> ChunkDetections:
+    def correct(
+        self, rig: CameraRig, detections: run_folder.ChunkDetections, points_m: FloatArray
+    ) -> run_folder.ChunkDetections:
         """Move detections to where people would mark them, and weight them by the expected error.
 
         Detections of unknown hands or offsets stay the same. The joints (n, 2, 21, 3) are triangulated from them.
@@ -266,7 +262,7 @@ def load_offsets(path: Path) -> Offsets:
 
 
 def triangulate_detections(
-    rig: CameraRig, detections: ChunkDetections, offsets: Offsets | None = None
+    rig: CameraRig, detections: run_folder.ChunkDetections, offsets: Offsets | None = None
 ) -> Triangulation:
     """Triangulate joints (N, 2, 21) on which the views agree, corrected by offsets if given."""
     pixels = np.moveaxis(detections.points_px, 1, 0).astype(np.float64)
@@ -275,7 +271,7 @@ def triangulate_detections(
     return found if offsets is None else triangulate_detections(rig, offsets.correct(rig, detections, found.points_m))
 
 
-def fit_offsets(rig: CameraRig, detections: ChunkDetections, human_m: FloatArray) -> Offsets:
+def fit_offsets(rig: CameraRig, detections: run_folder.ChunkDetections, human_m: FloatArray) -> Offsets:
     """Fit offsets from detected keypoints to people's joints (n, 2, 21, 3) of these frame sets, NaN where unknown."""
     looks, offset = _observed_offsets(rig, detections, human_m)  # (C, n, 2, 21, 3 and 2)
     distance = np.linalg.norm(offset, axis=-1)
@@ -305,7 +301,7 @@ def fit_offsets(rig: CameraRig, detections: ChunkDetections, human_m: FloatArray
 
 
 def _observed_offsets(
-    rig: CameraRig, detections: ChunkDetections, human_m: FloatArray
+    rig: CameraRig, detections: run_folder.ChunkDetections, human_m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return hands (C, n, 2, 21, 3) in C views of n frame sets, and offsets (C, n, 2, 21, 2) of their joints."""
     machine_m = triangulate_detections(rig, detections).points_m
@@ -366,7 +362,7 @@ def _hands_from_camera(centre_m: FloatArray, points_m: FloatArray) -> tuple[Floa
 def fit_project_offsets(project: Project) -> Offsets:
     """Fit the offsets from the machine's keypoints to people's where both exist, and write them."""
     offsets = fit_offsets(*_load_marked(project))
-    offsets.save(current_run(project) / OFFSETS)
+    offsets.save(run_folder.current_run(project) / run_folder.OFFSETS)
     return offsets
 
 
@@ -390,7 +386,7 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
 
     Neighbouring frame sets, which are similar, are in the same fold.
     """
-    if read_json(current_run(project) / SETTINGS)["network"]:
+    if read_json(run_folder.current_run(project) / run_folder.SETTINGS)["network"]:
         raise InputError(
             f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
             f"run sonjit annotate auto {project.folder} without --network before"
@@ -411,19 +407,19 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
     return HeldOutError(before_m, after_m, np.nonzero(both)[0], int((marked & ~both).sum()))
 
 
-def _load_marked(project: Project) -> tuple[CameraRig, ChunkDetections, FloatArray]:
+def _load_marked(project: Project) -> tuple[CameraRig, run_folder.ChunkDetections, FloatArray]:
     """Load the cameras and detections of the run in the n frame sets that people marked, and people's joints.
 
     The joints are (n, 2, 21, 3).
     """
-    folder, human = current_run(project), human_frames(project)
-    rig = project.rig.subset(read_json(folder / SETTINGS)["views"])
-    chunks = map(load_detections, sorted((folder / "seen").glob("*.npz")))
+    folder, human = run_folder.current_run(project), human_frames(project)
+    rig = project.rig.subset(read_json(folder / run_folder.SETTINGS)["views"])
+    chunks = map(run_folder.load_detections, sorted((folder / "seen").glob("*.npz")))
     seen = [part for chunk in chunks if len((part := chunk.part(np.isin(chunk.frames, human))).frames)]
     if not seen:
         raise InputError(
             f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
         )
-    detections = concatenate_detections(seen)
+    detections = run_folder.concatenate_detections(seen)
     marks = [project.store.marks(int(frame)) for frame in detections.frames]
     return rig, detections, np.stack([human_joints(project.rig, part).points_m for part in marks])

@@ -23,16 +23,9 @@ from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_reco
 from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.sources.images import encode_image
+from sonjit.studio import privacy
 from sonjit.studio.learning import coco_annotation, coco_category
 from sonjit.studio.people import HANDS, PeopleInSpace
-from sonjit.studio.privacy import (
-    FacesFound,
-    ReleasedImage,
-    Sampling,
-    hide_faces_of_other_views,
-    released_image,
-    sampling_of,
-)
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig, RigCamera
 from sonjit.studio.run_folder import SOURCES, read_labels
@@ -143,7 +136,10 @@ def split_people(captures: Iterable[Capture]) -> dict[str, str]:
 
 
 def card_markdown(
-    card: DataCard, statistics: Mapping[str, object], samplings: Mapping[str, Sampling], faces: FacesFound
+    card: DataCard,
+    statistics: Mapping[str, object],
+    samplings: Mapping[str, privacy.Sampling],
+    faces: privacy.FacesFound,
 ) -> str:
     """Write the data card as Markdown."""
     totals = [(name.replace("_", " "), _format_value(value)) for name, value in statistics.items() if name != "splits"]
@@ -329,8 +325,8 @@ class ReleaseResult:
 
     images: int
     frame_sets: int
-    faces: FacesFound
-    views: Mapping[str, Sampling]
+    faces: privacy.FacesFound
+    views: Mapping[str, privacy.Sampling]
 
 
 def write_release(
@@ -367,12 +363,12 @@ def write_release(
         write_text(draft / _SETTINGS, settings)
         progress.start(sum(len(frame_sets) for frame_sets in selected))
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
-        views: dict[str, Sampling] = {}
-        statistics, faces = Statistics(), FacesFound()
+        views: dict[str, privacy.Sampling] = {}
+        statistics, faces = Statistics(), privacy.FacesFound()
         parts = zip(projects, captures, selected, fitted, strict=True)
         for number, (project, capture, frame_sets, hands) in enumerate(parts):
             rig = project.rig
-            samplings = {camera.name: sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
+            samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{project.folder.name}/{name}": item for name, item in samplings.items()}
             small = CameraRig(_released_camera(camera, samplings[camera.name].size) for camera in rig)
             split_files = files[splits[capture.subject]]
@@ -383,7 +379,9 @@ def write_release(
                 faces_found = _write_frame_set(draft, project, small, number, capture, split_files, frame_set)
                 images = sum(not item.withheld for item in faces_found)
                 statistics.add(split_files.split, capture, frame_set, images)
-                faces = FacesFound(*(sum(counts_by_image) for counts_by_image in zip(faces, *faces_found, strict=True)))
+                faces = privacy.FacesFound(
+                    *(sum(counts_by_image) for counts_by_image in zip(faces, *faces_found, strict=True))
+                )
                 progress.advance()
         write_text(draft / "annotations" / "skeleton.txt", skeleton_lines())
         for item in files.values():
@@ -455,15 +453,15 @@ def _released_camera(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
 
 def _write_frame_set(
     root: Path, project: Project, rig: CameraRig, number: int, capture: Capture, files: SplitFiles, frame_set: _FrameSet
-) -> list[FacesFound]:
+) -> list[privacy.FacesFound]:
     """Write images and labels of one frame set, and return the faces in each readable view."""
     sequence, frame = capture.sequence_of(frame_set.frame), frame_set.frame
     note = root / _WORK_FOLDER / f"{number}-{frame}.json"
     pixels = rig.project(frame_set.points_m)
     files.add_frame_set(str(number), frame, frame_set.points_m, frame_set.source)
-    images: dict[str, ReleasedImage] = {}
+    images: dict[str, privacy.ReleasedImage] = {}
     if note.is_file():
-        found = {name: FacesFound(*values) for name, values in read_json(note).items()}
+        found = {name: privacy.FacesFound(*values) for name, values in read_json(note).items()}
     else:
         images = _released_images(project, rig, frame_set, pixels)
         found = {name: image.faces for name, image in images.items()}
@@ -487,9 +485,9 @@ def _write_frame_set(
 
 def _released_images(
     project: Project, small: CameraRig, frame_set: _FrameSet, pixels: FloatArray
-) -> dict[str, ReleasedImage]:
+) -> dict[str, privacy.ReleasedImage]:
     """Return the released images of a frame set with a labelled joint (C, 2, 21, 2). Unreadable ones are skipped."""
-    shown: dict[str, ReleasedImage] = {}
+    shown: dict[str, privacy.ReleasedImage] = {}
     for camera, joints in zip(small, pixels, strict=True):
         if frame_set.frame not in project.view(camera.name).numbers or not np.isfinite(joints).any():
             continue
@@ -498,8 +496,8 @@ def _released_images(
         except InputError:
             continue  # the automatic annotator reported it
         size = camera.width, camera.height
-        shown[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
-    hidden = hide_faces_of_other_views(small.subset(shown), list(shown.values()), frame_set.points_m)
+        shown[camera.name] = privacy.released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
+    hidden = privacy.hide_faces_of_other_views(small.subset(shown), list(shown.values()), frame_set.points_m)
     return dict(zip(shown, hidden, strict=True))
 
 

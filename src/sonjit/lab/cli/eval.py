@@ -19,16 +19,9 @@ from sonjit._util.json_text import json_from
 from sonjit.cli.report import closing_line, progress_bar
 from sonjit.lab import evaluation
 from sonjit.lab.documents import Plot, number, save_files
+from sonjit.lab.evaluation import report
 from sonjit.lab.evaluation.predictions import EvaluationRecord, load_evaluation
 from sonjit.lab.evaluation.protocols import FEWEST, load_group_file
-from sonjit.lab.evaluation.report import (
-    CardRequest,
-    card_files,
-    draw_comparison,
-    hand_maps_plot,
-    landmark_file,
-    metric_cells,
-)
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
 
@@ -128,7 +121,7 @@ def _print_metrics(outcome: evaluation.Evaluation) -> None:
     for run in json.loads(json_from(outcome.record["runs"])):
         table = Table("metric", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
         for metric in run["metrics"]:
-            table.add_row(metric["title"], *metric_cells(metric))
+            table.add_row(metric["title"], *report.metric_cells(metric))
         console.print(f"{run['mode']}: {run['evaluated']} evaluated in {run['samples']} images", style="bold")
         console.print(table)
         if "joint" in run["parts"]:
@@ -180,7 +173,7 @@ def card(
     times = None if bench is None else read_json(bench)
     if not (times is None or isinstance(times, dict)):
         raise InputError(f"--bench {bench} is not a file of sonjit bench --save")
-    request = CardRequest(
+    request = report.CardRequest(
         groups=load_group_file(groups) if groups else (),
         goal=math.nan if goal is None else goal,
         fewest=fewest,
@@ -191,7 +184,7 @@ def card(
         training_data=training_data,
         intended_use=intended_use,
     )
-    files = card_files(records, request)
+    files = report.card_files(records, request)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -206,11 +199,11 @@ def _maps(records: Sequence[EvaluationRecord]) -> dict[str, Plot]:
     """Return class activation maps by the SHA-256 of the evaluated hand networks that are here."""
     found: dict[str, Plot] = {}
     for record in records:
-        file = landmark_file(record)
+        file = report.landmark_file(record)
         if file is None or (key := file.get("sha256", "")) in found:
             continue
         try:
-            plot = hand_maps_plot(record)
+            plot = report.hand_maps_plot(record)
         except InputError as error:
             sys.stderr.write(f"no activation maps of {file['file']}: {error}\n")
             continue
@@ -256,6 +249,6 @@ def compare(
         for label, equal, folder in (run.partition("=") for run in runs)
     ]
     wanted = None if samples is None else [name.strip() for name in samples.split(",")]
-    write_bytes(Path(save), encode_image(draw_comparison(named, Path(root), wanted, columns), ending))
+    write_bytes(Path(save), encode_image(report.draw_comparison(named, Path(root), wanted, columns), ending))
     sys.stderr.write(f"wrote {save}\n")
     return 0

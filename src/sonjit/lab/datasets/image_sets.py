@@ -48,17 +48,8 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError, unknown_name
+from sonjit.lab.datasets import dataset
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
-from sonjit.lab.datasets.dataset import (
-    Dataset,
-    DatasetEntry,
-    RecordDataset,
-    box_from_corner,
-    naming,
-    points_with_flags,
-    read_lines,
-    size_of_image,
-)
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sample, Side
 from sonjit.results import Box
 
@@ -67,10 +58,10 @@ _BIRD_PARTS = 15
 _Boxes = list[tuple[str, list[float]]]
 
 
-class Cub200(RecordDataset):
+class Cub200(dataset.RecordDataset):
     """One bird per image."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         base = root if (root / "images.txt").is_file() else root / "CUB_200_2011"
         self._images = base / "images"
@@ -110,7 +101,7 @@ def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
     titles = _by_id(base / "classes.txt") if (base / "classes.txt").is_file() else {}
     parts: dict[str, list[float]] = {}
     if (base / "parts" / "part_locs.txt").is_file():
-        for line in read_lines(base / "parts" / "part_locs.txt"):
+        for line in dataset.read_lines(base / "parts" / "part_locs.txt"):
             image, _, *values = line.split()
             parts.setdefault(image, []).extend(map(float, values))
     for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
@@ -140,19 +131,19 @@ def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
 
 def _by_id(path: Path) -> dict[str, list[str]]:
     """Return the fields of each line after the first, by the first, which is an id."""
-    with naming(str(path)):
-        return {key: rest for key, *rest in (line.split() for line in read_lines(path))}
+    with dataset.naming(str(path)):
+        return {key: rest for key, *rest in (line.split() for line in dataset.read_lines(path))}
 
 
-class IlsvrcLocalization(RecordDataset):
+class IlsvrcLocalization(dataset.RecordDataset):
     """Images of `LOC_{split}_solution.csv`; with `labels="folders"` all of train, with or without boxes."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, labels: str = "boxes") -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, *, labels: str = "boxes") -> None:
         super().__init__(entry, root, split)
         if labels not in ("boxes", "folders"):
             raise InputError(f"{entry.name}: {unknown_name('labels', labels, ('boxes', 'folders'))}")
         mapping = self.need("LOC_synset_mapping.txt")
-        lines = [line.split(" ", 1) for line in read_lines(mapping)]
+        lines = [line.split(" ", 1) for line in dataset.read_lines(mapping)]
         self._titles: dict[str, str] = {item: rest[0] if rest else item for item, *rest in lines}
         self._numbers = {wnid: number for number, wnid in enumerate(self._titles)}
         self._images = self.need(f"ILSVRC/Data/CLS-LOC/{split}")
@@ -176,7 +167,7 @@ class IlsvrcLocalization(RecordDataset):
         name, boxes = record
         wnid = name.partition("_")[0]
         image_name = f"{wnid}/{name}" if self.split == "train" else name
-        width, height = size_of_image(self._images / f"{image_name}.JPEG")
+        width, height = dataset.size_of_image(self._images / f"{image_name}.JPEG")
         marks = self._box_file / f"{image_name}.xml"
         size, marked = _read_boxes(marks) if marks.is_file() else ((width, height), [])
         boxes = marked if boxes is None else boxes
@@ -203,12 +194,12 @@ class IlsvrcLocalization(RecordDataset):
 
 def _solution(path: Path) -> Iterator[tuple[str, _Boxes | None]]:
     """Yield names of images with wnid and corners of each box; the field repeats wnid xmin ymin xmax ymax."""
-    for line in read_lines(path)[1:]:
+    for line in dataset.read_lines(path)[1:]:
         name, _, text = line.partition(",")
         fields = text.split()
         if not fields or len(fields) % 5:
             raise InputError(f"{path}: {name} has {len(fields)} values in PredictionString, not 5 for each box")
-        with naming(f"{path}: {name}"):
+        with dataset.naming(f"{path}: {name}"):
             yield name, [(fields[k], [float(v) for v in fields[k + 1 : k + 5]]) for k in range(0, len(fields), 5)]
 
 
@@ -261,10 +252,10 @@ _WFLW_POINTS = 98
 _ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
 
 
-class FacePoints(RecordDataset):
+class FacePoints(dataset.RecordDataset):
     """Every `.pts` file of the split below the root, with its image."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, origin: float) -> None:
         super().__init__(entry, root, split)
         self._origin = origin
         self.keep(self._find_labels(), str(self.need(".")))
@@ -311,7 +302,7 @@ def _subset(points_name: str) -> str | None:
 
 def points_from_pts(path: Path) -> FloatArray:
     """Return the points (68, 2) of a `.pts` file as stored."""
-    lines = read_lines(path)
+    lines = dataset.read_lines(path)
     start = next((number for number, line in enumerate(lines) if line.strip() == "{"), len(lines))
     try:
         points = np.array([line.split() for line in lines[start + 1 : -1]], np.float64)
@@ -325,7 +316,7 @@ def points_from_pts(path: Path) -> FloatArray:
 class CocoFaces(CocoSet):
     """Faces in COCO's form."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, origin: float) -> None:
         super().__init__(entry, root, split)
         self._origin = origin
         self.read(_coco_file(root, split), root / "images", root)
@@ -333,7 +324,7 @@ class CocoFaces(CocoSet):
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         points = keypoint_fields(annotation, "keypoints", _POINTS, has_visibility=False)
         points["keypoints_px"] -= self._origin
-        box = box_from_corner(annotation, "bbox")
+        box = dataset.box_from_corner(annotation, "bbox")
         yield Instance(kind="face", skeleton="face_300w68", box=box, **points)
 
 
@@ -342,26 +333,26 @@ def _coco_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"face_landmarks_300w_{name}.json"
 
 
-def open_300w(entry: DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> Dataset:
+def open_300w(entry: dataset.DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> dataset.Dataset:
     """Open 300W in either form. By default `origin` is 1 for `.pts` files and 0 for files in COCO's form."""
     if _coco_file(root, split).is_file():
         return CocoFaces(entry, root, split, 0 if origin is None else origin)
     return FacePoints(entry, root, split, 1 if origin is None else origin)
 
 
-def open_300vw(entry: DatasetEntry, root: Path, split: str, *, origin: float = 1) -> Dataset:
+def open_300vw(entry: dataset.DatasetEntry, root: Path, split: str, *, origin: float = 1) -> dataset.Dataset:
     """Open 300VW, whose pixels count from `origin`."""
     return FacePoints(entry, root, split, origin)
 
 
-class Wflw(RecordDataset):
+class Wflw(dataset.RecordDataset):
     """Images of one list."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         self._file = self.need(_list_file(split))
         faces: dict[str, list[str]] = {}
-        for number, line in enumerate(read_lines(self._file), 1):
+        for number, line in enumerate(dataset.read_lines(self._file), 1):
             fields = line.split()
             if len(fields) <= 2 * _WFLW_POINTS:
                 raise InputError(
@@ -393,13 +384,13 @@ def _face(fields: list[str]) -> Instance:
 class CocoWflw(CocoSet):
     """WFLW in COCO's form."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         self.read(_wflw_file(root, split), root / "WFLW_images", root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         points = keypoint_fields(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
-        yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)
+        yield Instance(kind="face", skeleton="face_wflw98", box=dataset.box_from_corner(annotation, "bbox"), **points)
 
 
 def _list_file(split: str) -> str:
@@ -412,7 +403,7 @@ def _wflw_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"face_landmarks_wflw_{split.replace('-', '_')}.json"
 
 
-def open_wflw(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+def open_wflw(entry: dataset.DatasetEntry, root: Path, split: str) -> dataset.Dataset:
     """Open the file in COCO's form, or else the set's own lists."""
     return (CocoWflw if _wflw_file(root, split).is_file() else Wflw)(entry, root, split)
 
@@ -427,7 +418,7 @@ _COCO_FILES = {
 class CocoHands(CocoSet):
     """Hands in COCO's format: a keypoint's flag is 1 where it is known."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         stem, folder = _COCO_FILES[entry.name]
         annotations = self.need(f"annotations/{stem}_{split}.json")
@@ -438,7 +429,7 @@ class CocoHands(CocoSet):
             kind="hand",
             side=_side(image["file_name"]) if self.entry.name == "panoptic-hand" else None,
             skeleton=HAND_SKELETON,
-            box=box_from_corner(annotation, "bbox"),
+            box=dataset.box_from_corner(annotation, "bbox"),
             area_px2=annotation.get("area"),
             category="hand",
             category_id=annotation["category_id"],
@@ -448,20 +439,20 @@ class CocoHands(CocoSet):
         )
 
 
-class PanopticHands(RecordDataset):
+class PanopticHands(dataset.RecordDataset):
     """CMU's own layout: a JSON file next to each image of `hand_labels`."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         self._folder = self.need(f"hand_labels/manual_{split}")
         self.keep((file.stem for file in sorted(self._folder.glob("*.json"))), str(self._folder))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         path = self._folder / f"{record}.jpg"
-        size = size_of_image(path)
+        size = dataset.size_of_image(path)
         file = path.with_suffix(".json")
         labels = read_json(file)
-        points, flags = points_with_flags(labels, "hand_pts", _JOINTS)
+        points, flags = dataset.points_with_flags(labels, "hand_pts", _JOINTS)
         hand = Instance(
             kind="hand",
             side="Left" if labels["is_left"] else "Right",
@@ -472,7 +463,7 @@ class PanopticHands(RecordDataset):
         return self.sample_of(path.relative_to(self.root).as_posix(), [hand], file, size)
 
 
-def open_panoptic(entry: DatasetEntry, root: Path, split: str) -> Dataset:
+def open_panoptic(entry: dataset.DatasetEntry, root: Path, split: str) -> dataset.Dataset:
     """Open the file in COCO's format, or else CMU's own."""
     in_coco_form = (root / "annotations" / f"panoptic_{split}.json").is_file()
     return (CocoHands if in_coco_form else PanopticHands)(entry, root, split)
@@ -486,7 +477,7 @@ def _side(name: str) -> Side | None:
 
 def _is_octagon(annotation: Record) -> bool:
     """Check whether the segmentation is only the box with its edge midpoints, as mmpose's files fill the field."""
-    box, parts = box_from_corner(annotation, "bbox"), annotation.get("segmentation")
+    box, parts = dataset.box_from_corner(annotation, "bbox"), annotation.get("segmentation")
     if box is None or not parts or len(parts[0]) != 16:
         return False
     x_min, y_min, x_max, y_max = box
@@ -497,10 +488,10 @@ def _is_octagon(annotation: Record) -> bool:
 _TAG_FIELDS = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
 
 
-class Hagrid(RecordDataset):
+class Hagrid(dataset.RecordDataset):
     """Images of all gestures, by gesture."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         folder = root / "annotations" / split  # version 2's
         if not folder.is_dir():
@@ -513,7 +504,7 @@ class Hagrid(RecordDataset):
         image_path = next(
             (image_path for image_path in candidates if (self.root / image_path).is_file()), candidates[0]
         )
-        size = size_of_image(self.root / image_path)
+        size = dataset.size_of_image(self.root / image_path)
         source = f"{self.annotations}/{gesture}.json"
         boxes, names = labels["bboxes"], labels["labels"]
         if len(boxes) != len(names):
@@ -563,10 +554,10 @@ _LABELLED_SIDES: dict[str | None, Side | None] = {"Left": "Left", "Right": "Righ
 _WORDS = ("hidden", "view", "note", "skin")
 
 
-class Photographs(RecordDataset):
+class Photographs(dataset.RecordDataset):
     """Images labelled by either file; `tags["labelled"]` of a sample lists the labelled kinds of instances."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         files = {name: self.root / f"{name}.json" for name in _LABEL_FILES}
         labels = {name: _labels(file) for name, file in files.items() if file.is_file()}

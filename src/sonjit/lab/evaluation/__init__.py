@@ -1,8 +1,8 @@
 """Evaluate any model on any data set: protocols, runs, reports and model cards."""
 
 from sonjit.lab.evaluation.models import ModelChoice, list_models
+from sonjit.lab.evaluation.predictions import ImpossibleTableError
 from sonjit.lab.evaluation.protocols import (
-    ImpossibleTableError,
     Protocol,
     list_protocols,
     list_published,

@@ -25,15 +25,8 @@ from sonjit._util.errors import InputError, SonjitError, unknown_name
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Dataset, Sample, open_dataset
 from sonjit.lab.documents import number
+from sonjit.lab.evaluation import predictions
 from sonjit.lab.evaluation.metrics import class_order
-from sonjit.lab.evaluation.predictions import (
-    EvaluationRecord,
-    ImpossibleTableError,
-    LandmarkKind,
-    MetricRecord,
-    Mode,
-    Units,
-)
 from sonjit.lab.metrics import group_report, mean_interval
 
 _MAX_LABEL_SAMPLES = 100  # number of samples that are read to find the kind of labels
@@ -100,7 +93,7 @@ class Protocol:
     parts: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    modes: tuple[Mode, ...] = ()
+    modes: tuple[predictions.Mode, ...] = ()
     search: str = "fast"
     max_instances: int = 4
     exhaustive: bool = True
@@ -211,7 +204,7 @@ class ProtocolData:
             else:
                 yield sample
 
-    def labels(self) -> LandmarkKind:
+    def labels(self) -> predictions.LandmarkKind:
         """Return the kind of the first labelled keypoints, or hands if the first samples have none."""
         for sample in islice(self.readable(), _MAX_LABEL_SAMPLES):
             for instance in sample.instances:
@@ -363,7 +356,7 @@ def load_table(name: str) -> PublishedTable:
     table = _load(name, PublishedTable, "columns", f"{name} contains the groups of a model card: use load_groups")
     for row in table.rows:
         if len(row.values) != len(table.columns):
-            raise ImpossibleTableError(
+            raise predictions.ImpossibleTableError(
                 f"{name}: {row.method} has {len(row.values)} values for {len(table.columns)} columns"
             )
     return table
@@ -409,10 +402,10 @@ def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
     else:
         return
     mode = f", {summary.mode}" if summary.mode else ""
-    raise ImpossibleTableError(f"{summary.model}, {summary.factor}{mode}: {problem}")
+    raise predictions.ImpossibleTableError(f"{summary.model}, {summary.factor}{mode}: {problem}")
 
 
-def published_blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
+def published_blocks(record: predictions.EvaluationRecord) -> Iterator[docs.Block]:
     """Yield published tables that share a metric with a record of their protocol, and the groups of published cards."""
     main = {run["main"] for run in record["runs"]}
     tables = [(table, comparison(table, record)) for table in map(load_table, record["protocol"]["tables"])]
@@ -427,7 +420,7 @@ def published_blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
     yield from groups
 
 
-def comparison(table: PublishedTable, record: EvaluationRecord) -> docs.Table | None:
+def comparison(table: PublishedTable, record: predictions.EvaluationRecord) -> docs.Table | None:
     """Return a published table with a row of ours per mode; None without a common metric."""
     model, samples = record["model"], record["samples"]
     name = ", ".join([model["name"], *model.get("settings", {}).values()])
@@ -445,7 +438,7 @@ def comparison(table: PublishedTable, record: EvaluationRecord) -> docs.Table | 
     return table_block(table, ours) if ours else None
 
 
-def _convert_unit(metric: MetricRecord, unit: str) -> float | None:
+def _convert_unit(metric: predictions.MetricRecord, unit: str) -> float | None:
     """Return a metric in a published table's unit: shares and per cent differ by 100."""
     value = metric["value"]
     if value is None or metric["unit"] == unit:
@@ -476,7 +469,7 @@ def published_groups(metric: str) -> Iterator[docs.Block]:
         for group in card.groups:
             try:
                 check_summary(group)
-            except ImpossibleTableError as error:
+            except predictions.ImpossibleTableError as error:
                 refused.append(f"not shown: {error}")
                 continue
             model_and_mode = f"{group.model}{f', {group.mode}' if group.mode else ''}"
@@ -545,7 +538,7 @@ def load_group_file(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def groups_of(units: Units) -> list[dict[str, str]]:
+def groups_of(units: predictions.Units) -> list[dict[str, str]]:
     """Return rows in the form of a group file from the labels of the data set; empty if it labels no groups."""
     names = sorted({name for group in units["group"] for name in group})
     rows = zip(units["dataset"], units["sample"], units["instance"], units["group"], strict=True)
@@ -558,7 +551,11 @@ def groups_of(units: Units) -> list[dict[str, str]]:
 
 
 def factors_of(
-    units: Units, groups: Sequence[Mapping[str, str]], *, better: Literal["lower", "higher"], fewest: int = FEWEST
+    units: predictions.Units,
+    groups: Sequence[Mapping[str, str]],
+    *,
+    better: Literal["lower", "higher"],
+    fewest: int = FEWEST,
 ) -> list[Factor]:
     """Return each factor of a group file, then each pair of factors.
 
@@ -583,7 +580,7 @@ def factors_of(
     return [_factor(name, units, item, higher=better == "higher", fewest=fewest) for name, item in labels.items()]
 
 
-def _factor(name: str, units: Units, labels: Sequence[str | None], *, higher: bool, fewest: int) -> Factor:
+def _factor(name: str, units: predictions.Units, labels: Sequence[str | None], *, higher: bool, fewest: int) -> Factor:
     rows = tuple(
         _row(group, units, [index for index, label in enumerate(labels) if label == group], fewest)
         for group in sorted({label for label in labels if label is not None}, key=class_order)
@@ -597,7 +594,7 @@ def _factor(name: str, units: Units, labels: Sequence[str | None], *, higher: bo
     return Factor(name, rows, unknown, worst, report.average, report.stdev_sample, gap, report.max_minus_min)
 
 
-def _row(name: str, units: Units, indices: Sequence[int], fewest: int) -> GroupRow:
+def _row(name: str, units: predictions.Units, indices: Sequence[int], fewest: int) -> GroupRow:
     values = np.array([units["value"][index] for index in indices], np.float64)  # None becomes NaN
     known = values[np.isfinite(values)]
     subjects = [units["subject"][index] for index in indices]

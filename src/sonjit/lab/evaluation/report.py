@@ -28,21 +28,9 @@ from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.documents import number
-from sonjit.lab.evaluation import protocols
+from sonjit.lab.evaluation import predictions, protocols
 from sonjit.lab.evaluation.detection import draw_patterns
 from sonjit.lab.evaluation.metrics import CONDITIONS
-from sonjit.lab.evaluation.predictions import (
-    EvaluatedItem,
-    EvaluationRecord,
-    FileRecord,
-    JournalLine,
-    MetricRecord,
-    PartRecord,
-    RunRecord,
-    known_points,
-    load_evaluation,
-    main_metric,
-)
 from sonjit.lab.evaluation.protocols import ProtocolData, load_protocol, published_blocks
 from sonjit.lab.evaluation.run import Evaluation
 from sonjit.lab.explain import load_hand_explainer
@@ -89,7 +77,7 @@ def save_report(outcome: Evaluation, out: Path) -> None:
     record = outcome.record
     images: dict[str, bytes] = {}
     for run in record["runs"]:
-        main, lines = main_metric(run), outcome.lines[run["mode"]]
+        main, lines = predictions.main_metric(run), outcome.lines[run["mode"]]
         rows = worst_of(run, higher_is_better=main is not None and main["better"] == "higher")
         names = [f"worst-{_slug(run['mode'])}-{index:02}.jpg" for index in range(1, len(rows) + 1)]
         run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
@@ -98,7 +86,7 @@ def save_report(outcome: Evaluation, out: Path) -> None:
             drawn = draw_patterns(outcome.data, lines)
             run["patterns"] = {scene: f"pattern-{index:02}.jpg" for index, scene in enumerate(drawn, 1)}
             images |= {run["patterns"][scene]: image for scene, image in drawn.items()}
-    plain: EvaluationRecord = json.loads(json_from(record))
+    plain: predictions.EvaluationRecord = json.loads(json_from(record))
     title = f"{plain['model']['name']} by {plain['protocol']['title']}"
     blocks = list(_blocks(plain))
     files = {"report.md": docs.markdown_from(title, blocks), "report.html": docs.html_from(title, blocks)}
@@ -122,7 +110,7 @@ def write_units(outcome: Evaluation, table: RecordTable) -> None:
             table.write({"mode": run["mode"], **dict(zip(units, row, strict=True))})
 
 
-def metric_cells(metric: MetricRecord) -> tuple[str, str, str, str]:
+def metric_cells(metric: predictions.MetricRecord) -> tuple[str, str, str, str]:
     """Return value with unit, interval, number of values and number of missing predictions."""
     digits = 4 if metric["unit"] == "" else 2
     interval = "–" if metric["low"] is None else f"{number(metric['low'], digits)} to {number(metric['high'], digits)}"
@@ -130,13 +118,13 @@ def metric_cells(metric: MetricRecord) -> tuple[str, str, str, str]:
     return value, interval, str(metric["counted"]), str(metric["missing"])
 
 
-def joint_bars(rows: Sequence[PartRecord], unit: str, title: str) -> str:
+def joint_bars(rows: Sequence[predictions.PartRecord], unit: str, title: str) -> str:
     """Draw the rows of a part with their intervals."""
     ends = np.array([(row["mean"], row["low"], row["high"]) for row in rows], np.float64)  # None becomes NaN
     return docs.bars_svg([row["name"] for row in rows], ends, unit, title)
 
 
-def _blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
+def _blocks(record: predictions.EvaluationRecord) -> Iterator[docs.Block]:
     protocol = record["protocol"]
     if not record["complete"]:
         yield docs.Text(
@@ -175,7 +163,7 @@ def _blocks(record: EvaluationRecord) -> Iterator[docs.Block]:
         yield docs.BulletList(tuple(protocol["notes"]))
 
 
-def _curves(record: EvaluationRecord) -> Iterator[docs.Block]:
+def _curves(record: predictions.EvaluationRecord) -> Iterator[docs.Block]:
     by_title: dict[str, list[tuple[str, docs.Curve]]] = {}
     for run in record["runs"]:
         for curve in run["curves"]:
@@ -188,8 +176,8 @@ def _curves(record: EvaluationRecord) -> Iterator[docs.Block]:
         yield docs.Plot(f"curve-{index}", docs.curves_svg(lines), f"{title}: share of keypoints within a threshold")
 
 
-def _parts(run: RunRecord) -> Iterator[docs.Block]:
-    main = main_metric(run)
+def _parts(run: predictions.RunRecord) -> Iterator[docs.Block]:
+    main = predictions.main_metric(run)
     unit = "" if main is None else main["unit"]
     for key, rows in run["parts"].items():
         title = f"By {PARTS[key]}: {'precision' if key == 'score' else run['main']}, {run['mode']}"
@@ -202,7 +190,7 @@ def _parts(run: RunRecord) -> Iterator[docs.Block]:
         yield docs.Table((key, f"mean {unit}", "from", "to", "of", "not found"), tuple(cells))
 
 
-def _worst(run: RunRecord) -> Iterator[docs.Block]:
+def _worst(run: predictions.RunRecord) -> Iterator[docs.Block]:
     if not (worst := run.get("worst")):
         return
     yield docs.Heading(f"Worst cases, {run['mode']}")
@@ -214,7 +202,7 @@ def _worst(run: RunRecord) -> Iterator[docs.Block]:
         yield docs.Image(item["file"], f"{units['dataset'][row]} {units['sample'][row]}: {result}")
 
 
-def _facts(record: EvaluationRecord) -> Iterator[str]:
+def _facts(record: predictions.EvaluationRecord) -> Iterator[str]:
     for item in record["data"]:
         yield f"data: {item['set']}, {item['split']} ({item['licence']}; {item['where']})"
     yield f"labels and images, SHA-256: {record['data_sha256']}"
@@ -233,7 +221,7 @@ def _slug(mode: str) -> str:
     return mode.replace(" ", "-")
 
 
-def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
+def worst_of(run: predictions.RunRecord, *, higher_is_better: bool) -> list[int]:
     """Return the rows of a run's units with the largest error above 0, then a few that were not found."""
     units = run["units"]
     perfect = 100 if higher_is_better else 0
@@ -247,7 +235,7 @@ def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
     return [row for _, row in known[:MOST]] + missed[:_MAX_MISSED]
 
 
-def _draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[int]) -> Iterator[bytes]:
+def _draw_worst(data: ProtocolData, lines: Sequence[predictions.JournalLine], rows: Sequence[int]) -> Iterator[bytes]:
     """Yield a JPEG per row: labels in green, predictions in red."""
     pairs = [(line, item) for line in lines for item in line.evaluated]
     for row in rows:
@@ -269,7 +257,7 @@ def _draw_case(
     import cv2
 
     shown = (sample.instances[index],) if index >= 0 else sample.instances if prediction is None else ()
-    labels = [(item, known_points(item.keypoints_px, item.valid_px)) for item in shown]
+    labels = [(item, predictions.known_points(item.keypoints_px, item.valid_px)) for item in shown]
     clouds = [points for _, points in labels if points is not None]
     clouds += [] if prediction is None or only_labels else [prediction]
     clouds += [np.reshape(item.box, (2, 2)) for item in shown if item.box is not None]
@@ -299,7 +287,7 @@ def _draw_case(
     return image
 
 
-def _draw_image(sample: Sample, item: EvaluatedItem) -> NDArray[np.uint8]:
+def _draw_image(sample: Sample, item: predictions.EvaluatedItem) -> NDArray[np.uint8]:
     """Draw all of an image: labelled boxes and masks, and predictions with a confidence of at least 0.5."""
     import cv2
 
@@ -349,8 +337,8 @@ class _Run(NamedTuple):
 
     label: str
     kind: str
-    record: EvaluationRecord
-    items: dict[tuple[str, int], EvaluatedItem]  # by sample and instance
+    record: predictions.EvaluationRecord
+    items: dict[tuple[str, int], predictions.EvaluatedItem]  # by sample and instance
     values: dict[tuple[str, int], float]
     indices: dict[str, int]
 
@@ -390,13 +378,13 @@ def draw_comparison(
 
 
 def _load_run(label: str | None, folder: Path) -> _Run:
-    record = load_evaluation(folder / "eval.json")
+    record = predictions.load_evaluation(folder / "eval.json")
     if len(record["runs"]) != 1:
         raise InputError(f"{folder}: has {len(record['runs'])} modes; evaluate with --mode")
     mode, model, units = record["runs"][0]["mode"], record["model"]["name"], record["runs"][0]["units"]
     journal = folder / f"evaluated-{_slug(mode)}.jsonl"
     try:
-        lines = [JournalLine.from_json(text) for text in journal.read_text("utf-8").splitlines()[1:]]
+        lines = [predictions.JournalLine.from_json(text) for text in journal.read_text("utf-8").splitlines()[1:]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{journal}: cannot be read ({error}); evaluate again") from None
     keys = zip(units["sample"], units["instance"], strict=True)
@@ -493,7 +481,7 @@ class CardRequest:
     intended_use: Sequence[str] = ()  # uses that the network is meant for
 
 
-def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dict[str, str]:
+def card_files(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> dict[str, str]:
     """Return the Markdown, HTML and plots of a card per evaluated model.
 
     `records`: contents of eval.json for one or several models; `request`: additional content of the cards.
@@ -515,7 +503,7 @@ def card_files(records: Sequence[EvaluationRecord], request: CardRequest) -> dic
     return files
 
 
-def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
+def _card_name(record: predictions.EvaluationRecord, request: CardRequest) -> str:
     """Return the name of the evaluated network: that of the model, with the caller's files."""
     model, own = record["model"]["name"], _own_files(record)
     if request.name:
@@ -523,12 +511,12 @@ def _card_name(record: EvaluationRecord, request: CardRequest) -> str:
     return f"{model} with {own[0]['file']}" if own and _description_of_kind(model) else model
 
 
-def _own_files(record: EvaluationRecord) -> list[FileRecord]:
+def _own_files(record: predictions.EvaluationRecord) -> list[predictions.FileRecord]:
     """Return the evaluated files that are not in the catalog of published weights."""
     return [item for item in record["model"]["files"] if "name" not in item]
 
 
-def _describe_published_model(record: EvaluationRecord) -> Mapping[str, Any]:
+def _describe_published_model(record: predictions.EvaluationRecord) -> Mapping[str, Any]:
     """Return the description of a published model; empty for other models and for networks of the caller."""
     return {} if _own_files(record) else _description_of_kind(record["model"]["name"])
 
@@ -538,10 +526,10 @@ def _description_of_kind(model: str) -> Mapping[str, Any]:
     return read_toml_table(file) if file.is_file() else {}
 
 
-def _front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRequest) -> str:
+def _front_matter(name: str, records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> str:
     """Return Hugging Face's metadata as YAML. Strings are written as JSON, which is valid YAML."""
 
-    def task_of(record: EvaluationRecord) -> str:
+    def task_of(record: predictions.EvaluationRecord) -> str:
         try:
             return _OTHER_TASKS.get(load_protocol(record["protocol"]["name"]).task, _TASK)
         except InputError:  # a protocol of the caller, whose file is elsewhere
@@ -570,11 +558,11 @@ def _front_matter(name: str, records: Sequence[EvaluationRecord], request: CardR
     return "\n".join([*lines, "---"])
 
 
-def _sets(record: EvaluationRecord) -> str:
+def _sets(record: predictions.EvaluationRecord) -> str:
     return ", ".join(f"{item['set']} {item['split']}" for item in record["data"])
 
 
-def _card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
+def _card_blocks(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
     about, model = _describe_published_model(records[0]), records[0]["model"]["name"]
     if about:
         yield docs.Text(about["summary"])
@@ -619,7 +607,7 @@ def _card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> I
     yield docs.BulletList(tuple(line for record in records for line in _card_facts(record)))
 
 
-def _own_description(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
+def _own_description(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
     """Yield what the caller states about a network, and how it was trained if its run's folder is here."""
     yield docs.Heading("Intended use")
     if request.intended_use:
@@ -643,7 +631,7 @@ def _own_description(records: Sequence[EvaluationRecord], request: CardRequest) 
         yield docs.BulletList(tuple(facts))
 
 
-def landmark_file(record: EvaluationRecord) -> FileRecord | None:
+def landmark_file(record: predictions.EvaluationRecord) -> predictions.FileRecord | None:
     """Return the file of the hand landmark network that was evaluated, or None without one."""
     if record["model"]["name"].partition("-")[0] != "hands":
         return None
@@ -651,7 +639,7 @@ def landmark_file(record: EvaluationRecord) -> FileRecord | None:
     return next(iter(_own_files(record)), None) or next(of_catalog, None)
 
 
-def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
+def _results(record: predictions.EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
     """Yield a record's metrics. Only the first record of a set of images shows detection by condition."""
     if record["protocol"].get("task") == "detection":
         yield from _detection(record, conditions=conditions)
@@ -666,14 +654,14 @@ def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.Blo
             )
         rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
         yield docs.Table(("metric", "value", "95 % interval", "of", "not found"), rows)
-        main, joints = main_metric(run), run["parts"].get("joint", ())
+        main, joints = predictions.main_metric(run), run["parts"].get("joint", ())
         if main is not None and joints:
             title = f"{main['title']} by keypoint, {run['mode']}"
             name = f"{record['model']['name']}-{record['protocol']['name']}-{run['mode'].replace(' ', '-')}"
             yield docs.Plot(name, joint_bars(joints, main["unit"], title), title)
 
 
-def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
+def _detection(record: predictions.EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:
     """Yield recall by condition, false detections, and precision by score."""
 
     def count(percent: float | None, counted: int) -> str:
@@ -706,15 +694,15 @@ def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[docs.B
     yield from map(docs.Text, record["protocol"]["notes"] if conditions else ())
 
 
-def mode_description(record: EvaluationRecord, run: RunRecord) -> str:
+def mode_description(record: predictions.EvaluationRecord, run: predictions.RunRecord) -> str:
     """Describe the mode of a run."""
     search, max_instances = record["model"].get("search"), record["model"].get("max_instances")
     return run["mode"] if search is None else f"{run['mode']}, search {search!r}, at most {max_instances}"
 
 
-def _fairness(record: EvaluationRecord, request: CardRequest) -> Iterator[docs.Block]:
+def _fairness(record: predictions.EvaluationRecord, request: CardRequest) -> Iterator[docs.Block]:
     for run in record["runs"]:
-        main, groups = main_metric(run), request.groups or protocols.groups_of(run["units"])
+        main, groups = predictions.main_metric(run), request.groups or protocols.groups_of(run["units"])
         if main is None or not groups:
             continue
         goal, unit = request.goal, main["unit"]
@@ -766,7 +754,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[docs.Block]:
     yield docs.Text(f"All work of a frame, on {machine}.")
 
 
-def _card_facts(record: EvaluationRecord) -> Iterator[str]:
+def _card_facts(record: predictions.EvaluationRecord) -> Iterator[str]:
     if record["command"]:
         yield f"command: {record['command']}"
     yield f"data, SHA-256 of labels and images: {record['data_sha256']}"
@@ -775,7 +763,7 @@ def _card_facts(record: EvaluationRecord) -> Iterator[str]:
     yield f"sonjit {record['sonjit']}, {record['machine']['date']}, {record['machine']['cpu']}"
 
 
-def hand_maps_plot(record: EvaluationRecord) -> docs.Plot | None:
+def hand_maps_plot(record: predictions.EvaluationRecord) -> docs.Plot | None:
     """Draw the mean class activation maps of the evaluated hand network, with the mean hand over them.
 
     Returns:

@@ -29,15 +29,7 @@ from sonjit.lab.datasets.coco import CocoResult
 from sonjit.lab.explain.overlay import draw_title
 from sonjit.lab.explain.overlay import grid as panel_grid
 from sonjit.lab.networks.checkpoints import saved_network
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
-    WEIGHTS,
-    Candidates,
-    Category,
-    DetectedInstances,
-    Steps,
-    load_mask_rcnn,
-    paste_masks,
-)
+from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.media import Anonymise, Source, SourceFrame
@@ -48,7 +40,12 @@ from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
-CATEGORIES: Final = (Category(1, "left_hand"), Category(2, "right_hand"), Category(3, "arm"), Category(4, "object"))
+CATEGORIES: Final = (
+    mask_rcnn.Category(1, "left_hand"),
+    mask_rcnn.Category(2, "right_hand"),
+    mask_rcnn.Category(3, "arm"),
+    mask_rcnn.Category(4, "object"),
+)
 _LABELS: Final = {"Left": 1, "Right": 2, "arm": 3, "object": 4}
 _ARM_SCALE: Final = 1.6
 """Side of the crop for arms, which reach farther than hands and objects, relative to the network's crop."""
@@ -65,7 +62,7 @@ class HandMaskFinder:
         self._detector = create_detector("hands", max_instances=max_hands, static_image=True)
 
     @torch.no_grad()
-    def find(self, rgb: Image) -> DetectedInstances:
+    def find(self, rgb: Image) -> mask_rcnn.DetectedInstances:
         """Return the instances in an image (H, W, 3), uint8 RGB, best first."""
         found: list[_Found] = []
         for hand in self._detector.detect(rgb):
@@ -145,8 +142,8 @@ def _iou(a: _Found, b: _Found) -> float:
     return box_iou(first, second)
 
 
-def _instances(found: Sequence[_Found]) -> DetectedInstances:
-    return DetectedInstances(
+def _instances(found: Sequence[_Found]) -> mask_rcnn.DetectedInstances:
+    return mask_rcnn.DetectedInstances(
         torch.tensor(np.array([item.bounds for item in found], np.float32).reshape(-1, 4)),
         torch.tensor([item.score for item in found], dtype=torch.float32),
         torch.tensor([item.label for item in found], dtype=torch.int64),
@@ -161,7 +158,9 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
         InputError: The weights are missing or of another network.
     """
     file = Path(path)
-    network = create_network("hand-masks", path if path == "demo" else file / WEIGHTS if file.is_dir() else file)
+    network = create_network(
+        "hand-masks", path if path == "demo" else file / mask_rcnn.WEIGHTS if file.is_dir() else file
+    )
     assert isinstance(network, HandMaskNetwork)
     return HandMaskFinder(network.eval().to(device), min_score=min_score)
 
@@ -169,7 +168,7 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
 def is_hand_masks(path: str | None) -> bool:
     """Return whether a path is a run of `sonjit train hand-masks` or the weights of one."""
     file = Path(path or "")
-    saved = saved_network(file / WEIGHTS if file.is_dir() else file)
+    saved = saved_network(file / mask_rcnn.WEIGHTS if file.is_dir() else file)
     return saved is not None and saved.name == "hand-masks"
 
 
@@ -180,12 +179,12 @@ _ROWS = 6  # number of instances with maps and masks
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 
-def draw_instances(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
+def draw_instances(rgb: Image, found: mask_rcnn.DetectedInstances, names: Sequence[str]) -> Image:
     """Return a new image with mask, box, category and confidence of each instance; `names` are of labels 1, 2, ..."""
     canvas = rgb.copy()
     boxes, scores, labels = found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
     if found.masks.shape[-1]:
-        masks = paste_masks(found.masks, found.boxes, rgb.shape[:2]).cpu().numpy()
+        masks = mask_rcnn.paste_masks(found.masks, found.boxes, rgb.shape[:2]).cpu().numpy()
         for i, mask in reversed(list(enumerate(masks))):  # the surest on top
             draw_tint(canvas, mask, PERSON_COLOURS[i % len(PERSON_COLOURS)])
     for i, box in enumerate(boxes):
@@ -199,17 +198,17 @@ def draw_instances(rgb: Image, found: DetectedInstances, names: Sequence[str]) -
     return canvas
 
 
-def semantic_labels(found: DetectedInstances, size: tuple[int, int]) -> IntArray:
+def semantic_labels(found: mask_rcnn.DetectedInstances, size: tuple[int, int]) -> IntArray:
     """Return the label of each pixel (H, W), 0 for the background; of several instances the surest counts."""
     labels = np.zeros(size, np.int64)
     if found.masks.shape[-1]:
-        masks = paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
+        masks = mask_rcnn.paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
         for mask, label in reversed(list(zip(masks, found.labels.tolist(), strict=True))):
             labels[mask] = label
     return labels
 
 
-def draw_tasks(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
+def draw_tasks(rgb: Image, found: mask_rcnn.DetectedInstances, names: Sequence[str]) -> Image:
     """Return (2 H, 2 W, 3): classification, localization, semantic segmentation and instance segmentation."""
     scores: list[float] = found.scores.tolist()
     labels: list[int] = found.labels.tolist()
@@ -235,7 +234,7 @@ def draw_tasks(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Im
 
 
 def step_images(
-    rgb: Image, found: DetectedInstances, steps: Steps, names: Sequence[str]
+    rgb: Image, found: mask_rcnn.DetectedInstances, steps: mask_rcnn.Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield a file name and an image for each step of the forward pass over one image."""
     high, wide = steps.sizes[0]
@@ -257,7 +256,7 @@ def step_images(
     yield "9-instances", draw_title(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
 
 
-def _pyramid_image(steps: Steps) -> Image:
+def _pyramid_image(steps: mask_rcnn.Steps) -> Image:
     """Draw the mean over the channels of each level above the most probable anchor of each cell."""
     high, wide = steps.images.shape[-2:]
     size = round(_SIDE_PX * wide / high), _SIDE_PX
@@ -272,7 +271,7 @@ def _pyramid_image(steps: Steps) -> Image:
     return np.hstack(tiles)
 
 
-def _anchor_image(rgb: Image, steps: Steps, ratio: FloatArray) -> Image:
+def _anchor_image(rgb: Image, steps: mask_rcnn.Steps, ratio: FloatArray) -> Image:
     """Draw the three anchors of each level's middle cell, and the number of all anchors."""
     canvas = rgb // 2
     lines: list[str] = ["3 anchors of the middle cell of each level"]
@@ -286,7 +285,7 @@ def _anchor_image(rgb: Image, steps: Steps, ratio: FloatArray) -> Image:
     return canvas
 
 
-def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: FloatArray) -> Image:
+def _candidate_image(rgb: Image, candidates: mask_rcnn.Candidates, title: str, ratio: FloatArray) -> Image:
     """Draw the most probable boxes in the colour of their level, scaled to the image."""
     canvas = rgb // 2
     best = candidates.scores.sort(descending=True).indices[:_MAX_BOXES].flip(0)  # the best on top
@@ -298,7 +297,7 @@ def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: Floa
     return canvas
 
 
-def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
+def _roi_image(small: NDArray[np.uint8], steps: mask_rcnn.Steps) -> Image:
     """Draw crops of the best proposals, and the mean over the channels of their maps."""
     boxes, scores, _ = steps.rpn.proposals[0]
     rows = zip(boxes[:_ROWS].tolist(), scores, steps.box_maps, steps.levels.tolist(), strict=False)
@@ -309,7 +308,7 @@ def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
     return _tiles(small, tiles, "7 no proposals")
 
 
-def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
+def _mask_image(rgb: Image, found: mask_rcnn.DetectedInstances, names: Sequence[str]) -> Image:
     """Draw crops of the best instances, and their masks."""
     rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
     tiles = [
@@ -358,12 +357,12 @@ _COLUMNS: dict[str, ColumnType] = {
 
 
 def results_from_instances(
-    found: DetectedInstances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
+    found: mask_rcnn.DetectedInstances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
 ) -> list[CocoResult]:
     """Return instances as COCO's results; `size` is height and width, `category_ids` are of labels 1, 2, ..."""
     masks: Sequence[BoolArray | None] = [None] * len(found.boxes)
     if found.masks.shape[-1]:
-        masks = list(paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5)
+        masks = list(mask_rcnn.paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5)
     ids = [category_ids[label - 1] for label in found.labels.tolist()]
     rows = zip(ids, found.boxes.tolist(), found.scores.tolist(), masks, strict=True)
     return [coco_result(image_id, *row) for row in rows]
@@ -404,8 +403,8 @@ class Segment(Task):
 
 
 class _Segmentation(NamedTuple):
-    instances: DetectedInstances
-    steps: Steps | None
+    instances: mask_rcnn.DetectedInstances
+    steps: mask_rcnn.Steps | None
 
 
 class SegmentWorker(Worker[_Segmentation]):
@@ -424,7 +423,7 @@ class SegmentWorker(Worker[_Segmentation]):
         else:
             side = task.min_side
             sides = {} if side is None else {"min_side": side, "max_side": side * 5 // 3}
-            network, categories, *_ = load_mask_rcnn(task.weights, min_score=task.min_score, **sides)
+            network, categories, *_ = mask_rcnn.load_mask_rcnn(task.weights, min_score=task.min_score, **sides)
             self._network = network.to(self._device)
         self._names, self._ids = [category.name for category in categories], [category.id for category in categories]
 
@@ -516,13 +515,15 @@ def _ids_by_name(path: str) -> dict[str, int | str]:
     return found
 
 
-def _draw_steps(folder: Path, rgb: Image, found: DetectedInstances, steps: Steps, names: list[str]) -> None:
+def _draw_steps(
+    folder: Path, rgb: Image, found: mask_rcnn.DetectedInstances, steps: mask_rcnn.Steps, names: list[str]
+) -> None:
     with atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))
 
 
-def _lines(name: str, found: DetectedInstances, names: list[str]) -> list[str]:
+def _lines(name: str, found: mask_rcnn.DetectedInstances, names: list[str]) -> list[str]:
     return [
         f"{name}: {names[label - 1]} {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}"
         for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)

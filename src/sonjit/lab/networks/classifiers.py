@@ -21,16 +21,7 @@ from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
-from sonjit.lab.networks import backbones, checkpoints
-from sonjit.lab.networks.registry import (
-    InputSpec,
-    Network,
-    NetworkEntry,
-    create_network,
-    network_entry,
-    register,
-    required_checkpoint,
-)
+from sonjit.lab.networks import backbones, checkpoints, registry
 from sonjit.weights import find_weight
 from sonjit.weights.catalog import find_record
 
@@ -68,7 +59,7 @@ def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[in
     return torch.einsum("bkhw,ck->bchw", features, chosen)
 
 
-class CamNetwork(Network):
+class CamNetwork(registry.Network):
     """CNN-GAP and CNN-GMP: a classifier with class activation maps.
 
     Args:
@@ -136,7 +127,7 @@ class CamNetwork(Network):
         return added | renamed
 
 
-class FullyConnected(Network):
+class FullyConnected(registry.Network):
     """A classifier with fully connected layers over all cells, which has no class activation maps.
 
     Args:
@@ -197,22 +188,22 @@ def _register(
 ) -> None:
     def build(
         classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
-    ) -> Network:
+    ) -> registry.Network:
         return CamNetwork(make(tiny), classes, pooling, units)
 
-    register(
-        NetworkEntry(
+    registry.register(
+        registry.NetworkEntry(
             name=f"cam-{name}",
             build=build,
             summary="classes and where they are, by class activation maps",
             source=source,
             licence=find_record(weight).licence if weight else _BSD if file else _OWN,
-            inputs=(InputSpec("images", (3, size, size), least=least),),
+            inputs=(registry.InputSpec("images", (3, size, size), least=least),),
             weight=weight,
             where=where
             or f"train it: sonjit train cam --set network=cam-{name} --weights {file}, from {_TORCHVISION}{file}",
             tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
-            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size), least=least),),
+            tiny_inputs=(registry.InputSpec("images", (3, tiny_size, tiny_size), least=least),),
         )
     )
 
@@ -260,22 +251,22 @@ def _register_fully_connected(
     least: int = 1,
     file: str = "",
 ) -> None:
-    def build(classes: int = 1000, tiny: bool = False) -> Network:
+    def build(classes: int = 1000, tiny: bool = False) -> registry.Network:
         backbone = make(tiny)
         assert isinstance(backbone, backbones.Convolutions)
         return FullyConnected(backbone, side, 32 if tiny else hidden, classes, dropout_first=name == "fc-alexnet")
 
-    register(
-        NetworkEntry(
+    registry.register(
+        registry.NetworkEntry(
             name=name,
             build=build,
             summary="classes; where they are by backprop alone",
             source=source,
             licence=_BSD if file else _OWN,
-            inputs=(InputSpec("images", (3, size, size), least=least),),
+            inputs=(registry.InputSpec("images", (3, size, size), least=least),),
             where=f"download {_TORCHVISION}{file}" if file else f"train it: sonjit train cam --set network=fc-{name}",
             tiny={"classes": 3, "tiny": True},
-            tiny_inputs=(InputSpec("images", (3, 96, 96), least=least),),
+            tiny_inputs=(registry.InputSpec("images", (3, 96, 96), least=least),),
         )
     )
 
@@ -309,7 +300,7 @@ _WEIGHTS = "weights.safetensors"
 class Classifier:
     """A network and its classes."""
 
-    network: Network  # network in eval mode
+    network: registry.Network  # network in eval mode
     size: int  # side of its square input in pixels
     names: tuple[str, ...]  # names of its classes; empty if they are not known
     ids: tuple[int, ...]  # ids of its classes in the data set of its training
@@ -342,7 +333,7 @@ def load_classifier(
     Raises:
         InputError: The weights are missing or of another network, or the pooling is unknown or another one.
     """
-    entry = network_entry(name)
+    entry = registry.network_entry(name)
     size = entry.inputs[0].shape[-1]
     if not is_classifier(name):
         raise InputError(f"{name} is not a classifier. Choose from sonjit networks 'cam-*' or 'fc-*'")
@@ -351,16 +342,16 @@ def load_classifier(
         raise InputError(f"pooling={pooling} applies only to cam-* networks, not to {name}")
     if weights in (None, "published") and entry.weight is not None:
         weights = find_weight(entry.weight)
-    path = Path(required_checkpoint(name, weights))
+    path = Path(registry.required_checkpoint(name, weights))
     if weights == "demo":
         count = 1000 if classes is None else classes
-        network = create_network(name, "demo", classes=count, **options).eval()
+        network = registry.create_network(name, "demo", classes=count, **options).eval()
         return Classifier(network, size, (), tuple(range(count)))
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
         return _classifier_of_run(name, folder, folder / _WEIGHTS if path.is_dir() else path, options)
     if checkpoints.saved_network(path):
-        network = create_network(name, path, **options).eval()
+        network = registry.create_network(name, path, **options).eval()
         count = int(str(network.options["classes"]))
         return Classifier(network, network.side or size, (), tuple(range(count)))
     official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
@@ -370,7 +361,7 @@ def load_classifier(
         raise InputError(f"{path}: has no output layer for {name}; train it first")
     if "head.weight" in state and pooling is None:
         raise InputError(f"{path} does not define its pooling; set --pooling gap (mean) or gmp (maximum)")
-    network = create_network(name, path, classes=len(head), **options).eval()
+    network = registry.create_network(name, path, classes=len(head), **options).eval()
     return Classifier(network, size, (), tuple(range(len(head))))
 
 
@@ -390,7 +381,7 @@ def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[
     own, size, view, categories = checkpoints.load_description(folder, "cam", _parse_options)
     if own != name:
         raise InputError(f"{folder} is a run of {own}, not of {name}; use --model {own}")
-    network = create_network(name, weights, **options).eval()
+    network = registry.create_network(name, weights, **options).eval()
     inner = folder / _CROPPER
     cropper = None
     if (inner / checkpoints.DESCRIPTION).is_file():

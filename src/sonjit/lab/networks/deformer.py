@@ -28,15 +28,7 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.hand_models import Mano
 from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano
 from sonjit.lab.hand_models.placeholders import mano_by_name
-from sonjit.lab.networks.handoccnet import (
-    BLOCKS,
-    KEYPOINTS,
-    LeakyPyramid,
-    SpatialSoftmax,
-    check_options,
-    mano_base,
-    rotations_from_6d,
-)
+from sonjit.lab.networks import handoccnet
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 
@@ -192,7 +184,7 @@ _NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_chang
 """Buffers of published checkpoints that this network does not have: heatmap cells and the conversion of axes."""
 _PIXELS_PER_CELL = 4  # of the pyramid's finest map
 SIZES: Final = {
-    "full": DeformerSize(512, 7, 64, BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
+    "full": DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
     "small": DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
     "tiny": DeformerSize(64, 5, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
 }
@@ -234,7 +226,7 @@ class DynamicHead(nn.Module):
     def __init__(self, size: DeformerSize) -> None:
         super().__init__()
         _, second = size.widths
-        self.mano_base_layer = mano_base(size.channels + 2 * KEYPOINTS, size.widths)
+        self.mano_base_layer = handoccnet.mano_base(size.channels + 2 * handoccnet.KEYPOINTS, size.widths)
         self.pose_reg = nn.Linear(second, ROTATIONS)
         self.fw_dynamic_pose_reg = nn.Linear(second, ROTATIONS)
         self.bw_dynamic_pose_reg = nn.Linear(second, ROTATIONS)
@@ -350,15 +342,15 @@ class DeformerNetwork(Network):
     ) -> None:
         super().__init__()
         self.fusion = fusion
-        check_options(size=(size, SIZES), variant=(variant or "ho3d", VARIANTS))
+        handoccnet.check_options(size=(size, SIZES), variant=(variant or "ho3d", VARIANTS))
         self.variant = variant
         numbers = SIZES[size]
         layers = numbers.layers, numbers.channels, numbers.heads, numbers.hidden
-        self.base_net = LeakyPyramid(numbers.channels, numbers.width, numbers.blocks)
+        self.base_net = handoccnet.LeakyPyramid(numbers.channels, numbers.width, numbers.blocks)
         self.hand_transformer = SpatialTransformer(numbers)
         self.hand_query_embed = nn.Embedding(1, numbers.channels)
-        self.hand_hm_embed = TokenMlp(numbers.channels, KEYPOINTS)
-        self.hand_hm_layer = SpatialSoftmax(numbers.side)
+        self.hand_hm_embed = TokenMlp(numbers.channels, handoccnet.KEYPOINTS)
+        self.hand_hm_layer = handoccnet.SpatialSoftmax(numbers.side)
         self.temporal_hand_transformer_encoder = Encoder(*layers)
         self.temporal_hand_transformer_decoder = Decoder(*layers)
         self.temporal_hand_query_embed = nn.Embedding(1, numbers.channels)
@@ -458,7 +450,7 @@ class DeformerNetwork(Network):
             middle = tokens.shape[1] // 2
             six, confidences = motion.pose[:, middle], torch.zeros_like(confidences)
             confidences[:, middle] = 1
-        rotations, pose = rotations_from_6d(six)
+        rotations, pose = handoccnet.rotations_from_6d(six)
         out = {
             "mano_shape": shape,
             "mano_pose": rotations,

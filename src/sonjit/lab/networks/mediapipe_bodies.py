@@ -20,18 +20,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.mediapipe_blocks import (
-    BlazeBlock,
-    InvertedResidual,
-    PublishedNetwork,
-    SameConv2d,
-    depth_to_space,
-    depthwise,
-    register_published,
-    rows_from_map,
-    single_cell,
-    upsample,
-)
+from sonjit.lab.networks import mediapipe_blocks as mp_blocks
 
 _LAST_EXPANSION = 6  # ratio of the trunk's last map to the channels before it
 
@@ -98,20 +87,22 @@ class PoseTrunk(nn.Module):
         super().__init__()
         stem, channels = numbers.stem
         self.stem = nn.Conv2d(3, stem, 3, 2, 1)
-        self.first = nn.Sequential(depthwise(stem, 3), nn.ReLU6(), nn.Conv2d(stem, channels, 1))
+        self.first = nn.Sequential(mp_blocks.depthwise(stem, 3), nn.ReLU6(), nn.Conv2d(stem, channels, 1))
         self.levels = nn.ModuleList()
         for level in numbers.levels:
-            blocks: list[InvertedResidual] = []
+            blocks: list[mp_blocks.InvertedResidual] = []
             for kind in level:
                 for expansion in kind.expansions:
                     wide, stride = channels * expansion, 1 if blocks else 2
                     blocks.append(
-                        InvertedResidual(channels, wide, kind.channels, kernel=kind.kernel, stride=stride, even=True)
+                        mp_blocks.InvertedResidual(
+                            channels, wide, kind.channels, kernel=kind.kernel, stride=stride, even=True
+                        )
                     )
                     channels = kind.channels
             self.levels.append(nn.Sequential(*blocks))
         self.widen = nn.Conv2d(channels, channels * _LAST_EXPANSION, 1)
-        self.mix = depthwise(channels * _LAST_EXPANSION, 3)
+        self.mix = mp_blocks.depthwise(channels * _LAST_EXPANSION, 3)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map (B, 3, H, W) to five maps (B, C, H / 2, W / 2) to (B, C, H / 32, W / 32); the last one is widened."""
@@ -141,15 +132,15 @@ class UpStep(nn.Module):
 
     def __init__(self, channels: int, fine: int, out: int) -> None:
         super().__init__()
-        self.lateral = nn.Sequential(depthwise(fine, 3, bias=False), nn.Conv2d(fine, out, 1), nn.ReLU6())
+        self.lateral = nn.Sequential(mp_blocks.depthwise(fine, 3, bias=False), nn.Conv2d(fine, out, 1), nn.ReLU6())
         self.narrow = nn.Conv2d(channels, out, 1)
         self.mix = nn.Sequential(
-            *(BlazeBlock(out, out, nn.ReLU6(), kernel=3, depthwise_bias=False) for _ in range(_BLOCKS))
+            *(mp_blocks.BlazeBlock(out, out, nn.ReLU6(), kernel=3, depthwise_bias=False) for _ in range(_BLOCKS))
         )
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, channels, H, W) and (B, fine, 2H, 2W) to (B, out, 2H, 2W)."""
-        return self.mix(self.lateral(fine) + F.relu6(self.narrow(upsample(coarse))))
+        return self.mix(self.lateral(fine) + F.relu6(self.narrow(mp_blocks.upsample(coarse))))
 
 
 class AnchorHead(nn.Module):
@@ -157,16 +148,16 @@ class AnchorHead(nn.Module):
 
     def __init__(self, channels: int, anchors: int, length: int) -> None:
         super().__init__()
-        self.depthwise = depthwise(channels // 4, 3, 2, even=True)
+        self.depthwise = mp_blocks.depthwise(channels // 4, 3, 2, even=True)
         self.pointwise = nn.Conv2d(channels // 4, anchors * length, 1)
         self._length = length
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, H * W * anchors, length)."""
-        return rows_from_map(self.pointwise(self.depthwise(depth_to_space(values))), self._length)
+        return mp_blocks.rows_from_map(self.pointwise(self.depthwise(mp_blocks.depth_to_space(values))), self._length)
 
 
-class PoseDetectionNetwork(PublishedNetwork):
+class PoseDetectionNetwork(mp_blocks.PublishedNetwork):
     """Person detector for full images.
 
     `trunk`: `detector`, or `tiny` for tests; `channels`: channels of the two upward maps with anchors, the finer one
@@ -215,7 +206,7 @@ class PoseDetectionNetwork(PublishedNetwork):
         return [*trunk, *ups, *heads]
 
 
-register_published(
+mp_blocks.register_published(
     "pose-detection",
     PoseDetectionNetwork,
     "people in a whole image: boxes with four keypoints on 2254 anchors",
@@ -263,9 +254,9 @@ def numbers_of(variant: str) -> Numbers:
     return numbers[variant]
 
 
-def _block(channels: int, out: int | None = None, stride: int = 1) -> BlazeBlock:
+def _block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:
     out = channels if out is None else out
-    return BlazeBlock(channels, out, nn.ReLU6(), kernel=3, stride=stride, between=nn.ReLU6())
+    return mp_blocks.BlazeBlock(channels, out, nn.ReLU6(), kernel=3, stride=stride, between=nn.ReLU6())
 
 
 def _halving(channels: int, out: int, depth: int) -> nn.Sequential:
@@ -276,7 +267,7 @@ def _lateral(channels: int, out: int) -> nn.Module:
     """Return a block that changes the channels of a trunk's map, with a shortcut if they stay."""
     if channels == out:
         return _block(channels)
-    return nn.Sequential(depthwise(channels, 3), nn.ReLU6(), nn.Conv2d(channels, out, 1), nn.ReLU6())
+    return nn.Sequential(mp_blocks.depthwise(channels, 3), nn.ReLU6(), nn.Conv2d(channels, out, 1), nn.ReLU6())
 
 
 class MaskHead(nn.Module):
@@ -292,8 +283,8 @@ class MaskHead(nn.Module):
 
     def forward(self, quarter: Tensor, half: Tensor) -> Tensor:
         """Map (B, channels, H / 4, W / 4) and the trunk's (B, half, H / 2, W / 2) to (B, 1, H, W)."""
-        values = self.at_half(upsample(self.narrow(quarter)) + self.lateral(half))
-        return self.read(self.at_whole(upsample(values)))
+        values = self.at_half(mp_blocks.upsample(self.narrow(quarter)) + self.lateral(half))
+        return self.read(self.at_whole(mp_blocks.upsample(values)))
 
 
 class SecondEncoder(nn.Module):
@@ -314,7 +305,7 @@ class SecondEncoder(nn.Module):
         return values
 
 
-class PoseLandmarkNetwork(PublishedNetwork):
+class PoseLandmarkNetwork(mp_blocks.PublishedNetwork):
     """Body landmarks from a square crop.
 
     `variant`: `lite`, `full`, `heavy`, or `tiny` for tests.
@@ -351,15 +342,15 @@ class PoseLandmarkNetwork(PublishedNetwork):
         *finer, top = self.laterals
         quarter = top(last)
         for lateral, own in zip(reversed(finer), reversed(inner), strict=True):
-            quarter = upsample(quarter) + lateral(own)
+            quarter = mp_blocks.upsample(quarter) + lateral(own)
         small = self.last(last)
         values = self.halvings(small if self.second is None else self.second(quarter, inner[1:]) + small)
         return {
-            "keypoints": single_cell(self.keypoints(values)),
-            "presence": single_cell(self.presence(values)).sigmoid(),
+            "keypoints": mp_blocks.single_cell(self.keypoints(values)),
+            "presence": mp_blocks.single_cell(self.presence(values)).sigmoid(),
             "segmentation": self.segmentation(quarter, half).permute(0, 2, 3, 1),
             "heatmap": self.heatmap(quarter).permute(0, 2, 3, 1),
-            "keypoints_3d": single_cell(self.keypoints_3d(values)),
+            "keypoints_3d": mp_blocks.single_cell(self.keypoints_3d(values)),
         }
 
     def tflite_order(self) -> list[nn.Module]:
@@ -380,7 +371,7 @@ class PoseLandmarkNetwork(PublishedNetwork):
 
 
 for _name in ("lite", "full", "heavy"):
-    register_published(
+    mp_blocks.register_published(
         f"pose-{_name}",
         partial(PoseLandmarkNetwork, variant=_name),
         "39 keypoints of one body in its crop, with mask and heatmaps",
@@ -418,7 +409,7 @@ class GatedResidual(nn.Module):
     ) -> None:
         super().__init__()
         self.expand = nn.Conv2d(channels, expanded, 1)
-        self.depthwise = depthwise(expanded, kernel, stride)
+        self.depthwise = mp_blocks.depthwise(expanded, kernel, stride)
         self.gate = Gate(expanded, gate) if gate else None
         self.project = nn.Conv2d(expanded, out, 1)
         self.activation = activation
@@ -441,16 +432,16 @@ class SelfieUpStep(nn.Module):
         self.narrow = nn.Conv2d(channels, out, 1)
         self.gate = Gate(out, out)
         self.pointwise = nn.Conv2d(out, out, 1)
-        self.depthwise = depthwise(out, 3)
+        self.depthwise = mp_blocks.depthwise(out, 3)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, channels, H, W) and (B, out, 2H, 2W) to (B, out, 2H, 2W)."""
-        narrow = self.narrow(upsample(coarse))
+        narrow = self.narrow(mp_blocks.upsample(coarse))
         values = F.relu(self.pointwise(fine * self.gate(fine + narrow) + narrow))
         return values + F.relu(self.depthwise(values))
 
 
-class SelfieSegmentationNetwork(PublishedNetwork):
+class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
     """Segmentation of people in an image taken at arm's length.
 
     `channels`: channels of the maps at a half and a quarter, at an eighth, and at a sixteenth; `expanded`: expanded
@@ -465,7 +456,7 @@ class SelfieSegmentationNetwork(PublishedNetwork):
     ) -> None:
         super().__init__()
         first, eighth, sixteenth = channels
-        self.stem = SameConv2d(3, first, 3, stride=2)
+        self.stem = mp_blocks.SameConv2d(3, first, 3, stride=2)
         self.quarter = GatedResidual(first, first, first, kernel=3, stride=2, activation=nn.ReLU(), gate=first // 2)
         self.eighth = nn.Sequential(
             *(
@@ -512,7 +503,7 @@ class SelfieSegmentationNetwork(PublishedNetwork):
 
 
 for _name, _height in (("selfie", 256), ("selfie-landscape", 144)):
-    register_published(
+    mp_blocks.register_published(
         _name,
         SelfieSegmentationNetwork,
         "the mask of the people in an image taken at arm's length",

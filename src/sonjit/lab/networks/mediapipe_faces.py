@@ -18,19 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.lab.networks.mediapipe_blocks import (
-    BlazeBlock,
-    PublishedNetwork,
-    SameConv2d,
-    depth_to_space,
-    depthwise,
-    interleaved_layers,
-    pooled_shortcut,
-    register_published,
-    rows_from_map,
-    single_cell,
-    upsample,
-)
+from sonjit.lab.networks import mediapipe_blocks as mp_blocks
 from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
 
 _BOX = 16  # centre, size and six keypoints
@@ -38,7 +26,7 @@ _FINE_ANCHORS, _COARSE_ANCHORS = 2, 6
 _SOURCE = "Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2"
 
 
-class ShortRangeFaceNetwork(PublishedNetwork):
+class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
     """Face detector up to about 2 m.
 
     `fine`: channels and stride of each block up to the finer map with anchors; `coarse`: channels and stride of each
@@ -54,7 +42,7 @@ class ShortRangeFaceNetwork(PublishedNetwork):
     ) -> None:  # fmt: skip
         super().__init__()
         stem = fine[0][0]
-        self.stem = SameConv2d(3, stem, 5, stride=2)
+        self.stem = mp_blocks.SameConv2d(3, stem, 5, stride=2)
         self.fine = _blaze_blocks(stem, fine)
         self.coarse = _blaze_blocks(fine[-1][0], coarse)
         self.fine_scores = nn.Conv2d(fine[-1][0], _FINE_ANCHORS, 1)
@@ -75,8 +63,14 @@ class ShortRangeFaceNetwork(PublishedNetwork):
         """
         fine = self.fine(F.relu(self.stem(images)))
         coarse = self.coarse(fine)
-        boxes = rows_from_map(self.fine_boxes(fine), _BOX), rows_from_map(self.coarse_boxes(coarse), _BOX)
-        scores = rows_from_map(self.fine_scores(fine), 1), rows_from_map(self.coarse_scores(coarse), 1)
+        boxes = (
+            mp_blocks.rows_from_map(self.fine_boxes(fine), _BOX),
+            mp_blocks.rows_from_map(self.coarse_boxes(coarse), _BOX),
+        )
+        scores = (
+            mp_blocks.rows_from_map(self.fine_scores(fine), 1),
+            mp_blocks.rows_from_map(self.coarse_scores(coarse), 1),
+        )
         return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(scores, 1)}
 
 
@@ -84,7 +78,7 @@ def _blaze_blocks(channels: int, blocks: Sequence[tuple[int, int]]) -> nn.Sequen
     pairs = pairwise([channels, *(out for out, _ in blocks)])
     return nn.Sequential(
         *(
-            BlazeBlock(before, after, nn.ReLU(), kernel=3, stride=stride, depthwise_bias=False)
+            mp_blocks.BlazeBlock(before, after, nn.ReLU(), kernel=3, stride=stride, depthwise_bias=False)
             for (before, after), (_, stride) in zip(pairs, blocks, strict=True)
         )
     )
@@ -95,9 +89,9 @@ class DoubleBlazeBlock(nn.Module):
 
     def __init__(self, channels: int, narrow: int, out: int, stride: int = 1) -> None:
         super().__init__()
-        self.depthwise = depthwise(channels, 3, stride, even=True)
+        self.depthwise = mp_blocks.depthwise(channels, 3, stride, even=True)
         self.narrow = nn.Conv2d(channels, narrow, 1)
-        self.mix = depthwise(narrow, 3, even=True)
+        self.mix = mp_blocks.depthwise(narrow, 3, even=True)
         self.widen = nn.Conv2d(narrow, out, 1)
         self._has_shortcut = stride == 1
 
@@ -123,7 +117,7 @@ class UpStep(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, channels, H, W) and (B, fine, 2H, 2W) to (B, out, 2H, 2W)."""
-        return self.mix(F.relu(self.lateral(fine)) + upsample(F.relu(self.narrow(coarse))))
+        return self.mix(F.relu(self.lateral(fine)) + mp_blocks.upsample(F.relu(self.narrow(coarse))))
 
 
 class AnchorHead(nn.Module):
@@ -132,15 +126,15 @@ class AnchorHead(nn.Module):
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()
         self.pointwise = nn.Conv2d(channels, 4 * length, 1)
-        self.depthwise = depthwise(4 * length, 3, 2, even=True)
+        self.depthwise = mp_blocks.depthwise(4 * length, 3, 2, even=True)
         self._length = length
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, H * W, length)."""
-        return rows_from_map(depth_to_space(self.depthwise(self.pointwise(values))), self._length)
+        return mp_blocks.rows_from_map(mp_blocks.depth_to_space(self.depthwise(self.pointwise(values))), self._length)
 
 
-class FullRangeFaceNetwork(PublishedNetwork):
+class FullRangeFaceNetwork(mp_blocks.PublishedNetwork):
     """Face detector up to about 5 m.
 
     `down`: channels, and number of blocks with a shortcut, of the stem and after each further halving; `up`: channels,
@@ -198,7 +192,7 @@ class FullRangeFaceNetwork(PublishedNetwork):
         return [*order, self.scores, self.boxes]
 
 
-register_published(
+mp_blocks.register_published(
     "face-short",
     ShortRangeFaceNetwork,
     "faces up to about 2 m away: boxes with six keypoints on 896 anchors",
@@ -208,7 +202,7 @@ register_published(
     multiple_of=16,
     low=-1.0,
 )
-register_published(
+mp_blocks.register_published(
     "face-full",
     FullRangeFaceNetwork,
     "faces up to about 5 m away: boxes with six keypoints on 2304 anchors",
@@ -227,10 +221,10 @@ NARROW = 32
 """Channels before the heads."""
 
 
-def mesh_block(channels: int, out: int | None = None, stride: int = 1) -> BlazeBlock:
+def mesh_block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:
     """Return a BlazeBlock of the face landmark networks."""
     out = channels if out is None else out
-    return BlazeBlock(channels, out, nn.PReLU(out), kernel=3, stride=stride, depthwise_bias=False)
+    return mp_blocks.BlazeBlock(channels, out, nn.PReLU(out), kernel=3, stride=stride, depthwise_bias=False)
 
 
 def mesh_stages(channels: Sequence[int], depth: int = 2) -> list[nn.Sequential]:
@@ -256,10 +250,10 @@ class PointHead(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, size, size) to (B, numbers)."""
-        return single_cell(self.read(self.narrow(values)))
+        return mp_blocks.single_cell(self.read(self.narrow(values)))
 
 
-class FaceLandmarkNetwork(PublishedNetwork):
+class FaceLandmarkNetwork(mp_blocks.PublishedNetwork):
     """Face mesh from a square crop.
 
     Args:
@@ -273,7 +267,7 @@ class FaceLandmarkNetwork(PublishedNetwork):
         super().__init__()
         first, *_, before, last = channels
         self.stem = nn.Sequential(
-            SameConv2d(3, first, 3, stride=2), nn.PReLU(first), mesh_block(first), mesh_block(first)
+            mp_blocks.SameConv2d(3, first, 3, stride=2), nn.PReLU(first), mesh_block(first), mesh_block(first)
         )
         *stages, self.mesh_stage = mesh_stages(channels)
         self.stages = nn.Sequential(*stages)
@@ -300,13 +294,13 @@ class FaceLandmarkNetwork(PublishedNetwork):
     def tflite_order(self) -> list[nn.Module]:
         """Return the order of `face_landmark.tflite`, which runs both heads in parallel."""
         *mesh_blocks, last_block = self.mesh_stage
-        heads = interleaved_layers(
+        heads = mp_blocks.interleaved_layers(
             nn.Sequential(self.presence_stage, self.presence), nn.Sequential(last_block, self.keypoints)
         )
         return [self.stem, self.stages, *mesh_blocks, *heads]
 
 
-register_published(
+mp_blocks.register_published(
     "face-mesh",
     FaceLandmarkNetwork,
     "468 landmarks of one face in its crop, and its presence",
@@ -369,7 +363,7 @@ class Region(nn.Module):
         return [transform_points(head(region), own).flatten(1) for head in self.heads]
 
 
-class FaceAttentionNetwork(PublishedNetwork):
+class FaceAttentionNetwork(mp_blocks.PublishedNetwork):
     """Face mesh with lips, eyes and irises from a square crop.
 
     Args:
@@ -389,7 +383,7 @@ class FaceAttentionNetwork(PublishedNetwork):
         super().__init__()
         first, second, *rest = channels
         self.stem = nn.Sequential(
-            SameConv2d(3, first, 3, stride=2), nn.PReLU(first), mesh_block(first), mesh_block(first)
+            mp_blocks.SameConv2d(3, first, 3, stride=2), nn.PReLU(first), mesh_block(first), mesh_block(first)
         )
         self.fine = mesh_block(first, second, 2)
         self.stages = nn.Sequential(mesh_block(second), mesh_block(second), *mesh_stages((second, *rest)))
@@ -417,7 +411,7 @@ class FaceAttentionNetwork(PublishedNetwork):
         """
         fine = self.fine(self.stem(images))
         narrow = self.narrow(self.stages(fine))
-        keypoints = single_cell(self.keypoints(narrow))
+        keypoints = mp_blocks.single_cell(self.keypoints(narrow))
         mesh = keypoints.unflatten(1, (MESH, 3))[..., :2]
         (lips,) = self.lips(mesh, fine)
         left_eye, left_iris = self.left_eye(mesh, fine)
@@ -429,19 +423,19 @@ class FaceAttentionNetwork(PublishedNetwork):
             "right_eye": right_eye,
             "left_iris": left_iris,
             "right_iris": right_iris,
-            "presence": single_cell(self.presence(narrow)),
+            "presence": mp_blocks.single_cell(self.presence(narrow)),
         }
 
     def tflite_order(self) -> list[nn.Module]:
         """Return the order of `face_landmark_with_attention.tflite`, which runs the regions in parallel."""
         regions = (self.lips, self.left_eye, self.right_eye)
-        trunks = interleaved_layers(*(region.trunk for region in regions))
-        heads = interleaved_layers(*(head for region in regions for head in region.heads))
+        trunks = mp_blocks.interleaved_layers(*(region.trunk for region in regions))
+        heads = mp_blocks.interleaved_layers(*(head for region in regions for head in region.heads))
         mesh = (self.stem, self.fine, self.stages, self.narrow, self.keypoints)
         return [*mesh, *trunks, *heads, self.presence]
 
 
-register_published(
+mp_blocks.register_published(
     "face-attention",
     FaceAttentionNetwork,
     "468 landmarks of one face in its crop, its lips, eyes and irises once more, and its presence",
@@ -492,14 +486,14 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, narrow: int, out: int, stride: int = 1) -> None:
         super().__init__()
         self.narrow = nn.Sequential(nn.Conv2d(channels, narrow, stride, stride), nn.PReLU(narrow))
-        self.depthwise = depthwise(narrow, 3, bias=False)
+        self.depthwise = mp_blocks.depthwise(narrow, 3, bias=False)
         self.widen = nn.Conv2d(narrow, out, 1)
         self.activation = nn.PReLU(out)
         self._more, self._stride = out - channels, stride
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, H, W) to (B, out, H / stride, W / stride)."""
-        shortcut = pooled_shortcut(values, self._stride, self._more)
+        shortcut = mp_blocks.pooled_shortcut(values, self._stride, self._more)
         return self.activation(shortcut + self.widen(self.depthwise(self.narrow(values))))
 
 
@@ -520,10 +514,10 @@ class EyeHead(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, 4 * size, 4 * size) to (B, 3 * points)."""
-        return single_cell(self.read(self.blocks(values)))
+        return mp_blocks.single_cell(self.read(self.blocks(values)))
 
 
-class IrisLandmarkNetwork(PublishedNetwork):
+class IrisLandmarkNetwork(mp_blocks.PublishedNetwork):
     """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the mirrored other eye.
 
     Args:
@@ -534,7 +528,7 @@ class IrisLandmarkNetwork(PublishedNetwork):
     def __init__(self, channels: int = 64, size: int = 2) -> None:
         super().__init__()
         twice = 2 * channels
-        self.stem = nn.Sequential(SameConv2d(3, channels, 3, stride=2), nn.PReLU(channels))
+        self.stem = nn.Sequential(mp_blocks.SameConv2d(3, channels, 3, stride=2), nn.PReLU(channels))
         self.shared = nn.Sequential(
             *_blocks(channels, channels // 2, _SHARED_BLOCKS),
             Bottleneck(channels, channels, twice, 2),
@@ -560,10 +554,10 @@ class IrisLandmarkNetwork(PublishedNetwork):
 
     def tflite_order(self) -> list[nn.Module]:
         """Return the order of `iris_landmark.tflite`, which runs both heads in parallel."""
-        return [self.stem, self.shared, *interleaved_layers(self.contours, self.iris)]
+        return [self.stem, self.shared, *mp_blocks.interleaved_layers(self.contours, self.iris)]
 
 
-register_published(
+mp_blocks.register_published(
     "iris",
     IrisLandmarkNetwork,
     "71 points around one eye and 5 of its iris, in the crop of the eye",

@@ -23,19 +23,8 @@ from sonjit._util.arrays import RealArray
 from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.lab.networks import mediapipe_blocks as mp_blocks
 from sonjit.lab.networks.backbones import norm_layer
-from sonjit.lab.networks.mediapipe_blocks import (
-    BlazeBlock,
-    InvertedResidual,
-    PublishedNetwork,
-    SameConv2d,
-    depthwise,
-    fill_from_tflite,
-    new_activation,
-    register_published,
-    rows_from_map,
-    upsample,
-)
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 
 _CHANNELS = (32, 64, 128, 256, 256)
@@ -44,12 +33,12 @@ _COARSE_ANCHORS, _FINE_ANCHORS = 6, 2
 _HEAD_BLOCKS = 2
 
 
-def _block(channels: int, out: int | None = None, stride: int = 1) -> BlazeBlock:
+def _block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:
     out = channels if out is None else out
-    return BlazeBlock(channels, out, nn.PReLU(out), stride=stride, depthwise_bias=False)
+    return mp_blocks.BlazeBlock(channels, out, nn.PReLU(out), stride=stride, depthwise_bias=False)
 
 
-def _blocks(channels: int, count: int) -> list[BlazeBlock]:
+def _blocks(channels: int, count: int) -> list[mp_blocks.BlazeBlock]:
     return [_block(channels) for _ in range(count)]
 
 
@@ -63,7 +52,7 @@ class UpStep(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, channels, H, W) and (B, out, 2H, 2W) to (B, out, 2H, 2W)."""
-        return self.mix(fine + self.narrow(upsample(coarse)))
+        return self.mix(fine + self.narrow(mp_blocks.upsample(coarse)))
 
 
 class Head(nn.Module):
@@ -76,10 +65,10 @@ class Head(nn.Module):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, channels, H, W) to boxes (B, N, 18) and logits (B, N, 1)."""
-        return rows_from_map(self.boxes(values), _BOX), rows_from_map(self.scores(values), 1)
+        return mp_blocks.rows_from_map(self.boxes(values), _BOX), mp_blocks.rows_from_map(self.scores(values), 1)
 
 
-class PalmDetectionNetwork(PublishedNetwork):
+class PalmDetectionNetwork(mp_blocks.PublishedNetwork):
     """Palm detector for full images.
 
     Args:
@@ -95,7 +84,7 @@ class PalmDetectionNetwork(PublishedNetwork):
     def __init__(self, depth: int = 4, channels: Sequence[int] = _CHANNELS, decoder: bool = True) -> None:
         super().__init__()
         first, *_, fine, coarse, last = channels
-        self.stem = nn.Sequential(SameConv2d(3, first, 5, stride=2), nn.PReLU(first), *_blocks(first, depth))
+        self.stem = nn.Sequential(mp_blocks.SameConv2d(3, first, 5, stride=2), nn.PReLU(first), *_blocks(first, depth))
         self.stages = nn.ModuleList(
             nn.Sequential(_block(before, after, stride=2), *_blocks(after, depth))
             for before, after in pairwise(channels if decoder else channels[:-1])
@@ -132,7 +121,7 @@ class PalmDetectionNetwork(PublishedNetwork):
 
 
 for _name, _depth in (("lite", 3), ("full", 4)):
-    register_published(
+    mp_blocks.register_published(
         f"palm-{_name}",
         partial(PalmDetectionNetwork, depth=_depth),
         "palms in a whole image: boxes with seven keypoints on 2016 anchors",
@@ -240,19 +229,19 @@ class HandLandmarkNetwork(Network):
         self._trunk, self._width = trunk, width
         numbers = trunk_of(trunk).widen_blocks(width)
         first, second = numbers.stem
-        self.stem = SameConv2d(3, first, 3, stride=2)
-        self.first = InvertedResidual(first, first, second, activation=activation)
+        self.stem = mp_blocks.SameConv2d(3, first, 3, stride=2)
+        self.first = mp_blocks.InvertedResidual(first, first, second, activation=activation)
         blocks: list[nn.Module] = []
         channels = second
         for kernel, stride, expanded, out in numbers.blocks:
             blocks.append(
-                InvertedResidual(channels, expanded, out, kernel=kernel, stride=stride, activation=activation)
+                mp_blocks.InvertedResidual(channels, expanded, out, kernel=kernel, stride=stride, activation=activation)
             )
             channels = out
         self.blocks = nn.Sequential(*blocks)
         self.widen = nn.Conv2d(channels, numbers.features, 1)
-        self.mix = depthwise(numbers.features, 3)
-        self.activations = nn.ModuleList(new_activation(activation) for _ in range(3))
+        self.mix = mp_blocks.depthwise(numbers.features, 3)
+        self.activations = nn.ModuleList(mp_blocks.new_activation(activation) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
         # In the order of the published files.
         self.handedness = nn.Linear(numbers.features, 1)
@@ -290,7 +279,7 @@ class HandLandmarkNetwork(Network):
         """Load `hand_landmark_full.tflite` or `hand_landmark_lite.tflite`."""
         published = HandLandmarkNetwork(self._trunk, width=self._width)
         published.name = self.name
-        fill_from_tflite(published, path)
+        mp_blocks.fill_from_tflite(published, path)
         with torch.no_grad():
             for head, start in ((self.keypoints, _INPUT_SIZE / 2), (self.keypoints_3d, 0.0)):
                 head.weight.zero_()
@@ -301,7 +290,7 @@ class HandLandmarkNetwork(Network):
 
 
 for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("heavy", "full", _HEAVY_WIDTH)):
-    register_published(
+    mp_blocks.register_published(
         f"hand-{_name}",
         partial(HandLandmarkNetwork, trunk=_trunk, width=_width),
         "21 keypoints, presence and handedness of one hand in its crop",

@@ -30,17 +30,9 @@ from sonjit.lab.networks import Network, classifiers, create_network, load_check
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit.lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit.lab.networks.registry import required_checkpoint
+from sonjit.lab.training import class_images
 from sonjit.lab.training.augment import AugmentationSettings, AugmentedSettings
 from sonjit.lab.training.building_blocks import export_trained
-from sonjit.lab.training.class_images import (
-    CLASSES,
-    ClassImages,
-    Crop,
-    HandCrops,
-    classification_metrics,
-    images_from,
-    open_class_images,
-)
 from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import ImageBatch, Range, SmallBatch, Steps
@@ -281,7 +273,7 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     with resources.as_file(resources.files("sonjit") / "_util" / "assets") as assets:
         clip, truth = request.images or assets / "demo.mp4", request.data or assets / "demo.json"
         size = settings.size or _SIZE
-        crops = HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
+        crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
     results: dict[str, object] = {
@@ -303,7 +295,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
         )
         if cropper.view != "full":
             raise InputError(f"view=crop requires a run on view=full, but {run} was trained on view={cropper.view}")
-    images = open_class_images(
+    images = class_images.open_class_images(
         settings.dataset, request.data, request.images, split=settings.split,
         held_out_split=settings.held_out_split, size=settings.size or _size_of(settings.network),
         view=settings.view, cropper=cropper,
@@ -313,7 +305,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     classifier = replace(classifier, view=settings.view, cropper=cropper)
 
     def evaluate(network: Network) -> dict[str, float]:
-        return classification_metrics(replace(classifier, network=network), samples)
+        return class_images.classification_metrics(replace(classifier, network=network), samples)
 
     network = _train(classifier, images, settings, request, evaluate)
     metrics = evaluate(network)
@@ -324,9 +316,11 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     return results
 
 
-def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingRequest | None = None) -> Network:
+def train_classifier(
+    crops: class_images.HandCrops, settings: CamSettings, request: TrainingRequest | None = None
+) -> Network:
     """Train a network on a clip's crops and return it in eval mode on the CPU."""
-    classifier = _classifier(settings, request, CLASSES, tuple(range(len(CLASSES))))
+    classifier = _classifier(settings, request, class_images.CLASSES, tuple(range(len(class_images.CLASSES))))
     test = crops.test()
 
     def evaluate(network: Network) -> dict[str, float]:
@@ -337,7 +331,7 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
 
 def _train(
     classifier: classifiers.Classifier,
-    images: ClassImages | HandCrops,
+    images: class_images.ClassImages | class_images.HandCrops,
     settings: CamSettings,
     request: TrainingRequest | None,
     evaluate: Callable[[Network], Mapping[str, float]] | None = None,
@@ -362,11 +356,14 @@ def _train(
 
 
 def draw_batch(
-    rng: np.random.Generator, crops: ClassImages | HandCrops, count: int, augmentation: AugmentationSettings
+    rng: np.random.Generator,
+    crops: class_images.ClassImages | class_images.HandCrops,
+    count: int,
+    augmentation: AugmentationSettings,
 ) -> tuple[Tensor, Tensor]:
     """Return crops (B, 3, size, size) and their classes (B,)."""
     drawn = crops.draw(rng, count, augmentation)
-    return images_from(drawn), torch.tensor([crop.label for crop in drawn])
+    return class_images.images_from(drawn), torch.tensor([crop.label for crop in drawn])
 
 
 def _classifier(
@@ -425,11 +422,11 @@ def _run_folder_of(weights: str | None) -> Path | None:
 
 
 @torch.inference_mode()
-def accuracy(network: Network, crops: Sequence[Crop], device: str = "cpu") -> float:
+def accuracy(network: Network, crops: Sequence[class_images.Crop], device: str = "cpu") -> float:
     """Return the share of crops whose class is predicted correctly, 0..1."""
     right = 0
     for start in range(0, len(crops), 64):
         part = crops[start : start + 64]
-        best = network(images_from(part).to(device))["scores"].argmax(1).cpu()
+        best = network(class_images.images_from(part).to(device))["scores"].argmax(1).cpu()
         right += int((best == torch.tensor([item.label for item in part])).sum())
     return right / len(crops)

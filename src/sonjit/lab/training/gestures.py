@@ -32,22 +32,14 @@ from sonjit.gestures.classifier import (
     calibrated_shares,
 )
 from sonjit.gestures.custom_motions import CustomMotions
+from sonjit.lab.training import gesture_data
 from sonjit.lab.training.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit.lab.training.gesture_appearance import AppearanceSettings, train_with_image
-from sonjit.lab.training.gesture_data import (
-    DetectedHands,
-    PosedHands,
-    detect_hands,
-    drawn_letters,
-    posed_hands,
-    posed_joints,
-    split_maps,
-)
 from sonjit.lab.training.loop import TrainingSettings, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Decay, Fraction, Range, SmallBatch, Steps, Weight, Width
 
-H = TypeVar("H", bound=PosedHands)
+H = TypeVar("H", bound=gesture_data.PosedHands)
 
 FOUND: Final = "found"
 """Subfolder of a run with the hand network's detections in each data set."""
@@ -167,15 +159,15 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
 
-    def detected(names: tuple[str, ...], crops: int) -> PosedHands:
+    def detected(names: tuple[str, ...], crops: int) -> gesture_data.PosedHands:
         """Return the hand network's detections in some folders below the data."""
-        compute = partial(posed_hands, crops=crops)
-        return PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
+        compute = partial(gesture_data.posed_hands, crops=crops)
+        return gesture_data.PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
 
-    def with_inputs(names: tuple[str, ...], more: int) -> DetectedHands:
+    def with_inputs(names: tuple[str, ...], more: int) -> gesture_data.DetectedHands:
         """Return the hand network's detections with the inputs of the appearance."""
-        compute = partial(detect_hands, more=more, maps=True)
-        return DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{more}.npz", compute)
+        compute = partial(gesture_data.detect_hands, more=more, maps=True)
+        return gesture_data.DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{more}.npz", compute)
 
     hands = detected(settings.train, settings.crops)
     held_out = detected(settings.held_out, 1).unambiguous(hands, alphabet)
@@ -201,7 +193,9 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if alphabet.vocabulary is not VOCABULARY:
         arrays["vocabulary"] = np.array(alphabet.vocabulary.to_json())
     if alphabet.moving:
-        arrays |= CustomMotions.learn(drawn_letters(alphabet, np.random.default_rng(settings.seed))).arrays()
+        arrays |= CustomMotions.learn(
+            gesture_data.drawn_letters(alphabet, np.random.default_rng(settings.seed))
+        ).arrays()
     with atomic_file(request.out / ASSET) as draft:
         np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
     classifier = GestureClassifier(weights, alphabet.vocabulary)
@@ -224,12 +218,14 @@ def _split_calibration(hands: H, settings: GestureSettings) -> tuple[H, H]:
     return hands.take(own), hands.take(~own)
 
 
-def _sources(hands: PosedHands, settings: GestureSettings, alphabet: Alphabet) -> list[tuple[PosedHands, float]]:
+def _sources(
+    hands: gesture_data.PosedHands, settings: GestureSettings, alphabet: Alphabet
+) -> list[tuple[gesture_data.PosedHands, float]]:
     """Return the hands to train with and their share in a step: detected ones, and posed ones with `people`."""
     if not settings.people:
         return [(hands, 1.0)]
     rng = np.random.default_rng(settings.seed)
-    posed = posed_joints(
+    posed = gesture_data.posed_joints(
         settings.people, settings.each, settings.free, rng, alphabet=alphabet, yaw_deg=settings.yaw_deg
     )
     posed = posed.unambiguous(posed, alphabet)
@@ -241,10 +237,10 @@ def _sources(hands: PosedHands, settings: GestureSettings, alphabet: Alphabet) -
 
 
 def train_network(
-    sources: list[tuple[PosedHands, float]],
+    sources: list[tuple[gesture_data.PosedHands, float]],
     settings: GestureSettings,
     request: TrainingRequest | None = None,
-    held_out: tuple[PosedHands, Alphabet] | None = None,
+    held_out: tuple[gesture_data.PosedHands, Alphabet] | None = None,
 ) -> GestureNetwork:
     """Return a trained network without calibration, in eval mode on the CPU.
 
@@ -293,7 +289,7 @@ def train_network(
     return network.cpu().eval()
 
 
-def _chances(hands: PosedHands, alphabet: Alphabet, none: float) -> FloatArray:
+def _chances(hands: gesture_data.PosedHands, alphabet: Alphabet, none: float) -> FloatArray:
     """Return the (N,) probability that each hand is drawn: gestures are equally frequent, `_RARE_POSES` less; sum 1."""
     shape = hands.shapes(alphabet)
     counts = np.bincount(shape, minlength=len(alphabet.vocabulary.shapes))
@@ -307,7 +303,7 @@ def _chances(hands: PosedHands, alphabet: Alphabet, none: float) -> FloatArray:
 
 
 def calibrate(
-    weights: Mapping[str, RealArray], hands: PosedHands, alphabet: Alphabet | None = None
+    weights: Mapping[str, RealArray], hands: gesture_data.PosedHands, alphabet: Alphabet | None = None
 ) -> dict[str, RealArray]:
     """Scale the last layer by the temperature with the least cross-entropy on other hands.
 
@@ -326,18 +322,18 @@ def calibrate(
     return min(map(scaled, _TEMPERATURES), key=loss)
 
 
-def with_appearance(hands: DetectedHands, heads: Mapping[str, RealArray]) -> DetectedHands:
+def with_appearance(hands: gesture_data.DetectedHands, heads: Mapping[str, RealArray]) -> gesture_data.DetectedHands:
     """Replace the inputs of the hands' appearance by the appearance itself."""
     reader = HandHeads({name.removeprefix("full."): value.astype(np.float32) for name, value in heads.items()})
 
     def read(row: NDArray[np.floating]) -> Float32Array:
-        maps, places = split_maps(row[None])
+        maps, places = gesture_data.split_maps(row[None])
         return reader.appearance(AppearanceInputs(places[0], maps))
 
     return replace(hands, appearance=np.array([read(row) for row in hands.appearance], np.float32))
 
 
-def image_calibration(weights: Mapping[str, RealArray], hands: DetectedHands) -> dict[str, RealArray]:
+def image_calibration(weights: Mapping[str, RealArray], hands: gesture_data.DetectedHands) -> dict[str, RealArray]:
     """Return the calibration array for probabilities from images, see `GestureClassifier`.
 
     It minimises the cross-entropy on other hands, of which `_NONE_SHARE` are assumed to have no gesture.
@@ -357,7 +353,7 @@ def image_calibration(weights: Mapping[str, RealArray], hands: DetectedHands) ->
     return {f"{WITH_IMAGE}calibration": np.array(min(pairs, key=loss))}
 
 
-def add_whitening(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) -> dict[str, RealArray]:
+def add_whitening(weights: Mapping[str, RealArray], sources: Sequence[gesture_data.PosedHands]) -> dict[str, RealArray]:
     """Add the axes for learning custom gestures: along them, hands of one pose differ by 1, and poses by more."""
     shapes = Vocabulary(tuple(map(str, range(int(np.max(weights["shape"])) + 1))))  # the names do not matter
     classifier = GestureClassifier(weights, shapes)
@@ -377,7 +373,7 @@ def add_whitening(weights: Mapping[str, RealArray], sources: Sequence[PosedHands
 
 
 def gesture_metrics(
-    classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet | None = None
+    classifier: GestureClassifier, hands: gesture_data.PosedHands, alphabet: Alphabet | None = None
 ) -> dict[str, float]:
     """Return accuracies over all hands, hands with gestures and each shape, and rates of errors."""
     names = classifier.vocabulary.shapes
@@ -394,7 +390,7 @@ def gesture_metrics(
     return metrics | {f"right_{names[index]}": _mean(right, shape == index) for index in known}
 
 
-def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet) -> str:
+def confusion_table(classifier: GestureClassifier, hands: gesture_data.PosedHands, alphabet: Alphabet) -> str:
     """Return the predictions for each shape as CSV lines: shape, hands, accuracy, predictions by frequency."""
     names = classifier.vocabulary.shapes
     shape, predicted = hands.shapes(alphabet), _predicted(classifier, hands)
@@ -407,9 +403,9 @@ def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: 
     return "\n".join(lines) + "\n"
 
 
-def _predicted(classifier: GestureClassifier, hands: PosedHands) -> IntArray:
+def _predicted(classifier: GestureClassifier, hands: gesture_data.PosedHands) -> IntArray:
     """Return the (N,) index of the shape that is predicted for each hand."""
-    appearance = hands.appearance if isinstance(hands, DetectedHands) else None
+    appearance = hands.appearance if isinstance(hands, gesture_data.DetectedHands) else None
     probabilities = classifier.probabilities(hands.features(), appearance)
     return np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
 

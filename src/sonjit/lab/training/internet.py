@@ -20,20 +20,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
-from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.internet import (
-    JOINTS,
-    LAYOUTS,
-    SIDES,
-    HandLayout,
-    HeatmapSpace,
-    InterNet,
-    Side,
-    area_of_box,
-    box_of_joints,
-    joints_in_camera,
-    two_hands_from_outputs,
-)
+from sonjit.lab.networks import create_network, internet, load_checkpoint
 from sonjit.lab.networks.rootnet import RootNet
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
@@ -43,7 +30,7 @@ from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Depth, Width
 
 
-def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device: str) -> None:
+def prepare_for_training(network: internet.InterNet | RootNet, trunk_weights: str, device: str) -> None:
     """Load the weights of a trunk, move a network to a device and set it to train mode."""
     if trunk_weights:
         network.load_official(load_checkpoint(Path(trunk_weights)), strict=False)
@@ -52,7 +39,7 @@ def prepare_for_training(network: InterNet | RootNet, trunk_weights: str, device
 
 PEAK, SIGMA_BINS = 255.0, 2.5
 
-_SPACE = HeatmapSpace()
+_SPACE = internet.HeatmapSpace()
 _MM: Final = 1000.0
 _MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
 
@@ -121,25 +108,28 @@ class TwoHandExample:
 def mirror_example(image: TwoHandImage) -> TwoHandImage:
     """Return the mirror image with swapped labels of the hands; pixels count from the centre of the first one."""
     last = image.rgb.shape[1] - 1
-    joints = np.roll(image.joints, JOINTS, 0)
+    joints = np.roll(image.joints, internet.JOINTS, 0)
     joints[:, 0] = last - joints[:, 0]
     return replace(
         image,
         rgb=np.ascontiguousarray(image.rgb[:, ::-1]),
         box=image.box._replace(cx=last - image.box.cx),
         joints=joints,
-        valid=np.roll(image.valid, JOINTS),
+        valid=np.roll(image.valid, internet.JOINTS),
         hand_type=image.hand_type[::-1].copy(),
     )
 
 
 def example_from_image(
-    labelled: TwoHandImage, layout: HandLayout, augmentation: Augmentation = UNCHANGED, space: HeatmapSpace = _SPACE
+    labelled: TwoHandImage,
+    layout: internet.HandLayout,
+    augmentation: Augmentation = UNCHANGED,
+    space: internet.HeatmapSpace = _SPACE,
 ) -> TwoHandExample:
     """Augment an image, crop its hands, and return the crop with its ground truth."""
     if augmentation.mirror:
         labelled = mirror_example(labelled)
-    area = area_of_box(augmentation.shifted(labelled.box))
+    area = internet.area_of_box(augmentation.shifted(labelled.box))
     area = replace(augmentation, shift=(0.0, 0.0)).box(area)
     size = space.size_px
     image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
@@ -147,10 +137,10 @@ def example_from_image(
     joints = labelled.joints.copy()
     joints[:, :2] = points_into_crop(joints[:, :2], area, size)
     known = labelled.valid.copy()  # together with the root that the depth is relative to
-    for side in SIDES:
+    for side in internet.SIDES:
         known[layout.joints(side)] &= labelled.valid[layout.root(side)]
     bins, valid, rel_root = targets_from_crop(joints, known, layout, space)
-    both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
+    both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in internet.SIDES)
     return TwoHandExample(
         image=image.astype(np.float32),
         joints=bins,
@@ -163,7 +153,7 @@ def example_from_image(
 
 
 def targets_from_crop(
-    joints: RealArray, valid: BoolArray, layout: HandLayout, space: HeatmapSpace = _SPACE
+    joints: RealArray, valid: BoolArray, layout: internet.HandLayout, space: internet.HeatmapSpace = _SPACE
 ) -> tuple[FloatArray, BoolArray, float]:
     """Convert joints to bins.
 
@@ -174,9 +164,9 @@ def targets_from_crop(
         volume; the bins from the right root to the left one, which may be out of range.
     """
     depth = np.array(joints[:, 2], np.float64)
-    right, left = (layout.root(side) for side in SIDES)
+    right, left = (layout.root(side) for side in internet.SIDES)
     rel_root = space.bins_from_mm(float(depth[left] - depth[right]))
-    for side, root in zip(SIDES, (right, left), strict=True):
+    for side, root in zip(internet.SIDES, (right, left), strict=True):
         depth[layout.joints(side)] -= joints[root, 2]
     bins = np.column_stack([space.bins_from_px(joints[:, :2].astype(np.float64)), space.bins_from_mm(depth)])
     return bins, valid & ((bins >= 0) & (bins < space.bins)).all(1), rel_root
@@ -216,9 +206,9 @@ class InterNetSettings(TrunkSettings):
     hand_type: bool = True  # True to train the head that predicts which hands are present
 
     @property
-    def space(self) -> HeatmapSpace:
+    def space(self) -> internet.HeatmapSpace:
         """The space of the network's bins."""
-        return HeatmapSpace(self.side, self.side // 4)
+        return internet.HeatmapSpace(self.side, self.side // 4)
 
 
 def train_internet(request: TrainingRequest) -> Mapping[str, object]:
@@ -233,7 +223,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     torch.manual_seed(settings.seed)
     options = {name: getattr(settings, name) for name in ("layout", "depth", "width", "channels", "hidden")}
     network = create_network("internet", request.weights, **options, bins=settings.space.bins)
-    assert isinstance(network, InterNet)
+    assert isinstance(network, internet.InterNet)
     prepare_for_training(network, settings.trunk_weights, request.device)
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
     make_example = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
@@ -241,7 +231,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         draw_batch, samples=data.training, make_example=make_example, join=batch_from_examples, count=settings.batch
     )
 
-    def losses(model: InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
+    def losses(model: internet.InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
         parts = internet_losses(model(batch[0]), batch[1])
         return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
 
@@ -263,7 +253,7 @@ class LabelledCrop:
     known: BoolArray  # (42,) True for known joints
 
 
-def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
+def crops_from_sample(sample: Sample, layout: internet.HandLayout) -> list[LabelledCrop]:
     """Return the crops of an image: both hands in one, or one for each; none if no hand is known in camera space.
 
     The box is that of the data set, as in InterHand2.6M, or else the box around the joints.
@@ -274,7 +264,7 @@ def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
     return [_crop(sample, {side: hand}, layout) for side, hand in hands.items()]
 
 
-def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) -> LabelledCrop:
+def _crop(sample: Sample, hands: Mapping[internet.Side, Instance], layout: internet.HandLayout) -> LabelledCrop:
     joints_mm, known = _joints_mm(hands, layout)
     joints = joints_mm.copy()
     for side, instance in hands.items():
@@ -293,9 +283,9 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
     else:
         pixels = [hand.keypoints_px for hand in hands.values() if hand.keypoints_px is not None]
         points = np.concatenate(pixels)
-        box = box_of_joints(points[np.isfinite(points).all(1)])
+        box = internet.box_of_joints(points[np.isfinite(points).all(1)])
     hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
-    present = np.array([side in hands for side in SIDES])
+    present = np.array([side in hands for side in internet.SIDES])
     return LabelledCrop(
         TwoHandImage(
             rgb=sample.rgb(), box=box, joints=joints, valid=valid, hand_type=present, hand_type_valid=hand_type_valid
@@ -305,9 +295,9 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
     )
 
 
-def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[FloatArray, BoolArray]:
+def _joints_mm(hands: Mapping[internet.Side, Instance], layout: internet.HandLayout) -> tuple[FloatArray, BoolArray]:
     """Return joints (42, 3) in mm in the camera frame, in the layout's order, and which are known (42,)."""
-    joints = np.full((2 * JOINTS, 3), np.nan)
+    joints = np.full((2 * internet.JOINTS, 3), np.nan)
     for side, instance in hands.items():
         assert instance.keypoints_m is not None
         joints[layout.joints(side)] = layout.from_mediapipe21(instance.keypoints_m) * _MM
@@ -315,9 +305,9 @@ def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[Floa
     return np.where(known[:, None], joints, 0), known
 
 
-def _hands(sample: Sample) -> dict[Side, Instance]:
+def _hands(sample: Sample) -> dict[internet.Side, Instance]:
     """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
-    hands: dict[Side, Instance] = {}
+    hands: dict[internet.Side, Instance] = {}
     for hand in sample.instances:
         if hand.kind != "hand" or hand.side is None or hand.keypoints_px is None or hand.keypoints_m is None:
             continue
@@ -333,8 +323,8 @@ def _hands(sample: Sample) -> dict[Side, Instance]:
 def _example(
     sample: Sample,
     rng: np.random.Generator,
-    layout: HandLayout,
-    space: HeatmapSpace,
+    layout: internet.HandLayout,
+    space: internet.HeatmapSpace,
     augmentation: AugmentationSettings,
 ) -> TwoHandExample | None:
     crops, change = crops_from_sample(sample, layout), draw_augmentation(augmentation, rng)
@@ -346,12 +336,16 @@ def _example(
 
 @torch.inference_mode()
 def evaluate(
-    network: InterNet, training: Sequence[Sample], held_out: Sequence[Sample], settings: InterNetSettings, device: str
+    network: internet.InterNet,
+    training: Sequence[Sample],
+    held_out: Sequence[Sample],
+    settings: InterNetSettings,
+    device: str,
 ) -> dict[str, float]:
     """Return metrics on held-out images; see `train_internet`."""
     network.eval()
-    layout, space, side = LAYOUTS[settings.layout], settings.space, settings.side
-    own_roots = [layout.root(hand) for hand in SIDES]
+    layout, space, side = internet.LAYOUTS[settings.layout], settings.space, settings.side
+    own_roots = [layout.root(hand) for hand in internet.SIDES]
     found: list[FloatArray] = []
     with_root: list[FloatArray] = []
     truth: list[FloatArray] = []
@@ -360,15 +354,15 @@ def evaluate(
     present: list[BoolArray] = []
     crops = ((labelled, sample.camera) for sample in held_out for labelled in crops_from_sample(sample, layout))
     for labelled, camera in ((labelled, camera.intrinsics) for labelled, camera in crops if camera is not None):
-        area = area_of_box(labelled.image.box)
+        area = internet.area_of_box(labelled.image.box)
         image = crop(labelled.image.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
         outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
-        predicted = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
+        predicted = internet.two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
         depths = labelled.joints_mm[None, own_roots, 2]
         # MRRPE measures the left root as predicted relative to the right one.
         relative = np.array([[depths[0, 0], depths[0, 0] + predicted.rel_root_mm[0]]])
-        found.append(joints_in_camera(predicted, depths, layout, camera)[0])
-        with_root.append(joints_in_camera(predicted, relative, layout, camera)[0])
+        found.append(internet.joints_in_camera(predicted, depths, layout, camera)[0])
+        with_root.append(internet.joints_in_camera(predicted, relative, layout, camera)[0])
         truth.append(labelled.joints_mm)
         valid.append(labelled.known)
         scores.append(outputs["hand_type"][0].double().cpu().numpy())
@@ -376,8 +370,10 @@ def evaluate(
     if not found:
         raise InputError("No hand in camera space in the held-out images. Choose another test_split.")
     mean = _mean_pose(training, layout) + np.stack(truth)[:, _root_of_each(layout)]
-    order = [index for side in SIDES for index in range(42)[layout.joints(side)]]  # the right hand's joints first
-    roots = (own_roots[0] % JOINTS, JOINTS + own_roots[1] % JOINTS)
+    order = [
+        index for side in internet.SIDES for index in range(42)[layout.joints(side)]
+    ]  # the right hand's joints first
+    roots = (own_roots[0] % internet.JOINTS, internet.JOINTS + own_roots[1] % internet.JOINTS)
     points, known = np.stack(truth)[:, order], np.stack(valid)[:, order]
     both = known[:, roots].all(1)
     metrics = {
@@ -390,15 +386,15 @@ def evaluate(
     return metrics
 
 
-def _root_of_each(layout: HandLayout) -> list[int]:
+def _root_of_each(layout: internet.HandLayout) -> list[int]:
     """Return the (42,) root indices of the hands that a layout's joints belong to."""
-    sides = SIDES if layout.first == SIDES[0] else SIDES[::-1]
-    return [layout.root(side) for side in sides for _ in range(JOINTS)]
+    sides = internet.SIDES if layout.first == internet.SIDES[0] else internet.SIDES[::-1]
+    return [layout.root(side) for side in sides for _ in range(internet.JOINTS)]
 
 
-def _mean_pose(samples: Sequence[Sample], layout: HandLayout) -> FloatArray:
+def _mean_pose(samples: Sequence[Sample], layout: internet.HandLayout) -> FloatArray:
     """Return joints (42, 3) in mm relative to their hand's root, averaged over evenly spaced images."""
-    total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
+    total, count = np.zeros((2 * internet.JOINTS, 3)), np.zeros(2 * internet.JOINTS)
     roots = _root_of_each(layout)
     for index in range(0, len(samples), max(len(samples) // _MEAN_IMAGES, 1)):
         joints, known = _joints_mm(_hands(samples[index]), layout)

@@ -20,16 +20,7 @@ from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.lab.datasets import Dataset, Instance, Sample, coco_annotation, dataset_entry, open_dataset
 from sonjit.lab.explain.segment import results_from_instances
 from sonjit.lab.metrics import coco_precision
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
-    Category,
-    MaskHeadName,
-    MaskRCNN,
-    Pooling,
-    SavedMaskRCNN,
-    Target,
-    load_mask_rcnn,
-    save_mask_rcnn_description,
-)
+from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import evenly_spaced
@@ -124,14 +115,14 @@ def augment(example: Example, mirror: IntArray, change: Augmentation) -> Example
     return Example(change.image(np.asarray(rgb, np.uint8)), labels[large_enough], np.asarray(stacked, np.uint8))
 
 
-def tensors_from_example(example: Example) -> tuple[Tensor, Target]:
+def tensors_from_example(example: Example) -> tuple[Tensor, mask_rcnn.Target]:
     """Return (3, H, W) RGB 0..1 and the target, whose boxes are tight around the masks."""
     boxes = np.zeros((len(example.masks), 4), np.float32)
     for box, mask in zip(boxes, example.masks, strict=True):
         x, y, wide, high = cv2.boundingRect(mask)
         box[:] = x, y, x + wide, y + high
     labels, masks = torch.from_numpy(example.labels), torch.from_numpy(example.masks)
-    return image_tensor(example.rgb, "cpu"), Target(torch.from_numpy(boxes), labels, masks)
+    return image_tensor(example.rgb, "cpu"), mask_rcnn.Target(torch.from_numpy(boxes), labels, masks)
 
 
 def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
@@ -160,8 +151,8 @@ class MaskRCNNSettings(DataSettings):
     channels: WideWidth = 48  # channels of the pyramid and the heads
     hidden: WideWidth = 128  # width of the box head's fully connected layers
     masks: bool = True  # False for Faster R-CNN, the same network without masks
-    roi: Pooling = "align"  # pooling of regions: align, or pool for a comparison
-    mask_head: MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
+    roi: mask_rcnn.Pooling = "align"  # pooling of regions: align, or pool for a comparison
+    mask_head: mask_rcnn.MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
     samples: Annotated[int, Range(8, 65_536)] = 128  # number of anchors and proposals of an image in the losses
 
     @property
@@ -183,7 +174,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     data = _open(request.data, request.images, settings)
     names = data.categories()
     data = allow_any_order(data, request.out / SHARDS)
-    categories = tuple(Category(number, name) for number, name in names.items())
+    categories = tuple(mask_rcnn.Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
@@ -192,10 +183,10 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     augmented = partial(make_example, categories=names, mirror=mirror, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=training, make_example=augmented, join=list, count=settings.batch)
 
-    def losses(model: MaskRCNN, batch: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
+    def losses(model: mask_rcnn.MaskRCNN, batch: list[tuple[Tensor, mask_rcnn.Target]]) -> Mapping[str, Tensor]:
         return model.losses([image for image, _ in batch], [target for _, target in batch])
 
-    save_mask_rcnn_description(request.out, saved)
+    mask_rcnn.save_mask_rcnn_description(request.out, saved)
     metrics = fit(
         request, network, batch, losses, settings,
         inputs=request.inputs() | {"images": str(request.images)},
@@ -212,7 +203,7 @@ def make_example(
     categories: Mapping[int, str],
     mirror: IntArray,
     augmentation: AugmentationSettings,
-) -> tuple[Tensor, Target]:
+) -> tuple[Tensor, mask_rcnn.Target]:
     """Return an augmented image and its target."""
     example = example_from_sample(sample, categories)
     return tensors_from_example(augment(example, mirror, draw_augmentation(augmentation, rng)))
@@ -220,7 +211,7 @@ def make_example(
 
 @torch.no_grad()
 def evaluate(
-    network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
+    network: mask_rcnn.MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
 ) -> dict[str, float]:
     """Return AP over IoU 0.5 to 0.95 and AP at 0.5 of boxes and masks, and the number of images per second."""
     results: list[Mapping[str, object]] = []
@@ -245,18 +236,20 @@ def _open(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Datase
     return open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **options)
 
 
-def _network(weights: str | None, categories: Sequence[Category], settings: MaskRCNNSettings) -> SavedMaskRCNN:
+def _network(
+    weights: str | None, categories: Sequence[mask_rcnn.Category], settings: MaskRCNNSettings
+) -> mask_rcnn.SavedMaskRCNN:
     """Return a new small network, or one with weights, whose norms keep their statistics because batches are small."""
     classes = len(categories) + 1
     if weights is None:
         side = settings.side or _SIDE_PX
         options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
         network = create_network("mask-rcnn", **options)
-        assert isinstance(network, MaskRCNN)
-        saved = SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
+        assert isinstance(network, mask_rcnn.MaskRCNN)
+        saved = mask_rcnn.SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
     else:
         sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
-        saved = load_mask_rcnn(weights, **dict(sides))
+        saved = mask_rcnn.load_mask_rcnn(weights, **dict(sides))
         if [category.name for category in saved.categories] != [category.name for category in categories]:
             saved.network.forget_classes(classes)
         options = {**saved.options, "classes": classes}

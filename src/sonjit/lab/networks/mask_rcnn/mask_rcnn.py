@@ -26,14 +26,8 @@ from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, rem
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sonjit._util.errors import InputError
+from sonjit.lab.networks import checkpoints
 from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, MobileNetMaps, Norm, ResNet, norm_layer
-from sonjit.lab.networks.checkpoints import (
-    DESCRIPTION,
-    load_checkpoint,
-    load_description,
-    save_description,
-    without_prefixes,
-)
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register, required_checkpoint
 
 __all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "load_mask_rcnn", "paste_masks"]
@@ -611,11 +605,11 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
         return _create("mask-rcnn", "demo", options, coco)
     file = Path(required_checkpoint("mask-rcnn", path or SHIPPED))
     folder = file if file.is_dir() else file.parent
-    if file.is_dir() or (folder / DESCRIPTION).is_file():
-        name, own, categories = load_description(folder, "mask-rcnn", _parse_options)
+    if file.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
+        name, own, categories = checkpoints.load_description(folder, "mask-rcnn", _parse_options)
         return _create(name, folder / WEIGHTS if file.is_dir() else file, {**own, **options}, categories)
     key = "roi_heads.box_predictor.cls_score.weight"
-    weights = without_prefixes(load_checkpoint(file), (key,))
+    weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(file), (key,))
     scores = weights.get(key)
     if scores is None:
         raise InputError(f"{file} is no run of sonjit train mask-rcnn nor torchvision's maskrcnn_resnet50_fpn[_v2]")
@@ -628,7 +622,7 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
 def save_mask_rcnn_description(folder: Path, saved: SavedMaskRCNN) -> None:
     """Write the description for `load_mask_rcnn` next to the weights: name, options and categories."""
     categories = [category._asdict() for category in saved.categories]
-    save_description(folder, {"network": saved.name, "options": saved.options, "categories": categories})
+    checkpoints.save_description(folder, {"network": saved.name, "options": saved.options, "categories": categories})
 
 
 def _parse_options(description: Any) -> tuple[str, dict[str, Any], tuple[Category, ...]]:  # noqa: ANN401  # JSON

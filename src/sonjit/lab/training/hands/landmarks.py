@@ -27,18 +27,7 @@ from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmar
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training import building_blocks
 from sonjit.lab.training.augment import draw_augmentation
-from sonjit.lab.training.hands.landmark_data import (
-    PUBLISHED_SIZE,
-    Batch,
-    LandmarkCrop,
-    LandmarkCrops,
-    LandmarkLosses,
-    augment,
-    landmark_losses,
-    landmark_metrics,
-    predicted_points,
-    to_batch,
-)
+from sonjit.lab.training.hands import landmark_data
 from sonjit.lab.training.hands.samples import DataSettings, open_source_samples, source_path
 from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import PointLoss
@@ -78,7 +67,7 @@ class LandmarkSettings(DataSettings):
     # Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6
     activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
     dropout: Fraction = 0.0  # fraction of the last map's averages that each step drops at random
-    size: Side = PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
+    size: Side = landmark_data.PUBLISHED_SIZE  # side of the crops in pixels, a multiple of 32
     batch: ImageBatch = 8  # number of hands in a step
     # Share of each batch by source. Sources are annotations or their folders, relative to `--data`. A folder with the
     # name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself
@@ -142,11 +131,13 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if not settings.scratch:
         if isinstance(network, HandLandmarkNetwork):
             start_from_nearest(network, evaluated)
-        results["error_before_px"] = landmark_metrics(network.eval(), evaluated, request.device)["error_px"]
+        results["error_before_px"] = landmark_data.landmark_metrics(network.eval(), evaluated, request.device)[
+            "error_px"
+        ]
     metrics = fit_landmarks(network, sources, held_out, settings, request)
     fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
-    results["error_px"] = landmark_metrics(network, evaluated, request.device)["error_px"]
+    results["error_px"] = landmark_data.landmark_metrics(network, evaluated, request.device)["error_px"]
     if held_out:
         results |= {"held_out": len(held_out), **metrics}
     if settings.timed:
@@ -157,15 +148,15 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
 
 def read_sources(
     request: TrainingRequest, settings: LandmarkSettings
-) -> tuple[dict[str, LandmarkCrops], Sequence[LandmarkCrop]]:
+) -> tuple[dict[str, landmark_data.LandmarkCrops], Sequence[landmark_data.LandmarkCrop]]:
     """Return training crops by source, and held-out crops."""
     assert request.data is not None
     names = {name: source_path(request, name) for name, part in settings.mix.items() if part > 0} or {"": request.data}
     test = source_path(request, settings.test) if settings.test else None
 
-    def read(path: Path, limit: int) -> LandmarkCrops:
+    def read(path: Path, limit: int) -> landmark_data.LandmarkCrops:
         samples, without_hands = open_source_samples(path, request, settings), settings.negatives > 0
-        return LandmarkCrops(
+        return landmark_data.LandmarkCrops(
             samples, settings.extra_keypoints, size=settings.size, limit=limit, without_hands=without_hands
         )
 
@@ -175,7 +166,7 @@ def read_sources(
             sources[name] = crops.without_scores()
     if test is not None:
         return sources, read(test, 0)
-    held_out: list[LandmarkCrops] = []
+    held_out: list[landmark_data.LandmarkCrops] = []
     for name, crops in sources.items():
         sources[name], last = crops.split(settings.held_out)
         held_out.append(last)
@@ -183,13 +174,13 @@ def read_sources(
 
 
 def draw_crops(
-    sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings, rng: np.random.Generator
-) -> list[LandmarkCrop]:
+    sources: Mapping[str, landmark_data.LandmarkCrops], settings: LandmarkSettings, rng: np.random.Generator
+) -> list[landmark_data.LandmarkCrop]:
     """Return the crops of a step with the share of each source and the share without hands."""
     names = list(sources)
     parts = np.array([settings.mix.get(name, 1.0) for name in names])
     counts = rng.multinomial(settings.batch, parts / parts.sum())
-    chosen: list[LandmarkCrop] = []
+    chosen: list[landmark_data.LandmarkCrop] = []
     for name, count in zip(names, counts.tolist(), strict=True):
         hands, empty = sources[name].hands, sources[name].empty
         without = int(rng.binomial(count, settings.negatives)) if empty else 0
@@ -197,7 +188,7 @@ def draw_crops(
             if number:
                 indices = rng.choice(len(crops), number, replace=number > len(crops))
                 chosen += [crops[index] for index in indices.tolist()]
-    return [augment(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
+    return [landmark_data.augment(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> Network:
@@ -246,7 +237,7 @@ def _other_network(settings: LandmarkSettings, weights: str | None) -> Network:
     return network.train()
 
 
-def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
+def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[landmark_data.LandmarkCrop]) -> None:
     """Initialise each new keypoint as the published one that is nearest on average, shifted by their mean offset."""
     head = network.keypoints
     points = np.stack([crop.keypoints for crop in crops])  # (N, K, 2)
@@ -270,8 +261,8 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
 
 def fit_landmarks(
     network: Network,
-    sources: Mapping[str, LandmarkCrops],
-    held_out: Sequence[LandmarkCrop],
+    sources: Mapping[str, landmark_data.LandmarkCrops],
+    held_out: Sequence[landmark_data.LandmarkCrop],
     settings: LandmarkSettings,
     request: TrainingRequest,
 ) -> dict[str, float]:
@@ -279,12 +270,12 @@ def fit_landmarks(
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     before = None if normed or settings.scratch else copy.deepcopy(network).eval().requires_grad_(False)
     if settings.loss in _POINT_LOSSES:
-        losses = landmark_losses(before, settings.keep, cast("PointLoss", settings.loss))
+        losses = landmark_data.landmark_losses(before, settings.keep, cast("PointLoss", settings.loss))
     else:
         losses = _losses_by(import_object(settings.loss, "loss"))
 
     def evaluate(model: Network) -> dict[str, float]:
-        metrics = landmark_metrics(model, held_out, request.device)
+        metrics = landmark_data.landmark_metrics(model, held_out, request.device)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
     drawn = [
@@ -292,7 +283,7 @@ def fit_landmarks(
     ][: building_blocks.MAX_CROPS]
 
     def pictures(model: Network) -> dict[str, Image]:
-        points = predicted_points(model, drawn, request.device)
+        points = landmark_data.predicted_points(model, drawn, request.device)
         labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
         return {
             building_blocks.PICTURE: building_blocks.draw_predictions(
@@ -307,10 +298,14 @@ def fit_landmarks(
     )  # fmt: skip
 
 
-def _losses_by(own: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]]) -> LandmarkLosses:
+def _losses_by(
+    own: Callable[[Mapping[str, Tensor], landmark_data.Batch], Mapping[str, Tensor]],
+) -> landmark_data.LandmarkLosses:
     return lambda network, batch: own(network(batch.images), batch)
 
 
-def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:
+def draw_batch(
+    rng: np.random.Generator, sources: Mapping[str, landmark_data.LandmarkCrops], settings: LandmarkSettings
+) -> landmark_data.Batch:
     """Return the batch of a step."""
-    return to_batch(draw_crops(sources, settings, rng))
+    return landmark_data.to_batch(draw_crops(sources, settings, rng))
