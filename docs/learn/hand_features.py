@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from sonjit._util.errors import SonjitError
 from sonjit.engines.pooled import PooledNetwork
 from sonjit.lab.explain.overlay import draw_feature_maps
-from sonjit.lab.training.cam import CLASSES, Crop, HandCrops
+from sonjit.lab.training.class_images import CLASSES, Crop, HandCrops
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.checkpoints import placeholder_state_dict
-from sonjit.lab.networks.deformer import LeakyPyramid
+from sonjit.lab.networks.handoccnet import LeakyPyramid
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
 from .properties import assert_near, golden_noise, run, tamed, twin, watch

@@ -165,7 +165,7 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
     def found(root, progress=None, *, crops):
         return trained if root.name.startswith("train") else held_out
 
-    monkeypatch.setattr("sonjit.lab.training.gestures.posed_hands", found)
+    monkeypatch.setattr("sonjit.lab.training.gesture_data.posed_hands", found)
     settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
     arguments = [part for setting in settings for part in ("--set", setting)]
     words = ["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments]

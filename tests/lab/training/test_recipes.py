@@ -106,7 +106,9 @@ def test_every_number_has_a_range(name, value):
 
 def test_a_training_that_finds_no_memory_is_reported_in_one_line(recipe, tmp_path, monkeypatch):
     for allocate in (lambda: torch.empty(2**50), lambda: np.empty(2**50)):
-        monkeypatch.setattr("sonjit.lab.training.cam.HandCrops", lambda *_, allocate=allocate, **__: allocate())
+        monkeypatch.setattr(
+            "sonjit.lab.training.class_images.HandCrops", lambda *_, allocate=allocate, **__: allocate()
+        )
         with pytest.raises(JobError, match="the memory is too small for this training: set a smaller batch"):
             run_recipe(TrainingRequest(recipe(), tmp_path / "run"))
 
