@@ -1,7 +1,6 @@
 """Compare refined with published hand keypoints: errors, expected errors and distances, and the cost."""
 
 import argparse
-import json
 import time
 import tomllib
 from importlib.resources import files
@@ -15,14 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
-from sonjit.detectors.kinds.hand_heads import TAPS, HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hand_heads import HandRefinement
 from sonjit.detectors.kinds.hands import HandObservation, HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.lab.training.augment import jittered_box
-from sonjit.lab.training.refinement import CHANNELS, MapFiles, RefinableHands, map_files
 from sonjit.media import open_source
 from sonjit.results.measures import hand_length_m
 
@@ -151,36 +149,12 @@ def reliability_of_real_hands(hands, root):
     return expected, found, np.isfinite(found)
 
 
-def refined_hands(model, run):
-    """Yield set, hands, number of a hand and its refined keypoints for the held-out images of a run of `refine`."""
-    refinement = load_hand_refinement(model)
-    for name in json.loads((run / "settings.json").read_text("utf-8"))["held_out"]:
-        folder = run / "maps" / f"{name}-{model}"
-        rows, maps = RefinableHands.load(folder / "rows.npz"), MapFiles([map_files(folder)], CHANNELS[model])
-        for row in range(len(rows)):
-            values = [each[0].numpy().T.astype(np.float32) for each in maps.rows(np.array([row]))]
-            shaped = [each.reshape(1, -1, side, side) for each, side in zip(values, TAPS, strict=True)]
-            yield name, rows, row, refinement(RefinementInputs(rows.keypoints[row], rows.world[row], shaped))
-
-
-def reliability_of_run(model, run):
-    """Return the same for the held-out synthetic images of a run of the recipe `refine`."""
-    definition = np.array(json.loads((run / "result.json").read_text("utf-8"))["results"]["definition"])
-    expected, found = [], []
-    for _, rows, row, refined in refined_hands(model, run):
-        exact = rows.defined_by(definition).exact[row]
-        expected.append(refined.error)
-        found.append(np.linalg.norm((refined.keypoints - exact)[:, :2], axis=1))
-    return np.array(expected), np.array(found), np.ones(np.shape(found), bool)
-
-
-def reliability_table(model, parts):
-    """Return a table of expected and actual errors by part."""
-    columns = ("images", "expected, % of the crop", "keypoints", "mean expected, %", "mean actual, %")
+def reliability_table(model, values):
+    """Return a table of expected and actual errors."""
+    columns = ("expected, % of the crop", "keypoints", "mean expected, %", "mean actual, %")
     table = Table(*columns, title=f"{model}, expected errors")
-    for name, values in parts.items():
-        for limits, count, expected, found in reliability_rows(*values):
-            table.add_row(name, limits, str(count), f"{100 * expected:.2f}", f"{100 * found:.2f}")
+    for limits, count, expected, found in reliability_rows(*values):
+        table.add_row(limits, str(count), f"{100 * expected:.2f}", f"{100 * found:.2f}")
     return table
 
 
@@ -244,18 +218,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with datasets/")
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--run", type=Path, help="run of the recipe refine, for its held-out synthetic images")
     parser.add_argument("--renders", type=Path, nargs="*", default=(), help="held-out synthetic images, for distances")
     parser.add_argument("--weights", type=Path, help="hand_refinement.npz that replaces the shipped one")
     options = parser.parse_args()
     console = Console(width=120)
     for model in ("full", "lite"):
-        parts = {} if options.run is None else {"held-out synthetic": reliability_of_run(model, options.run)}
         if options.data:
             console.print(real_table(load(model, options.weights), options.data / "datasets", model))
-            parts["real"] = reliability_of_real_hands(load(model, options.weights), options.data / "datasets")
-        if parts:
-            console.print(reliability_table(model, parts))
+            reliability = reliability_of_real_hands(load(model, options.weights), options.data / "datasets")
+            console.print(reliability_table(model, reliability))
         if options.renders:
             console.print(distance_table(model, options.renders))
         published, refined, hands = cost(model, options.frames)

@@ -11,13 +11,12 @@ from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
 from sonjit.lab.evaluation.models import describe_model
-from sonjit.lab.evaluation.predictions import (
+from sonjit.lab.evaluation.predictions import ImpossibleTableError, load_evaluation
+from sonjit.lab.evaluation.protocols import (
     GroupSummary,
-    ImpossibleTableError,
     check_summary,
     factors_of,
     list_protocols,
-    load_evaluation,
     load_group_file,
     load_protocol,
     load_table,

@@ -73,7 +73,7 @@ class HandHeads:
     """Heads of one network: visibility, handedness and appearance.
 
     Args:
-        weights: Arrays by name, as `sonjit train hand-heads` writes them.
+        weights: Arrays by name, as in `hand_heads.npz`.
     """
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
@@ -233,7 +233,7 @@ class HandRefinement:
     """Refinement of one network's keypoints.
 
     Args:
-        weights: Arrays by name, as `sonjit train refine` writes them.
+        weights: Arrays by name, as in `hand_refinement.npz`.
     """
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
