@@ -42,7 +42,7 @@ def test_all_factors_are_listed(capsys):
         (("OUT", "--set", "colour=red"), "Unknown factor 'colour'"),
         (("OUT", "--rig", "webcam", "--views", 2), "--rig webcam with --views 2"),
         (("OUT", "--format", "video"), "--format video requires a motion"),
-        (("OUT", "--format", "shards", "--depth"), "cannot be combined with --format"),
+        (("OUT", "--format", "video", "--sequence", "any", "--depth"), "cannot be combined with --format"),
         (("OUT", "--sequence", "waltz"), "Unknown --sequence 'waltz'. Choose from any, peak, rom"),
         (("OUT", "--sequence", "any", "--fps", 0), "--fps 0"),
         (("OUT", "--poses", "nowhere.json"), "nowhere.json: no such file"),

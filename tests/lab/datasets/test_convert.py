@@ -1,7 +1,7 @@
-"""Conversion of data sets: equal labels after a round trip; shards that are deterministic and resumable."""
+"""Conversion of data sets: equal labels after a round trip, and splits."""
 
 import json
-import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.convert import convert_dataset, sample_to_dict, save_shards, split_dataset, split_groups
+from sonjit.lab.datasets.convert import convert_dataset, sample_to_dict, split_dataset, split_groups
 
 
 def same(one, other):
@@ -18,8 +18,8 @@ def same(one, other):
 
 
 def check_all_is_there(dataset, path):
-    """Check that Parquet and shards contain all fields, and COCO those that it supports."""
-    again = open_dataset("folder" if path.suffix else "shards", path, check="all")
+    """Check that Parquet contains all fields, and COCO those that it supports."""
+    again = open_dataset("folder", path, check="all")
     assert len(again) == len(dataset)
     for old, new in zip(dataset, again, strict=True):
         assert np.array_equal(old.rgb(), new.rgb())
@@ -44,25 +44,25 @@ def check_all_is_there(dataset, path):
                 assert known.all(axis=1).tolist() == before.valid_m.tolist()
 
 
-@pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
+@pytest.mark.parametrize("name", ["x.json", "x.parquet"])
 def test_a_saved_folder_loads_as_it_was(name, own, tmp_path):
     dataset = open_dataset("folder", own())
-    convert_dataset(dataset, tmp_path / name, per_shard=4)
+    convert_dataset(dataset, tmp_path / name)
     check_all_is_there(dataset, tmp_path / name)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
+@pytest.mark.parametrize("name", ["x.json", "x.parquet"])
 @pytest.mark.files("fixtures/*/expected.json")
 def test_written_data_sets_load_as_they_were(file, name, tmp_path):
     dataset = first_that_opens(file.parent)
-    convert_dataset(dataset, tmp_path / name, per_shard=2)
+    convert_dataset(dataset, tmp_path / name)
     check_all_is_there(dataset, tmp_path / name)
 
 
 def first_that_opens(root):
     """Open a fixture as the first data set that accepts it. The folder format, which accepts most files, is last."""
-    names = sorted(set(list_datasets()) - {"shards"}, key=lambda name: (name == "folder", name))
+    names = sorted(list_datasets(), key=lambda name: (name == "folder", name))
     for name in names:
         for split in dataset_entry(name).splits:
             try:
@@ -74,53 +74,14 @@ def first_that_opens(root):
     pytest.fail(f"no data set of ours opens {root}")
 
 
-def test_images_without_a_file_are_written_next_to_the_labels(own, tmp_path):
-    convert_dataset(open_dataset("folder", own()), tmp_path / "shards", per_shard=3)
-    shards = open_dataset("shards", tmp_path / "shards")
-    for name in ("y.json", "y.parquet"):
-        convert_dataset(shards, tmp_path / name)
-        check_all_is_there(shards, tmp_path / name)
-    assert len(list((tmp_path / "y_images").iterdir())) == len(shards)
-
-
-def test_shards_have_the_same_bytes_every_time_and_after_a_resumed_run(own, tmp_path):
-    dataset = open_dataset("folder", own())
-    files = save_shards(tmp_path / "a", dataset, per_shard=2)
-    assert [file.name for file in files] == ["000000.tar", "000001.tar", "000002.tar"]
-    save_shards(tmp_path / "b", dataset, per_shard=2)
-    assert all(file.read_bytes() == (tmp_path / "b" / file.name).read_bytes() for file in files)
-    files[1].unlink()
-    assert save_shards(tmp_path / "a", dataset, per_shard=2) == [files[1]]
-    assert files[1].read_bytes() == (tmp_path / "b" / "000001.tar").read_bytes()
-    with pytest.raises(InputError, match="shards of other data or settings"):
-        save_shards(tmp_path / "a", dataset, per_shard=3)
-    with tarfile.open(files[0]) as tar:
-        assert [one.name for one in tar] == ["00000000.png", "00000000.json", "00000001.png", "00000001.json"]
-
-
-def test_a_stopped_run_leaves_no_half_shard(own, tmp_path):
-    root = own()
-    dataset = open_dataset("folder", root)
-    image = root / "images" / "p3.png"
-    hidden = image.rename(root / "hidden.png")
-    with pytest.raises(InputError, match=r"p3\.png"):
-        save_shards(tmp_path / "a", dataset, per_shard=2)
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["000000.tar", "index.json"]
-    hidden.rename(image)
-    assert len(save_shards(tmp_path / "a", dataset, per_shard=2)) == 2
-    check_all_is_there(dataset, tmp_path / "a")
-
-
-def test_cut_and_missing_shards_are_named(own, tmp_path):
-    root = tmp_path / "a"
-    files = save_shards(root, open_dataset("folder", own()), per_shard=3)
-    files[0].write_bytes(files[0].read_bytes()[:700])
-    files[1].unlink()
-    shards = open_dataset("shards", root, check="none")
-    with pytest.raises(InputError, match=r"000000\.tar .*cut off|000000\.tar contains \d files; expected 6"):
-        shards[0]
-    with pytest.raises(InputError, match=r"000001\.tar is missing"):
-        shards[5]
+@pytest.mark.parametrize("name", ["y.json", "y.parquet"])
+def test_images_without_a_file_are_written_next_to_the_labels(name, own, tmp_path):
+    files = open_dataset("folder", own())
+    arrays = files.subset(range(len(files)))
+    arrays.load = lambda index: replace(files[index], image=files[index].rgb())
+    convert_dataset(arrays, tmp_path / name)
+    check_all_is_there(arrays, tmp_path / name)
+    assert len(list((tmp_path / "y_images").iterdir())) == len(files)
 
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.datasets.registry import check_sample
 from sonjit.lab.synthesis.layouts import SHEET, SynthSettings, synthesize
@@ -16,7 +15,6 @@ COUNT, VIEWS = 3, 3
 OPENED = {
     "coco": lambda folder: open_dataset("folder", folder, check="all"),
     "interhand": lambda folder: open_dataset("interhand2.6m", folder, "train", check="all"),
-    "shards": lambda folder: open_dataset("shards", folder, check="all"),
 }
 
 
@@ -26,7 +24,7 @@ def folders(tmp_path_factory, renderer, rigs):
     made = {}
     for form in OPENED:
         made[form] = tmp_path_factory.mktemp(form) / "out"
-        extras = () if form == "shards" else ("depth", "normals", "masks")
+        extras = ("depth", "normals", "masks")
         settings = SynthSettings(
             COUNT, 2, ("hands=1,2",), rig="dome", views=VIEWS, size=(160, 120), format=form, extras=extras
         )
@@ -56,9 +54,8 @@ def test_loaders_read_every_image_back(read, form):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["interhand", "shards"])
-def test_all_formats_contain_the_same_labels(read, form):
-    for one, other in zip(read["coco"], read[form], strict=True):
+def test_both_formats_contain_the_same_labels(read):
+    for one, other in zip(read["coco"], read["interhand"], strict=True):
         assert np.abs(one.rgb().astype(int) - other.rgb()).max() == 0
         hands = {hand.side: hand for hand in other.instances}
         for hand in one.instances:
@@ -67,9 +64,6 @@ def test_all_formats_contain_the_same_labels(read, form):
             both = hand.valid_px & same.valid_px
             assert both.sum() == hand.valid_px.sum()
             np.testing.assert_allclose(hand.keypoints_px[both], same.keypoints_px[both], atol=0.05)
-            if form == "shards":
-                np.testing.assert_array_equal(hand.mask(), same.mask())
-                np.testing.assert_array_equal(hand.visible & hand.valid_px, same.visible & same.valid_px)
         assert one.subject == other.subject.removeprefix("train/")
 
 
@@ -144,9 +138,3 @@ def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders
 def test_a_contact_sheet_lies_with_them(folders, form):
     sheet = cv2.imread(str(folders[form] / SHEET))
     assert sheet.std() > 5
-
-
-def test_shards_refuse_further_images(tmp_path):
-    with pytest.raises(InputError, match="--depth cannot be combined with --format shards"):
-        synthesize(tmp_path / "out", SynthSettings(1, format="shards", extras=("depth",)))
-    assert not (tmp_path / "out").exists()

@@ -140,22 +140,19 @@ def convert(
     option: Options = None,
     skip_bad: SkipBad = False,
     limit: int | None = None,
-    per_shard: int = 1000,
 ) -> int:
-    """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
+    """Write a data set as COCO keypoints (.json) or as a table (.parquet).
 
-    A .json or .parquet file refers to the images. Shards contain the images. An interrupted run keeps its shards, and
-    the next run continues. Read the result with the data set `folder` or `shards`.
+    The file refers to the images. Read it with the data set `folder`.
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.
         root: Folder of the unpacked data set.
-        out: File or folder to write.
+        out: File to write.
         split: Name of the split. Default: the first in the list.
         option: Option of the data set as name=value. Can be repeated.
         skip_bad: Omit bad samples and list them at the end.
         limit: Maximum number of samples to write.
-        per_shard: Number of samples per shard.
     """
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[datasets.Skipped] = []
@@ -163,7 +160,7 @@ def convert(
         good, bad = _select_samples(dataset, skip_bad=True, images=True)
         dataset = dataset.subset(good)
     with progress_bar(len(dataset), "samples") as bar:
-        convert_dataset(dataset, out, per_shard=per_shard, progress=bar)
+        convert_dataset(dataset, out, progress=bar)
     for item in bad:
         sys.stderr.write(f"sonjit: left out: {item.reason}\n")
     sys.stderr.write(f"{len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")

@@ -30,7 +30,7 @@ def synth(
     size: str | None = None,
     views: int | None = None,
     rig: Literal["webcam", "glasses", "dome"] | None = None,
-    format: Literal["coco", "interhand", "shards", "video"] = "coco",  # the option's name
+    format: Literal["coco", "interhand", "video"] = "coco",  # the option's name
     depth: Annotated[bool, Parameter(negative="")] = False,
     normals: Annotated[bool, Parameter(negative="")] = False,
     masks: Annotated[bool, Parameter(negative="")] = False,

@@ -1,26 +1,18 @@
-"""Convert data sets to COCO keypoints, Parquet or WebDataset shards, and split them by subject.
+"""Convert data sets to COCO keypoints or Parquet, and split them by subject.
 
 No person or image is in two parts of a split. A hash of the seed and the name assigns each group. The order of the
 samples does not matter, and the same seed gives the same split on every machine.
 
-Shards and tables are for sets too large for a folder of files. Field names are those of `Sample` and `Instance`, units
-included. Unknown values are null or absent. Masks are packed run lengths. A sample's depth is not stored.
-
-In a shard, `000042.jpg` is the image as its data set stores it and `000042.json` the result of `sample_to_dict`; every
-reader of WebDataset can stream them. `index.json` contains the number of samples. The same set gives the same bytes on
-every machine. A shard appears only when it is finished, so that a stopped run continues with the next.
-
 A Parquet table has one row per instance with the fields of its sample; a sample without instances keeps one row.
-Keypoints are flat lists. Camera, tags, mesh, mask, extra and other fields are JSON text. `image` is the path of the
-image, relative to the table.
+Field names are those of `Sample` and `Instance`, units included. Unknown values are null or absent. Masks are packed
+run lengths. A sample's depth is not stored. Keypoints are flat lists. Camera, tags, mesh, mask, extra and other fields
+are JSON text. `image` is the path of the image, relative to the table.
 """
 
 import hashlib
-import io
 import json
 import math
 import os
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -32,138 +24,21 @@ from typing import Any
 import numpy as np
 
 from sonjit._util.arrays import IntArray
-from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_text, write_bytes
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, naming
+from sonjit.lab.datasets.dataset import Dataset
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
-from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, read_bytes
+from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.columns import arrow
 from sonjit.results.skeletons import load_skeleton
-
-INDEX = "index.json"
-_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}
 
 _TRUTHS = ("valid_px", "valid_m", "visible")
 _SKIPPED_FIELDS = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")
 Json = dict[str, Any]
-
-
-def save_shards(
-    folder: Path, dataset: Dataset, *, per_shard: int = 1000, progress: Progress = Progress()
-) -> list[Path]:
-    """Write a data set as shards and keep the shards of an earlier run.
-
-    Args:
-        folder: Folder, created if needed.
-        dataset: Data set to write.
-        per_shard: Samples per shard.
-        progress: Receiver of the progress in samples.
-
-    Returns:
-        Shards written by this call.
-    """
-    if per_shard < 1:
-        raise InputError(f"per_shard is {per_shard} and must be at least 1")
-    index = {
-        "dataset": dataset.entry.name,
-        "split": dataset.split,
-        "licence": dataset.entry.licence,
-        "samples": len(dataset),
-        "per_shard": per_shard,
-    }
-    if (folder / INDEX).is_file():
-        if read_json(folder / INDEX) != index:
-            raise InputError(f"{folder} contains shards of other data or settings: choose another folder or delete it")
-    else:
-        write_json(folder / INDEX, index, indent=1)
-    written: list[Path] = []
-    for number in range(-(-len(dataset) // per_shard)):
-        path = folder / shard_name(number)
-        indices = range(number * per_shard, min((number + 1) * per_shard, len(dataset)))
-        if path.is_file():
-            progress.advance(len(indices))
-            continue
-        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample_index in indices:
-                add_sample(tar, sample_index, dataset[sample_index])
-                progress.advance()
-        written.append(path)
-    return written
-
-
-def image_bytes(sample: Sample) -> tuple[bytes, str]:
-    """Return a sample's image as encoded bytes, unchanged if it is a file, and the matching file ending."""
-    match sample.image:
-        case Path():
-            data = read_bytes(sample.image)
-        case bytes():
-            data = sample.image
-        case _:
-            return encode_image(sample.rgb(), ".png"), "png"
-    found = image_format(data[:SNIFF_BYTES])
-    if found is None:
-        raise InputError(f"{sample.dataset} {sample.id}: the image is none, or it is damaged")
-    return data, _ENDINGS.get(found, found)
-
-
-class Shards(Dataset):
-    """Data set of shards that reads each sample at its offset; only the offsets stay in memory."""
-
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
-        super().__init__(entry, root, split)
-        index = read_json(self.need(INDEX))
-        with naming(str(root / INDEX)):
-            self._count, self._per_shard = int(index["samples"]), int(index["per_shard"])
-        self._places: dict[int, IntArray] = {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def load(self, index: int) -> Sample:
-        number, row = divmod(index, self._per_shard)
-        path = self.root / shard_name(number)
-        if number not in self._places:
-            self._places[number] = self._places_in(path, min(self._per_shard, self._count - number * self._per_shard))
-        offset, size, labels, labels_size = self._places[number][row].tolist()
-        with path.open("rb") as file:
-            file.seek(offset)
-            image = file.read(size)
-            file.seek(labels)
-            text = file.read(labels_size)
-        with naming(f"{path}, sample {index}"):
-            return sample_from_dict(json.loads(text), image)
-
-    def _places_in(self, path: Path, count: int) -> IntArray:
-        """Return offsets and sizes (N, 4) of each sample's image and labels."""
-        self.need(path.name)
-        try:
-            with tarfile.open(path, "r:") as tar:
-                found = [(item.offset_data, item.size) for item in tar]
-        except (OSError, tarfile.TarError) as error:
-            raise InputError(f"{path} is not a tar file or was cut off: {error}; convert or copy it again") from None
-        if len(found) != 2 * count:
-            raise InputError(f"{path} contains {len(found)} files; expected {2 * count}; convert or copy it again")
-        return np.array(found, np.int64).reshape(count, 4)
-
-
-def add_sample(tar: tarfile.TarFile, index: int, sample: Sample) -> None:
-    """Append a sample's image and labels to a shard; `index` is the index in the data set."""
-    image, ending = image_bytes(sample)
-    labels = json_from(sample_to_dict(sample), sort_keys=True)
-    for name, data in ((ending, image), ("json", labels.encode())):
-        member = tarfile.TarInfo(f"{index:08d}.{name}")  # no owner and no time, so that the bytes are reproducible
-        member.size = len(data)
-        tar.addfile(member, io.BytesIO(data))
-
-
-def shard_name(number: int) -> str:
-    """Return the file name of a shard."""
-    return f"{number:06d}.tar"
 
 
 def sample_to_dict(sample: Sample) -> Json:
@@ -180,7 +55,7 @@ def sample_to_dict(sample: Sample) -> Json:
     return result
 
 
-def sample_from_dict(data: Json, image: Path | bytes) -> Sample:
+def sample_from_dict(data: Json, image: Path) -> Sample:
     """Return the sample of `sample_to_dict` with its image; wrong records raise KeyError, TypeError and the like."""
     names = (item.name for item in fields(Sample) if item.name in data and item.name not in _SKIPPED_FIELDS)
     rest: Json = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
@@ -363,14 +238,13 @@ def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are par
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
 
 
-def convert_dataset(dataset: Dataset, path: Path, *, per_shard: int = 1000, progress: Progress = Progress()) -> None:
-    """Write a data set in another format; `open_dataset("folder" or "shards", path)` reads it.
+def convert_dataset(dataset: Dataset, path: Path, *, progress: Progress = Progress()) -> None:
+    """Write a data set in another format; `open_dataset("folder", path)` reads it.
 
     Args:
         dataset: Data set to write.
-        path: `.json` for COCO keypoints, `.parquet` for a table, or a folder for WebDataset shards. The first two refer
-            to the original image files; images without a file are written to the folder `{name}_images`.
-        per_shard: Samples per shard.
+        path: `.json` for COCO keypoints, or `.parquet` for a table. They refer to the original image files; images
+            without a file are written to the folder `{name}_images`.
         progress: Receiver of the progress in samples.
 
     Raises:
@@ -382,10 +256,8 @@ def convert_dataset(dataset: Dataset, path: Path, *, per_shard: int = 1000, prog
         save_coco(path, dataset, progress=progress)
     elif ending == ".parquet":
         save_parquet(path, _records(dataset, path, progress))
-    elif not ending:
-        save_shards(path, dataset, per_shard=per_shard, progress=progress)
     else:
-        raise InputError(f"{path}: Unknown file ending {ending!r}. Choose from .json, .parquet, or a folder for shards")
+        raise InputError(f"{path}: Unknown file ending {ending!r}. Choose from .json and .parquet")
 
 
 def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) -> None:
@@ -488,9 +360,8 @@ def _records(dataset: Dataset, path: Path, progress: Progress) -> Any:  # noqa: 
 def _image_file(sample: Sample, number: int, path: Path) -> str:
     """Return the image's path relative to the annotation file. An image without a file is written to one."""
     if not isinstance(sample.image, Path):
-        data, ending = image_bytes(sample)
-        file = path.parent / f"{path.stem}_images" / f"{number:08d}.{ending}"
-        write_bytes(file, data)
+        file = path.parent / f"{path.stem}_images" / f"{number:08d}.png"
+        write_bytes(file, encode_image(sample.rgb(), ".png"))
     else:
         file = sample.image
     return Path(os.path.relpath(file, path.parent)).as_posix()
@@ -530,11 +401,11 @@ def split_dataset(
     """
     ids: list[str] = []
     groups: list[str] = []
-    files: list[Path | bytes | None] = []
+    files: list[Path | None] = []
     for sample in dataset:
         ids.append(sample.id)
         groups.append(sample.subject or sample.sequence or sample.id)
-        files.append(sample.image if isinstance(sample.image, (Path, bytes)) else None)
+        files.append(sample.image if isinstance(sample.image, Path) else None)
     joined = _merge_groups(groups, files) if same_images else groups
     assigned = split_groups(joined, shares, seed=seed)
     parts: dict[str, Part] = {}
@@ -571,12 +442,12 @@ def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: in
     return assigned
 
 
-def _merge_groups(groups: Sequence[str], files: Sequence[Path | bytes | None]) -> list[str]:
+def _merge_groups(groups: Sequence[str], files: Sequence[Path | None]) -> list[str]:
     """Merge groups that share a file into one, named after the alphabetically first."""
-    by_size: dict[int, dict[Path | bytes, set[str]]] = defaultdict(lambda: defaultdict(set))
+    by_size: dict[int, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
     for group, file in zip(groups, files, strict=True):
-        if isinstance(file, bytes) or (file is not None and file.is_file()):
-            by_size[len(file) if isinstance(file, bytes) else file.stat().st_size][file].add(group)
+        if file is not None and file.is_file():
+            by_size[file.stat().st_size][file].add(group)
     leader: dict[str, str] = {}
 
     def lead(group: str) -> str:
@@ -591,7 +462,7 @@ def _merge_groups(groups: Sequence[str], files: Sequence[Path | bytes | None]) -
     for same_size in by_size.values():
         by_content: dict[str, set[str]] = defaultdict(set)
         for file, found in same_size.items():
-            data = b"" if len(same_size) == 1 else file if isinstance(file, bytes) else file.read_bytes()
+            data = b"" if len(same_size) == 1 else file.read_bytes()
             content = hashlib.sha256(data).hexdigest()  # files with a size of their own are not read
             by_content[content] |= found
         for together in by_content.values():

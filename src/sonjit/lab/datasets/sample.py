@@ -23,7 +23,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.media.sources.base import SourceFrame
-from sonjit.media.sources.images import decode_image, load_image
+from sonjit.media.sources.images import load_image
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 
@@ -203,7 +203,7 @@ class Sample:
         dataset: Name of the set.
         id: Unique id within the set, e.g. the image's path below the root.
         image_id: Id of the image in the annotation file, a number or a text; None if the format has no ids.
-        image: File, encoded bytes, video frame, or image (H, W, 3), uint8 RGB.
+        image: File, video frame, or image (H, W, 3), uint8 RGB.
         width: Width in pixels that the labels refer to.
         height: Height in pixels that the labels refer to.
         instances: Instances in the image; may be empty.
@@ -223,7 +223,7 @@ class Sample:
 
     dataset: str
     id: str
-    image: Path | bytes | VideoFrame | NDArray[np.uint8]
+    image: Path | VideoFrame | NDArray[np.uint8]
     width: int
     height: int
     instances: tuple[Instance, ...] = ()
@@ -286,8 +286,6 @@ class Sample:
                 return load_image(self.image, upright=self.upright)
             case VideoFrame():
                 return self.image.rgb()
-            case bytes():
-                return decode_image(self.image, f"{self.dataset} {self.id}", upright=self.upright)
             case _:
                 return self.image
 

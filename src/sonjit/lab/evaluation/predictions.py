@@ -477,13 +477,7 @@ def hash_of(sample: Sample) -> str:
             digest.update(b"-" if array is None else array.tobytes())
         texts = tuple(getattr(instance, name) for name in ("kind", "side", "box", "category_id", "crowd"))
         digest.update(repr((*texts, instance.extra.get("clear"))).encode())
-    match sample.image:
-        case bytes():
-            digest.update(sample.image)
-        case Path():
-            digest.update(sample.image.read_bytes())
-        case _:
-            digest.update(sample.rgb().tobytes())
+    digest.update(sample.image.read_bytes() if isinstance(sample.image, Path) else sample.rgb().tobytes())
     return digest.hexdigest()
 
 

@@ -1,16 +1,15 @@
-"""Render a run into a folder as COCO, InterHand2.6M, WebDataset shards or videos.
+"""Render a run into a folder as COCO, InterHand2.6M or videos.
 
 Samples are rendered in several processes and written in chunks of scenes, so that a stopped run resumes. The file of a
 chunk appears when all images of the chunk are written. It contains the truth of each image as a JSON line in the form
-that shards use for samples. Images that are written again after a stop have the same names and bytes.
+of `sample_to_dict`. Images that are written again after a stop have the same names and bytes.
 """
 
 import json
-import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache, partial
 from itertools import count, groupby, zip_longest
@@ -31,7 +30,7 @@ from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
 from sonjit._util.version import __version__
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import convert, open_dataset
+from sonjit.lab.datasets import convert
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
 from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.lab.datasets.registry import draw_contact_sheet, spread_indices
@@ -48,7 +47,7 @@ from sonjit.results.skeletons import load_skeleton
 
 Record: TypeAlias = Mapping[str, Any]
 """A line of truth: one image without its pixels."""
-FolderFormat = Literal["coco", "interhand", "shards", "video"]
+FolderFormat = Literal["coco", "interhand", "video"]
 
 Extra = Literal["depth", "normals", "masks"]
 
@@ -410,53 +409,6 @@ def _interhand_joints(records: Iterator[Record]) -> Mapping[str, object]:
     return frames
 
 
-class ShardLayout(FolderLayout):
-    """`000000.tar`, `000001.tar` ... and `index.json`."""
-
-    images_per_chunk: ClassVar[int] = 512
-
-    def check(self) -> None:
-        """Refuse settings that add anything to an image and its labels."""
-        if extras := self.settings.extras:
-            raise InputError(f"--{extras[0]} cannot be combined with --format shards")
-        if self.settings.moves:
-            raise InputError("--format shards applies only to single images, not to sequences")
-
-    def chunk_path(self, chunk: int) -> Path:
-        """Return the shard itself."""
-        return self.root / convert.shard_name(chunk)
-
-    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
-        """Write sample by sample."""
-        first = self.numbers(chunk).start * self.settings.views
-        path = self.chunk_path(chunk)
-        with files.atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for image in images:
-                instances = tuple(hand for hand in image.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
-                place = first + image.row
-                sample = replace(
-                    image.sample, id=f"{place:08d}", image=encode_image(image.sample.rgb(), ".jpg"), instances=instances
-                )
-                convert.add_sample(tar, place, sample)
-
-    def finish(self, chunks: Sequence[int]) -> None:
-        """Write the index with the number of samples up to the first missing shard."""
-        gap = next((number for number, chunk in enumerate(chunks) if number != chunk), len(chunks))
-        index = {
-            "dataset": DATASET,
-            "split": "all",
-            "licence": "your own",
-            "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
-            "per_shard": self.per_chunk * self.settings.views,
-        }
-        write_json(self.root / convert.INDEX, index, indent=1)
-
-    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
-        """Return samples of the shards up to the first missing one."""
-        dataset = open_dataset("shards", self.root, check="none")
-        return [dataset[index] for index in spread_indices(len(dataset), count, "spread")]
-
-
 _ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
 """Encoder options: one thread, and no x264 feature that may encode the same images to other bytes."""
 _TICKS_PER_SECOND: Final = 90_000
@@ -590,7 +542,6 @@ SHEET: Final = "sheet.jpg"
 _LAYOUTS: Final[dict[str, type[FolderLayout]]] = {
     "coco": CocoLayout,
     "interhand": InterHandLayout,
-    "shards": ShardLayout,
     "video": VideoLayout,
 }
 

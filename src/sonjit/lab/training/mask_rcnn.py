@@ -24,7 +24,7 @@ from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import evenly_spaced
-from sonjit.lab.training.hands.samples import SHARDS, DataSettings, allow_any_order, draw_batch
+from sonjit.lab.training.hands.samples import FRAMES, DataSettings, allow_any_order, draw_batch
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
@@ -173,7 +173,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         raise InputError("mask-rcnn requires --data, a COCO file or a folder")
     data = _open(request.data, request.images, settings)
     names = data.categories()
-    data = allow_any_order(data, request.out / SHARDS)
+    data = allow_any_order(data, request.out / FRAMES / "frames.json")
     categories = tuple(mask_rcnn.Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)

@@ -14,7 +14,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
-from sonjit.lab.datasets.convert import save_shards
+from sonjit.lab.datasets.convert import save_coco
 from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
 from sonjit.lab.datasets.sample import VideoFrame
 from sonjit.lab.training.augment import AugmentedSettings
@@ -26,7 +26,7 @@ from sonjit.media import open_source
 P = TypeVar("P")
 T = TypeVar("T")
 B = TypeVar("B")
-SHARDS = "shards"
+FRAMES = "frames"
 """Subfolder of a run with the frames of a video that it trains on."""
 
 _LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
@@ -104,17 +104,18 @@ def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -
     The `images` of the request are the images' folder of a `folder`, or the video of its frames.
     """
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
-    shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}"
+    frames = request.out / FRAMES / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}.json"
     data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
-    return allow_any_order(data_set, shards)
+    return allow_any_order(data_set, frames)
 
 
-def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
-    """Return a data set unchanged, or convert video frames to shards, since seeking back decodes a video again."""
+def allow_any_order(samples: Dataset, frames: Path) -> Dataset:
+    """Return a data set unchanged, or write video frames as images, since seeking back decodes a video again."""
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples
-    save_shards(shards, samples)
-    return open_dataset("shards", shards)
+    if not frames.is_file():
+        save_coco(frames, samples)
+    return open_dataset("folder", frames)
 
 
 def source_path(request: TrainingRequest, name: str) -> Path:
