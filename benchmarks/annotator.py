@@ -16,8 +16,7 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.lab.synthesis.objects import charuco_board
-from sonjit.lab.synthesis.renderer import Lighting, Renderer
+from sonjit.lab.synthesis.renderer import Drawable, Lighting, Material, Renderer
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.boards import BoardObservation, BoardObservations, target_from_text
 from sonjit.studio.calibration import calibrate
@@ -39,6 +38,7 @@ STUDIO = (
 )
 SIZE, FPS, NOISE_PX, HUMAN_VIEWS = (512, 334), 5, 1.5, 6
 BOARD, BOARD_NOISE = "charuco:6x5:40mm:30mm:4x4_50", 3.0
+BOARD_MIDDLE_M = np.array([0.16, 0.14, 0])
 
 
 def main():
@@ -136,7 +136,6 @@ def calibrated(rig, boards, middle):
 
 def see_boards(rig, board, frames, middle, noise):
     """Return observations of a rendered board that is shown to cameras of a rig, and the number of images."""
-    drawn = charuco_board(6, 5, 0.04, 0.03, cv2.aruco.DICT_4X4_50)
     light = Lighting((), (0.9, 0.9, 0.9))
     rng, found, images = np.random.default_rng(0), [], 0
     with Renderer() as renderer:
@@ -146,20 +145,34 @@ def see_boards(rig, board, frames, middle, noise):
             right = np.cross(rng.normal(size=3), ahead)
             right /= np.linalg.norm(right)
             R = np.stack([right, np.cross(ahead, right), ahead], 1)
-            t = middle + rng.uniform(-0.07, 0.07, 3) - R @ drawn.corners.mean(0)
+            t = middle + rng.uniform(-0.07, 0.07, 3) - R @ BOARD_MIDDLE_M
             for view in rig:
-                away = drawn.placed(R, t).mean(0) - view.centre_m
+                away = R @ BOARD_MIDDLE_M + t - view.centre_m
                 if away @ ahead < 0.45 * np.linalg.norm(away):
                     continue
                 size = view.width, view.height
                 behind = np.full((view.height, view.width, 3), 120, np.uint8)
-                rgb = renderer.render([drawn.drawable(R, t)], view.camera, size, light, behind).rgb
+                rgb = renderer.render([printed_board(R, t)], view.camera, size, light, behind).rgb
                 gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) + rng.normal(0, noise, rgb.shape[:2])
                 points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
                 images += 1
                 if len(points) >= 6:
                     found.append(BoardObservation(board, view.name, frame, points, pixels))
     return BoardObservations(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
+
+
+def printed_board(R, t):
+    """Return the front of `BOARD` with a white edge as wide as a square, in small faces that a lens can bend."""
+    markers = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    ink = cv2.aruco.CharucoBoard((6, 5), 0.04, 0.03, markers).generateImage((384, 320))
+    ink = np.where(np.pad(ink, 64, constant_values=255) > 127, 245, 12).astype(np.uint8)
+    u, v = np.meshgrid(np.linspace(0, 1, 25), np.linspace(0, 1, 25))
+    uv = np.stack([u, v], -1).reshape(-1, 2)
+    points = np.column_stack([uv * 2 * BOARD_MIDDLE_M[:2], np.zeros(len(uv))])
+    first = (25 * np.arange(24)[:, None] + np.arange(24)).reshape(-1)
+    faces = np.concatenate([first + np.array([[25], [26], [0]]), first + np.array([[26], [1], [0]])], 1).T
+    material = Material("image", (1.0, 1.0, 1.0), roughness=0.8, image=np.repeat(ink[..., None], 3, axis=-1))
+    return Drawable(points @ R.T + t, np.tile(-R[:, 2], (len(uv), 1)), faces, material, 200, uv=uv)
 
 
 def mark(project, rig, truth, frames):

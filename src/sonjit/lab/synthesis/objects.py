@@ -1,4 +1,4 @@
-"""Grasped objects, occluders and printed boards: solids with exact distances, and boards with exact corners.
+"""Grasped objects and occluders: solids with exact distances.
 
 A solid's frame has its axis as z and its centre as origin. Positions, radii and distances of all solids are in
 metres, in this frame.
@@ -7,12 +7,9 @@ metres, in this frame.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, Image, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util.arrays import FloatArray, IntArray
 from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.renderer import Drawable, Material, Surface
 
@@ -144,85 +141,3 @@ def _strips(rows: int, count: int) -> IntArray:
     after = np.roll(first, -1, 1)
     quads = np.stack([first, after, first + count, after, after + count, first + count], -1)
     return quads.reshape(-1, 3)
-
-
-_SQUARE_PX: Final = 64  # sizes that halve evenly keep smaller copies of the print in their place
-_THICK_M: Final = 0.004
-_WHITE: Final = 245
-_BLACK: Final = 12
-
-
-@dataclass(frozen=True, eq=False)
-class RenderedBoard:
-    """Flat print. Its frame: x right and y down along the print from its upper left corner, z into the board."""
-
-    image: Image  # image (H, W, 3), uint8 RGB, with its white edge
-    size_m: tuple[float, float]  # width and height of the image in metres
-    corners: FloatArray  # inner corners (N, 3) in metres in the board's frame, row by row, in OpenCV's order
-
-    def placed(self, rotation: RealArray, translation: RealArray) -> FloatArray:
-        """Return the corners (N, 3) in the world.
-
-        Args:
-            rotation: Rotation (3, 3) of the board in the world.
-            translation: Position (3,) of its upper left corner in metres.
-        """
-        return np.asarray(self.corners @ np.asarray(rotation).T + translation, np.float64)
-
-    def drawable(self, rotation: RealArray, translation: RealArray, instance: int = 200) -> Drawable:
-        """Return the board as a mesh with a white back. Its faces are small, so that a lens bends it."""
-        columns, rows = 24, 24
-        u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1))
-        uv = np.stack([u, v], -1).reshape(-1, 2)
-        front = np.concatenate([uv * self.size_m, np.zeros((len(uv), 1))], 1)
-        points = np.concatenate([front, front + np.array([0, 0, _THICK_M])])
-        row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-        first = row * (columns + 1) + column
-        below = first + columns + 1
-        faces = np.stack([first, below + 1, below, first, first + 1, below + 1], -1).reshape(-1, 3)
-        rotation = np.asarray(rotation, np.float64)
-        normals = np.repeat([[0.0, 0, -1], [0, 0, 1]], len(uv), axis=0)
-        both = np.concatenate([faces[:, ::-1], faces + len(uv)]).astype(np.int64)
-        material = Material("image", (1.0, 1.0, 1.0), roughness=0.8, image=self.image)
-        place = np.concatenate([uv, np.zeros_like(uv)])  # the back shows the white edge's corner
-        return Drawable(points @ rotation.T + translation, normals @ rotation.T, both, material, instance, uv=place)
-
-
-def checkerboard(columns: int, rows: int, square_m: float) -> RenderedBoard:
-    """Return a checkerboard with an edge as wide as a square.
-
-    `square_m`: side of a square, metres.
-    """
-    dark = np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0
-    inner = np.kron(np.where(dark, 0, 255).astype(np.uint8), np.ones((_SQUARE_PX, _SQUARE_PX), np.uint8))
-    return _board(inner, columns, rows, square_m)
-
-
-def charuco_board(
-    columns: int, rows: int, square_m: float, marker_m: float, dictionary: int = cv2.aruco.DICT_5X5_100
-) -> RenderedBoard:
-    """Return a checkerboard with a marker in each white square, of which a part identifies its corners.
-
-    `square_m`: side of a square, metres; `marker_m`: side of a marker, metres; `dictionary`: marker dictionary of
-    `cv2.aruco`.
-    """
-    if not 0 < marker_m < square_m:
-        raise InputError(f"markers of {marker_m} m do not fit squares of {square_m} m; make them smaller")
-    markers = cv2.aruco.getPredefinedDictionary(dictionary)
-    if columns * rows // 2 > len(markers.bytesList):
-        raise InputError(f"{columns} x {rows} squares require {columns * rows // 2} markers; the dictionary has fewer")
-    board = cv2.aruco.CharucoBoard((columns, rows), square_m, marker_m, markers)
-    inner = board.generateImage((columns * _SQUARE_PX, rows * _SQUARE_PX))
-    return _board(np.asarray(inner, np.uint8), columns, rows, square_m)
-
-
-def _board(inner: NDArray[np.uint8], columns: int, rows: int, square_m: float) -> RenderedBoard:
-    """Return a print with its edge."""
-    if columns < 3 or rows < 3 or not square_m > 0:
-        raise InputError(f"a board of {columns} x {rows} squares of {square_m} m: take 3 x 3 or more, above 0 m")
-    grey = np.pad(inner, _SQUARE_PX, constant_values=255)
-    ink = np.where(grey > 127, _WHITE, _BLACK).astype(np.uint8)
-    x, y = np.meshgrid(np.arange(1, columns), np.arange(1, rows))
-    corners = np.stack([x + 1, y + 1, np.zeros_like(x)], -1).reshape(-1, 3) * square_m
-    size = ((columns + 2) * square_m, (rows + 2) * square_m)
-    return RenderedBoard(np.repeat(ink[..., None], 3, axis=-1), size, corners.astype(np.float64))
