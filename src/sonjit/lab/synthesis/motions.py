@@ -23,26 +23,8 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_v
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths, fit_pose
 from sonjit.lab.meshes.hand_mesh import weak_view
-from sonjit.lab.synthesis import look_up
+from sonjit.lab.synthesis import gestures, look_up
 from sonjit.lab.synthesis.factors import Value
-from sonjit.lab.synthesis.gestures import (
-    DEPTH_M,
-    PALM,
-    Script,
-    Station,
-    Touch,
-    angles_from_gesture,
-    coarse_rig,
-    gestures,
-    neutral_station,
-    penetration_depth,
-    pose_from_station,
-    regions_of,
-    resolve_penetration,
-    sample_angles,
-    scripts,
-    separate_frames,
-)
 from sonjit.lab.synthesis.hands import SHAPE_NAMES, HandFiles, rig_from_shape
 from sonjit.lab.synthesis.objects import SCENE_OBJECTS, SceneObject
 from sonjit.media import load_frames
@@ -80,11 +62,11 @@ class Grasp:
 
 def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     """Return the grasp of an object."""
-    coarse = coarse_rig(rig)
-    path = np.stack([angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
+    coarse = gestures.coarse_rig(rig)
+    path = np.stack([gestures.angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
     rotation, place = (_place_in_palm if item.grip == "wrap" else _place_at_tips)(coarse, item, path, rng)
-    owners = regions_of(coarse).owners
-    is_finger = owners != PALM
+    owners = gestures.regions_of(coarse).owners
+    is_finger = owners != gestures.PALM
     skin = {name: getattr(coarse, name)[is_finger] for name in ("vertices", "normals", "weights")}
     fingers = replace(coarse, **skin)
     owners = owners[is_finger]
@@ -96,7 +78,7 @@ def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
         return np.stack([skin[:, owners == finger].min(1) for finger in range(5)], 1)
 
     thumb = path[0, 0].copy()
-    path[0, 0] = angles_from_gesture(rig, _THUMB_FIRST)[0]
+    path[0, 0] = gestures.angles_from_gesture(rig, _THUMB_FIRST)[0]
     if distances(np.zeros((1, 5)))[0, 0] < _NEAR_M:
         path[0, 0] = thumb
     step = 1 / (_STEPS - 1)
@@ -106,7 +88,7 @@ def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
     closed = fine_shares[_last_free(distances(fine_shares), TOUCH_M), range(5)]
     for _ in range(_LOOSE_GRIP):
         pose = RigPose(np.eye(3)[None], rig.joints[:1], _close_fingers(path, closed[None]))
-        if penetration_depth([(rig, pose)]) <= DEPTH_M:
+        if gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M:
             break
         closed = closed * 0.9  # reopen fingers that penetrate each other
     return Grasp(_close_fingers(path, closed[None])[0], rotation, place)
@@ -202,15 +184,15 @@ def pose_hands(
             grasped = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own_rng)
             angles = grasped.angles
         elif drawn["gesture"] == "any":
-            angles = sample_angles(rig, own_rng)
+            angles = gestures.sample_angles(rig, own_rng)
         else:
-            angles = angles_from_gesture(rig, str(drawn["gesture"]), own_rng, float(drawn["looseness"]))
+            angles = gestures.angles_from_gesture(rig, str(drawn["gesture"]), own_rng, float(drawn["looseness"]))
         middle = turn @ (rig.joints[_MIDDLE_KNUCKLE] - rig.joints[0]) / 2
         poses.append(RigPose(turn[None], -middle[None], angles[None]))
     if interacts:
         direction = rng.normal(size=3)
         shift = direction / np.linalg.norm(direction) * rng.uniform(*_PALM_DISTANCE_M)
-        poses = resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
+        poses = gestures.resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
     return poses, grasped
 
 
@@ -234,25 +216,29 @@ def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | No
     `name`: name from `pair_names`; `rigs`: the person's hands, from `rig_from_shape`; `rng`: generator of deviations of
     positions and joints; None for none.
     """
-    known = {script.name: script for script in scripts()["both"]}
+    known = {script.name: script for script in gestures.scripts()["both"]}
     script = look_up("pose of two hands", known, name)
-    stations: dict[Side, Station] = {side: each[0] for side, each in script.stations.items()}
+    stations: dict[Side, gestures.Station] = {side: each[0] for side, each in script.stations.items()}
     return poses_from_stations(stations, rigs, script.touch, rng)
 
 
 def poses_from_stations(
-    stations: Mapping[Side, Station],
+    stations: Mapping[Side, gestures.Station],
     rigs: Mapping[Side, Rig],
     touch: Sequence[tuple[int, int]] = (),
     rng: np.random.Generator | None = None,
 ) -> Mapping[Side, RigPose]:
     """Return the pose of each hand at its station. Two hands touch and do not penetrate each other."""
-    poses: dict[Side, RigPose] = {side: pose_from_station(rigs[side], item, rng) for side, item in stations.items()}
+    poses: dict[Side, RigPose] = {
+        side: gestures.pose_from_station(rigs[side], item, rng) for side, item in stations.items()
+    }
     if len(poses) == 1:
         return poses
     sides: tuple[Side, Side] = ("Right", "Left")
-    touches = [Touch((0, right), (1, left)) for right, left in touch]
-    return dict(zip(sides, resolve_penetration([(rigs[side], poses[side]) for side in sides], touches), strict=True))
+    touches = [gestures.Touch((0, right), (1, left)) for right, left in touch]
+    return dict(
+        zip(sides, gestures.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches), strict=True)
+    )
 
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
@@ -299,7 +285,7 @@ def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.ra
         side: _add_drift(_interpolate([key[side] for key in keys], starts, ends, times, rng), times, rng)
         for side in script.stations
     }
-    return HandSequence(name, kind, times, separate_frames(poses, rigs, times))
+    return HandSequence(name, kind, times, gestures.separate_frames(poses, rigs, times))
 
 
 def retarget(
@@ -325,31 +311,35 @@ def retarget(
 
 
 @lru_cache(maxsize=1)
-def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
-    found: dict[str, tuple[Literal["PP", "ROM"], Script]] = {}
+def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], gestures.Script]]:
+    found: dict[str, tuple[Literal["PP", "ROM"], gestures.Script]] = {}
     sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
     for side, group, _ in sides:
-        for number, script in enumerate(scripts()["peak"]):
+        for number, script in enumerate(gestures.scripts()["peak"]):
             own = replace(script, stations={side: script.stations["Right"]})
             found[f"0{group}{number:02d}_{script.name}"] = "PP", own
-    for number, script in enumerate(scripts()["both"]):
+    for number, script in enumerate(gestures.scripts()["both"]):
         found[f"02{number:02d}_dh_{script.name}"] = "PP", script
     for side, _, short in sides:
-        for number, script in enumerate(scripts()["range"], 1):
+        for number, script in enumerate(gestures.scripts()["range"], 1):
             own = replace(script, stations={side: script.stations["Right"]})
             found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", own
-    for number, script in enumerate(scripts()["range_both"], 1):
+    for number, script in enumerate(gestures.scripts()["range_both"], 1):
         found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
     return found
 
 
-def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generator) -> list[Mapping[Side, RigPose]]:
+def _key_poses(
+    script: gestures.Script, rigs: Mapping[Side, Rig], rng: np.random.Generator
+) -> list[Mapping[Side, RigPose]]:
     """Return the neutral pose, each station of the hands without penetration, and the neutral pose."""
     sides = list(script.stations)
-    neutral: Mapping[Side, RigPose] = {side: pose_from_station(rigs[side], neutral_station(), rng) for side in sides}
+    neutral: Mapping[Side, RigPose] = {
+        side: gestures.pose_from_station(rigs[side], gestures.neutral_station(), rng) for side in sides
+    }
     keys: list[Mapping[Side, RigPose]] = [neutral]
     for number in range(len(script.stations[sides[0]])):
-        stations: Mapping[Side, Station] = {side: script.stations[side][number] for side in sides}
+        stations: Mapping[Side, gestures.Station] = {side: script.stations[side][number] for side in sides}
         keys.append(poses_from_stations(stations, rigs, script.touch, rng))
     return [*keys, neutral]
 
@@ -378,7 +368,7 @@ def _interpolate(
     # the thumb avoids fingers that open or close below it
     busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
     aside = (_OUT_OF_VIEW * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
-    moved[:, 0] += aside * (gestures()["cup"].angles[0] - moved[:, 0])
+    moved[:, 0] += aside * (gestures.gestures()["cup"].angles[0] - moved[:, 0])
     rotations = np.stack([pose.rotation[0] for pose in keys])
     turns = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
     return RigPose(
