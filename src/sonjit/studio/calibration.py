@@ -12,21 +12,8 @@ import numpy as np
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, JobError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
-from sonjit.studio import bundles
+from sonjit.studio import bundles, estimates
 from sonjit.studio.boards import BoardObservation, BoardObservations, PoseKey
-from sonjit.studio.estimates import (
-    COEFFICIENTS,
-    CameraPair,
-    LensModel,
-    RigEstimate,
-    Transform,
-    camera_from_values,
-    compose_transforms,
-    estimate_rig,
-    lens_values,
-    most_varied,
-    rms_of,
-)
 from sonjit.studio.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
@@ -132,9 +119,9 @@ def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> t
     return inverse, inverse @ left[np.ix_(of_camera, ~of_camera)]
 
 
-def _jackknife_variance(estimates: Sequence[FloatArray]) -> FloatArray:
-    """Return the variance of a quantity from its estimates, each without one part of the recording."""
-    return (_JACKKNIFE_PARTS - 1) * np.stack(estimates).var(0)
+def _jackknife_variance(values: Sequence[FloatArray]) -> FloatArray:
+    """Return the variance of a quantity from its values, each without one part of the recording."""
+    return (_JACKKNIFE_PARTS - 1) * np.stack(values).var(0)
 
 
 def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -198,10 +185,10 @@ class RigCalibration:
     """
 
     rig: CameraRig
-    target_poses: Mapping[PoseKey, Transform]
+    target_poses: Mapping[PoseKey, estimates.Transform]
     observations: tuple[BoardObservation, ...]
     errors_px: tuple[FloatArray, ...]
-    tree: tuple[CameraPair, ...] = ()
+    tree: tuple[estimates.CameraPair, ...] = ()
     problems: tuple[str, ...] = ()
     lens_covariances: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
     distance_std_m: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -211,7 +198,7 @@ class RigCalibration:
     @property
     def rms_px(self) -> float:
         """Root mean square distance of all points in pixels, as OpenCV and InterHand2.6M report it."""
-        return rms_of(self.errors_px)
+        return estimates.rms_of(self.errors_px)
 
     @property
     def lens_std(self) -> dict[str, FloatArray]:
@@ -220,11 +207,11 @@ class RigCalibration:
 
     def rms_by_view(self) -> dict[str, float]:
         """Return the root mean square distance in pixels by camera."""
-        return {name: rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
+        return {name: estimates.rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
 
     def moved(self, R: FloatArray, t_m: FloatArray) -> RigCalibration:
         """Return the calibration in another world: x_new = R x_old + t_m."""
-        poses = {key: compose_transforms((R, t_m), pose) for key, pose in self.target_poses.items()}
+        poses = {key: estimates.compose_transforms((R, t_m), pose) for key, pose in self.target_poses.items()}
         return replace(self, rig=self.rig.moved(R, t_m), target_poses=poses)
 
     def seen_by(self, view: str) -> list[tuple[BoardObservation, FloatArray]]:
@@ -236,7 +223,7 @@ class RigCalibration:
 def calibrate(
     observations: BoardObservations,
     *,
-    lens: LensModel = "usual",
+    lens: estimates.LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
     lens_covariances: Mapping[str, FloatArray] | None = None,
     image_times: bool = False,
@@ -253,11 +240,11 @@ def calibrate(
     """
     names = list(observations.sizes)
     fixed_lenses = lenses or {}
-    estimate = estimate_rig(observations, lens, fixed_lenses)
+    estimate = estimates.estimate_rig(observations, lens, fixed_lenses)
     free_lens = estimate.free_lens
     free = {"free_lens": estimate.free_lens}
     fit = _fit_with_prior(estimate, estimate.bundle, partial(bundles.adjust, observed=estimate.observed, **free))
-    joint_px, apart_px = rms_of([fit.errors_px]), float("nan")
+    joint_px, apart_px = estimates.rms_of([fit.errors_px]), float("nan")
     own_fits: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
         for name in names:
@@ -267,7 +254,7 @@ def calibrate(
         errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
         for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
             errors += estimate.errors_of_own_poses(name)
-        apart_px = rms_of(errors)
+        apart_px = estimates.rms_of(errors)
     is_late = joint_px > _LATE_RATIO * apart_px
     known_covariances = dict(lens_covariances or {})
     if image_times:
@@ -295,7 +282,7 @@ def calibrate(
     fitted_covariances, distance_std_m, rotation_std_rad = uncertainty
     if not np.isfinite(fit.errors_px).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
-    count = 4 + COEFFICIENTS[lens]
+    count = 4 + estimates.COEFFICIENTS[lens]
     fitted = zip(names, fitted_covariances, strict=True)
     own_covariances = {name: rows[:count, :count] for name, rows in fitted if name not in fixed_lenses}
     bundle = fit.bundle
@@ -329,7 +316,9 @@ def _rig_of(bundle: bundles.Bundle, sizes: Mapping[str, tuple[int, int]]) -> Cam
     lenses = zip(bundle.lenses, bundle.fisheye.tolist(), strict=True)
     poses = zip(bundle.camera_rotations, bundle.camera_translations, strict=True)
     rows = zip(sizes.items(), lenses, poses, strict=True)
-    return CameraRig(RigCamera(name, *size, camera_from_values(*lens, *pose)) for (name, size), lens, pose in rows)
+    return CameraRig(
+        RigCamera(name, *size, estimates.camera_from_values(*lens, *pose)) for (name, size), lens, pose in rows
+    )
 
 
 def _image_times(bundle: bundles.Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
@@ -354,18 +343,18 @@ def _image_times_problem(calibration: RigCalibration, joint_px: float) -> str:
     )
 
 
-def _fit_poses(estimate: RigEstimate, fit: _Fit, lenses: Mapping[str, CalibratedCamera]) -> _Fit:
+def _fit_poses(estimate: estimates.RigEstimate, fit: _Fit, lenses: Mapping[str, CalibratedCamera]) -> _Fit:
     rows = fit.bundle.lenses.copy()
     for row, name in enumerate(estimate.cameras):
         if name in lenses:
-            rows[row] = lens_values(lenses[name])
+            rows[row] = estimates.lens_values(lenses[name])
     fixed, start = np.zeros_like(estimate.free_lens), replace(fit.bundle, lenses=rows)
     bundle = bundles.adjust(start, estimate.observed, free_lens=fixed, robust_px=fit.robust_px)
     errors_px = bundles.project_points(bundle, estimate.observed) - estimate.observed.pixels
     return replace(fit, bundle=bundle, errors_px=errors_px)
 
 
-def _fit_with_prior(estimate: RigEstimate, start: bundles.Bundle, fit: Callable[..., bundles.Bundle]) -> _Fit:
+def _fit_with_prior(estimate: estimates.RigEstimate, start: bundles.Bundle, fit: Callable[..., bundles.Bundle]) -> _Fit:
     """Fit a bundle twice, with the prior weighed against the noise of the previous fit."""
     observed, sizes = estimate.observed, estimate.sizes
     bundle, errors_px = start, np.zeros_like(observed.pixels)
@@ -380,10 +369,10 @@ def _fit_with_prior(estimate: RigEstimate, start: bundles.Bundle, fit: Callable[
     return _Fit(bundle, errors_px, prior, robust_px)
 
 
-def calibrate_lens(observations: BoardObservations, *, lens: LensModel = "usual") -> RigCalibration:
+def calibrate_lens(observations: BoardObservations, *, lens: estimates.LensModel = "usual") -> RigCalibration:
     """Calibrate one camera's lens from the most varied images of a recording."""
     (size,) = observations.sizes.values()
-    return calibrate(replace(observations, found=tuple(most_varied(observations.found, size))), lens=lens)
+    return calibrate(replace(observations, found=tuple(estimates.most_varied(observations.found, size))), lens=lens)
 
 
 def _quality_problems(calibration: RigCalibration) -> list[str]:
