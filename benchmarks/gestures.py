@@ -93,7 +93,6 @@ def judge_taught_by_clips(rows):
 
 ERRORS = (0, 0.03, 0.05, 0.08, 0.2)
 """Bounds of the table's rows: mean keypoint error relative to the extent of the hand."""
-
 EDGE_ON_DEG = (0, 30, 60, 75, 90)
 """Bounds of the table's rows: angle between the palm and the image plane."""
 

@@ -32,7 +32,6 @@ from sonjit.lab.evaluation.protocols import load_protocol
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6
 """Largest accepted difference, in the unit of the metric."""
-
 _SAMPLES, _JOINTS, _VERTICES = 6, 21, 97  # few vertices: the metrics of meshes take any number
 _MANO_KNUCKLE, _KNUCKLE = 4, 9  # middle finger in HO-3D's and MediaPipe's order
 _IMAGE = np.zeros((4, 4, 3), np.uint8)

@@ -36,7 +36,6 @@ CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 SIDE = 640
 SIZE = 1920, 1080
 RATE = 30
-
 PEER_STILLS = """
 import csv, sys
 import cv2, mediapipe as mp
@@ -48,7 +47,6 @@ with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands,
         for hand in hands.process(rgb).multi_hand_landmarks or []:
             rows.writerow([file] + [value for p in hand.landmark for value in (p.x, p.y, p.z)])
 """
-
 PEER_VIDEO = """
 import csv, sys
 import cv2, mediapipe as mp

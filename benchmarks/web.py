@@ -45,7 +45,6 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-
 CLIP = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
 CLIP_START, FRAMES = 90, 60  # two hands
 
-
 PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script type="module">
 const sonjit = await import("/web/tasks-vision.js");
 globalThis.kit = {sonjit, peer: await import("/peer/vision_bundle.mjs")};</script>"""

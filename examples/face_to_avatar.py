@@ -12,9 +12,9 @@ if len(sys.argv) < 4:
     sys.exit(__doc__)
 
 source, host, port, *bundle = sys.argv[1:]
-options = {"landmark_model": bundle[0]} if bundle else {}
 try:
-    detector = sonjit.create_detector("face", blendshapes=True, transform=True, **options)
+    model = bundle[0] if bundle else None
+    detector = sonjit.create_detector("face", blendshapes=True, transform=True, landmark_model=model)
     with detector, LiveOutput(f"vmc://{host}:{port}", "faces") as avatar:
         for frame in sonjit.track(source, detector):
             avatar.send(frame, (frame.image.shape[1], frame.image.shape[0]))

@@ -55,6 +55,7 @@ from os import PathLike
 from typing import Literal, TypedDict
 
 from sonjit.detectors.smoothing import Filter'''
+_ANY = 'class AnyArguments(CommonArguments, total=False):\n    """Arguments of any kind."""\n'
 _BROWSER_TYPES = {"boolean": "boolean", "integer": "number", "number": "number", "string": "string"}
 
 
@@ -176,6 +177,10 @@ def arguments() -> str:
     for entry in KINDS.values():
         own = [name for name in declared_options(entry.options) if name not in common]
         classes.append(_arguments_class(entry.options, "CommonArguments", own))
+    models = sorted({name for kind in KINDS.values() for name in kind.models})
+    own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
+    own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
+    classes.append("\n".join([_ANY, *(f"    {name}: {kind}" for name, kind in own.items())]))
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
 
 

@@ -1,50 +1,52 @@
-"""Complete the documentation site while MkDocs builds it.
-
-The hooks add the reference of all commands, the version and translation in the header, and code blocks around the
-examples in docstrings. They keep each option of a command in one line.
-"""
+"""Complete the documentation site while MkDocs builds it: references, header, examples, and options in one line."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from griffe import Extension
+from griffe import Extension, Function, Object, Parameter, ParameterKind, Parameters
+
+import sonjit
+from sonjit.detectors.arguments import AnyArguments
 
 if TYPE_CHECKING:
-    from griffe import Object
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.nav import Navigation
     from mkdocs.structure.pages import Page
 
-_VERSION_FILE = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "version.py"
 _SHELL = re.compile(r'(<div class="language-(?:sh|bash)\b.*?</div>)', re.DOTALL)
 _OPTION = re.compile(r"(?<=[>\s])(--[a-z][\w-]*)(?=[<\s=])")
 _EXAMPLE = re.compile(r"^(?P<indent>[ ]*)>>> .*?(?=\n[ ]*\n(?![ ]*>>>)|\Z)", re.DOTALL | re.MULTILINE)
 
 
-class DocstringExamples(Extension):
-    """Enclose each example in a docstring in fences, and remove directives of doctest."""
+class Reference(Extension):
+    """Enclose examples in docstrings in fences without directives of doctest, and show the options of detectors."""
+
+    def on_function(self, *, func: Function, **_: object) -> None:
+        """Replace `**options` by the options that `create_detector` has at run time."""
+        if func.path == "sonjit.detectors.create.create_detector" and func.docstring is not None:
+            kind, *options, _rest = inspect.signature(sonjit.create_detector).parameters.values()
+            types = {name: inspect.formatannotation(one) for name, one in get_type_hints(AnyArguments).items()}
+            only = ParameterKind.keyword_only
+            own = (Parameter(p.name, annotation=types[p.name], kind=only, default=repr(p.default)) for p in options)
+            func.parameters = Parameters(func.parameters[kind.name], *own)
+            func.docstring.value = inspect.getdoc(sonjit.create_detector) or ""
+            self.on_object(obj=func)
 
     def on_object(self, *, obj: Object, **_: object) -> None:
         """Rewrite the object's docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = _EXAMPLE.sub(_fenced, obj.docstring.value)
-
-
-def _fenced(example: re.Match[str]) -> str:
-    indent, code = example["indent"], re.sub(r"\s*# doctest: .*", "", example[0])
-    return f"{indent}```pycon\n{code.rstrip()}\n{indent}```"
+            plain = re.sub(r"[ \t]*# doctest: .*", "", obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(r"\g<indent>```pycon\n\g<0>\n\g<indent>```", plain)
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Read the version that the header shows."""
-    found = re.search(r'__version__ = "(.+)"', _VERSION_FILE.read_text("utf-8"))
-    if found is None:
-        raise ValueError(f'{_VERSION_FILE} requires a line __version__ = "...".')
-    config.extra["release"] = found[1]
+    """Set the version that the header shows."""
+    config.extra["release"] = sonjit.__version__
 
 
 def on_page_markdown(markdown: str, /, *, page: Page, **_: object) -> str:
@@ -74,10 +76,7 @@ def on_page_content(html: str, /, **_: object) -> str:
 
 
 def twin(url: str, urls: set[str]) -> str | None:
-    """Return the address of a page in the other language, or None without a translation.
-
-    Korean pages are in `ko/`. Their English originals have the same names at the top or in `tutorials/`.
-    """
+    """Return the address of a page in the other language: of ko/x.md that of x.md or tutorials/x.md; None if none."""
     name = url.removeprefix("ko/") if url.startswith("ko/") else url.removeprefix("tutorials/")
     choices = [name, f"tutorials/{name}"] if url.startswith("ko/") else [f"ko/{name}"]
     return next((choice for choice in choices if choice in urls), None)

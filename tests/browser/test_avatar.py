@@ -13,7 +13,6 @@ from .conftest import run
 from .driver import Page
 
 pytestmark = pytest.mark.browser
-
 ARKIT = ("jawOpen", "eyeBlink_L", "eyeBlink_R", "mouthSmileLeft", "mouthSmileRight")
 FCL = ("Fcl_A", "Fcl_Blink_L", "Fcl_Blink_R", "Fcl_Joy", "Fcl_Joy_R")  # names of artists, outside of standards
 PRESETS = {"aa": 0, "blinkLeft": 1, "blinkRight": 2, "happy": 3}
@@ -149,8 +148,6 @@ WEIGHTS = """
     const weights = targetWeights(model, driversOf(model), blendshapes);
     return [...weights].map(([node, values]) => [node, ...values]);
 """
-
-
 LOSE_CONTEXT = """
 window.lost = document.getElementById("avatar").getContext("webgl2").getExtension("WEBGL_lose_context");
 lost.loseContext();
@@ -214,8 +211,6 @@ def test_an_avatar_closes_its_eyes_where_the_face_does(browser, face_server, dat
 
 
 FACE = {"jawOpen": 0.25, "eyeBlinkLeft": 0.625, "eyeBlinkRight": 0.125, "mouthSmileLeft": 1.0, "mouthSmileRight": 0.5}
-
-
 MOVED = [
     (ARKIT, None, [0, 0.25, 0.625, 0.125, 1, 0.5]),
     (ARKIT, 1, [2, 0.25, 0.625, 0.125, 1, 0.5]),  # not the preset besides, for it would move the same twice

@@ -11,7 +11,6 @@ from .driver import Page
 from .web_module import golden_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
 IN_F32 = """
 import sys
 from sonjit.cli import main

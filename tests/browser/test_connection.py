@@ -8,7 +8,6 @@ import pytest
 from .conftest import run
 
 pytestmark = pytest.mark.browser
-
 START = """
     const {Connection} = await import(`${given[0]}/connection.js`);
     globalThis.connection?.close();

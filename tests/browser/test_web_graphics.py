@@ -6,7 +6,6 @@ from .conftest import BROWSER, DRIVER, hosted, open_kit, run
 from .web_module import distances, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader"),

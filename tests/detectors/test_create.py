@@ -1,8 +1,11 @@
 """`create_detector`: errors of one line, and the effects of its options."""
 
 import dataclasses
+import json
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -160,3 +163,15 @@ def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(we
     assert max(seen for seen, _, _ in calls) == 3
     assert {pixels for _, _, pixels in calls} == {True, False}
     np.testing.assert_allclose(shifted[0].keypoints - raw[0].keypoints, 5, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_type_checkers_find_misspelt_names(tmp_path):
+    pytest.importorskip("pyright")
+    right = ["create_detector('hands', max_instances=2)", "track('a.mp4', 'face', model='box')", "track('a.mp4')"]
+    wrong = ["create_detector('hand')", "create_detector('hands', max_instance=2)", "track('a.mp4', 'hand')"]
+    wrong += ["create_detector('hands', model='heavy')", "track('a.mp4', max_instance=2)"]
+    (tmp_path / "app.py").write_text("import sonjit\n\n" + "\n".join(f"sonjit.{call}" for call in right + wrong))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "app.py"]
+    found = json.loads(subprocess.run(command, capture_output=True, cwd=tmp_path).stdout)["generalDiagnostics"]
+    assert {item["range"]["start"]["line"] for item in found} == set(range(5, 10))

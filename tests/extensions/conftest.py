@@ -16,7 +16,6 @@ import sonjit.results.skeletons
 from sonjit.lab.datasets import list_datasets
 
 collect_ignore = ["counts.py", "lamp_task.py", "lamps.py", "spots.py"]
-
 REGISTRIES = (
     sonjit.lab.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,

@@ -61,7 +61,6 @@ def train_toy(request):
     )
     return {"weights": request.out / WEIGHTS}
 """
-
 RECIPE = """
 summary = "the mean colour"
 function = "toy_plugin:train_toy"

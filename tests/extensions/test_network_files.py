@@ -16,7 +16,6 @@ from sonjit.results import RESULT_TYPES
 
 onnx = pytest.importorskip("onnx", reason="extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="extra onnx")
-
 K, WIDTH, HEIGHT = 17, 48, 64
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BODY = '[[parts]]\nskeleton = "body_coco17"\n'

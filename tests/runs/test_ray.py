@@ -19,7 +19,6 @@ from ..support import ray_cluster as cluster  # noqa: TID252  # one cluster for 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
-
 IMAGES = 30
 
 

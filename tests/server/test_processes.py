@@ -24,7 +24,6 @@ from .conftest import end_of, jpeg_of, refusal
 HANDS = (("hands", {"model": "lite", "max_instances": 2}),)
 IMAGE = np.random.default_rng(5).integers(0, 255, (30, 40, 3), np.uint8)
 PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
-
 FAULTY = """
 import os, time
 import numpy as np
@@ -40,7 +39,6 @@ def decode(data, name):
     os.write(1, b"noise of a library")
     return decode_image(data, name)
 """
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
 from sonjit.detectors.interfaces import Kind, StillSearch
@@ -27,6 +27,8 @@ from sonjit.results import Body, Face, Hand, Person, Result
 if TYPE_CHECKING:  # the choices of options would take the order of these types
     from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
 
+KindName = NewType("KindName", str)
+"""A kind that is known at run time: the name of a registered kind, or a TOML file of a network."""
 _OPTIONS_ENTRY = "        **options: Options of the kind."
 """Line in the docstring of `create_detector` that the descriptions of the options replace."""
 
@@ -48,7 +50,7 @@ def create_detector(kind: Literal["holistic"], **options: Unpack[HolisticArgumen
 
 
 @overload
-def create_detector(kind: str, **options: object) -> Detector[Result]: ...  # a kind that is known at run time
+def create_detector(kind: KindName, **options: object) -> Detector[Result]: ...
 
 
 def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
@@ -59,7 +61,8 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
     `smoothing` also accepts a filter object, see `Filter`.
 
     Args:
-        kind: Kind of instance to find: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a registered one.
+        kind: Kind of instance to find: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a registered one, which type
+            checkers accept as `sonjit.detectors.KindName("spots")`.
         **options: Options of the kind.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import InputError
-from sonjit.detectors.create import create_detector
+from sonjit.detectors.create import KindName, create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
 from sonjit.engines.int8 import Int8Accuracy, Landmarks, quantize
@@ -90,7 +90,7 @@ def record_crops(
         detectors: list[Detector[Any]] = []
         for inputs in samples:
             with recorded_inputs(path, inputs):
-                detectors.append(stack.enter_context(create_detector(kind, model=model, **given)))
+                detectors.append(stack.enter_context(create_detector(KindName(kind), model=model, **given)))
         for index, rgb in enumerate(_images(images)):
             progress(f"{path.name}: image {index + 1}")
             detectors[index % 2].detect(rgb)

@@ -5,14 +5,13 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, cast
 
 import numpy as np
 
 from sonjit._util import InputError, InputNote, InputWarning
-from sonjit.detectors.create import detector_for_input
+from sonjit.detectors.create import KindName, detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
-from sonjit.detectors.option import OptionValue
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.found import TrackedFrame
@@ -24,6 +23,9 @@ from sonjit.results.measures import instance_values, with_owners
 from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 
+if TYPE_CHECKING:  # as in `create_detector`
+    from sonjit.detectors.arguments import AnyArguments
+
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"
 """Inputs of `track`."""
 
@@ -32,7 +34,7 @@ _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to 
 
 def track(
     source: Trackable,
-    detector: str | Detector[Any] = "hands",
+    detector: Literal["hands", "face", "body", "holistic"] | KindName | Detector[Any] = "hands",
     *,
     measures: bool = False,
     count: str | Sequence[str] = (),
@@ -42,7 +44,7 @@ def track(
     end_s: float | None = None,
     every: int = 1,
     roi: tuple[int, int, int, int] | None = None,
-    **options: OptionValue,
+    **options: "Unpack[AnyArguments]",
 ) -> Iterator[TrackedFrame]:
     """Detect instances in each image of an input, frame by frame.
 
@@ -89,7 +91,7 @@ def track(
     count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
     return _track(
-        source, detector, options, measures=measures, count=counted, events=crossings, reading=reading, roi=roi
+        source, detector, {**options}, measures=measures, count=counted, events=crossings, reading=reading, roi=roi
     )
 
 

@@ -15,7 +15,6 @@ SEEN = np.ones((4, 33))
 SCORES = RANDOM.random((3, 5))
 BOX = (0.0, 0.0, 4.0, 4.0)
 NAN = float("nan")
-
 COMPARISONS = (
     "joint_errors", "mpjpe", "pa_mpjpe", "end_point_error", "max_mse", "root_relative", "bone_aligned",
     "similarity_aligned", "scale_translation_aligned", "acceleration_error",

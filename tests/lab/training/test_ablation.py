@@ -43,7 +43,6 @@ set = {{ learning_rate = 0.1 }}
 smoke_set = {{ depth = 2.0 }}
 published = 1.0
 """
-
 MODULE = """
 from dataclasses import dataclass
 

@@ -17,7 +17,6 @@ from sonjit.lab.training.mask_rcnn import augment, example_from_sample, mirrored
 from sonjit.lab.training.recipes import load_recipe, settings_from
 
 pytestmark = pytest.mark.slow
-
 NAMES = ["left_disc", "right_disc"]
 AUGMENTATION = settings_from(AugmentationSettings, load_recipe("mask-rcnn").settings["augmentation"])
 SMALL = {

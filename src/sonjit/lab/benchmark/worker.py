@@ -105,7 +105,7 @@ class Sonjit:
         """Import the library. The runtime is loaded by `create`."""
         from sonjit import create_detector
 
-        self._create = create_detector
+        self._create: Any = create_detector
 
     def create(self, job: Job) -> None:
         """Create a detector with the job's options."""

@@ -28,13 +28,10 @@ IMAGE_ENDINGS = (
     *(".jfif", ".jpe", ".mpo", ".jp2", ".pgm", ".ppm"),
 )
 """File name endings of images in a folder, in lower case."""
-
 SNIFF_BYTES = 64
 """Number of bytes from the start of a file that `image_format` and `is_text` need."""
-
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels as stored, before the EXIF orientation is applied."""
-
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -45,7 +42,6 @@ _MAGIC: Final = (
     (b"GIF8", "gif"),
     (b"\0\0\0\x0cjP  ", "jpeg2000"),
 )
-
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
@@ -259,7 +255,6 @@ def _bmp_damage(data: bytes) -> str | None:
 
 
 _SILENT: Final = 0  # OpenCV's log level
-
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
@@ -493,7 +488,6 @@ def _set_log_level(level: int) -> int:
 
 
 ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
-
 _UINT8: Final = np.dtype(np.uint8)
 
 

@@ -25,23 +25,17 @@ from sonjit.results.skeletons.faces import BLENDSHAPES
 
 Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""
-
 ExtraTypes: TypeAlias = Mapping[str, type[int] | type[float] | type[str]]
 """Names of further columns and their types: integers, numbers or text."""
-
 Value: TypeAlias = bool | int | float | str | None
 """Value of a cell."""
-
 ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]
 """Type of a column."""
-
 ColumnTypes: TypeAlias = Mapping[str, ColumnType]
 """Columns of rows by name."""
-
 TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
 """What a row of a table describes: a keypoint, an instance without its keypoints, or an instance with a column per
 keypoint and axis."""
-
 _ESCAPED = "sonjit-escaped"
 """Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`, as in Parquet."""
 
@@ -229,24 +223,18 @@ COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), 
 """`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
 pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
 of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
-
 ERROR_COLUMN = "error_px"
 """The column after these if a table may contain refined hands."""
-
 BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
 """Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
 photographs `instance`."""
-
 SOURCE_COLUMN = "source"
 """The column after these for a folder of stills: the image's file."""
-
 Row: TypeAlias = tuple[Any, ...]
 """A row's values in the order of the columns."""
-
 RowRecord: TypeAlias = "Mapping[str, Any]"
 """A row's values by the columns' names."""
-
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
     **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),

@@ -26,10 +26,8 @@ __all__ += joints.__all__
 
 DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
 """Column names of the distance of a hand and its error."""
-
 TRANSFORM_COLUMNS: Final = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
 """Column names of the transform of a face."""
-
 MEASURE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     Hand.kind: HAND_MEASURES,
     Body.kind: BODY_MEASURES,

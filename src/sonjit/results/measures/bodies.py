@@ -16,10 +16,8 @@ __all__ = [
     "BODY_ANGLES", "BODY_ANGLES_2D", "LIMBS", "body_angles_2d_rad", "body_angles_rad", "limb_lengths_m", "measure_body",
     "neck_flexion_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "wrist_angles_rad",
 ]  # fmt: skip
-
 MIN_VISIBILITY = 0.5
 """Minimum visibility of keypoints; measures of less visible keypoints are NaN."""
-
 _JOINTS = {
     "elbow": ("shoulder", "elbow", "wrist"),
     "shoulder": ("elbow", "shoulder", "hip"),
@@ -38,20 +36,16 @@ _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _UP = np.array([0.0, -1.0, 0.0])
 BODY_ANGLES = tuple(f"{side}_{joint}_angle_rad" for joint in _JOINTS for side in _SIDES)
 """Names of the angles of `body_angles_rad`, in order."""
-
 BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
 """Names of the angles of `body_angles_2d_rad`, in order."""
-
 LIMBS = (*(f"{side}_{limb}_m" for limb in _LIMBS for side in _SIDES), "shoulder_width_m", "hip_width_m")
 """Names of the lengths of `limb_lengths_m`, in order."""
-
 BODY_MEASURES = (
     *(*BODY_ANGLES, *LIMBS), *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"), *BODY_ANGLES_2D,
     *("trunk_lean_rad", "neck_flexion_rad"), *(f"symmetry_{joint}_rad" for joint in _JOINTS),
     *(f"{side}_wrist_{angle}_rad" for side in _SIDES for angle in ("flexion", "deviation")),
 )  # fmt: skip
 """Names of the columns that `measure_body` fills, in order."""
-
 _INDEX = load_skeleton("body_blazepose33").index
 _TRIPLES = tuple(tuple(_INDEX(f"{side}_{name}") for name in names) for names in _JOINTS.values() for side in _SIDES)
 _PAIRS = (

@@ -12,7 +12,6 @@ from sonjit.results.measures.joints import distances, named
 __all__ = [
     "eye_openness", "head_pose_rad", "head_rotation", "measure_face", "mouth_openness",
 ]  # fmt: skip
-
 FACE_MEASURES = (
     "head_yaw_rad",
     "head_pitch_rad",

@@ -16,7 +16,6 @@ from sonjit.results.skeletons import Skeleton
 __all__ = [
     "Repetition", "RepetitionCounter", "count_repetitions", "find_repetitions", "joint_angles_rad", "joint_triples",
 ]  # fmt: skip
-
 Triple = tuple[int, int, int]
 
 
