@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from sonjit._util import Image, InputError, load_function
@@ -137,7 +136,7 @@ class Anonymiser:
         models_dir: Folder with the weight files of the face detector.
     """
 
-    def __init__(self, how: Anonymise, models_dir: str | Path | None = None) -> None:
+    def __init__(self, how: Anonymise, models_dir: object = None) -> None:
         self._how, self.keeps_people = how, how == "none"
         self._held: list[tuple[Box, float | None]] = []
         options: dict[str, Any] = {"model": "box-full", "max_instances": 20, "search": "fast", "models_dir": models_dir}
@@ -172,7 +171,7 @@ class Worker(Closing, ABC, Generic[Item]):
         hidden: Hides people in drawings.
     """
 
-    def __init__(self, anonymise: Anonymise = "none", models_dir: str | Path | None = None) -> None:
+    def __init__(self, anonymise: Anonymise = "none", models_dir: object = None) -> None:
         self.times: defaultdict[str, float] = defaultdict(float)
         self.hidden = Anonymiser(anonymise, models_dir)
         self._drawings: dict[str, BestEffortDrawing] = {}

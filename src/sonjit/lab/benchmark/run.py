@@ -28,7 +28,7 @@ from rich.table import Table
 
 from sonjit._util import InputError, JobError
 from sonjit._util.files import WorkFolder
-from sonjit.detectors.create import KindName, create_detector
+from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.engines import Precision, check_threads, profiled_networks
 from sonjit.engines.devices import Machine, describe_machine, load_average
@@ -518,9 +518,7 @@ def measure_layers(
             open_media(media.get(case.subject)) as source,
             profiled_networks(),
             closing(
-                create_detector(
-                    KindName(case.kind), model=case.model, search="fast", precision=precision, threads=threads
-                )
+                create_detector(case.kind, model=case.model, search="fast", precision=precision, threads=threads)  # pyright: ignore[reportCallIssue, reportArgumentType]
             ) as detector,
         ):
             for frame in islice(source, _LAYER_FRAMES):
