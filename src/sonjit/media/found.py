@@ -19,7 +19,7 @@ from weakref import ref
 
 import numpy as np
 
-from sonjit._util import InputError, optional_import
+from sonjit._util import Image, InputError, optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
 from sonjit.results import Frame, MotionEvent, Result
 from sonjit.results.measures import in_degrees, instance_values, with_owners
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-    from sonjit._util import Image
     from sonjit.media.drawing import DrawingStyle
     from sonjit.media.tables.base import ColumnType, Extras, Row, TableRows
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from sonjit import media
-from sonjit._util import InputError, pluralize
+from sonjit._util import Image, InputError, pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions
@@ -25,18 +25,16 @@ from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
 from sonjit.runs.frame_tables import FrameTable
 from sonjit.runs.inputs import WITHOUT_EFFECT
-from sonjit.runs.task import Outputs, Summary, Task, Worker, create_lifter, is_still
+from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, create_lifter, is_still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sonjit._util import Image
     from sonjit.detectors import Detector
     from sonjit.media.drawing.strokes import Region
     from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters import BoneNames
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
-    from sonjit.runs.task import Lift
 
 _MIN_FRAMES: Final = 10
 """Number of frames without results after which a more thorough search is suggested."""

@@ -13,7 +13,7 @@ from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
-from sonjit.detectors.options import BodyOptions
+from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.search import network
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
@@ -30,7 +30,6 @@ from sonjit.engines.precision import available_precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
-    from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 
 _A = TypeVar("_A")
 _MAX_WRIST_DISTANCE = 1.0

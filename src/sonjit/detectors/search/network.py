@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cv2
 import numpy as np
 
-from sonjit.detectors.search.geometry import reach
+from sonjit.detectors.search.geometry import Image, Window, reach
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
@@ -24,7 +24,6 @@ from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.search.geometry import Image, Window
     from sonjit.engines import Engine
 
     Map = NDArray[np.float32]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
-from sonjit._util import InputError
+from sonjit._util import Image, InputError
 from sonjit._util.files import Draft
 from sonjit.media.annotated import writers
 from sonjit.media.sources.base import Source, SourceFrame
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-    from sonjit._util import Image
 
 
 class SoundTrack:
