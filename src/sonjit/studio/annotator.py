@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import sole_writer, write_text
-from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
 from sonjit.studio import run_folder
 from sonjit.studio.association import count_mirrored_hands

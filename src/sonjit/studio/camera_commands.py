@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError, unknown_name
+from sonjit._util import Image, InputError, JobError, unknown_name
 from sonjit._util.files import write_text
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.studio import boards

@@ -23,11 +23,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
+from sonjit._util import FloatArray, InputError, json_from
 from sonjit._util.data_files import parse_toml, read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, atomic_folder, write_text
-from sonjit._util.json_text import json_from
 from sonjit.geometry import rotations
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.lab.datasets.interhand import index_images

@@ -16,9 +16,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IntArray, RealArray
+from sonjit._util import FloatArray, InputError, IntArray, RealArray
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit._util.files import write_bytes
 from sonjit._util.pools import Progress
 from sonjit.lab.training.recipes import Progress as TrainingProgress

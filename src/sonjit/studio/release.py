@@ -13,11 +13,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from sonjit._util.arrays import BoolArray, FloatArray, IntArray
+from sonjit._util import BoolArray, FloatArray, InputError, IntArray, json_from
 from sonjit._util.data_files import read_json, read_toml_table, write_json
-from sonjit._util.errors import InputError
 from sonjit._util.files import failing_as_job, has_settings, sha256_of_file, sole_writer, write_bytes, write_text
-from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress
 from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.lab.documents import Heading, Table, Text, markdown_from

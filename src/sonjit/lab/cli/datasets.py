@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
+from sonjit._util import InputError, json_from
 from sonjit._util.data_files import json_values, key_values
-from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file, write_text
-from sonjit._util.json_text import json_from
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab import datasets
 from sonjit.lab.datasets.convert import convert_dataset

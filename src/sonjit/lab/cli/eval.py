@@ -11,11 +11,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit._util import InputError, json_from, require
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
-from sonjit._util.extras import require
 from sonjit._util.files import note_kept, sole_writer, write_bytes
-from sonjit._util.json_text import json_from
 from sonjit.cli.report import closing_line, progress_bar
 from sonjit.lab import evaluation
 from sonjit.lab.documents import Plot, number, save_files

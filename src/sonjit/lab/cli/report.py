@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from cyclopts import Parameter
 
-from sonjit._util.arrays import FloatArray, Image
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import FloatArray, Image, InputError, optional_import
 from sonjit._util.files import write_bytes
 from sonjit.cli.report import progress_bar
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import InputError, pluralize
 from sonjit._util.pools import check_workers
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab.synthesis.hands import HandFiles

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import json_values, key_values
-from sonjit._util.errors import InputError, JobError
-from sonjit._util.json_text import json_from
 from sonjit.cli.report import print_table
 from sonjit.lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
 from sonjit.lab.training.signals import ignore_early_saves

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.media.sources.base import SourceFrame

@@ -15,10 +15,9 @@ from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util import InputError, json_from
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
 from sonjit._util.files import write_text
-from sonjit._util.json_text import json_from
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.results import Body, Box, Person
 from sonjit.results import Instance as Result

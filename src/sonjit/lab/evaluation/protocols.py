@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from sonjit._util import InputError, SonjitError, unknown_name
 from sonjit._util.data_files import read_toml, read_toml_table
-from sonjit._util.errors import InputError, SonjitError, unknown_name
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Dataset, Sample, open_dataset
 from sonjit.lab.documents import number

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util import InputError, Json, json_from
 from sonjit._util.data_files import read_json, read_toml_table
-from sonjit._util.errors import InputError
 from sonjit._util.files import sha256_of_file
-from sonjit._util.json_text import Json, json_from
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab import documents as docs

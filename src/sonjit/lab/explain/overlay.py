@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels, draw_path
 from sonjit.results import Box

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
 
 

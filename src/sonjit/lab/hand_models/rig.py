@@ -20,8 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import FloatArray, IndexArray, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, IndexArray, InputError, IntArray, RealArray
 from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, vertex_normals
 from sonjit.lab.hand_models.mano_files import LAYOUTS, TO_MEDIAPIPE21

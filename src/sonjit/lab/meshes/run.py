@@ -12,11 +12,8 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, pluralize
-from sonjit._util.extras import require
+from sonjit._util import Image, InputError, json_from, pluralize, require
 from sonjit._util.files import Output, atomic_file, write_bytes
-from sonjit._util.json_text import json_from
 from sonjit.detectors import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text

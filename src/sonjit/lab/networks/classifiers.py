@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit._util.files import atomic_file
 from sonjit.lab.networks import backbones, checkpoints, registry
 from sonjit.weights import find_weight

@@ -18,9 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
-from sonjit._util.errors import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray, optional_import
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, square_box
 from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.lab.networks.checkpoints import load_checkpoint, load_description

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 from sonjit.lab.networks import mediapipe_blocks as mp_blocks
 
 _LAST_EXPANSION = 6  # ratio of the trunk's last map to the channels before it

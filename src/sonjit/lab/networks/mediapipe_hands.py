@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name
 from torchvision.ops import Conv2dNormActivation
 
-from sonjit._util.arrays import RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, RealArray
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.networks import mediapipe_blocks as mp_blocks

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray, IntArray
+from sonjit._util import FloatArray, IntArray
 from sonjit.lab.synthesis import read_table
 from sonjit.lab.synthesis.renderer import Drawable, Material, Surface
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple
 
+from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, JobError
-from sonjit._util.json_text import json_from
 from sonjit.lab import documents as docs
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT

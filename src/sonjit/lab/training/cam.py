@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sonjit._util import InputError
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
 from sonjit.lab.explain.classes import image_tensor
 from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsage]
 
-from sonjit._util.arrays import Float32Array, FloatArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, RealArray
 from sonjit._util.files import atomic_file, write_text
 from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, shipped_arrays

@@ -23,8 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.geometry.boxes import clamped_box, crop, points_into_crop, rotated_box_around, square_box
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Instance, ManoParameters, Sample

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import Image, InputError, JobError
 from sonjit.lab.networks import save_checkpoint
 from sonjit.lab.training.batches import prefetch, seeds_of
 from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress

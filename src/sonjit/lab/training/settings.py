@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, get_args, g
 
 from torch import nn, optim
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 

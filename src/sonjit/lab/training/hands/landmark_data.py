@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import BoolArray, Float32Array, Image, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import BoolArray, Float32Array, Image, InputError, RealArray
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.lab.datasets.sample import Instance, Sample, Side

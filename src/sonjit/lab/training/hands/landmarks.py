@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util.arrays import Image
+from sonjit._util import Image, InputError
 from sonjit._util.data_files import json_values
-from sonjit._util.errors import InputError
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.backbones import start_pretrained, timm_name
 from sonjit.lab.networks.keypoint_detector import TimmLandmarks

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
+from sonjit._util import InputError
 from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
 from sonjit.lab.datasets.convert import save_coco

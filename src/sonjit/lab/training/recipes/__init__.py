@@ -15,12 +15,10 @@ from inspect import Parameter, isfunction, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
+from sonjit._util import InputError, JobError, SonjitError, is_out_of_memory, json_from, require
 from sonjit._util.data_files import dataclass_from_table, read_json, read_toml_table
-from sonjit._util.errors import InputError, JobError, SonjitError, is_out_of_memory
 from sonjit._util.extensions import VARIABLE, extension_packages
-from sonjit._util.extras import require
 from sonjit._util.files import sha256_of_file, sha256_of_folder, sole_writer, write_text
-from sonjit._util.json_text import json_from
 from sonjit.engines.devices import torch_device
 
 if TYPE_CHECKING:
