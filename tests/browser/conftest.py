@@ -296,6 +296,17 @@ def web_page(browser, site, module):
     return browser
 
 
+@pytest.fixture(autouse=True)
+def page_of_theirs(request):
+    """Give tests of a package of MediaPipe a page of their own, because a page can load it only once."""
+    isolates = "theirs" in request.fixturenames
+    if isolates:
+        request.getfixturevalue("chromium").get("about:blank")
+    yield
+    if isolates:
+        request.getfixturevalue("chromium").get("about:blank")
+
+
 @pytest.fixture(scope="session")
 def all_networks(module):
     """Skip the test if networks of faces, bodies or people are missing."""

@@ -40,12 +40,6 @@ SEND = (
 TIMES = [0, 33]
 
 
-@pytest.fixture(autouse=True)
-def new_page(browser):
-    """Leave the page of the last test, because a page can load the packages of MediaPipe only once."""
-    browser.get("about:blank")
-
-
 @pytest.fixture
 def portrait(data, read_rgb):
     """Image (H, W, 3) of a person with a visible face and hand."""

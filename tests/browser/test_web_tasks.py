@@ -51,12 +51,6 @@ DRAW = """
 """
 
 
-@pytest.fixture(autouse=True)
-def new_page(browser):
-    """Leave the page of the last test, because a page can load the packages of MediaPipe only once."""
-    browser.get("about:blank")
-
-
 @pytest.fixture
 def theirs(web_page, site):
     """Return the address of MediaPipe's module."""
