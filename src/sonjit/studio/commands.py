@@ -18,6 +18,7 @@ from sonjit.lab.hand_models.rig import Side
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings
+from sonjit.studio import people as people_files
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.association import count_mirrored_hands
 from sonjit.studio.bones import hand_length_m
@@ -27,15 +28,6 @@ from sonjit.studio.consistency import check_views
 from sonjit.studio.exports import export_people
 from sonjit.studio.learning import fit_project_offsets, held_out_error, human_frames, train_network
 from sonjit.studio.marks import agreement as measured
-from sonjit.studio.people import (
-    HANDS,
-    Detections,
-    fit_constant_bones,
-    load_detections,
-    load_people,
-    part_slices,
-    save_people,
-)
 from sonjit.studio.project import create_project, open_project
 from sonjit.studio.release import load_card, write_release
 from sonjit.studio.run_folder import current_run
@@ -94,7 +86,7 @@ def triangulate_tables(
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
     matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
-    detections = load_detections(rig, found_tables, matched, fps)
+    detections = people_files.load_detections(rig, found_tables, matched, fps)
     for name, count in zip(rig.names, detections.unmatched, strict=True):
         if count:
             what = pluralize(count, "detection fits", "detections fit")
@@ -113,8 +105,8 @@ def triangulate_tables(
     found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
     _check_hands(detections, found, cameras, out)
     if constant_bones:
-        found = fit_constant_bones(rig, detections, found)
-    save_people(out, rig, detections, found)
+        found = people_files.fit_constant_bones(rig, detections, found)
+    people_files.save_people(out, rig, detections, found)
     count = detections.points_px.shape[2]
     who = f" of {count} people" if count > 1 else ""
     share = f"{found.ok.sum()} of {requested.sum()}"
@@ -122,9 +114,9 @@ def triangulate_tables(
     return 1 if faults else 0
 
 
-def _check_hands(detections: Detections, found: Triangulation, cameras: Path, out: Path) -> None:
+def _check_hands(detections: people_files.Detections, found: Triangulation, cameras: Path, out: Path) -> None:
     """Warn of hands of no person's size. Raise a JobError if they have the shape of the other side."""
-    slices = [(part, own) for part, own in part_slices(detections.parts) if part in HANDS]
+    slices = [(part, own) for part, own in people_files.part_slices(detections.parts) if part in people_files.HANDS]
     hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
     if not hands:
         return
@@ -155,7 +147,7 @@ def export(
         out: File to write. Its ending determines the format.
         figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
     """
-    written = export_people(load_people(people), out, figure)
+    written = export_people(people_files.load_people(people), out, figure)
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 
@@ -199,7 +191,7 @@ def surfaces(
     rig = load_cameras(cameras, unit=unit) if cameras else None
     paths = find_views(rig.names, views or []) if rig else {}
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
-    found = fit_surfaces(load_people(people), mano_files(mano, mano_left))
+    found = fit_surfaces(people_files.load_people(people), mano_files(mano, mano_left))
     save_surfaces(out, found)
     for surface in found:
         sys.stderr.write(

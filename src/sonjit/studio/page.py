@@ -19,21 +19,9 @@ from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service
+from sonjit.studio import marks as joint_marks
 from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
 from sonjit.studio.labelling import prelabel
-from sonjit.studio.marks import (
-    JOINTS,
-    MACHINE,
-    Mark,
-    agreement,
-    check_name,
-    conflicts,
-    epipolar_lines,
-    joint_names,
-    mark_from_dict,
-    mark_table,
-    solve_joints,
-)
 from sonjit.studio.project import Project, open_project
 from sonjit.studio.run_folder import machine_marks
 
@@ -71,7 +59,7 @@ class FrameSetQueries:
                 }
                 for camera in project.rig
             ],
-            "joints": joint_names(),
+            "joints": joint_marks.joint_names(),
             "bones": BONES,
             "annotators": project.store.annotators(),
             "version": project.store.version,
@@ -90,15 +78,15 @@ class FrameSetQueries:
         rig, store = self._project.rig, self._project.store
         version = store.version
         marks = store.marks(frame)
-        people = [mark for mark in marks if mark.annotator != MACHINE]
+        people = [mark for mark in marks if mark.annotator != joint_marks.MACHINE]
         own = [mark for mark in people if mark.annotator == annotator]
         # marks that a person requested from the machine replace those of the newest run in their views
-        requested = [mark for mark in marks if mark.annotator == MACHINE]
+        requested = [mark for mark in marks if mark.annotator == joint_marks.MACHINE]
         labels = machine_marks(self._project, frame)
         machine = [*requested, *(mark for mark in labels if mark.view not in {mark.view for mark in requested})]
-        table = mark_table(rig, people if everyone else own)
-        solution = solve_joints(rig, table)
-        lines = {} if joint is None else epipolar_lines(rig, table, joint)
+        table = joint_marks.mark_table(rig, people if everyone else own)
+        solution = joint_marks.solve_joints(rig, table)
+        lines = {} if joint is None else joint_marks.epipolar_lines(rig, table, joint)
         shown = {name: rig.index(name) for name in rig.names if not views or name in views}
         return {
             "frame": frame,
@@ -106,7 +94,7 @@ class FrameSetQueries:
             "marks": [vars(mark) for mark in own],
             "others": [vars(mark) for mark in people if mark.annotator != annotator],
             "machine": [vars(mark) for mark in machine],
-            "conflicts": conflicts(people),
+            "conflicts": joint_marks.conflicts(people),
             "points_m": _json_rows(solution.points_m, 6),
             "sigma_mm": _json_rows(1e3 * solution.std_m, 3),
             "projected": {name: _json_rows(rig[name].project(solution.points_m)) for name in shown},
@@ -127,7 +115,7 @@ class FrameSetQueries:
         store = self._project.store
         version = store.version
         if self._agreement is None or self._agreement[0] != version:
-            self._agreement = version, agreement(store.marks())
+            self._agreement = version, joint_marks.agreement(store.marks())
         return self._agreement[1]
 
     def _warnings(self, frame: int, lengths_m: FloatArray) -> list[dict[str, object]]:
@@ -136,13 +124,13 @@ class FrameSetQueries:
         with self._lock:
             version = store.version
             changed = store.changed_frames(self._version)
-            people: dict[int, list[Mark]] = {}
+            people: dict[int, list[joint_marks.Mark]] = {}
             for marks in [store.marks()] if len(changed) > 8 else map(store.marks, changed):
                 for mark in marks:
-                    if mark.annotator != MACHINE:
+                    if mark.annotator != joint_marks.MACHINE:
                         people.setdefault(mark.frame, []).append(mark)
             for number in changed:
-                points_m = solve_joints(rig, mark_table(rig, people.get(number, []))).points_m
+                points_m = joint_marks.solve_joints(rig, joint_marks.mark_table(rig, people.get(number, []))).points_m
                 self._bone_lengths[number] = bone_lengths(points_m, np.array(BONES))
             self._version = version
             usual = median_of_other_frames(self._bone_lengths, frame)
@@ -257,7 +245,7 @@ class OpenProject:
         """
         with _refusing("bad_option"):
             bases = [record.pop("base", None) if isinstance(record, dict) else None for record in records]
-            marks = [mark_from_dict(record, annotator) for record in records]
+            marks = [joint_marks.mark_from_dict(record, annotator) for record in records]
             for mark in marks:
                 self.project.view(mark.view)
                 if mark.frame not in self._numbers:
@@ -279,8 +267,8 @@ class OpenProject:
         options = SessionOptions.from_values("hands", read_options("hands", {"model": "full"}), still=True)
         async with self._service.detector(options) as detector:
 
-            def detect() -> list[Mark]:
-                marks: list[Mark] = []
+            def detect() -> list[joint_marks.Mark]:
+                marks: list[joint_marks.Mark] = []
                 for view in views:
                     if frame in self.project.view(view).numbers:
                         marks += prelabel(detector.detect, self.rgb(view, frame), frame, view)
@@ -303,7 +291,7 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
 
     async def state(request: Request, frame: int, annotator: str) -> dict[str, object]:
         query = request.query_params
-        joint = _number("joint", query["joint"], JOINTS - 1) if "joint" in query else None
+        joint = _number("joint", query["joint"], joint_marks.JOINTS - 1) if "joint" in query else None
         everyone = query.get("points", "own") == "all"
         views = query.getlist("view")
         return await studio.work(partial(frames.frame, frame, annotator, joint=joint, views=views, everyone=everyone))
@@ -390,8 +378,8 @@ def _refusing(code: str) -> Generator[None]:
 def _annotator(values: Any) -> str:  # noqa: ANN401  # query or JSON object
     name = values.get("annotator")
     with _refusing("bad_option"):
-        if not isinstance(name, str) or check_name("annotator", name) == MACHINE:
-            raise InputError(f"annotator {name!r:.60}: give a name; {MACHINE!r} is reserved")
+        if not isinstance(name, str) or joint_marks.check_name("annotator", name) == joint_marks.MACHINE:
+            raise InputError(f"annotator {name!r:.60}: give a name; {joint_marks.MACHINE!r} is reserved")
     return name
 
 

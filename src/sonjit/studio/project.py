@@ -17,18 +17,10 @@ from typing import Final
 from sonjit._util import InputError, pluralize
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.files import file_stamp
+from sonjit.studio import views as view_files
 from sonjit.studio.camera_files import load_cameras, save_cameras
 from sonjit.studio.marks import AnnotationStore, check_name
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.views import (
-    CameraFrames,
-    SynchronizedView,
-    View,
-    load_frame_sets,
-    open_checked_view,
-    open_view,
-    save_frame_sets,
-)
 
 VERSION: Final = 1
 _CAMERAS_FILE, _FRAME_SETS_FILE = "cameras.json", "frame_sets.json"
@@ -42,7 +34,7 @@ class Project:
     folder: Path
     name: str
     rig: CameraRig
-    views: Mapping[str, View]
+    views: Mapping[str, view_files.View]
     store: AnnotationStore
 
     @cached_property
@@ -63,7 +55,7 @@ class Project:
         known = [file_stamp(file) for file in files if file.exists()]
         return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
 
-    def view(self, name: str) -> View:
+    def view(self, name: str) -> view_files.View:
         """Return a camera's images."""
         if name not in self.views:
             raise InputError(f"view {name!r:.60} is not in this project: it has {', '.join(self.views)}")
@@ -82,7 +74,7 @@ def create_project(
     views: Mapping[str, Path],
     *,
     name: str | None = None,
-    frame_sets: Mapping[str, CameraFrames] | None = None,
+    frame_sets: Mapping[str, view_files.CameraFrames] | None = None,
 ) -> Project:
     """Create a project in a folder without one.
 
@@ -118,7 +110,9 @@ def create_project(
     AnnotationStore(folder / _STORE_FILE).close()
     save_cameras(rig, folder / _CAMERAS_FILE)
     if frame_sets is not None:
-        save_frame_sets(folder / _FRAME_SETS_FILE, {camera_name: frame_sets[camera_name] for camera_name in ordered})
+        view_files.save_frame_sets(
+            folder / _FRAME_SETS_FILE, {camera_name: frame_sets[camera_name] for camera_name in ordered}
+        )
     record = {
         "format": "sonjit-annotation",
         "version": VERSION,
@@ -134,16 +128,16 @@ def open_project(folder: Path) -> Project:
     """Open a project."""
     title, paths = _read_project(folder / _PROJECT_FILE)
     rig = load_cameras(folder / _CAMERAS_FILE)
-    views = {name: open_view(folder / path) for name, path in paths.items()}
+    views = {name: view_files.open_view(folder / path) for name, path in paths.items()}
     if (folder / _FRAME_SETS_FILE).exists():
-        matched = load_frame_sets(folder / _FRAME_SETS_FILE, tuple(views))
-        views = {name: SynchronizedView(view, matched[name].frame_sets) for name, view in views.items()}
+        matched = view_files.load_frame_sets(folder / _FRAME_SETS_FILE, tuple(views))
+        views = {name: view_files.SynchronizedView(view, matched[name].frame_sets) for name, view in views.items()}
     return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE_FILE))
 
 
 def _view_numbers(rig: CameraRig, name: str, path: Path) -> set[int]:
     try:
-        view, size = open_checked_view(path)
+        view, size = view_files.open_checked_view(path)
     except InputError as error:
         raise InputError(f"view {name}: {error}") from None
     camera = rig[name]

@@ -17,16 +17,8 @@ from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import Sample
+from sonjit.lab.evaluation import predictions as records
 from sonjit.lab.evaluation.coco import PALM_MODELS, PalmModel
-from sonjit.lab.evaluation.predictions import (
-    FileRecord,
-    LandmarkKind,
-    Mode,
-    Model,
-    ModelRecord,
-    Prediction,
-    predictions_from_results,
-)
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -38,7 +30,7 @@ _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_in
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
 
 
-class DetectorModel(Model):
+class DetectorModel(records.Model):
     """Detector in the two modes of the model cards.
 
     Tracking processes the images of a recording in order, each crop from the previous result; an image without
@@ -54,18 +46,18 @@ class DetectorModel(Model):
 
     def __init__(self, kind: str, model: str, **options: Any) -> None:  # noqa: ANN401  # the detector's own
         self._kind, self._model, self._options = kind, model, options
-        self._detectors: dict[Mode, Detector[Any]] = {}
+        self._detectors: dict[records.Mode, Detector[Any]] = {}
         self._before: tuple[str, str | None, str | None] | None = None
         self._frame = -1
 
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: records.Mode) -> list[records.Prediction]:
         detector = self._detector(mode)
         if mode == "reacquisition":
-            return predictions_from_results(detector.detect(rgb))
+            return records.predictions_from_results(detector.detect(rgb))
         found = detector.detect(rgb) if self._follows(sample) else self._detect_repeatedly(detector, rgb)
-        return predictions_from_results(found)
+        return records.predictions_from_results(found)
 
-    def begin(self, mode: Mode) -> None:
+    def begin(self, mode: records.Mode) -> None:
         self._detector(mode)
         self._before = None
 
@@ -74,7 +66,7 @@ class DetectorModel(Model):
             detector.close()
         self._detectors.clear()
 
-    def _detector(self, mode: Mode) -> Detector[Any]:
+    def _detector(self, mode: records.Mode) -> Detector[Any]:
         if mode not in self._detectors:
             self._detectors[mode] = create_detector(
                 self._kind, model=self._model, static_image=mode == "reacquisition", **_DEFAULTS | self._options
@@ -100,7 +92,7 @@ _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "c
 _CLASSIFIERS = ("cam-", "fc-")
 
 
-def is_window_model(model: Model) -> TypeGuard[DeformerModel]:
+def is_window_model(model: records.Model) -> TypeGuard[DeformerModel]:
     """Check whether a model uses the neighbouring frames."""
     return hasattr(model, "predict_window")
 
@@ -153,7 +145,7 @@ class ModelChoice:
     layout: Literal["interhand", "stb", "rhd"] | None = None
     root_input_scale: Literal[1, 255] | None = None
     boxes: str | None = None
-    labels: Annotated[LandmarkKind, Parameter(parse=False)] = "hand"
+    labels: Annotated[records.LandmarkKind, Parameter(parse=False)] = "hand"
 
     def __post_init__(self) -> None:
         """Refuse no model, and two models at once."""
@@ -185,12 +177,12 @@ class ModelChoice:
         return self.name or Path(self.predictions or "").stem
 
     @property
-    def kind(self) -> LandmarkKind:
+    def kind(self) -> records.LandmarkKind:
         """Return the kind of its predictions: the data's labels for a file of predictions, and hands if unknown."""
         if self.predictions is not None:
             return self.labels
         entry = KINDS.get((self.name or "hands").partition("-")[0])
-        return cast("LandmarkKind", entry.instances[0]) if entry else "hand"
+        return cast("records.LandmarkKind", entry.instances[0]) if entry else "hand"
 
 
 def list_models() -> list[str]:
@@ -199,7 +191,7 @@ def list_models() -> list[str]:
     return [*detectors, *PALM_MODELS, *_NETWORKS]
 
 
-def open_model(choice: ModelChoice) -> Model:
+def open_model(choice: ModelChoice) -> records.Model:
     """Open a model."""
     if choice.predictions is not None:
         from sonjit.lab.evaluation.prediction_files import PredictionsModel
@@ -238,14 +230,14 @@ def open_model(choice: ModelChoice) -> Model:
     raise InputError(unknown_name("model", str(choice.name), list_models()))
 
 
-def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelRecord:
+def describe_model(choice: ModelChoice, model: records.Model | None = None) -> records.ModelRecord:
     """Return the name and files of a model with their hashes; for an open classifier also its settings."""
     files = [
         choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.mano_left,
         choice.landmark_model,
     ]  # fmt: skip
-    own_files: list[FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
-    record: ModelRecord = {"name": choice.title, "files": own_files + _published_files(choice)}
+    own_files: list[records.FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
+    record: records.ModelRecord = {"name": choice.title, "files": own_files + _published_files(choice)}
     if choice.is_classifier:
         from sonjit.lab.evaluation.network_models import ClassifierModel
 
@@ -265,14 +257,14 @@ def _is_detector(choice: ModelChoice) -> bool:
     return choice.name is not None and KINDS.has(choice.name.partition("-")[0])
 
 
-def _detector(choice: ModelChoice) -> Model:
+def _detector(choice: ModelChoice) -> records.Model:
     entry, model = find_model(choice.name or "hands")
     names = ("models_dir", "landmark_model", "search", "max_instances", "device")
     options = {name: getattr(choice, name) for name in names}
     return DetectorModel(entry.name, model.name, **{key: item for key, item in options.items() if item is not None})
 
 
-def _published_files(choice: ModelChoice) -> list[FileRecord]:
+def _published_files(choice: ModelChoice) -> list[records.FileRecord]:
     """Return the catalogue's files of a detector."""
     if choice.name in PALM_MODELS and choice.weights is None:
         return [{"name": choice.name, **_file_record(find_weight(choice.name, choice.models_dir))}]
@@ -287,7 +279,7 @@ def _published_files(choice: ModelChoice) -> list[FileRecord]:
     return [{"name": name, **_file_record(find_weight(name, choice.models_dir))} for name in names]
 
 
-def _file_record(path: Path) -> FileRecord:
+def _file_record(path: Path) -> records.FileRecord:
     if path.is_dir():
         path /= "weights.safetensors"  # of a run
     if not path.is_file():

@@ -86,7 +86,8 @@ class HandSaliency:
             ]
         }
         lines = [
-            f"{hand.handedness} hand {hand.score:.2f}: {_line(target)}"
+            f"{hand.handedness} hand {hand.score:.2f}: {_short(target)} = "
+            f"mean of the map {target.values.mean(dtype=np.float64):.4g} + bias {target.bias:.4g}"
             for hand, of_hand in zip(hands, maps, strict=True)
             for target in of_hand
         ]
@@ -247,10 +248,6 @@ def _short(found: TargetMap) -> str:
     """
     share = f" (p {1 / (1 + math.exp(-found.value)):.2f})" if found.unit == "logit" else f" {found.unit}"
     return f"{found.target} {found.value:.4g}{share}"
-
-
-def _line(found: TargetMap) -> str:
-    return f"{_short(found)} = mean of the map {found.values.mean(dtype=np.float64):.4g} + bias {found.bias:.4g}"
 
 
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}

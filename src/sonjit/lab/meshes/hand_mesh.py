@@ -278,13 +278,12 @@ class RiggedHands(MeshModel):
             ],
         }
 
-    def _joints(self, hand: Hand) -> FloatArray:
-        """Return target positions (21, 3) of the rig's joints in metres. Lifted keypoints are joints already."""
-        return hand.keypoints_3d.astype(np.float64) if self._lifted else _joint_shares() @ _metric_keypoints(hand)
-
     def _fit(self, track: _Track) -> _Fitted:
         """Fit the pose of a hand in each of its frames, in camera space."""
-        keypoints = np.stack([self._joints(hand) for hand in track.hands])
+        if self._lifted:  # lifted keypoints are joints already
+            keypoints = np.stack([hand.keypoints_3d.astype(np.float64) for hand in track.hands])
+        else:
+            keypoints = np.stack([_joint_shares() @ _metric_keypoints(hand) for hand in track.hands])
         rest = self._rigs[self._looks_like[track.side]]
         rig = fit_knuckles(rest.resized(fit_lengths(rest, keypoints)), keypoints)
         times = None if track.times[0] is None else np.array(track.times, np.float64)

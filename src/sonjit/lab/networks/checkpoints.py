@@ -196,17 +196,9 @@ class _Ignored:
     def __setstate__(self, state: object) -> None: ...
 
 
-def _ignored_dict(*_: object) -> dict[object, object]:
-    return {}
-
-
-def _ignored_list(*_: object) -> list[object]:
-    return []
-
-
 _HARMLESS: tuple[tuple[Callable[..., object], str], ...] = (
-    (_ignored_dict, "collections.defaultdict"),
-    (_ignored_list, "collections.deque"),
+    (lambda *_: {}, "collections.defaultdict"),
+    (lambda *_: [], "collections.deque"),
     *((_Ignored, f"numpy.{core}.{name}")
       for core in ("core", "_core")
       for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")),

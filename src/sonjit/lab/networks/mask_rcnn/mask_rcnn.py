@@ -393,10 +393,10 @@ class MaskRCNN(Network):
             targets: Ground truth of each image in its pixels.
         """
         batch, sizes = self._batch(images)
-        resized = [
-            Target(target.boxes / _ratio_to(image, size), target.labels, _resize_masks(target.masks, size).to(image))
-            for image, size, target in zip(images, sizes, targets, strict=True)
-        ]
+        resized: list[Target] = []
+        for image, size, target in zip(images, sizes, targets, strict=True):
+            masks = F.interpolate(target.masks[:, None].float(), size)[:, 0]
+            resized.append(Target(target.boxes / _ratio_to(image, size), target.labels, masks.to(image)))
         ignored = [target.boxes[target.labels == 0] for target in resized]
         resized = [Target(*(values[target.labels > 0] for values in target)) for target in resized]
         pyramid = self.backbone(batch)
@@ -483,10 +483,6 @@ def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence
         inside = (own == 0) & (shared > (every[:, 2:] - every[:, :2]).prod(1, keepdim=True) / 2).any(1)
         inside[:1] = False  # the mean over no boxes is not a number
         own[inside] = value
-
-
-def _resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(masks[:, None].float(), size)[:, 0]
 
 
 def pyramid_levels(boxes: Tensor, highest: int = 5) -> Tensor:
