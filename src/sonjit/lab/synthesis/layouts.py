@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cache, partial
 from itertools import count, groupby, zip_longest
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, NamedTuple, TextIO, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TextIO, TypeAlias
 
 import av
 import cv2
@@ -55,6 +55,7 @@ TRUTH: Final = "truth"
 MIN_PIXELS: Final = 16
 """Minimum visible pixels of a labelled hand."""
 _MAX_COUNT: Final = 10**8
+_IMAGES_PER_CHUNK: Final = 32
 _DEPTH_UNIT_M: Final = 1e-4
 
 
@@ -122,12 +123,10 @@ class FolderLayout(ABC):
     root: Path  # folder
     settings: SynthSettings  # settings of the run
 
-    images_per_chunk: ClassVar[int] = 32
-
     @property
     def per_chunk(self) -> int:
         """Return the number of stills per chunk; a sequence is a chunk of its own."""
-        return 1 if self.settings.moves else max(1, self.images_per_chunk // self.settings.views)
+        return 1 if self.settings.moves else max(1, _IMAGES_PER_CHUNK // self.settings.views)
 
     @property
     def chunks(self) -> int:

@@ -1,20 +1,17 @@
-"""Building blocks of recipes: lazy sequences, arrays of hands, pictures for reports, and exported networks."""
+"""Building blocks of recipes: lazy sequences, pictures for reports, and exported networks."""
 
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import Field, fields
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 
-from sonjit._util import BoolArray, Image, IntArray, RealArray
-from sonjit._util.data_files import read_npz
-from sonjit._util.files import atomic_file
+from sonjit._util import BoolArray, Image, RealArray
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.lab.networks import InputSpec, Network
 from sonjit.lab.networks.export import ENDINGS, export_network
@@ -78,58 +75,6 @@ def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
     if not maximum or maximum >= len(items):
         return items
     return Subset(items, [i * len(items) // maximum for i in range(maximum)])
-
-
-class ArrayRows:
-    """Base class of dataclasses of arrays of equal length."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    image: IntArray  # (N,) index of the image of each row
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def take(self, rows: BoolArray | IntArray) -> Self:
-        """Return a selection of the rows."""
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate several parts; each part's image indices continue after those of the part before."""
-        values = {item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(part.image.max(initial=-1) + 1 for part in parts[:-1])])
-        values["image"] = np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)])
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file that `save` wrote."""
-        arrays = read_npz(path)
-        return cls(**{item.name: arrays[item.name] for item in fields(cls)})
-
-    def save(self, path: Path) -> None:
-        """Write an `.npz` file atomically."""
-        with atomic_file(path) as draft:
-            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
-
-    @classmethod
-    def from_folders(
-        cls,
-        request: TrainingRequest,
-        names: Iterable[str],
-        file_name: str,
-        compute: Callable[[Path, Callable[[int, int], None]], Self],
-    ) -> Self:
-        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there."""
-        assert request.data is not None
-        parts: list[Self] = []
-        for name in names:
-            file = request.out / file_name.format(name)
-            if not file.is_file():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
-            parts.append(cls.load(file))
-        return cls.concatenate(parts)
 
 
 PICTURE = "predictions (orange) and labels (green)"
