@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed; type: pip i
 from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402
 from sonjit.geometry.boxes import RotatedBox, crop_matrix  # noqa: E402
-from sonjit.lab.explain.segment import is_hand_masks, mask_in_image  # noqa: E402
+from sonjit.lab.explain.mask_networks import is_hand_masks, mask_in_image  # noqa: E402
 from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
 from sonjit.lab.networks.mediapipe_hands import PARTS  # noqa: E402

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
+from sonjit.lab.explain.instances import Instances
+from sonjit.lab.explain.mask_networks import instances_from
+from sonjit.lab.explain.segment import PeopleAndHands
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn, paste_masks
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
 from sonjit.lab.training.recipes import load_recipe, settings_from
@@ -140,6 +143,48 @@ def test_the_bundled_network_finds_people_and_hands_in_photographs(file, capsys)
     assert main(["segment", *paths]) == 0
     out = capsys.readouterr().out
     assert sum(f"{path}: 0: person" in out and f"{path}: 0: hand" in out for path in paths) >= len(paths) / 2
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 360), (300, 900)], ids=str)
+def test_the_bundled_file_equals_the_network_in_pytorch(size, photo):
+    rgb = cv2.resize(photo, size[::-1])
+    network, *_ = load_mask_rcnn(None, min_side=640, max_side=640)
+    scale = 640 / max(size)
+    resized = cv2.resize(rgb, (round(size[1] * scale), round(size[0] * scale)), interpolation=cv2.INTER_AREA)
+    padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, 640, 640)
+    padded[:, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(resized).permute(2, 0, 1) / 255
+    with torch.no_grad():
+        expected = instances_from(network.find([padded])[0])
+    boxes = expected.boxes * np.tile(np.divide(size, resized.shape[:2])[::-1], 2)
+    expected = expected._replace(boxes=np.clip(boxes, 0, (*size[::-1], *size[::-1])))
+    expected = expected.without_repeats()
+    found = PeopleAndHands(0.05).find(rgb)
+    assert len(found.boxes), "no instances compare nothing"
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
+    np.testing.assert_allclose(found.masks, expected.masks, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_masks_in_images_equal_those_of_torchvision(seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-20, 120, (12, 2, 2)).clip(0, (110, 90))
+    boxes = np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
+    boxes[0, 2:] = boxes[0, :2]
+    masks = rng.random((12, 28, 28), np.float32)
+    pasted = Instances(boxes, masks[:, 0, 0], np.ones(12, int), masks).in_image((90, 110))
+    expected = paste_masks(torch.from_numpy(masks), torch.from_numpy(boxes), (90, 110)).numpy()
+    np.testing.assert_allclose(pasted, expected, atol=1e-5)
+
+
+def test_instances_whose_masks_repeat_a_better_one_of_their_class_are_left_out():
+    boxes = np.array([[0, 0, 50, 50], [5, 5, 45, 45], [5, 5, 45, 45], [40, 0, 90, 50]], np.float32)
+    found = Instances(
+        boxes, np.linspace(0.9, 0.6, 4, dtype=np.float32), np.array([1, 1, 2, 1]), np.ones((4, 28, 28), np.float32)
+    )
+    assert found.without_repeats().scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert len(found.select([]).without_repeats().boxes) == 0
 
 
 def example():

@@ -129,7 +129,7 @@ def segment(
         raise InputError(f"--min-side {min_side}: must be between 32 and {_MAX_SIDE}")
     if tasks and draw is None:
         raise InputError("--tasks requires --draw")
-    task = Segment(weights, min_score, min_side, device, tasks=tasks, ids=ids, anonymise=anonymise)
+    task = Segment(weights, min_score, min_side, device, tasks, steps is not None, ids, anonymise)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
     return run_and_report(task, inputs, outputs, batch)
 

@@ -26,14 +26,15 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.sample import frames_around
 from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_points
 from sonjit.lab.explain.classes import LocalizeBy, localize_classes
-from sonjit.lab.explain.segment import CATEGORIES, load_hand_masks
+from sonjit.lab.explain.instances import Instances
+from sonjit.lab.explain.mask_networks import CATEGORIES, instances_from, load_hand_masks
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, frame_crop, hand_crop, load_deformer, load_handoccnet
 from sonjit.lab.networks import internet
 from sonjit.lab.networks.classifiers import Classifier, View
 from sonjit.lab.networks.deformer import GAP, box_around, rotate_to_camera
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, DetectedInstances, load_mask_rcnn, paste_masks
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, load_mask_rcnn
 from sonjit.lab.networks.registry import required_checkpoint
 from sonjit.lab.networks.rootnet import depth_of_box
 from sonjit.results import Box
@@ -108,7 +109,7 @@ class InstancesModel(Model):
         with torch.inference_mode():
             pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
             (found,) = self._network.find([pixels])
-        return _predictions(found, self._saved.categories, rgb.shape[:2])
+        return _predictions(instances_from(found), self._saved.categories, rgb.shape[:2])
 
 
 class HandMasksModel(Model):
@@ -123,9 +124,9 @@ class HandMasksModel(Model):
         return _predictions(self._finder.find(rgb), CATEGORIES, rgb.shape[:2])
 
 
-def _predictions(found: DetectedInstances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
+def _predictions(found: Instances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
     """Return the instances of an image of a size (height, width)."""
-    masks = paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
+    masks = found.in_image(size) >= 0.5
     rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
     return [
         Prediction(

@@ -18,7 +18,8 @@ from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.lab.datasets import Dataset, Instance, Sample, coco_annotation, dataset_entry, open_dataset
-from sonjit.lab.explain.segment import results_from_instances
+from sonjit.lab.explain.instances import results_from_instances
+from sonjit.lab.explain.mask_networks import instances_from
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.registry import create_network
@@ -220,7 +221,7 @@ def evaluate(
         rgb = sample.rgb()
         start = time.perf_counter()
         (found,) = network.find([image_tensor(rgb, device)])
-        results += results_from_instances(found, rgb.shape[:2], index, list(categories))
+        results += results_from_instances(instances_from(found), rgb.shape[:2], index, list(categories))
         seconds += time.perf_counter() - start
     truth, metrics = coco_from_samples(samples, categories), dict[str, float]()
     for name, kind in _COCO_KINDS[: 1 + network.masks]:
