@@ -22,21 +22,16 @@ from sonjit.geometry.boxes import RotatedBox, box_iou, crop, crop_matrix, invers
 from sonjit.lab.explain.instances import Finder, Instances, draw_box, draw_instances
 from sonjit.lab.explain.overlay import draw_title
 from sonjit.lab.networks.checkpoints import saved_network
-from sonjit.lab.networks.mask_rcnn.mask_rcnn import (
-    WEIGHTS,
-    Candidates,
-    Category,
-    DetectedInstances,
-    Steps,
-    load_mask_rcnn,
-)
+from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
 from sonjit.lab.networks.registry import create_network
 from sonjit.media.drawing.instances import PERSON_COLOURS
 from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.sources.images import encode_image
 
-CATEGORIES: Final = (Category(1, "left_hand"), Category(2, "right_hand"), Category(3, "arm"), Category(4, "object"))
+CATEGORIES: Final = tuple(
+    mask_rcnn.Category(i, name) for i, name in enumerate(("left_hand", "right_hand", "arm", "object"), 1)
+)
 _LABELS: Final = {"Left": 1, "Right": 2, "arm": 3, "object": 4}
 _ARM_SCALE: Final = 1.6
 """Side of the crop for arms, which reach farther than hands and objects, relative to the network's crop."""
@@ -156,7 +151,7 @@ class MaskRCNNFinder:
 
     def __init__(self, weights: str | None, min_score: float, min_side: int | None, device: torch.device) -> None:
         sides = {} if min_side is None else {"min_side": min_side, "max_side": min_side * 5 // 3}
-        network, categories, *_ = load_mask_rcnn(weights, min_score=min_score, **sides)
+        network, categories, *_ = mask_rcnn.load_mask_rcnn(weights, min_score=min_score, **sides)
         self.categories: Sequence[tuple[int, str]] = categories
         self._network, self._is_bundled = network.to(device), weights is None
 
@@ -165,7 +160,7 @@ class MaskRCNNFinder:
         return self.find_with_steps(rgb)[0]
 
     @torch.no_grad()
-    def find_with_steps(self, rgb: Image) -> tuple[Instances, Steps]:
+    def find_with_steps(self, rgb: Image) -> tuple[Instances, mask_rcnn.Steps]:
         """Return the instances and the intermediate steps."""
         pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
         (found,), steps = self._network.find_with_steps([pixels])
@@ -173,7 +168,7 @@ class MaskRCNNFinder:
         return instances.without_repeats() if self._is_bundled else instances, steps
 
 
-def instances_from(found: DetectedInstances) -> Instances:
+def instances_from(found: mask_rcnn.DetectedInstances) -> Instances:
     """Return instances of the network as arrays."""
     return Instances(*(values.cpu().numpy() for values in found))
 
@@ -206,7 +201,9 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
         InputError: The weights are missing or of another network.
     """
     file = Path(path)
-    network = create_network("hand-masks", path if path == "demo" else file / WEIGHTS if file.is_dir() else file)
+    network = create_network(
+        "hand-masks", path if path == "demo" else file / mask_rcnn.WEIGHTS if file.is_dir() else file
+    )
     assert isinstance(network, HandMaskNetwork)
     return HandMaskFinder(network.eval().to(device), min_score=min_score)
 
@@ -214,12 +211,12 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
 def is_hand_masks(path: str | None) -> bool:
     """Return whether a path is a run of `sonjit train hand-masks` or the weights of one."""
     file = Path(path or "")
-    saved = saved_network(file / WEIGHTS if file.is_dir() else file)
+    saved = saved_network(file / mask_rcnn.WEIGHTS if file.is_dir() else file)
     return saved is not None and saved.name == "hand-masks"
 
 
 def step_images(
-    rgb: Image, found: Instances, steps: Steps, names: Sequence[str]
+    rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield a file name and an image for each step of the forward pass over one image."""
     high, wide = steps.sizes[0]
@@ -241,7 +238,7 @@ def step_images(
     yield "9-instances", draw_title(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
 
 
-def _pyramid_image(steps: Steps) -> Image:
+def _pyramid_image(steps: mask_rcnn.Steps) -> Image:
     """Draw the mean over the channels of each level above the most probable anchor of each cell."""
     high, wide = steps.images.shape[-2:]
     size = round(_SIDE_PX * wide / high), _SIDE_PX
@@ -256,7 +253,7 @@ def _pyramid_image(steps: Steps) -> Image:
     return np.hstack(tiles)
 
 
-def _anchor_image(rgb: Image, steps: Steps, ratio: FloatArray) -> Image:
+def _anchor_image(rgb: Image, steps: mask_rcnn.Steps, ratio: FloatArray) -> Image:
     """Draw the three anchors of each level's middle cell, and the number of all anchors."""
     canvas = rgb // 2
     lines: list[str] = ["3 anchors of the middle cell of each level"]
@@ -270,7 +267,7 @@ def _anchor_image(rgb: Image, steps: Steps, ratio: FloatArray) -> Image:
     return canvas
 
 
-def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: FloatArray) -> Image:
+def _candidate_image(rgb: Image, candidates: mask_rcnn.Candidates, title: str, ratio: FloatArray) -> Image:
     """Draw the most probable boxes in the colour of their level, scaled to the image."""
     canvas = rgb // 2
     best = candidates.scores.sort(descending=True).indices[:_MAX_BOXES].flip(0)  # the best on top
@@ -282,7 +279,7 @@ def _candidate_image(rgb: Image, candidates: Candidates, title: str, ratio: Floa
     return canvas
 
 
-def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
+def _roi_image(small: NDArray[np.uint8], steps: mask_rcnn.Steps) -> Image:
     """Draw crops of the best proposals, and the mean over the channels of their maps."""
     boxes, scores, _ = steps.rpn.proposals[0]
     rows = zip(boxes[:_ROWS].tolist(), scores, steps.box_maps, steps.levels.tolist(), strict=False)
@@ -329,7 +326,7 @@ def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(part, size), np.uint8)
 
 
-def draw_steps(folder: Path, rgb: Image, found: Instances, steps: Steps, names: Sequence[str]) -> None:
+def draw_steps(folder: Path, rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]) -> None:
     """Write an image of each step into a folder."""
     with atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
