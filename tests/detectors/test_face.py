@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from .conftest import boxes_from, keypoint_distances, matched
 MESHES = {False: "mesh", True: "attention"}
 BOXES = ("box", "box-full")
 STILLS = pytest.mark.files("goldens/mediapipe/facemesh.*.static*.json")
+OVER_MOUTH = [234, 132, 172, 152, 397, 361, 454, 5]
 TRACKED = pytest.mark.files("goldens/mediapipe/facemesh.*.track*.json")
 
 
@@ -188,13 +190,13 @@ def test_a_mirrored_face_has_the_persons_own_sides(model, portrait, faces):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize(("turns", "mask"), [(1, False), (2, False), (3, False), (0, True), (2, True)])
 @pytest.mark.parametrize(("search", "static"), [("fast", True), ("fast", False), ("auto", False)])
-def test_faces_are_found_at_all_angles(turns, search, static, portrait, faces):
-    image = np.pad(
-        portrait, [(portrait.shape[0] // 8,) * 2, (portrait.shape[1] // 8,) * 2, (0, 0)], constant_values=128
-    )
+def test_faces_are_found_at_all_angles(turns, mask, search, static, portrait, faces):
+    image = cv2.copyMakeBorder(portrait, 96, 96, 91, 91, cv2.BORDER_CONSTANT, value=(128, 128, 128))
     (face,) = faces(search="fast", static_image=static).detect(image)
+    if mask:  # over mouth and chin, from ear to ear
+        image = cv2.fillPoly(image, [face.keypoints[OVER_MOUTH, :2].round().astype(np.int32)], (225, 225, 225))
     turned_image, detector = np.ascontiguousarray(np.rot90(image, turns)), faces(search=search, static_image=static)
     (turned,) = [detector.detect(turned_image) for _ in range(6)][-1]
     before, after = (measure_face(one)["head_roll_rad"] for one in (face, turned))

@@ -235,8 +235,8 @@ class Meshes:
     def __init__(self, presence: float) -> None:
         self.presence, self.boxes = presence, []
 
-    def find(self, rgb, min_score):
-        return []
+    turned_upright = staticmethod(lambda detector, rgb, face: face)
+    find = staticmethod(lambda rgb, min_score: [])
 
     def is_same_instance(self, box, other):
         return False

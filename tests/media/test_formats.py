@@ -79,9 +79,7 @@ def test_videos(codec, ending, tmp_path):
 @pytest.mark.parametrize("ending", IMAGES.split())
 def test_images(ending, tmp_path):
     path = tmp_path / f"a{ending}"
-    found, data = cv2.imencode(ending, picture(0)[:, :, 0] if ending == ".pgm" else picture(0))
-    assert found
-    path.write_bytes(data.tobytes())
+    path.write_bytes(cv2.imencode(ending, picture(0)[:, :, 0] if ending == ".pgm" else picture(0))[1].tobytes())
     with open_source(path) as source:
         assert [frame.rgb.shape for frame in source] == [(576, 720, 3)]
 

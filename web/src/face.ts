@@ -7,7 +7,7 @@ import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.j
 import { BLENDSHAPES, constants } from "./data.js";
 import { faceTransform, type CanonicalFace } from "./metric-faces.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import { cornersOf, meanPixels, movedPoints, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Face, type InWorker } from "./results.js";
@@ -18,7 +18,7 @@ import { overlapByHalf, type Kind, type Track } from "./tracking.js";
 const OF = { ...constants.face, ...constants.face_refinement, ...constants.face_networks };
 const { LIPS, LEFT_EYE, RIGHT_EYE } = constants.face_regions;
 const IRISES = OF.REFINED - OF.MESH;
-/** Index of each refined landmark in the points of the mesh, followed by those of the regions. The last of several counts. */
+/** Index of each refined landmark in the points of the mesh and the regions. The last of several counts. */
 const SOURCES = new Uint16Array(OF.REFINED);
 [...Array(OF.MESH).keys(), ...LIPS, ...LEFT_EYE, ...RIGHT_EYE, ...Array.from({ length: IRISES }, (_, i) => OF.MESH + i)].forEach(
   (target, source) => (SOURCES[target] = source),
@@ -59,10 +59,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** A bundle's graph keeps every box of its detector. */
   readonly keepsOverlapping: boolean;
 
-  /**
-   * @param mirrored The images are selfie views: the network sees their mirror images.
-   * @param turns Detect doubtful faces again upside down, which MediaPipe does not.
-   */
+  /** `mirrored`: the images are selfie views. `turns`: detect doubtful faces again upside down, which MediaPipe does not. */
   constructor(
     private readonly faces: SingleShotDetector,
     private readonly landmarks: Network,
@@ -83,9 +80,9 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
   /** Return boxes turned so that the eyes are level, best first. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     const faces = await this.faces.find(image, minScore);
-    if (this.turns) for (const [k, face] of faces.entries()) faces[k] = await turnedUpright(this.faces, image, face);
+    if (this.turns) for (const [k, face] of faces.entries()) faces[k] = await this.turnedUpright(this.faces, image, face);
     const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.bundle === null };
-    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, growth)); // right and left of the person
+    return faces.map((face) => boxAroundDetection(face, growth));
   }
 
   /** Return the box of the best face in a square box around a head, or null. */
@@ -95,6 +92,27 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
     const [xs, ys] = [face.keypoints.map(([x]) => x), face.keypoints.map(([, y]) => y)];
     const corners = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
     return boxAroundFace(corners, face.keypoints[0]!, face.keypoints[1]!, { scale: OF.AROUND_KEYPOINTS, shift_y: OF.SHIFT_Y });
+  }
+
+  /** Return a doubtful face, or the upside-down face in its place if detector and meshes find that likelier. */
+  async turnedUpright(detector: SingleShotDetector, image: Pixels, face: Detection): Promise<Detection> {
+    if (face.score >= OF.CERTAIN) return face;
+    const area = boxAroundDetection(face);
+    const turned = boxAroundDetection(face, { scale: OF.TURNED_SCALE, shift_y: OF.TURNED_SHIFT_Y });
+    const [down] = await detector.findIn(image, { ...turned, rotation: wrapAngle(turned.rotation + Math.PI) }, OF.MIN_TURNED);
+    if (!down) return face;
+    const [up] = await detector.findIn(image, area, OF.MIN_AGAIN);
+    const turnedLikelihood = await this.likelihood(image, boxAroundDetection(down), down.score);
+    if (turnedLikelihood <= (await this.likelihood(image, area, up?.score ?? OF.UNSEEN))) return face;
+    return up && turnedLikelihood <= (await this.likelihood(image, boxAroundDetection(up), up.score)) ? face : down;
+  }
+
+  /** Return a measure of a face in a box from its scores and the agreement of the meshes of two inferences. */
+  private async likelihood(image: Pixels, box: RotatedBox, detection: number): Promise<number> {
+    const logit = (score: number) => Math.log(Math.max(score, OF.LEAST) / Math.max(1 - score, OF.LEAST));
+    const first = await this.observe(image, box);
+    const apart = meanPixels(first.keypoints, (await this.observe(image, this.boxAfter(first))).keypoints) / box.width;
+    return OF.DETECTION_WEIGHT * logit(detection) + logit(first.score) - Math.log(Math.max(apart, OF.LEAST_DISTANCE));
   }
 
   /** Run the landmark network on one box. */
@@ -114,13 +132,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
       const stretch = Math.hypot(Math.cos(box.rotation), (Math.sin(box.rotation) * image.width) / image.height);
       for (let i = 2; i < keypoints.length; i += 3) keypoints[i]! *= stretch;
     }
-    return {
-      score: 1 / (1 + Math.exp(-logit)),
-      keypoints,
-      keypoints3D: null,
-      left: null,
-      colours: null,
-    };
+    return { score: 1 / (1 + Math.exp(-logit)), keypoints, keypoints3D: null, left: null, colours: null };
   }
 
   /** Return the box of the next frame, from the observation without smoothing. */
@@ -161,18 +173,14 @@ async function blendshapesOf(keypoints: Float32Array, network: Network): Promise
   return Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores![k]!]));
 }
 
-/** Return a doubtful face as detected in its box turned by 180 degrees if that is surer. It is then upside down. */
-export async function turnedUpright(detector: SingleShotDetector, image: Pixels, face: Detection): Promise<Detection> {
-  if (face.score >= OF.CERTAIN) return face;
-  const area = boxAroundFace(face.box, face.keypoints[0]!, face.keypoints[1]!);
-  const [up] = await detector.findIn(image, area, 0.5);
-  const [down] = await detector.findIn(image, { ...area, rotation: wrapAngle(area.rotation + Math.PI) }, 0.5);
-  return down && down.score > (up?.score ?? 0) ? down : face;
-}
-
 /** Check whether a face is detected upright in a box that is turned by more than 45 degrees. */
 export async function isTurnedFace(detector: SingleShotDetector, image: Pixels, box: RotatedBox): Promise<boolean> {
   return Math.abs(box.rotation) > Math.PI / 4 && (await detector.findIn(image, box, 0.5)).length > 0;
+}
+
+/** Return the box of a detected face for the landmark network. */
+export function boxAroundDetection({ box, keypoints }: Detection, growth?: Parameters<typeof boxAroundFace>[3]): RotatedBox {
+  return boxAroundFace(box, keypoints[0]!, keypoints[1]!, growth); // right and left eye of the person
 }
 
 /** Return the box for the landmark network around the corners of a face, with level eyes; square, or in the shape of the face. */
@@ -188,12 +196,7 @@ export function boxAroundFace(
   return { ...face, width: face.width * growth.scale, height: face.height * growth.scale };
 }
 
-/**
- * Return landmarks (478, 3) from a mesh and the refined points of its regions.
- *
- * @param mesh (468, 3); the depth of an iris is the mean depth of the eye's rim
- * @param regions x, y of the lips, the left eye, the right eye, the left iris and the right iris
- */
+/** Return landmarks (478, 3) from a mesh (468, 3) and points of lips, eyes and irises, left first. Irises have the depth of rims. */
 function refined(mesh: Float32Array, regions: readonly Float32Array[]): Float32Array {
   const flat = regions.flatMap((region) => [...region]);
   const points = new Float32Array(3 * OF.REFINED);

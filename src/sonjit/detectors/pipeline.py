@@ -301,15 +301,7 @@ class Detector(Closing, Generic[R]):
     def _search(
         self, rgb: NDArray[np.uint8], known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
-        """Return new instances of one frame, from the full image if that is due, and from a step of the stream search.
-
-        Args:
-            rgb: Image (H, W, 3).
-            known: Boxes of the instances that are not searched for.
-            visible: Observations of tracks in this frame.
-            now: Time of the frame in seconds.
-            due: Search the full image.
-        """
+        """Return new instances of one frame, from the full image if that is due, and from a step of the search."""
         room = self._options.max_instances - len(known)
         new: list[Any] = []
         others: Sequence[RotatedBox] = ()

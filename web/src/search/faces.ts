@@ -2,7 +2,7 @@
 
 import { iou, latestBoxes } from "../boxes.js";
 import { constants } from "../data.js";
-import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
+import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
@@ -29,8 +29,10 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     yield boxes.map((box) => ({ box, score: least, source: "published" }));
     const levels = new FinerWindows(image, () => this.candidates.map((each) => sizeOf(lastView(each).keypoints)), isThorough);
     for (const window of levels.windows()) {
-      const found = await this.detector.find(partOf(image, window), least);
-      const proposals = proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "window");
+      const part = partOf(image, window);
+      const found = await this.detector.find(part, least);
+      for (const [k, face] of found.entries()) found[k] = await meshes.turnedUpright(this.detector, part, face);
+      const proposals = proposalsIn(window, found, boxAroundDetection, "window");
       yield mergeProposals(proposals, image);
     }
     this.isComplete = levels.isComplete;

@@ -3,7 +3,7 @@
 import type { Bodies, BodyObservation } from "../body.js";
 import { iou, type RotatedBox } from "../boxes.js";
 import { FINDERS, constants } from "../data.js";
-import { boxAroundFace, isTurnedFace, turnedUpright, type FaceMeshes, type FaceObservation } from "../face.js";
+import { boxAroundDetection, isTurnedFace, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
 import { cornersOf, distance, sizeOf, type Observation, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
@@ -50,12 +50,7 @@ class Record {
     return true;
   }
 
-  /**
-   * Return whether the track stays after a verification.
-   *
-   * @param isSure true if the evidence was strong; the track is then verified again later
-   * @param hasPassed true if the verification did not fail
-   */
+  /** Return whether the track stays after a verification. A sure one is verified again later. */
   isKept(isSure: boolean, hasPassed: boolean): boolean {
     this.#successes += Number(isSure);
     this.#failures = hasPassed ? 0 : this.#failures + 1;
@@ -112,8 +107,8 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       async find(image, window) {
         const part = geometry.partOf(image, window);
         const found = await faces.find(part, LIMITS.face_share * minDetection);
-        for (const [k, face] of found.entries()) found[k] = await turnedUpright(faces, part, face);
-        return geometry.proposalsIn(window, found, ({ box, keypoints }) => boxAroundFace(box, keypoints[0]!, keypoints[1]!), "face");
+        for (const [k, face] of found.entries()) found[k] = await meshes.turnedUpright(faces, part, face);
+        return geometry.proposalsIn(window, found, boxAroundDetection, "face");
       },
     }],
     score(_, { score }, first, second) {

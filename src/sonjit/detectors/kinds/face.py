@@ -47,7 +47,13 @@ _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
 """Size of the crop relative to the box around the face, as in MediaPipe's graph."""
 _CERTAIN = 0.9
-"""Score from which a detected face is upright. Upside-down faces have scores up to 0.82."""
+"""Score from which a detected face is upright. Upside-down faces have scores up to 0.88."""
+_TURNED_SCALE, _TURNED_SHIFT_Y = 1.62, -0.33
+"""Scale and shift of the box of an upside-down face that was detected as an upright one, with the chin as forehead."""
+_MIN_TURNED, _MIN_AGAIN, _UNSEEN = 0.5, 0.1, 0.01
+"""Minimum scores of a face detected again upside down and upright, and the score of one that is not."""
+_DETECTION_WEIGHT, _LEAST, _LEAST_DISTANCE = 0.6, 0.0003, 0.001
+"""Weight of the score of the detector beside that of the mesh network, and limits of probabilities and distances."""
 _AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
 """Scale and shift of the box around the detector's keypoints, in the crop of a head."""
 _MIRROR = np.array([-1, 1, 1], np.float32)
@@ -72,28 +78,20 @@ class FaceObservation:
 
 
 class FaceFinder:
-    """Find boxes for the landmark network with a face detector.
+    """Find boxes for the landmark network with a face detector. Unless `square`, they have the shape of its boxes.
 
-    Args:
-        detector: Face detector.
-        square: True if the boxes are square. Otherwise they have the shape of the detected boxes.
-        shift_y: Shift of a box around a face's keypoints along its own y axis, as a fraction of its height.
-        turns: True to detect doubtful faces again upside down.
+    `shift_y` is the shift of a box around a face's keypoints along its own y axis, as a fraction of its height.
     """
 
-    def __init__(
-        self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y, turns: bool = False
-    ) -> None:
-        self._faces, self._square, self._shift_y, self._turns = detector, square, shift_y, turns
+    def __init__(self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
+        self._faces, self._square, self._shift_y = detector, square, shift_y
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Return boxes in an image (H, W, 3), turned so that the eyes are level, best first."""
+    def find(self, rgb: NDArray[np.uint8], min_score: float, meshes: "FaceMeshes | None" = None) -> list[RotatedBox]:
+        """Return boxes in an image (H, W, 3) with level eyes, best first. `meshes` may turn doubtful faces."""
         faces = self._faces.find(rgb, min_score)
-        return [self._box(turned_upright(self._faces, rgb, face) if self._turns else face) for face in faces]
-
-    def _box(self, face: ssd.Detection) -> RotatedBox:
-        right_eye, left_eye = face.keypoints[:2].tolist()
-        return box_around_face(face.box.tolist(), right_eye, left_eye, square=self._square)
+        if meshes is not None:
+            faces = [meshes.turned_upright(self._faces, rgb, face) for face in faces]
+        return [box_around_detection(face, square=self._square) for face in faces]
 
     def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None if there is no face."""
@@ -102,21 +100,6 @@ class FaceFinder:
             return None
         points = faces[0].keypoints
         return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
-
-
-def turned_upright(detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], face: ssd.Detection) -> ssd.Detection:
-    """Return a doubtful face as detected in its box turned by 180 degrees if that is surer. It is then upside down."""
-    if face.score >= _CERTAIN:
-        return face
-    area = box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())
-    turned = area._replace(rotation=wrap_angle(area.rotation + math.pi))
-    up, down = (next(iter(detector.find_in(rgb, box, 0.5)), None) for box in (area, turned))
-    return down if down is not None and (up is None or down.score > up.score) else face
-
-
-def is_turned_face(detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], box: RotatedBox) -> bool:
-    """Check whether a face is detected upright in a box that is turned by more than 45 degrees."""
-    return abs(box.rotation) > math.pi / 4 and bool(detector.find_in(rgb, box, 0.5))
 
 
 class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
@@ -131,6 +114,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction
             of the image. A turned crop has another width in an image that is not square.
         squares_after: True if the box of the next frame is square. Otherwise it has the shape of the face.
+        turns: True to detect doubtful faces again upside down.
         mirrored: The images are selfie views. Blendshapes and transforms are those of images that are not mirrored.
     """
 
@@ -143,22 +127,47 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
         squares_after: bool = True,
+        turns: bool = False,
         mirrored: bool = False,
     ) -> None:
         self.mirrored = mirrored
         self._faces, self._landmarks = faces, landmarks
         self._blendshapes, self._canonical = blendshapes, canonical
         self._stretches_depth = stretches_depth
-        self._squares_after = squares_after
+        self._squares_after, self._turns = squares_after, turns
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes of faces in an image (H, W, 3), best first."""
-        return [] if self._faces is None else self._faces.find(rgb, min_score)
+        return [] if self._faces is None else self._faces.find(rgb, min_score, self if self._turns else None)
 
     def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None."""
         return None if self._faces is None else self._faces.find_in(rgb, head, min_score)
+
+    def turned_upright(
+        self, detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], face: ssd.Detection
+    ) -> ssd.Detection:
+        """Return a doubtful face, or the upside-down face in its place if detector and meshes find that likelier."""
+        if face.score >= _CERTAIN:
+            return face
+        turned = box_around_detection(face, scale=_TURNED_SCALE, shift_y=_TURNED_SHIFT_Y)
+        turned = turned._replace(rotation=wrap_angle(turned.rotation + math.pi))
+        down = next(iter(detector.find_in(rgb, turned, _MIN_TURNED)), None)
+        if down is None:
+            return face
+        area = box_around_detection(face)
+        up = next(iter(detector.find_in(rgb, area, _MIN_AGAIN)), None)
+        boxes = [area] if up is None else [area, box_around_detection(up)]
+        likelihood = max(self._likelihood(rgb, box, _UNSEEN if up is None else up.score) for box in boxes)
+        return down if self._likelihood(rgb, box_around_detection(down), down.score) > likelihood else face
+
+    def _likelihood(self, rgb: NDArray[np.uint8], box: RotatedBox, detection: float) -> float:
+        """Return a measure of a face in a box from its scores and the agreement of the meshes of two inferences."""
+        first = self.observe(rgb, box)
+        apart = (first.keypoints - self.observe(rgb, self.box_after(first)).keypoints)[:, :2]
+        distance = max(float(np.linalg.norm(apart, axis=1).mean()) / box.width, _LEAST_DISTANCE)
+        return _DETECTION_WEIGHT * _logit(detection) + _logit(first.score) - math.log(distance)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """Run the landmark network on one box."""
@@ -214,6 +223,19 @@ def flipped(face: Face, width: int) -> Face:
     if face.transform is not None:
         face.transform = face.transform * _MIRRORED_TRANSFORM
     return face
+
+
+def box_around_detection(
+    face: ssd.Detection, *, square: bool = True, scale: float = _BOX_SCALE, shift_y: float = 0.0
+) -> RotatedBox:
+    """Return the box of a detected face for the landmark network; see `box_around_face`."""
+    right_eye, left_eye = face.keypoints[:2].tolist()
+    return box_around_face(face.box.tolist(), right_eye, left_eye, square=square, scale=scale, shift_y=shift_y)
+
+
+def _logit(probability: float) -> float:
+    """Return log odds of a probability, limited to a range in which networks are reliable."""
+    return math.log(max(probability, _LEAST) / max(1 - probability, _LEAST))
 
 
 def corners_of(points: NDArray[np.floating]) -> Box:

@@ -70,10 +70,11 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
     pipeline.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return FaceMeshes(
-        FaceFinder(detector, square=False, shift_y=0.0, turns=options.thresholds.turns_faces),
+        FaceFinder(detector, square=False, shift_y=0.0),
         landmarks,
         blendshapes=load_blendshapes(bundle, options.running).read if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
+        turns=options.thresholds.turns_faces,
         stretches_depth=True,
         squares_after=not of_people,
         mirrored=options.mirrored,
@@ -99,10 +100,11 @@ def load_meshes(
     landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
     pipeline.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(
-        FaceFinder(detector, turns=options.thresholds.turns_faces),
+        FaceFinder(detector),
         landmarks,
         blendshapes=blendshapes_from_mesh if blendshapes else None,
         canonical=_average_face() if transform else None,
+        turns=options.thresholds.turns_faces,
         mirrored=options.mirrored,
     )
 
@@ -139,11 +141,7 @@ def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
     """Return the engine options of a network that runs for half a millisecond.
 
     Several threads wait for each other longer than they save. bf16 saves 5 % of the time of a mesh and moves the
-    detector's keypoints by half a pixel.
-
-    Args:
-        options: Options of the caller, which take precedence.
-        as_f32: Precisions that mean f32 for this network.
+    detector's keypoints by half a pixel. The precisions `as_f32` mean f32 for this network.
     """
     if options.threads is None and "SONJIT_THREADS" not in os.environ:
         options = replace(options, threads=1)

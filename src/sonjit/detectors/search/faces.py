@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
-from sonjit.detectors.ssd import Detection, SingleShotDetector
+from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
 
 _SAME_FACE = 0.4
@@ -59,7 +59,8 @@ class FaceSearch(StillSearch[FaceObservation]):
             self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in self.candidates], thorough=self.thorough
         )
         for window in levels:
-            found = self._detector.find(window.cut(self.rgb), least)
+            part, detector = window.cut(self.rgb), self._detector
+            found = (self._meshes.turned_upright(detector, part, face) for face in detector.find(part, least))
             proposals = window.proposals(found, box_around_detection, "window")
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
@@ -93,11 +94,6 @@ class FaceSearch(StillSearch[FaceObservation]):
             **mesh_proportions(candidate.last),
         }
         return Score.named("face")(candidate.features)
-
-
-def box_around_detection(face: Detection) -> RotatedBox:
-    """Return the crop of a detected face."""
-    return box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:
@@ -145,10 +141,9 @@ def search_boxes(
 
 
 class FinerWindows:
-    """Windows of an image, level by level. A finer level follows while there is no face, or a small one.
+    """Windows of an image, level by level. A finer one follows while there is no face, or a small one.
 
-    Attributes:
-        complete: False if a level was left out.
+    `complete` is False if a level was left out.
     """
 
     def __init__(self, rgb: geometry.Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:

@@ -86,14 +86,9 @@ def is_long(rgb: Image) -> bool:
 
 
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
-    """Return overlapping windows that cover an image.
+    """Return overlapping windows that cover an image, `parts` along its longer side, or along each `reach` of it.
 
-    Args:
-        width: Width of the image in pixels.
-        height: Height of the image in pixels.
-        parts: Number of windows along the longer side; of a very wide or tall image, along each `reach` of it.
-        fewer: Choose the number along the shorter side so that windows are nearly square. By default they are at most
-            square.
+    With `fewer` along the shorter side they are nearly square. By default they are at most square.
     """
     longer = max(width, height)
     parts *= round(longer / reach(width, height))
@@ -173,14 +168,9 @@ def oks(
     *,
     moved: bool = False,
 ) -> float:
-    """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more), 0..1.
+    """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more) of two views, 0..1.
 
-    Args:
-        a: Keypoints of an instance.
-        b: Keypoints of the same instance in another view.
-        tolerance: Tolerance of every keypoint, in sizes of the instance.
-        weights: Weight (K,) of each keypoint. Default: equal weights.
-        moved: Whether the instance may have moved. The centres of the keypoints are then aligned.
+    The tolerance is in sizes of the instance. If that may have moved, the centres of the keypoints are aligned.
     """
     if moved:
         b = b + (a.mean(axis=0) - b.mean(axis=0))

@@ -71,14 +71,11 @@ class HandBox(NamedTuple):
 
 
 class PeopleNetwork:
-    """Propose people and hands.
+    """Propose people and hands by a published network and a network on its map.
 
-    Args:
-        engine: Published network with an image in. Its outputs are box codes (1, 1917, 4), class logits (1, 1917, 24)
-            and the map (1, C, S, S) with side `SIDE`.
-        own: Network with that map (1, S, S, C) in. Its output (1, S, S, 11) has per cell for hands logit, offset of the
-            centre (2), log side, and sine and cosine of the rotation; and for people logit, offset of the centre (2),
-            log width and log height.
+    The first one gives box codes (1, 1917, 4), class logits (1, 1917, 24) and the map (1, C, S, S) with side `SIDE`.
+    The second one gives (1, S, S, 11), per cell for hands logit, offset of the centre (2), log side, and sine and
+    cosine of the rotation; and for people logit, offset of the centre (2), log width and log height.
     """
 
     def __init__(self, engine: Engine, own: Engine) -> None:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, is_turned_face, turned_upright
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import (
@@ -19,7 +19,7 @@ from sonjit.detectors.search.bodies import (
     only_box,
     without_other_heads,
 )
-from sonjit.detectors.search.faces import box_around_detection, detected_heads
+from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.network import PeopleNetwork
 from sonjit.detectors.search.score import LIMITS, Score, logit
@@ -86,12 +86,7 @@ class Record:
         return True
 
     def is_kept(self, *, sure: bool, passed: bool) -> bool:
-        """Return whether the instance stays after a check.
-
-        Args:
-            sure: True if the evidence was strong. The instance is then checked again later.
-            passed: True if the check did not fail.
-        """
+        """Return whether the instance stays after a check. A sure one is checked again later."""
         self.successes += sure
         self.failures = 0 if passed else self.failures + 1
         return self.failures < min(_MIN_FAILURES + _FAILURES_PER_SUCCESS * self.successes, _MAX_FAILURES)
@@ -129,7 +124,7 @@ class FaceFinder(Finder[FaceObservation]):
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         super().__init__(meshes, meshes.box_after)
         self._records: WeakKeyDictionary[Track[FaceObservation], Record] = WeakKeyDictionary()
-        self._detector, self._min_detection = detector, min_detection
+        self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -137,8 +132,9 @@ class FaceFinder(Finder[FaceObservation]):
         return (Source(self._faces_in),)
 
     def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
-        image = window.cut(rgb)
-        faces = (turned_upright(self._detector, image, one) for one in self._detector.find(image, self._min_detection))
+        image, detector = window.cut(rgb), self._detector
+        found = detector.find(image, self._min_detection)
+        faces = (self._meshes.turned_upright(detector, image, face) for face in found)
         return window.proposals(faces, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
@@ -155,7 +151,8 @@ class FaceFinder(Finder[FaceObservation]):
         """Check whether a face is detected at the position of a mesh."""
         x_min, y_min, x_max, y_max = observation.box
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
-        is_turned = is_turned_face(self._detector, rgb, self.box_after(observation))
+        box = self.box_after(observation)
+        is_turned = abs(box.rotation) > math.pi / 4 and bool(self._detector.find_in(rgb, box, 0.5))
         return is_turned or face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
 
     def verify(
@@ -355,14 +352,9 @@ def face_score(
     size: float,
     fit: tuple[float, tuple[float, float], float],
 ) -> float:
-    """Return the score of the face that a detector finds at a head; 0 if it finds none.
+    """Return the score of the face that a detector finds at a head of some centre (x, y) and size; 0 if it finds none.
 
-    Args:
-        faces: Full-range face detector.
-        rgb: Image (H, W, 3).
-        centre: Centre of the head (x, y), in pixels.
-        size: Width of the head, in pixels.
-        fit: Maximum distance and width range of the face, in head sizes, and its minimum score.
+    `fit` is the maximum distance and the width range of the face, in head sizes, and its minimum score.
     """
     window = geometry.window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:

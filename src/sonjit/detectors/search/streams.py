@@ -60,13 +60,11 @@ class Source(NamedTuple):
 
 
 class Finder(ABC, Generic[O]):
-    """Base of the finders, one for each kind. A finder that verifies also implements `interfaces.Verifier`.
+    """Base of the finders, one for each kind. A finder that `verifies` also implements `interfaces.Verifier`.
 
     Attributes:
-        verifies: True if new detections and tracked instances are verified.
         refresh_frames: Number of frames after which an unchanged window is searched again.
-        min_presence: Minimum score of an observation that is verified in the next frame.
-        inferences: Number of inferences of this verification.
+        min_presence: Minimum score of an observation that is verified in the next frame, by `inferences` inferences.
     """
 
     verifies: ClassVar[bool] = False

@@ -171,11 +171,7 @@ def draw_regions(
 
 
 class _Scene:
-    """Instances of a frame in the order of drawing, and their labels.
-
-    Attributes:
-        heads: Boxes of faces and of the heads of bodies.
-    """
+    """Instances of a frame in the order of drawing, their labels, and `heads`: boxes of faces and heads."""
 
     def __init__(self, frame: Frame, width: int, height: int, style: DrawingStyle, notes: Sequence[str]) -> None:
         self._width, self._height, self._style = width, height, style

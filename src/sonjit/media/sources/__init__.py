@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -129,9 +128,6 @@ class CameraSource(Source):
     `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
     camera was opened, taken when the image arrived. The stream ends when the camera is unplugged, with an entry in
     `problems`; leave the loop to stop earlier.
-
-    Raises:
-        InputError: No such camera, or another program uses it.
     """
 
     kind = "camera"
@@ -219,9 +215,11 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
         return NetworkCameraSource(text, reconnect_s)
     path = Path(text)
     try:
-        if is_pattern(path) and len(matches := matching_files(text)) == 1 and file_kind(matches[0]) != "image":
+        locked = list[OSError]()
+        matches = matching_files(text, locked) if is_pattern(path) else []
+        if len(matches) == 1 and file_kind(matches[0]) != "image":
             return open_source(matches[0], fps=fps)
-        if (listed := find_files(text, videos=False)) is not None:
+        if (listed := find_files(text, videos=False, matches=matches, locked=locked)) is not None:
             files, notes = listed
             if fps is not None:
                 return SequenceSource(text, files, fps, notes)
@@ -242,11 +240,10 @@ class Reading(NamedTuple):
     """Which frames of each input to read.
 
     Attributes:
-        fps: Frames per second, as in `open_source`.
+        fps, reconnect_s: See `open_source`.
         start_s: Time of the first frame of a video to read, in seconds.
         end_s: Time from which frames are not read. None reads to the end.
         every: Read only each frame whose index is a multiple of this number.
-        reconnect_s: Time for which a network camera that drops is opened again, in seconds.
     """
 
     fps: float | None = None
@@ -299,14 +296,19 @@ def is_pattern(path: Path) -> bool:
 
 def image_files(path: Path) -> list[Path]:
     """Return the images of a folder or pattern in natural order."""
-    return select_files(matching_files(str(path)) if is_pattern(path) else path.iterdir(), videos=False)[0]
+    return select_files(matching_files(str(path), []) if is_pattern(path) else path.iterdir(), videos=False)[0]
 
 
-def matching_files(pattern: str) -> list[Path]:
-    """Return the paths of a glob, or of a pattern with a number such as `f_%06d.png`."""
+def matching_files(pattern: str, locked: list[OSError]) -> list[Path]:
+    """Return the paths of a glob or of `f_%06d.png`. Folders below `**` that cannot be read are added to `locked`."""
+    parts = Path(pattern).parts
+    if "**" in parts:
+        start = parts.index("**")
+        roots = glob.glob(str(Path(*parts[:start]))) if start else ["."]  # noqa: PTH207  # Path.glob refuses absolute ones
+        return [path for root in roots for path in _matches_below(root, parts[start:], locked)]
     number = _NUMBERED.search(pattern)
     if number is None:
-        return [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+        return [Path(match) for match in glob.glob(pattern)]  # noqa: PTH207
     before, after = pattern[: number.start()], pattern[number.end() :]
     digits = f"[0-9]{{{int(number[1] or 1)},}}"
     matcher = re.compile(re.escape(before) + digits + re.escape(after))
@@ -314,16 +316,32 @@ def matching_files(pattern: str) -> list[Path]:
     return [Path(match) for match in candidates if matcher.fullmatch(match)]
 
 
-def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | None:
-    """Return the images of a folder or pattern, on request its videos too, and notes on what was left out.
+def _matches_below(root: str, pattern: tuple[str, ...], locked: list[OSError]) -> Iterator[Path]:
+    """Yield the paths below a folder that match the parts of a pattern. Hidden ones match neither `**` nor `*`."""
+    for folder, folders, files in os.walk(root, onerror=locked.append, followlinks=True):
+        above = Path(folder).relative_to(root).parts
+        yield from (Path(folder, name) for name in (*folders, *files) if _fits((*above, name), pattern))
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
-    Returns:
-        The files in natural order, and the notes; None for anything but a folder or pattern.
 
-    Raises:
-        InputError: There is no such file, or the folder cannot be read.
+def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    if not parts or not pattern:
+        return not parts and not set(pattern) - {"**"}
+    if parts[0].startswith(".") and not pattern[0].startswith("."):
+        return pattern[0] == "**" and _fits(parts, pattern[1:])
+    if pattern[0] == "**":
+        return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
+    return Path(parts[0]).match(pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def find_files(
+    named: str, *, videos: bool, matches: Sequence[Path] = (), locked: Sequence[OSError] = ()
+) -> tuple[list[File], list[str]] | None:
+    """Return the images of a folder or pattern in natural order, on request its videos, and notes on what was left out.
+
+    None is for other inputs. `matches` and `locked` are the known paths and unreadable folders of the pattern.
     """
-    path, found, locked = Path(named), list[File](), list[OSError]()
+    path, found, locked = Path(named), list[File](matches), list(locked)
     try:
         if is_remote(named):
             if (remote := remote_files(named)) is None:
@@ -332,9 +350,7 @@ def find_files(named: str, *, videos: bool) -> tuple[list[File], list[str]] | No
         elif path.is_dir():
             found += path.iterdir()
         elif is_pattern(path):
-            found += matching_files(named)
-            if "**" in named:  # glob passes over folders that cannot be read
-                deque(os.walk(named.partition("**")[0] or ".", onerror=locked.append), 0)
+            found = found or [*matching_files(named, locked)]
         else:
             return None
         files, others = select_files(found, videos=videos)

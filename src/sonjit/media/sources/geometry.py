@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from av.video.frame import VideoFrame
@@ -59,13 +59,7 @@ class Geometry:
     def of_frame(
         cls, frame: VideoFrame, aspect: Fraction | None = None, crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     ) -> Self:
-        """Return the geometry of a video frame.
-
-        Args:
-            frame: Decoded frame. Its display matrix may turn and mirror it.
-            aspect: Sample aspect ratio of the stream; None if the stream states none.
-            crop: Crop rectangle of the container.
-        """
+        """Return the geometry of a frame with a display matrix, the aspect of the stream and the container's crop."""
         if not aspect or not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
             aspect = Fraction(1)
         left, top, right, bottom = crop
@@ -171,7 +165,7 @@ def avif_geometry(data: bytes) -> Geometry:
                 axis = content[0] & 1
                 found = _followed(found, flip_x=bool(axis), flip_y=not axis)
             elif kind == b"clap":
-                found = Geometry(_crop_of_aperture(data, content), found.aspect, *_turns(found))
+                found = replace(found, crop=_crop_of_aperture(data, content, found))
     except (struct.error, IndexError, KeyError, StopIteration, ValueError, ZeroDivisionError):
         return Geometry()
     return found
@@ -196,10 +190,6 @@ def avif_colours(data: bytes) -> tuple[int, int]:
     return bits, transfer
 
 
-def _turns(geometry: Geometry) -> tuple[bool, bool, bool]:
-    return geometry.transposed, geometry.flip_x, geometry.flip_y
-
-
 def _followed(first: Geometry, *, transposed: bool = False, flip_x: bool = False, flip_y: bool = False) -> Geometry:
     """Return a geometry followed by another transposition and mirrors."""
     if transposed:
@@ -209,24 +199,24 @@ def _followed(first: Geometry, *, transposed: bool = False, flip_x: bool = False
     return Geometry(first.crop, first.aspect, first.transposed ^ transposed, first_x ^ flip_x, first_y ^ flip_y)
 
 
-def _crop_of_aperture(data: bytes, content: bytes) -> tuple[int, int, int, int]:
-    """Return the crop of a clean aperture, whose centre is relative to that of the image."""
+def _crop_of_aperture(data: bytes, content: bytes, turns: Geometry) -> tuple[int, int, int, int]:
+    """Return the crop of the stored image by a clean aperture of the image after `turns`."""
     values = struct.unpack_from(">8i", content)
-    width, height, x, y = (Fraction(values[k], values[k + 1]) for k in range(0, 8, 2))
-    full_width, full_height = next(
-        struct.unpack_from(">II", item, 4) for kind, item in _primary_properties(data) if kind == b"ispe"
-    )
-    return crop_of_aperture(full_width, full_height, width, height, x, y)
+    aperture = [Fraction(values[k], values[k + 1]) for k in range(0, 8, 2)]
+    size = next(struct.unpack_from(">II", item, 4) for kind, item in _primary_properties(data) if kind == b"ispe")
+    left, top, right, bottom = crop_of_aperture(size[::-1] if turns.transposed else size, *aperture)
+    left, right = (right, left) if turns.flip_x else (left, right)
+    top, bottom = (bottom, top) if turns.flip_y else (top, bottom)
+    return (top, left, bottom, right) if turns.transposed else (left, top, right, bottom)
 
 
 def crop_of_aperture(
-    full_width: int, full_height: int, width: Fraction, height: Fraction, x: Fraction, y: Fraction
+    full: Sequence[int], width: Fraction, height: Fraction, x: Fraction, y: Fraction
 ) -> tuple[int, int, int, int]:
-    """Return the crop of an aperture of a size, whose centre is off that of the stored image by x and y, in pixels."""
-    left = round(Fraction(full_width - 1, 2) + x - (width - 1) / 2)
-    top = round(Fraction(full_height - 1, 2) + y - (height - 1) / 2)
-    right, bottom = full_width - left - round(width), full_height - top - round(height)
-    return (left, top, right, bottom) if min(left, top, right, bottom) >= 0 else (0, 0, 0, 0)
+    """Return the crop of an image of a full size by an aperture whose centre is off by x and y, in pixels."""
+    left, top, half = (full[0] - width) / 2 + x, (full[1] - height) / 2 + y, Fraction(1, 2)  # halves as in libheif
+    far = -((half + left + width - full[0]) // 1), -((half + top + height - full[1]) // 1)
+    return max((left + half) // 1, 0), max((top + half) // 1, 0), max(far[0], 0), max(far[1], 0)
 
 
 def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -301,7 +291,7 @@ def _crop_of_mp4(file: BinaryIO) -> tuple[int, int, int, int]:
             if width and height and values is not None:
                 numbers = struct.unpack_from(">2I2I2i2i", values)
                 parts = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
-                return crop_of_aperture(width, height, *parts)
+                return crop_of_aperture((width, height), *parts)
         break
     return 0, 0, 0, 0
 

@@ -37,12 +37,7 @@ _UNALIGNED = 1
 
 
 class DecodedFrame(SourceFrame):
-    """One image of a video, with the frame that it was made of.
-
-    Attributes:
-        decoded: Read-only frame in the video's own colours, before it is turned.
-        geometry: Transformation from the frame to the image.
-    """
+    """One image of a video, the read-only frame in the video's own colours, and the geometry between them."""
 
     decoded: VideoFrame
     geometry: Geometry
@@ -305,13 +300,9 @@ def upright_rgb(
     geometry: Geometry | None = None,
     size: tuple[int, int] | None = None,
 ) -> Image:
-    """Return a frame as RGB (H, W, 3), as players show it.
+    """Return a frame as RGB (H, W, 3), as players show it. By default, only its display matrix changes it.
 
-    Args:
-        frame: Decoded frame.
-        reformatter: Scaler. It keeps its tables.
-        geometry: Transformation of the frame. Default: that of its display matrix.
-        size: Width and height before the image is turned. Default: that of the geometry.
+    `size` is the width and height before the image is turned, and `reformatter` a scaler that keeps its tables.
     """
     from av.video.reformatter import VideoReformatter
 

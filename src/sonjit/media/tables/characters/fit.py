@@ -436,14 +436,10 @@ class _Figure:
     def _add_hand(
         self, side: int, offset: FloatArray, hand: FloatArray, palm: FloatArray, finger_lengths: FloatArray
     ) -> None:
-        """Add a hand and its fingers.
+        """Add a hand of keypoints (M, 21, 3), which are NaN where it is unknown, and its fingers.
 
-        Args:
-            side: 0 for the left hand, 1 for the right one.
-            offset: Position (3,) of the wrist relative to the elbow in the rest pose.
-            hand: Keypoints (M, 21, 3). NaN where the hand is unknown.
-            palm: Wrist and bases of the fingers (6, 3) in the rest pose, relative to the wrist.
-            finger_lengths: Lengths (5, 3) of the bones of the fingers in metres.
+        In the rest pose, `offset` (3,) is the wrist relative to the elbow, and `palm` (6, 3) the wrist and the bases of
+        the fingers relative to the wrist. `side` is 0 for the left hand.
         """
         name, outward = SIDES[side], (1 - 2 * side) * _X
         wrist, little, index = (self._body[:, joint] for joint in _PALMS[side])
