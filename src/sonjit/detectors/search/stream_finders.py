@@ -9,16 +9,8 @@ from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
+from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import geometry
-from sonjit.detectors.search.bodies import (
-    PLACEMENTS,
-    body_features,
-    body_oks,
-    box_below,
-    crop_of,
-    only_box,
-    without_other_heads,
-)
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.network import PeopleNetwork
@@ -211,7 +203,10 @@ class BodyFinder(Finder[BodyObservation]):
     def _people_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of the people in a window."""
         people, _ = self._network().find(rgb, window, LIMITS["stream_person"])
-        return [geometry.Proposal(crop_of(person.box), person.score, "person", person=person.box) for person in people]
+        return [
+            geometry.Proposal(search_bodies.crop_of(person.box), person.score, "person", person=person.box)
+            for person in people
+        ]
 
     def _bodies_below_faces(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of bodies below the faces of a window."""
@@ -224,7 +219,7 @@ class BodyFinder(Finder[BodyObservation]):
         self, rgb: Image, box: RotatedBox, own: geometry.Head, people: Iterable[geometry.Head]
     ) -> Image:
         """Return an image with the detected heads and those of people covered in a box, except one."""
-        return without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
+        return search_bodies.without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
 
     def observe(
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
@@ -233,12 +228,12 @@ class BodyFinder(Finder[BodyObservation]):
         if proposal.head is not None:
             rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(geometry.head_of_body, tracked))
         elif proposal.person is not None:
-            rgb = only_box(rgb, proposal.person)
+            rgb = search_bodies.only_box(rgb, proposal.person)
         return self._kind.observe(rgb, box)
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
-        agreement = body_oks(first, second, rgb, moved=True)
+        agreement = search_bodies.body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
             return _faceless_score(rgb, [first, second], agreement)
         if not geometry.is_head_of(second, proposal.head):
@@ -296,7 +291,7 @@ class BodyFinder(Finder[BodyObservation]):
         is_another = not geometry.is_head_of(observation, geometry.head_of_body(before)) and any(
             geometry.is_head_of(observation, head) for head in _other_heads(track, tracked)
         )
-        agreement = 0.0 if is_another else body_oks(before, observation, rgb)
+        agreement = 0.0 if is_another else search_bodies.body_oks(before, observation, rgb)
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
         if is_another or observation.score < _FAINT_PRESENCE:
             score = Score.named("stream_body")({"score": logit(record.confidence)})
@@ -323,19 +318,21 @@ class BodyFinder(Finder[BodyObservation]):
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return 0.0
         again = self._kind.observe(rgb, self.box_after(observation))
-        agreement = body_oks(observation, again, rgb)
+        agreement = search_bodies.body_oks(observation, again, rgb)
         return _faceless_score(rgb, [again, observation], agreement)
 
 
 def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:
     """Return the score of a body without a face from two observations."""
-    return Score.named("faceless")(body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
+    return Score.named("faceless")(search_bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
 def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposal:
     """Return the proposal of a body below a head, whose alternatives are the further placements."""
-    otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(PLACEMENTS) else None
-    return geometry.Proposal(box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise)
+    otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(search_bodies.PLACEMENTS) else None
+    return geometry.Proposal(
+        search_bodies.box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise
+    )
 
 
 def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[geometry.Head]:
