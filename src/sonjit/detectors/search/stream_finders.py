@@ -9,8 +9,7 @@ from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
-from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import geometry
+from sonjit.detectors.search import bodies, geometry
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.network import PeopleNetwork
@@ -203,10 +202,7 @@ class BodyFinder(Finder[BodyObservation]):
     def _people_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of the people in a window."""
         people, _ = self._network().find(rgb, window, LIMITS["stream_person"])
-        return [
-            geometry.Proposal(search_bodies.crop_of(person.box), person.score, "person", person=person.box)
-            for person in people
-        ]
+        return [geometry.Proposal(bodies.crop_of(one.box), one.score, "person", person=one.box) for one in people]
 
     def _bodies_below_faces(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of bodies below the faces of a window."""
@@ -219,7 +215,7 @@ class BodyFinder(Finder[BodyObservation]):
         self, rgb: Image, box: RotatedBox, own: geometry.Head, people: Iterable[geometry.Head]
     ) -> Image:
         """Return an image with the detected heads and those of people covered in a box, except one."""
-        return search_bodies.without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
+        return bodies.without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
 
     def observe(
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
@@ -228,12 +224,12 @@ class BodyFinder(Finder[BodyObservation]):
         if proposal.head is not None:
             rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(geometry.head_of_body, tracked))
         elif proposal.person is not None:
-            rgb = search_bodies.only_box(rgb, proposal.person)
+            rgb = bodies.only_box(rgb, proposal.person)
         return self._kind.observe(rgb, box)
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
-        agreement = search_bodies.body_oks(first, second, rgb, moved=True)
+        agreement = bodies.body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
             return _faceless_score(rgb, [first, second], agreement)
         if not geometry.is_head_of(second, proposal.head):
@@ -291,12 +287,12 @@ class BodyFinder(Finder[BodyObservation]):
         is_another = not geometry.is_head_of(observation, geometry.head_of_body(before)) and any(
             geometry.is_head_of(observation, head) for head in _other_heads(track, tracked)
         )
-        agreement = 0.0 if is_another else search_bodies.body_oks(before, observation, rgb)
+        agreement = 0.0 if is_another else bodies.body_oks(before, observation, rgb)
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
         if is_another or observation.score < _FAINT_PRESENCE:
             score = Score.named("stream_body")({"score": logit(record.confidence)})
-            bodies = (before,) if is_another else (observation, before)
-            faced = next((body for body in bodies if self._face_score(rgb, body) > 0), None)
+            seen = (before,) if is_another else (observation, before)
+            faced = next((body for body in seen if self._face_score(rgb, body) > 0), None)
             if faced is None:
                 return None if is_another else observation
             observation, sure = replace(faced, score=score), True
@@ -318,20 +314,20 @@ class BodyFinder(Finder[BodyObservation]):
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return 0.0
         again = self._kind.observe(rgb, self.box_after(observation))
-        agreement = search_bodies.body_oks(observation, again, rgb)
+        agreement = bodies.body_oks(observation, again, rgb)
         return _faceless_score(rgb, [again, observation], agreement)
 
 
 def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:
     """Return the score of a body without a face from two observations."""
-    return Score.named("faceless")(search_bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
+    return Score.named("faceless")(bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
 def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposal:
     """Return the proposal of a body below a head, whose alternatives are the further placements."""
-    otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(search_bodies.PLACEMENTS) else None
+    otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(bodies.PLACEMENTS) else None
     return geometry.Proposal(
-        search_bodies.box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise
+        bodies.box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise
     )
 
 
