@@ -141,10 +141,7 @@ def search_boxes(
 
 
 class FinerWindows:
-    """Windows of an image, level by level. A finer one follows while there is no face, or a small one.
-
-    `complete` is False if a level was left out.
-    """
+    """Windows of an image, level by level. If a level is left out because faces are large, `complete` is False."""
 
     def __init__(self, rgb: geometry.Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
         self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
