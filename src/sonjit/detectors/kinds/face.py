@@ -78,10 +78,7 @@ class FaceObservation:
 
 
 class FaceFinder:
-    """Find boxes for the landmark network with a face detector. Unless `square`, they have the shape of its boxes.
-
-    `shift_y` is the shift of a box around a face's keypoints along its own y axis, as a fraction of its height.
-    """
+    """Find boxes, square or in the shape of the detected ones. Boxes around keypoints are shifted along their y axis."""
 
     def __init__(self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
         self._faces, self._square, self._shift_y = detector, square, shift_y
