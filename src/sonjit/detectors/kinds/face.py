@@ -78,7 +78,7 @@ class FaceObservation:
 
 
 class FaceFinder:
-    """Find boxes, square or in the shape of the detected ones. Boxes around keypoints are shifted along their y axis."""
+    """Find boxes, square or in the shape of the detected ones. Those around keypoints are shifted along y."""
 
     def __init__(self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
         self._faces, self._square, self._shift_y = detector, square, shift_y
