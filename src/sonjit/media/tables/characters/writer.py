@@ -14,12 +14,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
-from sonjit.geometry.rotations import (
-    matrix_from_rotation_vector,
-    quaternion_wxyz_from_matrix,
-    rotation_vector_from_matrix,
-    zxy_angles_from_matrix,
-)
+from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground, runs
@@ -142,16 +137,16 @@ class LiveCharacter:
         motion = on_ground(fit_motion("person", keypoints, len(times), size))
         hips = motion.hips[-1:]
         self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
-        rotations = motion.rotations[-1:]
+        turned = motion.rotations[-1:]
         if self._shown is not None:  # a hand that is found again does not jump
             before, shown = self._shown
-            turns = rotation_vector_from_matrix(np.swapaxes(shown, -1, -2) @ rotations)
+            turns = rotations.rotation_vector_from_matrix(np.swapaxes(shown, -1, -2) @ turned)
             angles = np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-9)
             limit = _MAX_SPEED * (time_s - before)
-            rotations = shown @ matrix_from_rotation_vector(turns * np.minimum(1, limit / angles))
-        self._shown = time_s, rotations
+            turned = shown @ rotations.matrix_from_rotation_vector(turns * np.minimum(1, limit / angles))
+        self._shown = time_s, turned
         is_held = motion.is_held[-1:]
-        return replace(motion, hips=hips - self._origin, rotations=rotations, is_held=is_held, hands_held={})
+        return replace(motion, hips=hips - self._origin, rotations=turned, is_held=is_held, hands_held={})
 
 
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
@@ -172,7 +167,7 @@ def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convent
     """
     order: list[str] = []
     hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
-    angles = np.rad2deg(zxy_angles_from_matrix(motion.rotations[:, [BONES.index(bone) for bone in order]]))
+    angles = np.rad2deg(rotations.zxy_angles_from_matrix(motion.rotations[:, [BONES.index(bone) for bone in order]]))
     rows = np.concatenate([motion.hips, angles.reshape(len(angles), -1)], 1)
     count = round(float(times[-1] - times[0]) / step_s) + 1
     latest = np.searchsorted(times, times[0] + (np.arange(count) + 0.25) * step_s, side="right") - 1
@@ -250,7 +245,7 @@ class _Scene:
             children = [first + BONES.index(child) for child, parent in PARENTS.items() if parent == bone]
             node: dict[str, Any] = {"name": self._names[bone], "translation": motion.offsets[number].tolist()}
             self._nodes.append(node | ({"children": children} if children else {}))
-            quaternions = np.roll(quaternion_wxyz_from_matrix(motion.rotations[:, number]), -1, 1)
+            quaternions = np.roll(rotations.quaternion_wxyz_from_matrix(motion.rotations[:, number]), -1, 1)
             signs = np.cumprod(np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1, 1))
             quaternions[1:] *= signs[:, None]  # q and -q are the same rotation: keep neighbours close
             self._animate(first + number, "rotation", quaternions)
