@@ -74,12 +74,14 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
     frames, hands = (client.get(one["downloads"]["json"]).json()["frames"] for one in (job, separate))
     points = [[[hand["keypoints"] for hand in frame["hands"]] for frame in every] for every in (frames, hands)]
     assert points[0] == points[1]
-    assert job["instances"] == sum(
-        len(frame.get(name, ())) for frame in frames for name in ("hands", "faces", "bodies")
-    )
+    names = "hands", "faces", "bodies"
+    assert job["instances"] == sum(len(frame.get(name, ())) for frame in frames for name in names)
     rows = client.get(job["downloads"]["csv"]).text.splitlines()
     assert "left_knee_angle_rad" in rows[0].split(",")
     assert client.get(job["downloads"]["drawn"]).headers["content-type"] == "video/mp4"
+    assert "report.html" not in separate["downloads"]
+    pages = [client.get(job["downloads"][f"report.{ending}"]).content for ending in ("html", "pdf")]
+    assert (b"Joint angles" in pages[0], pages[1][:4]) == (True, b"%PDF")
 
 
 def pixels(video, folder):

@@ -26,7 +26,6 @@ from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
 
 T = TypeVar("T")
-
 _EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAX_KEY_PARTS: Final = 32

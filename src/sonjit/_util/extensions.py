@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 Value = TypeVar("Value")
-
 EXTENSIONS: Final = "sonjit.extensions"
 NETWORKS: Final = "sonjit.networks"
 VARIABLE: Final = "SONJIT_EXTENSIONS"
-
 _lock = threading.RLock()  # an extension may look up names while it is imported
 _loaded: "dict[str, list[Extension]]" = {}
 _modules: dict[str, None] = {}

@@ -78,7 +78,9 @@ def require(module: str, purpose: str) -> None:
         raise MissingExtraError(purpose, extra_of(module) or module)
 
 
-FunctionName = Literal["LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name"]
+FunctionName = Literal[
+    "LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name", "write_report"
+]
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
     "LabelWriter": "sonjit.lab.datasets.labels",
@@ -87,6 +89,7 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
     "network_entry": "sonjit.lab.networks",
     "project_router": "sonjit.studio.page",
     "renderer_name": "sonjit.lab.synthesis.renderer",
+    "write_report": "sonjit.lab.cli.report",
 }
 """The module of each function."""
 

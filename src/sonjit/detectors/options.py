@@ -44,11 +44,9 @@ class GraphThresholds:
 
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")
-
 GESTURES = ("none", CANNED, *SHIPPED)
 """Names of the shipped gestures for clients of the server; "none" is None."""
 PUBLISHED_THRESHOLDS, _OWN_THRESHOLDS = GraphThresholds(), GraphThresholds(turns_faces=True)
-
 Mirrored: TypeAlias = Annotated[
     bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")
 ]
@@ -74,7 +72,6 @@ Blendshapes: TypeAlias = Annotated[
         "holistic_landmarker.task."
     ),
 ]
-
 _running = partial(Option, group="Running", remote=False)
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""

@@ -37,7 +37,6 @@ MIN_AGREEMENT: Final = 0.999
 """Minimum share of the crops in which presence and side agree with f32."""
 _F32_SHARE: Final = {("hand_landmark_full.tflite", 5_478_917): 0.3, ("hand_landmark_lite.tflite", 2_071_597): 0.4}
 """Share of the layers, from the first on, that stay in f32 for a network that keeps the rule then, by name and size."""
-
 _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}
 """Names in Linux of the instruction sets that multiply and sum int8 without saturation."""
 

@@ -16,10 +16,8 @@ from sonjit.results import Gesture, Hand
 
 SHIPPED: Final = ("asl",)
 """Manual alphabets."""
-
 CANNED: Final = "canned"
 """Name of the shipped gestures for `find_gestures`."""
-
 NONE: Final = "None"
 """Class of hands that make no gesture. It exists only in the classifier, never in a result."""
 _MIN_SHARE_IN_IMAGE: Final = 0.35
@@ -104,7 +102,6 @@ _ALONG[0, PALM] = ALONG
 _STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
 _STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
 _STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
-
 FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))
 """How many `gesture_features` gives."""
 
@@ -165,7 +162,6 @@ _APPEARANCE: Final = (1, 21, 66)
 """Shape of `Hand.appearance` of one hand, from the published networks."""
 _LARGEST: Final = 65504.0
 """Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
-
 SHAPES: Final = (
     NONE,
     "Closed_Fist",
@@ -186,7 +182,6 @@ SHAPES: Final = (
     "Little_Finger",
 )
 """Shapes of the shipped classifier in the order of its probabilities."""
-
 WITH_IMAGE: Final = "with_image."
 """Prefix of the names of the weights that also read the appearance of a hand."""
 LEAST_SCORE: Final = 0.45
@@ -199,7 +194,6 @@ VOCABULARY: Final = Vocabulary(
     },
 )
 """Vocabulary of the shipped classifier."""
-
 GESTURES: Final = VOCABULARY.names
 """Every name of a gesture. The first seven have the spelling of MediaPipe's gesture recogniser."""
 

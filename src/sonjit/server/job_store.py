@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sonjit._util import InputError, JsonObject, SonjitError, json_from
+from sonjit._util import InputError, JsonObject, SonjitError, json_from, load_function
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import WorkFolder, sole_writer, write_text
 from sonjit.media import TABLE_ENDINGS, convert_table
@@ -41,6 +41,7 @@ INPUT, RECORD = "input", "job.json"
 """Names in a job's folder."""
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
+REPORT_ENDINGS = (".html", ".pdf")
 _RECORDED = "id number frames of instances message problems disk_bytes address draw style owner is_private"
 """Attributes that a record contains as they are, separated by spaces."""
 
@@ -113,6 +114,12 @@ class UploadJob:
         return self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures
 
     @property
+    def reported_model(self) -> str | None:
+        """Model of the body whose angles a report describes; None if the job has no report."""
+        models = [str(options["model"]) for kind, options in self.detectors if kind in ("body", "holistic")]
+        return models[0] if models and self.input.drawing == ".mp4" else None
+
+    @property
     def seconds(self) -> float:
         """Run time in seconds."""
         if self.started_s is None:
@@ -127,6 +134,8 @@ class UploadJob:
         if state == "done" and self.has_motions:
             downloads |= {f"motions{ending}": f"{endpoint}/motions{ending}" for ending in ROW_ENDINGS}
             downloads |= {f"events{ending}": f"{endpoint}/events{ending}" for ending in ROW_ENDINGS}
+        if state == "done" and self.reported_model:
+            downloads |= {f"report{ending}": f"{endpoint}/report{ending}" for ending in REPORT_ENDINGS}
         if drawing is not None and drawing.exists():  # otherwise `problems` contains the encoder's message
             downloads["drawn"] = f"{endpoint}/{drawing.name}"
         return {
@@ -163,7 +172,7 @@ class UploadJob:
         """Return a table. The first call writes it.
 
         Args:
-            name: "result", "motions" or "events". See `has_motions`.
+            name: "result", "motions" or "events", see `has_motions`, or "report".
             ending: One of `table_endings` for results, otherwise one of `ROW_ENDINGS`.
 
         Raises:
@@ -175,6 +184,8 @@ class UploadJob:
             if not path.exists():
                 if name == "result":
                     convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(ending))
+                elif name == "report":
+                    load_function("write_report")(path, lines, self.drawing, self.input.name, self.reported_model)
                 else:
                     (convert_motions if name == "motions" else convert_events)(lines, path)
                 self.measure()

@@ -24,7 +24,7 @@ from sonjit.media import DrawingStyle
 from sonjit.runs import ROW_ENDINGS
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, Upload, input_from_files
-from sonjit.server.job_store import ENDED, JobStore, UploadJob, storage_refusal
+from sonjit.server.job_store import ENDED, REPORT_ENDINGS, JobStore, UploadJob, storage_refusal
 from sonjit.server.kinds import JobState, responses, upload_body
 from sonjit.server.middleware import KEPT_S, limited
 from sonjit.server.options import (
@@ -64,6 +64,8 @@ _MEDIA_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".mp4": "video/mp4",
+    ".html": "text/html; charset=utf-8",
+    ".pdf": "application/pdf",
     ".jpg": "image/jpeg",
     ".zip": "application/zip",
 }
@@ -271,6 +273,8 @@ def _file_of(job: UploadJob, file: str) -> Path:
         if not job.drawing.exists() and job.problems:  # the encoder refused it
             raise RefusedError("not_found", job.problems[-1])
         return job.drawing
+    if name == "report" and job.reported_model and f".{ending}" in REPORT_ENDINGS:
+        return job.table(name, f".{ending}")
     if name not in ("result", "motions", "events"):
         raise HTTPException(404)
     is_result = name == "result"

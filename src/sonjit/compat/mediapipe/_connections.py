@@ -14,7 +14,6 @@ from sonjit.results.skeletons.faces import BLENDSHAPES
 
 Pair = tuple[int, int]
 Connections = frozenset[Pair]
-
 HandLandmark = IntEnum(
     "HandLandmark",
     """
@@ -74,7 +73,6 @@ HAND_INDEX_FINGER_CONNECTIONS = _within(_HAND, "indexFinger")
 HAND_MIDDLE_FINGER_CONNECTIONS = _within(_HAND, "middleFinger")
 HAND_RING_FINGER_CONNECTIONS = _within(_HAND, "ringFinger")
 HAND_PINKY_FINGER_CONNECTIONS = _within(_HAND, "pinky")
-
 _POSE_LINES: Final[tuple[Pair, ...]] = (
     *((0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10)),
     *((11, 12), (11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (17, 19)),
@@ -83,7 +81,6 @@ _POSE_LINES: Final[tuple[Pair, ...]] = (
     *((27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32)),
 )
 POSE_CONNECTIONS: Connections = frozenset(_POSE_LINES)
-
 _CONTOURS: Final = ("lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow", "faceOval")
 _NOSE_BRIDGE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
 _NOSTRILS: Final = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98)

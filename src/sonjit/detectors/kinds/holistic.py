@@ -87,10 +87,8 @@ _MIN_FACE_SCORE = 0.5
 """Minimum score of a face in the crop of a head."""
 _MIN_BODY_SHIFT = 0.1
 """Minimum shift of the body, in widths of a part's box, that moves the box."""
-
 _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
-
 _HAND_AGREEMENT = Agreement(rotation=math.radians(40), shift=0.2, scale=0.4, margin=0.1)
 _FACE_AGREEMENT = Agreement(rotation=math.radians(15), shift=0.1, scale=0.3, margin=0.2)
 _RECROP = "hand_roi_refinement.tflite"

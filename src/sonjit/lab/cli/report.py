@@ -18,10 +18,11 @@ from sonjit._util.files import write_bytes
 from sonjit.cli.report import progress_bar
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.lab.documents import Image as Picture
-from sonjit.media import Anonymise, DrawingStyle, draw_frame
+from sonjit.media import Anonymise, DrawingStyle, draw_frame, load_frames, open_source
 from sonjit.media.sources import Reading
 from sonjit.media.sources.images import encode_image
 from sonjit.results import Frame
+from sonjit.results.measures import instance_values, with_owners
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.task import Anonymiser
 from sonjit.runs.tracked_frames import track
@@ -93,7 +94,7 @@ class _Recording:
             for side, (low, high) in ends.items():
                 between = difference if side == "left" else math.nan
                 values = (low, high, high - low, between, error)
-                rows.append((title, side, *(number(value, 0) for value in values)))
+                rows.append((title, side, *(number(float(np.round(value)) + 0.0, 0) for value in values)))  # no -0
         return rows
 
     @property
@@ -177,13 +178,38 @@ def report(
         stopped = stop
     recording = _recording_of(Path(source).name, model, frames)
     pictures = _pictures(inputs, recording, DrawingStyle(anonymise=anonymise))
-    data = _pdf(recording, pictures) if ending == ".pdf" else _html(recording, pictures).encode()
-    write_bytes(Path(save), data)
+    _write(Path(save), recording, pictures)
     if stopped is not None:
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped
     sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save}\n")
     return 0
+
+
+def write_report(path: Path, table: Path, drawing: Path | None, name: str, model: str) -> None:
+    """Write the page of a finished job, with pictures from its drawing.
+
+    Args:
+        path: Page to write, .html or .pdf.
+        table: Frames of a video.
+        drawing: Drawn video, or None.
+        name: Name of the video.
+        model: Model of the body.
+    """
+    frames = load_frames(table)[1]
+    for frame in frames:
+        frame.measures = [instance_values(*pair) for pair in with_owners(frame)]
+    recording = _recording_of(name, model, frames)
+    wanted, pictures = {frame.index for frame in recording.extremes}, list[tuple[str, Image]]()
+    if drawing is not None and drawing.is_file():
+        with open_source(drawing) as source:
+            pictures = [(f"{frame.time:.2f} s", frame.rgb.copy()) for frame in source if frame.index in wanted]
+    _write(path, recording, pictures)
+
+
+def _write(path: Path, recording: _Recording, pictures: list[tuple[str, Image]]) -> None:
+    is_pdf = path.suffix.lower() == ".pdf"
+    write_bytes(path, _pdf(recording, pictures) if is_pdf else _html(recording, pictures).encode())
 
 
 def _recording_of(name: str, model: str, frames: list[Frame]) -> _Recording:

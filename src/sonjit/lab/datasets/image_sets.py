@@ -54,7 +54,6 @@ from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sa
 from sonjit.results import Box
 
 _BIRD_PARTS = 15
-
 _Boxes = list[tuple[str, list[float]]]
 
 
@@ -221,9 +220,7 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], _Boxes]:
 
 
 _POINTS = 68
-
 _IMAGES = (".png", ".jpg", ".jpeg")
-
 _SPLIT_OF_FOLDER = {
     "afw": "train",
     "trainset": "train",
@@ -232,9 +229,7 @@ _SPLIT_OF_FOLDER = {
     "01_Indoor": "test",
     "02_Outdoor": "test",
 }
-
 _PARTS = {"full": ("common", "challenging")}
-
 _CATEGORIES = {
     "category 1": (
         114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521, 522,
@@ -247,7 +242,6 @@ _CATEGORIES = {
 2015).
 """
 _CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
-
 _WFLW_POINTS = 98
 _ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
 

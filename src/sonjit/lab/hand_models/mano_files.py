@@ -31,7 +31,6 @@ LeftShapes = Literal["corrected", "distributed"]
 """Convention of a left hand's shape directions, see `left_shapes`."""
 VERTICES: Final = 778
 JOINTS: Final = 16
-
 SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "v_template": (VERTICES, 3),
     "shapedirs": (VERTICES, 3, 10),
@@ -44,22 +43,17 @@ SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "kintree_table": (2, JOINTS),
 }
 """Names of MANO's fields in its files, and their shapes; lengths in metres."""
-
 PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 """Parents of the 16 joints: wrist, then three joints each of index, middle, little and ring finger and thumb."""
-
 TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """Index of each of MediaPipe's 21 keypoints among MANO's 16 joints, followed by the tips from thumb to little
 finger."""
-
 _SOURCE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are available, after registration, from https://mano.is.tue.mpg.de"
 _MAX_FILE_BYTES = 64 << 20  # the licensed files have less than 4 million
 _MIN_LIKENESS = 0.5  # cosine of a shape direction and of growth, from which it determines a convention
 _INTEGERS = ("f", "kintree_table")
-
 _HO3D = (728, 353, 442, 576, 694)
 _MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
-
 LAYOUTS: Final[dict[str, JointLayout]] = {
     "handoccnet": _MANOPTH,
     "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),

@@ -29,7 +29,6 @@ VIDEO_ENDINGS = (
     *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".lrv", ".insv", ".dav"),
 )
 """Usual endings, for messages and globs; a named video is known by its content."""
-
 _UNTIMED = 128
 """Flag of FFmpeg for containers without times, such as raw H.264."""
 _UNALIGNED = 1

@@ -146,7 +146,7 @@ export function stateText({ state, share = 0, frames = 0, of, instances = 0, sec
 export const isActive = ({ state }) => !ENDED.includes(state);
 
 const TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
-const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"], ["motions.csv", "job.motions"]];
+const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"], ["motions.csv", "job.motions"], ["report.html", "job.report"], ["report.pdf", "job.report.pdf"]];
 
 class JobItem {
   /** @type {EventSource | undefined} */ events;
