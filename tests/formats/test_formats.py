@@ -160,7 +160,6 @@ def load_rig_of(folder):
             "unknown key 'later'. Choose from rule, pause",
         ),
     ],
-    ids=["rig", "project", "store", "table", "kind", "run", "control"],
 )
 def test_newer_files_are_refused_in_one_line(folder, change, read, message):
     change(folder)

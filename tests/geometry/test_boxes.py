@@ -40,7 +40,6 @@ def test_rotated_box_around_contains_its_points_and_is_tight(points, rotation):
         (RotatedBox(0, 0, 2, 2, 1.0), 1),
         (RotatedBox(0, 0, 0, 0), 0),
     ],
-    ids=["half", "within", "touching", "apart", "rotation-left-out", "empty"],
 )
 def test_iou_of_known_boxes(other, value):
     assert iou(RotatedBox(0, 0, 2, 2), other) == pytest.approx(value)

@@ -29,7 +29,6 @@ def encoded(rgb, ending):
         (lambda a: a[:, ::-1], lambda a: a[:, ::-1]),
         (lambda a: a.transpose(1, 0, 2), lambda a: a.transpose(1, 0, 2)),
     ],
-    ids=["grey", "grey1", "rgba", "uint16", "big-endian", "mirrored", "transposed"],
 )
 def test_array_layouts(noise, make, expected):
     rgb = rgb_from(make(noise))

@@ -33,19 +33,13 @@ from sonjit.results.measures.hands import palm_frame
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
-
 _EXAMPLES, _CANDIDATES = 40, 6
 """Number of examples of each gesture's pose, and how many of the nearest ones a free pose is compared with."""
-
 _SIMILAR: Final = 8  # number of similar detected hands, one of which provides the errors of an exact hand
-
 _MAX_ERROR: Final = 0.2  # maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match
-
 _BLOCK: Final = 4096
 _LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
-
 _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
-
 MAPS: Final = ((112, 14, 14), (192, 7, 7))
 """Shapes of the two coarser maps of the published full network."""
 _DetectedHand = tuple[Hand, FloatArray, FloatArray, bool]
@@ -330,7 +324,6 @@ _DISTANCE_M: Final = (0.25, 0.8)
 _OFF_AXIS: Final = 0.12  # standard deviation from the image centre, relative to the distance
 _TOUCH_DEVIATION: Final = 0.3  # fraction of a deviation that remains for touching fingers
 _NO_TURN: Final = np.zeros(3)
-
 _DRAWN: Final = 12
 _DRAWN_S, _DRAWN_FPS = (0.6, 1.4), 30
 _DRAWN_SIZE: Final = (0.75, 1.35)
