@@ -174,12 +174,11 @@ def test_a_wrong_file_is_one_line(new_kind, image, tmp_path, text, message, refu
     ("name", "message"),
     [("hands", "already"), ("My-Net", "lower-case"), ("none", "none.toml"), ("serve", "has the name of a command")],
 )
-def test_a_file_with_a_wrong_name_is_one_line(new_kind, tmp_path, name, message, capsys):
+def test_a_file_with_a_wrong_name_is_one_line(new_kind, tmp_path, name, message, refusal):
     path = new_kind("heatmap", name=name)
     if name == "none":
         path.unlink()
-    assert main([str(path), "photo.png"]) == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal(path, "photo.png")
 
 
 def test_options_without_effect_are_errors(new_kind, image, tmp_path):

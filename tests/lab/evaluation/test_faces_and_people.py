@@ -285,14 +285,14 @@ def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
         ("keypoints", [math.nan] * 51, "finite numbers in"),
     ],
 )
-def test_results_with_other_values_are_refused(capsys, tmp_path, bodies, field, value, kind):
+def test_results_with_other_values_are_refused(refusal, tmp_path, bodies, field, value, kind):
     """Refuse NaN, because COCO's evaluation counts it inconsistently."""
     people, results = bodies
     results[2][field] = value
     write_people(tmp_path, "coco-keypoints", people, results)
-    given = ["--root", str(tmp_path / "coco"), "--predictions", str(tmp_path / "r.json")]
-    assert main(["eval", "--protocol", "coco-keypoints", "--data", "coco", *given, "--out", str(tmp_path / "e")]) == 2
-    assert f"record 2 requires {kind} {field}" in capsys.readouterr().err
+    given = ["--root", tmp_path / "coco", "--predictions", tmp_path / "r.json", "--out", tmp_path / "e"]
+    line = refusal("eval", "--protocol", "coco-keypoints", "--data", "coco", *given)
+    assert f"record 2 requires {kind} {field}" in line
 
 
 def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(capsys, tmp_path):

@@ -147,9 +147,8 @@ def test_a_sweep_trains_every_combination_and_continues(recipe, tmp_path, capfd)
         (["--sweep", "depth=1", "--metric", "height", "--set", "depth=2"], "--set depth cannot be combined"),
     ],
 )
-def test_wrong_sweeps(given, message, recipe, tmp_path, capfd):
-    assert main(["train", str(recipe), "--smoke", "--out", str(tmp_path / "sweep"), *given]) == 2
-    assert message in capfd.readouterr().err
+def test_wrong_sweeps(given, message, recipe, tmp_path, refusal):
+    assert message in refusal("train", recipe, "--smoke", "--out", tmp_path / "sweep", *given)
     assert not (tmp_path / "sweep").exists()
 
 

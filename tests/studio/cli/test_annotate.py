@@ -213,9 +213,8 @@ def test_wrong_calls_are_one_line(desk, refusal, arguments, message):
 
 
 @pytest.mark.parametrize("verb", ["open", "agreement"])
-def test_invalid_project_is_refused(desk, capsys, verb):
-    assert main(["annotate", verb, "views"]) == 2
-    assert "is not an annotation project" in capsys.readouterr().err
+def test_invalid_project_is_refused(desk, refusal, verb):
+    assert "is not an annotation project" in refusal("annotate", verb, "views")
 
 
 def test_agreement_is_printed(desk, capsys):
