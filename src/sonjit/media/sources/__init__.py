@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
@@ -331,7 +332,7 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
         return pattern[0] == "**" and _fits(parts, pattern[1:])
     if pattern[0] == "**":
         return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
-    return Path(parts[0]).match(pattern[0]) and _fits(parts[1:], pattern[1:])
+    return fnmatch(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
 def find_files(
