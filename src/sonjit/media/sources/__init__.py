@@ -338,10 +338,7 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 def find_files(
     named: str, *, videos: bool, matches: Sequence[Path] = (), locked: Sequence[OSError] = ()
 ) -> tuple[list[File], list[str]] | None:
-    """Return the images of a folder or pattern in natural order, on request its videos, and notes on what was left out.
-
-    None is for other inputs. `matches` and `locked` are the known paths and unreadable folders of the pattern.
-    """
+    """Return the images of a folder or pattern in natural order, on request its videos, and notes; None for others."""
     path, found, locked = Path(named), list[File](matches), list(locked)
     try:
         if is_remote(named):
