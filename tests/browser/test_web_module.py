@@ -256,18 +256,12 @@ REFUSED = [
     ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true requires a Sonjit server"),
     ("kit.LocalDetector.create('hands', {distance: true})", "distance=true requires a Sonjit server"),
     ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
-    (
-        "kit.LocalDetector.create('face', {}, {base: '/wrong/'})",
-        "is not the published face_landmark_with_attention",
-    ),
+    ("kit.LocalDetector.create('face', {}, {base: '/wrong/'})", "is not the published face_landmark_with_attention"),
     ("kit.LocalDetector.create('face', {}, {landmarkModelUrl: '/own.tflite'})", "TransformLandmarkz are unknown"),
     ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
     ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "Use the .tflite file"),
     ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/none.tflite'})", "none.tflite: 404"),
-    (
-        "kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/sonjit-web.js'})",
-        "cannot be read as a network",
-    ),
+    ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/sonjit-web.js'})", "cannot be read as a network"),
     (
         "kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/models/hand_landmark_lite.tflite'})",
         "hand_landmark_lite.tflite is another network: it takes 224 x 224",
@@ -279,10 +273,7 @@ REFUSED = [
         "is not a task bundle: it is not a zip file",
     ),
     ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "cannot be combined with model"),
-    (
-        "kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})",
-        "only face_landmarker.task is supported",
-    ),
+    ("kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})", "only face_landmarker.task is supported"),
     ("kit.LocalDetector.create('holistic', {search: 'thorough'})", "requires a Sonjit server"),
     (
         "kit.LocalDetector.create('face', {model: 'box', search: 'thorough'})",

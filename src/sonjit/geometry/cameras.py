@@ -88,11 +88,12 @@ class CalibratedCamera:
         return math.inf if self.distortion is None else fold_radius(self.distortion)
 
     def project(self, points_m: RealArray) -> FloatArray:
-        """Project points (..., 3) in the camera's frame to pixels (..., 2); NaN for points behind the camera."""
+        """Project points (..., 3) in the camera's frame to pixels (..., 2), NaN behind it or beyond `fold`."""
         depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
         rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
         if self.distortion is not None:
-            rays = distort(rays, self.distortion)
+            is_valid = np.linalg.norm(rays, axis=-1, keepdims=True) <= self.fold
+            rays = np.where(is_valid, distort(rays, self.distortion), np.nan)
         return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
     def from_world(self, points_m: RealArray) -> FloatArray:
@@ -113,11 +114,7 @@ class CalibratedCamera:
         Raises:
             InputError: The pose of the camera is unknown.
         """
-        seen = self.from_world(points_m)
-        if math.isfinite(self.fold):
-            beyond = np.hypot(seen[..., 0], seen[..., 1]) > self.fold * seen[..., 2]
-            seen = np.where(beyond[..., None], np.nan, seen)
-        return self.project(seen)
+        return self.project(self.from_world(points_m))
 
     def undistorted_rays(self, points_px: RealArray) -> FloatArray:
         """Return undistorted rays (..., 2) at depth 1 for pixels (..., 2), accurate to 1e-9."""

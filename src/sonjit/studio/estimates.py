@@ -48,7 +48,7 @@ def poses_from_points(
     if not poses:
         return []
     error = np.linalg.norm(camera.project(points_m @ poses[0].R.T + poses[0].t) - pixels, axis=1)
-    is_inlier = error <= max(_OUTLIER_RATIO * float(np.median(error)), _OUTLIER_PX)
+    is_inlier = error <= max(_OUTLIER_RATIO * float(np.nanmedian(error)), _OUTLIER_PX)
     if is_inlier.all() or is_inlier.sum() < _MIN_POINTS:
         return poses
     # a few wrong corners change the rotation of a board a lot
@@ -81,9 +81,9 @@ def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCam
         for vector, vector_t in (refined, (rotation, translation)):  # refinement may jump to the other pose: keep both
             rotation_vector, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, vector_t))
             R = matrix_from_rotation_vector(rotation_vector)
-            in_camera = points_m @ R.T + t
-            if (in_camera[:, 2] > 0).all():
-                poses.append(TargetPose(R, t, rms_of([camera.project(in_camera) - pixels])))
+            errors = camera.project(points_m @ R.T + t) - pixels
+            if np.isfinite(errors).all():
+                poses.append(TargetPose(R, t, rms_of([errors])))
     distinct: list[TargetPose] = []
     for pose in sorted(poses, key=lambda pose: pose.rms_px):
         if all(angle_between(pose.R, other.R) > np.radians(2) for other in distinct):

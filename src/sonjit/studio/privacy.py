@@ -80,9 +80,7 @@ def _undistort(rgb: Image, camera: RigCamera) -> Image:
 
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     rays = (np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.camera.K).T).astype(np.float64)
-    directions = rays[..., :2].copy()
-    directions[np.hypot(directions[..., 0], directions[..., 1]) > camera.camera.fold] = np.nan
-    pixels = camera.camera.project(np.concatenate([directions, rays[..., 2:]], -1)) - 0.5  # OpenCV's pixels
+    pixels = camera.camera.project(rays) - 0.5  # OpenCV's pixels
     where = np.nan_to_num(pixels, nan=-2.0).astype(np.float32)
     return np.asarray(cv2.remap(rgb, where[..., 0], where[..., 1], cv2.INTER_LINEAR), np.uint8)
 

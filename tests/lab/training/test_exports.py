@@ -60,7 +60,9 @@ def run_file(path, names):
 
     shapes = [tuple(value.shape) for value in model.inputs]
     is_moved = [is_last and len(shape) > 3 for shape in shapes]
-    return forward, [(one[0], one[3], *one[1:3]) if moves else one for one, moves in zip(shapes, is_moved, strict=True)]
+    return forward, [
+        (*one[:-3], one[-1], *one[-3:-1]) if moves else one for one, moves in zip(shapes, is_moved, strict=True)
+    ]
 
 
 @pytest.mark.slow
@@ -77,6 +79,8 @@ def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weigh
     loop_train = loop.train
     monkeypatch.setattr(loop, "train", train)
     data = None
+    if name == "internet":  # the maps of small untrained weights have no clear maximum
+        monkeypatch.setattr("sonjit.lab.networks.internet.init_small_weights", lambda heads: None)
     if name == "face-mesh":
         data = write_faces(tmp_path)
     elif name == "hand-masks":

@@ -1,28 +1,22 @@
 """Images with classes and boxes, faces with landmarks, and hands without a third dimension.
 
-CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/) has a class, a box and parts per bird. Classes
-count from 0 here, as in networks, and from 1 in the files. Boxes are stored as x, y, width, height.
-
-Source: the layout and files of https://www.kaggle.com/c/imagenet-object-localization-challenge.
-
-ILSVRC has one class per image and a box per object of that class. A class's number is its index in
-`LOC_synset_mapping.txt`, the order of torchvision's networks. Box corners stay as in the files: the last pixels that
-belong to the object.
-
-Sources of 300W, 300VW and WFLW: https://ibug.doc.ic.ac.uk/resources/300-W/, https://ibug.doc.ic.ac.uk/resources/300-VW/
-and https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count pixels from 1, as Matlab does. `origin` is
-subtracted; 0 keeps the stored numbers.
-
-WFLW has 98 points per face with attributes. A line of its lists is one face, and the faces of one image become one
-sample.
-
-OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
-(https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
-(http://domedb.perception.cs.cmu.edu/handdb.html).
-
-HaGRID (https://github.com/hukenovs/hagrid) has a box per hand. Boxes and landmarks are shares of the image's sides. The
-landmarks come from MediaPipe, so they are no truth for evaluating such a network. Many images are mirrored:
-`leading_hand` becomes a tag, and the side is unknown.
+* CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/) has a class, a box and parts per bird. Classes
+  count from 0 here, as in networks, and from 1 in the files. Boxes are stored as x, y, width, height.
+* Source: the layout and files of https://www.kaggle.com/c/imagenet-object-localization-challenge.
+* ILSVRC has one class per image and a box per object of that class. A class's number is its index in
+  `LOC_synset_mapping.txt`, the order of torchvision's networks. Box corners stay as in the files: the last pixels
+  that belong to the object.
+* Sources of 300W, 300VW and WFLW: https://ibug.doc.ic.ac.uk/resources/300-W/,
+  https://ibug.doc.ic.ac.uk/resources/300-VW/ and https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count
+  pixels from 1, as Matlab does. `origin` is subtracted; 0 keeps the stored numbers.
+* WFLW has 98 points per face with attributes. A line of its lists is one face, and the faces of one image become one
+  sample.
+* OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
+  (https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
+  (http://domedb.perception.cs.cmu.edu/handdb.html).
+* HaGRID (https://github.com/hukenovs/hagrid) has a box per hand. Boxes and landmarks are shares of the image's sides.
+  The landmarks come from MediaPipe, so they are no truth for evaluating such a network. Many images are mirrored:
+  `leading_hand` becomes a tag, and the side is unknown.
 
 The folder of photographs contains `hands.json`, `people.json` or both. The first object of the example is from
 `hands.json`, and the second from `people.json`:

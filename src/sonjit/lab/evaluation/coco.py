@@ -1,11 +1,10 @@
 """Evaluate classes and boxes as ILSVRC does, and instances, people's keypoints and palms as COCO does.
 
-Each part of a person (body, and as in COCO-WholeBody feet, face and hands) is evaluated separately over all people, by
-object keypoint similarity with the part's own sigmas and the area of its person. The whole body consists of all parts
-of one person. Unlabelled keypoints do not count.
-
-A palm is the square around seven keypoints, as in the detector's training. Hands whose palm is unlabelled or crosses
-the image's edge do not count.
+* Each part of a person (body, and as in COCO-WholeBody feet, face and hands) is evaluated separately over all people,
+  by object keypoint similarity with the part's own sigmas and the area of its person. The whole body consists of all
+  parts of one person. Unlabelled keypoints do not count.
+* A palm is the square around seven keypoints, as in the detector's training. Hands whose palm is unlabelled or
+  crosses the image's edge do not count.
 
 Sources: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body Human Pose Estimation in the Wild.
 """

@@ -1,15 +1,14 @@
 """Evaluate detection (recall, false and duplicate detections, precision) and informative objects of scenes.
 
-The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or if
-its centre is in the label's box and its longest side is between half and twice the label's. Detections are assigned by
-descending score, each to the free label with the largest IoU. A detection that matches only assigned labels is a
-duplicate, and one that matches none is false. Labels that are not clear do not count, nor do detections in a crowd's
-area.
-
-Informative objects of scenes are labelled objects where the map of an image's class is high. Source: Zhou et al. 2016,
-Learning Deep Features for Discriminative Localization, section 4.2: the objects that most often overlap the regions of
-high activation. A region is where the map exceeds half of its maximum. It contains an object if half of the object is
-in it, or if the object covers half of it.
+* The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or
+  if its centre is in the label's box and its longest side is between half and twice the label's. Detections are
+  assigned by descending score, each to the free label with the largest IoU. A detection that matches only assigned
+  labels is a duplicate, and one that matches none is false. Labels that are not clear do not count, nor do detections
+  in a crowd's area.
+* Informative objects of scenes are labelled objects where the map of an image's class is high. Source: Zhou et al.
+  2016, Learning Deep Features for Discriminative Localization, section 4.2: the objects that most often overlap the
+  regions of high activation. A region is where the map exceeds half of its maximum. It contains an object if half of
+  the object is in it, or if the object covers half of it.
 """
 
 import math

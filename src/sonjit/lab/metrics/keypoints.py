@@ -1,25 +1,21 @@
 """Compute metrics of keypoints: in images, as shares of a body size, of two hands, of meshes and over time.
 
-Alignments return predicted points, true points and a validity mask, so that calls can be chained:
-`joint_errors(*root_relative(...))`. A sample in which a required keypoint was not predicted cannot be aligned and
-counts as not predicted.
-
-All metrics use one matrix of errors in the unit of the points: **NaN where there is nothing to compare with** (invalid,
-or truth not finite), **inf where nothing was predicted**. A missing keypoint then counts as a miss in PCK and AUC,
-raises medians and makes means NaN. `found` ignores missing keypoints and `missing_count` counts them. `ErrorStream` and
-`Kept` collect samples in batches; `ErrorStream` stores a few numbers per joint, `Kept` all arrays.
-
-Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
-
-2D errors of hands, bodies and faces are divided by a size of the part. A sample whose size is 0 or unknown cannot be
-evaluated: its errors are NaN, and `left_out` counts it.
-
-Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
-
-Joints of two hands are (N, 42, 3): 21 of the right hand, then 21 of the left hand, each relative to its own root.
-`roots` contains the index of each root, which is the last joint of a hand in InterHand2.6M's order.
-
-Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
+* Alignments return predicted points, true points and a validity mask, so that calls can be chained:
+  `joint_errors(*root_relative(...))`. A sample in which a required keypoint was not predicted cannot be aligned and
+  counts as not predicted.
+* All metrics use one matrix of errors in the unit of the points: **NaN where there is nothing to compare with**
+  (invalid, or truth not finite), **inf where nothing was predicted**. A missing keypoint then counts as a miss in PCK
+  and AUC, raises medians and makes means NaN. `found` ignores missing keypoints and `missing_count` counts them.
+  `ErrorStream` and `Kept` collect samples in batches; `ErrorStream` stores a few numbers per joint, `Kept` all
+  arrays.
+* Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with
+  <=).
+* 2D errors of hands, bodies and faces are divided by a size of the part. A sample whose size is 0 or unknown cannot
+  be evaluated: its errors are NaN, and `left_out` counts it.
+* Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face mesh (IOD MAE); 300W (NME).
+* Joints of two hands are (N, 42, 3): 21 of the right hand, then 21 of the left hand, each relative to its own root.
+  `roots` contains the index of each root, which is the last joint of a hand in InterHand2.6M's order.
+* Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping

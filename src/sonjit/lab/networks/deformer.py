@@ -183,6 +183,24 @@ _MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
 _NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
 """Buffers of published checkpoints that this network does not have: heatmap cells and the conversion of axes."""
 _PIXELS_PER_CELL = 4  # of the pyramid's finest map
+
+
+def dense_roi_align(maps: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """Return `roi_align` with as many points as cells, as products: for boxes (N, 4) in cells, of up to two maps."""
+
+    def weights(low: Tensor, high: Tensor, length: int) -> Tensor:
+        extent = (high - low).clamp(min=1)[:, None, None]
+        count = (extent / side).ceil()  # of points in a bin
+        bins, points, cells = (torch.arange(n, device=maps.device) for n in (side, 2 * -(-length // side), length))
+        at = low[:, None, None] + extent / side * (bins[:, None] + (points + 0.5) / count)  # (N, side, points)
+        is_used = (points < count) & (at >= -1) & (at <= length)
+        hats = (1 - (at.clamp(0, length - 1)[..., None] - cells).abs()).clamp(min=0)
+        return (hats * is_used[..., None]).sum(2) / count
+
+    rows, columns = (weights(boxes[:, axis], boxes[:, axis + 2], maps.shape[3 - axis]) for axis in (1, 0))
+    return rows[:, None] @ maps @ columns[:, None].mT
+
+
 SIZES: Final = {
     "full": DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
     "small": DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
@@ -404,7 +422,10 @@ class DeformerNetwork(Network):
         rois = torch.cat([owners[:, None], hand_boxes], 1)
         features = self.base_net(images.contiguous(memory_format=torch.channels_last))  # a quarter faster on CPUs
         # The first version of RoIAlign: as many points in a bin as it spans cells, and no shift by half a cell.
-        maps = roi_align(features, rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
+        if torch.compiler.is_compiling():  # formats without the operator
+            maps = dense_roi_align(features, rois[:, 1:] / _PIXELS_PER_CELL, self.size.side)
+        else:
+            maps = roi_align(features, rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
         answers, memory = self.hand_transformer(maps, self.hand_query_embed.weight)
         return answers.squeeze(1), self.hand_hm_layer.positions(self.hand_hm_embed(memory).mT)[0]
 

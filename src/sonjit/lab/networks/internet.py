@@ -8,6 +8,7 @@ of a crop and of the image count from the centre of the first pixel.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -191,6 +192,8 @@ class InterNet(Network):
         hidden: Width of the two heads on the mean of the features.
         bins: Number of bins of depth, x and y: a quarter of the side of the crops.
     """
+
+    maxima = MappingProxyType({"joint_coord": "heatmap"})
 
     def __init__(
         self,

@@ -44,8 +44,10 @@ class Network(nn.Module):
         options: Options of `create_network` including defaults, as far as JSON supports them; saved in weight files.
         side: Side of the square input images in pixels; 0 if they have the size in the entry. Weight files contain it.
         specs: Inputs in the entry, from which `inputs` follow.
+        maxima: Outputs that are the x, y, z of the maximum of another output (B, N, z, y, x), and the names of those.
     """
 
+    maxima: Mapping[str, str] = MappingProxyType({})
     side: int = 0
     specs: tuple[InputSpec, ...] = ()
 

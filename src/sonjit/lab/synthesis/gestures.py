@@ -1,13 +1,13 @@
 """Finger angles of named gestures and free poses, scripts of sequences, and hands that touch without penetration.
 
-Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers are coupled: neighbours bend alike, the
-end joint follows the middle one, and fingers that are bent at the knuckle spread little.
-
-Penetration is described by the vertices inside another skin, the nearest point of that skin, and the depth. The meshes
-are those before subdivision, with vertices about 4 mm apart. Each vertex inside another skin gives one equation for how
-the nearest skin must move. Damped Gauss-Newton steps over the angles of all fingers and the positions of the hands
-solve them together, within the joint limits. Hands that still penetrate are opened and pulled apart, so that the result
-is always valid. In motions, corrections are spread over neighbouring frames so that hands do not jump.
+* Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers are coupled: neighbours bend alike,
+  the end joint follows the middle one, and fingers that are bent at the knuckle spread little.
+* Penetration is described by the vertices inside another skin, the nearest point of that skin, and the depth. The
+  meshes are those before subdivision, with vertices about 4 mm apart. Each vertex inside another skin gives one
+  equation for how the nearest skin must move. Damped Gauss-Newton steps over the angles of all fingers and the
+  positions of the hands solve them together, within the joint limits. Hands that still penetrate are opened and
+  pulled apart, so that the result is always valid. In motions, corrections are spread over neighbouring frames so
+  that hands do not jump.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,14 @@
 """Renderer: meshes, light and a camera in, an image with labels of each pixel out, with OpenGL without a screen.
 
-OpenGL is opened through EGL on a GPU if there is one, else in Mesa's software renderer. All meshes are drawn once,
-without light, into samples of position, normal and owner; then each sample is lit once. This makes hands of thousands
-of small triangles cheap for a software renderer.
-
-There is one more sample along each axis between the centres of neighbouring pixels. A pixel's colour is the weighted
-mean of the nine samples around its centre, nearer ones weighted more; its labels are those of the centre. Edges are
-therefore smooth and labels exact.
-
-World and camera frames: x right, y down, z forward, metres. Colours are linear RGB, 0 to 1. The functions project
-cameras and lights onto images and shadow maps, and convert cameras, lights and materials into uniforms of the shaders.
+* OpenGL is opened through EGL on a GPU if there is one, else in Mesa's software renderer. All meshes are drawn once,
+  without light, into samples of position, normal and owner; then each sample is lit once. This makes hands of
+  thousands of small triangles cheap for a software renderer.
+* There is one more sample along each axis between the centres of neighbouring pixels. A pixel's colour is the
+  weighted mean of the nine samples around its centre, nearer ones weighted more; its labels are those of the centre.
+  Edges are therefore smooth and labels exact.
+* World and camera frames: x right, y down, z forward, metres. Colours are linear RGB, 0 to 1. The functions project
+  cameras and lights onto images and shadow maps, and convert cameras, lights and materials into uniforms of the
+  shaders.
 """
 
 from __future__ import annotations

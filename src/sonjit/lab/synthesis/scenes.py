@@ -1,13 +1,12 @@
 """Scenes with hands, objects, light, background and cameras, sampled from a seed, and their labelled images.
 
-A scene contains only numbers and names, so that it can be stored as truth and rendered again. Camera rigs are a webcam,
-a stereo pair as on glasses, or a dome of up to 140 cameras. An index stands for one still, or for a sequence with a
-scene per frame. Every random choice has its own generator, from seed, index and purpose, so that no choice changes
-another.
-
-Each camera of a scene gives a sample with keypoints and their occluders, masks and boxes. A keypoint is inside its
-finger. It is visible if the ray from the camera's centre to it hits no surface, or first hits the same hand where a
-bone next to the keypoint moves the skin. Otherwise the first surface on the ray occludes it.
+* A scene contains only numbers and names, so that it can be stored as truth and rendered again. Camera rigs are a
+  webcam, a stereo pair as on glasses, or a dome of up to 140 cameras. An index stands for one still, or for a
+  sequence with a scene per frame. Every random choice has its own generator, from seed, index and purpose, so that no
+  choice changes another.
+* Each camera of a scene gives a sample with keypoints and their occluders, masks and boxes. A keypoint is inside its
+  finger. It is visible if the ray from the camera's centre to it hits no surface, or first hits the same hand where a
+  bone next to the keypoint moves the skin. Otherwise the first surface on the ray occludes it.
 """
 
 import math
