@@ -1,13 +1,13 @@
 """MediaPipe's person detector, body landmark networks and selfie segmentation.
 
-Detector and landmark networks share a trunk of inverted residuals with five halvings. In the landmark networks its maps
-are added on the way up to a quarter of the crop's size, which gives heatmaps and mask. Two further halvings of the
-trunk's last map, or of a second encoder in the heaviest network, give the keypoints. The trunk of the selfie network
-resembles MobileNetV3 with four halvings. Three of its four upward steps add a map of the trunk, gated by both maps.
-
-Sources: Bazarevsky et al. 2020, BlazePose, sections 2.2 and 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic,
-section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4. Numbers are
-those of the published files.
+* Detector and landmark networks share a trunk of inverted residuals with five halvings. In the landmark networks its
+  maps are added on the way up to a quarter of the crop's size, which gives heatmaps and mask. Two further halvings of
+  the trunk's last map, or of a second encoder in the heaviest network, give the keypoints. The trunk of the selfie
+  network resembles MobileNetV3 with four halvings. Three of its four upward steps add a map of the trunk, gated by
+  both maps.
+* Sources: Bazarevsky et al. 2020, BlazePose, sections 2.2 and 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic,
+  section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4. Numbers
+  are those of the published files.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,14 +1,13 @@
 """MediaPipe's face detectors, face mesh, attention mesh and iris network.
 
-The short-range detector is BlazeFace for faces up to about 2 m away. The full-range detector, for up to about 5 m, has
-five halvings and three upward steps of a feature pyramid, with one anchor on every fourth pixel. The attention mesh
-refines lips, eyes and irises from their own regions of a feature map. Matrices (B, 2, 3) map x, y of a region, in its
-own pixels, to pixels of the map; pixel centres are at half-integers.
-
-Sources: Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2; Kartynnik et al. 2019, Real-time Facial Surface
-Geometry, section 3; Grishchenko et al. 2020, Attention Mesh, section 2; Jaderberg et al. 2015, Spatial Transformer
-Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking, section 2. Numbers are those of the
-published files.
+* The short-range detector is BlazeFace for faces up to about 2 m away. The full-range detector, for up to about 5 m,
+  has five halvings and three upward steps of a feature pyramid, with one anchor on every fourth pixel. The attention
+  mesh refines lips, eyes and irises from their own regions of a feature map. Matrices (B, 2, 3) map x, y of a region,
+  in its own pixels, to pixels of the map; pixel centres are at half-integers.
+* Sources: Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2; Kartynnik et al. 2019, Real-time Facial Surface
+  Geometry, section 3; Grishchenko et al. 2020, Attention Mesh, section 2; Jaderberg et al. 2015, Spatial Transformer
+  Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking, section 2. Numbers are those of
+  the published files.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,11 @@
 """Poses of hands, and motions from named sequences or from the detected hands of a video.
 
-A peak pose (PP) moves from the neutral pose (separate hands in front of the chest) to a named pose and back. A range of
-motion (ROM) has several poses. Names are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand, 02.. both.
-Between two poses, joints and positions follow one minimum-jerk trajectory (Flash and Hogan 1985), with small time
-offsets of the fingers.
-
-To grasp, an object is placed in the palm or between the tips, then each finger closes until it touches. The closing is
-searched over its full range in coarse steps, then refined around the first contact.
+* A peak pose (PP) moves from the neutral pose (separate hands in front of the chest) to a named pose and back. A
+  range of motion (ROM) has several poses. Names are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand,
+  02.. both. Between two poses, joints and positions follow one minimum-jerk trajectory (Flash and Hogan 1985), with
+  small time offsets of the fingers.
+* To grasp, an object is placed in the palm or between the tips, then each finger closes until it touches. The closing
+  is searched over its full range in coarse steps, then refined around the first contact.
 """
 
 from collections import defaultdict

@@ -1,12 +1,11 @@
 """Train classifiers with class activation maps (recipe `cam`), and answers from their features (recipe `vqa`).
 
-The maps locate the classes in the image. A classifier is trained on the images of a data set, or on crops of a video
-with known hands, each with one hand or none. Training uses only classes, except in the view "box". Labelled boxes only
-evaluate the maps.
-
-The data of `vqa` have the layout of https://visualqa.org (Antol et al. 2015; Goyal et al. 2017): a folder with
-`*OpenEnded_mscoco_SPLIT_questions.json` and `*mscoco_SPLIT_annotations.json`, and images
-`SPLIT/COCO_SPLIT_000000000001.jpg` in it or in the folder of `--images`.
+* The maps locate the classes in the image. A classifier is trained on the images of a data set, or on crops of a
+  video with known hands, each with one hand or none. Training uses only classes, except in the view "box". Labelled
+  boxes only evaluate the maps.
+* The data of `vqa` have the layout of https://visualqa.org (Antol et al. 2015; Goyal et al. 2017): a folder with
+  `*OpenEnded_mscoco_SPLIT_questions.json` and `*mscoco_SPLIT_annotations.json`, and images
+  `SPLIT/COCO_SPLIT_000000000001.jpg` in it or in the folder of `--images`.
 """
 
 import re
