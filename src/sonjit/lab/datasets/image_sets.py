@@ -9,8 +9,7 @@
 * Sources of 300W, 300VW and WFLW: https://ibug.doc.ic.ac.uk/resources/300-W/,
   https://ibug.doc.ic.ac.uk/resources/300-VW/ and https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count
   pixels from 1, as Matlab does. `origin` is subtracted; 0 keeps the stored numbers.
-* WFLW has 98 points per face with attributes. A line of its lists is one face, and the faces of one image become one
-  sample.
+* WFLW has 98 points per face with attributes. Lines of its lists are faces; those of one image become one sample.
 * OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
   (https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
   (http://domedb.perception.cs.cmu.edu/handdb.html).

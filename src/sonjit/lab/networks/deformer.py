@@ -5,8 +5,6 @@ combines its frames. Each frame then has a pose and its motion to the neighbouri
 centre. MANO makes the meshes of right and left hands in the convention of one of two variants. `DeformerStream` runs
 the network on a video of any length. Training uses `MotionDiscriminator`.
 
-Transformer layers are normalised after each sum, as in DETR. A position is added to queries and keys, never to values.
-
 Sources: Fu et al. 2023, Deformer; Carion et al. 2020, End-to-End Object Detection with Transformers, appendix A.4.
 """
 

@@ -6,8 +6,7 @@
   network resembles MobileNetV3 with four halvings. Three of its four upward steps add a map of the trunk, gated by
   both maps.
 * Sources: Bazarevsky et al. 2020, BlazePose, sections 2.2 and 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic,
-  section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4. Numbers
-  are those of the published files.
+  section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4.
 """
 
 from collections.abc import Mapping, Sequence

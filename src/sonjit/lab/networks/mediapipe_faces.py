@@ -6,8 +6,7 @@
   in its own pixels, to pixels of the map; pixel centres are at half-integers.
 * Sources: Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2; Kartynnik et al. 2019, Real-time Facial Surface
   Geometry, section 3; Grishchenko et al. 2020, Attention Mesh, section 2; Jaderberg et al. 2015, Spatial Transformer
-  Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking, section 2. Numbers are those of
-  the published files.
+  Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking, section 2.
 """
 
 from collections.abc import Sequence
