@@ -87,8 +87,9 @@ def read_usable_images(
 
 @lru_cache(maxsize=2)
 def _open_once(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
+    model: Any = settings.model
     hands: Any = create_detector(
-        "hands", model=settings.model, static_image=True, search="fast", max_instances=CANDIDATES,
+        "hands", model=model, static_image=True, search="fast", max_instances=CANDIDATES,
         min_detection_score=MIN_SCORE, min_presence_score=MIN_SCORE, threads=1,
     )  # fmt: skip
     return open_project(Path(settings.project)), hands

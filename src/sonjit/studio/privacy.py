@@ -189,8 +189,10 @@ def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArra
 
 @cache
 def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
-    own = {"max_instances": 10} if model == "box-full" else {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
-    return create_detector("face", model=model, static_image=True, search="fast", threads=1, **own)
+    own: dict[str, Any] = {"model": model, "max_instances": 10}
+    if model != "box-full":
+        own |= {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
+    return create_detector("face", static_image=True, search="fast", threads=1, **own)
 
 
 RIDGE_MM: Final = 0.45

@@ -360,14 +360,8 @@ class Explain(Task):
         targets = self.targets or ("handedness",)
         for target in targets:
             explainer.check(target)
-        detector = create_detector(
-            "hands",
-            model=self.model,
-            max_instances=self.max_instances,
-            static_image=still,
-            smoothing="published",
-            **shared,
-        )
+        own: dict[str, Any] = {"model": self.model, "max_instances": self.max_instances, **shared}
+        detector = create_detector("hands", static_image=still, smoothing="published", **own)
         return HandSaliency(detector, explainer, targets, number=self.hand)
 
 
