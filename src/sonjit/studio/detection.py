@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +87,8 @@ def read_usable_images(
 
 @lru_cache(maxsize=2)
 def _open_once(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
-    model: Any = settings.model
     hands: Any = create_detector(
-        "hands", model=model, static_image=True, search="fast", max_instances=CANDIDATES,
+        "hands", model=cast("Any", settings.model), static_image=True, search="fast", max_instances=CANDIDATES,
         min_detection_score=MIN_SCORE, min_presence_score=MIN_SCORE, threads=1,
     )  # fmt: skip
     return open_project(Path(settings.project)), hands

@@ -110,9 +110,7 @@ def create_project(
     AnnotationStore(folder / _STORE_FILE).close()
     save_cameras(rig, folder / _CAMERAS_FILE)
     if frame_sets is not None:
-        view_files.save_frame_sets(
-            folder / _FRAME_SETS_FILE, {camera_name: frame_sets[camera_name] for camera_name in ordered}
-        )
+        view_files.save_frame_sets(folder / _FRAME_SETS_FILE, {name: frame_sets[name] for name in ordered})
     record = {
         "format": "sonjit-annotation",
         "version": VERSION,
