@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import InputError, unknown_name
 from sonjit._util.files import sha256_of_file
-from sonjit.detectors import Detector, create_detector
+from sonjit.detectors import Detector, KindName, create_detector
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.engines.devices import torch_device
 from sonjit.lab.datasets import Sample
@@ -69,7 +69,10 @@ class DetectorModel(records.Model):
     def _detector(self, mode: records.Mode) -> Detector[Any]:
         if mode not in self._detectors:
             self._detectors[mode] = create_detector(
-                self._kind, model=self._model, static_image=mode == "reacquisition", **_DEFAULTS | self._options
+                KindName(self._kind),
+                model=self._model,
+                static_image=mode == "reacquisition",
+                **_DEFAULTS | self._options,
             )
         return self._detectors[mode]
 
