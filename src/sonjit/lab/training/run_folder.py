@@ -97,6 +97,7 @@ def flat_values(groups: Mapping[str, object]) -> Iterator[tuple[str, float]]:
 
 _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+_REMOVED = {"initialise": "own"}  # settings of earlier versions, with the value that trains as this version does
 
 ENVIRONMENT = "environment"
 """Key of the settings file that describes how a run was started; it does not identify the run."""
@@ -245,6 +246,7 @@ def _check_same_run(file: Path, settings: dict[str, Any]) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{file}: damaged, or of another version of Sonjit. Choose another folder.") from None
     now = settings.pop(ENVIRONMENT)["versions"]
+    before = {name: value for name, value in before.items() if (name, value) not in _REMOVED.items()}
     if differ := sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name)):
         raise InputError(
             f"{file.parent}: contains a run with other settings ({SETTINGS}: {', '.join(differ)}). "
