@@ -6,11 +6,11 @@ import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { around, edgeOf, shade, Strokes } from "./strokes.js";
 import { text, textOr } from "./texts.js";
 
-/** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean}} Style
- *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths */
+/** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean, anonymise: string}} Style
+ *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths; `anonymise`: how annotated copies hide people */
 
 /** @type {Style} */
-export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false, errors: false };
+export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false, errors: false, anonymise: "none" };
 
 /** @type {Record<string, number>} drawn in this order; hands are usually in front */ const DEPTHS = { body: -2, face: -1 };
 const UP = { x: 0, y: -1 };

@@ -294,30 +294,30 @@ const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
 
 /** Connect the form of drawings to the store's `style`. @param {Store} store */
 function wireStyle(store) {
-  const [thickness, thicknessValue, single, colour] = ["thickness", "thickness-value", "single", "colour"].map((name) => find(`style-${name}`));
+  const [thickness, thicknessValue, single, colour, people] = ["thickness", "thickness-value", "single", "colour", "anonymise"].map((name) => find(`style-${name}`));
   const switches = SWITCHES.map((name) => ({ name, box: find(`style-${name}`) }));
   const change = (/** @type {object} */ changes) => store.set({ style: { ...store.state.style, ...changes } });
   for (const { name, box } of switches) box.onchange = () => change({ [name]: box.checked });
   thickness.oninput = () => change({ thickness: Number(thickness.value) });
   single.onchange = colour.oninput = () => change({ colour: single.checked ? colour.value : "" });
+  people.onchange = () => change({ anonymise: people.value });
   store.watch(["style"], ({ style }) => {
     for (const { name, box } of switches) box.checked = style[name];
-    thickness.value = style.thickness;
-    thicknessValue.textContent = `${style.thickness}×`;
-    single.checked = style.colour !== "";
-    colour.hidden = style.colour === "";
+    [thickness.value, thicknessValue.textContent, people.value] = [style.thickness, `${style.thickness}×`, style.anonymise];
+    [single.checked, colour.hidden] = [style.colour !== "", style.colour === ""];
     if (style.colour) colour.value = style.colour;
   });
 }
 
 /** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @returns {import("./painter.js").Style} */
 function checkedStyle(given) {
-  const { colour, thickness } = given;
+  const { colour, thickness, anonymise } = given;
   const switches = SWITCHES.filter((name) => typeof given[name] === "boolean").map((name) => [name, given[name]]);
   return {
     ...USUAL_STYLE,
     ...Object.fromEntries(switches),
     ...(/^#[0-9a-f]{6}$/i.test(colour) ? { colour } : {}),
+    ...(["black", "blur"].includes(anonymise) ? { anonymise } : {}),
     ...(thickness >= 0.5 && thickness <= 3 ? { thickness } : {}),
   };
 }
