@@ -157,7 +157,7 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     state = page.state
     assert state["style"] == {
         "colour": "#ff0000", "thickness": 3, "points": False, "boxes": True, "labels": False, "gestures": False,
-        "drawing": True, "errors": False,
+        "drawing": True, "errors": False, "anonymise": "none",
     }  # fmt: skip
     assert state["detectors"]["hands"]["model"] == "lite"
     assert not state["started"]

@@ -117,7 +117,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", ["train hand-full --out run", "segment a.jpg", "networks", "serve"])
+@pytest.mark.parametrize("arguments", ["train hand-full --out run", "networks", "serve"])
 def test_a_missing_extra_is_one_line_and_status_2(arguments):
     code = (  # a module that is None is not to be found
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'fastapi', 'uvicorn')));"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from sonjit.results import Hand
-from sonjit.studio import annotator, detection, run_folder
+from sonjit.studio import detection, run_folder
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.marks import Mark
 from sonjit.studio.project import create_project, open_project
@@ -82,7 +82,7 @@ def people_mark(project, joints, frames):
 
 if __name__ == "__main__":  # a run that is killed
     project = open_project(Path(sys.argv[1]))
-    annotator.CHUNK_FRAME_SETS = run_folder.CHUNK_FRAME_SETS = CHUNK
+    run_folder.CHUNK_FRAME_SETS = CHUNK
     detector = Dying(project.rig, drawn_joints())
     detection._open_once = lambda _: (project, detector)
     annotate(project, AnnotatorSettings(fps=1))

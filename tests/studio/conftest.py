@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.studio import annotator, detection, run_folder
+from sonjit.studio import detection, run_folder
 
 from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
@@ -13,8 +13,7 @@ def made(tmp_path, monkeypatch):
     """Return a project, its joints, and the detector that finds them."""
     project, joints = drawn_project(tmp_path), drawn_joints()
     detector = DrawnHands(project.rig, joints)
-    for module in (annotator, run_folder):
-        monkeypatch.setattr(module, "CHUNK_FRAME_SETS", CHUNK)
+    monkeypatch.setattr(run_folder, "CHUNK_FRAME_SETS", CHUNK)
     monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
     monkeypatch.setattr(
         "sonjit.studio.labelling.mesh_distances", lambda side, lengths, points: np.full(len(points), np.nan)
