@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.cameras import CalibratedCamera, distort, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.studio.camera_files import load_cameras, save_cameras, to_opencv
 from sonjit.studio.rig import CameraRig, RigCamera, world_on_board
@@ -371,6 +371,16 @@ def test_lenses_are_opencvs(lens):
     rays = view.camera.undistorted_rays(view.project(points))
     seen = view.camera.from_world(points)
     np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rays_of_strong_lenses_are_found(seed):
+    rng = np.random.default_rng(seed)
+    lens = rng.uniform(-0.6, 0.6, 8)
+    lens[2:4] = 0  # tangential distortion shows two rays at one place near the edge of the range
+    length, turn = rng.uniform(0, 0.98 * min(fold_radius(lens), 2), 100), rng.uniform(0, 2 * np.pi, 100)
+    rays = length[:, None] * np.stack([np.cos(turn), np.sin(turn)], -1)
+    np.testing.assert_allclose(undistort(distort(rays, lens), lens), rays, atol=1e-6)
 
 
 vectors = st.lists(st.floats(-2, 2), min_size=3, max_size=3).map(np.array)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sonjit._util import FloatArray, InputError, RealArray
+from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 
 ASSUMED_VIEW_DEG = 60
 """Assumed field of view across the longer image side, between phones (65 to 75) and webcams (50 to 60)."""
@@ -256,24 +256,49 @@ def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | fl
     every = np.atleast_2d(np.asarray(bent, np.float64))
     reach = np.apply_along_axis(fold_radius, -1, coefficients) if reach is None else reach
     rays = every.copy()
-    with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last lines find those rays
-        for _ in range(_TOGETHER - 1):
-            rays += _newton_step(rays, every, coefficients)
-        rays += (step := _newton_step(rays, every, coefficients))
-        size = np.abs(step).max(-1)
-        moving = np.nonzero((size > _CLOSE) & (size < _LOST))  # and none that is NaN
-        own = np.broadcast_to(coefficients, (*every.shape[:-1], coefficients.shape[-1]))
-        for _ in range(_STEPS - _TOGETHER):
-            if not len(moving[0]):
-                break
-            step = _newton_step(rays[moving], every[moving], own[moving])
-            rays[moving] += step
-            size = np.abs(step).max(-1)
-            goes_on = (size > _CLOSE) & (size < _LOST)
-            moving = tuple(index[goes_on] for index in moving)
-        found = np.abs(every - distort(rays, coefficients)).max(-1) < 1e-10
-        found &= np.linalg.norm(rays, axis=-1) <= reach
+    with np.errstate(all="ignore"):  # at the fold nothing can be divided by
+        found = _find_rays(rays, every, coefficients) & (np.linalg.norm(rays, axis=-1) <= reach)
+        lost = np.nonzero(~found & np.isfinite(every).all(-1))  # Newton's method has left the range of the lens
+        if len(lost[0]):
+            own = np.broadcast_to(coefficients, (*found.shape, coefficients.shape[-1]))[lost]
+            edge = np.broadcast_to(reach, found.shape)[lost]
+            start = _rays_without_tangential(every[lost], own, edge)
+            found[lost] = _find_rays(start, every[lost], own) & (np.linalg.norm(start, axis=-1) <= edge)
+            rays[lost] = start
     return np.where(found[..., None], rays, np.nan).reshape(np.shape(bent))
+
+
+def _find_rays(rays: FloatArray, bent: FloatArray, coefficients: FloatArray) -> BoolArray:
+    """Move rays (..., 2) in place to those that a lens shows at `bent`, and return where that succeeded (...)."""
+    for _ in range(_TOGETHER - 1):
+        rays += _newton_step(rays, bent, coefficients)
+    rays += (step := _newton_step(rays, bent, coefficients))
+    size = np.abs(step).max(-1)
+    moving = np.nonzero((size > _CLOSE) & (size < _LOST))  # and none that is NaN
+    own = np.broadcast_to(coefficients, (*bent.shape[:-1], coefficients.shape[-1]))
+    for _ in range(_STEPS - _TOGETHER):
+        if not len(moving[0]):
+            break
+        step = _newton_step(rays[moving], bent[moving], own[moving])
+        rays[moving] += step
+        size = np.abs(step).max(-1)
+        goes_on = (size > _CLOSE) & (size < _LOST)
+        moving = tuple(index[goes_on] for index in moving)
+    return np.abs(bent - distort(rays, coefficients)).max(-1) < 1e-10
+
+
+def _rays_without_tangential(bent: FloatArray, coefficients: FloatArray, reach: FloatArray) -> FloatArray:
+    """Return the rays (N, 2) that lenses (N, C) without tangential distortion show at `bent`, found by bisection."""
+    radial = coefficients.copy()
+    if radial.shape[-1] != FISHEYE:
+        radial[:, 2:4] = 0
+    size = np.linalg.norm(bent, axis=-1)
+    low, high = np.zeros(len(bent)), np.minimum(reach, _LOST)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_short = distort(np.stack([middle, np.zeros_like(middle)], -1), radial)[:, 0] < size
+        low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
+    return bent / size[:, None] * low[:, None]
 
 
 def _newton_step(rays: FloatArray, shown: FloatArray, coefficients: FloatArray) -> FloatArray:
