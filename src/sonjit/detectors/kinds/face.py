@@ -53,7 +53,7 @@ _TURNED_SCALE, _TURNED_SHIFT_Y = 1.62, -0.33
 _MIN_TURNED, _MIN_AGAIN, _UNSEEN = 0.5, 0.1, 0.01
 """Minimum scores of a face detected again upside down and upright, and the score of one that is not."""
 _DETECTION_WEIGHT, _LEAST, _LEAST_DISTANCE = 0.6, 0.0003, 0.001
-"""Weight of the score of the detector beside that of the mesh network, and limits of probabilities and distances."""
+"""Weight of the detector's score relative to the mesh network's, and minima of probabilities and distances."""
 _AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
 """Scale and shift of the box around the detector's keypoints, in the crop of a head."""
 _MIRROR = np.array([-1, 1, 1], np.float32)
