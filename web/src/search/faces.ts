@@ -5,7 +5,7 @@ import { constants } from "../data.js";
 import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
-import type { SingleShotDetector } from "../ssd.js";
+import type { Detection, SingleShotDetector } from "../ssd.js";
 import { cutsOff, isSameInstance, mergeProposals, oks, partOf, proposalsIn, reachOf, windows, type Proposal, type Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
@@ -30,8 +30,11 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     const levels = new FinerWindows(image, () => this.candidates.map((each) => sizeOf(lastView(each).keypoints)), isThorough);
     for (const window of levels.windows()) {
       const part = partOf(image, window);
-      const found = await this.detector.find(part, least);
-      for (const [k, face] of found.entries()) found[k] = await meshes.turnedUpright(this.detector, part, face);
+      const found: Detection[] = [];
+      for (const face of await this.detector.find(part, least)) {
+        if (proposalsIn(window, [face], boxAroundDetection, "window").some((own) => this.isKnown(own))) continue;
+        found.push(await meshes.turnedUpright(this.detector, part, face));
+      }
       const proposals = proposalsIn(window, found, boxAroundDetection, "window");
       yield mergeProposals(proposals, image);
     }

@@ -60,7 +60,11 @@ class FaceSearch(StillSearch[FaceObservation]):
         )
         for window in levels:
             part, detector = window.cut(self.rgb), self._detector
-            found = (self._meshes.turned_upright(detector, part, face) for face in detector.find(part, least))
+            found = [  # known faces are not compared again with themselves upside down
+                self._meshes.turned_upright(detector, part, face)
+                for face in detector.find(part, least)
+                if not any(map(self.is_known, window.proposals([face], box_around_detection, "window")))
+            ]
             proposals = window.proposals(found, box_around_detection, "window")
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
