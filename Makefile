@@ -45,10 +45,12 @@ browser:
 graphics: install
 	$(call system,$(BIN)/python -c "from sonjit.lab.synthesis.renderer import renderer_name; renderer_name()",libegl1 libgl1-mesa-dri,rendered hands)
 
+MODULE := src/sonjit/_util/assets/web
 web: models  ## the module that finds hands, faces and bodies in web pages, into web/dist
 	@if command -v npm >/dev/null; then \
 	  { test web/node_modules/.package-lock.json -nt web/package-lock.json || npm --prefix web ci --silent --no-audit --no-fund; } \
-	    && npm --prefix web run --silent build -- "$$($(BIN)/python -c 'from sonjit.weights import find_weight; print(find_weight("hand-full").parent)')"; \
+	    && npm --prefix web run --silent build -- "$$($(BIN)/python -c 'from sonjit.weights import find_weight; print(find_weight("hand-full").parent)')" \
+	    && rm -rf $(MODULE) && mkdir $(MODULE) && cp -r web/dist/wasm web/dist/*.js $(MODULE); \
 	else echo "left out: the module for web pages (Debian: apt-get install npm)"; fi
 
 demo: models  ## install, fetch the weights, run on the bundled clip
@@ -131,8 +133,8 @@ lock: install  ## write versions and hashes of the packages in the Docker image
 audit: install  ## known vulnerabilities of these versions; needs a network
 	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r $(LOCK)
 
-release: install models  ## audit, build and check sdist, wheel and site, and try the wheel; uploads nothing
+release: install more-models web  ## audit, build and check sdist, wheel and site, and try the wheel; uploads nothing
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist web/build .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist $(MODULE) web/build .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

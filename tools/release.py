@@ -2,11 +2,11 @@
 
     make release
 
-audits the locked dependencies, builds the sdist, and builds the wheel twice: from the sdist and from the repository.
-Both must be equal. The files of the wheel must match `packaging/wheel-files.txt`. For every Python from 3.11 on this
-machine, the wheel is installed in a fresh environment and runs `sonjit demo`. A bill of materials (CycloneDX) lists the
-installed packages and the networks that Sonjit fetches. The documentation is built and packed as
-`sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
+audits the locked dependencies, builds the sdist and the packages for npm, and builds the wheel twice: from the sdist
+and from the repository. Both must be equal. The files of the wheel must match `packaging/wheel-files.txt`. For every
+Python from 3.11 on this machine, the wheel is installed in a fresh environment and runs `sonjit demo`. A bill of
+materials (CycloneDX) lists the installed packages and the networks that Sonjit fetches. The documentation is packed
+as `sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
 """
 
 import argparse
@@ -48,8 +48,7 @@ def main() -> int:
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     run("-m", "build", "--outdir", dist, ROOT)
-    built = sorted(dist.iterdir())
-    run("-m", "twine", "check", "--strict", *built)
+    run("-m", "twine", "check", "--strict", *sorted(dist.iterdir()))
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         if difference := compare_files(archive.namelist(), FILES.read_text("utf-8")):
@@ -65,6 +64,7 @@ def main() -> int:
         build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-d", folder]
         subprocess.run(build, check=True, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
         pack_folder(Path(folder), dist / f"sonjit-{version}-site.zip")
+    subprocess.run(["npm", "--prefix", ROOT / "web", "run", "--silent", "packages", dist], check=True)
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(dist.iterdir())]
     (dist / "SHA256SUMS").write_text("".join(lines), "utf-8")
     left_out = [one for one in VERSIONS if one not in tried]

@@ -276,8 +276,8 @@ def module(weights, tmp_path_factory):
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
     networks, out = weights["hand-full"].parent, WEB / "dist"
-    folders = (WEB / "src", WEB.parent / "src/sonjit/_util/assets", networks)
-    sources = [networks, *WEB.glob("*.js*"), *(path for folder in folders for path in folder.rglob("*"))]
+    assets = WEB.parent / "src/sonjit/_util/assets"
+    sources = [networks, *networks.rglob("*"), *(WEB / "src").rglob("*"), *WEB.glob("*.js*"), *assets.glob("*.*")]
     built = min((path.stat().st_mtime for path in out.rglob("*") if path.is_file()), default=0)
     if any(path.stat().st_mtime > built for path in sources):
         out = tmp_path_factory.mktemp("web")

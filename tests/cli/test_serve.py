@@ -240,7 +240,7 @@ def test_errors_of_writing_are_one_line(tmp_path, engine, sonjit):
     (tmp_path / "file").write_text("")
     empty = tmp_path / "empty"
     empty.mkdir()
-    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "models").mkdir(parents=True)
     (tmp_path / "bare" / "sonjit-web.js").write_text("")
     for out, place, message in (
         (engine, engine, "not empty"),

@@ -1,5 +1,6 @@
 """Pages that run networks locally: available kinds by network, and delivery of the module by a server."""
 
+import gzip
 import json
 import shutil
 import zipfile
@@ -17,10 +18,7 @@ from sonjit.weights import find_weight
 FACE_MEMBERS = ("face_detector", "face_landmarks_detector")
 MODELS = {"hands": ["lite"], "face": ["mesh", "box", "box-full"], "body": ["lite"], "holistic": ["lite"]}
 
-NETWORKS = (
-    *("face-short", "face-full", "face-mesh"),
-    *("palm-lite", "hand-lite", "pose-detector", "person-detector", "body-lite", "hand-recrop"),
-)
+NETWORKS = "face-short face-full face-mesh palm-lite hand-lite pose-detector person-detector body-lite hand-recrop"
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def engine(tmp_path, need):
     models = tmp_path / "engine" / "models"
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
-    for path in need(*NETWORKS).values():
+    for path in need(*NETWORKS.split()).values():
         shutil.copy(path, models)
     return models.parent
 
@@ -56,6 +54,10 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
     kinds = kinds_of(tmp_path / "other", engine)
     assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["box"]}
+    shutil.rmtree(engine / "models")  # the module of an installed package gets the networks of this machine
+    assert kinds_of(tmp_path / "installed", engine).keys() == MODELS.keys()
+    packed = (tmp_path / "installed" / "engine" / "models" / find_weight("hand-lite").name).read_bytes()
+    assert gzip.decompress(packed) == find_weight("hand-lite").read_bytes()
 
 
 def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):

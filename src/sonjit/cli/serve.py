@@ -139,21 +139,17 @@ def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None
 
     Args:
         out: New folder.
-        engine: Folder with the module for web pages. Default: the build folder of `make web` in a checkout.
-        bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: the bundle that was
-            registered with sonjit models add when `make web` ran.
+        engine: Folder with the module for web pages. Default: that of `make web` in a clone, otherwise the module
+            of the installed package, with the networks that sonjit models pull fetched.
+        bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: that of sonjit models add.
     """
     from sonjit.server.kinds import IN_PAGES, missing_for_stills
     from sonjit.server.pages import BUILT_ENGINE, write_page
 
-    engine = engine or BUILT_ENGINE
-    names = write_page(out, engine, bundle=bundle)
+    names = write_page(out, engine or BUILT_ENGINE, bundle=bundle)
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
     for name in IN_PAGES:
-        if missing := missing_for_stills(KINDS[name], engine):
-            lacks = ", ".join(missing)
-            sys.stdout.write(
-                f"images on their own are searched fast for {name}: without {lacks} in {engine / 'models'}\n"
-            )
+        if missing := missing_for_stills(KINDS[name], out / "engine"):
+            sys.stdout.write(f"images on their own are searched fast for {name}: without {', '.join(missing)}\n")
     return 0

@@ -45,18 +45,15 @@ def kind_router(engine: Path, *, annotates: bool) -> APIRouter:
     return router
 
 
-def kinds_answer(engine: Path, *, has_bundle: bool | None = None) -> JsonObject:
+def kinds_answer(engine: Path) -> JsonObject:
     """Return the answer of `GET /v1/kinds`.
 
     Args:
         engine: Output folder of `make web`. Pages run detectors only if it exists and contains networks.
-        has_bundle: True if pages have a `FACE_BUNDLE`. By default, look for it in the folder
-            of the networks.
     """
-    has_file = (engine / "models" / FACE_BUNDLE).is_file() if has_bundle is None else has_bundle
     return {
         "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
-        "in_page": _kinds_in_page(engine, has_bundle=has_file),
+        "in_page": _kinds_in_page(engine),
         "results": {result.kind: _result(result) for result in RESULT_TYPES.values()},
         "columns": list(COLUMNS),
     }
@@ -103,9 +100,10 @@ def _skeleton(own: str | Skeleton) -> tuple[str, JsonObject]:
     }
 
 
-def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
+def _kinds_in_page(engine: Path) -> JsonObject:
     """Return the kinds, models and options that a page supports without a server."""
     kinds: dict[str, Json] = {}
+    has_bundle = (engine / "models" / FACE_BUNDLE).is_file()
     if not (engine / "sonjit-web.js").is_file():
         return kinds
     for name in IN_PAGES:
@@ -114,8 +112,7 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             left_out += ("mirrored",) if name == "face" else ()
-            known = known_options(name).values()
-            options = option_schemas(option for option in known if option.name not in left_out)
+            options = option_schemas(one for one in known_options(name).values() if one.name not in left_out)
             # thorough search of streams of people requires a server
             if name == "holistic" or missing_for_stills(entry, engine):
                 options["search"]["enum"] = ["fast", "auto"]
@@ -146,6 +143,12 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
         return PageNetworks(model.weights, search) if model.is_box else PageNetworks({**model.weights, **search}, {})
     palms = {"palms": KINDS["hands"].models["full"].weights["detector"]}
     return PageNetworks({**model.weights, **search, **people}, palms if entry.name == "holistic" else {})
+
+
+def names_in_pages() -> list[str]:
+    """Return the names of all weights that pages use."""
+    entries = [(KINDS[name], model) for name in IN_PAGES for model in KINDS[name].models.values()]
+    return sorted({weight for one in entries for role in networks_in_pages(*one) for weight in role.values()})
 
 
 def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Files of the live app: installed ones for the server, and a folder of files for any web host."""
 
+import gzip
 import json
 import mimetypes
 import shutil
@@ -9,30 +10,29 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from sonjit._util import InputError, json_from
 from sonjit._util.files import atomic_folder
-from sonjit.server.kinds import FACE_BUNDLE, kinds_answer
+from sonjit.server.kinds import FACE_BUNDLE, kinds_answer, names_in_pages
 from sonjit.server.middleware import shows_token
 from sonjit.server.settings import Settings
-from sonjit.weights import load_bundle
+from sonjit.weights import find_weight, load_bundle, models_folder
+from sonjit.weights.catalog import has_weight
 
 PAGE = Path(__file__).parent / "page"
 _PACKAGE = Path(str(files("sonjit")))
 DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
 """Folders of JSON files that the page reads, by their name in its addresses."""
-for _media_type, _ending in (
-    ("text/javascript", ".js"),
-    ("application/manifest+json", ".webmanifest"),
-    ("image/svg+xml", ".svg"),
-):
+_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".svg": "image/svg+xml"}
+for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
-BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
-"""Output folder of `make web` in a checkout."""
+_ASSETS = _PACKAGE / "_util" / "assets"
+_IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
+BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else _ASSETS / "web"
+"""Output folder of `make web` in a checkout, otherwise the module in the installed package, without networks."""
 
 
 class _DataFiles(StaticFiles):
@@ -44,12 +44,7 @@ class _DataFiles(StaticFiles):
 
 
 class _EngineFiles(StaticFiles):
-    """Output of `make web`, if it exists. Its workers may compile WebAssembly; the page may not."""
-
-    async def check_config(self) -> None:
-        """Raise HTTPException 404 if it does not exist."""
-        if self.directory is None or not Path(self.directory).is_dir():
-            raise HTTPException(404)
+    """Output of `make web`. Its workers may compile WebAssembly; the page may not."""
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
@@ -92,12 +87,13 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
 
     @router.get("/sample.mp4")
     def sample() -> Response:
-        return FileResponse(_PACKAGE / "_util" / "assets" / "demo.mp4", media_type="video/mp4")
+        return FileResponse(_ASSETS / "demo.mp4", media_type="video/mp4")
 
     app.include_router(router)
     for name, folder in DATA_FOLDERS.items():
         app.mount(f"/{name}", _DataFiles(directory=folder))
-    app.mount("/engine", _EngineFiles(directory=engine, check_dir=False))
+    if engine.is_dir():
+        app.mount("/engine", _EngineFiles(directory=engine))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
 
 
@@ -106,7 +102,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
 
     Args:
         folder: New or empty folder.
-        engine: Output folder of `make web`: the module, its worker, `wasm/` and `models/`.
+        engine: Folder of the module, its worker, `wasm/` and `models/`. Without `models/`, the page gets the networks
+            that `sonjit models pull` fetched.
         bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces. Default: the engine's.
 
     Returns:
@@ -123,36 +120,40 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
     if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
         raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {FACE_BUNDLE}")
-    answer = kinds_answer(engine, has_bundle=None if bundle is None else True)
-    if not answer["in_page"]:
-        raise InputError(f"no networks in {engine / 'models'}: type make web once more")
     with atomic_folder(folder) as draft:
-        for name in (*app_files(), "sw.js", "manifest.webmanifest"):
-            _copy(PAGE / name, draft / name)
-        page = (PAGE / "index.html").read_text("utf-8")
-        page = page.replace("<html ", '<html data-computes="here" ', 1).replace(
-            'data-i18n="foot"', 'data-i18n="foot.here"'
-        )
-        (draft / "index.html").write_text(page, "utf-8")
-        (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
-        _copy(_PACKAGE / "_util" / "assets" / "demo.mp4", draft / "sample.mp4")
-        for name, data in DATA_FOLDERS.items():
-            for path in data.glob("*.json"):
-                _copy(path, draft / name / path.name)
+        copies = {name: PAGE / name for name in (*app_files(), "sw.js", "manifest.webmanifest")}
+        copies |= {"sample.mp4": _ASSETS / "demo.mp4"}
+        copies |= {f"{name}/{path.name}": path for name, data in DATA_FOLDERS.items() for path in data.glob("*.json")}
         for path in engine.rglob("*"):
             if path.is_file() and path.suffix in (".js", ".gz", ".tflite", ".npz", ".task"):
-                _copy(path, draft / "engine" / path.relative_to(engine))
+                copies[f"engine/{path.relative_to(engine).as_posix()}"] = path
+        models = draft / "engine" / "models"
+        models.mkdir(parents=True)
+        if not (engine / "models").is_dir():
+            _add_networks(models)
         if bundle is not None:
-            _copy(bundle, draft / "engine" / "models" / FACE_BUNDLE)
+            copies[f"engine/models/{FACE_BUNDLE}"] = bundle
+        for name, path in copies.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, draft / name)
+        answer = kinds_answer(models.parent)
+        if not answer["in_page"]:
+            raise InputError("no networks for pages: type sonjit models pull hands; in a checkout, then type make web")
+        page = (PAGE / "index.html").read_text("utf-8")
+        page = page.replace("<html ", '<html data-computes="here" ', 1)
+        page = page.replace('data-i18n="foot"', 'data-i18n="foot.here"')
+        (draft / "index.html").write_text(page, "utf-8")
+        (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
-        kept = [
-            "./",
-            *(name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")),
-        ]
-        (draft / "files.json").write_text(json_from({"files": kept}, spaced=True), "utf-8")
+        kept = [name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")]
+        (draft / "files.json").write_text(json_from({"files": ["./", *kept]}, spaced=True), "utf-8")
     return [*names, "files.json"]
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def _add_networks(folder: Path) -> None:
+    """Pack the networks of this machine for pages, as `make web` does: few hosts compress binary files."""
+    for path in (*map(find_weight, filter(has_weight, names_in_pages())), _ASSETS / "proposals.tflite"):
+        (folder / path.name).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    for path in (*_ASSETS.glob("*.npz"), models_folder() / FACE_BUNDLE):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
