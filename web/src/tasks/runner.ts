@@ -15,14 +15,7 @@ const MODULE_FOLDER = import.meta.url.replace(/[^/]*([?#].*)?$/, ""); // bundler
 const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range|selfie_segmenter(_landscape)?)\.(task|tflite)([?#]|$)/;
 const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
 
-export type ImageSource =
-  | HTMLCanvasElement
-  | HTMLVideoElement
-  | HTMLImageElement
-  | ImageData
-  | ImageBitmap
-  | VideoFrame
-  | OffscreenCanvas;
+export type ImageSource = HTMLCanvasElement | HTMLVideoElement | HTMLImageElement | ImageData | ImageBitmap | VideoFrame | OffscreenCanvas;
 
 /** Check whether an address has the file name of a published network. */
 export const isPublished = (path: string): boolean => PUBLISHED.test(path);
@@ -68,14 +61,16 @@ export interface ImageProcessingOptions {
 /** Check whether a folder has the runtime. Hosts of apps can answer with a page of HTML instead of an error. */
 async function hasRuntime(folder: string): Promise<boolean> {
   if (folder === FilesetResolver.folder) return true;
-  try {
-    const answer = await fetch(`${folder}wasm/litert_wasm_internal.js`);
-    await answer.body?.cancel();
-    return answer.ok && !answer.headers.get("Content-Type")?.includes("html");
-  } catch {
-    return false;
-  }
+  const answer = await fetch(`${folder}wasm/litert_wasm_internal.js`).catch(() => null);
+  await answer?.body?.cancel();
+  return answer !== null && answer.ok && !answer.headers.get("Content-Type")?.includes("html");
 }
+
+/** Return a function that returns MediaPipe's files of tasks that this package lacks, for MediaPipe's own packages. */
+const filesOf = (tasks: string) => async (basePath = ""): Promise<WasmFileset> => {
+  const path = `${basePath.replace(/\/$/, "")}/${tasks}_wasm_internal`;
+  return { wasmLoaderPath: `${path}.js`, wasmBinaryPath: `${path}.wasm` };
+};
 
 /** Resolves the files of tasks. */
 export class FilesetResolver {
@@ -87,11 +82,12 @@ export class FilesetResolver {
     return typeof WebAssembly === "object";
   }
 
-  /**
-   * Return the files of the vision tasks.
-   *
-   * @param basePath address of the folder with `models/` and `wasm/`, or of its `wasm/`; folders without this package's files are ignored
-   */
+  static forAudioTasks = filesOf("audio");
+  static forTextTasks = filesOf("text");
+  static forGenAiTasks = filesOf("genai");
+  static forGenAiExperimentalTasks = filesOf("genai_experimental");
+
+  /** Return the files of the vision tasks. `basePath`: folder with `models/` and `wasm/`, or its `wasm/`; others are ignored. */
   static async forVisionTasks(basePath?: string): Promise<WasmFileset> {
     if (basePath && !/mediapipe|tasks-vision/.test(basePath)) {
       const folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, document.baseURI).href;

@@ -39,7 +39,11 @@ export type ImageEmbedderOptions = VisionTaskOptions & { l2Normalize?: boolean |
 export type Embedding = { floatEmbedding?: number[]; quantizedEmbedding?: Uint8Array; headIndex: number; headName: string };
 export type ImageEmbedderResult = { embeddings: Embedding[]; timestampMs?: number };
 export type ImageEmbedder = ImageTask<ImageEmbedderOptions, "embed", ImageEmbedderResult>;
-export const ImageEmbedder = notCovered<ImageEmbedderOptions, ImageEmbedder>("ImageEmbedder", OTHER_OBJECTS);
+export const ImageEmbedder = Object.assign(notCovered<ImageEmbedderOptions, ImageEmbedder>("ImageEmbedder", OTHER_OBJECTS), {
+  cosineSimilarity: (_: Embedding, __: Embedding): number => {
+    throw new Error("sonjit-web/tasks-vision has no embeddings");
+  },
+});
 
 export type InteractiveSegmenterOptions = ImageSegmenterOptions;
 export class InteractiveSegmenterResult extends ImageSegmenterResult {}
