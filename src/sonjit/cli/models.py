@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sonjit import weights
 from sonjit._util import InputError, json_from
 from sonjit.cli.report import print_table
-from sonjit.weights.catalog import NOT_FETCHED, has_weight
+from sonjit.weights.catalog import has_weight
 
 app = App(
     name="models",
@@ -29,9 +29,10 @@ app = App(
 
 @app.command(name="list")
 def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """List every weight file and every added bundle.
+    """List the weight files and every added bundle.
 
-    The list has the size, licence and source of each file, and whether the cache contains it.
+    The list has the size, licence and source of each file, and whether the cache contains it. Only `--json` lists
+    MediaPipe's npm releases of the same networks.
 
     Example: `sonjit models list --json`
 
@@ -45,7 +46,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         sys.stdout.write(json_from(records, 2) + "\n")
         return
     rows: list[tuple[str, ...]] = []
-    for weight in files:
+    for weight in (one for one in files if one.group != "npm"):
         size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if has_weight(weight.name) else "no"
         source = str(weight.sources[0].package)
         rows.append((weight.name, weight.file, size, weight.licence, source, weight.group, cached))
@@ -54,8 +55,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         rows.append((path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", content, "bundles", "yes"))
     headings = ("name", "file", "size", "licence", "source", "group", "cached")
     print_table(headings, rows, right=("size",), wrapped=("source",))
-    names = ", ".join(NOT_FETCHED)
-    sys.stderr.write(f"Not downloadable: the weights of {names}. sonjit networks lists their sources.\n")
+    sys.stderr.write("Networks whose weights cannot be downloaded: sonjit networks\n")
 
 
 @app.command
