@@ -3,6 +3,7 @@
 import os
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ class Dots(Finder):
     """Finder of bright pixels, which counts its inferences."""
 
     def __init__(self, confirmed=0.9):
-        super().__init__(None, around)
+        super().__init__(SimpleNamespace(box_after=around))
         self.windows, self.looks, self.confirmed = [], 0, confirmed
 
     @property

@@ -19,7 +19,7 @@ from ..support import ray_cluster as cluster  # noqa: TID252  # one cluster for 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
-IMAGES = 30
+IMAGES = 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,7 +99,7 @@ def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, loca
     assert (tmp_path / "t.csv").read_bytes() == local_table
 
 
-def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(stills, local_table, tmp_path):
+def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, local_table, tmp_path):
     table = tmp_path / "t.csv"
     with cluster.head() as node:
         process = cluster.start_run(stills, table, f"ray:{node.address}")
@@ -111,8 +111,7 @@ def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(stills, local_ta
     kept = table.read_bytes()
     assert local_table.startswith(kept)
     assert 1 < kept.count(b"\n") < local_table.count(b"\n")
-    with cluster.head() as node:
-        line = cluster.finish(cluster.start_run(stills, table, f"ray:{node.address}"))
+    line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
     assert " finished before" in line
     assert table.read_bytes() == local_table
 

@@ -115,7 +115,7 @@ register_kind(KindEntry(
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
-    stream_search="sonjit.detectors.search.load:people_in_streams",
+    stream_search="sonjit.detectors.search.load:bodies_in_streams",
     search_weights=("face-full", "palm-full", "person-detector"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("holistic",),

@@ -23,8 +23,17 @@ from .properties import networks_by_class
 pytestmark = pytest.mark.slow
 
 FRAMES = 90  # every so many of the clip
-ELSEWHERE = {"palm-full", "internet", "keypoint-detector"}
-"""Compared with their files in other tests: below, lifting/test_exported.py, training/test_keypoint_detector.py."""
+ELSEWHERE = {
+    "palm-full",
+    "internet",
+    "keypoint-detector",
+    "deformer",
+    "handoccnet",
+    "face-mesh",
+    "hand-full",
+    "hand-masks",
+}
+"""Compared with their files in other tests: below, lifting/test_exported.py, training/test_exports.py."""
 
 
 def tiny(name="hand-full"):

@@ -12,7 +12,7 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignm
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
-from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, latest_boxes, overlap_over_smaller, size_of
@@ -121,7 +121,7 @@ class BodySearch(StillSearch[BodyObservation]):
     def score(self, candidate: Candidate[BodyObservation]) -> float:
         """Return the probability that a candidate is a body."""
         candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
-        return Score.named("body")(candidate.features)
+        return probability("body", candidate.features)
 
     def resolve(
         self, kept: list[Candidate[BodyObservation]], index: int, published: Candidate[BodyObservation]

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
-from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, latest_boxes, size_of
 
-_SAME_FACE = 0.4
-"""Minimum overlap of the box of a proposal and that of a known face that it shows."""
 _MOST_PARTS = 3
 """Maximum number of windows along the longer side of an image."""
 _BOX_SCORE = 0.6
@@ -69,13 +67,9 @@ class FaceSearch(StillSearch[FaceObservation]):
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
 
-    def is_known(self, proposal: geometry.Proposal) -> bool:
-        """Check whether a proposal shows a certain face, and add its score to that."""
-        for candidate in self.candidates:
-            if candidate.certain and iou(proposal.box, self._meshes.box_after(candidate.last)) > _SAME_FACE:
-                candidate.detection = max(candidate.detection, proposal.score)
-                return True
-        return False
+    def box_of(self, observation: FaceObservation) -> RotatedBox:
+        """Return the crop of a face."""
+        return self._meshes.box_after(observation)
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[FaceObservation] | None:
         """Run the mesh network on a proposal, and in doubt again on the box that it found."""
@@ -92,12 +86,12 @@ class FaceSearch(StillSearch[FaceObservation]):
     def score(self, candidate: Candidate[FaceObservation]) -> float:
         """Return the probability that a candidate is a face."""
         candidate.features = {
-            "detection": logit(candidate.detection),
+            "detection": logit(candidate.proposal.score),
             "presence": logit(candidate.presence),
             "agreement": logit(candidate.agreement),
             **mesh_proportions(candidate.last),
         }
-        return Score.named("face")(candidate.features)
+        return probability("face", candidate.features)
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:

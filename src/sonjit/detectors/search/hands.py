@@ -13,17 +13,15 @@ from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
-from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, latest_boxes, shared_area, size_of
 
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
 _CROP_SCORE = 0.5
 """Score of the proposals from a body's own crops of its hands."""
-_SAME_HAND = 0.4
-"""Minimum IoU of a proposal and a certain hand that it shows."""
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
 """Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
@@ -59,13 +57,12 @@ class HandSearch(StillSearch[HandObservation]):
         bodies: Callable[[], Bodies] | None = None,
         *,
         min_detection: float = 0.5,
-        least: float = 0.15,
         enough: int | None = None,
         thorough: bool = False,
     ) -> None:
         super().__init__(rgb, enough=enough, thorough=thorough)
         self._palms, self._hands, self._network, self._load_bodies = palms, hands, network, bodies
-        self._min_detection, self._least = min_detection, least
+        self._min_detection, self._least = min_detection, LIMITS["palm_share"] * min_detection
         self._verified_boxes: list[RotatedBox] = []
         self.bodies: list[BodyObservation] = []
         self._people: list[PersonBox] = []
@@ -154,11 +151,11 @@ class HandSearch(StillSearch[HandObservation]):
 
     def is_known(self, proposal: geometry.Proposal) -> bool:
         """Check whether a proposal shows a certain hand or a box that was verified before."""
-        for candidate in self.candidates:
-            if candidate.certain and iou(box_around_hand(candidate.last.keypoints), proposal.box) > _SAME_HAND:
-                candidate.detection = max(candidate.detection, proposal.score)
-                return True
-        return any(geometry.is_near(proposal.box, box) for box in self._verified_boxes)
+        return super().is_known(proposal) or any(geometry.is_near(proposal.box, box) for box in self._verified_boxes)
+
+    def box_of(self, observation: HandObservation) -> RotatedBox:
+        """Return the crop of a hand."""
+        return box_around_hand(observation.keypoints)
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[HandObservation] | None:
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""
@@ -183,7 +180,7 @@ class HandSearch(StillSearch[HandObservation]):
             "lower": logit(candidate.presence),
             "presence": float(np.mean([logit(view.score) for view in views])),
             "agreement": logit(candidate.agreement),
-            "detection": logit(candidate.detection),
+            "detection": logit(candidate.proposal.score),
             "network": self._network_odds(box_around_hand(hand.keypoints)),
             "wrist": max(1 - wrist_distance(hand, self.bodies), 0),
             "people": float(bool(self.bodies)),
@@ -196,13 +193,13 @@ class HandSearch(StillSearch[HandObservation]):
             "arm": arm_side(hand, self.bodies),
             **proportions(hand),
         }
-        return Score.named("hand")(candidate.features)
+        return probability("hand", candidate.features)
 
     def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> Found[HandObservation]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
         found = super().run(sources)
         for candidate in found.candidates:
-            candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
+            candidate.views[-1] = replace(candidate.last, left=probability("side", candidate.features))
         return found
 
     def around(self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]) -> Found[HandObservation]:

@@ -47,8 +47,6 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         hands=hands,
         network=cache(partial(load_network, options)),
         bodies=cache(partial(load_arms, options)),
-        min_detection=options.min_detection_score,
-        least=LIMITS["palm_share"] * options.min_detection_score,
         **_limits(options),
     )
     return as_still_search(lambda rgb: new_search(rgb).search(), options)
@@ -70,7 +68,8 @@ def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions)
 
 
 def _limits(options: CommonOptions) -> dict[str, Any]:
-    return {"enough": options.max_instances, "thorough": options.search == "thorough"}
+    at_least = options.min_detection_score
+    return {"min_detection": at_least, "enough": options.max_instances, "thorough": options.search == "thorough"}
 
 
 def load_network(options: CommonOptions) -> PeopleNetwork:
@@ -101,11 +100,8 @@ def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> Stil
         return None
     detector, limits = load_face_detector(options, "face-full"), _limits(options)
     if isinstance(meshes, FaceBoxes):
-        find_boxes = partial(search_boxes, detector=detector, boxes=meshes, min_detection=options.min_detection_score)
-        return as_still_search(partial(find_boxes, **limits), options)
-    new_search = partial(
-        FaceSearch, detector=detector, meshes=meshes, min_detection=options.min_detection_score, **limits
-    )
+        return as_still_search(partial(search_boxes, detector=detector, boxes=meshes, **limits), options)
+    new_search = partial(FaceSearch, detector=detector, meshes=meshes, **limits)
     return as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
@@ -123,16 +119,30 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
         HandSearch,
         palms=load_palm_finder(options, "palm-full").detector,
         hands=people.hands,
-        least=LIMITS["palm_share"] * options.min_detection_score,
+        min_detection=options.min_detection_score,
     )
-    find = partial(
-        find_people,
-        people=people,
-        new_body_search=_new_body_search(options, people.bodies),
-        new_hand_search=new_hand_search,
-        min_score=options.min_presence_score,
-        max_instances=options.max_instances,
-    )
+    new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
+
+    def find(rgb: Image) -> Found[BodyObservation]:
+        """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
+        body_search = new_body_search(rgb)
+        every_body = body_search.search()
+        found = [candidate for candidate in every_body.candidates if candidate.score > min_score]
+        shown = [candidate.last for candidate in found[: options.max_instances]]
+        crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
+        around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
+        own_hands = hands_of_bodies(shown, [hand.result for hand in around.candidates if hand.score > min_score])
+        faces: list[FaceObservation] = []
+        for index, body in enumerate(shown):
+            face = _face_of(rgb, people, body, body_search.heads)
+            if face is not None and any(is_same_instance(face.keypoints, other.keypoints) for other in faces):
+                face = None
+            faces += [] if face is None else [face]
+            body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
+            pair = own_hands.get((index, 0)), own_hands.get((index, 1))
+            found[index].views[-1] = PersonObservation(**body_fields, hands=pair, face=face)
+        return Found(found, every_body.complete and around.complete)
+
     return as_still_search(find, options)
 
 
@@ -145,7 +155,6 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         network=cache(partial(load_network, published)),
         faces=load_face_detector(published, "face-full"),
         bodies=bodies,
-        min_detection=options.min_detection_score,
         **_limits(options),
     )
 
@@ -163,45 +172,12 @@ def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch
     return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
 
 
-def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
-    """Search for bodies window by window. The network is loaded when it is first used."""
+def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSearch[BodyObservation]:
+    """Search for bodies or people window by window. The network is loaded when it is first used."""
+    bodies = kind.bodies if isinstance(kind, Holistic) else kind
     options.file("person-detector")  # a missing file is an error before the first frame
     network = cache(partial(load_network, options))
     return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), network, bodies))
-
-
-def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
-    """Search for the bodies of people window by window."""
-    return bodies_in_streams(options, people.bodies)
-
-
-def find_people(
-    rgb: Image,
-    *,
-    people: Holistic,
-    new_body_search: Callable[[Image], BodySearch],
-    new_hand_search: Callable[[Image], HandSearch],
-    min_score: float,
-    max_instances: int,
-) -> Found[BodyObservation]:
-    """Return people with the scores of their bodies, best first. The first `max_instances` have hands and faces."""
-    body_search = new_body_search(rgb)
-    every_body = body_search.search()
-    found = [candidate for candidate in every_body.candidates if candidate.score > min_score]
-    shown = [candidate.last for candidate in found[:max_instances]]
-    crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
-    around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
-    own_hands = hands_of_bodies(shown, [hand.result for hand in around.candidates if hand.score > min_score])
-    faces: list[FaceObservation] = []
-    for index, body in enumerate(shown):
-        face = _face_of(rgb, people, body, body_search.heads)
-        if face is not None and any(is_same_instance(face.keypoints, other.keypoints) for other in faces):
-            face = None
-        faces += [] if face is None else [face]
-        body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
-        pair = own_hands.get((index, 0)), own_hands.get((index, 1))
-        found[index].views[-1] = PersonObservation(**body_fields, hands=pair, face=face)
-    return Found(found, every_body.complete and around.complete)
 
 
 def _face_of(rgb: Image, people: Holistic, body: BodyObservation, heads: Sequence[Head]) -> FaceObservation | None:

@@ -8,8 +8,11 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.search.geometry import Image, Proposal, Window, is_long, is_same_instance, windows
 from sonjit.detectors.search.score import LIMITS
+from sonjit.geometry.boxes import RotatedBox, iou
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
+_SAME_BOX = 0.4
+"""Minimum IoU of a proposal and a certain instance that it shows."""
 
 
 @dataclass(eq=False)
@@ -18,8 +21,7 @@ class Candidate(Generic[O]):
 
     Attributes:
         views: Observations of the landmark network. The last one becomes the result.
-        proposal: Proposal that led to it.
-        detection: Maximum score of the proposals of the instance.
+        proposal: Proposal that led to it, with the maximum score of the proposals of the instance.
         agreement: Keypoint similarity of two views, 0..1.
         published: True if the published search finds it too.
         score: Probability that this is an instance.
@@ -28,14 +30,10 @@ class Candidate(Generic[O]):
 
     views: list[O]
     proposal: Proposal
-    detection: float = field(init=False)
     agreement: float = 1.0
     published: bool = False
     score: float = 0.0
     features: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    def __post_init__(self) -> None:
-        self.detection = self.proposal.score
 
     @property
     def last(self) -> O:
@@ -100,9 +98,17 @@ class StillSearch(ABC, Generic[O]):
     def propose(self) -> Iterator[Sequence[Proposal]]:
         """Yield the proposals of one source after another. Those of the published search come first."""
 
-    @abstractmethod
     def is_known(self, proposal: Proposal) -> bool:
         """Check whether a proposal shows a certain instance or an area that was verified before."""
+        for candidate in self.candidates:
+            if candidate.certain and iou(self.box_of(candidate.last), proposal.box) > _SAME_BOX:
+                candidate.proposal.score = max(candidate.proposal.score, proposal.score)
+                return True
+        return False
+
+    def box_of(self, observation: O) -> RotatedBox:
+        """Return the crop of an instance, for the comparison with proposals."""
+        raise NotImplementedError
 
     @abstractmethod
     def verify(self, proposal: Proposal) -> Candidate[O] | None:

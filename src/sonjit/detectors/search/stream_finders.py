@@ -13,7 +13,7 @@ from sonjit.detectors.search import bodies, geometry
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.network import PeopleNetwork
-from sonjit.detectors.search.score import LIMITS, Score, logit
+from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.streams import Finder, Source
 from sonjit.detectors.ssd import SingleShotDetector
@@ -89,7 +89,7 @@ class HandFinder(Finder[HandObservation]):
     inferences = 2
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
-        super().__init__(hands, hands.box_after)
+        super().__init__(hands)
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
 
     @property
@@ -104,7 +104,7 @@ class HandFinder(Finder[HandObservation]):
         """Return the score from the presence in both frames and in the mirrored image."""
         mirrored = observe_mirrored(self._hands, rgb, self.box_after(second))
         presence = logit(min(first.score, second.score))
-        return Score.named("stream_hand")({"presence": presence, "mirrored": logit(mirrored.score)})
+        return probability("stream_hand", {"presence": presence, "mirrored": logit(mirrored.score)})
 
 
 class FaceFinder(Finder[FaceObservation]):
@@ -113,7 +113,7 @@ class FaceFinder(Finder[FaceObservation]):
     verifies = True
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
-        super().__init__(meshes, meshes.box_after)
+        super().__init__(meshes)
         self._records: WeakKeyDictionary[Track[FaceObservation], Record] = WeakKeyDictionary()
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
@@ -132,8 +132,8 @@ class FaceFinder(Finder[FaceObservation]):
         """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
         presence = logit(min(first.score, second.score))
         agreement = logit(geometry.oks(first.keypoints, second.keypoints, moved=True))
-        return Score.named("stream_face")(
-            {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
+        return probability(
+            "stream_face", {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
         )
 
     def accepts_new(
@@ -173,7 +173,7 @@ class BodyFinder(Finder[BodyObservation]):
     min_presence = 0.02
 
     def __init__(self, faces: SingleShotDetector, network: Callable[[], PeopleNetwork], bodies: Bodies) -> None:
-        super().__init__(bodies, bodies.box_after)
+        super().__init__(bodies)
         self._records: WeakKeyDictionary[Track[BodyObservation], Record] = WeakKeyDictionary()
         self._faces, self._network = faces, network
         self.reset()
@@ -234,7 +234,7 @@ class BodyFinder(Finder[BodyObservation]):
             return _faceless_score(rgb, [first, second], agreement)
         if not geometry.is_head_of(second, proposal.head):
             return 0.0
-        return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
+        return probability("stream_body", {"score": logit(max(first.score, second.score) * agreement)})
 
     def is_tracked(self, proposal: geometry.Proposal, tracked: BodyObservation) -> bool:
         """Check whether a proposal has the head or, without one, the box of a tracked body."""
@@ -290,7 +290,7 @@ class BodyFinder(Finder[BodyObservation]):
         agreement = 0.0 if is_another else bodies.body_oks(before, observation, rgb)
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
         if is_another or observation.score < _FAINT_PRESENCE:
-            score = Score.named("stream_body")({"score": logit(record.confidence)})
+            score = probability("stream_body", {"score": logit(record.confidence)})
             seen = (before,) if is_another else (observation, before)
             faced = next((body for body in seen if self._face_score(rgb, body) > 0), None)
             if faced is None:
@@ -320,7 +320,7 @@ class BodyFinder(Finder[BodyObservation]):
 
 def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:
     """Return the score of a body without a face from two observations."""
-    return Score.named("faceless")(bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
+    return probability("faceless", bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
 def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposal:

@@ -72,8 +72,8 @@ class Finder(ABC, Generic[O]):
     min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
 
-    def __init__(self, kind: Kind[O, Any], box_after: Callable[[O], RotatedBox]) -> None:
-        self._kind, self.box_after = kind, box_after
+    def __init__(self, kind: Kind[O, Any]) -> None:
+        self._kind, self.box_after = kind, kind.box_after
 
     @property
     @abstractmethod
