@@ -14,16 +14,17 @@ LOAD = """
     const loadScript = (src) => new Promise((resolve, reject) => {
         document.head.append(Object.assign(document.createElement("script"), {src, onload: resolve, onerror: reject}));
     });
+    const opened = async (address, name) => {
+        if (!address.startsWith("/theirs/")) return [(await import(address))[name], "https://example.org"];
+        await loadScript(address);
+        return [globalThis[name], address.slice(0, address.lastIndexOf("/"))];
+    };
 """
 SEND = (
     LOAD
     + """
     const [module, name, options, path, times] = given;
-    let Solution, folder = "https://example.org";
-    if (module.startsWith("/theirs/")) {
-        await loadScript(module);
-        [Solution, folder] = [globalThis[name], module.slice(0, module.lastIndexOf("/"))];
-    } else Solution = (await import(module))[name];
+    const [Solution, folder] = await opened(module, name);
     const solution = new Solution({locateFile: (file) => `${folder}/${file}`});
     solution.setOptions(options);
     let results = null;
@@ -224,11 +225,7 @@ ORDER = (
     LOAD
     + """
     const [address, paths] = given;
-    let folder = "https://example.org", Hands;
-    if (address.startsWith("/theirs/")) {
-        await loadScript(address);
-        [Hands, folder] = [globalThis.Hands, address.slice(0, address.lastIndexOf("/"))];
-    } else Hands = (await import(address)).Hands;
+    const [Hands, folder] = await opened(address, "Hands");
     const hands = new Hands({locateFile: (file) => `${folder}/${file}`});
     hands.setOptions({maxNumHands: 2, modelComplexity: 1});
     const orders = [];

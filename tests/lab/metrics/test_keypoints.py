@@ -85,13 +85,6 @@ def test_nothing_valid_is_unknown(points):
         assert np.isnan(mean_error(errors))
 
 
-def test_max_mse_of_nothing_is_unknown(points):
-    pred, gt, _ = points()
-    assert np.isnan(metrics.max_mse(pred, gt, np.zeros(gt.shape[:2], bool))[0])
-    pred[0, 0, 0] = np.nan
-    assert np.isnan(metrics.max_mse(pred, gt)[0])
-
-
 def pairs(seed, n=5):
     """Return predicted and true pairs of hands (n, 42, 3), and which of them interact."""
     random = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ SCORES = RANDOM.random((3, 5))
 BOX = (0.0, 0.0, 4.0, 4.0)
 NAN = float("nan")
 COMPARISONS = (
-    "joint_errors", "mpjpe", "pa_mpjpe", "end_point_error", "max_mse", "root_relative", "bone_aligned",
+    "joint_errors", "mpjpe", "pa_mpjpe", "end_point_error", "root_relative", "bone_aligned",
     "similarity_aligned", "scale_translation_aligned", "acceleration_error",
 )  # fmt: skip
 
@@ -58,7 +58,6 @@ def test_points_of_another_form_are_refused(name, predicted, truth):
         ("pck_curve", (ERRORS, ["far"]), {}),
         ("pck_auc", (ERRORS, 0, np.inf), {}),
         ("pck_auc", (ERRORS, 0, 1), {"steps": 2.5}),
-        ("max_mse", (PREDICTED[0], TRUTH[0]), {}),
         ("jitter", (PREDICTED[0],), {}),
         ("two_hand_mpjpe", (ERRORS, [NAN, 0, 1, 0]), {}),
         ("two_hand_mpjpe", (ERRORS[0], [1] * 21), {}),

@@ -20,7 +20,6 @@ from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.geometry import PRESENT, Head, Image, is_head_of, is_same_instance
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
-from sonjit.detectors.search.network import INPUT_RANGE, SIDE, PeopleNetwork
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
@@ -72,11 +71,11 @@ def _limits(options: CommonOptions) -> dict[str, Any]:
     return {"min_detection": at_least, "enough": options.max_instances, "thorough": options.search == "thorough"}
 
 
-def load_network(options: CommonOptions) -> PeopleNetwork:
+def load_network(options: CommonOptions) -> network.PeopleNetwork:
     """Load the two networks that propose people and hands."""
     file, running = options.file("person-detector"), options.running
-    engine = load_engine(file, running, value_range=INPUT_RANGE, taps=(SIDE,))
-    return PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
+    engine = load_engine(file, running, value_range=network.INPUT_RANGE, taps=(network.SIDE,))
+    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
 
 
 def load_arms(options: HandOptions) -> Bodies:

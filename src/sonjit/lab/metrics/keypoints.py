@@ -29,9 +29,9 @@ from sonjit.lab.metrics.statistics import Points, check_joint, checked_points, f
 
 __all__ = [
     "ErrorStream", "Kept", "acceleration_error", "acceleration_errors", "average_precision", "bone_aligned",
-    "end_point_error", "eye_distances", "f_score", "f_scores", "found", "fused_poses", "handedness_accuracy",
+    "end_point_error", "eye_distances", "f_score", "f_scores", "found", "handedness_accuracy",
     "handedness_hits", "id_switches", "iod_mae", "jitter", "joint_errors", "joint_means", "joint_medians",
-    "max_mse", "mean_error", "missing_count", "mnae", "mpjpe", "mrrpe", "nme_300w", "normalised_error",
+    "mean_error", "missing_count", "mnae", "mpjpe", "mrrpe", "nme_300w", "normalised_error",
     "normalised_errors", "outer_corner_distances", "pa_mpjpe", "palm_sizes", "pck", "pck_auc", "pck_curve", "pdj",
     "pdj_hits", "pupil_distances", "root_offset_errors", "root_relative", "scale_translation_aligned",
     "similarity_aligned", "torso_sizes", "two_hand_errors", "two_hand_mpjpe",
@@ -365,35 +365,6 @@ def _median(errors: NDArray[np.float64]) -> float:
     # The median of two middles, one of them inf, is inf too; numpy would take inf - inf on its way there.
     middle = np.sort(known)[[(known.size - 1) // 2, known.size // 2]] if known.size else np.array([np.nan])
     return float(middle.mean()) if np.isfinite(middle).all() else float("nan")
-
-
-def max_mse(
-    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None
-) -> tuple[float, NDArray[np.float64]]:
-    """Return maxMSE, the squared distances weighted by their own shares of the sum, as the mean over samples.
-
-    Args:
-        predicted: Points (N, K, D).
-        truth: Points (N, K, D).
-        valid: Mask (N, K); all keypoints by default.
-
-    Returns:
-        The loss, 0 for samples without error and NaN where nothing is valid or a prediction is missing; and its
-        gradient with respect to the prediction (N, K, D), through both sums. The worst keypoints weigh most.
-
-    Source: Fu et al. 2023, Deformer, section 3.4.
-    """
-    points = checked_points(predicted, truth, valid)
-    if points.truth.ndim != 3:
-        raise InputError(f"points {points.truth.shape}: give (N, K, D)")
-    apart = np.where(points.valid[..., None], points.predicted - points.truth, 0.0)
-    squares = np.square(apart).sum(-1)  # (N, K)
-    total, fourth = squares.sum(-1), np.square(squares).sum(-1)  # (N,)
-    counts = points.valid.any(-1)
-    loss = np.divide(fourth, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
-    safe = np.where(total > 0, total, 1.0)[:, None, None]
-    gradient = (4 * squares[..., None] - 2 * loss[:, None, None]) * apart / safe / max(1, counts.sum())
-    return (float(loss[counts].mean()) if counts.any() else float("nan")), gradient
 
 
 T = TypeVar("T")
@@ -984,35 +955,3 @@ def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
         switches += sum(1 for true, predicted_id in frame.items() if last.get(true, predicted_id) != predicted_id)
         last.update(frame)
     return switches
-
-
-def fused_poses(
-    poses: ArrayLike, forward: ArrayLike, backward: ArrayLike, confidence: ArrayLike
-) -> NDArray[np.float64]:
-    """Return weighted means of a window's poses, for each of its frames.
-
-    Args:
-        poses: Poses (T, P) in a representation that can be added, such as 6D rotations.
-        forward: Motion (T, P) from each frame to the next.
-        backward: Motion (T, P) from each frame to the previous one.
-        confidence: Confidence (T,) before softmax.
-
-    Returns:
-        Poses (T, P): in frame j the weighted mean over i of pose i plus the motions from i to j.
-
-    Source: Fu et al. 2023, Deformer, with the index range of the released code: backward motions j + 1 to i.
-    """
-    arrays = [numbers("poses", item) for item in (poses, forward, backward)]
-    scores = numbers("confidence", confidence)
-    if any(item.ndim != 2 or item.shape != arrays[0].shape for item in arrays) or scores.shape != arrays[0].shape[:1]:
-        shapes = ", ".join(str(item.shape) for item in (*arrays, scores))
-        raise InputError(f"poses, motions, confidence {shapes}: give three arrays (T, P) and one (T,)")
-    own, ahead, back = arrays
-    ahead = np.cumsum(ahead, 0) - ahead  # sum of the motions before each frame
-    back = np.cumsum(back, 0)
-    frames = np.arange(len(own))
-    later = (frames[:, None] < frames)[..., None]  # (i, j): j comes after i
-    moved = np.where(later, ahead[None] - ahead[:, None], back[:, None] - back[None])  # (i, j, P)
-    weights = np.exp(scores - scores.max(initial=-np.inf))
-    weights /= weights.sum()
-    return np.einsum("i,ijp->jp", weights, own[:, None] + moved)

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.compat.mediapipe import _containers
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
-from sonjit.compat.mediapipe._containers import (
-    BoundingBox,
-    Category,
-    Detection,
-    DetectionResult,
-    Landmark,
-    NormalizedKeypoint,
-    NormalizedLandmark,
-)
 from sonjit.compat.mediapipe._images import Image, ImageFormat
 from sonjit.compat.mediapipe._options import accept_newer_names
 from sonjit.compat.mediapipe.tasks.python.vision._task import (
@@ -40,7 +32,7 @@ _MAX_FACES = 100
 _BY_HIPS = 0.5
 """Default of `min_tracking_confidence`, with which hips are compared instead of boxes."""
 _LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
-FaceDetectorResult = DetectionResult
+FaceDetectorResult = _containers.DetectionResult
 
 
 @dataclass
@@ -54,8 +46,8 @@ class FaceLandmarkerResult:
             option.
     """
 
-    face_landmarks: list[list[NormalizedLandmark]]
-    face_blendshapes: list[list[Category]]
+    face_landmarks: list[list[_containers.NormalizedLandmark]]
+    face_blendshapes: list[list[_containers.Category]]
     facial_transformation_matrixes: list[NDArray[np.float32 | np.float64]]
 
 
@@ -107,9 +99,9 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
         )
 
 
-def _blendshape_categories(blendshapes: dict[str, float]) -> list[Category]:
+def _blendshape_categories(blendshapes: dict[str, float]) -> list[_containers.Category]:
     """Return the 52 blendshapes of a face in their order."""
-    return [Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]
+    return [_containers.Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]
 
 
 @dataclass
@@ -146,15 +138,15 @@ class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorR
         return FaceDetectorResult([_detection(face, frame) for face in sorted(faces, key=lambda face: -face.score)])
 
 
-def _detection(face: Face, frame: Frame) -> Detection:
+def _detection(face: Face, frame: Frame) -> _containers.Detection:
     x_min, y_min, x_max, y_max = face.box
     corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
     size = frame.image.width, frame.image.height
     low, high = corners.min(0) * size, corners.max(0) * size
     # As in MediaPipe, each number is clipped to the image separately: a box that begins left of it keeps its width.
-    box = BoundingBox(*np.clip(np.concatenate([low, high - low]), 0, size * 2).astype(int).tolist())
-    points = [NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
-    return Detection(box, [Category(0, face.score)], points)
+    box = _containers.BoundingBox(*np.clip(np.concatenate([low, high - low]), 0, size * 2).astype(int).tolist())
+    points = [_containers.NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
+    return _containers.Detection(box, [_containers.Category(0, face.score)], points)
 
 
 @dataclass
@@ -167,8 +159,8 @@ class PoseLandmarkerResult:
         segmentation_masks: (H, W) float32 probability of each person per pixel, or None without the option.
     """
 
-    pose_landmarks: list[list[NormalizedLandmark]]
-    pose_world_landmarks: list[list[Landmark]]
+    pose_landmarks: list[list[_containers.NormalizedLandmark]]
+    pose_world_landmarks: list[list[_containers.Landmark]]
     segmentation_masks: list[Image] | None = None
 
 
@@ -237,32 +229,35 @@ class HolisticLandmarkerResult:
         segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
-    face_landmarks: list[NormalizedLandmark]
-    pose_landmarks: list[NormalizedLandmark]
-    pose_world_landmarks: list[Landmark]
-    left_hand_landmarks: list[NormalizedLandmark]
-    left_hand_world_landmarks: list[Landmark]
-    right_hand_landmarks: list[NormalizedLandmark]
-    right_hand_world_landmarks: list[Landmark]
-    face_blendshapes: list[Category] | None = None
+    face_landmarks: list[_containers.NormalizedLandmark]
+    pose_landmarks: list[_containers.NormalizedLandmark]
+    pose_world_landmarks: list[_containers.Landmark]
+    left_hand_landmarks: list[_containers.NormalizedLandmark]
+    left_hand_world_landmarks: list[_containers.Landmark]
+    right_hand_landmarks: list[_containers.NormalizedLandmark]
+    right_hand_world_landmarks: list[_containers.Landmark]
+    face_blendshapes: list[_containers.Category] | None = None
     segmentation_mask: Image | None = None
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: messages.HolisticResult) -> Self:
         """Create from a message, without masks and metric hands."""
 
-        def points(found: messages.NormalizedLandmarkList) -> list[NormalizedLandmark]:
-            return [NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
+        def points(found: messages.NormalizedLandmarkList) -> list[_containers.NormalizedLandmark]:
+            return [_containers.NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
 
         return cls(
             points(pb2_obj.face_landmarks),
             points(pb2_obj.pose_landmarks),
-            [Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
+            [_containers.Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
             points(pb2_obj.left_hand_landmarks),
             [],
             points(pb2_obj.right_hand_landmarks),
             [],
-            [Category.create_from_pb2(classification) for classification in pb2_obj.face_blendshapes.classification],
+            [
+                _containers.Category.create_from_pb2(classification)
+                for classification in pb2_obj.face_blendshapes.classification
+            ],
         )
 
 
@@ -334,10 +329,10 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
         person = people[0]
         body = person.body
 
-        def landmarks(part: Hand | Face | None) -> list[NormalizedLandmark]:
+        def landmarks(part: Hand | Face | None) -> list[_containers.NormalizedLandmark]:
             return [] if part is None else normalized_landmarks(frame.points(part.keypoints))
 
-        def in_metres(hand: Hand | None, wrist: int) -> list[Landmark]:
+        def in_metres(hand: Hand | None, wrist: int) -> list[_containers.Landmark]:
             if hand is None:
                 return []
             moved = hand.keypoints_3d + (body.keypoints_3d[wrist] - hand.keypoints_3d[0])
