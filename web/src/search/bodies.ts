@@ -60,10 +60,9 @@ export class BodySearch extends StillSearch<BodyObservation> {
     }
   }
 
-  /** Check whether a certain body has the head or fills the box of a proposal. */
-  protected isKnown({ head, person }: Proposal): boolean {
-    return this.certain.some((body) =>
-      head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box);
+  /** Check whether a body has the head or fills the box of a proposal. */
+  protected shows({ head, person }: Proposal, body: BodyObservation): boolean {
+    return head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box;
   }
 
   /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */

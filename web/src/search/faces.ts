@@ -8,7 +8,7 @@ import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { cutsOff, isSameInstance, mergeProposals, oks, partOf, proposalsIn, reachOf, windows, type Proposal, type Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
-import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
+import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
 const OF = constants.search.faces;
 
@@ -41,12 +41,8 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     this.isComplete = levels.isComplete;
   }
 
-  /** Check whether a proposal shows a certain face, and add its score to that. */
-  protected isKnown(proposal: Proposal): boolean {
-    const known = this.candidates.find((candidate) =>
-      isCertain(candidate) && iou(proposal.box, this.meshes.boxAfter(lastView(candidate))) > OF.SAME_FACE);
-    if (known) known.detection = Math.max(known.detection, proposal.score);
-    return known !== undefined;
+  protected shows({ box }: Proposal, face: FaceObservation): boolean {
+    return iou(box, this.meshes.boxAfter(face)) > OF.SAME_FACE;
   }
 
   /** Run the mesh network on a proposal, and in doubt again on the box that it found. */
@@ -63,7 +59,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
 
   protected score(candidate: FaceCandidate): number {
     candidate.features = {
-      detection: logit(candidate.detection),
+      detection: logit(candidate.proposal.score),
       presence: logit(presenceOf(candidate)),
       agreement: logit(candidate.agreement),
       ...meshProportions(lastView(candidate)),

@@ -29,7 +29,7 @@ export interface Window {
 export interface Proposal {
   readonly box: RotatedBox;
   /** Score of the detector, 0..1. */
-  readonly score: number;
+  score: number;
   /** Name of the source. "published" is the published search. */
   readonly source: string;
   /** Head below which a body is proposed; absent for what a detector found. */

@@ -12,7 +12,7 @@ import * as geometry from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
-import { StillSearch, isCertain, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
+import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
 const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
@@ -146,10 +146,12 @@ export class HandSearch extends StillSearch<HandObservation> {
   }
 
   /** Check whether a proposal shows a certain hand or a box that was verified before. */
-  protected isKnown({ box, score }: Proposal): boolean {
-    const known = this.candidates.find((candidate) => isCertain(candidate) && iou(boxAroundHand(lastView(candidate).keypoints), box) > OF.SAME_HAND);
-    if (known) known.detection = Math.max(known.detection, score);
-    return known !== undefined || this.#verifiedBoxes.some((other) => geometry.isNear(box, other));
+  protected override isKnown(proposal: Proposal): boolean {
+    return super.isKnown(proposal) || this.#verifiedBoxes.some((other) => geometry.isNear(proposal.box, other));
+  }
+
+  protected shows({ box }: Proposal, hand: HandObservation): boolean {
+    return iou(boxAroundHand(hand.keypoints), box) > OF.SAME_HAND;
   }
 
   /** Observe a proposal, and in doubt the box of its keypoints in the mirrored image. */
@@ -174,7 +176,7 @@ export class HandSearch extends StillSearch<HandObservation> {
       lower: logit(presenceOf(candidate)),
       presence: geometry.mean(views.map(({ score }) => logit(score))),
       agreement: logit(candidate.agreement),
-      detection: logit(candidate.detection),
+      detection: logit(candidate.proposal.score),
       network: this.#networkOdds(boxAroundHand(hand.keypoints)),
       wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
       people: Number(this.#bodies.length > 0),

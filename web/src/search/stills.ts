@@ -9,10 +9,8 @@ import { LIMITS, type Features } from "./score.js";
 export interface Candidate<O extends Observation> {
   /** Observations of the landmark network. The last one becomes the result. */
   views: O[];
-  /** Proposal that led to it. */
+  /** Proposal that led to it, with the maximum score of the proposals of the instance. */
   readonly proposal: Proposal;
-  /** Maximum score of the proposals of the instance. */
-  detection: number;
   /** Keypoint similarity of two views, 0..1. */
   agreement: number;
   /** True if the published search finds it too. */
@@ -42,7 +40,7 @@ export interface Limits {
 }
 
 export function newCandidate<O extends Observation>(views: O[], proposal: Proposal, agreement = 1, isPublished = false): Candidate<O> {
-  return { views, proposal, detection: proposal.score, agreement, isPublished, score: 0, features: {} };
+  return { views, proposal, agreement, isPublished, score: 0, features: {} };
 }
 
 /** Return the observation that becomes the result. */
@@ -74,12 +72,19 @@ export abstract class StillSearch<O extends Observation> {
 
   /** Yield the proposals of one source after another. Those of the published search come first. */
   protected abstract propose(): AsyncGenerator<Proposal[]>;
-  /** Check whether a proposal shows a certain instance or an area that was verified before. */
-  protected abstract isKnown(proposal: Proposal): boolean;
   /** Observe a proposal. Return null if it shows no instance. */
   protected abstract verify(proposal: Proposal): Promise<Candidate<O> | null>;
   /** Return the probability that a candidate is an instance. */
   protected abstract score(candidate: Candidate<O>): number;
+  /** Check whether a proposal shows an instance. */
+  protected abstract shows(proposal: Proposal, instance: O): boolean;
+
+  /** Check whether a proposal shows a certain instance or an area that was verified before. */
+  protected isKnown(proposal: Proposal): boolean {
+    const known = this.candidates.find((candidate) => isCertain(candidate) && this.shows(proposal, lastView(candidate)));
+    if (known) known.proposal.score = Math.max(known.proposal.score, proposal.score);
+    return known !== undefined;
+  }
 
   /** Check whether two candidates show the same instance. */
   protected isSame(candidate: Candidate<O>, better: Candidate<O>): boolean {
@@ -92,10 +97,6 @@ export abstract class StillSearch<O extends Observation> {
   /** Keep an instance of the published search that repeats another one, unless that search suppresses it too. */
   protected resolve(kept: Candidate<O>[], _index: number, published: Candidate<O>): void {
     if (!kept.some((other) => isSameObject(lastView(published), lastView(other), false))) kept.push(published);
-  }
-
-  #rank({ isPublished }: Candidate<O>): number {
-    return Number(isPublished && this.keepsPublished);
   }
 
   /** Observations of the certain candidates. */
@@ -132,7 +133,8 @@ export abstract class StillSearch<O extends Observation> {
       candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
     }
     const kept: Candidate<O>[] = [];
-    for (const candidate of [...this.candidates].sort((a, b) => this.#rank(b) - this.#rank(a) || b.score - a.score)) {
+    const rank = ({ isPublished }: Candidate<O>) => Number(isPublished && this.keepsPublished);
+    for (const candidate of [...this.candidates].sort((a, b) => rank(b) - rank(a) || b.score - a.score)) {
       const index = kept.findIndex((other) => this.isSame(candidate, other));
       const same = kept[index];
       if (!same) kept.push(candidate);

@@ -84,14 +84,12 @@ class BodySearch(StillSearch[BodyObservation]):
                 self._boxes.append(person)
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
-    def is_known(self, proposal: geometry.Proposal) -> bool:
-        """Check whether a certain body has the head or fills the box of a proposal."""
+    def shows(self, proposal: geometry.Proposal, instance: BodyObservation) -> bool:
+        """Check whether a body has the head or fills the box of a proposal."""
         if proposal.head is not None:
-            return any(geometry.is_head_of(body, proposal.head) for body in self.certain)
+            return geometry.is_head_of(instance, proposal.head)
         assert proposal.person is not None
-        return any(
-            box_iou(proposal.person, clipped(body, self.rgb)) > LIMITS["same_person_box"] for body in self.certain
-        )
+        return box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS["same_person_box"]
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""

@@ -12,8 +12,10 @@ from sonjit.detectors.search import geometry
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, latest_boxes, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
 
+_SAME_FACE = 0.4
+"""Minimum overlap of the box of a proposal and that of a known face that it shows."""
 _MOST_PARTS = 3
 """Maximum number of windows along the longer side of an image."""
 _BOX_SCORE = 0.6
@@ -67,9 +69,9 @@ class FaceSearch(StillSearch[FaceObservation]):
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
 
-    def box_of(self, observation: FaceObservation) -> RotatedBox:
-        """Return the crop of a face."""
-        return self._meshes.box_after(observation)
+    def shows(self, proposal: geometry.Proposal, instance: FaceObservation) -> bool:
+        """Check whether a proposal shows a face."""
+        return iou(proposal.box, self._meshes.box_after(instance)) > _SAME_FACE
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[FaceObservation] | None:
         """Run the mesh network on a proposal, and in doubt again on the box that it found."""

@@ -16,12 +16,14 @@ from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, h
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, latest_boxes, shared_area, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
 
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
 _CROP_SCORE = 0.5
 """Score of the proposals from a body's own crops of its hands."""
+_SAME_HAND = 0.4
+"""Minimum IoU of a proposal and a certain hand that it shows."""
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
 """Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
@@ -153,9 +155,9 @@ class HandSearch(StillSearch[HandObservation]):
         """Check whether a proposal shows a certain hand or a box that was verified before."""
         return super().is_known(proposal) or any(geometry.is_near(proposal.box, box) for box in self._verified_boxes)
 
-    def box_of(self, observation: HandObservation) -> RotatedBox:
-        """Return the crop of a hand."""
-        return box_around_hand(observation.keypoints)
+    def shows(self, proposal: geometry.Proposal, instance: HandObservation) -> bool:
+        """Check whether a proposal shows a hand."""
+        return iou(box_around_hand(instance.keypoints), proposal.box) > _SAME_HAND
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[HandObservation] | None:
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""

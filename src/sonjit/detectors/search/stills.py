@@ -8,11 +8,8 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.search.geometry import Image, Proposal, Window, is_long, is_same_instance, windows
 from sonjit.detectors.search.score import LIMITS
-from sonjit.geometry.boxes import RotatedBox, iou
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
-_SAME_BOX = 0.4
-"""Minimum IoU of a proposal and a certain instance that it shows."""
 
 
 @dataclass(eq=False)
@@ -101,14 +98,14 @@ class StillSearch(ABC, Generic[O]):
     def is_known(self, proposal: Proposal) -> bool:
         """Check whether a proposal shows a certain instance or an area that was verified before."""
         for candidate in self.candidates:
-            if candidate.certain and iou(self.box_of(candidate.last), proposal.box) > _SAME_BOX:
+            if candidate.certain and self.shows(proposal, candidate.last):
                 candidate.proposal.score = max(candidate.proposal.score, proposal.score)
                 return True
         return False
 
-    def box_of(self, observation: O) -> RotatedBox:
-        """Return the crop of an instance, for the comparison with proposals."""
-        raise NotImplementedError
+    @abstractmethod
+    def shows(self, proposal: Proposal, instance: O) -> bool:
+        """Check whether a proposal shows an instance."""
 
     @abstractmethod
     def verify(self, proposal: Proposal) -> Candidate[O] | None:
