@@ -4,8 +4,11 @@ import http.server
 import threading
 from functools import partial
 
+import numpy as np
 import pytest
 
+import sonjit
+from sonjit import SonjitError
 from sonjit.cli import main
 from sonjit.server.pages import BUILT_ENGINE
 
@@ -95,3 +98,27 @@ def test_the_page_reports_what_it_cannot_do(browser, host):
     page.click("source-sample")
     page.wait(lambda: page.latest.get("hands"), "hands by the other model", 60)
     page.stop()
+
+
+def test_a_photograph_is_classified_in_the_page(browser, host, images):
+    try:
+        best = sonjit.explain(images / "1.png", top=2)
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull classifiers")
+    page = Page(browser, host.url)
+    page.wait_until_ready()
+    page.upload("source-file", images / "1.png")
+    page.wait(lambda: page["classify"].is_displayed(), "the button")
+    page.click("classify")
+    page.wait(lambda: page["class-map"].is_displayed(), "the map of the best class", 60)
+    first, *others = [button.text for button in page["class-list"].find_elements("tag name", "button")]
+    assert (len(others), first.rpartition(" ")[0]) == (4, best[0].name)
+    assert int(first.rpartition(" ")[2].strip("%")) == pytest.approx(100 * best[0].probability, abs=5)
+    ends = [np.unravel_index(k, best[0].values.shape) for k in (best[0].values.argmax(), best[0].values.argmin())]
+    opacity = run(browser, """
+        const canvas = document.getElementById("class-map");
+        const pen = canvas.getContext("2d");
+        const at = (side, cell) => Math.floor((side * (cell + 0.5)) / 7);
+        return given[0].map(([y, x]) => pen.getImageData(at(canvas.width, x), at(canvas.height, y), 1, 1).data[3]);
+    """, [[int(y), int(x)] for y, x in ends])  # fmt: skip
+    assert opacity[0] > 2 * opacity[1]

@@ -15,7 +15,8 @@ import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 
 export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.js";
 export { measuresOfInstance } from "./events.js";
-export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
+export { LocalDetector, classify, type Files, type LocalAnswer } from "./local.js";
+export type { ImageClass } from "./messages.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event, MotionEvent, Phase } from "./results.js";
 export type { ImageLike };

@@ -1,8 +1,9 @@
 /** Run a detector in a worker of this page. */
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
+import { CLASSIFIER_SIDE } from "./classes.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
-import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
+import type { Answer, ImageClass, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from "./results.js";
@@ -65,7 +66,7 @@ export class LocalDetector {
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       const waiting = this.#pending.get(data.id);
       this.#pending.delete(data.id);
-      if (data.error === undefined) waiting?.resolve(data.answer ?? null);
+      if (data.error === undefined) waiting?.resolve((data.answer as Answer | undefined) ?? null);
       else waiting?.reject(new Error(data.error));
     });
     worker.addEventListener("error", (event) => {
@@ -173,6 +174,32 @@ export class LocalDetector {
     this.#worker.terminate();
     for (const waiting of this.#pending.values()) waiting.reject(reason);
     this.#pending.clear();
+  }
+}
+
+/**
+ * Classify a photograph in a worker, and show which of its parts are evidence for each class.
+ *
+ * @param top number of classes
+ * @param files `base`: folder with the worker, wasm/ and models/classifier.tflite, a file that `sonjit page` writes
+ * @returns the most probable classes of ImageNet, best first
+ */
+export async function classify(image: ImageBitmapSource, top = 5, files: Pick<Files, "base"> = {}): Promise<readonly ImageClass[]> {
+  const base = baseOf(files);
+  const scaled = { resizeWidth: CLASSIFIER_SIDE, resizeHeight: CLASSIFIER_SIDE, resizeQuality: "high" } as const;
+  const sent = await createImageBitmap(image, scaled);
+  const worker = startWorker(`${base}sonjit-web-worker.js`);
+  try {
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => resolve(data));
+    worker.addEventListener("error", ({ message }) => reject(new Error(`the worker ended (${message || "its script was not loaded"})`)));
+    const [runtime, network] = [`${base}wasm/`, `${base}models/classifier.tflite`];
+    worker.postMessage({ id: 0, type: "classify", image: sent, top, runtime, network } satisfies Request, [sent]);
+    const { answer, error } = await promise;
+    if (error !== undefined) throw new Error(error);
+    return answer as readonly ImageClass[];
+  } finally {
+    worker.terminate();
   }
 }
 

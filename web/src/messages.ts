@@ -37,7 +37,8 @@ export type Request =
   | { readonly id: number; readonly type: "configure"; readonly settings: Settings }
   | { readonly id: number; readonly type: "track"; readonly image: Sent; readonly time: number | null }
   | { readonly id: number; readonly type: "detect"; readonly image: Sent }
-  | { readonly id: number; readonly type: "reset" };
+  | { readonly id: number; readonly type: "reset" }
+  | { readonly id: number; readonly type: "classify"; readonly image: Sent; readonly top: number; readonly runtime: string; readonly network: string };
 
 /** Results of an image of this size. */
 export interface Answer {
@@ -54,9 +55,20 @@ export interface Answer {
   readonly events?: readonly Event[];
 }
 
+/** A class of a photograph. */
+export interface ImageClass {
+  /** Index of the class. */
+  readonly label: number;
+  readonly probability: number;
+  /** Rows and columns of the map. */
+  readonly size: readonly [number, number];
+  /** Class activation map, row by row. It covers the image. */
+  readonly values: readonly number[];
+}
+
 export interface Reply {
   readonly id: number;
-  readonly answer?: Answer | null;
+  readonly answer?: Answer | readonly ImageClass[] | null;
   /** Error message, if the request failed. */
   readonly error?: string;
 }

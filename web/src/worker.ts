@@ -1,12 +1,13 @@
 /** Run one detector in a worker. */
 
 import { Bundle } from "./bundle.js";
+import { classesOf } from "./classes.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { withEvents } from "./events.js";
 import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, usesBundle, type Make } from "./kinds.js";
-import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
+import type { Answer, ImageClass, Places, Reply, Request, Sent } from "./messages.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
@@ -64,7 +65,7 @@ let make: (settings: Settings) => Promise<AnyDetector>;
 let detector: Promise<AnyDetector>;
 const reader = new ImageReader();
 
-async function answer(request: Request): Promise<Answer | null> {
+async function answer(request: Request): Promise<Answer | readonly ImageClass[] | null> {
   switch (request.type) {
     case "load":
       make = withGesturesAndEvents(request.places, await load(request.settings, request.places));
@@ -76,6 +77,8 @@ async function answer(request: Request): Promise<Answer | null> {
     case "reset":
       (await detector).reset();
       return null;
+    case "classify":
+      return classesOf(await reader.read(request.image), request.top, request.runtime, request.network);
     case "track":
     case "detect": {
       const image = await reader.read(request.image);

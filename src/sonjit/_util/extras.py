@@ -20,6 +20,7 @@ EXTRAS: Final = {
     "supervision": ("supervision",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "matplotlib"),
     "tflite": ("litert_torch",),
+    "page": ("ai_edge_litert",),
     "tensorboard": ("tensorboard",),
     "onnx": ("onnxruntime", "onnx"),
     "grad-cam": ("pytorch_grad_cam",),
@@ -79,11 +80,19 @@ def require(module: str, purpose: str) -> None:
 
 
 FunctionName = Literal[
-    "LabelWriter", "create_lifter", "explain", "network_entry", "project_router", "renderer_name", "write_report"
+    "LabelWriter",
+    "classifier_file",
+    "create_lifter",
+    "explain",
+    "network_entry",
+    "project_router",
+    "renderer_name",
+    "write_report",
 ]
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
     "LabelWriter": "sonjit.lab.datasets.labels",
+    "classifier_file": "sonjit.lab.explain.tflite",
     "create_lifter": "sonjit.lab.lifting",
     "explain": "sonjit.lab.explain.imagenet",
     "network_entry": "sonjit.lab.networks",

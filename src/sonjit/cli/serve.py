@@ -144,11 +144,13 @@ def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None
         bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: that of sonjit models add.
     """
     from sonjit.server.kinds import IN_PAGES, missing_for_stills
-    from sonjit.server.pages import BUILT_ENGINE, write_page
+    from sonjit.server.pages import BUILT_ENGINE, CLASSIFIER_FILE, write_page
 
     names = write_page(out, engine or BUILT_ENGINE, bundle=bundle)
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
+    if CLASSIFIER_FILE not in names:
+        sys.stdout.write("photographs are not classified: sonjit models pull classifiers; pip install 'sonjit[page]'\n")
     for name in IN_PAGES:
         if missing := missing_for_stills(KINDS[name], out / "engine"):
             sys.stdout.write(f"images on their own are searched fast for {name}: without {', '.join(missing)}\n")

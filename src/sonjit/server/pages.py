@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from sonjit._util import InputError, json_from
+from sonjit._util import InputError, is_installed, json_from, load_function
 from sonjit._util.files import atomic_folder
 from sonjit.server.kinds import FACE_BUNDLE, kinds_answer, names_in_pages
 from sonjit.server.middleware import shows_token
@@ -29,6 +29,9 @@ DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAG
 _TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".svg": "image/svg+xml"}
 for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
+_CLASSIFIER = "efficientnet_lite0"
+CLASSIFIER_FILE = "engine/models/classifier.tflite"
+"""Path of the network that classifies photographs in a written page."""
 _ASSETS = _PACKAGE / "_util" / "assets"
 _IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
 BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else _ASSETS / "web"
@@ -143,6 +146,9 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         page = page.replace("<html ", '<html data-computes="here" ', 1)
         page = page.replace('data-i18n="foot"', 'data-i18n="foot.here"')
         (draft / "index.html").write_text(page, "utf-8")
+        if has_weight(_CLASSIFIER) and is_installed("page"):
+            content, answer["classes"] = load_function("classifier_file")(_CLASSIFIER)
+            (draft / CLASSIFIER_FILE).write_bytes(content)
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
         kept = [name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")]

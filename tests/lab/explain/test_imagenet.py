@@ -17,6 +17,7 @@ from sonjit.lab.explain.imagenet import (
     imagenet_names,
     read_checkpoint,
 )
+from sonjit.lab.explain.tflite import classifier_file
 from sonjit.weights import find_weight
 
 
@@ -72,6 +73,23 @@ def test_each_map_is_the_weighted_sum_of_the_features(name, files, photo):
         assert found.values.mean(dtype=float) + found.bias == pytest.approx(found.score, abs=1e-4)  # float32
     every = classifier.explain(photo, top=1000)
     assert sum(found.probability for found in every) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_file_for_pages_gives_the_same_maps_and_scores(files, photo):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    content, names = classifier_file()
+    runner = interpreter.Interpreter(model_content=content)
+    runner.allocate_tensors()
+    classifier = ImageClassifier()
+    features, scores = classifier.run(photo)
+    scaled = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    runner.set_tensor(runner.get_input_details()[0]["index"], (scaled[None] / 127.5 - 1).astype(np.float32))
+    runner.invoke()
+    first, maps = (runner.get_tensor(output["index"])[0] for output in runner.get_output_details())
+    np.testing.assert_allclose(first, scores, atol=0.1)  # weights in half precision
+    expected = np.tensordot(classifier.weights, features, 1).transpose(1, 2, 0)
+    np.testing.assert_allclose(maps, expected, atol=0.01 * np.abs(expected).max())
+    assert tuple(names) == classifier.names
 
 
 def test_a_file_or_an_image_and_named_classes_can_be_explained(files, photo, tmp_path):

@@ -129,7 +129,7 @@ class ImageClassifier:
         if model not in _LAYOUTS:
             raise InputError(unknown_name("model", model, IMAGE_MODELS))
         path = find_weight(model, models_dir)
-        network = _build(list(read_checkpoint(path).values()), _LAYOUTS[model])
+        network = _build(path, model)
         self.model, self.names = model, imagenet_names()
         self.ids = tuple(range(len(self.names)))
         self._network = PooledNetwork(path, None, device, network)
@@ -268,41 +268,62 @@ def _read_storage(file: BinaryIO, kind: str) -> NDArray[Any]:
     return np.frombuffer(file.read(count * np.dtype(kind).itemsize), kind, count)
 
 
-def _build(tensors: Sequence[NDArray[Any]], layout: _Layout) -> Any:  # noqa: ANN401  # ov.Model, which loads slowly
-    """Return the network: a convolution, inverted residual blocks, a convolution, the mean and a linear layer.
+class Layer(NamedTuple):
+    """A convolution of a classifier with its batch norm folded in, and what follows it."""
 
-    Each convolution has six tensors: its weights, and scale, shift, mean, variance and counter of its batch norm. A
-    block has a 1 x 1 convolution that expands, a depthwise one and a 1 x 1 convolution without activation.
+    filters: Float32Array  # (C, K, h, w); K is 1 if each channel has its own filter
+    bias: Float32Array  # (C,)
+    stride: int
+    is_active: bool  # values are clipped to 0..6
+    begins_block: bool  # the input is the input of a block
+    is_sum: bool  # the input of the block is added to the output
+
+
+def read_layers(path: Path, model: str) -> tuple[list[Layer], tuple[Float32Array, Float32Array]]:
+    """Return the convolutions of a checkpoint, and weights (C, K) and biases (C,) of the linear layer after their mean.
+
+    The network is a convolution, inverted residual blocks and a convolution. Each convolution has six tensors: its
+    weights, and scale, shift, mean, variance and counter of its batch norm. A block has a 1 x 1 convolution that
+    expands, except the first, a depthwise one and a 1 x 1 convolution without activation.
     """
+    *tensors, weights, biases = read_checkpoint(path).values()
+    layout, layers, count = _LAYOUTS[model], list[Layer](), len(tensors) // 6
+    for n in range(count):
+        filters, scale, shift, mean, variance, _ = (each.astype(np.float64) for each in tensors[6 * n : 6 * n + 6])
+        factor = scale / np.sqrt(variance + layout.epsilon)
+        block, part = divmod(n, 3)  # the first block has no convolution that expands, the first layer is before it
+        is_inner = 0 < n < count - 1
+        has_stride = n == 0 or (is_inner and part == 1 and block in layout.halving)
+        inputs = layers[3 * block].filters.shape[1] if is_inner and block and part == 2 else 0
+        layers.append(Layer(
+            (filters * factor[:, None, None, None]).astype(np.float32),
+            (shift - mean * factor).astype(np.float32),
+            2 if has_stride else 1,
+            not (is_inner and part == 2),
+            is_inner and part == (0 if block else 1),
+            inputs == len(filters) and block not in layout.halving,
+        ))  # fmt: skip
+    return layers, (weights, biases)
+
+
+def _build(path: Path, model: str) -> Any:  # noqa: ANN401  # ov.Model, which loads slowly
+    """Return a network with OpenVINO's operators."""
     import openvino as ov
     from openvino import opset13 as ops
 
-    def convolve(x: ov.Node, stride: int, *, active: bool = True) -> ov.Node:
-        weights, scale, shift, mean, variance, _ = (next(rest).astype(np.float64) for _ in range(6))
-        factor = scale / np.sqrt(variance + layout.epsilon)
-        filters = (weights * factor[:, None, None, None]).astype(np.float32)
-        is_depthwise = filters.shape[1] == 1
-        half = [filters.shape[-1] // 2] * 2
-        geometry: Any = ([stride] * 2, half, half, [1, 1], layout.padding)
-        if is_depthwise:
-            x = ops.group_convolution(x, ops.constant(filters[:, None]), *geometry)
-        else:
-            x = ops.convolution(x, ops.constant(filters), *geometry)
-        x = ops.add(x, ops.constant((shift - mean * factor).astype(np.float32)[:, None, None]))
-        return ops.clamp(x, 0.0, 6.0) if active else x
-
+    layout, (layers, (weights, biases)) = _LAYOUTS[model], read_layers(path, model)
     image = ops.parameter([1, 3, SIDE, SIDE], np.float32, "image")
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (layout.mean, layout.std))
-    rest = iter(tensors[:-2])
-    x = convolve(ops.divide(ops.subtract(image, mean), std), 2)
-    convolutions = (len(tensors) - 2) // 6 - 2  # of the blocks, of which the first does not expand
-    for block in range((convolutions + 1) // 3):
-        stride = 2 if block in layout.halving else 1
-        inner = convolve(x, 1) if block else x
-        inner = convolve(convolve(inner, stride), 1, active=False)
-        has_skip = stride == 1 and inner.get_output_shape(0) == x.get_output_shape(0)
-        x = ops.add(x, inner) if has_skip else inner
-    pooled = ops.reduce_mean(convolve(x, 1), np.array([2, 3]), keep_dims=False)
-    scores = ops.matmul(pooled, ops.constant(tensors[-2]), transpose_a=False, transpose_b=True)
-    scores = ops.add(scores, ops.constant(tensors[-1][None]))
-    return ov.Model([scores], [image], "classifier")  # pyright: ignore
+    x = block = ops.divide(ops.subtract(image, mean), std)
+    for filters, bias, stride, is_active, begins_block, is_sum in layers:
+        block = x if begins_block else block
+        half = [filters.shape[-1] // 2] * 2
+        geometry: Any = ([stride] * 2, half, half, [1, 1], layout.padding)
+        is_depthwise = filters.shape[1] == 1
+        convolve, shaped = (ops.group_convolution, filters[:, None]) if is_depthwise else (ops.convolution, filters)
+        x = ops.add(convolve(x, ops.constant(shaped), *geometry), ops.constant(bias[:, None, None]))
+        x = ops.clamp(x, 0.0, 6.0) if is_active else x
+        x = ops.add(block, x) if is_sum else x
+    pooled = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
+    scores = ops.matmul(pooled, ops.constant(weights), transpose_a=False, transpose_b=True)
+    return ov.Model([ops.add(scores, ops.constant(biases[None]))], [image], "classifier")  # pyright: ignore

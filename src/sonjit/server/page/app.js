@@ -6,7 +6,7 @@ import { Capture, Detectors } from "./detectors.js";
 import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
 import { isActive, Jobs, shareOf, showShare, stateText } from "./jobs.js";
-import { annotates, kinds, loadKinds, results } from "./kinds.js";
+import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
 import { OverlayView } from "./painter.js";
 import { gesturesView, inspector, latencyMeter, liveTable, Pace, wirePhone, wireTabs } from "./panels.js";
 import { Plot } from "./plot.js";
@@ -253,7 +253,7 @@ function wire() {
   store.watch(["longest"], ({ longest }) => (capture.longest = longest));
   store.watch(["style"], ({ style }) => overlays.forEach((view) => (view.style = style)));
   store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => (view.mirror = isMirrored(state))));
-  store.watch(["source"], async ({ source }) => (find("classes").hidden = hasNoServer || !source?.still || (await chooser.files()).length > 1));
+  store.watch(["source"], async ({ source }) => (find("classes").hidden = (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1));
   store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab

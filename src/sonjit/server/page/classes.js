@@ -1,7 +1,8 @@
 /** Shows the most probable classes of a photograph. A click on a class draws its class activation map over the image. */
 
 import { find, makeButton } from "./dom.js";
-import { call, thisServer } from "./endpoints.js";
+import { ENGINE, call, hasNoServer, thisServer } from "./endpoints.js";
+import { classes } from "./kinds.js";
 import { paintSaliency } from "./saliency.js";
 import { showError } from "./texts.js";
 
@@ -15,7 +16,7 @@ export function wireClasses(files) {
   const show = async () => {
     clear();
     const [file] = await files();
-    const answer = await call(new URL("/v1/classes?top=5", thisServer), null, { method: "POST", body: file });
+    const answer = await (hasNoServer ? classifyHere(file) : call(new URL("/v1/classes?top=5", thisServer), null, { method: "POST", body: file }));
     list.replaceChildren(...answer.classes.map((/** @type {any} */ found) => {
       const button = makeButton(`${found.name} ${Math.round(100 * found.probability)}%`, () => {
         for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
@@ -27,6 +28,14 @@ export function wireClasses(files) {
   };
   find("classify").onclick = () => show().catch(showError);
   return clear;
+}
+
+/** Return the answer of the server's endpoint. @param {File | undefined} file */
+async function classifyHere(file) {
+  const { classify } = await import(ENGINE);
+  const image = await createImageBitmap(/** @type {File} */ (file));
+  const found = await classify(image);
+  return { width: image.width, height: image.height, classes: found.map((/** @type {any} */ one) => ({ ...one, name: classes[one.label] })) };
 }
 
 /** @param {HTMLCanvasElement} canvas @param {any} answer with the size of the image @param {any} found */

@@ -2,7 +2,7 @@
 
 import { Connection, WithState } from "./connection.js";
 import { fit, make } from "./dom.js";
-import { ServerError } from "./endpoints.js";
+import { ENGINE, ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
 import { instancesOf, kindsWhere, results } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
@@ -233,7 +233,6 @@ export class Detectors {
 
 const PATIENCE_MS = 8000;
 const FILE = "data:application/octet-stream;base64,";
-const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 
 /** The networks of this page. Event: "state", as of a Connection. */
 class LocalConnection extends WithState {

@@ -5,6 +5,9 @@ const HEADER_BYTES = 24;
 /** Origin of this file. */
 export const thisServer = new URL(import.meta.url).origin;
 
+/** The module that runs networks in the page. */
+export const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
+
 /** True if `sonjit page` wrote this page. It has no server and runs the detectors itself. */
 export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 

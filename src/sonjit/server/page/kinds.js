@@ -26,13 +26,15 @@ export let kindsInPage = {};
 export let results = {};
 /** Columns of row tables. @type {string[]} */
 export let columns = [];
+/** Names of the classes of photographs, if this page classifies without a server. @type {string[]} */
+export let classes = [];
 /** True if the server has an annotation project. */
 export let annotates = false;
 
 /** Load the kinds from the server or from the folder that `sonjit page` wrote. */
 export async function loadKinds() {
   const answer = await call(hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds"));
-  ({ kinds, in_page: kindsInPage, results, columns, annotates = false } = /** @type {any} */ (answer));
+  ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = /** @type {any} */ (answer));
   const mesh = await load(`./skeletons/${MESH}.json`);
   const edges = edgesOf(mesh.triangles);
   for (const [name, table] of Object.values(results).flatMap((result) => Object.entries(result.skeletons))) {
