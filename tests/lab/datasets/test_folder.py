@@ -206,23 +206,14 @@ def test_an_image_has_hands_people_and_faces(photographs):
 
 
 def test_halves_to_choose_on_and_to_report(photographs):
-    hands = {"_split": {"choose": ["b.png"], "report": ["a.png"]}} | dict.fromkeys(
-        ["a.png", "b.png"], photograph(hands=[])
-    )
-    root = photographs(hands=hands)
-    names = {
-        split: [sample.id for sample in open_dataset("photographs", root, split)] for split in ("choose", "report")
-    }
-    assert names == {"choose": ["b.png"], "report": ["a.png"]}
+    split = {"choose": ["b.png"], "report": ["a.png"]}
+    root = photographs(hands={"_split": split} | dict.fromkeys(["a.png", "b.png"], photograph(hands=[])))
+    assert {half: [item.id for item in open_dataset("photographs", root, half)] for half in split} == split
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        ({"box": [40, 20, 10, 60]}, "is empty"),
-        ({"box": [40, 20, 10]}, "sample 0"),
-        ({"side": "left"}, "side is 'left'"),
-    ],
+    [({"box": [40, 20, 10, 60]}, "is empty"), ({"box": [40, 20, 10]}, "sample 0"), ({"side": "left"}, "is 'left'")],
 )
 def test_bad_labels_of_photographs_are_named(photographs, change, message):
     root = photographs(hands={"a.png": photograph(hands=[HAND | change])})

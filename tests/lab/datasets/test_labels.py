@@ -86,3 +86,16 @@ def test_annotators_read_the_labels(tmp_path):
         load_frames(tmp_path / "x.cvat.xml")
     with pytest.raises(InputError, match="YOLO has one number of keypoints"):
         open_writer(tmp_path / "p.yolo.yaml", Header("a", 9, 9, None, "net", "people"))
+
+
+def test_names_that_differ_in_their_ending_are_different_images(tmp_path):
+    with open_writer(tmp_path / "x.coco.json", Header("v", 9, 9, 30.0, "net", "hands")) as writer:
+        for name in ("a/clip.mp4", "a/clip.mov"):
+            writer.write(Frame(0, 0.5, source=name))
+    names = [image["file_name"] for image in json.loads((tmp_path / "x.coco.json").read_text())["images"]]
+    assert names == ["a/clip.mp4/frame_000000.PNG", "a/clip.mov/frame_000000.PNG"]
+    writer = open_writer(tmp_path / "x.yolo.yaml", Header("v", 9, 9, None, "net", "hands"))
+    for name in ("1.jpg", "1.png"):
+        writer.write(Frame(0, None, source=name))
+    with pytest.raises(InputError, match=r"one label file, 1\.txt, for 1\.png"):
+        writer.close()

@@ -5,6 +5,7 @@ Frames of videos are named as CVAT names them, `frame_000012.PNG`, in a folder p
 Sources: COCO, data format. Ultralytics, pose datasets. CVAT, format "CVAT for images" 1.1. HumanSignal, predictions.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
@@ -88,6 +89,7 @@ class LabelWriter(FrameWriter):
         self._draft.drop()
 
     def _images(self) -> Iterator[_Image]:
+        videos = Counter(Path(name).with_suffix("") for name in {item[2] for item in self._frames if item[1]} if name)
         for index, is_video, source, found in self._frames:
             size: Json = {**self.sources.get(source or "", {})}
             width, height = (size.get(name) or getattr(self._header, name) for name in ("width", "height"))
@@ -95,7 +97,10 @@ class LabelWriter(FrameWriter):
                 raise JobError(f"{self._path}: the size of {source} is unknown")
             name = source or PureWindowsPath(self._header.source or "image").name  # also splits at /
             if is_video:
-                name = (f"{Path(source).with_suffix('').as_posix()}/" if source else "") + f"frame_{index:06d}.PNG"
+                folder = Path(source) if source else Path()
+                if source and videos[folder.with_suffix("")] == 1:  # not clip.mp4 and clip.mov
+                    folder = folder.with_suffix("")
+                name = (folder / f"frame_{index:06d}.PNG").as_posix()
             labels = (_label(instance, title, width, height) for instance, title in found)
             frame = index if is_video else None
             yield _Image(name, width, height, frame, [label for label in labels if label is not None])
@@ -170,7 +175,10 @@ def _yolo(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
             values += "".join(f" {x:.6f} {y:.6f} {flag:.0f}" for x, y, flag in points)
             lines.append(f"{names.index(label.name)} {values}\n")
         parts = [part for part in Path(image.name).parts if part not in ("..", Path(image.name).anchor)]
-        files[path.parent.joinpath("labels", *parts).with_suffix(".txt")] = "".join(lines)
+        target = path.parent.joinpath("labels", *parts).with_suffix(".txt")
+        if target in files:
+            raise InputError(f"{path}: YOLO has one label file, {target.name}, for {image.name} and another image")
+        files[target] = "".join(lines)
     return files
 
 
