@@ -15,13 +15,7 @@
 export const FORMATS = ["canvas", "imagedata", "jpeg", "png"];
 const QUALITY = 0.9;
 
-/**
- * Return the scaled width and height of a source.
- *
- * @param {number} width @param {number} height of the source
- * @param {Size} wanted
- * @returns {[number, number]}
- */
+/** Return the scaled width and height of a source. @param {number} width @param {number} height of the source @param {Size} wanted @returns {[number, number]} */
 export function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
   const size = wide || high ? [wide || (width * high) / height, high || (height * wide) / width] : [width, height];
   const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;

@@ -48,12 +48,7 @@ export const kindsWhere = (here) => (here ? kindsInPage : kinds);
 
 /** @type {{frame: Record<string, any>, instances: readonly Instance[]} | null} all views request the same frame */ let last = null;
 
-/**
- * Return all parts of a frame that have keypoints. People are split into their parts.
- *
- * @param {Record<string, any>} frame
- * @returns {readonly Instance[]}
- */
+/** Return all parts of a frame that have keypoints. People are split into their parts. @param {Record<string, any>} frame @returns {readonly Instance[]} */
 export function instancesOf(frame) {
   if (last?.frame === frame) return last.instances;
   const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {

@@ -7,7 +7,7 @@ import { around, edgeOf, shade, Strokes } from "./strokes.js";
 import { text, textOr } from "./texts.js";
 
 /** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean, anonymise: string}} Style
- *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths; `anonymise`: how annotated copies hide people */
+ *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths; `anonymise`: how people are hidden */
 
 /** @type {Style} */
 export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false, errors: false, anonymise: "none" };
@@ -53,7 +53,7 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   const least = 11 * unit;
   const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
   const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
-  const labels = [...own.map(({ kind, instance }) => labelOf(kind, instance, place, placed(areaOf(kind, instance)), style)),
+  const labels = [...own.map(({ kind, instance, person }) => labelOf(kind, { person, ...instance }, place, placed(areaOf(kind, instance)), style)),
     ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))];
   drawLabels(ctx, labels, look, found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed));
 }
@@ -226,10 +226,10 @@ function accentOf(kind, instance) {
   return side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
 }
 
-/** Return the displayed name of an instance. @param {string} kind @param {any} instance */
-export function nameOf(kind, instance) {
+/** Return the displayed name of an instance. @param {string} kind @param {any} instance @param {any} [person] whose part it is */
+export function nameOf(kind, instance, person) {
   const side = sideOf(kind, instance);
-  return side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
+  return side ? text(`hand.${side}`) : textOr(person && kind === "body" ? "one.holistic" : `one.${kind}`, kind);
 }
 
 /** Return the gesture of a hand as text; "" without one. @param {any} instance */
@@ -249,7 +249,7 @@ function labelOf(kind, instance, place, area, { gestures }) {
   const gesture = gestures ? gestureOf(instance) : "";
   const [left, top, right, bottom] = area;
   const common = {
-    text: `${nameOf(kind, instance)} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
+    text: `${nameOf(kind, instance, instance.person)} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
     accent: accentOf(kind, instance),
     size: Math.hypot(right - left, bottom - top),
   };
@@ -355,12 +355,26 @@ function coveredShare(left, top, { width, height }, occupied) {
 
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
+const CELLS = 6; // cells of equal colour along a hidden head, and the margin around it relative to its longer side
+const HEAD_MARGIN = 0.35;
+
+/** Reduce heads to a few cells. An image without a known head becomes black. @param {CanvasRenderingContext2D} ctx @param {Area[]} heads */
+function hidePeople(ctx, heads) {
+  if (!heads.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
+  const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
+  for (const [left, top, right, bottom] of heads) {
+    const margin = HEAD_MARGIN * Math.max(right - left, bottom - top);
+    /** @type {Area} */ const area = [left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin];
+    cells.getContext("2d")?.drawImage(ctx.canvas, ...area, 0, 0, CELLS, CELLS);
+    ctx.drawImage(cells, 0, 0, CELLS, CELLS, ...area);
+  }
+}
 
 export class OverlayView {
   #image;
   #overlay;
   #stage;
-  /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} the drawn frame */ #last = null;
+  /** @type {{frame: Record<string, any>, seen: import("./detectors.js").ShownImage} | null} the drawn frame */ #last = null;
   #mirror = false;
   #style = USUAL_STYLE;
 
@@ -381,21 +395,29 @@ export class OverlayView {
 
   /** Set the drawing style. @param {Style} style */
   set style(style) {
+    const hides = style.anonymise !== this.#style.anonymise;
     this.#style = style;
-    this.#redraw();
+    this.#stage.classList.toggle("anonymous", style.anonymise !== "none");
+    if (hides && this.#last) this.draw(this.#last.frame, this.#last.seen);
+    else if (hides) wipe(this.#image);
+    else this.#redraw();
   }
 
-  /** Show an image without results. @param {HTMLCanvasElement | ImageBitmap} image @param {{width: number, height: number}} [size] */
-  show(image, { width, height } = image) {
+  /** Show an image. @param {HTMLCanvasElement | ImageBitmap} image @param {{width: number, height: number}} [size] @param {Area[]} [heads] to hide */
+  show(image, { width, height } = image, heads = []) {
     fit(this.#image, width, height);
-    this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
+    const ctx = /** @type {CanvasRenderingContext2D} */ (this.#image.getContext("2d"));
+    ctx.drawImage(image, 0, 0, width, height);
+    if (this.#style.anonymise !== "none") hidePeople(ctx, this.#style.anonymise === "blur" ? heads : []);
     this.#stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
-  draw(frame, { image, flipped, mask }) {
-    this.#last = { frame, mirrored: flipped, mask };
-    this.show(image, /** @type {any} */ (frame));
+  draw(frame, seen) {
+    this.#last = { frame, seen };
+    const heads = instancesOf(frame).flatMap(({ kind, instance }) => headOf(kind, instance));
+    const flip = (/** @type {Area} */ [left, top, right, bottom]) => /** @type {Area} */ ([frame.width - right, top, frame.width - left, bottom]);
+    this.show(seen.image, /** @type {any} */ (frame), seen.flipped ? heads.map(flip) : heads);
     this.#redraw();
   }
 
@@ -436,8 +458,8 @@ export class OverlayView {
   /** @param {CanvasRenderingContext2D} ctx @param {number} unit */
   #paint(ctx, unit) {
     if (!this.#last) return;
-    const { frame, mirrored, mask } = this.#last;
-    paint(ctx, frame, { mirrored: mirrored !== this.#mirror, unit, mask, style: this.#style });
+    const { frame, seen: { flipped, mask } } = this.#last;
+    paint(ctx, frame, { mirrored: flipped !== this.#mirror, unit, mask, style: this.#style });
   }
 }
 

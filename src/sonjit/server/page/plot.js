@@ -53,7 +53,7 @@ export function trackedOf(frame) {
     let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
     seen.set(key, (seen.get(key) ?? 0) + 1);
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
-    const name = nameOf(kind, instance);
+    const name = nameOf(kind, instance, person);
     return { key, kind, id, label: id === null ? name : `${name} #${id}`, instance: { ...instance, measures: measuresOf(instance) } };
   });
 }

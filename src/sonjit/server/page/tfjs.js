@@ -223,10 +223,7 @@ export function checked(given, known, others = []) {
 /** @param {string} what @param {unknown} value @param {readonly string[]} known */
 export const unknown = (what, value, known) => new Error(`unknown ${what} ${JSON.stringify(value)}; known: ${known.join(", ")}`);
 
-/**
- * @param {import("./masks.js").Segmentation} segmentation as the server gives it
- * @param {{width: number, height: number}} image pixels
- */
+/** @param {import("./masks.js").Segmentation} segmentation as the server gives it @param {{width: number, height: number}} image pixels */
 export function segmentationFrom(segmentation, image) {
   return { maskValueToLabel, mask: new Mask(segmentation, image) };
 }
@@ -356,11 +353,7 @@ export function skeletonHelpers({ hand, face, mesh, body }) {
     BlazePose: body.connections,
   };
   return Object.freeze({
-    /**
-     * Return the pairs of keypoints to connect with lines: bones, or the sides of the triangles of a face mesh.
-     *
-     * @param {string} model of SupportedModels
-     */
+    /** Return the pairs of keypoints to connect with lines: bones, or the sides of the triangles of a face mesh. @param {string} model of SupportedModels */
     getAdjacentPairs: (model) => structuredClone(of(pairs, model)),
     /**
      * Return the keypoints of each contour: lips, leftEye, leftEyebrow, leftIris, rightEye, rightEyebrow, rightIris, faceOval.
@@ -368,17 +361,9 @@ export function skeletonHelpers({ hand, face, mesh, body }) {
      * @param {string} model "MediaPipeFaceMesh"
      */
     getKeypointIndexByContour: (model) => structuredClone(of({ MediaPipeFaceMesh: face.groups }, model)),
-    /**
-     * Return the keypoints of each side: left, right, middle.
-     *
-     * @param {string} model "BlazePose"
-     */
+    /** Return the keypoints of each side: left, right, middle. @param {string} model "BlazePose" */
     getKeypointIndexBySide: (model) => structuredClone(of({ BlazePose: sides(body.keypoints) }, model)),
-    /**
-     * Return the index of each keypoint by its name.
-     *
-     * @param {string} model "BlazePose"
-     */
+    /** Return the index of each keypoint by its name. @param {string} model "BlazePose" */
     getKeypointIndexByName: (model) => of({ BlazePose: Object.fromEntries(body.keypoints.map((name, i) => [name, i])) }, model),
   });
 }
