@@ -229,7 +229,7 @@ def has_planes(under: DecodedFrame) -> bool:
         under.decoded.format.name == _PIXELS
         and under.decoded.color_range != _FULL_RANGE
         and under.geometry.is_turn
-        and sorted((under.decoded.width, under.decoded.height)) == sorted(under.rgb.shape[:2])
+        and under.geometry.shown_size(under.decoded.width, under.decoded.height) == under.rgb.shape[1::-1]
         and under.rgb.shape[0] % 2 == under.rgb.shape[1] % 2 == 0
     )
 

@@ -34,6 +34,8 @@ _WHITE_NITS = 203.0
 """Luminance of white in HDR (ITU-R BT.2408)."""
 _KNEE = 0.75
 """Share of white up to which tone mapping keeps luminance. What is brighter is compressed."""
+_SIMILAR = 0.02
+"""Relative difference of two ratios of sides that is not corrected."""
 _MAX_ASPECT = 20
 """Largest ratio of the sides of a pixel that is believed."""
 
@@ -113,6 +115,11 @@ class Geometry:
             return round(width * self.aspect), height
         return width, round(height / self.aspect)
 
+    def shown_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height of the shown image."""
+        size = self.scaled_size(width, height)
+        return size[::-1] if self.transposed else size
+
     def turned(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn and mirror an image (H, W, ...) or one of its planes."""
         import cv2
@@ -140,6 +147,27 @@ class Geometry:
         if size != (pixels.shape[1], pixels.shape[0]):
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         return self.turned(pixels)
+
+
+def fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """Return a size that keeps the ratio of its sides and fills one side of a box, or the box for a similar ratio.
+
+    >>> fitted((480, 270), (270, 480))
+    (270, 152)
+    """
+    across, down = box[0] / size[0], box[1] / size[1]
+    if abs(across - down) < _SIMILAR * across:
+        return box
+    scale = min(across, down)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def bordered(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) in the centre of a black one of a width and height."""
+    right, bottom = size[0] - pixels.shape[1], size[1] - pixels.shape[0]
+    if right or bottom:
+        pixels = np.pad(pixels, ((bottom // 2, bottom - bottom // 2), (right // 2, right - right // 2), (0, 0)))
+    return pixels
 
 
 def _turns_of_matrix(frame: VideoFrame) -> tuple[bool, bool, bool]:

@@ -84,7 +84,7 @@ class NetworkCameraSource(Source):
             damage = Counter[str]()
             for frame in decoded_frames(self._container, self._stream, damage):
                 self.geometry = geometry = Geometry.of_frame(frame, self._stream.sample_aspect_ratio)
-                size = size or geometry.scaled_size(frame.width, frame.height)
+                size = size or geometry.shown_size(frame.width, frame.height)
                 yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
                 index += 1
             lost_s, why = time.monotonic(), f": {next(iter(damage))}" if damage else ""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,13 +15,14 @@ import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import HDR, Geometry, container_crop, tone_curve
+from sonjit.media.sources.geometry import HDR, Geometry, bordered, container_crop, fitted, tone_curve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from fractions import Fraction
 
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
@@ -31,6 +35,8 @@ VIDEO_ENDINGS = (
 """Usual endings, for messages and globs; a named video is known by its content."""
 _UNTIMED = 128
 """Flag of FFmpeg for containers without times, such as raw H.264."""
+_SYNC = 0x47
+"""First byte of a packet of a transport stream."""
 _UNALIGNED = 1
 """Flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels."""
 
@@ -128,29 +134,33 @@ class VideoSource(Source):
         from av.video.reformatter import VideoReformatter
 
         assert stream is not None
-        stream.thread_type = "AUTO"
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
         damage = Counter[str]()
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
         time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
-        geometry, state = Geometry(), (0, 0, 0)
+        geometry, ratio = Geometry(), None
+        state: tuple[int, int, int, Fraction | None] = (0, 0, 0, None)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
-            for frame in decoded_frames(container, stream, damage):
+            for frame, context in self._parts(container, stream, damage):
                 time = index * step if self._counts_frames else clock.time_of(frame)
-                if state != (state := (frame.width, frame.height, frame.rotation)):
+                ratio = context.sample_aspect_ratio if frame.key_frame or index == 0 else ratio
+                before, state = state, (frame.width, frame.height, frame.rotation, ratio)
+                if before != state:
+                    if before[0] and before[3] != ratio and (before[3] or 1) == (aspect or 1):
+                        aspect = ratio  # the container states no other one
                     geometry = Geometry.of_frame(frame, aspect, crop)
                     if index == 0:
                         if clock.starts_with_image and frame.pts is not None:
                             self.start_s = float(frame.pts * (frame.time_base or 0))
                         self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
-                        size = geometry.scaled_size(frame.width, frame.height)
+                        size = geometry.shown_size(frame.width, frame.height)
                         self.geometry = geometry
                         if frame.color_trc in HDR:
                             self._note(f"{self.name}: HDR video, tone-mapped to standard range")
-                    elif geometry.scaled_size(frame.width, frame.height) != size:
+                    elif geometry.shown_size(frame.width, frame.height) != size:
                         resized.append(index)
                 if frame.is_corrupt:
                     damaged.append(index)
@@ -173,6 +183,26 @@ class VideoSource(Source):
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
         elif container.format.name == "avi" and index < stream.frames:
             self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
+
+    def _parts(
+        self, container: InputContainer, stream: VideoStream, damage: Counter[str]
+    ) -> Generator[tuple[VideoFrame, VideoCodecContext]]:
+        """Yield the frames of a video with their decoder. A part of a transport stream with another codec has its own.
+
+        FFmpeg decodes only the first codec of a file.
+        """
+        joints = video_joints(self.path) if self.path is not None and container.format.name == "mpegts" else []
+        if joints:
+            self._note(f"{self.name}: its video stream changes {pluralize(len(joints), 'time')}. All parts are read")
+        for start, end in pairwise((0, *joints, 0)):
+            with ExitStack() as opened:
+                if joints and self.path is not None:
+                    part = f"subfile,,start,{start},end,{end},,:"
+                    container = opened.enter_context(open_container(self.path, self.name, "mpegts", part))
+                    stream = video_stream(container) or stream
+                stream.thread_type = "AUTO"
+                for frame in decoded_frames(container, stream, damage):
+                    yield frame, stream.codec_context
 
     def _is_cut(self) -> bool:
         """Return whether all streams of a file end before its stated length, on the clock of the container."""
@@ -260,14 +290,44 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Count
         yield from stream.decode(None)
 
 
-def open_container(opened: Path | BinaryIO, name: str, container_format: str | None = None) -> InputContainer:
-    """Open a media file or stream for reading; InputError where it is none. Never touches the network."""
+_TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)
+"""Types of video in transport streams: MPEG-1, 2 and 4, H.264, H.265, H.266, AVS, Dirac and VC-1."""
+
+
+def video_joints(path: Path) -> list[int]:
+    """Return the positions from which the video of a transport stream has another type or number than before."""
+    joints: list[int] = []
+    videos: dict[bytes, list[tuple[int, int]]] = {}
+    at = 0
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        while (at := data.find(b"\0\2\xb0", at + 1)) >= 0:  # a pointer and the head of the table of a programme
+            table, position, found = data[at + 1 : at + data[at + 3]], 12, list[tuple[int, int]]()
+            if data[at - 4] != _SYNC or not data[at - 3] & 0x40 or len(table) < position:
+                continue
+            position += table[11]
+            while position + 5 <= len(table):
+                kind, number, length = struct.unpack_from(">BHH", table, position)
+                found += [(kind, number & 0x1FFF)] if kind in _TS_VIDEO else []
+                position += 5 + (length & 0xFFF)
+            if found and found != videos.setdefault(table[3:5], found):
+                videos[table[3:5]] = found
+                joints.append(max(data.rfind(b"\x47\x40\0", max(0, at - 4096), at), 0) or at - 4)
+    return joints
+
+
+def open_container(
+    opened: Path | BinaryIO, name: str, container_format: str | None = None, part: str = ""
+) -> InputContainer:
+    """Open a media file or stream for reading; InputError where it is none. Never touches the network.
+
+    `part` is the beginning of an address of FFmpeg's protocol `subfile`.
+    """
     import av
     from av.error import FFmpegError
 
-    file = str(opened.absolute()) if isinstance(opened, Path) else opened
+    file = part + str(opened.absolute()) if isinstance(opened, Path) else opened
     try:
-        return av.open(file, "r", format=container_format, options={"protocol_whitelist": "file"})
+        return av.open(file, "r", format=container_format, options={"protocol_whitelist": "file,subfile"})
     except (FFmpegError, OSError) as error:
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
@@ -301,12 +361,15 @@ def upright_rgb(
 ) -> Image:
     """Return a frame as RGB (H, W, 3), as players show it. By default, only its display matrix changes it.
 
-    `size` is the width and height before the image is turned, and `reformatter` a scaler that keeps its tables.
+    `size` is the width and height of the result. If the image has another ratio of its sides, it gets black borders.
+    `reformatter` is a scaler that keeps its tables.
     """
     from av.video.reformatter import VideoReformatter
 
     scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
-    width, height = size or geometry.scaled_size(frame.width, frame.height)
+    shown = geometry.shown_size(frame.width, frame.height)
+    inner = fitted(shown, size or shown)
+    width, height = inner[::-1] if geometry.transposed else inner
     is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
     pixels = scaler.reformat(
         frame,
@@ -321,4 +384,4 @@ def upright_rgb(
         import cv2
 
         rgb = np.asarray(cv2.resize(geometry.cropped(rgb), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-    return geometry.turned(rgb)
+    return bordered(geometry.turned(rgb), size or shown)
