@@ -192,6 +192,32 @@ def test_the_clock_of_joined_recordings_continues(tmp_path):
     assert any("its clock restarts 1 time" in note for note in source.notes)
 
 
+@pytest.mark.parametrize(("first", "second"), [("libx264", "mpeg2video"), ("mpeg2video", "libx264")])
+def test_all_parts_of_a_stream_that_changes_its_codec_are_read(tmp_path, first, second):
+    parts = [write_video(tmp_path / f"{codec}.ts", 10, codec=codec) for codec in (first, second)]
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    source, frames = read(tmp_path / "joined.ts")
+    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=1e-3)
+    assert source.problems == []
+    assert "its video stream changes 1 time. All parts are read" in source.notes[0]
+    for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_the_pixel_aspect_of_a_video_may_change(tmp_path):
+    def state(stream):
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+
+    parts = write_video(tmp_path / "a.ts"), write_video(tmp_path / "b.ts", change=state)
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    source, frames = read(tmp_path / "joined.ts")
+    assert "the size changes at frame 12" in source.notes[0]
+    wide = np.zeros((64, 96, 3), np.uint8)
+    wide[16:48] = cv2.resize(picture(), (96, 32), interpolation=cv2.INTER_AREA)
+    assert close_to(frames[11][2], picture(shift=44))
+    assert close_to(frames[12][2], wide)
+
+
 def test_the_start_after_the_sound_is_in_the_header(tmp_path):
     path = write_video(tmp_path / "a.mkv", first=25, sound=True)
     source, frames = read(path)

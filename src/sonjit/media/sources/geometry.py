@@ -117,8 +117,8 @@ class Geometry:
 
     def shown_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height of the shown image."""
-        size = self.scaled_size(width, height)
-        return size[::-1] if self.transposed else size
+        width, height = self.scaled_size(width, height)
+        return (height, width) if self.transposed else (width, height)
 
     def turned(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn and mirror an image (H, W, ...) or one of its planes."""
@@ -158,8 +158,7 @@ def fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     across, down = box[0] / size[0], box[1] / size[1]
     if abs(across - down) < _SIMILAR * across:
         return box
-    scale = min(across, down)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return max(1, round(size[0] * min(across, down))), max(1, round(size[1] * min(across, down)))
 
 
 def bordered(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -361,11 +360,8 @@ def tone_curve(transfer: int) -> NDArray[np.uint8]:
     value = np.arange(65536) / 65535
     if transfer == HDR[0]:
         root = value ** (32 / 2523)
-        light = (
-            10_000
-            / _WHITE_NITS
-            * (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305)
-        )
+        ratio = np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)
+        light = 10_000 / _WHITE_NITS * ratio ** (8192 / 1305)
     else:
         scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
         light = 1000 / _WHITE_NITS * scene**1.2

@@ -72,28 +72,19 @@ def image_format(head: bytes) -> str | None:
 
 def is_text(head: bytes) -> bool:
     """Check whether the first bytes of a file are printable text, which no image and no video but YUV4MPEG has."""
-    return (
-        bool(head)
-        and not head.startswith(b"YUV4MPEG2 ")
-        and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
-        and b"\x7f" not in head
-    )
+    is_printable = b"\x7f" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+    return bool(head) and is_printable and not head.startswith(b"YUV4MPEG2 ")
 
 
 def image_size(data: bytes, image_format: str | None) -> Size | None:
     """Return the width and height that an image header states, or `None` if it states none."""
     readers: dict[str | None, Callable[[bytes], Size | None]] = {
-        "jpeg": _jpeg_size,
-        "png": _png_size,
-        "webp": _webp_size,
-        "bmp": _bmp_size,
-        "gif": _gif_size,
-        "tiff": _tiff_size,
-        "heic": _heif_size,
-        "avif": _heif_size,
-        "jpeg2000": _jpeg2000_size,
-        "pnm": _pnm_size,
-    }
+        "jpeg": _jpeg_size, "webp": _webp_size, "bmp": _bmp_size, "heic": _heif_size, "avif": _heif_size,
+        "png": lambda data: struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None,
+        "gif": lambda data: struct.unpack_from("<HH", data, 6),
+        "tiff": lambda data: ((size := _tiff_numbers(data, 256, 257))[0], size[1]),
+        "jpeg2000": _jpeg2000_size, "pnm": _pnm_size,
+    }  # fmt: skip
     read = readers.get(image_format)
     try:
         size = read(data) if read else None
@@ -121,10 +112,6 @@ def _jpeg_size(data: bytes) -> Size | None:
     return None
 
 
-def _png_size(data: bytes) -> Size | None:
-    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
-
-
 def _webp_size(data: bytes) -> Size | None:
     kind = data[12:16]
     if kind == b"VP8X":
@@ -140,15 +127,6 @@ def _bmp_size(data: bytes) -> Size | None:
     (header,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
     return width, abs(height)
-
-
-def _gif_size(data: bytes) -> Size | None:
-    return struct.unpack_from("<HH", data, 6)
-
-
-def _tiff_size(data: bytes) -> Size | None:
-    width, height = _tiff_numbers(data, 256, 257)
-    return width, height
 
 
 def _tiff_numbers(data: bytes, *tags: int) -> list[int]:
