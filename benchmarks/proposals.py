@@ -590,117 +590,40 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
     np.savez(out, **{name: value for name, value in weights.items() if not name.startswith("stem")})
 
 
-class Writer:
-    """Write a TFLite file with half-precision weights."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self.schema, self.graph, self.buffers, self.codes = schema, schema.SubGraphT(), [schema.BufferT()], {}
-        self.graph.tensors, self.graph.operators = [], []
-        self.shapes: dict[int, tuple[int, ...]] = {}
-        self.graph.inputs = [self.tensor(shape, "FLOAT32")]
-
-    def tensor(self, shape: tuple[int, ...], dtype: str, values: np.ndarray | None = None) -> int:
-        """Add a tensor and return its number."""
-        tensor = self.schema.TensorT()
-        number = len(self.graph.tensors)
-        tensor.shape, tensor.type, tensor.name = (
-            list(shape),
-            getattr(self.schema.TensorType, dtype),
-            f"t{number}".encode(),
-        )
-        if values is not None:
-            tensor.buffer = len(self.buffers)
-            self.buffers.append(self.schema.BufferT())
-            self.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
-        self.graph.tensors.append(tensor)
-        self.shapes[number] = shape
-        return number
-
-    def operator(self, kind: str, inputs: list[int], shape: tuple[int, ...], options: str, **fields: Any) -> int:
-        """Add an operator and return the number of its output."""
-        operator, own = self.schema.OperatorT(), getattr(self.schema, f"{options}T")()
-        for name, value in fields.items():
-            setattr(own, name, value)
-        code = getattr(self.schema.BuiltinOperator, kind)
-        operator.opcodeIndex, operator.inputs = self.codes.setdefault(code, len(self.codes)), inputs
-        operator.builtinOptions, operator.builtinOptionsType = own, getattr(self.schema.BuiltinOptions, options)
-        operator.outputs = [self.tensor(shape, "FLOAT32")]
-        self.graph.operators.append(operator)
-        return operator.outputs[0]
-
-    def constant(self, values: np.ndarray) -> int:
-        """Add weights that are stored as halves."""
-        half = self.tensor(values.shape, "FLOAT16", values.astype("<f2"))
-        return self.operator("DEQUANTIZE", [half], values.shape, "DequantizeOptions")
-
-    def convolution(self, values: int, own: nn.Conv2d, *, active: bool) -> int:
-        """Add a convolution with the padding of TFLite."""
-        is_depthwise, stride, (_, side, _, _) = own.groups > 1, own.stride[0], self.shapes[values]
-        weight = own.weight.detach().numpy().transpose((1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1))
-        inputs = [values, self.constant(weight), self.constant(own.bias.detach().numpy())]
-        kind, more = ("DEPTHWISE_CONV_2D", {"depthMultiplier": 1}) if is_depthwise else ("CONV_2D", {})
-        return self.operator(
-            kind, inputs, (1, -(-side // stride), -(-side // stride), own.out_channels),
-            "DepthwiseConv2DOptions" if is_depthwise else "Conv2DOptions", strideH=stride, strideW=stride,
-            dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=3 * active, **more,
-        )  # fmt: skip
-
-    def sum(self, a: int, b: int, *, active: bool = True) -> int:
-        """Add the sum of two tensors."""
-        return self.operator("ADD", [a, b], self.shapes[a], "AddOptions", fusedActivationFunction=3 * active)
-
-    def separable(self, values: int, block: Separable) -> int:
-        """Add a residual block."""
-        filtered = self.convolution(values, block.depth, active=True)
-        return self.sum(values, self.convolution(filtered, block.point, active=False))
-
-    def larger(self, values: int, side: int) -> int:
-        """Add an enlarged map."""
-        size = self.tensor((2,), "INT32", np.array([side, side], "<i4"))
-        shape = (1, side, side, self.shapes[values][3])
-        return self.operator("RESIZE_BILINEAR", [values, size], shape, "ResizeBilinearOptions", halfPixelCenters=True)
-
-    def file(self, output: int) -> bytes:
-        """Return the file."""
-        import flatbuffers
-
-        model = self.schema.ModelT()
-        self.graph.outputs, self.graph.name = [output], b"main"
-        model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [self.graph], self.buffers, []
-        for code in self.codes:
-            own = self.schema.OperatorCodeT()
-            own.builtinCode, own.deprecatedBuiltinCode, own.version = code, code, 3
-            model.operatorCodes.append(own)
-        builder = flatbuffers.Builder()
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-
 def export(pack_file: Path, weights: Path, target: Path) -> None:
     """Write the own network with trained weights as a TFLite file."""
+    from sonjit.lab.explain.tflite import Graph
+
     network = Network(np.load(pack_file, allow_pickle=True))
     trained = {name: torch.from_numpy(values.astype(np.float32)) for name, values in np.load(weights).items()}
     network.load_state_dict(trained, strict=False)
     trunk, head = network.trunk, network.head
-    writer = Writer((1, SIDE, SIDE, head.mix[0].in_channels))
-    fine = values = block = writer.graph.inputs[0]
+    graph = Graph((1, SIDE, SIDE, head.mix[0].in_channels))
+
+    def convolved(values: int, own: nn.Conv2d, *, is_active: bool = False) -> int:
+        weights, bias = (tensor.detach().numpy() for tensor in (own.weight, own.bias))
+        return graph.convolve(values, weights, bias, own.stride[0], is_active=is_active)
+
+    def separable(values: int, block: Separable) -> int:
+        filtered = convolved(values, block.depth, is_active=True)
+        return graph.add(values, convolved(filtered, block.point), is_active=True)
+
+    fine = values = block = 0
     taps: list[int] = []
     for position, (number, is_sum, is_active) in enumerate(trunk.operators):
         if is_sum:
-            values = block = writer.sum(block, values, active=False)
+            values = block = graph.add(block, values)
         else:
-            values = writer.convolution(values, trunk.convolutions[str(number)], active=is_active)
+            values = convolved(values, trunk.convolutions[str(number)], is_active=is_active)
             if not is_active and not any(following for _, following, _ in trunk.operators[position + 1 : position + 2]):
                 block = values
         taps += [values] if number in TAPS else []
-    values = writer.separable(writer.convolution(taps[1], head.mix[2], active=True), head.low)
+    values = separable(convolved(taps[1], head.mix[2], is_active=True), head.low)
     for mix, block_of, own in ((head.mix[1], head.middle, taps[0]), (head.mix[0], head.fine[0], fine)):
-        larger = writer.larger(values, writer.shapes[own][1])
-        values = writer.separable(writer.sum(writer.convolution(own, mix, active=False), larger), block_of)
-    values = writer.separable(writer.separable(values, head.fine[1]), head.fine[2])
-    target.write_bytes(writer.file(writer.convolution(values, head.out, active=False)))
+        larger = graph.enlarge(values, graph.shapes[own][1])
+        values = separable(graph.add(convolved(own, mix), larger, is_active=True), block_of)
+    values = separable(separable(values, head.fine[1]), head.fine[2])
+    target.write_bytes(graph.file([convolved(values, head.out)]))
 
 
 def main() -> None:
