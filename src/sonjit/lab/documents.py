@@ -33,6 +33,10 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); }
 tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }
+@media (max-width: 40rem) {
+  th, td { padding: .25rem; font-size: .75rem; } .wide { padding-left: .6rem; }
+  svg { overflow: visible; } .wide > svg text { font-size: 15px !important; }
+}
 """
 _PLOT_STYLE: Any = {
     "svg.hashsalt": "sonjit", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.linewidth": 0.4,

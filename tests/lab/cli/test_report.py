@@ -18,7 +18,7 @@ def test_the_page_has_ranges_of_both_sides_and_repetitions():
     rows = [("knee", "left", "90", "170", "80", "80", "4"), ("knee", "right", "172", "172", "0", "–", "4")]
     assert recording.rows == rows
     assert recording.extremes == frames[:2]
-    assert recording.repetitions[0][2:] == ("0.20", "0.20", "90")
+    assert recording.repetitions == [("left knee", "0.00", "0.20", "0.20", "90")]
     assert "data:image/jpeg" in report._html(recording, [("0 s", np.zeros((20, 30, 3), np.uint8))])
     assert report._pdf(recording, [])[:4] == b"%PDF"
 

@@ -23,6 +23,7 @@ from sonjit.media.sources import Reading
 from sonjit.media.sources.images import encode_image
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values, with_owners
+from sonjit.runs.annotations import AngleLimits, RepetitionCounts
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.task import Anonymiser
 from sonjit.runs.tracked_frames import track
@@ -38,6 +39,7 @@ _PAIRED = {
     **{f"wrist {angle}": "{}_wrist_" + angle + "_rad" for angle in ("flexion", "deviation")},
 }
 """Measures of the angles of both sides."""
+_COUNTED = tuple(_PAIRED[joint].format(side) for joint in ("elbow", "hip", "knee") for side in ("left", "right"))
 _SINGLE = {"trunk lean": "trunk_lean_rad", "neck flexion": "neck_flexion_rad"}
 _HEADINGS = ("angle", "side", "min °", "max °", "range °", "left − right range °", "expected error °")
 _COUNTS = ("angle", "begin s", "end s", "duration s", "lowest °")
@@ -104,9 +106,8 @@ class _Recording:
         for event in (event for frame in self.frames for event in frame.events):
             if event.type == "repetition" and event.id == self.person and event.end is not None:
                 times = event.begin, event.end, event.end - event.begin
-                rows.append(
-                    (event.name.removesuffix("_rad"), *map(number, times), number(math.degrees(event.value), 0))
-                )
+                lowest = number(math.degrees(event.value), 0)
+                rows.append((event.name.removesuffix("_angle_rad").replace("_", " "), *map(number, times), lowest))
         return rows
 
     @property
@@ -146,7 +147,7 @@ def report(
         kind: holistic adds wrists, and takes longer.
         model: Model of the body.
         count: Count repetitions of an angle, e.g. left_knee, or with limits in degrees left_elbow:70:140. Repeat the
-            option for further angles.
+            option for further angles. Default: elbows, hips and knees.
         max_instances: Maximum number of people to follow.
         start: Time in seconds of the first frame.
         end: Time from which frames are not processed. Default: the end.
@@ -164,7 +165,9 @@ def report(
     frames: list[Frame] = []
     stopped: KeyboardInterrupt | None = None
     options: dict[str, Any] = {"model": model, "max_instances": max_instances}
-    found = track(source, kind, measures=True, count=count, start_s=start, end_s=end, every=every, **options)
+    found = track(
+        source, kind, measures=True, count=count or _COUNTED, start_s=start, end_s=end, every=every, **options
+    )
     try:
         with progress_bar(None, "frames") as bar:
             for frame in found:
@@ -197,8 +200,10 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
         model: Model of the body.
     """
     frames = load_frames(table)[1]
+    counts = RepetitionCounts(*map(AngleLimits, _COUNTED))
     for frame in frames:
         frame.measures = [instance_values(*pair) for pair in with_owners(frame)]
+        frame.events = [*frame.events, *counts.update(frame)]
     recording = _recording_of(name, model, frames)
     wanted, pictures = {frame.index for frame in recording.extremes}, list[tuple[str, Image]]()
     if drawing is not None and drawing.is_file():
@@ -264,15 +269,13 @@ def _html(recording: _Recording, pictures: list[tuple[str, Image]]) -> str:
         data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
     blocks += [Heading("Range of motion"), Table(_HEADINGS, tuple(recording.rows), text_columns=2), Text(_NOTES)]
-    if recording.repetitions:
-        blocks += [Heading("Repetitions"), Table(_COUNTS, tuple(recording.repetitions))]
+    found = tuple(recording.repetitions)
+    blocks += [Heading("Repetitions"), Table(_COUNTS, found) if found else Text("None of the counted angles repeats.")]
     blocks.append(Heading("Angles over time"))
     for title, sides in recording.plots.items():
         lines = [Line(side or title, recording.times, values.tolist()) for side, values in sides.items()]
-        blocks += [
-            Heading(title, 3),
-            Plot(title, lines_svg(lines, "seconds", f"{title} in degrees", straight=True), title),
-        ]
+        plot = lines_svg(lines, "seconds", f"{title} in degrees", straight=True)
+        blocks += [Heading(title, 3), Plot(title, plot, title)]
     return html_from(f"Joint angles: {recording.name}", blocks)
 
 
