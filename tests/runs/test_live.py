@@ -14,6 +14,7 @@ from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.live import LiveOutput
 
 from ..media.characters.actors import SIZE, actor, body_of  # noqa: TID252  # one actor for files and streams
+from ..support.gltf import rotation_of  # noqa: TID252
 
 UNITY_BONES = {
     *("Hips", "Spine", "Chest", "UpperChest", "Neck", "Head"),
@@ -108,18 +109,6 @@ def test_bones_of_a_body_are_sent_by_vmc(receiver):
     arm = chest @ place - chest @ poses["RightShoulder"][0]
     collar = chest @ rotation_of(poses["RightShoulder"][1]) @ poses["RightUpperArm"][0]
     np.testing.assert_allclose(arm - collar, points[16] - points[12], atol=0.03)
-
-
-def rotation_of(xyzw):
-    """Return the rotation matrix of a quaternion, for column vectors."""
-    x, y, z, w = xyzw
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def test_frames_are_sent_as_json_by_websocket():

@@ -6,6 +6,18 @@ import struct
 import numpy as np
 
 
+def rotation_of(xyzw):
+    """Return the rotation matrix of a quaternion, for column vectors."""
+    x, y, z, w = xyzw
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
 class GltfReader:
     def __init__(self, data):
         magic, version, total, length, kind = struct.unpack_from("<5I", data)
@@ -48,13 +60,8 @@ class GltfReader:
 
         def visit(number, above):
             node = state[number]
-            x, y, z, w = np.array(node.get("rotation", [0, 0, 0, 1.0])) / np.linalg.norm(node.get("rotation", [1]))
-            turn = np.array(
-                [
-                    [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                    [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                    [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-                ]
+            turn = rotation_of(
+                np.array(node.get("rotation", [0, 0, 0, 1.0])) / np.linalg.norm(node.get("rotation", [1]))
             )
             local = np.eye(4)
             local[:3, :3] = turn * np.array(node.get("scale", [1, 1, 1]))

@@ -2,22 +2,8 @@
 
 import { iou, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import {
-  areNear,
-  centreOf,
-  clampToOccluder,
-  colourDifference,
-  discAround,
-  distance,
-  isSameObject,
-  mayTouch,
-  meanDistance,
-  overlapOverSmaller,
-  suppressDuplicates,
-  type Disc,
-  type Observation,
-  type Point,
-} from "./observations.js";
+import { areNear, centreOf, clampToOccluder, colourDifference, discAround, distance, isSameObject, mayTouch, meanDistance, overlapOverSmaller, suppressDuplicates } from "./observations.js";
+import type { Disc, Observation, Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";

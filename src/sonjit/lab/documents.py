@@ -302,6 +302,8 @@ def lines_svg(
     """
 
     def draw(left: Any) -> None:  # noqa: ANN401  # Matplotlib
+        from matplotlib.ticker import LogFormatter
+
         axes = {False: left} | ({True: left.twinx()} if any(line.right for line in lines) else {})
         values: dict[bool, list[FloatArray]] = {right: [] for right in axes}
         for index, line in enumerate(lines):
@@ -317,6 +319,8 @@ def lines_svg(
             low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
             if low > 0 and not straight and (high > low * 10**_MIN_LOG_DECADES or (logarithmic and not right)):
                 axes[right].set_yscale("log")
+                for set_formatter in (axes[right].yaxis.set_major_formatter, axes[right].yaxis.set_minor_formatter):
+                    set_formatter(LogFormatter())  # without mathematical text, which takes a tenth of a second
             elif 0 < low < high:
                 axes[right].set_ylim(bottom=0)
         left.set_xlabel(x_title)

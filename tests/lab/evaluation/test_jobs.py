@@ -85,34 +85,37 @@ def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, tmp_path, before, after):
+def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, tmp_path):
     run(request(clip_folder, predictions=predictions), tmp_path / "whole")
     folder = tmp_path / "parts"
-    stopped = run(
-        request(clip_folder, predictions=predictions, jobs=before), folder, progress=ProgressLog(stop_after(7))
-    )
-    assert stopped.stopped
-    record = json.loads((folder / "eval.json").read_text())
-    _, *lines = (folder / "evaluated-predictions.jsonl").read_text().splitlines()
-    assert not record["complete"]
-    assert 7 <= record["runs"][0]["samples"] == len(lines) < record["samples"]
-    assert [json.loads(line)["place"] for line in lines] == sorted(json.loads(line)["place"] for line in lines)
+    done = 0
+    for jobs in (1, 2):
+        evaluation_request = request(clip_folder, predictions=predictions, jobs=jobs, resume=jobs > 1)
+        assert run(evaluation_request, folder, progress=ProgressLog(stop_after(done + 7))).stopped
+        record = json.loads((folder / "eval.json").read_text())
+        _, *lines = (folder / "evaluated-predictions.jsonl").read_text().splitlines()
+        assert not record["complete"]
+        assert done + 7 <= record["runs"][0]["samples"] == len(lines) < record["samples"]
+        assert [json.loads(line)["place"] for line in lines] == sorted(json.loads(line)["place"] for line in lines)
+        done = len(lines)
     log = ProgressLog()
-    evaluation_request = request(clip_folder, predictions=predictions, jobs=after, resume=True)
-    again = run(evaluation_request, folder, progress=log)
-    assert (again.summary.skipped, again.summary.frames) == (len(lines), record["samples"] - len(lines))
+    again = run(request(clip_folder, predictions=predictions, resume=True), folder, progress=log)
+    assert (again.summary.skipped, again.summary.frames) == (done, record["samples"] - done)
     assert sum(log.steps) == record["samples"]
     assert files(folder) == files(tmp_path / "whole")
 
 
+@pytest.fixture(scope="module")
+def outcome(clip_folder, predictions, tmp_path_factory):
+    return evaluate(request(clip_folder, predictions=predictions), tmp_path_factory.mktemp("units"))
+
+
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @pytest.mark.slow
-def test_units_are_written_as_any_table(clip_folder, predictions, tmp_path, ending):
+def test_units_are_written_as_any_table(outcome, tmp_path, ending):
     from sonjit.lab.evaluation import open_unit_table, write_units
 
     save = tmp_path / f"units{ending}"
-    outcome = evaluate(request(clip_folder, predictions=predictions), tmp_path)
     with open_unit_table(str(save)) as table:
         write_units(outcome, table)
     (run,) = json.loads(json_from(outcome.record["runs"]))
