@@ -192,18 +192,18 @@ export function liveTable(container) {
   /** @type {Record<string, any>} */ let frame = {};
   /** @type {HTMLElement[]} in the order of the values */ let cells = [];
   const pace = new Pace(() => {
-    const groups = Object.entries(Object.groupBy(trackedOf(frame), ({ kind }) => kind));
-    const tables = groups.map(([kind, found = []]) => ({ kind, found: found.slice(0, MOST_COLUMNS) }));
-    const wanted = JSON.stringify(tables.map(({ kind, found }) => [kind, found.map(({ label }) => label)]));
+    const groups = Object.values(Object.groupBy(trackedOf(frame), ({ kind }) => kind)).map((found = []) => found.slice(0, MOST_COLUMNS));
+    const tables = groups.map((found) => ({ labels: found.map(({ label }) => label), rows: rowsOf(found) }));
+    const wanted = JSON.stringify(tables.map(({ labels, rows }) => [labels, rows.map(({ name }) => name)]));
     if (wanted !== layout) {
-      const content = tables.map(({ found }) => make("table", {},
-        make("thead", {}, makeRow("", found.map(({ label }) => label), "th")),
-        make("tbody", {}, ...rowsOf(found).map(({ name, values }) => makeRow(name, values)))));
+      const content = tables.map(({ labels, rows }) => make("table", {},
+        make("thead", {}, makeRow("", labels, "th")),
+        make("tbody", {}, ...rows.map(({ name, values }) => makeRow(name, values)))));
       container.replaceChildren(...(content.length ? content : [make("p", { className: "hint" }, text("live.empty"))]));
-      cells = [...container.querySelectorAll("td")];
+      cells = [...container.querySelectorAll("tbody td")];
       layout = wanted;
     }
-    tables.flatMap(({ found }) => rowsOf(found).flatMap(({ values }) => values)).forEach((value, k) => put(cells[k], value));
+    tables.flatMap(({ rows }) => rows.flatMap(({ values }) => values)).forEach((value, k) => put(cells[k], value));
   });
   onLanguage(() => {
     layout = "";
