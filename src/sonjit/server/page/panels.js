@@ -200,7 +200,7 @@ export function liveTable(container) {
         make("thead", {}, makeRow("", labels, "th")),
         make("tbody", {}, ...rows.map(({ name, values }) => makeRow(name, values)))));
       container.replaceChildren(...(content.length ? content : [make("p", { className: "hint" }, text("live.empty"))]));
-      cells = [...container.querySelectorAll("tbody td")];
+      cells = [.../** @type {NodeListOf<HTMLElement>} */ (container.querySelectorAll("tbody td"))];
       layout = wanted;
     }
     tables.flatMap(({ rows }) => rows.flatMap(({ values }) => values)).forEach((value, k) => put(cells[k], value));
