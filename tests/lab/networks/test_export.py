@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 FRAMES = 90  # every so many of the clip
 ELSEWHERE = {
     "palm-full", "internet", "keypoint-detector", "deformer", "handoccnet", "face-mesh", "hand-full", "hand-masks",
+    "rootnet",
 }  # fmt: skip
 """Compared with their files in other tests: below, lifting/test_exported.py, training/test_exports.py."""
 
