@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_co
 from sonjit.lab.datasets.reading import one_line
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 
+T = TypeVar("T")
 _MAX_CORNER = 1e6  # pixels: edges are drawn point by point
 
 
@@ -46,21 +47,25 @@ def mask_from_segmentation(segmentation: object, height: int, width: int) -> Boo
            [0, 1, 1, 0],
            [0, 0, 0, 0]])
     """
-    functions = _mask_functions()
+    functions, encoded = _mask_functions(), _checked_segmentation(segmentation, height, width)
+    if isinstance(encoded, list):
+        if not encoded:
+            return np.zeros((height, width), np.bool_)
+        encoded = functions.merge(_checked(functions.frPyObjects, encoded, height, width))
+    elif not isinstance(encoded.get("counts"), str | bytes):
+        encoded = _checked(functions.frPyObjects, encoded, height, width)
+    return _checked(functions.decode, encoded).reshape(height, width).astype(np.bool_)
+
+
+def _checked_segmentation(segmentation: object, height: int, width: int) -> Mapping[str, Any] | list[list[float]]:
+    """Return run lengths of an image's size, or polygons; refuse others."""
     if isinstance(segmentation, Mapping):
         if segmentation.get("size") != [height, width]:
             raise InputError(f"a mask of size {segmentation.get('size')} does not fit an image of {[height, width]}")
-        encoded = segmentation
-        if not isinstance(segmentation.get("counts"), str | bytes):
-            encoded = _checked(functions.frPyObjects, segmentation, height, width)
-    elif isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
-        polygons = [_polygon(part) for part in segmentation]
-        if not polygons:
-            return np.zeros((height, width), np.bool_)
-        encoded = functions.merge(_checked(functions.frPyObjects, polygons, height, width))
-    else:
-        raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
-    return _checked(functions.decode, encoded).reshape(height, width).astype(np.bool_)
+        return cast("Mapping[str, Any]", segmentation)
+    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
+        return [_polygon(part) for part in segmentation]
+    raise InputError(f"a segmentation is run lengths or a list of polygons, not {type(segmentation).__name__}")
 
 
 def _mask_functions() -> Any:  # noqa: ANN401  # its types are partial
@@ -224,10 +229,21 @@ def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a 
     """Return a function that reads an annotation's mask, or None. Parts with fewer than three corners are left out."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
-        segmentation = [part for part in segmentation if len(part) >= 6]
+        segmentation = [part for part in segmentation if not isinstance(part, list) or len(part) >= 6]
     if not segmentation:
         return None
-    return partial(mask_from_segmentation, segmentation, int(image["height"]), int(image["width"]))
+    arguments = segmentation, int(image["height"]), int(image["width"])
+    location = f"{image['file_name']}, annotation {annotation.get('id')}"
+    _located(location, _checked_segmentation, *arguments)
+    return partial(_located, location, mask_from_segmentation, *arguments)
+
+
+def _located(location: str, function: Callable[..., T], *arguments: object) -> T:
+    """Call a function and name the location in its errors."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        raise InputError(f"{location}: {error}") from None
 
 
 def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
 _WRAPPERS = (
     "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
-    "model_ema", "state_dict_ema", "ema_state_dict", "ema", "params_ema",
+    "model_state", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "ema", "params_ema",
 )  # fmt: skip
 """Keys of the weights in checkpoints that also contain the optimizer and epoch."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")

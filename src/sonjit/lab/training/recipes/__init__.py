@@ -353,7 +353,7 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         raise InputError(f"--export does not apply to {recipe.name}, which writes no network for other runtimes")
     for module in _EXPORTERS.get(request.export or "", ()):
         require(module, f"export to {request.export}")
-    for module in recipe.modules:
+    for module in ("matplotlib", *recipe.modules):  # for the report
         require(module, f"sonjit train {recipe.name}")
     if loggers := getattr(checked, "loggers", ()):
         from sonjit.lab.training.run_folder import logger_factories
