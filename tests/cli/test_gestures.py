@@ -46,12 +46,10 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     image, folder = tmp_path / "photos" / "wave" / "photo.png", tmp_path / "mine"
     image.parent.mkdir(parents=True)
     cv2.imwrite(str(image), photo[..., ::-1])
-    code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
-    assert code == 0, out
-    assert (
-        "Use sonjit gestures record-folders"
-        in sonjit("gestures", "record", "wave", tmp_path / "photos", "--to", folder)[2][0]
-    )
+    record = "gestures", "record", "wave"
+    assert sonjit(*record, image, image, "--to", folder)[1].startswith("2 hands of wave")
+    assert "Use sonjit gestures record-folders" in sonjit(*record, tmp_path / "photos", "--to", folder)[2][0]
+    assert "name the images" in sonjit(*record, "--to", folder)[2][0]
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
     assert code == 0, out
     assert sorted(file.name for file in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]

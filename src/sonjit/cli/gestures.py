@@ -43,8 +43,8 @@ _MIN_INTERVAL_S = 0.1
 @app.command
 def record(
     name: str,
-    source: str,
-    *,
+    /,
+    *source: Annotated[str, Parameter(name="SOURCE")],
     to: Annotated[Path, Parameter(name="--to")],
     samples: Annotated[int | None, Parameter(name="--samples")] = None,
     moving: Annotated[bool, Parameter(name="--moving", negative="")] = False,
@@ -60,7 +60,7 @@ def record(
 
     Args:
         name: Name of the gesture.
-        source: Image, folder, glob, video or camera:0 in which all hands make the gesture.
+        source: Images, a folder, a glob, a video or camera:0 in which all hands make the gesture.
         to: Folder of the recordings. Created if it does not exist.
         samples: Number of hands, or of motions, to record. Default: 20 hands or 10 motions.
         moving: Record a motion.
@@ -70,10 +70,12 @@ def record(
         samples = _MOTION_COUNT if moving else _HAND_COUNT
     if samples < 1:
         raise InputError(f"--samples {samples}: must be at least 1")
-    inside = [*Path(source).iterdir()] if Path(source).is_dir() else []
+    if not source:
+        raise InputError("sonjit gestures record: name the images, video or camera after the gesture")
+    inside = [*Path(source[0]).iterdir()] if Path(source[0]).is_dir() else []
     if inside and all(path.is_dir() for path in inside):
-        raise InputError(f"{source} contains only folders. Use sonjit gestures record-folders")
-    frames = track(source, "hands")
+        raise InputError(f"{source[0]} contains only folders. Use sonjit gestures record-folders")
+    frames = track(source[0] if len(source) == 1 else [*source], "hands")
     if moving:
         recording = MotionRecording.of(name, frames, samples)
     else:
