@@ -47,7 +47,9 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     image.parent.mkdir(parents=True)
     cv2.imwrite(str(image), photo[..., ::-1])
     record = "gestures", "record", "wave"
-    assert sonjit(*record, image, image, "--to", folder)[1].startswith("2 hands of wave")
+    other = tmp_path / "other.png"
+    other.write_bytes(image.read_bytes())
+    assert sonjit(*record, image, other, "--to", folder)[1].startswith("2 hands of wave")
     assert "Use sonjit gestures record-folders" in sonjit(*record, tmp_path / "photos", "--to", folder)[2][0]
     assert "name the images" in sonjit(*record, "--to", folder)[2][0]
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
