@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sonjit._util import JsonObject
 
+Turns: TypeAlias = tuple[bool, bool, bool]
+"""`transposed`, `flip_x` and `flip_y` of a `Geometry`."""
 _MATRIX_BYTES = 36
 _HEAD_BYTES = 1 << 18
 """Bytes of an MKV file that are searched for its tracks."""
@@ -59,15 +61,27 @@ class Geometry:
 
     @classmethod
     def of_frame(
-        cls, frame: VideoFrame, aspect: Fraction | None = None, crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+        cls,
+        frame: VideoFrame,
+        aspect: Fraction | None = None,
+        crop: tuple[int, int, int, int] = (0, 0, 0, 0),
+        before: Geometry | None = None,
     ) -> Self:
-        """Return the geometry of a frame with a display matrix, the aspect of the stream and the container's crop."""
+        """Return the geometry of a frame with the aspect of the stream, the container's crop, and a display matrix.
+
+        A frame without a matrix has the turn of the frame `before`: H.264 and H.265 state it in few frames.
+        """
         if not aspect or not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
             aspect = Fraction(1)
         left, top, right, bottom = crop
         if left + right >= frame.width or top + bottom >= frame.height:
             crop = (0, 0, 0, 0)
-        return cls(crop, aspect, *_turns_of_matrix(frame))
+        return cls(crop, aspect, *turns_of_matrix(frame, before.turns if before else (False, False, False)))
+
+    @property
+    def turns(self) -> Turns:
+        """Return the turn and mirrors."""
+        return self.transposed, self.flip_x, self.flip_y
 
     @classmethod
     def of_orientation(cls, orientation: int) -> Self:
@@ -169,12 +183,12 @@ def bordered(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return pixels
 
 
-def _turns_of_matrix(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Return `transposed`, `flip_x` and `flip_y` of the display matrix of a frame, for the nearest quarter turn."""
+def turns_of_matrix(frame: VideoFrame, default: Turns = (False, False, False)) -> Turns:
+    """Return the turns of the display matrix of a frame, for the nearest quarter turn, or a default without one."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     data = b"" if matrix is None else bytes(matrix)
     if len(data) != _MATRIX_BYTES:
-        return False, False, False
+        return default
     a, b, _, c, d = struct.unpack_from("5i", data)  # x' = a x + c y, y' = b x + d y
     is_transposed = abs(b) + abs(c) > abs(a) + abs(d)
     return (True, c < 0, b < 0) if is_transposed else (False, a < 0, d < 0)

@@ -83,7 +83,8 @@ class NetworkCameraSource(Source):
         while True:
             damage = Counter[str]()
             for frame in decoded_frames(self._container, self._stream, damage):
-                self.geometry = geometry = Geometry.of_frame(frame, self._stream.sample_aspect_ratio)
+                aspect = self._stream.sample_aspect_ratio
+                self.geometry = geometry = Geometry.of_frame(frame, aspect, before=self.geometry)
                 size = size or geometry.shown_size(frame.width, frame.height)
                 yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
                 index += 1

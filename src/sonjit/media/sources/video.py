@@ -15,7 +15,15 @@ import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import HDR, Geometry, bordered, container_crop, fitted, tone_curve
+from sonjit.media.sources.geometry import (
+    HDR,
+    Geometry,
+    bordered,
+    container_crop,
+    fitted,
+    tone_curve,
+    turns_of_matrix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -139,19 +147,21 @@ class VideoSource(Source):
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
         time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
-        geometry, ratio = Geometry(), None
-        state: tuple[int, int, int, Fraction | None] = (0, 0, 0, None)
+        geometry, ratio, state = Geometry(), None, (0, 0, Geometry().turns, None)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
             for frame, context in self._parts(container, stream, damage):
+                restarts = clock.restarts
                 time = index * step if self._counts_frames else clock.time_of(frame)
+                if restarts != clock.restarts:
+                    geometry = Geometry()  # another recording begins
                 ratio = context.sample_aspect_ratio if frame.key_frame or index == 0 else ratio
-                before, state = state, (frame.width, frame.height, frame.rotation, ratio)
+                before, state = state, (frame.width, frame.height, turns_of_matrix(frame, geometry.turns), ratio)
                 if before != state:
                     if before[0] and before[3] != ratio and (before[3] or 1) == (aspect or 1):
                         aspect = ratio  # the container states no other one
-                    geometry = Geometry.of_frame(frame, aspect, crop)
+                    geometry = Geometry.of_frame(frame, aspect, crop, geometry)
                     if index == 0:
                         if clock.starts_with_image and frame.pts is not None:
                             self.start_s = float(frame.pts * (frame.time_base or 0))
