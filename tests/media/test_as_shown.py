@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import struct
 import zlib
 from fractions import Fraction
@@ -161,6 +162,29 @@ def test_the_crop_of_h264_may_begin_at_any_pixel(tmp_path):
     assert close_to(read(path)[1][0][2], picture()[:, 6:86])
 
 
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [  # mirrored left and right, then a quarter turn anticlockwise, from this frame on
+        ("h264", "06 2f 03 48 00 09 80"), ("hevc", "4e 01 2f 03 48 00 18 80"),
+    ],
+)  # fmt: skip
+def test_the_display_orientation_of_a_stream_holds_until_another(tmp_path, codec, message):
+    encoder = {"h264": "libx264", "hevc": "libx265"}[codec]
+    path = write_video(tmp_path / "a", 6, codec=encoder, options={"x265-params": "log-level=none"}, format=codec)
+    data = path.read_bytes()
+    slice_start = re.search({"h264": rb"\0?\0\0\x01\x65", "hevc": rb"\0?\0\0\x01[\x26-\x2a]\x01"}[codec], data).start()
+    path.write_bytes(data[:slice_start] + b"\0\0\0\1" + bytes.fromhex(message) + data[slice_start:])
+    source, frames = read(path)
+    assert source.geometry.to_dict() == {"rotation_deg": 90, "mirrored": True}
+    for number, (*_, image) in enumerate(frames):
+        assert close_to(image, np.rot90(picture(shift=4 * number)[:, ::-1]))
+
+
+def test_further_videos_of_a_file_are_named(tmp_path):
+    path = write_video(tmp_path / "a.mkv", change=lambda stream: stream.container.add_stream("mpeg4", rate=5))
+    assert "contains 2 video streams. Only number 0 is read" in read(path)[0].notes[0]
+
+
 def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
     path = write_video(tmp_path / "a.h264", rate=50, options={"bf": "2"}, format="h264")
     source, frames = read(path)
@@ -192,14 +216,20 @@ def test_the_clock_of_joined_recordings_continues(tmp_path):
     assert any("its clock restarts 1 time" in note for note in source.notes)
 
 
-@pytest.mark.parametrize(("first", "second"), [("libx264", "mpeg2video"), ("mpeg2video", "libx264")])
-def test_all_parts_of_a_stream_that_changes_its_codec_are_read(tmp_path, first, second):
-    parts = [write_video(tmp_path / f"{codec}.ts", 10, codec=codec) for codec in (first, second)]
-    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    source, frames = read(tmp_path / "joined.ts")
+@pytest.mark.parametrize(
+    ("ending", "codecs"),
+    [
+        ("ts", ("libx264", "mpeg2video")), ("m2ts", ("mpeg2video", "libx264")), ("mp4", ("libx264", "mpeg4")),
+        ("flv", ("flv", "libx264")), ("asf", ("mpeg4", "libx264")),
+    ],
+)  # fmt: skip
+def test_all_parts_of_joined_files_are_read(tmp_path, ending, codecs):
+    parts = [write_video(tmp_path / f"{codec}.{ending}", 10, codec=codec) for codec in codecs]
+    (tmp_path / "joined").write_bytes(b"".join(part.read_bytes() for part in parts))
+    source, frames = read(tmp_path / "joined")
     assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=1e-3)
     assert source.problems == []
-    assert "its video stream changes 1 time. All parts are read" in source.notes[0]
+    assert "consists of 2 joined parts. All are read" in source.notes[0]
     for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
         np.testing.assert_array_equal(image, expected)
 

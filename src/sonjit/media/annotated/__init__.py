@@ -70,9 +70,6 @@ class MaskWriter(Output):
     Args:
         images: Writer of the resulting images.
         cutout: Write RGBA images instead of grey masks.
-
-    Attributes:
-        images: Writer of the images.
     """
 
     def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:

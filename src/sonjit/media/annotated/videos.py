@@ -7,6 +7,7 @@ container supports its codec, and re-encoded otherwise.
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -229,12 +230,9 @@ class ContainerWriter(writers.DrawingWriter):
     def _abort(self) -> None:
         from av.error import FFmpegError
 
-        try:
+        with suppress(FFmpegError, OSError, ValueError):  # the output is discarded
             self._release()
-        except (FFmpegError, OSError, ValueError):  # the output is discarded below
-            pass
-        finally:
-            self._draft.drop()
+        self._draft.drop()
 
     def _release(self) -> None:
         self._container.close()

@@ -95,10 +95,10 @@ class FolderSource(Source):
             except InputError as error:
                 self.problems.append(str(error))
                 continue
-            yield self._frame(index, rgb)
+            yield SourceFrame(*self._place(index), rgb)
 
-    def _frame(self, index: int, rgb: Image) -> SourceFrame:
-        return SourceFrame(index, None, rgb)
+    def _place(self, index: int) -> tuple[int, float | None]:
+        return index, None
 
 
 class SequenceSource(FolderSource):
@@ -118,9 +118,8 @@ class SequenceSource(FolderSource):
     def frame_source(self, index: int) -> None:
         """Return None: the frames of a recording have numbers."""
 
-    def _frame(self, index: int, rgb: Image) -> SourceFrame:
-        number = self._numbers[index]
-        return SourceFrame(number, number / (self.fps or 1), rgb)
+    def _place(self, index: int) -> tuple[int, float]:
+        return self._numbers[index], self._numbers[index] / (self.fps or 1)
 
 
 class CameraSource(Source):
@@ -144,9 +143,8 @@ class CameraSource(Source):
             opened = self._capture.isOpened() and self._capture.read()[0]
         if not opened:
             self._capture.release()
-            raise InputError(
-                f"{self.name} does not open: plug it in, close the program that uses it, or try another number"
-            )
+            advice = "plug it in, close the program that uses it, or try another number"
+            raise InputError(f"{self.name} does not open: {advice}")
         self._start_s = time.monotonic()
         self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
         self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
@@ -429,9 +427,8 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_sequence else None)
     except InputError as error:
         if path is not None and path.suffix.lower() in images.IMAGE_ENDINGS:
-            raise InputError(
-                f"{path} is not an image, or damaged from its first byte: copy or export it again"
-            ) from None
+            problem = "is not an image, or damaged from its first byte: copy or export it again"
+            raise InputError(f"{path} {problem}") from None
         hint = "; an MP4 with its index at the end cannot be piped: name the file itself"
         if path is not None:
             hint = "; an MP4 without its index was cut or never finished: copy or record it again"

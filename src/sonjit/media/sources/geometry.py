@@ -344,10 +344,8 @@ def _crop_of_mkv(data: bytes) -> tuple[int, int, int, int]:
         video = dict(_elements(entry)).get(0xE0)
         if video is not None:
             crops = dict(_elements(video))
-            left, top, right, bottom = (
-                int.from_bytes(crops.get(name, b"")) for name in (0x54CC, 0x54BB, 0x54DD, 0x54AA)
-            )
-            return left, top, right, bottom
+            left, top, right, bottom = (crops.get(name, b"") for name in (0x54CC, 0x54BB, 0x54DD, 0x54AA))
+            return int.from_bytes(left), int.from_bytes(top), int.from_bytes(right), int.from_bytes(bottom)
     return 0, 0, 0, 0
 
 

@@ -85,9 +85,8 @@ def image_size(data: bytes, image_format: str | None) -> Size | None:
         "tiff": lambda data: ((size := _tiff_numbers(data, 256, 257))[0], size[1]),
         "jpeg2000": _jpeg2000_size, "pnm": _pnm_size,
     }  # fmt: skip
-    read = readers.get(image_format)
     try:
-        size = read(data) if read else None
+        size = readers[image_format](data) if image_format in readers else None
     except (struct.error, IndexError):
         return None
     return size if size and min(size) > 0 else None
@@ -194,9 +193,11 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
     A JPEG must reach its end marker, and a PNG its last chunk with correct checksums. WebP and BMP must have the length
     that they state. The decoder checks all other formats.
     """
-    checks = {"jpeg": _jpeg_damage, "png": _png_damage, "webp": _webp_damage, "bmp": _bmp_damage}
-    check = checks.get(image_format or "")
-    return check(data) if check else None
+    if image_format in ("jpeg", "png"):
+        return _jpeg_damage(data) if image_format == "jpeg" else _png_damage(data)
+    stated = {"webp": int.from_bytes(data[4:8], "little") + 7, "bmp": int.from_bytes(data[2:6], "little")}
+    is_cut = len(data) < stated.get(image_format or "", 0)
+    return f"{_TRUNCATED} ({len(data)} of {stated[image_format or '']} bytes)" if is_cut else None
 
 
 def _jpeg_damage(data: bytes) -> str | None:
@@ -220,16 +221,6 @@ def _png_damage(data: bytes) -> str | None:
             return None
         position = end + 4
     return f"{_TRUNCATED} (PNG without its last part)"
-
-
-def _webp_damage(data: bytes) -> str | None:
-    stated = int.from_bytes(data[4:8], "little") + 8
-    return f"{_TRUNCATED} ({len(data)} of {stated} bytes)" if len(data) < stated - 1 else None
-
-
-def _bmp_damage(data: bytes) -> str | None:
-    stated = int.from_bytes(data[2:6], "little")
-    return f"{_TRUNCATED} ({len(data)} of {stated} bytes)" if len(data) < stated else None
 
 
 _SILENT: Final = 0  # OpenCV's log level
@@ -509,10 +500,8 @@ def rgb_from(image: ImageLike) -> Image:
     if hasattr(image, "getbands"):  # a PIL image; Pillow itself is never imported
         is_deep = image.mode == "F" or image.mode.startswith("I")  # convert("RGB") would clip these
         return rgb_from(np.array(image if is_deep else image.convert("RGB")))
-    kind = type(image).__name__
-    raise InputError(
-        f"a {kind} is not an image: give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
-    )
+    wanted = "give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
+    raise InputError(f"a {type(image).__name__} is not an image: {wanted}")
 
 
 def _rgb_from_array(array: NDArray[Any]) -> Image:
@@ -522,31 +511,27 @@ def _rgb_from_array(array: NDArray[Any]) -> Image:
         raise InputError(_dtype_problem(array))
     if array.ndim == 2:
         array = array[:, :, None]
+    named = f"array of shape {array.shape}"
     if array.ndim != 3:
-        raise InputError(
-            f"array of shape {array.shape}: one image has 2 or 3 axes, (H, W) or (H, W, 3); "
-            "pass the images of a batch one by one"
-        )
+        advice = "one image has 2 or 3 axes, (H, W) or (H, W, 3); pass the images of a batch one by one"
+        raise InputError(f"{named}: {advice}")
     height, width, channels = array.shape
     if array.size == 0:
-        raise InputError(f"array of shape {array.shape} is empty: an image needs at least one pixel")
+        raise InputError(f"{named} is empty: an image needs at least one pixel")
     if channels not in (1, 3, 4):
         if height in (1, 3, 4):
-            raise InputError(
-                f"array of shape {array.shape} looks channels-first: pass image.transpose(1, 2, 0), (H, W, 3)"
-            )
-        raise InputError(f"array of shape {array.shape} has {channels} channels ({width} wide): pass RGB, (H, W, 3)")
+            raise InputError(f"{named} looks channels-first: pass image.transpose(1, 2, 0), (H, W, 3)")
+        raise InputError(f"{named} has {channels} channels ({width} wide): pass RGB, (H, W, 3)")
     if channels == 1:
         array = np.repeat(array, 3, axis=2)  # (H, W, 3)
     return np.ascontiguousarray(array[:, :, :3])
 
 
 def _dtype_problem(array: NDArray[Any]) -> str:
-    kind = array.dtype.kind
-    if kind == "f":
+    if array.dtype.kind == "f":
         note = " with NaN" if np.isnan(array).any() else ""
         return f"{array.dtype} array{note}: scale to uint8 yourself, 0..255"
-    if kind == "b":
+    if array.dtype.kind == "b":
         return "bool array is a mask, no image: pass uint8 RGB, (H, W, 3), 0..255"
     return f"{array.dtype} array: an image is uint8 (or uint16); convert it with .astype('uint8') if it is 0..255"
 

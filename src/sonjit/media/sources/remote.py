@@ -115,9 +115,8 @@ def _open(address: str, name: str) -> InputContainer:
     try:
         return av.open(address, "r", options=options, timeout=(_OPEN_S, _READ_S))
     except (FFmpegError, OSError) as error:
-        raise InputError(
-            f"{name} cannot be opened: {error.strerror}; check the address, and whether it is on"
-        ) from None
+        reason = f"{error.strerror}; check the address, and whether it is on"
+        raise InputError(f"{name} cannot be opened: {reason}") from None
 
 
 _HERE = ("file", "local", "memory")
@@ -230,9 +229,7 @@ def _storage(url: str) -> Generator[tuple[Any, str]]:
     except ImportError as error:  # the storage's own package
         raise InputError(f"{url}: {str(error).splitlines()[0]}") from None
     except ValueError as error:
-        addresses = (
-            "rtsp://, rtsps://, http:// or https:// of a camera, s3://, gs:// and other storage that fsspec knows"
-        )
+        addresses = "rtsp://, rtsps://, http:// or https:// of a camera, s3://, gs:// and other storage of fsspec"
         raise InputError(f"{url} cannot be opened ({error}); an address begins with {addresses}") from None
     except Exception as error:  # each storage raises its own
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

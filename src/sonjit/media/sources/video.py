@@ -15,15 +15,7 @@ import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import (
-    HDR,
-    Geometry,
-    bordered,
-    container_crop,
-    fitted,
-    tone_curve,
-    turns_of_matrix,
-)
+from sonjit.media.sources.geometry import HDR, Geometry, bordered, container_crop, fitted, tone_curve, turns_of_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -86,11 +78,16 @@ class VideoSource(Source):
         self.path = opened if isinstance(opened, Path) else None
         self.files = [self.path] if self.path is not None else []
         self._format = container_format
+        from av.stream import Disposition
+
         container = open_container(opened, name, container_format)
         stream = video_stream(container)
         if stream is None:
             container.close()
             raise InputError(f"{name} contains no video stream. Use an image or a video")
+        videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
+        if videos > 1:
+            self.notes.append(f"{name}: contains {videos} video streams. Only number {stream.index} is read")
         is_untimed = bool(container.format.flags & _UNTIMED)
         stated = stream.codec_context.framerate if is_untimed else None
         rate = fps or stated or stream.average_rate or stream.guessed_rate
@@ -98,9 +95,8 @@ class VideoSource(Source):
         self._counts_frames = is_untimed or fps is not None
         if is_untimed and fps is None:
             source = "its headers state" if stated else "assumed, as it states none"
-            self.notes.append(
-                f"{name}: contains no times. {self.fps:g} frames per second, {source}. --fps sets the rate"
-            )
+            note = f"{self.fps:g} frames per second, {source}. --fps sets the rate"
+            self.notes.append(f"{name}: contains no times. {note}")
         self.time_base: Fraction | None = None if self._counts_frames else stream.time_base
         self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
         self._origin_s = (container.start_time or 0) / 1_000_000 if container.streams.audio else None
@@ -151,7 +147,7 @@ class VideoSource(Source):
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
-            for frame, context in self._parts(container, stream, damage):
+            for frame, context in self._parts(container, stream, clock, damage):
                 restarts = clock.restarts
                 time = index * step if self._counts_frames else clock.time_of(frame)
                 if restarts != clock.restarts:
@@ -195,22 +191,23 @@ class VideoSource(Source):
             self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
 
     def _parts(
-        self, container: InputContainer, stream: VideoStream, damage: Counter[str]
+        self, container: InputContainer, stream: VideoStream, clock: _Clock, damage: Counter[str]
     ) -> Generator[tuple[VideoFrame, VideoCodecContext]]:
-        """Yield the frames of a video with their decoder. A part of a transport stream with another codec has its own.
-
-        FFmpeg decodes only the first codec of a file.
-        """
-        joints = video_joints(self.path) if self.path is not None and container.format.name == "mpegts" else []
+        """Yield the frames with their decoder. Each joined part has its own one: FFmpeg reads only the first."""
+        joints = [] if self.path is None else find_joints(self.path, container.format.name)
         if joints:
-            self._note(f"{self.name}: its video stream changes {pluralize(len(joints), 'time')}. All parts are read")
+            self._note(f"{self.name}: consists of {len(joints) + 1} joined parts. All are read")
         for start, end in pairwise((0, *joints, 0)):
             with ExitStack() as opened:
                 if joints and self.path is not None:
-                    part = f"subfile,,start,{start},end,{end},,:"
-                    container = opened.enter_context(open_container(self.path, self.name, "mpegts", part))
-                    stream = video_stream(container) or stream
+                    try:
+                        container = open_container(self.path, self.name, None, f"subfile,,start,{start},end,{end},,:")
+                        stream = video_stream(opened.enter_context(container)) or stream
+                    except InputError as error:
+                        self.problems.append(str(error))
+                        continue
                 stream.thread_type = "AUTO"
+                clock.begin(stream)
                 for frame in decoded_frames(container, stream, damage):
                     yield frame, stream.codec_context
 
@@ -243,12 +240,15 @@ class _Clock:
     def __init__(self, stream: VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
         self.starts_with_image = stream.container.format.name in ("avi", "asf")
-        self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
-        self._origin = None if self.starts_with_image else stream.start_time or 0
-        self._last_pts: int | None = None
-        self._last_dts: int | None = None
+        self._origin = None if self.starts_with_image else (stream.start_time or 0) * (stream.time_base or 0)
         self._offset_s = 0.0
         self.restarts = 0
+
+    def begin(self, stream: VideoStream) -> None:
+        """Expect the stamps of a stream."""
+        self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
 
     def time_of(self, frame: VideoFrame) -> float:
         """Return the time of the next frame in seconds."""
@@ -265,7 +265,7 @@ class _Clock:
             self._last_s += self._step_s
             return self._last_s
         if self._origin is None:
-            self._origin = stamp
+            self._origin = stamp * (frame.time_base or 0)
         time_s = self._seconds(frame, stamp)
         if time_s < self._last_s:
             self.restarts, self._last_dts = self.restarts + 1, dts
@@ -275,7 +275,7 @@ class _Clock:
         return time_s
 
     def _seconds(self, frame: VideoFrame, stamp: int | None) -> float:
-        return float(((stamp or 0) - (self._origin or 0)) * (frame.time_base or 0)) + self._offset_s
+        return float((stamp or 0) * (frame.time_base or 0) - (self._origin or 0)) + self._offset_s
 
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
@@ -304,24 +304,54 @@ _TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)
 """Types of video in transport streams: MPEG-1, 2 and 4, H.264, H.265, H.266, AVS, Dirac and VC-1."""
 
 
-def video_joints(path: Path) -> list[int]:
-    """Return the positions from which the video of a transport stream has another type or number than before."""
+_HEADS = {
+    "flv": rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0{4}",
+    "asf": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c",
+}
+"""First bytes of files by FFmpeg's name of their format."""
+
+
+def find_joints(path: Path, container_format: str) -> list[int]:
+    """Return the positions of a file from which it contains another recording.
+
+    A transport stream has such a position where its video has another type or number than before.
+    """
+    with suppress(OSError, ValueError), path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        if container_format in _HEADS:
+            return [found.start() for found in re.finditer(_HEADS[container_format], data)][1:]
+        if "mp4" in container_format:
+            return _joints_of_mp4(data)
+        return _joints_of_transport_stream(data) if container_format == "mpegts" else []
+    return []
+
+
+def _joints_of_mp4(data: mmap) -> list[int]:
+    joints: list[int] = []
+    position = 0
+    while position + 16 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        joints += [position] if kind == b"ftyp" and position else []
+        length = struct.unpack_from(">Q", data, position + 8)[0] if length == 1 else length
+        position += length or len(data)
+    return joints
+
+
+def _joints_of_transport_stream(data: mmap) -> list[int]:
     joints: list[int] = []
     videos: dict[bytes, list[tuple[int, int]]] = {}
     at = 0
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        while (at := data.find(b"\0\2\xb0", at + 1)) >= 0:  # a pointer and the head of the table of a programme
-            table, position, found = data[at + 1 : at + data[at + 3]], 12, list[tuple[int, int]]()
-            if data[at - 4] != _SYNC or not data[at - 3] & 0x40 or len(table) < position:
-                continue
-            position += table[11]
-            while position + 5 <= len(table):
-                kind, number, length = struct.unpack_from(">BHH", table, position)
-                found += [(kind, number & 0x1FFF)] if kind in _TS_VIDEO else []
-                position += 5 + (length & 0xFFF)
-            if found and found != videos.setdefault(table[3:5], found):
-                videos[table[3:5]] = found
-                joints.append(max(data.rfind(b"\x47\x40\0", max(0, at - 4096), at), 0) or at - 4)
+    while (at := data.find(b"\0\2\xb0", at + 1)) >= 0:  # a pointer and the head of the table of a programme
+        table, position, found = data[at + 1 : at + data[at + 3]], 12, list[tuple[int, int]]()
+        if data[at - 4] != _SYNC or not data[at - 3] & 0x40 or len(table) < position:
+            continue
+        position += table[11]
+        while position + 5 <= len(table):
+            kind, number, length = struct.unpack_from(">BHH", table, position)
+            found += [(kind, number & 0x1FFF)] if kind in _TS_VIDEO else []
+            position += 5 + (length & 0xFFF)
+        if found and found != videos.setdefault(table[3:5], found):
+            videos[table[3:5]] = found
+            joints.append(max(data.rfind(b"\x47\x40\0", max(0, at - 4096), at), 0) or at - 4)
     return joints
 
 

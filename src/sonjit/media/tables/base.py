@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from itertools import groupby
@@ -90,17 +91,11 @@ class Header:
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
         """Create the header of an open source."""
-        return cls(
-            source=source.name,
-            width=source.width,
-            height=source.height,
-            fps=source.fps,
-            model=model,
-            kind=kind,
-            start_s=round(source.offset_s, 6) or None,
-            geometry={} if source.geometry is None else source.geometry.to_dict(),
-            notes=tuple(source.notes),
-        )
+        known = {name: getattr(source, name) for name in ("width", "height", "fps")}
+        geometry = {} if source.geometry is None else source.geometry.to_dict()
+        start_s = round(source.offset_s, 6) or None
+        more: dict[str, Any] = {"start_s": start_s, "geometry": geometry, "notes": tuple(source.notes)}
+        return cls(source.name, model=model, kind=kind, **known, **more)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -130,12 +125,9 @@ class TextOutput(Output):
         self._draft.keep()
 
     def _abort(self) -> None:
-        try:
+        with suppress(OSError):  # a full disk refuses the rest of the buffer once more
             self._file.close()
-        except OSError:  # a full disk refuses the rest of the buffer once more
-            pass
-        finally:
-            self._draft.drop()
+        self._draft.drop()
 
 
 class FrameWriter(Output):
@@ -294,11 +286,8 @@ class Layout:
         found: list[dict[str, Any]] = []
         for (number, result), values in zip(frame.instances(), measured, strict=True):
             row = shared | {"instance": number, "id": result.id, "key": number if result.id is None else result.id}
-            row |= {
-                "kind": result.kind,
-                "handedness": getattr(result, "handedness", None),
-                "score": _rounded(result.score),
-            }
+            row |= {"kind": result.kind, "handedness": getattr(result, "handedness", None)}
+            row |= {"score": _rounded(result.score)}
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
             row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
             if result.kind in self.points:
@@ -346,11 +335,8 @@ class RowMaker:
 
 def has_errors(frames: Iterable[Frame]) -> bool:
     """Check whether the expected errors of a hand are known."""
-    return any(
-        isinstance(instance, Hand) and instance.error_px is not None
-        for frame in frames
-        for _, instance in frame.instances()
-    )
+    instances = (instance for frame in frames for _, instance in frame.instances())
+    return any(isinstance(instance, Hand) and instance.error_px is not None for instance in instances)
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
