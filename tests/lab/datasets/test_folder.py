@@ -66,6 +66,9 @@ def put_in_image(**fields):
     [
         (put(keypoints=[1, 2, 2]), "annotation 1: keypoints has 3 numbers; expected 63"),
         (put(bbox=[3, 4, 0, 5]), "p1.png, annotation 1: bbox .* is empty"),
+        (put(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "p1.png, annotation 1: a polygon is a list"),
+        (put(segmentation={"size": [9, 9], "counts": [81]}), "p1.png, annotation 1: a mask of size"),
+        (put(area="large"), "p1.png: area_px2 of instance 0 has a value that is not a finite number"),
         (put(hand_side="both"), "p1.png, annotation 1: hand_side is 'both'"),
         (put(image_id=99), "annotations of the image 99"),
         (put_in_image(camera={"R": [[1]]}), "p1.png: camera R has the shape"),

@@ -178,6 +178,11 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
         assert part in text
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
         card_files([published], request)
+    other = copy.deepcopy(own)
+    other["model"]["files"][0]["sha256"] = "0" * 64  # another file of this name
+    for given in (request, CardRequest()):
+        with pytest.raises(InputError, match="of different networks"):
+            card_files([own, other], given)
 
 
 GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gender": "fm"[n % 2]} for n in range(48)]

@@ -333,7 +333,8 @@ def coco_annotation(number: int, image: int | str, category: int, instance: Inst
             record["keypoints3d"] = plain(np.where(valid, instance.keypoints_m * 1000, np.nan))
     if (box := instance.box or _box_around(record)) is not None:
         record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-        record["area"] = instance.area_px2 or record["bbox"][2] * record["bbox"][3]
+        area = record["bbox"][2] * record["bbox"][3]
+        record["area"] = area if instance.area_px2 is None else instance.area_px2
     if (mask := instance.mask()) is not None:
         record["segmentation"] = rle_from_mask(np.asarray(mask, np.bool_))
     if "group" in instance.extra:

@@ -203,7 +203,7 @@ def _check_finite(sample: Sample) -> None:
     if sample.camera is not None:
         values += [(f"the camera's {name}", getattr(sample.camera, name)) for name in ("K", "R", "t", "distortion")]
     for number, instance in enumerate(sample.instances):
-        values.append((f"box of instance {number}", instance.box))
+        values += [(f"{name} of instance {number}", getattr(instance, name)) for name in ("box", "area_px2")]
         if instance.keypoints_px is not None and instance.valid_px is not None:
             values.append((f"keypoints of instance {number}", instance.keypoints_px[instance.valid_px]))
         if instance.keypoints_m is not None and instance.valid_m is not None:
@@ -214,7 +214,8 @@ def _check_finite(sample: Sample) -> None:
                 for name in ("pose", "betas", "trans")
             ]
     for name, value in values:
-        if value is not None and not np.isfinite(np.asarray(value, np.float64)).all():
+        array = np.asarray(0 if value is None else value)
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise InputError(f"{sample.source}: {sample.id}: {name} has a value that is not a finite number")
 
 

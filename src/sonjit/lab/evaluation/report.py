@@ -494,6 +494,8 @@ def card_files(records: Sequence[predictions.EvaluationRecord], request: CardReq
     files: dict[str, str] = {}
     for title in sorted(titles):
         own = [record for record in records if _card_name(record, request) == title]
+        if len({tuple(item.get("sha256") for item in _own_files(record)) for record in own}) > 1:
+            raise InputError(f"{title}: the evaluations are of different networks. Write a card of each")
         blocks = list(_card_blocks(own, request))
         files |= docs.plots_of(blocks)
         stem = re.sub(r"[^\w.-]+", "-", title)
