@@ -283,13 +283,6 @@ class MobileNetMaps(nn.Module):
         return maps
 
 
-def trunk_or_network(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the weights of a network, or those of torchvision's ResNet as its trunk, whose keys have a prefix."""
-    if "conv1.weight" not in weights:
-        return dict(weights)
-    return {prefix + key: value for key, value in weights.items() if not key.startswith("fc.")}
-
-
 class TimmMaps(Backbone):
     """A network of timm without its head, which is a mean and one linear layer."""
 

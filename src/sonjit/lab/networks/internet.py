@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, square_box
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.networks.backbones import ResNet, trunk_or_network
+from sonjit.lab.networks.backbones import ResNet
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
@@ -194,6 +194,7 @@ class InterNet(Network):
     """
 
     maxima = MappingProxyType({"joint_coord": "heatmap"})
+    trunk = "backbone_net.resnet."
 
     def __init__(
         self,
@@ -238,13 +239,6 @@ class InterNet(Network):
             (B, 2). `heatmap_space.two_hands_from_outputs` converts bins to millimetres.
         """
         return self.pose_net(self.backbone_net.resnet(images)[-1])
-
-    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with official keys, which are the module's own, or those of a trunk.
-
-        `load_official(resnet50, strict=False)` loads the trunk of torchvision's classifier, to start a training.
-        """
-        return trunk_or_network(super().from_official(state_dict), "backbone_net.resnet.")
 
 
 class _Backbone(nn.Module):

@@ -6,13 +6,12 @@ network with a box of 300 mm, as implemented here. It is not known whether their
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from sonjit._util import InputError
-from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet, trunk_or_network
+from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet
 from sonjit.lab.networks.internet import INPUT_SIZE, expected_bin, init_small_weights, upsampling
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
@@ -36,6 +35,8 @@ class RootNet(Network):
         channels: Channels of the upsampled maps.
         side: Side of the training crops in pixels.
     """
+
+    trunk = "backbone."
 
     def __init__(
         self,
@@ -94,13 +95,6 @@ class RootNet(Network):
         gamma = self.root.depth_layer(maps.mean((2, 3), keepdim=True)).flatten(1)
         root = torch.stack([expected_bin(share.sum(1)), expected_bin(share.sum(2))], 1)  # (B, 2) as x, y
         return {"coord": torch.cat([root, gamma * k_value], 1), "gamma": gamma, "xy_logits": logits}
-
-    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with official keys, which are the module's own, or those of a trunk.
-
-        `load_official(resnet50, strict=False)` loads the trunk of torchvision's classifier, to start a training.
-        """
-        return trunk_or_network(super().from_official(state_dict), "backbone.")
 
 
 def _check_k_value(k_value: Tensor, batch: int) -> None:
