@@ -18,7 +18,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading
-from sonjit.media.sources.geometry import Geometry, tone_curve
+from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
 from sonjit.media.sources.images import decode_image, is_media
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
@@ -78,6 +78,35 @@ def test_an_image_is_shown_as_its_properties_state(ending, orientation, tmp_path
     assert source.geometry.to_dict() == expected.to_dict()
     assert close_to(rgb, expected.apply(picture()))
     assert close_to(decode_image(path.read_bytes(), "a", upright=False), picture())
+
+
+def box(kind, content):
+    return (8 + len(content)).to_bytes(4) + kind + content
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_the_properties_of_a_heif_image_apply_in_their_order(quarters, axis, is_last):
+    shown, turns = picture(), [box(b"irot", bytes([quarters]))]
+    turns += [] if axis is None else [box(b"imir", bytes([axis]))]
+    aperture = box(b"clap", struct.pack(">2I2I2i2i", 41, 1, 30, 1, 5, 1, -3, 1))
+    ordered = [box(b"ispe", struct.pack(">4x2I", 96, 64)), *turns]
+    ordered.insert(len(ordered) if is_last else 1, aperture)
+    for item in ordered:
+        if item[4:8] == b"irot":
+            shown = np.rot90(shown, quarters)
+        elif item[4:8] == b"imir":
+            shown = shown[:, ::-1] if axis else shown[::-1]
+        elif item[4:8] == b"clap":  # its centre is off by 5 and -3 pixels, and halves round up
+            top, left = (shown.shape[0] - 30) // 2 - 3, (shown.shape[1] - 41 + 1) // 2 + 5
+            shown = shown[top : top + 30, left : left + 41]
+    count = len(ordered)
+    links = box(b"ipma", struct.pack(">4xIHB", 1, 1, count) + bytes(range(1, count + 1)))
+    properties = box(b"iprp", box(b"ipco", b"".join(ordered)) + links)
+    meta = box(b"meta", bytes(4) + box(b"pitm", struct.pack(">4xH", 1)) + properties)
+    found = avif_geometry(box(b"ftyp", b"avif\0\0\0\0mif1") + meta)
+    np.testing.assert_array_equal(found.apply(picture()), shown)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
