@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 from torch import nn, optim
 
@@ -36,14 +36,19 @@ class Range(NamedTuple):
             raise InputError(f"{name}={value}: must be at most {self.maximum}")
 
 
+@cache
+def _hints(settings_class: type) -> list[tuple[str, Any]]:
+    """Return the names and types of the settings of a class and its bases."""
+    return [item for base in settings_class.__mro__ for item in get_type_hints(base, include_extras=True).items()]
+
+
 def check_ranges(settings: object) -> None:
     """Check that settings are within the `Range` of their types, also in base classes, or one of their choices.
 
     Raises:
         InputError: A setting is out of its range, or unknown.
     """
-    bases = type(settings).__mro__
-    for name, hint in (item for base in bases for item in get_type_hints(base, include_extras=True).items()):
+    for name, hint in _hints(type(settings)):
         if get_origin(hint) is Literal and getattr(settings, name) not in get_args(hint):
             known = ", ".join(map(str, get_args(hint)))
             raise InputError(f"Unknown {name} {getattr(settings, name)!r}. Choose from {known}")
