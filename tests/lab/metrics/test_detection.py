@@ -95,6 +95,8 @@ def block(x, y, width, height, value=1.0):
 def test_a_map_of_nothing_gives_no_box_and_no_box_is_never_right():
     assert box_from_map(np.zeros((8, 8))) is None
     assert localization_error([[(3, None)], [(3, (0, 0, 2, 2))]], [(3, [(0, 0, 2, 2)])] * 2, top=1) == 0.5
+    near, far = np.array([[0, 0, 2, 2], [5, 5, 9, 9]], np.uint16)  # whose differences wrap around
+    assert localization_error([[(3, near)]], [(3, [far])]) == 1
 
 
 def test_what_is_nan_in_a_map_is_in_no_box():

@@ -342,13 +342,19 @@ def localization_error(
                 raise InputError(f"image {number}: box {list(box)} is not x_min, y_min, x_max, y_max")
     hits = [
         any(
-            kind == label and box is not None and box_iou(box, true) >= overlap
+            kind == label and box is not None and box_iou(_floats(box), _floats(true)) >= overlap
             for kind, box in prediction[:top]
             for true in boxes
         )
         for prediction, (label, boxes) in zip(predictions, truth, strict=True)
     ]
     return 1 - sum(hits) / len(hits)
+
+
+def _floats(box: Box) -> Box:
+    """Return a box in floats: differences of unsigned integers would wrap around."""
+    x_min, y_min, x_max, y_max = numbers("box", box).tolist()
+    return x_min, y_min, x_max, y_max
 
 
 def _check_top(top: int) -> None:
