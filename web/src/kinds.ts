@@ -65,7 +65,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return { landmarks: await tapped(), heads: new HandHeads(await handArrays("heads"), model, TAPS) };
     });
     const refining = once(async () => new HandRefinement(await handArrays("refinement"), model, TAPS));
-    const people = openPeople(open, proposals);
+    const people = openPeople(open, proposals, false);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
       const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
@@ -223,14 +223,15 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
   };
 }
 
-/** Outputs of the network that proposes people: codes of the boxes, and class logits. */
-const PEOPLE_SHAPE = { sizes: [4 * 1917, 24 * 1917], range: constants.search.network.INPUT_RANGE };
-
-/** Return a function that opens the networks that propose people and hands, compiled on first use. */
-function openPeople(open: Open, proposals: Sources["proposals"]): () => Promise<PeopleNetwork> {
-  const { SIDE, CHANNELS, VALUES } = constants.search.network;
+/**
+ * Return a function that opens the networks that propose people and hands, compiled on first use. With `hasBoxes` the first one
+ * gives codes of boxes and class logits, too.
+ */
+function openPeople(open: Open, proposals: Sources["proposals"], hasBoxes = true): () => Promise<PeopleNetwork> {
+  const { SIDE, CHANNELS, VALUES, INPUT_RANGE: range } = constants.search.network;
   const own = { sizes: [SIDE * SIDE * VALUES], input: [1, SIDE, SIDE, CHANNELS] };
-  return once(async () => new PeopleNetwork(await open("people", { ...PEOPLE_SHAPE, taps: [SIDE] }), await proposals(own)));
+  const boxes = hasBoxes ? { sizes: [4 * 1917, 24 * 1917] } : { sizes: [], outputs: [] };
+  return once(async () => new PeopleNetwork(await open("people", { ...boxes, range, taps: [SIDE] }), await proposals(own)));
 }
 
 export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };

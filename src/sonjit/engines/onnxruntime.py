@@ -44,7 +44,7 @@ class OnnxRuntimeEngine:
         names: list[str] = [output.name for output in self._session.get_outputs()]
         if path.suffix == ".tflite":  # the conversion has selected them
             outputs = None
-        if outputs is not None and max(outputs) >= len(names):
+        if outputs and max(outputs) >= len(names):
             raise InputError(f"{path}: has {len(names)} output(s), not the {max(outputs) + 1} of the published network")
         self._outputs = None if outputs is None else [names[index] for index in outputs]
         self._name = node.name

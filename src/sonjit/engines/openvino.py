@@ -336,16 +336,17 @@ def read_model(path: Path) -> ov.Model:
 def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, ...]) -> ov.Model:
     """Read a network with only the selected outputs, without the branches of others, then taps as further outputs."""
     model = read_model(path)
-    if outputs is not None:
-        results = model.get_results()
-        if max(outputs) >= len(results):
-            needed = max(outputs) + 1
-            raise InputError(f"{path}: has {len(results)} output(s), not the {needed} of the published network")
-        model = ov.Model([results[index] for index in outputs], model.get_parameters())  # pyright: ignore
+    count = len(model.get_results())
+    if outputs is not None and (needed := max(outputs, default=-1) + 1) > count:
+        raise InputError(f"{path}: has {count} output(s), not the {needed} of the published network")
     if taps:
         from sonjit.engines.graph_edits import with_taps
 
         model = with_taps(model, path, taps)
+    if outputs is not None:
+        results = model.get_results()
+        selected = [*(results[index] for index in outputs), *results[count:]]
+        model = ov.Model(selected, model.get_parameters())  # pyright: ignore
     return model
 
 

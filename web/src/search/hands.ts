@@ -160,8 +160,8 @@ export class HandSearch extends StillSearch<HandObservation> {
     this.#verifiedBoxes.push(proposal.box);
     const isFirst = proposal.source === "published";
     const first = await hands.observe(image, proposal.box);
-    const sure = isFirst ? LIMITS.published_sure : LIMITS.sure;
-    if (first.score > sure && proposal.score >= this.limits.published) return newCandidate([first], proposal, 1, isFirst);
+    const isLikely = proposal.score >= this.limits.published || this.#networkOdds(boxAroundHand(first.keypoints)) > LIMITS.sure_odds;
+    if (first.score > LIMITS.sure_hand && isLikely) return newCandidate([first], proposal, 1, isFirst);
     if (first.score < LIMITS.hand_seen) return null;
     const isPublished = isFirst && first.score > constants.search.geometry.PRESENT;
     const mirrored = await hands.observeMirrored(image, hands.boxAfter(first));

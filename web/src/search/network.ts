@@ -26,19 +26,26 @@ export class PeopleNetwork {
   readonly #network: Network;
   readonly #own: Network;
 
+  /** @param network the published network, or a part of it that computes only the map */
   constructor(network: Network, own: Network) {
     [this.#network, this.#own] = [network, own];
   }
 
-  /** Return the people and hands in a window, in pixels of the image, best first. People at an inner edge are left out. */
+  /**
+   * Return the people and hands in a window, in pixels of the image, best first. People at an inner edge are left out.
+   *
+   * @param minPerson minimum score of the people of the published network, or of all people if only its map is computed
+   */
   async find(image: Pixels, window: Window, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
     const part = partOf(image, window);
     letterboxInto(part, this.#network);
-    const [codes, logits, map] = await this.#network.run();
-    this.#own.input.set(map!);
+    const outputs = await this.#network.run();
+    const [codes, logits] = outputs.length > 2 ? outputs : [];
+    this.#own.input.set(outputs[codes ? 2 : 0]!);
     const [values] = await this.#own.run();
     const area = placed(squareAround(part.width, part.height), window);
-    const people = joined(publishedPeople(codes!, logits!, area, minPerson), peopleIn(values!, area))
+    const own = peopleIn(values!, area, codes ? LIMITS.own_person : minPerson);
+    const people = (codes ? joined(publishedPeople(codes, logits!, area, minPerson), own) : own)
       .filter(({ box }) => !cutsOff(window, box, image) && box[3] - box[1] > OF.MIN_ASPECT * (box[2] - box[0]));
     const clipped = people.map(({ score, box: [left, top, right, bottom] }): PersonBox => ({
       score,
@@ -123,9 +130,9 @@ function suppressed(people: readonly PersonBox[]): PersonBox[] {
 }
 
 /** Return the people at the peaks of the values of the own network, best first. */
-function peopleIn(values: Float32Array, area: RotatedBox): PersonBox[] {
+function peopleIn(values: Float32Array, area: RotatedBox, least: number): PersonBox[] {
   const sideOf = (size: number) => (Math.exp(Math.min(size, OF.MOST_SIZE)) * area.width) / OF.SIDE / 2;
-  return suppressed(peaks(values, OF.PERSON_AT, area, LIMITS.own_person).map(({ score, cx, cy, own: [width, height] }) => {
+  return suppressed(peaks(values, OF.PERSON_AT, area, least).map(({ score, cx, cy, own: [width, height] }) => {
     const [x, y] = [sideOf(width!), sideOf(height!)];
     return { score, box: [cx - x, cy - y, cx + x, cy + y] };
   }));

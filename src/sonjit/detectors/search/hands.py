@@ -163,8 +163,9 @@ class HandSearch(StillSearch[HandObservation]):
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""
         self._verified_boxes.append(proposal.box)
         first = self._hands.observe(self.rgb, proposal.box)
-        sure = LIMITS["published_sure" if proposal.published else "sure"]
-        if first.score > sure and proposal.score >= self._min_detection:
+        odds = self._network_odds(box_around_hand(first.keypoints))
+        is_likely = proposal.score >= self._min_detection or odds > LIMITS["sure_odds"]
+        if first.score > LIMITS["sure_hand"] and is_likely:
             return Candidate([first], proposal, published=proposal.published)
         if first.score < LIMITS["hand_seen"]:
             return None

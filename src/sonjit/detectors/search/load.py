@@ -44,7 +44,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms.detector,
         hands=hands,
-        network=cache(partial(load_network, options)),
+        network=cache(partial(load_network, options, has_boxes=False)),
         bodies=cache(partial(load_arms, options)),
         **_limits(options),
     )
@@ -71,11 +71,12 @@ def _limits(options: CommonOptions) -> dict[str, Any]:
     return {"min_detection": at_least, "enough": options.max_instances, "thorough": options.search == "thorough"}
 
 
-def load_network(options: CommonOptions) -> network.PeopleNetwork:
-    """Load the two networks that propose people and hands."""
+def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
+    """Load the two networks that propose people and hands, the first one without its boxes if they are not needed."""
     file, running = options.file("person-detector"), options.running
-    engine = load_engine(file, running, value_range=network.INPUT_RANGE, taps=(network.SIDE,))
-    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
+    outputs = None if has_boxes else ()
+    engine = load_engine(file, running, value_range=network.INPUT_RANGE, outputs=outputs, taps=(network.SIDE,))
+    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running), has_boxes=has_boxes)
 
 
 def load_arms(options: HandOptions) -> Bodies:
