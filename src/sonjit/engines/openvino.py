@@ -344,9 +344,8 @@ def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, 
 
         model = with_taps(model, path, taps)
     if outputs is not None:
-        results = model.get_results()
-        selected = [*(results[index] for index in outputs), *results[count:]]
-        model = ov.Model(selected, model.get_parameters())  # pyright: ignore
+        ends = model.get_results()
+        model = ov.Model([*(ends[i] for i in outputs), *ends[count:]], model.get_parameters())  # pyright: ignore
     return model
 
 
