@@ -56,6 +56,16 @@ def test_gestures_are_listed_trained_and_tested(page):
     assert not page["trainer-test"].is_enabled()
 
 
+def test_gestures_of_a_clip_are_listed_by_time(page):
+    page.choose("option-gestures", "canned")
+    page.click("tab-gestures")
+    page.click("source-sample")
+    listed = page["gestures-events"]
+    page.wait(lambda: listed.text.count(" s · ") > 4, "gestures")
+    times = [float(line.split(" s · ")[0].split()[-1]) for line in listed.text.splitlines() if " s · " in line]
+    assert times == sorted(times, reverse=True)
+
+
 def test_motions_are_recorded_tested_trained_and_recognised(page):
     """The camera repeats a clip in which a hand sways. A map may then name the recorded motions."""
     page.browser.expected.append("/v1/gestures/train")  # a recording without a moving hand is refused

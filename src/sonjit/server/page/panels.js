@@ -5,7 +5,7 @@ import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
 import { gestureOf, nameOf } from "./painter.js";
 import { measureName, shown, trackedOf } from "./plot.js";
-import { onLanguage, showError, text } from "./texts.js";
+import { onLanguage, showError, text, textOr } from "./texts.js";
 
 const EVERY_MS = 250;
 
@@ -255,10 +255,12 @@ export function gesturesView() {
   const follow = (/** @type {Record<string, any>} */ { name, phase, id, handedness, strength, count, time }) => {
     const key = `${name} ${id} ${handedness}`;
     const node = open.get(key) ?? make("li");
-    events.prepend(node);
+    node.dataset.time = String(time); // a begin is known later than it was; a video that restarts has earlier times
+    const isLater = (/** @type {any} */ { dataset }) => dataset.time > time && dataset.time < time + 1;
+    events.insertBefore(node, [...events.children].find((other) => other !== node && !isLater(other)) ?? null);
     open.set(key, node);
     while (events.children.length > MOST_EVENTS) events.lastElementChild.remove();
-    const label = ` ${time.toFixed(1)} s · ${name.replaceAll("_", " ")} · #${id}${count ? ` × ${count.toFixed(1)}` : ""} `;
+    const label = ` ${time.toFixed(1)} s · ${textOr(`gesture.${name}`, name.replaceAll("_", " "))} · #${id}${count ? ` × ${count.toFixed(1)}` : ""} `;
     const bar = make("meter", { min: 0, max: 1, value: strength, ariaLabel: text("gestures.strength") });
     node.replaceChildren(make("span", { className: "tag" }, text(`gestures.${phase}`)), label, bar);
     if (phase === "end" || phase === "cancel") open.delete(key);
