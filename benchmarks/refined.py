@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
+from sonjit._util.data_files import ASSETS
 from sonjit.detectors.kinds.hand_heads import HandRefinement
 from sonjit.detectors.kinds.hands import HandObservation, HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
@@ -160,7 +161,7 @@ def reliability_table(model, values):
 
 def cost(model, frames):
     """Return the median processor time of a tracked frame with both kinds of keypoints, measured alternately."""
-    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
+    with open_source(ASSETS / "demo.mp4") as source:
         images = [frame.rgb for frame in source][:frames]
     detectors = [create_detector("hands", model=model, threads=1, keypoints=name) for name in ("published", "refined")]
     spent, hands = np.zeros((2, len(images))), 0

@@ -26,13 +26,13 @@ from pathlib import Path
 import av
 import cv2
 
-import sonjit
+from sonjit._util.data_files import ASSETS
 from sonjit.engines.devices import describe_machine
 from sonjit.media import open_drawing_writer, open_source
 
 CORES = os.cpu_count() or 1
 SONJIT = (sys.executable, "-m", "sonjit", "hands")
-CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
+CLIP = ASSETS / "demo.mp4"
 SIDE = 640
 SIZE = 1920, 1080
 RATE = 30

@@ -1,11 +1,11 @@
 """Where the examples of the public functions run: a folder with `photo.jpg` and `clip.mp4`, which show hands."""
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 import sonjit
+from sonjit._util.data_files import ASSETS
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +23,7 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except SonjitError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("examples")
-    with (
-        resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip,
-        sonjit.open_source(clip) as source,
-    ):
+    with sonjit.open_source(ASSETS / "demo.mp4") as source:
         frames = [frame.rgb for frame in source][200:212]
     cv2.imwrite(str(folder / "photo.jpg"), cv2.cvtColor(frames[0], cv2.COLOR_RGB2BGR))
     with av.open(str(folder / "clip.mp4"), "w") as container:

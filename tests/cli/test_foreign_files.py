@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +10,8 @@ import pytest
 @pytest.fixture
 def short_demo(media, tmp_path, monkeypatch):
     """`sonjit demo` with a clip of a few frames."""
-    package = tmp_path / "package"
-    (package / "_util" / "assets").mkdir(parents=True)
-    shutil.copy(media / "clip.mp4", package / "_util" / "assets" / "demo.mp4")
-    resources = SimpleNamespace(files=lambda _: package, as_file=nullcontext)
-    monkeypatch.setattr("sonjit.cli.find.resources", resources)
+    shutil.copy(media / "clip.mp4", tmp_path / "demo.mp4")
+    monkeypatch.setattr("sonjit.cli.find.ASSETS", tmp_path)
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from sonjit._util import InputError
+from sonjit._util.data_files import ASSETS
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options
@@ -189,12 +189,11 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         "hands.csv": "the same as a table",
         "hands.mp4": "the clip with the hands drawn in",
     }
-    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip:
-        task = Detect("hands", {"model": "full", "max_instances": 2})
-        outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
-        with progress_bar(None, "frames") as bar:
-            inputs = Inputs.find([str(clip)])
-            summary = run_job(task, inputs, outputs, progress=bar)
+    task = Detect("hands", {"model": "full", "max_instances": 2})
+    outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
+    with progress_bar(None, "frames") as bar:
+        inputs = Inputs.find([str(ASSETS / "demo.mp4")])
+        summary = run_job(task, inputs, outputs, progress=bar)
     header, frames = load_frames(folder / "hands.json")
     with open_writer(folder / "hands.csv", header) as table:
         for frame in frames:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import InputError
+from sonjit._util.data_files import ASSETS
 from sonjit.detectors.create import KindName, create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
@@ -104,10 +104,7 @@ def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
             for _, _, rgb in source:
                 yield rgb
         return
-    with (
-        resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip,
-        open_source(clip) as source,
-    ):
+    with open_source(ASSETS / "demo.mp4") as source:
         for index, _, rgb in source:
             if index % _STEP == 0:
                 yield rgb

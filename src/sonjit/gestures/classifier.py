@@ -5,13 +5,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from importlib import resources
 from typing import Final, Self
 
 import numpy as np
 
 from sonjit._util import BoolArray, Float32Array, InputError, RealArray, json_from
-from sonjit._util.data_files import read_npz
+from sonjit._util.data_files import ASSETS, read_npz
 from sonjit.results import Gesture, Hand
 
 SHIPPED: Final = ("asl",)
@@ -330,8 +329,7 @@ def _softmax(logits: Float32Array) -> Float32Array:
 @lru_cache(maxsize=1)
 def load_gestures() -> GestureClassifier:
     """Load the shipped classifier."""
-    file = resources.files("sonjit") / "_util" / "assets" / ASSET
-    return GestureClassifier(read_npz(file))
+    return GestureClassifier(read_npz(ASSETS / ASSET))
 
 
 def gesture_of(hand: Hand) -> Gesture | None:

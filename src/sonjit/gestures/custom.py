@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Self
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, InputError, IntArray, RealArray
-from sonjit._util.data_files import npz_arrays, read_npz
+from sonjit._util.data_files import ASSETS, npz_arrays, read_npz
 from sonjit._util.files import atomic_file
 from sonjit.gestures import classifier
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
@@ -242,8 +241,7 @@ class LearnedGestures:
             InputError: The file contains no gestures.
         """
         if str(path) in classifier.SHIPPED and not path.exists():
-            with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{path}.npz") as shipped:
-                return cls.load(shipped)
+            return cls.load(ASSETS / f"{path}.npz")
         return cls._of(read_npz(path), path)
 
     @classmethod

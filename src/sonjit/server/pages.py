@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from sonjit._util import InputError, is_installed, json_from, load_function
+from sonjit._util.data_files import ASSETS
 from sonjit._util.files import atomic_folder
 from sonjit.server.kinds import FACE_BUNDLE, kinds_answer, names_in_pages
 from sonjit.server.middleware import shows_token
@@ -32,9 +33,8 @@ for _ending, _media_type in _TYPES.items():
 _CLASSIFIER = "efficientnet_lite0"
 CLASSIFIER_FILE = "engine/models/classifier.tflite"
 """Path of the network that classifies photographs in a written page."""
-_ASSETS = _PACKAGE / "_util" / "assets"
 _IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
-BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else _ASSETS / "web"
+BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else ASSETS / "web"
 """Output folder of `make web` in a checkout, otherwise the module in the installed package, without networks."""
 
 
@@ -90,7 +90,7 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
 
     @router.get("/sample.mp4")
     def sample() -> Response:
-        return FileResponse(_ASSETS / "demo.mp4", media_type="video/mp4")
+        return FileResponse(ASSETS / "demo.mp4", media_type="video/mp4")
 
     app.include_router(router)
     for name, folder in DATA_FOLDERS.items():
@@ -125,7 +125,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {FACE_BUNDLE}")
     with atomic_folder(folder) as draft:
         copies = {name: PAGE / name for name in (*app_files(), "sw.js", "manifest.webmanifest")}
-        copies |= {"sample.mp4": _ASSETS / "demo.mp4"}
+        copies |= {"sample.mp4": ASSETS / "demo.mp4"}
         copies |= {f"{name}/{path.name}": path for name, data in DATA_FOLDERS.items() for path in data.glob("*.json")}
         for path in engine.rglob("*"):
             if path.is_file() and path.suffix in (".js", ".gz", ".tflite", ".npz", ".task"):
@@ -158,8 +158,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
 
 def _add_networks(folder: Path) -> None:
     """Pack the networks of this machine for pages, as `make web` does: few hosts compress binary files."""
-    for path in (*map(find_weight, filter(has_weight, names_in_pages())), _ASSETS / "proposals.tflite"):
+    for path in (*map(find_weight, filter(has_weight, names_in_pages())), ASSETS / "proposals.tflite"):
         (folder / path.name).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    for path in (*_ASSETS.glob("*.npz"), models_folder() / FACE_BUNDLE):
+    for path in (*ASSETS.glob("*.npz"), models_folder() / FACE_BUNDLE):
         if path.is_file():
             shutil.copyfile(path, folder / path.name)

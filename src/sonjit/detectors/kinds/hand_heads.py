@@ -8,13 +8,12 @@ trained on rendered hands with exact ground truth: docs/hands.md.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.data_files import read_npz
+from sonjit._util.data_files import ASSETS, read_npz
 
 Floats = NDArray[np.float32]
 
@@ -155,8 +154,7 @@ def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
 
 def shipped_arrays(start: str = "") -> dict[str, Floats]:
     """Return the arrays of the shipped file whose names begin with `start`."""
-    file = resources.files("sonjit") / "_util" / "assets" / ASSET
-    return read_npz(file, accepts=lambda name: name.startswith(start))
+    return read_npz(ASSETS / ASSET, accepts=lambda name: name.startswith(start))
 
 
 def _probability(logits: Floats) -> Floats:
@@ -268,7 +266,6 @@ def _centred(keypoints: Floats) -> Floats:
 @lru_cache(maxsize=2)
 def load_hand_refinement(model: str) -> HandRefinement:
     """Load the shipped refinement of a published network, "full" or "lite"."""
-    file = resources.files("sonjit") / "_util" / "assets" / REFINEMENT_ASSET
     starts = (f"{model}.", "both.")
-    arrays = read_npz(file, accepts=lambda name: name.startswith(starts))
+    arrays = read_npz(ASSETS / REFINEMENT_ASSET, accepts=lambda name: name.startswith(starts))
     return HandRefinement({name.partition(".")[2]: value.astype(np.float32) for name, value in arrays.items()})

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cv2
 import numpy as np
 
+from sonjit._util.data_files import ASSETS
 from sonjit.detectors.search.geometry import Image, Window, reach
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
@@ -34,7 +34,7 @@ SIDE, CHANNELS, VALUES = 38, 32, 11
 """Side and channels of the map from which the own network continues, and its values per cell."""
 PERSON_AT = 6
 """Index of the first value of a person."""
-OWN_FILE: Final = Path(__file__).parents[2] / "_util" / "assets" / "proposals.tflite"
+OWN_FILE: Final = ASSETS / "proposals.tflite"
 """Network of people and hands, trained by `benchmarks/proposals.py`."""
 INPUT_PX: Final = 300
 STRIDES: Final = (16, 32, 64, 100, 150, 300)

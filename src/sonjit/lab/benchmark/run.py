@@ -13,10 +13,9 @@ import subprocess
 import sys
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from importlib.resources import as_file, files
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict
@@ -27,6 +26,7 @@ from rich.console import Group
 from rich.table import Table
 
 from sonjit._util import InputError, JobError
+from sonjit._util.data_files import ASSETS
 from sonjit._util.files import WorkFolder
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds import KINDS
@@ -152,13 +152,9 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
         _write_header(file, (count, *shape))
 
 
-@contextmanager
-def open_media(media: str | Path | None) -> Generator[Source]:
+def open_media(media: str | Path | None) -> Source:
     """Open the media of a case; None opens the bundled clip."""
-    with ExitStack() as stack:
-        if media is None:
-            media = stack.enter_context(as_file(files("sonjit") / "_util" / "assets" / "demo.mp4"))
-        yield stack.enter_context(open_source(media))
+    return open_source(ASSETS / "demo.mp4" if media is None else media)
 
 
 def check_media(case: Case, media: Mapping[str, str | Path]) -> None:

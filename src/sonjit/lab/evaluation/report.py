@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import InputError, Json, json_from
-from sonjit._util.data_files import read_json, read_toml_table
+from sonjit._util.data_files import ASSETS, read_json, read_toml_table
 from sonjit._util.files import sha256_of_file
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
@@ -781,8 +781,7 @@ def hand_maps_plot(record: predictions.EvaluationRecord) -> docs.Plot | None:
     maps: list[NDArray[np.float32]] = []
     hands: list[NDArray[np.float64]] = []
     with (
-        resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip,
-        open_source(clip) as source,
+        open_source(ASSETS / "demo.mp4") as source,
         create_detector("hands", model=variant, landmark_model=path, static_image=True, search="fast") as detector,
     ):
         for frame in source:

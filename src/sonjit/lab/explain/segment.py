@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from sonjit._util.arrays import Image
-from sonjit._util.data_files import read_json
+from sonjit._util.data_files import ASSETS, read_json
 from sonjit._util.errors import InputError, pluralize
 from sonjit.engines import EngineOptions, load_number_engine
 from sonjit.lab.explain.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
@@ -27,7 +27,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker
 if TYPE_CHECKING:
     from sonjit.lab.networks.mask_rcnn.mask_rcnn import Steps
 
-BUNDLED: Final = Path(__file__).parents[2] / "_util" / "assets" / "people_and_hands" / "network.onnx"
+BUNDLED: Final = ASSETS / "people_and_hands" / "network.onnx"
 """Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
 _SIDE_PX: Final = 640
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit._util import InputError
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util.data_files import ASSETS, read_json, write_json
 from sonjit.lab.explain.classes import image_tensor
 from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
@@ -269,10 +268,9 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(CamSettings, request.settings)
     if settings.dataset:
         return _train_on_set(settings, request)
-    with resources.as_file(resources.files("sonjit") / "_util" / "assets") as assets:
-        clip, truth = request.images or assets / "demo.mp4", request.data or assets / "demo.json"
-        size = settings.size or _SIZE
-        crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
+    clip, truth = request.images or ASSETS / "demo.mp4", request.data or ASSETS / "demo.json"
+    size = settings.size or _SIZE
+    crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
     results: dict[str, object] = {

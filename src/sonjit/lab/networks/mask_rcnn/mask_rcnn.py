@@ -25,6 +25,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, remove_small_boxes, roi_align, roi_pool
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from sonjit._util.data_files import ASSETS
 from sonjit._util.errors import InputError
 from sonjit.lab.networks import checkpoints
 from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, MobileNetMaps, Norm, ResNet, norm_layer
@@ -38,7 +39,7 @@ WEIGHTS = "weights.safetensors"
 """File name of the weights in a training run."""
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
-SHIPPED = Path(__file__).parents[3] / "_util" / "assets" / "people_and_hands"
+SHIPPED = ASSETS / "people_and_hands"
 """Run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command."""
 _NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 
 from sonjit._util import InputError
-from sonjit._util.data_files import read_json
+from sonjit._util.data_files import ASSETS, read_json
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
 from sonjit.lab.datasets.convert import save_coco
@@ -186,11 +185,8 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out frames of the bundled clip, at a smaller size."""
     training: list[Sample] = []
     held_out: list[Sample] = []
-    with (
-        resources.as_file(resources.files("sonjit") / "_util" / "assets") as assets,
-        open_source(assets / "demo.mp4") as source,
-    ):
-        truth = read_json(assets / "demo.json")
+    with open_source(ASSETS / "demo.mp4") as source:
+        truth = read_json(ASSETS / "demo.json")
         scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
         focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
         camera = CalibratedCamera(camera_matrix((focal, focal), middle))
