@@ -35,8 +35,7 @@ VIDEO_ENDINGS = (
 """Usual endings, for messages and globs; a named video is known by its content."""
 _UNTIMED = 128
 """Flag of FFmpeg for containers without times, such as raw H.264."""
-_SYNC = 0x47
-"""First byte of a packet of a transport stream."""
+_SYNC = 0x47  # of a packet of a transport stream
 _UNALIGNED = 1
 """Flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels."""
 
@@ -139,7 +138,7 @@ class VideoSource(Source):
 
         assert stream is not None
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        damage = Counter[str]()
+        damage, fit = Counter[str](), None
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
         time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
@@ -153,7 +152,8 @@ class VideoSource(Source):
                 if restarts != clock.restarts:
                     geometry = Geometry()  # another recording begins
                 ratio = context.sample_aspect_ratio if frame.key_frame or index == 0 else ratio
-                before, state = state, (frame.width, frame.height, turns_of_matrix(frame, geometry.turns), ratio)
+                turns = turns_of_matrix(frame, geometry.turns) if frame.key_frame or frame.rotation else geometry.turns
+                before, state = state, (frame.width, frame.height, turns, ratio)
                 if before != state:
                     if before[0] and before[3] != ratio and (before[3] or 1) == (aspect or 1):
                         aspect = ratio  # the container states no other one
@@ -166,11 +166,11 @@ class VideoSource(Source):
                         self.geometry = geometry
                         if frame.color_trc in HDR:
                             self._note(f"{self.name}: HDR video, tone-mapped to standard range")
-                    elif geometry.shown_size(frame.width, frame.height) != size:
-                        resized.append(index)
+                    fit = None if geometry.shown_size(frame.width, frame.height) == size else size
+                    resized += [] if fit is None else [index]
                 if frame.is_corrupt:
                     damaged.append(index)
-                image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, size))
+                image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, fit))
                 image.decoded, image.geometry = frame, geometry
                 yield image
                 index += 1
@@ -240,12 +240,16 @@ class _Clock:
     def __init__(self, stream: VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
         self.starts_with_image = stream.container.format.name in ("avi", "asf")
-        self._origin = None if self.starts_with_image else (stream.start_time or 0) * (stream.time_base or 0)
+        self._origin: Fraction | int | None = None if self.starts_with_image else stream.start_time or 0
+        self._base = stream.time_base
         self._offset_s = 0.0
         self.restarts = 0
 
     def begin(self, stream: VideoStream) -> None:
         """Expect the stamps of a stream."""
+        if self._origin and self._base and stream.time_base and self._base != stream.time_base:
+            self._origin *= self._base / stream.time_base
+        self._base = stream.time_base
         self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
         self._last_pts: int | None = None
         self._last_dts: int | None = None
@@ -265,7 +269,7 @@ class _Clock:
             self._last_s += self._step_s
             return self._last_s
         if self._origin is None:
-            self._origin = stamp * (frame.time_base or 0)
+            self._origin = stamp
         time_s = self._seconds(frame, stamp)
         if time_s < self._last_s:
             self.restarts, self._last_dts = self.restarts + 1, dts
@@ -275,7 +279,7 @@ class _Clock:
         return time_s
 
     def _seconds(self, frame: VideoFrame, stamp: int | None) -> float:
-        return float((stamp or 0) * (frame.time_base or 0) - (self._origin or 0)) + self._offset_s
+        return float(((stamp or 0) - (self._origin or 0)) * (frame.time_base or 0)) + self._offset_s
 
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
@@ -300,8 +304,7 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Count
         yield from stream.decode(None)
 
 
-_TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)
-"""Types of video in transport streams: MPEG-1, 2 and 4, H.264, H.265, H.266, AVS, Dirac and VC-1."""
+_TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)  # MPEG-1, 2, 4, H.264 to 266, AVS, Dirac, VC-1
 
 
 _HEADS = {
@@ -312,10 +315,7 @@ _HEADS = {
 
 
 def find_joints(path: Path, container_format: str) -> list[int]:
-    """Return the positions of a file from which it contains another recording.
-
-    A transport stream has such a position where its video has another type or number than before.
-    """
+    """Return the positions of a file from which it contains another recording, or a transport stream another video."""
     with suppress(OSError, ValueError), path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         if container_format in _HEADS:
             return [found.start() for found in re.finditer(_HEADS[container_format], data)][1:]
@@ -326,8 +326,7 @@ def find_joints(path: Path, container_format: str) -> list[int]:
 
 
 def _joints_of_mp4(data: mmap) -> list[int]:
-    joints: list[int] = []
-    position = 0
+    joints, position = list[int](), 0
     while position + 16 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         joints += [position] if kind == b"ftyp" and position else []
@@ -407,14 +406,15 @@ def upright_rgb(
     from av.video.reformatter import VideoReformatter
 
     scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
-    shown = geometry.shown_size(frame.width, frame.height)
-    inner = fitted(shown, size or shown)
+    is_plain = size is None and geometry.is_turn
+    shown = (0, 0) if is_plain else geometry.shown_size(frame.width, frame.height)
+    inner = fitted(shown, size) if size else shown
     width, height = inner[::-1] if geometry.transposed else inner
     is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
     pixels = scaler.reformat(
         frame,
-        None if is_cropped else width,
-        None if is_cropped else height,
+        None if is_cropped or is_plain else width,
+        None if is_cropped or is_plain else height,
         format="rgb48le" if is_hdr else "rgb24",
         interpolation="BICUBIC",
         threads=1,  # the decoder uses the other cores
@@ -424,4 +424,4 @@ def upright_rgb(
         import cv2
 
         rgb = np.asarray(cv2.resize(geometry.cropped(rgb), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-    return bordered(geometry.turned(rgb), size or shown)
+    return bordered(geometry.turned(rgb), size) if size else geometry.turned(rgb)
