@@ -194,7 +194,7 @@ class InterNet(Network):
     """
 
     maxima = MappingProxyType({"joint_coord": "heatmap"})
-    trunk = "backbone_net.resnet."
+    resnet_prefix = "backbone_net.resnet."
 
     def __init__(
         self,

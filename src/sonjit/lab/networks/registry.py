@@ -45,13 +45,13 @@ class Network(nn.Module):
         side: Side of the square input images in pixels; 0 if they have the size in the entry. Weight files contain it.
         specs: Inputs in the entry, from which `inputs` follow.
         maxima: Outputs that are the x, y, z of the maximum of another output (B, N, z, y, x), and the names of those.
-        trunk: Prefix of the keys of a ResNet. `load_official(resnet50, strict=False)` loads it from torchvision's
-            classifier, to start a training.
+        resnet_prefix: Prefix of the keys of a ResNet. `load_official(resnet50, strict=False)` loads it from
+            torchvision's classifier, to start a training.
     """
 
     maxima: Mapping[str, str] = MappingProxyType({})
     side: int = 0
-    trunk: str = ""
+    resnet_prefix: str = ""
     specs: tuple[InputSpec, ...] = ()
 
     name: str = "network"
@@ -87,9 +87,9 @@ class Network(nn.Module):
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert official keys and layouts to those of this module; networks override it if they differ."""
         own = {key.removeprefix("module."): value for key, value in state_dict.items()}
-        if not self.trunk or "conv1.weight" not in own:
+        if not self.resnet_prefix or "conv1.weight" not in own:
             return own
-        return {self.trunk + key: value for key, value in own.items() if not key.startswith("fc.")}
+        return {self.resnet_prefix + key: value for key, value in own.items() if not key.startswith("fc.")}
 
     def on_full_budget(self, *inputs: Tensor) -> None:
         """Run every layer, as often as it can run for inputs; for counting operations."""

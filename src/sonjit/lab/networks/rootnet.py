@@ -36,7 +36,7 @@ class RootNet(Network):
         side: Side of the training crops in pixels.
     """
 
-    trunk = "backbone."
+    resnet_prefix = "backbone."
 
     def __init__(
         self,
