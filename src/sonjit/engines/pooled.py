@@ -99,7 +99,7 @@ class _Walk:
             elif kind == "MatMul" and weights is None and not node.get_attributes()["transpose_a"]:
                 weights = self._constant(node.input_value(1))
                 weights = weights if node.get_attributes()["transpose_b"] else weights.T
-            elif kind not in _SAME_ROW or not _is_a_row(port):
+            elif kind not in _SAME_ROW or sum(size != 1 for size in port.get_shape()) > 1:  # reshaping must keep order
                 raise InputError(self._complaint)
             port = node.input_value(0)
         self.map = node.input_value(0)
@@ -122,8 +122,3 @@ class _Walk:
         if values is None:
             raise InputError(self._complaint)
         return np.array(values, np.float32)
-
-
-def _is_a_row(port: ov.Output) -> bool:
-    """Check whether at most one axis is longer than 1, so that reshaping keeps the order of the values."""
-    return sum(size != 1 for size in port.get_shape()) <= 1

@@ -375,7 +375,8 @@ class Controller:
             return
         for rule, follower in zip(self._rules, self._followers, strict=True):
             if rule.measure is not None:
-                hand = _first_hand(rule, hands)
+                theirs = [hand for hand in hands if rule.hand in (None, hand.handedness)]
+                hand = min(theirs, key=lambda hand: hand.id or 0, default=None)
                 value = None if hand is None else _measure(rule, hand, size)
                 number = None if value is None else follower.follow(rule, value, time_s)
                 if hand is not None and number is not None:
@@ -412,12 +413,6 @@ def _event_from(event: MotionEvent) -> _Event:
     phase = event.phase if event.name in MOTIONS else None  # a custom motion is reported only at its end
     value = event.count if event.name in _COUNTED else event.strength
     return _Event(event.name, phase, event.handedness, value, event.to_dict())
-
-
-def _first_hand(rule: Rule, hands: Sequence[Hand]) -> Hand | None:
-    """Return the hand with the lowest ID to which a rule applies."""
-    theirs = [hand for hand in hands if rule.hand in (None, hand.handedness)]
-    return min(theirs, key=lambda hand: hand.id or 0, default=None)
 
 
 def _measure(rule: Rule, hand: Hand, size: tuple[int, int]) -> float | None:

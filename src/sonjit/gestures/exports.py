@@ -159,16 +159,13 @@ def _scores(part: Instance) -> Float32Array:
 def _component_header(component: str, skeleton: Skeleton) -> bytes:
     """Return a component of the header: name, format of a point, names of the points, lines and their colours."""
     face = component == "FACE"
-    names = [str(number) if face else _mediapipe_name(name) for number, name in enumerate(skeleton.keypoints)]
+    published = [name.upper().replace("PINKY_FINGER", "PINKY") for name in skeleton.keypoints]
+    names = list(map(str, range(len(published)))) if face else published
     lines = skeleton.connections
     counts = struct.pack("<HHH", len(names), len(lines), len(lines))
     colours = struct.pack("<HHH", *_COLOURS[component]) * len(lines)
     ends = b"".join(struct.pack("<HH", *line) for line in lines)
     return _text(f"{component}_LANDMARKS") + _text("XYZC") + counts + b"".join(map(_text, names)) + ends + colours
-
-
-def _mediapipe_name(name: str) -> str:
-    return name.upper().replace("PINKY_FINGER", "PINKY")
 
 
 def _text(text: str) -> bytes:

@@ -241,7 +241,8 @@ class Result:
             if value is None:
                 values[item.name] = None
             elif isinstance(item, Points):
-                values[item.name] = _points_from_dicts(value)[:, : 3 if item.columns else 2]
+                points = np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in value], np.float32)
+                values[item.name] = points[:, : 3 if item.columns else 2]
                 for score in item.scores:
                     if score.key in value[0]:
                         values[score.name] = np.array([point[score.key] for point in value], np.float32)
@@ -320,11 +321,6 @@ def _points_to_dicts(
     keys, columns = (*axes, *scores), np.column_stack([points[:, : len(axes)], *scores.values()])
     rows = (dict(zip(keys, row, strict=True)) for row in shortest_floats(columns))
     return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
-
-
-def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> Float32Array:
-    """Return points (K, 3) as float32; a missing z is NaN."""
-    return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
 
 
 def _box_from_dict(box: Mapping[str, float]) -> Box:

@@ -159,7 +159,8 @@ def _drawing_ending(file: File) -> str:
 
 def _names(files: Sequence[File]) -> list[str]:
     """Return a name for the outputs of each file: the shortest of its names that distinguishes it from the others."""
-    paths = ["_".join(_parts(file)) for file in files]
+    parts = [file.relative_to(file.anchor).parts if isinstance(file, Path) else file.parts for file in files]
+    paths = ["_".join(names) for names in parts]
     forms = (
         [file.stem for file in files],
         [file.name for file in files],
@@ -171,10 +172,6 @@ def _names(files: Sequence[File]) -> list[str]:
         next((name for name, count in zip(names, counts, strict=True) if count[name] == 1), names[-1])
         for names in zip(*forms, strict=True)
     ]
-
-
-def _parts(file: File) -> tuple[str, ...]:
-    return file.relative_to(file.anchor).parts if isinstance(file, Path) else file.parts
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
@@ -226,7 +223,8 @@ class FinishedFiles:
         """Return the hash of everything on which the results of a file depend."""
         folder = Path(outputs.paths[0]).parent
         names = [os.path.relpath(path, folder) for path in outputs.paths]
-        parts = [*self._common, *_identity(file), names]
+        place = (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
+        parts = [*self._common, *place, names]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def is_finished(self, key: str, outputs: Outputs) -> bool:
@@ -256,11 +254,6 @@ def remove_finished(folder: Path) -> None:
     (folder / LOG).unlink(missing_ok=True)
     with suppress(OSError):  # not empty
         folder.rmdir()
-
-
-def _identity(file: File) -> tuple[str, object]:
-    """Return the address of an input, and a value that changes when its content does."""
-    return (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
 
 
 def _stamps(path: Path) -> list[object]:

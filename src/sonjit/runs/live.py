@@ -15,7 +15,7 @@ from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
 from sonjit.media.tables.characters import BONES, PARENTS, Motion
 from sonjit.media.tables.characters.writer import LiveCharacter
-from sonjit.results import Face, Frame, Hand, Instance
+from sonjit.results import Face, Frame, Hand
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
@@ -98,7 +98,8 @@ def _osc_messages(frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
     instances = [instance for _, instance in frame.instances()]
     yield osc_message("/sonjit/frame", float(frame.index), frame.time or 0.0, float(len(instances)))
     for instance in instances:
-        base = f"/sonjit/{_part(instance)}/{instance.id or 0}"
+        part = f"{instance.handedness.lower()}_hand" if isinstance(instance, Hand) else instance.kind
+        base = f"/sonjit/{part}/{instance.id or 0}"
         yield osc_message(f"{base}/score", instance.score)
         metric = instance.keypoints_3d
         for k, (name, point) in enumerate(zip(instance.names, instance.keypoints.tolist(), strict=True)):
@@ -115,11 +116,6 @@ def _osc_messages(frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
                 yield osc_message(f"{base}/{name}", value)
     for event in frame.events:
         yield osc_message("/sonjit/event", event.name, event.phase, float(event.id), event.value)
-
-
-def _part(instance: Instance) -> str:
-    """Return the part of an address for an instance: `body`, `face`, `left_hand` or `right_hand`."""
-    return f"{instance.handedness.lower()}_hand" if isinstance(instance, Hand) else instance.kind
 
 
 def _vmc_messages(character: LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:

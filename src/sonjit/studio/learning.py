@@ -19,9 +19,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, IntArray, RealArray
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.files import write_bytes
-from sonjit._util.pools import Progress
-from sonjit.lab.training.recipes import Progress as TrainingProgress
-from sonjit.lab.training.recipes import TrainingRequest, no_progress, run_recipe
+from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress, run_recipe
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
 from sonjit.results.skeletons import load_skeleton
@@ -49,9 +47,7 @@ def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
     return triangulate(rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21))
 
 
-def write_training_set(
-    project: Project, frames: Sequence[int], out: Path, progress: Progress = Progress(), *, as_right: bool = False
-) -> Path:
+def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as_right: bool = False) -> Path:
     """Write every view of some frame sets with all joints known in space, as COCO for `sonjit train`.
 
     Args:
@@ -82,7 +78,6 @@ def write_training_set(
                 for side in sides:
                     hand = mirror_points(pixels[side], camera.width) if mirrored else pixels[side]
                     annotations.append(coco_annotation(len(annotations) + 1, len(images), hand))
-        progress.advance()
     if not annotations:
         raise InputError(f"{project.folder}: no joint is marked in two views; open the page and mark some frames")
     record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
@@ -147,7 +142,7 @@ def train_network(
     settings: Mapping[str, str],
     *,
     device: str = "cpu",
-    progress: TrainingProgress = no_progress,
+    progress: Progress = no_progress,
 ) -> tuple[Path, Mapping[str, object]]:
     """Train a network on every view of the frame sets that people marked, or resume a run.
 

@@ -183,28 +183,21 @@ def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None
     folder = models_folder()
     missing = [weight for weight in weights if find_problem(weight)]
     if missing:
-        _forbid_offline(missing, folder)
+        if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
+            files = ", ".join(weight.file for weight in missing)
+            raise InputError(
+                f"SONJIT_OFFLINE is set and {folder} lacks {files}; unset it to pull, or copy the files there"
+            )
         try:
-            _make_writable(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):  # before a long download
+                raise PermissionError(13, "permission denied", str(folder))
             _fill(folder, missing, progress or (lambda line: None))
         except OSError as error:
             where = error.filename or folder
             advice = "free some space, or set SONJIT_HOME to a folder that can be written"
             raise JobError(f"cannot write {where}: {error.strerror or error}; {advice}") from error
     return [folder / weight.file for weight in weights]
-
-
-def _forbid_offline(missing: list[Weight], folder: Path) -> None:
-    if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
-        files = ", ".join(weight.file for weight in missing)
-        raise InputError(f"SONJIT_OFFLINE is set and {folder} lacks {files}; unset it to pull, or copy the files there")
-
-
-def _make_writable(folder: Path) -> None:
-    """Check the destination before a long download."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(13, "permission denied", str(folder))
 
 
 def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:

@@ -135,7 +135,9 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
     with open_media(media) as source, path.open("wb") as file:
         shape: tuple[int, ...] = ()
         count = 0
-        for image in _images(source):
+        images = (frame.rgb for frame in source)
+        first = list(islice(images, 2))
+        for image in drifting(first[0]) if len(first) == 1 else chain(first, images):
             rgb = np.ascontiguousarray(np.concatenate([image] * copies, axis=1))
             if count == 0:
                 shape = rgb.shape
@@ -176,13 +178,6 @@ def drifting(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         angle = 2 * math.pi * i / DRIFT_FRAMES
         left, top = (reach + round(reach * math.sin(turns * angle)) for turns in (1, 2))
         yield rgb[top : top + height - 2 * reach, left : left + width - 2 * reach]
-
-
-def _images(source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Yield the images of a source; a single image drifts."""
-    images = (frame.rgb for frame in source)
-    first = list(islice(images, 2))
-    return drifting(first[0]) if len(first) == 1 else chain(first, images)
 
 
 def _write_header(file: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401  # numpy wants a write method

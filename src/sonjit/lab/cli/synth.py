@@ -79,7 +79,10 @@ def synth(
     from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
 
     if list_factors:
-        _print_factors()
+        from sonjit.lab.synthesis.factors import FACTORS
+
+        rows = ((factor.name, str(factor.values), factor.about) for factor in FACTORS)
+        print_table(("factor", "values", "effect"), rows, wrapped=("values", "effect"))
         return 0
     if out is None:
         raise InputError("sonjit synth requires an output folder, such as: sonjit synth out --count 100")
@@ -135,10 +138,3 @@ def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | Non
         return int(width), int(height if by else width)
     except ValueError:
         raise InputError(f"--size {text}: write width x height in pixels, such as 640x480") from None
-
-
-def _print_factors() -> None:
-    from sonjit.lab.synthesis.factors import FACTORS
-
-    rows = ((factor.name, str(factor.values), factor.about) for factor in FACTORS)
-    print_table(("factor", "values", "effect"), rows, wrapped=("values", "effect"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, cast
@@ -54,8 +53,11 @@ class DetectorModel(records.Model):
         detector = self._detector(mode)
         if mode == "reacquisition":
             return records.predictions_from_results(detector.detect(rgb))
-        found = detector.detect(rgb) if self._follows(sample) else self._detect_repeatedly(detector, rgb)
-        return records.predictions_from_results(found)
+        if not self._follows(sample):
+            detector.reset()
+            for _ in range(TRACKING_PASSES - 1):
+                detector.detect(rgb)
+        return records.predictions_from_results(detector.detect(rgb))
 
     def begin(self, mode: records.Mode) -> None:
         self._detector(mode)
@@ -83,12 +85,6 @@ class DetectorModel(records.Model):
         follows = known and now == self._before and (sample.frame or 0) > self._frame
         self._before, self._frame = (now if known else None), (sample.frame or 0)
         return follows
-
-    def _detect_repeatedly(self, detector: Detector[Any], rgb: NDArray[np.uint8]) -> Sequence[Any]:
-        detector.reset()
-        for _ in range(TRACKING_PASSES - 1):
-            detector.detect(rgb)
-        return detector.detect(rgb)
 
 
 _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")

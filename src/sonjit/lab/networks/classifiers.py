@@ -318,9 +318,7 @@ def is_classifier(name: str) -> bool:
     return name.startswith(("cam-", "fc-"))
 
 
-def load_classifier(
-    name: str, weights: str | Path | None, pooling: str | None = None, classes: int | None = None
-) -> Classifier:
+def load_classifier(name: str, weights: str | Path | None, pooling: str | None = None) -> Classifier:
     """Load a classifier with its weights and classes.
 
     Args:
@@ -328,7 +326,6 @@ def load_classifier(
         weights: Folder of a run of `sonjit train cam` or the weights in it; a checkpoint of torchvision; another one
             with the same keys, which requires `pooling`; or "demo" for placeholder weights.
         pooling: Pooling gap or gmp, for weights without a description.
-        classes: Number of classes of placeholder weights.
 
     Raises:
         InputError: The weights are missing or of another network, or the pooling is unknown or another one.
@@ -344,9 +341,7 @@ def load_classifier(
         weights = find_weight(entry.weight)
     path = Path(registry.required_checkpoint(name, weights))
     if weights == "demo":
-        count = 1000 if classes is None else classes
-        network = registry.create_network(name, "demo", classes=count, **options).eval()
-        return Classifier(network, size, (), tuple(range(count)))
+        return Classifier(registry.create_network(name, "demo", **options).eval(), size, (), tuple(range(1000)))
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
         return _classifier_of_run(name, folder, folder / _WEIGHTS if path.is_dir() else path, options)

@@ -324,8 +324,10 @@ class HandMaskNetwork(Network):
             raise InputError(f"size={size}, channels={channels}: must be a multiple of 32, and at least 8")
         self.size = self.side = size
         self.hand = HandLandmarkNetwork(trunk)
-        self._last_blocks = [*_before_halvings(trunk), len(self.hand.blocks) - 1]
-        counts = [trunk_of(trunk).blocks[index][3] for index in self._last_blocks]
+        blocks = trunk_of(trunk).blocks
+        halvings = [index for index, (_, after) in enumerate(pairwise(blocks)) if after[1] == 2]
+        self._last_blocks = [*halvings, len(self.hand.blocks) - 1]
+        counts = [blocks[index][3] for index in self._last_blocks]
         block = partial(Conv2dNormActivation, norm_layer=partial(norm_layer, "group"))
         self.lateral = nn.ModuleList(block(count, channels, 1, activation_layer=None) for count in counts)
         self.mix = nn.ModuleList(block(channels, channels, 3) for _ in counts)
@@ -369,12 +371,6 @@ def wide_box(keypoints: RealArray) -> RotatedBox:
     """Return the box of the network's crop around a hand's keypoints (21, 2 or more)."""
     box = box_around_hand(np.asarray(keypoints))
     return box._replace(width=box.width * CONTEXT, height=box.height * CONTEXT)
-
-
-def _before_halvings(trunk: str) -> list[int]:
-    """Return the index of the last block of each stride but the coarsest."""
-    blocks = trunk_of(trunk).blocks
-    return [index for index, (_, after) in enumerate(pairwise(blocks)) if after[1] == 2]
 
 
 register(

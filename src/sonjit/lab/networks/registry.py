@@ -203,7 +203,8 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
             raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
         options = saved.merge_options(options, path)
     network = _build(entry, options)
-    network.name, network.options = name, _all_options(entry, options)
+    defaults = {key: parameter.default for key, parameter in inspect.signature(entry.build).parameters.items()}
+    network.name, network.options = name, checkpoints.options_in_json({**defaults, **options})
     if saved and saved.side:
         network.side = saved.side
     is_tiny = bool(entry.tiny_inputs) and entry.tiny.items() <= options.items()
@@ -269,13 +270,6 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
         given = ", ".join(f"{name}={str(value)[:40]}" for name, value in options.items())
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{entry.name} with {given}: {reason}") from None
-
-
-def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:
-    """Return the options of a network including defaults, as far as JSON supports them."""
-    parameters = inspect.signature(entry.build).parameters.items()
-    defaults = {name: parameter.default for name, parameter in parameters}
-    return checkpoints.options_in_json({**defaults, **options})
 
 
 def _published_checkpoint(entry: NetworkEntry) -> Path:

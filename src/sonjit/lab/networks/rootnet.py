@@ -118,18 +118,16 @@ class _RootHeads(nn.Module):
         init_small_weights(self)
 
 
-def depth_of_box(
-    box_px: tuple[float, float], focal_px: tuple[float, float], box_mm: tuple[float, float] = HAND_BOX_MM
-) -> float:
-    """Return the depth in mm at which an object of `box_mm` has the size of a box in the image.
+def depth_of_box(box_px: tuple[float, float], focal_px: tuple[float, float]) -> float:
+    """Return the depth in mm at which an object of `HAND_BOX_MM` has the size of a box in the image.
 
     `box_px`: width and height of the square, enlarged box of the crop in pixels of the image; `focal_px`: focal lengths
-    fx and fy in pixels; `box_mm`: width and height of the object.
+    fx and fy in pixels.
 
     >>> depth_of_box((220, 220), (1500, 1500)) == 300 * 1500 / 220
     True
     """
-    return math.sqrt(math.prod(box_mm) * math.prod(focal_px) / math.prod(box_px))
+    return math.sqrt(math.prod(HAND_BOX_MM) * math.prod(focal_px) / math.prod(box_px))
 
 
 register(

@@ -271,25 +271,23 @@ class Touch:
     other: tuple[int, int]
 
 
-def resolve_penetration(
-    hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[Touch] = (), obstacles: Sequence[Skin] = ()
-) -> list[RigPose]:
+def resolve_penetration(hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[Touch] = ()) -> list[RigPose]:
     """Return the nearest poses in which no skin is more than `DEPTH_M` inside another."""
     moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
-        equations = [*_pushes(moving, obstacles), *_pulls(moving, touches)]
+        equations = [*_pushes(moving), *_pulls(moving, touches)]
         if all(abs(each.displacements).max() < DEPTH_M for each in equations):
             break
         _improve(moving, equations)
     for turn in range(2 * _LAST_ROUNDS):
-        if not _pull_apart(moving, obstacles, straight=turn >= _LAST_ROUNDS):
+        if not _pull_apart(moving, straight=turn >= _LAST_ROUNDS):
             break
     return [hand.pose for hand in moving]
 
 
-def penetration_depth(hands: Sequence[tuple[Rig, RigPose]], obstacles: Sequence[Skin] = ()) -> float:
-    """Return the depth in metres of the deepest vertex inside another part, hand or obstacle; 0 for none."""
-    equations = _pushes([MovingHand(rig, pose) for rig, pose in hands], obstacles)
+def penetration_depth(hands: Sequence[tuple[Rig, RigPose]]) -> float:
+    """Return the depth in metres of the deepest vertex inside another part or hand; 0 for none."""
+    equations = _pushes([MovingHand(rig, pose) for rig, pose in hands])
     return max((float(each.displacements.max()) - _GAP_M for each in equations), default=0.0)
 
 
@@ -298,28 +296,25 @@ class _Equations(NamedTuple):
 
     hand: int  # index of the hand
     slopes: FloatArray  # derivatives (C, 6 + P) of its points along the displacements
-    other: int  # index of the hand that they move against, -1 for a fixed obstacle
+    other: int  # index of the hand that they move against
     other_slopes: FloatArray  # derivatives (C, 6 + P) of that hand's points
     displacements: FloatArray  # displacements (C,) in metres
     tolerance: float  # tolerance in metres
 
 
-def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equations]:
+def _pushes(hands: list[MovingHand]) -> list[_Equations]:
     equations: list[_Equations] = []
     for index, hand in enumerate(hands):
-        pairs = [(number, other.skin) for number, other in enumerate(hands) if number != index]
-        pairs += [(-1, obstacle) for obstacle in obstacles]
-        found = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in pairs]
+        others = [(number, other.skin) for number, other in enumerate(hands) if number != index]
+        found = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in others]
         for number, skin, contacts in (*found, (index, hand.skin, hand.contacts())):
             if not len(contacts.inside):
                 continue
             normals = skin.normals[contacts.against]
             own = hand.slopes(hand.skin.points[contacts.inside], hand.regions.joints[contacts.inside])
-            against = np.zeros((0, 0))
-            if number >= 0:
-                other = hands[number]
-                slopes = other.slopes(skin.points[contacts.against], other.regions.joints[contacts.against])
-                against = np.einsum("cap,ca->cp", slopes, normals)
+            other = hands[number]
+            slopes = other.slopes(skin.points[contacts.against], other.regions.joints[contacts.against])
+            against = np.einsum("cap,ca->cp", slopes, normals)
             own = np.einsum("cap,ca->cp", own, normals)
             equations.append(_Equations(index, own, number, against, contacts.depths + _GAP_M, _CONTACT_M))
     return equations
@@ -350,8 +345,7 @@ def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
     for index, own, number, against, distances, tolerance in equations:
         slopes = np.zeros((len(distances), starts[-1]))
         slopes[:, starts[index] : starts[index + 1]] += own
-        if number >= 0:
-            slopes[:, starts[number] : starts[number + 1]] -= against
+        slopes[:, starts[number] : starts[number + 1]] -= against
         normal += slopes.T @ slopes / tolerance**2
         right += slopes.T @ distances / tolerance**2
     step = np.asarray(np.linalg.solve(normal, right), np.float64)
@@ -359,7 +353,7 @@ def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
         hand.move(step[start : start + size])
 
 
-def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight: bool) -> bool:
+def _pull_apart(hands: list[MovingHand], *, straight: bool) -> bool:
     """Open hands that penetrate themselves and pull apart those that penetrate each other. Return whether any did.
 
     The direction of the contacts is shorter, but a finger may enter its neighbour; the straight one always converges.
@@ -372,7 +366,7 @@ def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight:
             angles[:, np.unique(hand.regions.owners[contacts.inside])] *= 0.93
             hand.set(replace(hand.pose, angles=angles))
             moved = True
-        for skin in [*(other.fine_skin() for other in hands[index + 1 :]), *obstacles]:
+        for skin in [other.fine_skin() for other in hands[index + 1 :]]:
             own = hand.fine_skin()
             own_contacts, other_contacts = contacts_between(own, skin), contacts_between(skin, own)
             depths = [contacts.depths for contacts in (own_contacts, other_contacts)]

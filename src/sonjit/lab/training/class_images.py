@@ -163,15 +163,13 @@ def open_class_images(
     return ClassImages(rest, training.subset(held_out), size, view, cropper)
 
 
-def classification_metrics(
-    classifier: Classifier, samples: Sequence[Sample], by: LocalizeBy = "cam"
-) -> dict[str, float]:
+def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, float]:
     """Return errors on images in the definition of ILSVRC, in per cent.
 
     Returns:
         classification_error_1 and _5, and with boxes localization_error_1 and _5.
     """
-    by = "backprop" if classifier.pooling is None else by
+    by: LocalizeBy = "backprop" if classifier.pooling is None else "cam"
     found: list[list[ClassBox]] = []
     for sample in samples:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
@@ -172,7 +171,11 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(MaskRCNNSettings, request.settings)
     if request.data is None:
         raise InputError("mask-rcnn requires --data, a COCO file or a folder")
-    data = _open(request.data, request.images, settings)
+    options: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    if "labels" in dataset_entry(settings.dataset).options:  # COCO: all objects instead of people's keypoints
+        options["labels"] = "instances"
+    split = settings.split or None
+    data = open_dataset(settings.dataset, request.data, split, skip_bad=settings.skip_bad, **options)
     names = data.categories()
     data = allow_any_order(data, request.out / FRAMES / "frames.json")
     categories = tuple(mask_rcnn.Category(number, name) for number, name in names.items())
@@ -228,13 +231,6 @@ def evaluate(
         stats = coco_precision(truth, results, kind).stats
         metrics |= {f"{name}_ap": stats["AP"], f"{name}_ap50": stats["AP50"]}
     return {**metrics, "frames_per_second": len(samples) / seconds}
-
-
-def _open(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Dataset:
-    options: dict[str, Any] = {"images": str(images)} if images else {}
-    if "labels" in dataset_entry(settings.dataset).options:  # COCO: all objects instead of people's keypoints
-        options["labels"] = "instances"
-    return open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **options)
 
 
 def _network(

@@ -72,17 +72,14 @@ class JsonWriter(base.TextOutput, base.FrameWriter):
                 self._add_sources()
         super()._finish()
 
-    def _complete(self, header: base.Header) -> base.Header:
-        """Return the header with what is known at the end."""
-        return replace(header, sources=self.sources, notes=self.remarks or header.notes)
-
     def _add_sources(self) -> None:
         """Write the file again with the size of each source in its header."""
         header, written = self._header, self._draft
         self._draft = Draft(written.final)
         with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
             file.seek(len(_encoded(self._start(header))))
-            complete.write(_encoded(self._start(self._complete(header))))
+            known = replace(header, sources=self.sources, notes=self.remarks or header.notes)
+            complete.write(_encoded(self._start(known)))
             shutil.copyfileobj(file, complete)
         written.drop()
 

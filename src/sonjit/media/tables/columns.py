@@ -45,11 +45,6 @@ def _arrow_type(pa: Any, kind: base.ColumnType) -> Any:  # noqa: ANN401
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[kind]
 
 
-def _readable(value: base.Value | None) -> base.Value | None:
-    """Replace the bytes of a file name that are not UTF-8 by escapes such as `xff`."""
-    return os.fsencode(value).decode(errors="backslashreplace") if isinstance(value, str) else value
-
-
 class _ParquetFile(Output):
     """Rows are gathered and written a row group at a time."""
 
@@ -85,7 +80,8 @@ class _ParquetFile(Output):
         try:
             return self._pa.array(values, kind)
         except UnicodeEncodeError:  # a file name that is not UTF-8
-            return self._pa.array([_readable(value) for value in values], kind)
+            texts = [os.fsencode(v).decode(errors="backslashreplace") if isinstance(v, str) else v for v in values]
+            return self._pa.array(texts, kind)
 
     def _finish(self) -> None:
         self._flush()

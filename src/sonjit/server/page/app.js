@@ -182,12 +182,6 @@ async function stopRecording() {
   if (files) listRecording(find("recordings"), files, nameNow(""), text("recording.made", { frames: files[0].frames }));
 }
 
-/** Check whether a detector is selected whose instances do not occur in the sample. @param {any} state */
-function lacksSample({ detectors: wanted, source }) {
-  const others = Object.entries(wanted).filter(([kind]) => kinds[kind].list !== "hands");
-  return source?.kind === "sample" && others.some(([, { on }]) => on);
-}
-
 /** Write the settings as a link to the address and, if available, to the clipboard. */
 async function share() {
   const link = linkOf(store.state, settingsFrom());
@@ -254,7 +248,10 @@ function wire() {
   store.watch(["style"], ({ style }) => overlays.forEach((view) => (view.style = style)));
   store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => (view.mirror = isMirrored(state))));
   store.watch(["source"], async ({ source }) => (find("classes").hidden = (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1));
-  store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
+  store.watch(["detectors", "source"], ({ detectors: wanted, source }) => { // the sample shows only hands
+    const lacksSome = Object.entries(wanted).some(([kind, { on }]) => on && kinds[kind].list !== "hands");
+    find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
+  });
   find("share").onclick = share;
   globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
   find("start").onclick = start;

@@ -267,8 +267,10 @@ export function settingsOf(hash) {
   const shared = { options: {}, style: {}, mirrors: {} };
   for (const [name, value] of parameters) {
     const [part, member] = name.split(".");
-    if (name === "detectors") shared.detectors = detectorsOf(value);
-    else if (name === "source" || name === "compare") shared[name] = value;
+    if (name === "detectors") { // such as hands:full:2,face:attention:1
+      const parts = value.split(",").filter(Boolean).map((detector) => detector.split(":"));
+      shared.detectors = Object.fromEntries(parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }]));
+    } else if (name === "source" || name === "compare") shared[name] = value;
     else if (name === "longest") shared.longest = Number(value);
     else if (name === "here") shared.here = value === "true";
     else if (part === "style" && member) shared.style[member] = valueOf(value);
@@ -276,12 +278,6 @@ export function settingsOf(hash) {
     else shared.options[name] = valueOf(value);
   }
   return shared;
-}
-
-/** @param {string} parameters `hands:full:2,face:attention:1` */
-function detectorsOf(parameters) {
-  const parts = parameters.split(",").filter(Boolean).map((detector) => detector.split(":"));
-  return Object.fromEntries(parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }]));
 }
 
 /** @param {string} value */

@@ -25,7 +25,8 @@ export function figuresOf(frame) {
     const skeleton = skeletonOf(instance);
     if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return []; // without depth
     const points = /** @type {Vector[]} */ (kind === "face" ? facePoints(instance) : instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]));
-    const figure = { kind, skeleton, points, visible: visibleOf(instance, frame) };
+    const visible = instance.keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height);
+    const figure = { kind, skeleton, points, visible };
     const body = bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
@@ -39,11 +40,6 @@ export function boundsOf(figures) {
   const [low, high] = extent(figures.flatMap(({ points }) => points));
   const middle = /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2));
   return { middle, reach: Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, floor: high[1] };
-}
-
-/** @param {any} instance @param {any} frame @returns {boolean[]} */
-function visibleOf({ keypoints }, { width, height }) {
-  return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= width && y <= height);
 }
 
 /** @param {any} face @returns {Vector[]} metres, as if every face were of one height; origin at its middle */

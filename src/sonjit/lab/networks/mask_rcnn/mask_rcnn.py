@@ -264,7 +264,9 @@ class MaskRCNN(Network):
             self.roi_heads.mask_predictor = MaskRCNNPredictor(channels, channels, classes)
             if mask_head == "skip":
                 del self.roi_heads.mask_predictor.conv5_mask, self.roi_heads.mask_predictor.relu
-                self.roi_heads.mask_predictor.mask_fcn_logits = _logits(2 * channels, classes)
+                logits = nn.Conv2d(2 * channels, classes, 1)
+                nn.init.kaiming_normal_(logits.weight, mode="fan_out", nonlinearity="relu")
+                self.roi_heads.mask_predictor.mask_fcn_logits = logits
 
     def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
         """Segment images of one size.
@@ -447,12 +449,6 @@ class MaskRCNN(Network):
                 key = re.sub(old, new, key)
             found[key] = value
         return found
-
-
-def _logits(channels: int, classes: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, classes, 1)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer
 
 
 def _merge(parts: Sequence[Candidates]) -> Candidates:
