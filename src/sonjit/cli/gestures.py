@@ -43,8 +43,8 @@ _MIN_INTERVAL_S = 0.1
 @app.command
 def record(
     name: str,
-    /,
-    *source: Annotated[str, Parameter(name="SOURCE")],
+    source: Annotated[list[str], Parameter(negative="")],
+    *,
     to: Annotated[Path, Parameter(name="--to")],
     samples: Annotated[int | None, Parameter(name="--samples")] = None,
     moving: Annotated[bool, Parameter(name="--moving", negative="")] = False,
@@ -70,12 +70,10 @@ def record(
         samples = _MOTION_COUNT if moving else _HAND_COUNT
     if samples < 1:
         raise InputError(f"--samples {samples}: must be at least 1")
-    if not source:
-        raise InputError("sonjit gestures record: name the images, video or camera after the gesture")
     inside = [*Path(source[0]).iterdir()] if Path(source[0]).is_dir() else []
     if inside and all(path.is_dir() for path in inside):
         raise InputError(f"{source[0]} contains only folders. Use sonjit gestures record-folders")
-    frames = track(source[0] if len(source) == 1 else [*source], "hands")
+    frames = track(source[0] if len(source) == 1 else source, "hands")
     if moving:
         recording = MotionRecording.of(name, frames, samples)
     else:
