@@ -99,14 +99,10 @@ def record_crops(
 
 def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
     """Return the images of a folder, or some frames of the bundled clip."""
-    if path is not None:
-        with open_source(path) as source:
-            for _, _, rgb in source:
-                yield rgb
-        return
-    with open_source(ASSETS / "demo.mp4") as source:
+    step = _STEP if path is None else 1
+    with open_source(path or ASSETS / "demo.mp4") as source:
         for index, _, rgb in source:
-            if index % _STEP == 0:
+            if index % step == 0:
                 yield rgb
 
 

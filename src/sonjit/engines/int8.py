@@ -11,8 +11,8 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
@@ -64,14 +64,12 @@ class Rounding:
 
     Attributes:
         filters: Weights in f32, in OpenVINO's layout.
-        largest: Maximum weight of a filter, in steps.
         signed: True if the inputs can be negative.
         sizes: Values (C,) of the maximum level of each input channel.
         means: Means (C,) of each input channel.
     """
 
     filters: Float32Array
-    largest: int
     signed: bool
     sizes: Float32Array
     means: Float32Array
@@ -113,30 +111,25 @@ def quantize(
     candidates = [index for index, share in enumerate(work / work.sum()) if share >= _MIN_WORK]
     few = slice(None, None, max(1, len(images) // _SINGLE_IMAGES))
 
-    def mean_shift(chosen: Iterable[int], shown: slice = few) -> float:
-        network = _compiled(_with_int8(path, {index: roundings[index] for index in chosen}))
+    def mean_shift(chosen: Sequence[int], largest: int, shown: slice = few) -> float:
+        network = _compiled(_with_int8(path, roundings, chosen, largest))
         return float(np.mean(exact.compare(network, images[shown], answers[shown])[0]))
 
-    shifts: list[float] = []
-    for largest in _LARGEST_WEIGHTS:
-        roundings = [replace(rounding, largest=largest) for rounding in roundings]
-        shifts.append(mean_shift(candidates))
-    largest = _LARGEST_WEIGHTS[int(np.argmin(shifts))]
-    roundings = [replace(rounding, largest=largest) for rounding in roundings]
+    largest = min(_LARGEST_WEIGHTS, key=lambda largest: mean_shift(candidates, largest))
     harm = dict[int, float]()
     for index in candidates:
         progress(f"{path.name}: layer {index + 1} of {len(work)}")
-        harm[index] = mean_shift([index]) ** 2 / work[index]
+        harm[index] = mean_shift([index], largest) ** 2 / work[index]
     order = sorted(candidates, key=harm.__getitem__)
 
     def is_accurate(count: int) -> bool:
         progress(f"{path.name}: {count} of {len(work)} layers in int8")
-        return mean_shift(order[:count], slice(None)) <= shift_px
+        return mean_shift(order[:count], largest, slice(None)) <= shift_px
 
     count = _largest_count(len(order), is_accurate)
     if not count:
         raise InputError(f"{path.name}: no layer can be int8 within {shift_px:g} px. Use a larger --shift")
-    model = _with_int8(path, {index: roundings[index] for index in order[:count]})
+    model = _with_int8(path, roundings, order[:count], largest)
     return _save_measured(path, model, exact, held_out, held_out_answers, layers=len(work), f32=len(work) - count)
 
 
@@ -277,7 +270,6 @@ def _roundings(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[Rou
     return [
         Rounding(
             filters=weights,
-            largest=_LARGEST_WEIGHTS[0],
             signed=below,
             sizes=np.where(sizes > 0, sizes, 1).astype(np.float32),
             means=np.asarray(total / len(images)),
@@ -286,14 +278,14 @@ def _roundings(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[Rou
     ]
 
 
-def _with_int8(path: Path, chosen: Mapping[int, Rounding]) -> ov.Model:
-    """Return the network with these layers in int8. OpenVINO chooses the kernels from the roundings."""
+def _with_int8(path: Path, roundings: Sequence[Rounding], chosen: Sequence[int], largest: int) -> ov.Model:
+    """Return the network with the chosen layers in int8. OpenVINO chooses the kernels from the roundings."""
     model = read_model(path)
     rounded = dict[tuple[str, int], ov.Node]()
     for index, node in enumerate(_layers(model)):
         if index not in chosen:
             continue
-        rounding, values = chosen[index], node.input_value(0)
+        rounding, values = roundings[index], node.input_value(0)
         key = values.get_node().get_friendly_name(), values.get_index()
         if key not in rounded:
             rounded[key] = _rounded(values, rounding.sizes, signed=rounding.signed)
@@ -301,7 +293,7 @@ def _with_int8(path: Path, chosen: Mapping[int, Rounding]) -> ov.Model:
         filters, factors = rounding.filters, rounding.sizes / rounding.sizes.max()
         outputs = _output_axes(node, filters)
         scaled = filters * _along_inputs(node, filters, factors)
-        levels, step = _levels(scaled, outputs, rounding.largest)
+        levels, step = _levels(scaled, outputs, largest)
         as_f32 = ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step))
         node.input(1).replace_source_output(as_f32.output(0))
         lost = (scaled - levels * step) * _along_inputs(node, filters, rounding.means / factors)
