@@ -213,13 +213,13 @@ def photo(demo_clip):
 
 @pytest.fixture(scope="session")
 def write_video():
-    """Write frames (H, W, 3) as an H.264 file and return its path."""
+    """Write frames (H, W, 3) as a file, H.264 by default, and return its path."""
 
-    def write(path, frames, fps=30):
+    def write(path, frames, fps=30, codec="libx264", pix_fmt="yuv420p"):
         with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", fps, options={"crf": "12"})
+            stream = container.add_stream(codec, fps, options={"crf": "12"} if codec == "libx264" else {})
             stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = pix_fmt
             for rgb in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
             container.mux(stream.encode())

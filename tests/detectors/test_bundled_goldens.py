@@ -94,16 +94,21 @@ def test_in_mediapipes_own_boxes(file, engine, demo_clip):
             np.testing.assert_allclose(ours.visibility, np.array(theirs["keypoints"])[:, 3], atol=0.1)
 
 
-@runs("stills")
-@pytest.mark.slow
-def test_each_image_on_its_own(file, demo_clip):
-    golden, (_, images, _) = read(file), demo_clip
+def distances_in_frames(golden, images, **options):
+    """Return the distances of all instances; each frame has as many as the golden."""
     distances = []
-    with open_detector(golden, static_image=True) as detector:
+    with open_detector(golden, **options) as detector:
         for frame in golden["frames"]:
             seen = detector.detect(images[frame["frame"]])
             assert len(seen) == len(frame["instances"])
             distances += [keypoint_distances(*pair) for pair in matched(seen, frame["instances"])]
+    return distances
+
+
+@runs("stills")
+@pytest.mark.slow
+def test_each_image_on_its_own(file, demo_clip):
+    distances = distances_in_frames(read(file), demo_clip[1], static_image=True)
     assert not distances or np.mean(distances) < 0.3
 
 
@@ -114,12 +119,6 @@ def test_hands_tracked_freely(file, demo_clip):
 
     Which hand it is we gather over a track and MediaPipe judges anew in every frame: not compared here.
     """
-    golden, (_, images, _) = read(file), demo_clip
-    distances = []
-    with open_detector(golden) as detector:
-        for frame in golden["frames"]:
-            seen = detector.detect(images[frame["frame"]])
-            assert len(seen) == len(frame["instances"])
-            distances += [keypoint_distances(*pair) for pair in matched(seen, frame["instances"])]
+    distances = distances_in_frames(read(file), demo_clip[1])
     assert np.mean(distances) < 1
     assert np.percentile(distances, 95) < 3

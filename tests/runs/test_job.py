@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -80,19 +79,13 @@ def processed():
 
 
 @pytest.fixture
-def media(tmp_path):
+def media(tmp_path, write_video):
     """Return three images and a video of eight frames."""
     folder = tmp_path / "media"
     folder.mkdir()
     for level in (10, 20, 30):
         cv2.imwrite(str(folder / f"{level}.png"), np.full((8, 8, 3), level, np.uint8))
-    with av.open(str(folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        for level in range(8):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * level, np.uint8))))
-        container.mux(stream.encode(None))
+    write_video(folder / "clip.mp4", [np.full((32, 32, 3), 20 * level, np.uint8) for level in range(8)])
     return folder
 
 

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -39,15 +38,9 @@ def test_drawings_of_images_with_one_name_in_several_folders_end_once(tmp_path):
 
 
 @pytest.fixture
-def wide(weights, tmp_path):
+def wide(weights, tmp_path, write_video):
     """Return a function that runs a clip that is too wide for H.264."""
-    path = tmp_path / "wide.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 16_500, 16, "bgr0"
-        for _ in range(2):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
-        container.mux(stream.encode(None))
+    path = write_video(tmp_path / "wide.mkv", np.zeros((2, 16, 16_500, 3), np.uint8), codec="ffv1", pix_fmt="bgr0")
 
     def run(*outputs, task=DETECT):
         with task.open(is_stream=True) as worker, open_source(path) as source:

@@ -2,7 +2,6 @@
 
 import sys
 
-import av
 import numpy as np
 import pytest
 
@@ -112,13 +111,8 @@ def test_a_full_disk_is_named(ask, place, full_disk, weights):
 
 
 @pytest.mark.slow
-def test_a_refused_drawing_is_reported_at_its_download(ask, tmp_path, weights):
-    wide = tmp_path / "wide.mkv"
-    with av.open(str(wide), "w") as container:
-        stream = container.add_stream("ffv1", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 16_500, 16, "bgr0"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
-        container.mux(stream.encode(None))
+def test_a_refused_drawing_is_reported_at_its_download(ask, tmp_path, weights, write_video):
+    wide = write_video(tmp_path / "wide.mkv", [np.zeros((16, 16_500, 3), np.uint8)], codec="ffv1", pix_fmt="bgr0")
     client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite", content=wide.read_bytes()))
     assert (job["state"], "drawn" in job["downloads"]) == ("done", False)

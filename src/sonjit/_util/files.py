@@ -57,6 +57,8 @@ class Output(ABC):
     methods may be called twice; the first call decides.
     """
 
+    _draft: "Draft"
+
     def __init__(self) -> None:
         self._is_open = True
 
@@ -79,8 +81,8 @@ class Output(ABC):
     @abstractmethod
     def _finish(self) -> None: ...
 
-    @abstractmethod
-    def _abort(self) -> None: ...
+    def _abort(self) -> None:
+        self._draft.drop()
 
     def __enter__(self) -> Self:
         return self

@@ -72,7 +72,10 @@ def examine() -> Iterator[Finding]:
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
     if importlib.util.find_spec("moderngl"):
-        yield _opengl()
+        try:
+            yield Finding("ok", "OpenGL without a screen", load_function("renderer_name")())
+        except JobError as error:
+            yield Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
     yield _cameras()
 
 
@@ -118,13 +121,6 @@ def _precision() -> Iterator[Finding]:
             f"presence and side agree in {100 * min(found.presence, found.side):.1f} %"
         )
         yield _note(found.keeps_rule, f"precision of {name}", detail)
-
-
-def _opengl() -> Finding:
-    try:
-        return Finding("ok", "OpenGL without a screen", load_function("renderer_name")())
-    except JobError as error:
-        return Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
 
 
 def _cameras() -> Finding:

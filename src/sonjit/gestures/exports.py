@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit._util import Float32Array, InputError
+from sonjit._util import InputError
 from sonjit._util.files import atomic_text, write_bytes
 from sonjit.gestures.custom_motions import GestureSegment
 from sonjit.results import Frame, Instance
@@ -122,7 +122,8 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
         for component, number, _, part in parts:
             span = slice(starts[component], starts[component] + len(part.keypoints))
             row[number, span] = part.keypoints
-            scores[index, number, span] = _scores(part)
+            visibility = getattr(part, "visibility", None)
+            scores[index, number, span] = part.score if visibility is None else visibility
     unknown = ~np.isfinite(points).all(-1)
     points[unknown], scores[unknown] = 0, 0
     fps = (len(times) - 1) / (times[-1] - times[0])
@@ -149,11 +150,6 @@ def _parts(frame: Frame) -> Iterator[tuple[str, int, Skeleton, Instance]]:
             number = counts.get(component, 0)
             counts[component] = number + 1
         yield component, number, part.skeleton, part
-
-
-def _scores(part: Instance) -> Float32Array:
-    visibility = getattr(part, "visibility", None)
-    return np.full(len(part.keypoints), part.score, np.float32) if visibility is None else visibility
 
 
 def _component_header(component: str, skeleton: Skeleton) -> bytes:

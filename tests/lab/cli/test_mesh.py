@@ -4,7 +4,6 @@ import json
 from functools import partial
 from itertools import pairwise
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ FRAMES = 6
 
 
 @pytest.fixture(scope="session")
-def media(tmp_path_factory, demo_clip, weights):
+def media(tmp_path_factory, demo_clip, weights, write_video):
     """Return an image and a clip with two hands, and an image without hands, which tests must not change."""
     try:
         find_weight("hand-rig-left"), find_weight("hand-rig-right")
@@ -31,13 +30,7 @@ def media(tmp_path_factory, demo_clip, weights):
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2) + 40
-    with av.open(str(folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
-        stream.height, stream.width = frames[start].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for rgb in frames[start : start + FRAMES]:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
-        container.mux(stream.encode(None))
+    write_video(folder / "clip.mp4", frames[start : start + FRAMES])
     cv2.imwrite(str(folder / "photo.png"), frames[start][..., ::-1])
     cv2.imwrite(str(folder / "nothing.png"), np.zeros_like(frames[start]))
     return folder

@@ -85,9 +85,6 @@ class LabelWriter(FrameWriter):
                     self.more_paths.append(str(path))
             self._draft.keep()
 
-    def _abort(self) -> None:
-        self._draft.drop()
-
     def _images(self) -> Iterator[_Image]:
         videos = Counter(Path(name).with_suffix("") for name in {item[2] for item in self._frames if item[1]} if name)
         for index, is_video, source, found in self._frames:

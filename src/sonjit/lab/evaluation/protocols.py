@@ -152,7 +152,10 @@ class ProtocolData:
         self._skip_bad = skip_bad
         if not root.is_dir():
             raise InputError(f"--root {root}: no such folder; choose the folder of the data set")
-        choices = _select_sets(chosen, protocol.data) if chosen else list(protocol.data)
+        options = {choice.set: choice.options for choice in protocol.data}  # a set of the protocol keeps them
+        pairs = [name.partition(":") for name in chosen]
+        own = [DataChoice(name, (part,) if part else (), options=options.get(name, {})) for name, _, part in pairs]
+        choices = own or list(protocol.data)
         if split is not None:
             choices = [replace(choice, splits=(split,)) for choice in choices]
         existing = [choice for choice in choices if (root / choice.folder).is_dir()]
@@ -258,13 +261,6 @@ def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
             first = first or error
     assert first is not None
     raise first
-
-
-def _select_sets(names: Sequence[str], known: Sequence[DataChoice]) -> list[DataChoice]:
-    """Return sets by name; a set of the protocol keeps its options."""
-    options = {known_field.set: known_field.options for known_field in known}
-    pairs = [name.partition(":") for name in names]
-    return [DataChoice(name, (split,) if split else (), options=options.get(name, {})) for name, _, split in pairs]
 
 
 T = TypeVar("T")

@@ -30,7 +30,6 @@ from sonjit.lab.evaluation.predictions import (
     Journal,
     JournalLine,
     Mode,
-    Model,
     Prediction,
     RunRecord,
     hash_of,
@@ -140,7 +139,10 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     start = time.perf_counter()
     worker = _Worker(request)
     data = worker.data
-    modes = _modes(worker.model, request.modes or worker.protocol.modes)
+    requested = request.modes or worker.protocol.modes
+    modes: tuple[Mode, ...] = tuple(mode for mode in worker.model.modes if not requested or mode in requested)
+    if not modes:
+        raise InputError(f"--mode {', '.join(requested)}: this model supports {', '.join(worker.model.modes)}")
     if request.submission is not None:
         check_submission(worker.protocol, request.submission, modes, data.skipped)
     worker.model.check(data.readable(), data.categories)
@@ -154,7 +156,8 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
     if skipped := len(data) * len(modes) - sum(len(group) for *_, group in calls):
         progress.advance(skipped)
-    stopped, speed = False, _measure_speed(worker, modes) if _has_published_speed(worker.protocol) else {}
+    published = (column.metric for name in worker.protocol.tables for column in load_table(name).columns)
+    stopped, speed = False, _measure_speed(worker, modes) if _SPEED_METRIC in published else {}
     try:
         _evaluate_all(worker, calls, progress)
     except KeyboardInterrupt:
@@ -204,12 +207,6 @@ def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, ob
     return Journal(path, header, groups, resume=worker.request.resume, is_current=worker.is_current)
 
 
-def _has_published_speed(protocol: Protocol) -> bool:
-    """Check whether a published table of the protocol contains a speed."""
-    columns = (column.metric for name in protocol.tables for column in load_table(name).columns)
-    return _SPEED_METRIC in columns
-
-
 def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Metric]]:
     """Return a model's images per second over a few preloaded images, one at a time; empty for predictions."""
     if worker.choice.predictions is not None:
@@ -226,13 +223,6 @@ def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Me
         speed = len(samples) / (time.perf_counter() - start)
         found[mode] = [Metric(_SPEED_METRIC, "speed here", speed, "frames/s", "higher", counted=len(samples))]
     return found
-
-
-def _modes(model: Model, requested: Sequence[Mode]) -> tuple[Mode, ...]:
-    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if not requested or mode in requested)
-    if not modes:
-        raise InputError(f"--mode {', '.join(requested)}: this model supports {', '.join(model.modes)}")
-    return modes
 
 
 class _Worker:

@@ -633,7 +633,10 @@ class Renderer:
             texture.use(unit)
         self._draw_openness(targets, around, 2 * OCCLUSION_REACH_M * float(camera.K[0, 0]))
         self._draw_light(targets, boxes, light_uniforms(lighting, camera, self._light))
-        self._draw_pixels(targets, around)
+        targets.image.use()
+        self._context.enable_only(self._context.NOTHING)
+        step = tuple(1 / np.array(targets.samples))
+        self._programs.rectangle("resolve", around, targets.size, {"step": step})
         instances = np.array([each.instance for each in self._drawables], np.uint8)
         return targets.read(around, instances, background)
 
@@ -710,9 +713,3 @@ class Renderer:
             own = {**uniforms, **material_uniforms(material), "whose": float(number)}
             box = _samples_of((left, top, right, bottom))
             self._programs.rectangle(material.surface, box, targets.samples, own)
-
-    def _draw_pixels(self, targets: Targets, around: PixelBox) -> None:
-        targets.image.use()
-        self._context.enable_only(self._context.NOTHING)
-        step = tuple(1 / np.array(targets.samples))
-        self._programs.rectangle("resolve", around, targets.size, {"step": step})

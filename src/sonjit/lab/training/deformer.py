@@ -233,6 +233,8 @@ def window_from_samples(
         images.append(torch.from_numpy(image).permute(2, 0, 1))
         boxes.append(box)
         joints.append(joints_in_box(points, box))
+    sample, hand = window[len(window) // 2]
+    hidden = math.nan if hand.visible is None else 1 - float(hand.visible.mean())
     return Window(
         images=torch.stack(images).float() / 255,
         boxes=np.array(boxes),
@@ -240,7 +242,7 @@ def window_from_samples(
         shape=np.stack([_shape_of(hand, hands) for _, hand in window]),
         side=float(window[0][1].side == "Left"),
         joints=np.stack(joints),
-        middle=_middle(*window[len(window) // 2]),
+        middle=Middle(f"{sample.sequence}/{sample.view}/{hand.side}", sample.frame or 0, hidden),
     )
 
 
@@ -251,11 +253,6 @@ def _shape_of(hand: Instance, hands: VariantHands) -> FloatArray:
     if hand.side != "Left" or mano is None or mano.left_shapes in (None, hand.mesh.left_shapes):
         return betas
     return mano.nearest_shape(torch.tensor(betas[None]).to(mano.blend_shapes))[0].double().cpu().numpy()
-
-
-def _middle(sample: Sample, hand: Instance) -> Middle:
-    hidden = math.nan if hand.visible is None else 1 - float(hand.visible.mean())
-    return Middle(f"{sample.sequence}/{sample.view}/{hand.side}", sample.frame or 0, hidden)
 
 
 def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> FloatArray:

@@ -146,9 +146,6 @@ class ImageWriter(DrawingWriter):
         else:
             self._draft.drop()
 
-    def _abort(self) -> None:
-        self._draft.drop()
-
 
 class FolderWriter(DrawingWriter):
     """An image per input under the input's name; one that OpenCV cannot write (HEIC) becomes a PNG.
@@ -175,9 +172,6 @@ class FolderWriter(DrawingWriter):
 
     def _finish(self) -> None:
         self._draft.keep()
-
-    def _abort(self) -> None:
-        self._draft.drop()
 
 
 def _file_names(files: list[Path], ending: str | None) -> list[str]:

@@ -377,9 +377,6 @@ class CharacterWriter(FrameWriter):
                     write_bytes(path, data)
                     self.more_paths.append(str(path))
 
-    def _abort(self) -> None:
-        self._draft.drop()
-
     def _files(self, motions: list[Motion], times: FloatArray) -> dict[Path, bytes]:
         """Return the contents of all files."""
         ending = self._path.suffix.lower()
