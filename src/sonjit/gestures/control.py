@@ -365,9 +365,8 @@ class Controller:
             InputError: A hand has no id, or the frame no time.
         """
         time_s = time_of(hands, time_s, -math.inf)
-        events = [
-            _event_from(recognized) for recognized in (self._motions(hands, time_s) if motions is None else motions)
-        ]
+        recognized = self._motions(hands, time_s) if motions is None else motions
+        events = [_event_from(motion) for motion in recognized]
         events += self._new_gestures(hands, time_s)
         if self._is_pause_made(events, time_s):
             self.is_paused = not self.is_paused

@@ -111,7 +111,8 @@ def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
         JobError: The archive is damaged or cut short, or a member is not in it.
     """
     requested = list(members)
-    plain = {name for member in requested for name in _plain_members(member)}
+    parts = [member.partition("!") for member in requested]
+    plain = {name for data, _, inner in parts for name in ([data, _loader_of(data)] if inner else [data])}
     try:
         contents = _read_zip(archive, plain) if archive.suffix == ".whl" else _read_tar(archive, plain)
     except KeyError as error:
@@ -119,11 +120,6 @@ def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
     except _DAMAGED as error:
         raise JobError(f"{archive.name} came damaged ({error}); pull again") from error
     return {member: _unpack(member, contents) for member in requested}
-
-
-def _plain_members(member: str) -> list[str]:
-    data, _, inner = member.partition("!")
-    return [data, _loader_of(data)] if inner else [data]
 
 
 def _loader_of(data: str) -> str:

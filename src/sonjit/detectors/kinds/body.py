@@ -22,7 +22,7 @@ from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.detectors.tracking import Track
-from sonjit.engines import Engine, EngineOptions, load_engine
+from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
@@ -369,7 +369,8 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     """
     weights = KINDS["body"].models[options.model].weights
     body_file = options.landmark_file(weights["landmark"])
-    exact = _exact(options.running)
+    running = options.running  # rounding of the detector moves every keypoint
+    exact = replace(running, precision="f32") if running.precision in ("auto", "int8") else running
     people = None
     if finds:
         person_file = options.detector_file(weights["detector"])
@@ -386,11 +387,6 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     check_shapes(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
     kernel = _BUNDLE_KERNEL if options.follows_bundle else _KERNEL
     return Bodies(people, landmarks, mirrored=options.mirrored, heatmap_kernel=kernel)
-
-
-def _exact(engine: EngineOptions) -> EngineOptions:
-    """Return engine options with f32 for `auto` and int8: rounding of the detector moves every keypoint."""
-    return replace(engine, precision="f32") if engine.precision in ("auto", "int8") else engine
 
 
 def body_smoothers(options: BodyOptions) -> Callable[[], BodySmoother]:

@@ -31,7 +31,8 @@ export function figuresOf(frame) {
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
     const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
-    return [moved(figure, minus(anchor, figure.points[kind === "face" ? NOSE_OF_FACE : 0]))];
+    const own = figure.points[kind === "face" ? NOSE_OF_FACE : 0];
+    return [moved(figure, [anchor[0] - own[0], anchor[1] - own[1], anchor[2] - own[2]])];
   });
 }
 
@@ -80,9 +81,6 @@ function moved(figure, by) {
   for (const point of figure.points) for (let axis = 0; axis < 3; axis += 1) point[axis] += by[axis];
   return figure;
 }
-
-/** @param {Vector} a @param {Vector} b @returns {Vector} */
-const minus = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 
 const HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
 const KEYS = {
