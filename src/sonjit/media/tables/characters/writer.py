@@ -388,7 +388,9 @@ class CharacterWriter(FrameWriter):
             if ending == ".vrma":
                 files[path] = vrma_from_character(motion, times, self._convention)
             else:
-                files[path] = bvh_from_character(motion, times, self._step_s(times), self._convention).encode()
+                usual_s = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
+                step_s = 1 / self._fps if self._fps else usual_s
+                files[path] = bvh_from_character(motion, times, step_s, self._convention).encode()
         return files
 
     def _motions(self) -> list[Motion]:
@@ -412,9 +414,3 @@ class CharacterWriter(FrameWriter):
             motions.append(motion)
         x, _, z = motions[0].hips[0]
         return [on_ground(motion).moved(np.array([-x, 0, -z])) for motion in motions]
-
-    def _step_s(self, times: FloatArray) -> float:
-        """Return the seconds between frames."""
-        if self._fps:
-            return 1 / self._fps
-        return float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
