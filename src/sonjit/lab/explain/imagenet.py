@@ -292,16 +292,12 @@ def read_layers(path: Path, model: str) -> tuple[list[Layer], tuple[Float32Array
         filters, scale, shift, mean, variance, _ = (each.astype(np.float64) for each in tensors[6 * n : 6 * n + 6])
         factor = scale / np.sqrt(variance + layout.epsilon)
         block, part = divmod(n, 3)  # the first block has no convolution that expands, the first layer is before it
-        is_inner = 0 < n < count - 1
-        has_stride = n == 0 or (is_inner and part == 1 and block in layout.halving)
+        is_inner, halves = 0 < n < count - 1, block in layout.halving
         inputs = layers[3 * block].filters.shape[1] if is_inner and block and part == 2 else 0
         layers.append(Layer(
-            (filters * factor[:, None, None, None]).astype(np.float32),
-            (shift - mean * factor).astype(np.float32),
-            2 if has_stride else 1,
-            not (is_inner and part == 2),
-            is_inner and part == (0 if block else 1),
-            inputs == len(filters) and block not in layout.halving,
+            (filters * factor[:, None, None, None]).astype(np.float32), (shift - mean * factor).astype(np.float32),
+            stride=2 if n == 0 or (is_inner and part == 1 and halves) else 1, is_active=not (is_inner and part == 2),
+            begins_block=is_inner and part == (0 if block else 1), is_sum=inputs == len(filters) and not halves,
         ))  # fmt: skip
     return layers, (weights, biases)
 

@@ -42,16 +42,10 @@ def classifier_file(model: str = IMAGE_MODELS[0]) -> tuple[bytes, list[str]]:
 
 
 class Graph:
-    """A TFLite file under construction. Its methods append operators and return the numbers of their outputs.
-
-    Args:
-        shape: Shape of the input, whose number is 0.
-
-    Attributes:
-        shapes: Shapes of the tensors.
-    """
+    """A TFLite file under construction. Its methods append operators and return the numbers of their outputs."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
+        """Begin with an input, whose number is 0. `shapes` has the shapes of all tensors."""
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema: Any = schema
