@@ -36,20 +36,6 @@ abstract class Landmarker<Options extends VisionTaskOptions, R> extends Detector
   }
 }
 
-/** Base of the tasks with the connections of the face mesh. */
-abstract class MeshLandmarker<Options extends VisionTaskOptions, R> extends Landmarker<Options, R> {
-  static FACE_LANDMARKS_LIPS = FACE.LIPS;
-  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
-  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
-  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
-  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
-  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
-  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
-  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
-  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
-  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
-}
-
 export interface HandLandmarkerOptions extends VisionTaskOptions {
   numHands?: number | undefined;
   minHandDetectionConfidence?: number | undefined;
@@ -199,10 +185,20 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
 }
 
 /** Detects faces with 478 landmarks. */
-export class FaceLandmarker extends MeshLandmarker<FaceLandmarkerOptions, FaceLandmarkerResult> {
+export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandmarkerResult> {
   static createFromOptions = (_: WasmFileset, options: FaceLandmarkerOptions) => opened(new FaceLandmarker(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new FaceLandmarker(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new FaceLandmarker(), { baseOptions: { modelAssetBuffer } });
+  static FACE_LANDMARKS_LIPS = FACE.LIPS;
+  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
+  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
+  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
+  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
+  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
+  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
+  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
+  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
+  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
   protected readonly result = faceResult;
 
   protected request({ numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more }: FaceLandmarkerOptions): DetectorRequest {
@@ -240,16 +236,25 @@ export class PoseLandmarker extends Landmarker<PoseLandmarkerOptions, PoseLandma
   protected request(options: PoseLandmarkerOptions): DetectorRequest {
     const { numPoses = 1, minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputSegmentationMasks = false } = options;
     const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
-    const model = /pose_landmarker_(lite|heavy)/.exec(options.baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
-    return { kind: "body", options: { model, max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks } };
+    return { kind: "body", options: { model: modelOf(options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks } };
   }
 }
 
 /** Detects one person with hands and face. */
-export class HolisticLandmarker extends MeshLandmarker<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
+export class HolisticLandmarker extends Landmarker<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
   static createFromOptions = (_: WasmFileset, options: HolisticLandmarkerOptions) => opened(new HolisticLandmarker(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetBuffer } });
+  static FACE_LANDMARKS_LIPS = FACE.LIPS;
+  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
+  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
+  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
+  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
+  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
+  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
+  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
+  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
+  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   protected readonly result = holisticResult;
@@ -270,6 +275,11 @@ async function loadHands(_: DetectorRequest, { open }: Networks): Promise<Make> 
 function handsRequest({ numHands = 1, minHandDetectionConfidence = 0.5, minHandPresenceConfidence = 0.5 }: HandLandmarkerOptions): DetectorRequest {
   const scores = { min_detection_score: minHandDetectionConfidence, min_presence_score: minHandPresenceConfidence };
   return { kind: "hands", options: { model: "full", max_instances: numHands, ...scores } };
+}
+
+/** Return the model of the body network from the name of a model file. */
+function modelOf({ baseOptions }: VisionTaskOptions): string {
+  return /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
 }
 
 function handResult(found: Result[], frame: Frame): HandLandmarkerResult {
