@@ -366,7 +366,9 @@ def open_container(
 
     file = part + str(opened.absolute()) if isinstance(opened, Path) else opened
     try:
-        return av.open(file, "r", format=container_format, options={"protocol_whitelist": "file,subfile"})
+        return av.open(
+            file, "r", format=container_format, options={"protocol_whitelist": "file,subfile" if part else "file"}
+        )
     except (FFmpegError, OSError) as error:
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
