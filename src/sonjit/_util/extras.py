@@ -80,15 +80,9 @@ def require(module: str, purpose: str) -> None:
 
 
 FunctionName = Literal[
-    "LabelWriter",
-    "classifier_file",
-    "create_lifter",
-    "explain",
-    "network_entry",
-    "project_router",
-    "renderer_name",
-    "write_report",
-]
+    "LabelWriter", "classifier_file", "create_lifter", "explain", "network_entry", "project_router", "renderer_name",
+    "write_report"
+]  # fmt: skip
 
 FUNCTIONS: Final[dict[FunctionName, str]] = {
     "LabelWriter": "sonjit.lab.datasets.labels",

@@ -76,7 +76,7 @@ def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.P
     file, running = options.file("person-detector"), options.running
     outputs = None if has_boxes else ()
     engine = load_engine(file, running, value_range=network.INPUT_RANGE, outputs=outputs, taps=(network.SIDE,))
-    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running), has_boxes=has_boxes)
+    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
 
 
 def load_arms(options: HandOptions) -> Bodies:

@@ -78,8 +78,8 @@ class PeopleNetwork:
     cosine of the rotation; and for people logit, offset of the centre (2), log width and log height.
     """
 
-    def __init__(self, engine: Engine, own: Engine, *, has_boxes: bool = True) -> None:
-        self._engine, self._own, self._has_boxes = engine, own, has_boxes
+    def __init__(self, engine: Engine, own: Engine) -> None:
+        self._engine, self._own = engine, own
 
     def find(self, rgb: Image, window: Window, min_person: float, min_hand: float = 1.0) -> Proposed:
         """Return the people and hands in a window of an image (H, W, 3), in pixels of the image, best first.
@@ -90,11 +90,12 @@ class PeopleNetwork:
         cut = window.cut(rgb)
         letterbox(cut, INPUT_PX, INPUT_PX, out=self._engine.input[0])
         outputs = self._engine.run()
-        self._own.input[0] = outputs[2 if self._has_boxes else 0][0].transpose(1, 2, 0)
+        has_boxes = len(outputs) > 2
+        self._own.input[0] = outputs[2 if has_boxes else 0][0].transpose(1, 2, 0)
         values = self._own.run()[0][0]
         area = window.placed(letterbox_box(cut.shape[1], cut.shape[0], INPUT_PX, INPUT_PX))
-        found = _people(values[..., PERSON_AT:], area, LIMITS["own_person"] if self._has_boxes else min_person)
-        if self._has_boxes:
+        found = _people(values[..., PERSON_AT:], area, LIMITS["own_person"] if has_boxes else min_person)
+        if has_boxes:
             codes, logits = outputs[0].reshape(-1, 4), outputs[1][0, :, _PERSON]
             found = _joined(_published_people(codes, logits, area, min_person), found)
         people = [
