@@ -60,7 +60,8 @@ serve: more-models  ## install, fetch the weights, open the live app in the brow
 	$(BIN)/sonjit serve --open
 
 # Complete files go to a worker, because tests of a file share fixtures; tests/conftest.py orders them.
-PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
+# A worker that crashes is not replaced: with --dist loadfile, the run would wait for its replacement without end.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --durations=15
 test: install more-models browser graphics web  ## install, fetch weights and browsers, run every test; WORKERS=2
 	$(BIN)/python $(PYTEST)
 

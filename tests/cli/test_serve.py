@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import cv2
@@ -31,9 +32,14 @@ def taken():
         yield listener.getsockname()[1]
 
 
+@contextmanager
 def start(*options):
     command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # has no effect on a process that ended; after a failure, nothing else would end it
 
 
 @pytest.mark.slow
