@@ -1,5 +1,6 @@
 import itertools
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -81,16 +82,14 @@ def test_two_faces_with_nearly_one_torso_are_one_person():
 
 
 def test_one_inside_the_other_is_one_find_and_one_reading():
-    class Seen:
-        def __init__(self, points, left):
-            self.keypoints, self.left = points, left
-
     points = np.random.default_rng(1).random((21, 3)).astype(np.float32) * 100
     inside = 50 + 0.7 * (points[::-1] - 50)
     assert is_same_instance(points, inside)
-    assert is_same_object(Seen(points, 0.1), Seen(inside, 0.2), merge_nested=True)
-    assert not is_same_object(Seen(points, 0.1), Seen(inside, 0.9), merge_nested=True)
-    assert not is_same_object(Seen(points, 0.1), Seen(inside, 0.2))
+    readings = (points, 0.1), (inside, 0.2), (inside, 0.9)
+    seen, again, other = (SimpleNamespace(keypoints=keypoints, left=left) for keypoints, left in readings)
+    assert is_same_object(seen, again, merge_nested=True)
+    assert not is_same_object(seen, other, merge_nested=True)
+    assert not is_same_object(seen, again)
 
 
 def test_boxes_of_faces_have_no_thorough_search_in_streams():
@@ -132,14 +131,17 @@ def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_s
 
 
 class Palms:
-    """Palm detector that finds one palm in the centre of every image."""
+    """Palm detector that finds a number of palms in the centre of every image."""
+
+    def __init__(self, count=1):
+        self.count = count
 
     def find_from(self, rgb, *min_scores):
         height, width = rgb.shape[:2]
         points = np.tile([width / 2, height / 2], (7, 1))
         points[2] -= 0, 10
         box = np.array([width / 2 - 10, height / 2 - 10, width / 2 + 10, height / 2 + 10])
-        return [[Detection(0.9, box, points)] for _ in min_scores]
+        return [[Detection(0.9, box, points)] * self.count for _ in min_scores]
 
     def find(self, rgb, min_score):
         return self.find_from(rgb, min_score)[0]
@@ -201,16 +203,9 @@ def test_a_hand_of_the_network_is_verified_if_its_scores_are_high_enough(score, 
     """Without a palm around it, its own crop is verified."""
     box = RotatedBox(60, 60, 50, 50, 0.2)
     hands = Landmarks(0.02)
-    search = HandSearch(an_image(), NoPalms(), hands, lambda: Network(HandBox(score, box)), lambda: None)
+    search = HandSearch(an_image(), Palms(0), hands, lambda: Network(HandBox(score, box)), lambda: None)
     assert search.search().candidates == []
     assert len(hands.images) == verified
-
-
-class NoPalms(Palms):
-    """Palm detector that finds nothing."""
-
-    def find_from(self, rgb, *min_scores):
-        return [[] for _ in min_scores]
 
 
 def test_people_are_decoded_from_anchors_and_neighbours_are_suppressed():
@@ -237,9 +232,7 @@ class Meshes:
 
     turned_upright = staticmethod(lambda detector, rgb, face: face)
     find = staticmethod(lambda rgb, min_score: [])
-
-    def is_same_instance(self, box, other):
-        return False
+    is_same_instance = staticmethod(lambda box, other: False)
 
     def observe(self, rgb, box):
         self.boxes.append(box)
