@@ -39,20 +39,12 @@ _LONG_KEY: Final = re.compile(
 
 
 def read_json(path: Path | Traversable) -> Any:  # noqa: ANN401  # JSON
-    """Return the content of a JSON file.
-
-    Raises:
-        InputError: The file is missing or not JSON.
-    """
+    """Return the content of a JSON file."""
     return parse_json(_content(path), str(path))
 
 
 def parse_json(content: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
-    """Return the value of JSON text.
-
-    Raises:
-        InputError: The text is not JSON.
-    """
+    """Return the value of JSON text."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -80,11 +72,7 @@ def write_json(path: Path, value: object, *, indent: int | None = None) -> None:
 
 
 def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Raises:
-        InputError: The file is missing or not TOML.
-    """
+    """Return the content of a TOML file."""
     return parse_toml(_content(path), str(path))
 
 
@@ -92,9 +80,6 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
     """Return the table of TOML text.
 
     `tomllib` needs quadratic time and memory for a key of many parts, so such a key is refused before parsing.
-
-    Raises:
-        InputError: The text is not TOML, or a key has more than 32 parts.
     """
     try:
         text = content if isinstance(content, str) else content.decode()
@@ -113,9 +98,6 @@ def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
         path: File to read.
         cls: Dataclass of the content.
         defaults: Values of keys that the file lacks.
-
-    Raises:
-        InputError: The file is missing or not TOML, a key is unknown or missing, or a value has another type.
     """
     table = read_toml_table(path)
     try:
@@ -133,9 +115,6 @@ def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = 
         table: Values by field name, of the field's type or as text (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`,
             `"none"`). The text "none" stands for the defaults of a dataclass.
         noun: Word for a field in error messages.
-
-    Raises:
-        InputError: A key is unknown or missing, or a value has another type.
     """
     hints: dict[str, Any] = get_type_hints(cls)
     items = fields(cls)  # pyright: ignore[reportArgumentType]
@@ -152,11 +131,7 @@ def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = 
 def read_npz(
     path: Path | Traversable, *, accepts: Callable[[str], bool] = lambda name: True
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an `.npz` file by name, see `npz_arrays`.
-
-    Raises:
-        InputError: The file is missing, damaged or of another type.
-    """
+    """Return the arrays of an `.npz` file by name, see `npz_arrays`."""
     try:
         with path.open("rb") as file:
             return npz_arrays(file, str(path), accepts=accepts)
@@ -174,9 +149,6 @@ def npz_arrays(
         name: File name shown in error messages.
         max_bytes: Maximum size of all arrays together, checked before anything is unpacked. None means no limit.
         accepts: Check whether an array of this name is read.
-
-    Raises:
-        InputError: The file is damaged, of another type or too large.
     """
     try:
         if max_bytes is not None:
@@ -317,9 +289,6 @@ def key_values(texts: Iterable[str], *, option: str = "--set", form: str = "key=
 
     >>> key_values(["steps=200", "mix = a=1"])
     [('steps', '200'), ('mix', 'a=1')]
-
-    Raises:
-        InputError: A setting lacks `=` or its key.
     """
     pairs: list[tuple[str, str]] = []
     for text in texts:

@@ -51,11 +51,7 @@ class Registry(dict[str, Value]):
         self.what, self.group = what, group
 
     def add(self, name: str, value: Value, *, replace: bool = False) -> Value:
-        """Register a value.
-
-        Raises:
-            InputError: The name is already registered, and `replace` is not set.
-        """
+        """Register a value."""
         if name in self and not replace:
             raise InputError(already_registered(self.what, name))
         self[name] = value
@@ -68,11 +64,7 @@ class Registry(dict[str, Value]):
         return name in self
 
     def find(self, name: str) -> Value:
-        """Return the value of a name.
-
-        Raises:
-            InputError: The name is unknown.
-        """
+        """Return the value of a name."""
         if not self.has(name):
             raise InputError(unknown_name(self.what, name, sorted(self)) + extension_problems())
         return self[name]

@@ -56,9 +56,6 @@ def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
     Args:
         purpose: Feature that needs the import; the message starts with it.
         extra: Extra to install. Default: the first that installs the module.
-
-    Raises:
-        MissingExtraError: The module is not installed.
     """
     try:
         yield
@@ -70,11 +67,7 @@ def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
 
 
 def require(module: str, purpose: str) -> None:
-    """Check that a module is installed, without importing it.
-
-    Raises:
-        MissingExtraError: The module is not installed.
-    """
+    """Check that a module is installed, without importing it."""
     if find_spec(module) is None:
         raise MissingExtraError(purpose, extra_of(module) or module)
 
@@ -98,9 +91,5 @@ FUNCTIONS: Final[dict[FunctionName, str]] = {
 
 
 def load_function(name: FunctionName) -> Any:  # noqa: ANN401  # each function has a type of its own
-    """Return a function of the lab or the studio.
-
-    Raises:
-        MissingExtraError: The function needs an extra that is not installed.
-    """
+    """Return a function of the lab or the studio."""
     return getattr(import_module(FUNCTIONS[name]), name)

@@ -107,9 +107,6 @@ class Draft:
     Attributes:
         final: Final path with all links resolved.
         path: Path to write to.
-
-    Raises:
-        InputError: The folder cannot be created or written to, or the path is not a regular file.
     """
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
@@ -198,9 +195,6 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
     Args:
         folders: Folders to write into.
         wait: If True, wait, with a warning, for a process that uses one of the folders.
-
-    Raises:
-        InputError: A folder cannot be created, or another process uses it and `wait` is false.
     """
     new = [folder for folder in folders if not folder.exists()]
     with ExitStack() as stack:
@@ -340,11 +334,7 @@ def failing_as_job(path: Path) -> Generator[None]:
 
 
 def has_settings(folder: Path, name: str, settings: str) -> bool:
-    """Check whether a folder contains a run, which must have the same settings.
-
-    Raises:
-        InputError: The folder contains a run with other settings.
-    """
+    """Check whether a folder contains a run, which must have the same settings."""
     file = folder / name
     if not file.is_file():
         return False

@@ -93,10 +93,6 @@ def check_workers(workers: str, jobs: int) -> None:
     Args:
         workers: `pool`, `ray` or `ray:ADDRESS`.
         jobs: Processes of a pool.
-
-    Raises:
-        InputError: Fewer than one process, unknown workers, or a number of processes on a cluster.
-        MissingExtraError: Ray is not installed.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")

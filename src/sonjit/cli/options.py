@@ -121,11 +121,7 @@ class Output:
 
 
 def checked_limit(limit: int | None) -> int | None:
-    """Return a number of frames that `itertools.islice` accepts.
-
-    Raises:
-        InputError: The number is below 1.
-    """
+    """Return a number of frames that `itertools.islice` accepts."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: must be at least 1")
     return None if limit is None else min(limit, sys.maxsize)
@@ -161,11 +157,7 @@ class Lifting:
 
 
 def lift_from(lifting: Lifting, *, mirrored: bool, independent: tuple[str, ...] = ()) -> Lift | None:
-    """Return the settings for lifting, or None without --lift.
-
-    Raises:
-        InputError: Options do not fit each other, or weights are missing.
-    """
+    """Return the settings for lifting, or None without --lift."""
     if lifting.lift is None:
         changed = [item.name for item in fields(lifting) if getattr(lifting, item.name) != item.default]
         if dependent := [f"--{name.replace('_', '-')}" for name in changed if name not in independent]:

@@ -84,9 +84,6 @@ def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bo
         kind: Kind of instance to find.
         options: Options of `create_detector`.
         is_still: Default of `static_image`: True if the images are independent of each other.
-
-    Raises:
-        InputError: As for `create_detector`.
     """
     checked = make_options(find_kind(kind), {"static_image": is_still, **options})
     refuse_unused_options(checked, options)
@@ -124,11 +121,7 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
 
 
 def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any]) -> StillSearch[Any] | None:
-    """Load the thorough search of a detector.
-
-    Raises:
-        InputError: A network of the search is missing, or the options require a search that the model does not have.
-    """
+    """Load the thorough search of a detector."""
     for name in entry.search_weights:
         try:
             options.file(name)

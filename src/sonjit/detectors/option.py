@@ -49,11 +49,7 @@ class Option:
     choices: tuple[str, ...] = ()
 
     def check(self, value: object) -> OptionValue:
-        """Return a value as the option's type.
-
-        Raises:
-            InputError: The value has another type or is out of bounds.
-        """
+        """Return a value as the option's type."""
         if isinstance(value, (str, PathLike)) and not self.choices:
             if self.type == "path":
                 return Path(cast("str | PathLike[str]", value))

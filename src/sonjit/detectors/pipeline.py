@@ -428,9 +428,6 @@ def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, out
         role: Expected network, such as "palm detector".
         size: Side of its square input in pixels; None for any size.
         outputs: Number of values in each output, in any order.
-
-    Raises:
-        InputError: The network has other inputs or outputs.
     """
     height, width = engine.input.shape[1:3]
     if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):

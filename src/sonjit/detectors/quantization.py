@@ -56,9 +56,6 @@ def quantize_networks(
             hands, where it is None. Every other image only measures.
         shift_px: Mean shift of the keypoints that is allowed, in pixels of the network's input.
         progress: Called with one line of text per step.
-
-    Raises:
-        InputError: A network is not there or has no int8 form, or the images do not show what it is for.
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(NETWORKS)}.")
@@ -135,9 +132,6 @@ class Agreement:
 
 def measure_agreement(name: str, crops: Sequence[NDArray[np.uint8]], precision: Precision = "auto") -> Agreement:
     """Compare a landmark network from `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`.
-
-    Raises:
-        InputError: The network is not there, or no crop shows an instance.
     """
     landmarks, path = NETWORKS[name][2], find_weight(name)
     exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))

@@ -76,9 +76,6 @@ def load_selfie_segmenter(
             such a network's file.
         models_dir: Folder with the published weight files, instead of the cache.
         precision: `auto` is f32: the networks are small.
-
-    Raises:
-        InputError: An unknown name, or a weight file that is missing or damaged.
     """
     if isinstance(model, Path):
         path, help_text = model, "only networks of MediaPipe's Selfie Segmentation are covered"

@@ -111,11 +111,7 @@ class EngineOptions:
 
 
 def check_threads(threads: int | None) -> None:
-    """Check a number of threads.
-
-    Raises:
-        InputError: It is negative or larger than `MAX_THREADS`.
-    """
+    """Check a number of threads."""
     if threads is not None and not 0 <= threads <= MAX_THREADS:
         raise InputError(f"threads={threads}: give 0 for all cores, or at most {MAX_THREADS}")
 
@@ -155,9 +151,6 @@ def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
     """Load a network whose inputs are arrays of numbers. OpenVINO runs it on the CPU, in f32, on one thread.
 
     The `inputs` of the engine are float32 arrays in the network's shapes.
-
-    Raises:
-        InputError: The file is missing, or OpenVINO cannot read it.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
@@ -186,9 +179,6 @@ def load_engine(
             all outputs in file order.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports
             this for `.tflite` files only.
-
-    Raises:
-        InputError: The file is missing or unreadable, takes no image, or has too few outputs.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")

@@ -90,9 +90,6 @@ def torch_device(device: str) -> torch.device:
     Args:
         device: Name in PyTorch, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator of this
             machine; `auto` for the accelerator or the CPU.
-
-    Raises:
-        InputError: The device is not available.
     """
     import torch
 

@@ -205,9 +205,6 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
 
     Returns:
         The network, with an output for each side and, if it computes one, the mean (1, C) of its last map.
-
-    Raises:
-        InputError: The network has no such map.
     """
     sums: dict[int, ov.Output] = {}
     mean: ov.Output | None = None

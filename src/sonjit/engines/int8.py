@@ -96,9 +96,6 @@ def quantize(
 
     Returns:
         Accuracy of the int8 form.
-
-    Raises:
-        InputError: Too few images show an instance, no layer can be in int8, or int8 saves no time.
     """
     progress(f"{path.name}: in f32")
     exact = _Reference(_compiled(read_model(path)), landmarks)
@@ -143,11 +140,7 @@ def _save_measured(
     layers: int,
     f32: int,
 ) -> Int8Accuracy:
-    """Measure the int8 form of a network on images that were not used for calibration, and save it if it is faster.
-
-    Raises:
-        InputError: The int8 form is not faster.
-    """
+    """Measure the int8 form of a network on images that were not used for calibration, and save it if it is faster."""
     network = _compiled(model)
     shifts, presence = exact.compare(network, images, answers)
     f32_ms, int8_ms = _times(exact.network, network, images[0])

@@ -66,12 +66,7 @@ class OnnxRuntimeEngine:
 def _load_session(
     path: Path, options: EngineOptions, outputs: tuple[int, ...] | None, taps: tuple[int, ...]
 ) -> InferenceSession:
-    """Load a network.
-
-    Raises:
-        InputError: ONNX Runtime cannot run the file, or does not support the options here.
-        MissingExtraError: ONNX Runtime is not installed.
-    """
+    """Load a network."""
     with optional_import("engine='onnxruntime'"):
         import onnxruntime as ort
     if options.precision not in ("auto", "f32"):
@@ -113,10 +108,6 @@ def onnx_from_tflite(path: Path, outputs: tuple[int, ...] | None = None, taps: t
         path: File of the network.
         outputs: Indices of the selected outputs, or None for all.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`.
-
-    Raises:
-        InputError: The file is damaged, or contains unknown operators.
-        MissingExtraError: The package onnx is not installed.
     """
     with optional_import(f"{path.name} on engine='onnxruntime'", "onnx"):
         import onnx

@@ -47,9 +47,6 @@ class PooledNetwork:
         input: Input buffer (1, H, W, 3) uint8: write an image into it, then call `run()`.
         precision: Always "f32".
         heads: Linear heads, one per output, in file order.
-
-    Raises:
-        InputError: The file cannot be read, or the network ends with other operations.
     """
 
     precision = "f32"

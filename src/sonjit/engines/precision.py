@@ -87,11 +87,7 @@ def save_accuracy(path: Path, accuracy: Int8Accuracy) -> None:
 
 
 def find_int8(path: Path) -> Path:
-    """Return the path of the int8 form of a network that was made from this file.
-
-    Raises:
-        InputError: The form is missing or belongs to another file.
-    """
+    """Return the path of the int8 form of a network that was made from this file."""
     if path.name.endswith(".int8.xml"):
         return path
     accuracy, found = _load_accuracy(path), int8_path(path)

@@ -51,12 +51,7 @@ _RETRY_S: Final = 2.0
 
 
 class Outlets:
-    """Send commands to the targets of their rules.
-
-    Raises:
-        InputError: a host, broker or port that cannot be reached, or a key that the keyboard does not have.
-        MissingExtraError: WebSocket, MQTT, MIDI, keys or the pointer without the extra `control`.
-    """
+    """Send commands to the targets of their rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._failed: set[str] = set()
@@ -95,11 +90,7 @@ def _content(command: Command) -> str:
 
 
 def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object]:
-    """Return a function that sends UDP packets to an address.
-
-    Raises:
-        InputError: The host is unknown.
-    """
+    """Return a function that sends UDP packets to an address."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError as error:

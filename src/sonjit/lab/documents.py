@@ -201,11 +201,7 @@ class Line(NamedTuple):
 
 
 def _plot(draw: Callable[..., None], title: str, *, width: int = 640, height: int = 300, columns: int = 1) -> str:
-    """Return an SVG with alternative text of what a function draws into a row of axes.
-
-    Raises:
-        MissingExtraError: Matplotlib is not installed.
-    """
+    """Return an SVG with alternative text of what a function draws into a row of axes."""
     with optional_import("a plot", "eval"):
         import matplotlib as mpl
         from matplotlib.figure import Figure

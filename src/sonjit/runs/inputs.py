@@ -124,11 +124,7 @@ def is_many(output: str) -> bool:
 
 
 def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Outputs]:
-    """Return the output paths of each of many files, and make their folders.
-
-    Raises:
-        InputError: A path of images is not a folder, or a folder cannot be made.
-    """
+    """Return the output paths of each of many files, and make their folders."""
     for option, path in (("--draw", outputs.draw), ("--mask", outputs.mask), ("--figure", outputs.figures)):
         if path is not None and "{name}" not in path and not is_drawing_folder(path):
             raise InputError(f"{option} {path}: several inputs require a folder. Give a name without an ending")
@@ -182,11 +178,7 @@ def _output_path(output: str | None, name: str, ending: str) -> str | None:
 
 
 def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
-    """Return the files of several inputs, each once, and notes.
-
-    Raises:
-        InputError: An input does not exist, or is a stream.
-    """
+    """Return the files of several inputs, each once, and notes."""
     files: dict[File, File] = {}
     notes: list[str] = []
     for name in named:

@@ -35,10 +35,6 @@ class LiveOutput:
         address: `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
         list_name: Name of the list of results that each frame has, even if it is empty.
         mirrored: The images are selfie views. It applies to the bones of `vmc`; detectors exchange all other sides.
-
-    Raises:
-        InputError: The address is invalid, or no WebSocket server answers.
-        MissingExtraError: A WebSocket without the extra `control`.
     """
 
     def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:

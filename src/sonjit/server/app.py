@@ -68,9 +68,6 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         settings: Options of `sonjit serve`. Default: no options.
         folder: Annotation project to serve in addition.
         engine: Output folder of `make web`. If it exists, the page can run detectors itself.
-
-    Raises:
-        InputError: The folder is not an annotation project.
     """
     load_extensions()
     settings = settings or Settings()

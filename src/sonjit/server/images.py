@@ -86,11 +86,7 @@ class Session:
         self.detector.set_gestures(None)
 
     def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
-        """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`.
-
-        Raises:
-            RefusedError: The detector refuses the image.
-        """
+        """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`."""
         try:
             found = self.detector.detect(rgb, time=time_s)
         except InputError as error:
@@ -199,11 +195,7 @@ def map_to_dict(explained: TargetMap, *, flipped_width: int | None) -> JsonObjec
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
-    """Decode an image to (H, W, 3) uint8 RGB, upright. Its size is checked before it is decoded.
-
-    Raises:
-        RefusedError: The bytes are not an image, are damaged or have too many pixels.
-    """
+    """Decode an image to (H, W, 3) uint8 RGB, upright. Its size is checked before it is decoded."""
     if not data:
         raise RefusedError("bad_image", "no image came: send the bytes of a JPEG, PNG or WebP file")
     known_format = image_format(data[:SNIFF_BYTES])

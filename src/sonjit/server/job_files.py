@@ -75,9 +75,6 @@ class Upload:
     Attributes:
         files: Written files in order.
         folder: Name of the folder that the client selected, or None.
-
-    Raises:
-        InputError: A form has no boundary.
     """
 
     def __init__(self, folder: Path, content_type: str, name: str) -> None:
@@ -163,11 +160,7 @@ class Upload:
 
 
 def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: int) -> JobInput:
-    """Inspect uploaded files without decoding them.
-
-    Raises:
-        RefusedError: There is no file, a file that is neither image nor video, several videos, or too many pixels.
-    """
+    """Inspect uploaded files without decoding them."""
     if not files:
         raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
     with job_worker(max_pixels) as process:  # starts only if a file may be a video

@@ -253,9 +253,6 @@ class JobStore:
 
     Without `jobs_folder` the files are in a temporary folder. Jobs in a `jobs_folder` survive the server: the next
     server lists the finished jobs and restarts the others.
-
-    Raises:
-        InputError: The folder cannot be used, or contains files that Sonjit did not create.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -313,11 +310,7 @@ class JobStore:
         is_private: bool = False,
         address: str = "",
     ) -> UploadJob:
-        """Create a job and the folder for its upload. Call `submit` or `discard` when the upload ends.
-
-        Raises:
-            RefusedError: There are too many jobs, the server stops, or the disk refuses the folder.
-        """
+        """Create a job and the folder for its upload. Call `submit` or `discard` when the upload ends."""
         self.prepare()
         with self._lock:
             self._require_open()
@@ -346,11 +339,7 @@ class JobStore:
         return job
 
     def reserve(self, job: UploadJob, count: int) -> None:
-        """Add bytes to the size of an upload. Evict finished jobs if the files of all jobs exceed the quota.
-
-        Raises:
-            RefusedError: The quota is exceeded and no finished job is left.
-        """
+        """Add bytes to the size of an upload. Evict finished jobs if the files of all jobs exceed the quota."""
         max_bytes = self.settings.max_disk_mb * MB
         with self._lock:
             job.disk_bytes += count

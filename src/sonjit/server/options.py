@@ -151,11 +151,7 @@ def query_parameters(options: Iterable[Option]) -> list[Json]:
 
 
 def read_values(options: Iterable[Option], values: Mapping[str, object], owner: str) -> dict[str, OptionValue]:
-    """Check the values of options. A value may be the text of a query.
-
-    Raises:
-        RefusedError: A name or a value is not allowed.
-    """
+    """Check the values of options. A value may be the text of a query."""
     known = {option.name: option for option in options}
     try:
         return _model_of(tuple(known.values())).model_validate(values).model_dump(exclude_unset=True)
@@ -173,11 +169,7 @@ def read_values(options: Iterable[Option], values: Mapping[str, object], owner: 
 def read_options(
     kind: str, values: Mapping[str, object], *, job: bool = False, more: tuple[Option, ...] = ()
 ) -> dict[str, OptionValue]:
-    """Check the options of one detector, and add the default model.
-
-    Raises:
-        RefusedError: A name or a value is not allowed.
-    """
+    """Check the options of one detector, and add the default model."""
     known = known_options(kind, job=job)
     checked = read_values((*known.values(), *more), values, f"a job of {kind}" if job else kind)
     return {"model": known["model"].default} | checked
@@ -186,11 +178,7 @@ def read_options(
 def read_detector(
     detector: object, *, job: bool = False, defaults: Mapping[str, object] | None = None
 ) -> DetectorChoice:
-    """Read an object such as `{"kind": "hands", "model": "lite"}`.
-
-    Raises:
-        RefusedError: The value is not such an object.
-    """
+    """Read an object such as `{"kind": "hands", "model": "lite"}`."""
     if not isinstance(detector, dict):
         raise RefusedError("bad_option", 'detectors: each is an object such as {"kind": "hands", "model": "lite"}')
     options = dict(defaults or {}) | cast("dict[str, object]", detector)

@@ -170,11 +170,7 @@ class Decoders:
         self.idle: list[Worker] = []
 
     def decode(self, data: bytes) -> Image:
-        """Return encoded bytes as (H, W, 3) uint8 RGB, upright.
-
-        Raises:
-            InputError: The bytes are not an image or are damaged, or the decoder crashed or exceeded a limit.
-        """
+        """Return encoded bytes as (H, W, 3) uint8 RGB, upright."""
         name = f"the image of {len(data)} bytes"
         try:
             worker = self.idle.pop()  # the one used last, which is warm

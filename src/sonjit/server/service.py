@@ -70,11 +70,7 @@ class DetectorPool:
             return options.key in self._idle
 
     def take(self, options: SessionOptions) -> Detector[Any]:
-        """Return a detector without tracked instances. Load its networks if none is idle.
-
-        Raises:
-            RefusedError: Weights are missing, or an option is not available.
-        """
+        """Return a detector without tracked instances. Load its networks if none is idle."""
         with self._lock:
             detector = self._idle.pop(options.key, None)
         if detector is None:

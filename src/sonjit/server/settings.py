@@ -218,9 +218,6 @@ def own_certificate(hosts: list[str]) -> Path:
 
     Args:
         hosts: Names and addresses by which browsers call, in addition to localhost and the host name.
-
-    Raises:
-        InputError: The cache folder cannot be written to.
     """
     import trustme
     from cryptography import x509
@@ -258,12 +255,7 @@ def fingerprint(path: Path) -> str:
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Check that a server can use a certificate and its key.
-
-    Raises:
-        InputError: A file is missing, unreadable or has a password, the key is of another certificate, or the
-            certificate has expired or is not valid yet.
-    """
+    """Check that a server can use a certificate and its key."""
     from cryptography import x509
 
     given = [path for path in (certificate, key) if path is not None]

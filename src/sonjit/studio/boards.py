@@ -201,9 +201,6 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
 
     Args:
         square_m: Side of a square in metres; for a grid of markers, of a marker.
-
-    Raises:
-        InputError: The images show a checkerboard that looks the same upside down.
     """
     all_images = list(images)
     by_inversion = {False: all_images, True: [255 - image for image in all_images]}

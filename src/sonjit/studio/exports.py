@@ -374,9 +374,6 @@ def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = Non
     Args:
         path: .c3d and .trc (millimetres), .csv (metres), .glb (animated), .bvh (a file for each rigged hand), or .svg.
         figure: Content of a .glb: the rigged hand's mesh, which is the default, or skeletons of keypoints and bones.
-
-    Raises:
-        InputError: The ending is unknown, the format cannot represent the people, or the figure does not apply.
     """
     ending = path.suffix.lower()
     if figure and ending in ENDINGS and ending != ".glb":

@@ -66,20 +66,12 @@ class TaskBundle:
     members: Mapping[str, bytes | Path]
 
     def read(self, member: str) -> bytes:
-        """Return the bytes of one member.
-
-        Raises:
-            InputError: No bundle has that name.
-        """
+        """Return the bytes of one member."""
         content = self._content(member)
         return content.read_bytes() if isinstance(content, Path) else content
 
     def check_networks(self) -> None:
-        """Check the first bytes of each network.
-
-        Raises:
-            InputError: One is none.
-        """
+        """Check the first bytes of each network."""
         for member, content in self.members.items():
             if member.endswith(".tflite") and not isinstance(content, Path) and content[4:8] != _TFLITE:
                 raise InputError(f"{self.name}: its {member} is no TFLite network; get the bundle again")
@@ -93,11 +85,7 @@ class TaskBundle:
             ) from None
 
     def file(self, member: str) -> Path:
-        """Write one member to the cache for the engines, if it is missing, and return its path.
-
-        Raises:
-            InputError: No bundle has that name, or the cache cannot be written.
-        """
+        """Write one member to the cache for the engines, if it is missing, and return its path."""
         content = self._content(member)
         return content if isinstance(content, Path) else kept_file(member, content)
 
@@ -148,9 +136,6 @@ def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
         path: Path of the file, or the name of a bundle that was registered with `sonjit models add`, or a name such as
             `hand_landmarker.task`, which published networks replace if there is no such file.
         models_dir: Folder with the registered bundles and the published networks. Default: the cache.
-
-    Raises:
-        InputError: The file is missing, damaged, or not a known task bundle.
     """
     path = Path(path)
     registered = (models_dir or models_folder()) / path.name
@@ -186,9 +171,6 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
 
     Returns:
         The path in the cache, and the bundle.
-
-    Raises:
-        InputError: The file is not a supported task bundle, a network in it is invalid, or the cache cannot be written.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")

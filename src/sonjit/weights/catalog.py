@@ -197,9 +197,6 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
     Args:
         name: A record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
         models_dir: The folder to look in instead of the cache; the file may be there under either name.
-
-    Raises:
-        InputError: The name is unknown, the file is not there, or it has not the published size.
     """
     weight = find_record(name)
     folder = models_folder() if models_dir is None else Path(models_dir)

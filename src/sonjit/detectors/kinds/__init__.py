@@ -147,9 +147,6 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
         entry: Entry of the kind.
         values: Values by name. None means the default, except for `smoothing`. An option of another kind is accepted
             with its default.
-
-    Raises:
-        InputError: The kind does not have an option, or a value is not allowed.
     """
     options = options_of(entry)
     checked: dict[str, Any] = {}
@@ -170,11 +167,7 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
 
 
 def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
-    """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted.
-
-    Raises:
-        InputError: An option has no effect.
-    """
+    """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted."""
     entry = find_kind(options.kind)
     rules = (
         (given.get("static_image"), "static_image=True", _OPTIONS_OF_STREAMS),

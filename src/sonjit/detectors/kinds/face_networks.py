@@ -179,11 +179,7 @@ class BlendshapeNetwork:
 
 
 def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNetwork:
-    """Load the bundle's network of blendshapes.
-
-    Raises:
-        InputError: The network is missing, or has other inputs or outputs.
-    """
+    """Load the bundle's network of blendshapes."""
     engine = load_number_engine(bundle.file(_BLENDSHAPES), running)
     if engine.input.shape != (1, len(_POINTS), 2) or engine.output_sizes != [len(BLENDSHAPES)]:
         raise InputError(
@@ -194,11 +190,7 @@ def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNe
 
 
 def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
-    """Load the bundle's canonical face.
-
-    Raises:
-        InputError: The bundle has none, or it is damaged.
-    """
+    """Load the bundle's canonical face."""
     data = bundle.read(_GEOMETRY)
     try:
         vertices: list[float] = []

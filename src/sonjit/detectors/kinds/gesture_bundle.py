@@ -71,11 +71,7 @@ def _in_own_size(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks | None:
-    """Load the gesture networks of a bundle, or return None if it has none.
-
-    Raises:
-        InputError: A network is missing, has other inputs or outputs, or has no names for its scores.
-    """
+    """Load the gesture networks of a bundle, or return None if it has none."""
     if EMBEDDER not in bundle.members:
         return None
     embedder = load_number_engine(bundle.file(EMBEDDER), running)

@@ -109,11 +109,7 @@ TASK_CASES = (
 
 
 def save_bundle(name: str, path: Path) -> None:
-    """Write a task bundle as a file that MediaPipe reads: a registered one, or one made of the published networks.
-
-    Raises:
-        InputError: Neither exists.
-    """
+    """Write a task bundle as a file that MediaPipe reads: a registered one, or one made of the published networks."""
     bundle = load_bundle(name)
     with zipfile.ZipFile(path, "w") as file:  # not compressed, as MediaPipe wants them
         for member in bundle.members:
@@ -128,9 +124,6 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
         path: File to write.
         max_frames: Maximum number of frames.
         copies: Number of copies of each image in its frame, placed in a row.
-
-    Raises:
-        InputError: There is nothing to read.
     """
     with open_media(media) as source, path.open("wb") as file:
         shape: tuple[int, ...] = ()

@@ -40,9 +40,6 @@ def face_points(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
     Returns:
         Points (68 or 98, D) in pixels.
 
-    Raises:
-        InputError: The skeleton is another one, or the mesh is not a face mesh.
-
     >>> face_points(np.zeros((468, 2)), "face_300w68").shape
     (68, 2)
     """
@@ -51,11 +48,7 @@ def face_points(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
 
 
 def face_weights(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
-    """Return weights (68 or 98, 468 or 478) of the mesh's points for `face_weights(mesh, name) @ mesh`.
-
-    Raises:
-        InputError: The skeleton is another one, or the mesh is not a face mesh.
-    """
+    """Return weights (68 or 98, 468 or 478) of the mesh's points for `face_weights(mesh, name) @ mesh`."""
     points = np.asarray(mesh, np.float64)
     if skeleton not in _VERTICES:
         raise InputError(f"{skeleton}: known are {' and '.join(_VERTICES)}")

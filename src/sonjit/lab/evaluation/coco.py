@@ -137,12 +137,7 @@ class InstanceEvaluator:
     def __init__(self, protocol: Protocol) -> None: ...
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image as COCO records; those of the truth are marked.
-
-        Raises:
-            InputError: A prediction has no category, one that the data set numbers differently, or neither box nor
-                mask.
-        """
+        """Return the image as COCO records; those of the truth are marked."""
         numbers = {item.category: item.category_id for item in sample.instances if item.category_id is not None}
         for prediction in predictions:
             if prediction.category_id is None:
@@ -217,11 +212,7 @@ class KeypointEvaluator:
         self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image as COCO records of each part; those of the truth are marked.
-
-        Raises:
-            InputError: A prediction has no keypoints.
-        """
+        """Return the image as COCO records of each part; those of the truth are marked."""
         if any(prediction.keypoints_px is None for prediction in predictions):
             raise InputError(f"{sample.id}: a prediction has no keypoints")
         records: list[Mapping[str, Any]] = [{"id": sample.image_id, "width": sample.width, "height": sample.height}]

@@ -569,9 +569,6 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
     """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks.
 
     Points of 300W and WFLW are computed from a face mesh, see `face_points`.
-
-    Raises:
-        InputError: It has none of the keypoints, or is in the labels' order and has another number of them.
     """
     points = prediction.keypoints_px
     if skeleton is None or prediction.skeleton == skeleton or points is None:

@@ -120,11 +120,7 @@ class PredictionsModel(Model):
         return list(found)
 
     def _key(self, sample: Sample) -> str:
-        """Return the key of a sample's predictions, which may have none.
-
-        Raises:
-            InputError: The file has ids of images and the data set has none, or several images of the file fit.
-        """
+        """Return the key of a sample's predictions, which may have none."""
         if self._has_numbers:
             if sample.image_id is None:
                 raise InputError(
@@ -145,11 +141,7 @@ class PredictionsModel(Model):
         return sample.id if len(fitting) != 1 else fitting[0]
 
     def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
-        """Refuse predictions of another data set, and note records of unknown images and categories.
-
-        Raises:
-            InputError: The file contains none of these samples, or one of its images is the image of two samples.
-        """
+        """Refuse predictions of another data set, and note records of unknown images and categories."""
         rows = self._rows
         known: dict[str, str] = {}  # keys of the file, and the sample of each
         self.notes = notes = list[str]()

@@ -53,9 +53,6 @@ def explain_classes(
         size: Side of the network's square input in pixels.
         classes: Classes to explain; None for the `top` most probable ones.
         top: Number of classes if `classes` is None.
-
-    Raises:
-        InputError: The network lacks a class or has no maps.
     """
     cam = cam_network(network)
     with torch.inference_mode():
@@ -77,9 +74,6 @@ def saliency_of_classes(
 
     Returns:
         Maps with values (size, size), at least 0, that do not sum to the score.
-
-    Raises:
-        InputError: The network lacks a class.
     """
     images = image_tensor(rgb, size).to(network.device)
     with torch.inference_mode():
@@ -139,9 +133,6 @@ def localize_classes(
         view: Part of the image to classify: the image, the crop of a map, or the true box.
         true_box: True box of the last class.
         top: Number of classes.
-
-    Raises:
-        InputError: The network has no maps, or the true box is missing.
     """
     if by not in get_args(LocalizeBy):
         raise InputError(unknown_name("by", by, get_args(LocalizeBy)))
@@ -230,10 +221,6 @@ def grad_cam(
 
     Returns:
         (B, H, W) maps in 0..1 of each image; 0 everywhere without evidence.
-
-    Raises:
-        InputError: The method, a layer or the output is unknown.
-        MissingExtraError: The extra `grad-cam` is not installed.
 
     >>> import torchvision
     >>> network = torchvision.models.resnet18().eval()

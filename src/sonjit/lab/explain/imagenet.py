@@ -180,9 +180,6 @@ def class_index(target: str | int, names: Sequence[str] | None = None, count: in
         names: Names of the classes. Default: those of ImageNet.
         count: Number of classes. Default: the number of names.
 
-    Raises:
-        InputError: No class or several classes have the name.
-
     >>> class_index("Dome"), class_index("australian"), class_index("400")
     (538, 193, 400)
     """

@@ -174,11 +174,7 @@ def instances_from(found: mask_rcnn.DetectedInstances) -> Instances:
 
 
 def open_finder(weights: str | None, min_score: float, min_side: int | None, device: str, *, steps: bool) -> Finder:
-    """Load Mask R-CNN or `hand-masks`; `steps` is True if the steps of Mask R-CNN are drawn.
-
-    Raises:
-        InputError: The weights are missing or of another network, or an option does not apply to them.
-    """
+    """Load Mask R-CNN or `hand-masks`; `steps` is True if the steps of Mask R-CNN are drawn."""
     place = torch_device(device)
     if weights is None or not is_hand_masks(weights):
         return MaskRCNNFinder(weights, min_score, min_side, place)
@@ -195,11 +191,7 @@ _ROWS = 6  # number of instances with maps and masks
 
 
 def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | torch.device = "cpu") -> HandMaskFinder:
-    """Load a finder from a run of `sonjit train hand-masks`, its weights, or "demo" for placeholder weights.
-
-    Raises:
-        InputError: The weights are missing or of another network.
-    """
+    """Load a finder from a run of `sonjit train hand-masks`, its weights, or "demo" for placeholder weights."""
     file = Path(path)
     network = create_network(
         "hand-masks", path if path == "demo" else file / mask_rcnn.WEIGHTS if file.is_dir() else file

@@ -141,9 +141,6 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
             input.
         rgb: (H, W, 3) uint8: the network's input.
         columns: Columns of panels.
-
-    Raises:
-        InputError: a map of another shape, or with values that are not numbers.
     """
     height, width = rgb.shape[:2]
     panels = [draw_title(rgb, "input")]

@@ -129,9 +129,6 @@ class ClassSaliency:
         boxes: Draw the box around the largest part above 20 % of each map's maximum.
         backprop: Draw the baseline's saliency next to each map, or below it if there are several networks. Networks
             without maps always have it.
-
-    Raises:
-        InputError: A network does not have a class.
     """
 
     def __init__(

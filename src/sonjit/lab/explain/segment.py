@@ -178,11 +178,7 @@ def _rows(record: Record) -> list[Record]:
 
 
 def _number(ids: str | None, source: str | None, index: int) -> int | str:
-    """Return the id of an image: that of a COCO file, or else its index.
-
-    Raises:
-        InputError: The COCO file has no image of that name.
-    """
+    """Return the id of an image: that of a COCO file, or else its index."""
     if ids is None:
         return index
     path, known = Path(source or ""), _ids_by_name(ids)

@@ -21,10 +21,6 @@ def classifier_file(model: str = IMAGE_MODELS[0]) -> tuple[bytes, list[str]]:
 
     Args:
         model: Classifier whose convolutions are padded as in TensorFlow.
-
-    Raises:
-        InputError: The weights are missing.
-        MissingExtraError: The extra `page` is not installed.
     """
     require("ai_edge_litert", "networks of pages")
     layers, (weights, biases) = read_layers(find_weight(model), model)

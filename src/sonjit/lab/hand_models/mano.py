@@ -289,9 +289,6 @@ def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None
         state_dict: Weights by official names.
         prefix: Prefix of the MANO model's names, such as `regressor.mano_regHead.mano_layer.`.
         mano: Model that the network uses; None checks nothing.
-
-    Raises:
-        InputError: The checkpoint was trained with another model.
     """
     saved = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
     if mano is not None:

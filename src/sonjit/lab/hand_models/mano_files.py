@@ -66,9 +66,6 @@ def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[An
     """Read MANO's fields as checked arrays of the shapes in `SHAPES`: float64, and int64 for faces and parents.
 
     `source`: path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
-
-    Raises:
-        InputError: The file is missing, damaged or not MANO, or a field is not valid.
     """
     if isinstance(source, Mapping):
         return _check_fields(source, "this mapping")

@@ -22,11 +22,7 @@ _MAX_DEPTH = 8
 
 
 def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
-    """Read the arrays and plain values of a pickled mapping by name; other keys are ignored.
-
-    Raises:
-        InputError: See `read_pickled_mapping`.
-    """
+    """Read the arrays and plain values of a pickled mapping by name; other keys are ignored."""
     return {name: value for name, value in read_pickled_mapping(content).items() if isinstance(name, str)}
 
 

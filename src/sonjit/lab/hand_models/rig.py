@@ -259,11 +259,7 @@ _METACARPAL_BASE: Final = 0.35  # start of a metacarpal as a fraction of the way
 
 
 def load_rig(side: Side, models_dir: str | Path | None = None) -> Rig:
-    """Load the WebXR generic hand, which `sonjit models pull rigs` downloads.
-
-    Raises:
-        InputError: The file is missing or is not such a hand.
-    """
+    """Load the WebXR generic hand, which `sonjit models pull rigs` downloads."""
     return _read_once(find_weight(f"hand-rig-{side.lower()}", models_dir))
 
 
@@ -278,9 +274,6 @@ def read_rig(path: Path) -> Rig:
     Args:
         path: Path of a GLB file with JOINTS_0 and WEIGHTS_0, in metres. Its joints have the names and axes of WebXR
             Hand Input; a word may precede the names, as in `right-1 thumb-tip`.
-
-    Raises:
-        InputError: The file is not a GLB file, has no skin, lacks a joint, or has other axes.
     """
     glb = Glb(path)
     try:
@@ -370,9 +363,6 @@ def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
     their bones.
 
     `fields`: fields from `read_mano`; `plain`: rig of the same side, which gives the axes.
-
-    Raises:
-        InputError: The mean pose bends the fingers like those of the other side.
     """
     template, count = fields["v_template"], len(fields["v_template"])
     layout = LAYOUTS["handoccnet"]
@@ -464,9 +454,6 @@ def fit_pose(rig: Rig, keypoints: RealArray, times: RealArray | None = None) -> 
         rig: Hand with the correct bone lengths, see `fit_lengths`.
         keypoints: (N, 21, 3) metres in MediaPipe's order.
         times: (N,) increasing seconds; frames that are close in time are smoothed. None fits each frame independently.
-
-    Raises:
-        InputError: Keypoints have another shape or are not finite.
     """
     keypoints = _check_keypoints(keypoints)
     joints = free_joints(rig)

@@ -59,9 +59,6 @@ class ExportedInterNet(nn.Module):
     Args:
         path: `.xml` or `.onnx` file of an InterNet.
         layout: Data set used for training, see `LAYOUTS`. None for files of Sonjit, which contain it.
-
-    Raises:
-        InputError: The file is missing, cannot be read, is not an InterNet, or has no known layout.
     """
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
@@ -111,9 +108,6 @@ def load_internet(weights: str, layout: str | None = None) -> InterNet | Exporte
     Args:
         weights: Official or own checkpoint, file of `sonjit export`, or "demo" for placeholder weights.
         layout: Data set of an official checkpoint. Sonjit's own checkpoints contain it.
-
-    Raises:
-        InputError: The weights are missing, do not fit, contradict the layout, or have no layout.
     """
     if Path(weights).suffix in EXPORTED:
         return ExportedInterNet(Path(weights), layout)
@@ -125,9 +119,6 @@ def load_internet(weights: str, layout: str | None = None) -> InterNet | Exporte
 
 def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
     """Load RootNet from an official or own checkpoint, or "demo"; official ones require `input_scale`, see `RootNet`.
-
-    Raises:
-        InputError: The weights are missing, do not fit, contradict the scale, or have no scale.
     """
     require_option(weights, "input_scale", input_scale, SCALE_CHOICES)
     network = create_network("rootnet", weights, input_scale=input_scale or (1.0 if weights == "demo" else None))

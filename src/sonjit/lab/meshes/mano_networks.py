@@ -217,11 +217,7 @@ class DeformerHands(ManoHands):
 def load_deformer(
     weights: str | None, mano: str | None, mano_left: str | None, variant: str | None, *, both: bool = True
 ) -> deformer.DeformerNetwork:
-    """Load Deformer with MANO's files; without `both`, a missing left hand is an error at the first left hand.
-
-    Raises:
-        InputError: A file is missing or does not fit, or nothing defines the variant.
-    """
+    """Load Deformer with MANO's files; without `both`, a missing left hand is an error at the first left hand."""
     right = mano_option("deformer", "--mano", mano)
     needed = both or mano_left is not None
     left = mano_option("deformer", "--mano-left", mano_left, "left") if needed else None
@@ -307,11 +303,7 @@ def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
 
 
 def frame_crop(sample: Sample, points_px: RealArray, rotation_rad: float = 0.0) -> RotatedBox:
-    """Return the square crop of a labelled frame, a square around the hand's points (K, 2) and the grasped object.
-
-    Raises:
-        InputError: The hand is outside the image.
-    """
+    """Return the square crop of a labelled frame, a square around the hand's points (K, 2) and the grasped object."""
     hand = deformer.box_around(points_px)
     return deformer.crop_square(hand, sample.width, sample.height, _grasped_object(sample, hand), rotation_rad)
 

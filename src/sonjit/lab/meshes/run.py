@@ -36,11 +36,7 @@ _INDEX: Final = "{index}"
 
 
 def check_save(path: str, source: Source, *, rigged: bool) -> None:
-    """Check before any work whether meshes of a source can be saved to a file.
-
-    Raises:
-        InputError: The ending is unknown, or the format cannot store the meshes of the source.
-    """
+    """Check before any work whether meshes of a source can be saved to a file."""
     ending = Path(path).suffix.lower()
     if ending not in MESH_ENDINGS:
         raise InputError(f"{path}: Unknown file ending of a mesh. Choose from {', '.join(MESH_ENDINGS)}")

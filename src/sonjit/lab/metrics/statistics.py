@@ -43,9 +43,6 @@ class Points(NamedTuple):
 def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
     """Return points as float64. Those with a truth that is not finite are invalid, those with such a prediction are
     missing.
-
-    Raises:
-        InputError: The shapes do not fit one another, or the mask contains other values than 0 and 1.
     """
     prediction, true = numbers("predicted", predicted), numbers("truth", truth)
     if prediction.ndim < 2 or prediction.shape != true.shape:
@@ -70,11 +67,7 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def flags(name: str, values: ArrayLike, shape: tuple[int, ...], each: str = "sample") -> NDArray[np.bool_]:
-    """Return values as a mask of the given shape, one per `each`.
-
-    Raises:
-        InputError: The shape differs, or a value is neither 0 nor 1, such as NaN, a probability or text.
-    """
+    """Return values as a mask of the given shape, one per `each`."""
     array = np.asarray(values)
     if array.shape != shape:
         raise InputError(f"{name} {array.shape}: give {shape}, one per {each}")

@@ -90,9 +90,6 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     """Load a run of `sonjit train vqa`.
 
     `name`: name of the network for the features; `folder`: folder of the run.
-
-    Raises:
-        InputError: The folder is not such a run, or a run with another network.
     """
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")

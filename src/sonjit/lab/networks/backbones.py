@@ -311,11 +311,7 @@ PRETRAINED = {"mobilenet_v2": "mobilenetv2_100", "efficientnet_lite0": "tf_effic
 
 
 def timm_name(backbone: str, *, pretrained: bool) -> str:
-    """Return timm's name of a backbone, which may be `mobilenet_v2`, or one in `PRETRAINED` with its weights.
-
-    Raises:
-        InputError: The catalogue has no weights.
-    """
+    """Return timm's name of a backbone, which may be `mobilenet_v2`, or one in `PRETRAINED` with its weights."""
     if pretrained and backbone not in PRETRAINED:
         raise InputError(f"pretrained=true requires backbone={' or '.join(PRETRAINED)}, not {backbone!r}")
     return PRETRAINED[backbone] if pretrained or backbone == "mobilenet_v2" else backbone

@@ -76,11 +76,7 @@ def save_description(folder: Path, description: Mapping[str, object]) -> None:
 
 
 def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
-    """Read the description in a run's folder and convert it with a function.
-
-    Raises:
-        InputError: The folder has no description, or that of another network.
-    """
+    """Read the description in a run's folder and convert it with a function."""
     file = folder / DESCRIPTION
     if not file.is_file():
         raise InputError(f"{folder} is not a run of sonjit train {recipe}: {DESCRIPTION} is missing")
@@ -114,11 +110,7 @@ class SavedNetwork(NamedTuple):
             raise InputError(f"{path}: the description of its network is not readable ({error})") from None
 
     def merge_options(self, options: Mapping[str, object], path: Path) -> dict[str, object]:
-        """Merge the saved options with requested ones, which must not contradict them; None requests nothing.
-
-        Raises:
-            InputError: An option contradicts that of the file.
-        """
+        """Merge the saved options with requested ones, which must not contradict them; None requests nothing."""
         requested = {name: value for name, value in options.items() if value is not None}
         for name, value in requested.items():
             if name in self.options and _is_json(value) and _round_trip(value) != self.options[name]:
@@ -127,11 +119,7 @@ class SavedNetwork(NamedTuple):
 
 
 def saved_network(path: Path) -> SavedNetwork | None:
-    """Return the name and options of a checkpoint's network, or None if Sonjit did not write the checkpoint.
-
-    Raises:
-        InputError: The description in the checkpoint is not readable.
-    """
+    """Return the name and options of a checkpoint's network, or None if Sonjit did not write the checkpoint."""
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     try:

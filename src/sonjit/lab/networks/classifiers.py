@@ -326,9 +326,6 @@ def load_classifier(name: str, weights: str | Path | None, pooling: str | None =
         weights: Folder of a run of `sonjit train cam` or the weights in it; a checkpoint of torchvision; another one
             with the same keys, which requires `pooling`; or "demo" for placeholder weights.
         pooling: Pooling gap or gmp, for weights without a description.
-
-    Raises:
-        InputError: The weights are missing or of another network, or the pooling is unknown or another one.
     """
     entry = registry.network_entry(name)
     size = entry.inputs[0].shape[-1]

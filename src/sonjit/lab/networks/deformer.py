@@ -293,9 +293,6 @@ class VariantHands(nn.Module):
         """Return vertices (N, 778, 3) and joints (N, 21, 3) in metres in MANO's axes.
 
         Poses are (N, 48), shapes (N, 10), sides (N,) 0 for right and 1 for left; None for right.
-
-        Raises:
-            InputError: A required model is missing, or a side is not 0 or 1.
         """
         if side is None or not side.any():
             return self._meshes(self.right, pose, shape)
@@ -445,9 +442,6 @@ class DeformerNetwork(Network):
             pose, and the differences to the next frame's and the previous frame's. With a MANO model `verts3d`
             (B, 778, 3) and `joints3d` (B, 21, 3), MediaPipe's 21, in metres; y and z are negated, because the released
             code evaluates both variants so.
-
-        Raises:
-            InputError: `side` or `roots` have another shape, or `side` has other values.
         """
         batch = tuple(tokens.shape[:2])
         if side is not None:
@@ -496,10 +490,6 @@ class DeformerNetwork(Network):
         """Return the weights of a published checkpoint, without its MANO models, which must be the given ones.
 
         The MANO models in the checkpoint determine its variant.
-
-        Raises:
-            InputError: A MANO model is another one, or the checkpoint belongs to another variant than the option, or
-                meshes are required and neither defines the variant.
         """
         weights = dict(state_dict)
         for prefix in _PREFIXES:
@@ -618,9 +608,6 @@ class DeformerStream:
 
         Returns:
             The outputs that are now complete, usually one, of 30 frames ago.
-
-        Raises:
-            InputError: The frame is not newer than the last.
         """
         if self._newest is not None and index <= self._newest:
             raise InputError(f"frame {index} came after frame {self._newest}; push frames in order")
@@ -702,9 +689,6 @@ def crop_square(
         held_object: Box around the held object: on HO-3D `box_around` its corners, on DexYCB with scale 1 and only if
             it overlaps the hand's.
         rotation_rad: Rotation of the crop for training; its content rotates the other way.
-
-    Raises:
-        InputError: The boxes are outside the image.
     """
     both = [hand, *([] if held_object is None else [held_object])]
     x_min, y_min, x_max, y_max = Corners(

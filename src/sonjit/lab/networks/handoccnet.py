@@ -94,11 +94,7 @@ class LeakyPyramid(nn.Module):
         return self.smooth3(top)
 
     def load_imagenet(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Load torchvision's ResNet-50, as for the published networks; the pyramid keeps its weights.
-
-        Raises:
-            InputError: The weights are of another network.
-        """
+        """Load torchvision's ResNet-50, as for the published networks; the pyramid keeps its weights."""
         renamed = {_own_name(name): value for name, value in state_dict.items()}
         own = {name: value for name, value in self.state_dict().items() if name.startswith("layer")}
         for name, value in own.items():
@@ -504,11 +500,7 @@ class HandOccNetwork(Network):
         return out
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weights of a published checkpoint, without its MANO model, which must be the given one.
-
-        Raises:
-            InputError: The MANO model is another one.
-        """
+        """Return the weights of a published checkpoint, without its MANO model, which must be the given one."""
         weights = remove_mano(super().from_official(state_dict), _MANO_KEYS, self.mano)
         return {key: value for key, value in weights.items() if not key.startswith(_NOT_WEIGHTS)}
 

@@ -217,11 +217,7 @@ class InterNet(Network):
 
     @property
     def layout(self) -> HandLayout:
-        """The order of hands and joints.
-
-        Raises:
-            InputError: It is not known.
-        """
+        """The order of hands and joints."""
         if self._layout is None:
             raise InputError(f"InterNet's layout is not known; set {LAYOUT_CHOICES}")
         return LAYOUTS[self._layout]

@@ -33,10 +33,6 @@ class TimmLandmarks(Network):
 
     `backbone`: name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`; `keypoints`:
     number of keypoints K; `size`: side of the crops in pixels.
-
-    Raises:
-        InputError: timm does not have the backbone, or the backbone does not take crops of this size.
-        MissingExtraError: timm is not installed.
     """
 
     mean: Tensor
@@ -154,10 +150,6 @@ class KeypointHeatmaps(Network):
         keypoints: Number of keypoints.
         channels: Channels of the feature maps.
         backbone_weights: File of timm's weights for the trunk; None for random weights.
-
-    Raises:
-        InputError: The trunk is unknown, or its weights do not fit.
-        MissingExtraError: timm is not installed.
     """
 
     def __init__(
@@ -277,9 +269,6 @@ class KeypointDetector:
         weights: `weights.safetensors` of a run of `sonjit train keypoint-detector`, the run's folder, or its exported
             `.onnx` or `.xml` file.
         device: Device of torch; exported files run on the CPU.
-
-    Raises:
-        InputError: The file is missing or not such a network.
     """
 
     def __init__(self, weights: str | Path, device: str = "cpu") -> None:

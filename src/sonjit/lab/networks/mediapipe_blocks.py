@@ -284,9 +284,6 @@ def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] 
     """Load the weights of a TFLite file into a module of the same architecture.
 
     `order` contains the modules in the order in which the file runs their layers; by default that of their creation.
-
-    Raises:
-        InputError: The file is missing, damaged, or of another network, which is then not changed.
     """
     own = [
         (name, layer)

@@ -56,21 +56,13 @@ class RootNet(Network):
 
     @property
     def input_scale(self) -> float:
-        """Value of white before ImageNet's mean is applied.
-
-        Raises:
-            InputError: It is not known.
-        """
+        """Value of white before ImageNet's mean is applied."""
         if self._scale is None:
             raise InputError(f"RootNet's input scale is not known; set {SCALE_CHOICES}")
         return self._scale
 
     def normalise_crops(self, images: Tensor) -> Tensor:
-        """Normalise crops (B, 3, side, side) in 0..1 for the network.
-
-        Raises:
-            InputError: `input_scale` is not known.
-        """
+        """Normalise crops (B, 3, side, side) in 0..1 for the network."""
         mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
         return (images * self.input_scale - mean) / std
 
@@ -84,9 +76,6 @@ class RootNet(Network):
         Returns:
             `coord` (B, 3): x, y in cells of the map (4 px of the crop each), depth in mm; `gamma` (B, 1): ratio of the
             depth to `k_value`; `xy_logits` (B, 1, 64, 64).
-
-        Raises:
-            InputError: `k_value` has another shape, or values that are not above 0.
         """
         _check_k_value(k_value, len(images))
         maps = self.backbone(images)[-1]

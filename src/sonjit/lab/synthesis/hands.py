@@ -55,11 +55,7 @@ def load_hand_mesh(side: Side, files: "HandFiles | None" = None) -> Rig:
 
 
 def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
-    """Return the hand mesh of any rig; the other side is its mirror image.
-
-    Raises:
-        InputError: The mesh has holes other than at the wrist, or does not have the size of a hand.
-    """
+    """Return the hand mesh of any rig; the other side is its mirror image."""
     length = float(np.linalg.norm(rig.joints[FINGERS[2][3]] - rig.joints[0]))
     if not _LENGTHS_M[0] <= length <= _LENGTHS_M[1]:
         raise InputError(f"the hand measures {length:.3g} m from wrist to fingertip; lengths must be in metres")
@@ -170,11 +166,7 @@ class HandFiles:
 
     @classmethod
     def from_text(cls, kind: HandFileKind, text: str) -> "HandFiles":
-        """Read one path, or two paths separated by a comma.
-
-        Raises:
-            InputError: There are more than two files, or one cannot be read.
-        """
+        """Read one path, or two paths separated by a comma."""
         paths = text.split(",")
         if len(paths) > 2 or not all(paths):
             raise InputError(f"--{kind} {text}: expected one file, or two separated by a comma")

@@ -419,11 +419,7 @@ class NamedMotions:
 
     @classmethod
     def chosen(cls, text: str, fps: float, files: HandFiles | None = None) -> "NamedMotions":
-        """Choose sequences by `peak`, `rom` or `any`, or by names separated by commas.
-
-        Raises:
-            InputError: A name is unknown, or `fps` is not positive.
-        """
+        """Choose sequences by `peak`, `rom` or `any`, or by names separated by commas."""
         if not 0 < fps <= 240:
             raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
         known = sequence_names()

@@ -43,11 +43,7 @@ def _hints(settings_class: type) -> list[tuple[str, Any]]:
 
 
 def check_ranges(settings: object) -> None:
-    """Check that settings are within the `Range` of their types, also in base classes, or one of their choices.
-
-    Raises:
-        InputError: A setting is out of its range, or unknown.
-    """
+    """Check that settings are within the `Range` of their types, also in base classes, or one of their choices."""
     for name, hint in _hints(type(settings)):
         if get_origin(hint) is Literal and getattr(settings, name) not in get_args(hint):
             known = ", ".join(map(str, get_args(hint)))
@@ -153,11 +149,7 @@ class TrainingSettings:
 
 
 def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
-    """Return the optimizer of a network's trainable weights, grouped by learning-rate factor.
-
-    Raises:
-        InputError: All weights are frozen, or a prefix of `learning_rate_factors` matches no weight.
-    """
+    """Return the optimizer of a network's trainable weights, grouped by learning-rate factor."""
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
     for prefix in settings.learning_rate_factors:
         if not any(name.startswith(prefix) for name, _ in named):
@@ -209,9 +201,6 @@ def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
     Args:
         network: Network, changed in place.
         prefixes: Name prefixes. `features` matches `features.0.weight`, `features.1.bias`, ...
-
-    Raises:
-        InputError: A prefix matches no weight name.
     """
 
     def matches(name: str, prefix: str) -> bool:

@@ -74,9 +74,6 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     """Return the data of a recipe, or the bundled clip of rendered hands without `--data`.
 
     `request`: training request with the root of the data, or None.
-
-    Raises:
-        InputError: The data are missing, damaged, too few, or lack the labels.
     """
     if request.data is None:
         training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
@@ -118,11 +115,7 @@ def allow_any_order(samples: Dataset, frames: Path) -> Dataset:
 
 
 def source_path(request: TrainingRequest, name: str) -> Path:
-    """Return a source of a recipe with several: annotations or their folder, relative to the folder of the data.
-
-    Raises:
-        InputError: The source does not exist.
-    """
+    """Return a source of a recipe with several: annotations or their folder, relative to the folder of the data."""
     data = request.data
     assert data is not None
     path = (data if data.is_dir() else data.parent) / name
@@ -147,9 +140,6 @@ def draw_examples(
     """Return examples of samples (or of their indices) drawn at random.
 
     `make_example` returns None for a sample without the labels, for which another sample is drawn.
-
-    Raises:
-        InputError: Almost no sample has the required labels.
     """
 
     def draw_one(own: np.random.Generator) -> T:
