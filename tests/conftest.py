@@ -96,8 +96,8 @@ def golden_frames(data):
     def frames(file, golden):
         if not (data / golden["source"]).is_file():
             pytest.skip(f"{golden['source']} is not in {data}")
-        module = _module(file.with_name("sequences.py"))
-        made = getattr(module, file.name.split(".")[1], None)
+        sequences = file.with_name("sequences.py")
+        made = getattr(_module(sequences), file.name.split(".")[1], None) if sequences.is_file() else None
         return made is not None, made(data) if made else _images(data / golden["source"])
 
     return frames
@@ -272,11 +272,14 @@ def _images(path):
             yield frame.rgb
 
 
+@pytest.fixture(scope="session")
+def load_module():
+    """Return a function that imports the Python file at a path."""
+    return _module
+
+
 @cache
 def _module(path):
-    """Return the Python file at a path, or None."""
-    if not path.is_file():
-        return None
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,5 @@
 """Release files agree on version, dependencies and addresses, and on commands outside the repository."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -16,13 +15,6 @@ ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "packaging" / "docker"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 CONDA_NAMES = {"python-openvino": "openvino", "py-opencv": "opencv-python-headless"}
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_nothing_that_was_promised_is_gone():
@@ -90,9 +82,9 @@ def test_a_program_built_with_pyinstaller_finds_hands(tmp_path):
 
 
 @pytest.fixture
-def release(monkeypatch):
+def release(load_module, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))  # the program adds to it
-    return load(ROOT / "tools" / "release.py")
+    return load_module(ROOT / "tools" / "release.py")
 
 
 @pytest.fixture

@@ -159,22 +159,29 @@ def camera_clip(demo_clip, tmp_path_factory):
 @pytest.fixture(scope="session")
 def chromium(camera_clip, tmp_path_factory):
     """Browser that selenium drives."""
+    downloads, profile = tmp_path_factory.mktemp("downloads"), tmp_path_factory.mktemp("profile")
+    driver = open_chromium(
+        *FLAGS, f"--use-file-for-fake-video-capture={camera_clip}", profile=profile, downloads=downloads
+    )
+    driver.downloads = downloads
+    yield driver
+    driver.quit()
+
+
+def open_chromium(*flags, profile, downloads):
+    """Start a browser with flags and folders for its profile and downloads."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
     if not (BROWSER and DRIVER):
         pytest.skip("chromium or chromedriver is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    downloads = tmp_path_factory.mktemp("downloads")
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (*FLAGS, f"--use-file-for-fake-video-capture={camera_clip}", f"--user-data-dir={profile}"):
+    for flag in (*flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     driver.set_script_timeout(120)
-    driver.downloads = downloads
-    yield driver
-    driver.quit()
+    return driver
 
 
 @pytest.fixture

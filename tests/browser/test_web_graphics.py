@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import BROWSER, DRIVER, hosted, open_kit, run
+from .conftest import hosted, open_chromium, open_kit, run
 from .web_module import distances, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -42,16 +42,8 @@ DETECT = """
 @pytest.mark.parametrize("has_card", [True, False])
 def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tmp_path, has_card):
     """Results differ only by rounding. Without a card, or after its loss, the processor takes over."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-    if not (BROWSER and DRIVER):
-        pytest.skip("chromium or chromedriver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS[: None if has_card else 4], f"--user-data-dir={tmp_path}"):
-        options.add_argument(flag)
     path = show(photo)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    browser.set_script_timeout(120)
+    browser = open_chromium(*FLAGS[: None if has_card else 4], profile=tmp_path / "profile", downloads=tmp_path)
     try:
         with hosted() as own:
             put_on(own, module)

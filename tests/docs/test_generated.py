@@ -1,6 +1,5 @@
 """Generated files are up to date, and the reference of options, columns and environment variables is complete."""
 
-import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -17,11 +16,8 @@ DOCS = PROJECT / "docs"
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("sonjit_tools_options", PROJECT / "tools" / "options.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_module):
+    return load_module(PROJECT / "tools" / "options.py")
 
 
 def test_python_has_and_describes_each_option_with_its_default(tool):

@@ -1,6 +1,5 @@
 """Web pages recognise the gestures and motions of Python for the same files and hands."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -129,12 +128,9 @@ writeFileSync(`${folder}/answers.json`, JSON.stringify({ streams, refused }));
 
 
 @pytest.fixture(scope="module")
-def paths():
+def paths(load_module):
     """Return the module `benchmarks/motions.py`, which generates paths."""
-    spec = importlib.util.spec_from_file_location("motion_paths", PROJECT / "benchmarks" / "motions.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(PROJECT / "benchmarks" / "motions.py")
 
 
 def made(paths, name, number):

@@ -16,9 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sonjit import __version__
+from sonjit._util import extensions, extras
 from sonjit._util.errors import JobError, SonjitError, install_line
-from sonjit._util.extensions import EXTENSIONS, NETWORKS, load_extensions
-from sonjit._util.extras import EXTRAS, is_installed, load_function
 from sonjit.weights import models_folder, verify_weights
 
 State = Literal["ok", "note", "missing"]
@@ -65,15 +64,15 @@ def examine() -> Iterator[Finding]:
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
         has_codec = codec in av.codecs_available
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
-    for extra, modules in EXTRAS.items():
-        found = is_installed(extra)
+    for extra, modules in extras.EXTRAS.items():
+        found = extras.is_installed(extra)
         yield _note(found, f"extra [{extra}]", ", ".join(modules) if found else install_line(extra))
-    for extension in load_extensions(EXTENSIONS, NETWORKS):
+    for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
     if importlib.util.find_spec("moderngl"):
         try:
-            yield Finding("ok", "OpenGL without a screen", load_function("renderer_name")())
+            yield Finding("ok", "OpenGL without a screen", extras.load_function("renderer_name")())
         except JobError as error:
             yield Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
     yield _cameras()

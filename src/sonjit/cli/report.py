@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util import pluralize
 from sonjit._util.pools import Progress
-from sonjit.runs import Inputs, Outputs, Summary, Task, run_job
-from sonjit.runs.detect import value_text
+from sonjit.runs import Inputs, Outputs, Summary, Task, detect, run_job
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Sequence
@@ -118,7 +117,7 @@ def _print_instances(frame: Frame, measured: Extras | None) -> None:
         sys.stdout.write("\n")
         titles = [instance.title + ("" if instance.id is None else f" #{instance.id}") for instance in instances]
         names = dict.fromkeys(name for values in measured for name in values)
-        lines = [(name, *(value_text(own[name]) if name in own else "" for own in measured)) for name in names]
+        lines = [(name, *(detect.value_text(own[name]) if name in own else "" for own in measured)) for name in names]
         print_table(("measure", *titles), lines, right=titles, wrapped=("measure", *titles))
 
 

@@ -131,8 +131,7 @@ class Agreement:
 
 
 def measure_agreement(name: str, crops: Sequence[NDArray[np.uint8]], precision: Precision = "auto") -> Agreement:
-    """Compare a landmark network from `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`.
-    """
+    """Compare a network of `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`."""
     landmarks, path = NETWORKS[name][2], find_weight(name)
     exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))
     shifts, shares, presences, sides = list[float](), list[float](), list[bool](), list[bool]()

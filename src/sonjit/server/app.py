@@ -19,12 +19,9 @@ from sonjit._util import InputError, JobError, load_function
 from sonjit._util.extensions import load_extensions
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
-from sonjit.server.errors import answer_errors
-from sonjit.server.gestures import gesture_router
-from sonjit.server.images import image_router
+from sonjit.server import errors, gestures, images, middleware
 from sonjit.server.jobs import job_router
 from sonjit.server.kinds import kind_router
-from sonjit.server.middleware import Middleware, token_router
 from sonjit.server.pages import BUILT_ENGINE, add_files
 from sonjit.server.service import Service, missing_models
 from sonjit.server.settings import QUIET_ZONE, Settings, fingerprint, for_other_devices, page_addresses, qr_code
@@ -91,7 +88,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    app.add_middleware(Middleware, settings=settings)
+    app.add_middleware(middleware.Middleware, settings=settings)
     if settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -100,7 +97,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
             allow_headers=["authorization", "content-type"],
             allow_private_network=True,
         )
-    answer_errors(app)
+    errors.answer_errors(app)
 
     @app.get("/healthz", tags=["server"])
     async def health() -> Health:
@@ -124,9 +121,9 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         app.include_router(project[0])
     app.include_router(kind_router(engine, annotates=project is not None))
     app.include_router(address_router(settings))
-    app.include_router(token_router(settings))
-    app.include_router(gesture_router(service))
-    app.include_router(image_router(service))
+    app.include_router(middleware.token_router(settings))
+    app.include_router(gestures.gesture_router(service))
+    app.include_router(images.image_router(service))
     add_files(app, settings, engine)
     return app
 

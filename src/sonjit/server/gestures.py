@@ -12,9 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from sonjit._util import Float32Array, InputError, Json, JsonObject, json_from
-from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
-from sonjit.gestures.classifier import KEYPOINTS
-from sonjit.gestures.control import ACTIONS, PLACES, read_map
+from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording, classifier, control
 from sonjit.gestures.custom import checked_name, confusions
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import MEASURE_NAMES
@@ -66,8 +64,8 @@ def gesture_router(service: Service) -> APIRouter:
         names: JsonObject = {
             "gestures": list(GESTURES),
             "motions": list(MOTIONS),
-            "measures": [*PLACES, *MEASURE_NAMES[Hand.kind]],
-            "actions": dict(ACTIONS),
+            "measures": [*control.PLACES, *MEASURE_NAMES[Hand.kind]],
+            "actions": dict(control.ACTIONS),
         }
         return _json(names)
 
@@ -107,7 +105,7 @@ def _tested(body: bytes) -> JsonObject:
 def _checked(custom: Sequence[str], body: bytes) -> JsonObject:
     text = body.decode("utf-8", "replace")
     require_short_map(text)
-    rules, pause = read_map(text, "the map", custom)
+    rules, pause = control.read_map(text, "the map", custom)
     return {"rules": len(rules), "pause": pause}
 
 
@@ -177,6 +175,6 @@ def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:
 def _points(given: list[Mapping[str, float]]) -> Float32Array:
     with np.errstate(over="ignore"):  # they are refused below
         points = np.array([[point["x"], point["y"], point["z"]] for point in given], np.float32)
-    if points.shape != (KEYPOINTS, 3) or not np.isfinite(points).all():
+    if points.shape != (classifier.KEYPOINTS, 3) or not np.isfinite(points).all():
         raise ValueError(f"keypoints {points.shape}")
     return points

@@ -12,11 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from, load_function
-from sonjit.detectors import Detector
-from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, cached_explainer
+from sonjit.detectors import Detector, hand_saliency, option
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
-from sonjit.detectors.option import Option
 from sonjit.detectors.options import HandOptions
 from sonjit.gestures import LearnedGestures
 from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
@@ -36,7 +34,7 @@ from sonjit.server.options import (
 from sonjit.server.processes import Decoders
 from sonjit.server.service import Service, require_weights
 
-_FULL = Option(
+_FULL = option.Option(
     "Add id, depth and box to tfjs-models' members; implied by options whose results these members do not contain.",
     name="full",
     type="boolean",
@@ -162,15 +160,15 @@ def _annotation(row: Mapping[str, float | str | None], *, with_measures: bool) -
     return members
 
 
-def explainer_of(options: SessionOptions) -> HandExplainer | None:
+def explainer_of(options: SessionOptions) -> hand_saliency.HandExplainer | None:
     """Return the network that makes the saliency maps of hands, loaded by the first call; None for no maps."""
     detector = options.detector
     if options.explain == "none" or not isinstance(detector, HandOptions):
         return None
-    return cached_explainer(detector.model, detector.mirrored, 1)
+    return hand_saliency.cached_explainer(detector.model, detector.mirrored, 1)
 
 
-def _explain(explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
+def _explain(explainer: hand_saliency.HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
     points, width = hand.keypoints, rgb.shape[1]
     if options.detector.flip_horizontal:  # undo the flip, because the image is not flipped
         points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
@@ -178,7 +176,7 @@ def _explain(explainer: HandExplainer, rgb: Image, hand: Hand, options: SessionO
     return map_to_dict(explained, flipped_width=width if options.detector.flip_horizontal else None)
 
 
-def map_to_dict(explained: TargetMap, *, flipped_width: int | None) -> JsonObject:
+def map_to_dict(explained: hand_saliency.TargetMap, *, flipped_width: int | None) -> JsonObject:
     """Return a map as plain JSON types, with its values row by row from the upper left corner of its box."""
     box, values = explained.box, explained.values
     if flipped_width is not None:

@@ -15,10 +15,8 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from sonjit._util import InputError, JobError
-from sonjit._util.extensions import LoadedExtensions
+from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.files import atomic_file
-from sonjit._util.pools import Progress
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_motion_jpeg
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
@@ -290,7 +288,7 @@ def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, Any] | None
 
 
 def run_detectors(
-    kinds: LoadedExtensions,
+    kinds: extensions.LoadedExtensions,
     given: JobInput,
     folder: Path,
     drawing: Path | None,
@@ -329,7 +327,7 @@ def run_detectors(
     return problems
 
 
-class _SentProgress(Progress):
+class _SentProgress(pools.Progress):
     def __init__(self, send: Callable[[Mapping[str, object]], None]) -> None:
         self._send, self._frames, self._instances = send, 0, 0
 

@@ -17,11 +17,8 @@ from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KINDS
 from sonjit.engines import shared_networks
-from sonjit.server.errors import RefusedError
-from sonjit.server.job_store import JobStore
-from sonjit.server.middleware import limited
+from sonjit.server import errors, job_store, middleware, processes
 from sonjit.server.options import SessionOptions
-from sonjit.server.processes import Decoders
 from sonjit.server.settings import MB, Settings
 from sonjit.weights.catalog import has_weight
 
@@ -37,7 +34,7 @@ def missing_models() -> list[str]:
 def require_weights(kind: str, model: str) -> None:
     """Raise RefusedError `missing_weights` if a file is missing or damaged. Its message names the remedy."""
     if missing := missing_weights(kind, model):
-        raise RefusedError(
+        raise errors.RefusedError(
             "missing_weights",
             f"{kind}-{model} needs weights that are not on this machine ({', '.join(missing)}); "
             f"type: sonjit models pull {' '.join(KINDS[kind].weight_groups)}",
@@ -79,7 +76,7 @@ class DetectorPool:
                 with shared_networks():
                     detector = detector_from(replace(options.detector, shared=True))
             except SonjitError as error:
-                raise RefusedError("bad_option", f"{options.name}: {error}") from error
+                raise errors.RefusedError("bad_option", f"{options.name}: {error}") from error
         with self._lock:
             self.in_use += 1
         return detector
@@ -120,9 +117,9 @@ class Service:
         self.settings = settings
         workers = settings.workers or os.cpu_count() or 1
         self.threads = CapacityLimiter(workers)
-        self.decoders = Decoders(settings.max_pixels)
+        self.decoders = processes.Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
-        self.jobs = JobStore(settings)
+        self.jobs = job_store.JobStore(settings)
         self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
         self.body_bytes = 0
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
@@ -150,14 +147,14 @@ class Service:
         def take(count: int) -> None:
             nonlocal own
             if self.body_bytes + count > settings.max_clients * settings.max_body_bytes:
-                raise RefusedError(
+                raise errors.RefusedError(
                     "busy", f"{self.body_bytes / MB:.0f} MB of images are coming in already: send this one again later"
                 )
             self.body_bytes += count
             own += count
 
         try:
-            yield limited(request, settings.max_body_bytes, "--max-body-mb", take)
+            yield middleware.limited(request, settings.max_body_bytes, "--max-body-mb", take)
         finally:
             self.body_bytes -= own
 
@@ -165,7 +162,7 @@ class Service:
     async def image(self) -> AsyncGenerator[None]:
         """Wait for the turn of a single image that the block processes. Raise RefusedError `busy` if too many wait."""
         if self._images >= self.settings.max_clients:
-            raise RefusedError(
+            raise errors.RefusedError(
                 "busy", f"{self._images} images are at work: send this one again later, or raise --max-clients"
             )
         self._images += 1

@@ -23,12 +23,10 @@ from sonjit._util import Json, SonjitError, json_from
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent
+from sonjit.server import gestures, middleware, processes
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.gestures import read_gestures
 from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
-from sonjit.server.middleware import accept
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
-from sonjit.server.processes import Decoders
 from sonjit.server.service import Service
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
@@ -81,7 +79,7 @@ class StreamImage:
     rgb: NDArray[np.uint8] | RefusedError | None = None
     timing: dict[str, float] = field(default_factory=dict[str, float])
 
-    def decode(self, max_pixels: int, decoders: Decoders) -> NDArray[np.uint8]:
+    def decode(self, max_pixels: int, decoders: processes.Decoders) -> NDArray[np.uint8]:
         """Return the frame as (H, W, 3) uint8 RGB. Raise RefusedError if it is not an image."""
         if self.format == _ENCODED:
             return decode_upload(bytes(self.data), max_pixels, decoders)
@@ -135,7 +133,7 @@ def read_text(text: str) -> Configure | Reset:
         raise ProtocolError('a text message is an object whose type is "configure" or "reset"')
     try:
         settings = cast("dict[str, object]", message)
-        custom = read_gestures(settings.get("gestures_file"))
+        custom = gestures.read_gestures(settings.get("gestures_file"))
         return Configure(_read_all(settings), _read_control(settings.get("control"), custom), custom)
     except SonjitError as error:
         return Configure(refusal_from(error))
@@ -187,7 +185,7 @@ class Stream:
 
     async def run(self) -> None:
         """Serve the client until it leaves or the server stops."""
-        await accept(self._socket)
+        await middleware.accept(self._socket)
         settings = self._service.settings
         if len(self._service.streams) >= settings.max_clients:
             await self._close(_FULL, f"{settings.max_clients} clients are served already: try again later")

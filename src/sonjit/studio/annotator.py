@@ -11,10 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util import InputError, JobError, json_from
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, JobError, data_files, json_from, pools
 from sonjit._util.files import sole_writer, write_text
-from sonjit._util.pools import Progress, run_calls
 from sonjit.studio import run_folder
 from sonjit.studio.association import count_mirrored_hands
 from sonjit.studio.bones import SIDES
@@ -67,7 +65,7 @@ def annotate(
     *,
     jobs: int = 1,
     workers: str = "pool",
-    progress: Progress = Progress(),
+    progress: pools.Progress = pools.Progress(),
 ) -> AnnotationResult:
     """Label all frame sets of a project automatically, or resume a run.
 
@@ -99,9 +97,9 @@ def annotate(
         refine_calls = [(detection, str(first / "seen" / file.name), str(file)) for file in missing]
         refine_calls = refine_calls if settings.network else []
         progress.start(len(detect_calls) + len(refine_calls) + len(chunks))
-        for _ in run_calls(detect_chunk, detect_calls, jobs=jobs, workers=workers):
+        for _ in pools.run_calls(detect_chunk, detect_calls, jobs=jobs, workers=workers):
             progress.advance()
-        for _ in run_calls(refine_chunk, refine_calls, jobs=jobs, workers=workers):
+        for _ in pools.run_calls(refine_chunk, refine_calls, jobs=jobs, workers=workers):
             progress.advance()
         kept = len(project.frames) - sum(map(len, missing.values()))
         return _label(project, settings, detection, files=files, faults=faults, kept=kept, progress=progress)
@@ -124,7 +122,7 @@ def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[ru
         good, faults = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_THRESHOLD * widest))
         record = {"good": list(good), "faults": [fault.message for fault in faults]}
         write_text(file, json_from(record, 1))
-    record = read_json(file)
+    record = data_files.read_json(file)
     faults = record["faults"]
     if faults and not settings.leave_out:
         file.unlink()
@@ -140,7 +138,7 @@ def _label(
     files: Sequence[Path],
     faults: Sequence[str],
     kept: int,
-    progress: Progress,
+    progress: pools.Progress,
 ) -> AnnotationResult:
     """Label all chunks and write labels, ranking and the current run."""
     folder = files[0].parents[1]

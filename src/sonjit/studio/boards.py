@@ -21,9 +21,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util import FloatArray, Image, IndexArray, InputError
-from sonjit._util.data_files import read_json
-from sonjit._util.pools import Progress
+from sonjit._util import FloatArray, Image, IndexArray, InputError, data_files, pools
 from sonjit.lab.datasets.reading import field, numbers
 from sonjit.media import open_source
 from sonjit.studio.camera_files import METRES, metres_per_unit
@@ -83,7 +81,7 @@ def find_targets(
     *,
     every: int = 1,
     frame_of: Callable[[str, int], int | None] | None = None,
-    progress: Progress = Progress(),
+    progress: pools.Progress = pools.Progress(),
 ) -> BoardObservations:
     """Detect targets in every camera's images.
 
@@ -629,7 +627,7 @@ def length_from_text(text: str, whole: str) -> float:
 
 def _marker_body_from_json(path: Path) -> MarkerBody:
     """Load `{"unit": "mm", "dictionary": "4x4_50", "markers": {"7": [[x, y, z] x 4], ...}}`."""
-    content = read_json(path)
+    content = data_files.read_json(path)
     metres = metres_per_unit(field(content, "unit", str(path)), str(path))
     dictionary = str(field(content, "dictionary", str(path))).upper()
     _aruco_dictionary(dictionary)

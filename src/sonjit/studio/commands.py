@@ -18,19 +18,12 @@ from sonjit.lab.hand_models.rig import Side
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings
+from sonjit.studio import association, bones, camera_files, consistency, exports, learning, marks, run_folder
 from sonjit.studio import people as people_files
 from sonjit.studio.annotator import AnnotatorSettings, annotate
-from sonjit.studio.association import count_mirrored_hands
-from sonjit.studio.bones import hand_length_m
 from sonjit.studio.camera_commands import board, calibrate, cameras, sync
-from sonjit.studio.camera_files import load_cameras
-from sonjit.studio.consistency import check_views
-from sonjit.studio.exports import export_people
-from sonjit.studio.learning import fit_project_offsets, held_out_error, human_frames, train_network
-from sonjit.studio.marks import agreement as measured
 from sonjit.studio.project import create_project, open_project
 from sonjit.studio.release import load_card, write_release
-from sonjit.studio.run_folder import current_run
 from sonjit.studio.surfaces import draw_over_view, fit_surfaces, save_surfaces
 from sonjit.studio.triangulation import Triangulation, triangulate
 from sonjit.studio.views import find_views, load_frame_sets
@@ -82,7 +75,7 @@ def triangulate_tables(
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
         fps: Frames per second of folders of images, whose tables contain no times.
     """
-    rig = load_cameras(cameras, unit=unit)
+    rig = camera_files.load_cameras(cameras, unit=unit)
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
     matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
@@ -92,7 +85,7 @@ def triangulate_tables(
             what = pluralize(count, "detection fits", "detections fit")
             sys.stderr.write(f"{name}: {what} no other view's: left out\n")
     pixels = detections.points_px.reshape(len(rig), len(detections.frames), -1, 2)
-    good, faults = check_views(rig, pixels, threshold_px=threshold)
+    good, faults = consistency.check_views(rig, pixels, threshold_px=threshold)
     for fault in faults:
         sys.stderr.write(f"sonjit: {fault.message}\n")
     if faults and not leave_out:
@@ -120,13 +113,13 @@ def _check_hands(detections: people_files.Detections, found: Triangulation, came
     hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
     if not hands:
         return
-    right, wrong = count_mirrored_hands([(side, hand) for side, points in hands for hand in points])
+    right, wrong = association.count_mirrored_hands([(side, hand) for side, points in hands for hand in points])
     if wrong > right:
         raise JobError(
             f"{out} was not written: {wrong} of {right + wrong} hands have the shape of the other side: "
             "the world or the images are mirrored"
         )
-    length_m = hand_length_m(np.concatenate([points for _, points in hands]))
+    length_m = bones.hand_length_m(np.concatenate([points for _, points in hands]))
     if not _HAND_M[0] < length_m < _HAND_M[1]:  # not of a bare NaN: then nothing was triangulated
         sys.stderr.write(
             f"sonjit: the hands are {1000 * length_m:.0f} mm long and people's {1000 * _HAND_M[0]:.0f} to "
@@ -147,7 +140,7 @@ def export(
         out: File to write. Its ending determines the format.
         figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
     """
-    written = export_people(people_files.load_people(people), out, figure)
+    written = exports.export_people(people_files.load_people(people), out, figure)
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 
@@ -188,7 +181,7 @@ def surfaces(
         raise InputError("--draw requires --cameras and --views; these, --unit and --frame-sets require --draw")
     if draw is not None and draw.exists() and not draw.is_dir():
         raise InputError(f"--draw {draw} is a file; choose a folder")
-    rig = load_cameras(cameras, unit=unit) if cameras else None
+    rig = camera_files.load_cameras(cameras, unit=unit) if cameras else None
     paths = find_views(rig.names, views or []) if rig else {}
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
     found = fit_surfaces(people_files.load_people(people), mano_files(mano, mano_left))
@@ -238,7 +231,7 @@ def new(
         capture: Capture of InterHand2.6M.
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
     """
-    rig = load_cameras(cameras, unit=unit, capture=capture)
+    rig = camera_files.load_cameras(cameras, unit=unit, capture=capture)
     paths = find_views(rig.names, views)
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
     with closing(create_project(project, rig, paths, name=name, frame_sets=matched)) as made:
@@ -286,7 +279,7 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
         as_json: Print a JSON object instead.
     """
     with closing(open_project(project)) as opened:
-        result = measured(opened.store.marks())
+        result = marks.agreement(opened.store.marks())
     if as_json:
         sys.stdout.write(json_from(result, 2) + "\n")
         return
@@ -412,12 +405,12 @@ def train(
     """
     settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
     with closing(open_project(project)) as opened:
-        fit_project_offsets(opened)
-        count = len(human_frames(opened))
+        learning.fit_project_offsets(opened)
+        count = len(learning.human_frames(opened))
         sys.stderr.write(f"learned where people put joints, from {count} frame sets; sonjit annotate auto uses it\n")
         if network:
             with show_progress() as shown:
-                folder, result = train_network(opened, network, settings, device=device, progress=shown)
+                folder, result = learning.train_network(opened, network, settings, device=device, progress=shown)
             sys.stdout.write(json_from({name: str(value) for name, value in result.items()}, 1) + "\n")
             sys.stderr.write(f"use it: sonjit annotate auto {project} --network {folder}\n")
 
@@ -435,7 +428,7 @@ def error(project: Path, /, *, folds: int = 5) -> None:
     if folds < 2:
         raise InputError(f"--folds {folds}: give at least 2")
     with closing(open_project(project)) as opened:
-        found = held_out_error(opened, folds)
+        found = learning.held_out_error(opened, folds)
     rows: list[list[str]] = []
     for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
         mm = 1000 * errors
@@ -461,6 +454,6 @@ def rank(project: Path, /, *, count: int = 20) -> None:
         raise InputError(f"--count {count}: give at least 1")
     with closing(open_project(project)) as opened:
         needs = sorted(opened.store.review_priorities().items(), key=lambda item: -item[1].score)[:count]
-        current_run(opened)  # without one nothing is ranked
+        run_folder.current_run(opened)  # without one nothing is ranked
     rows = ((str(frame), f"{need.score:.2f}", need.why or "–") for frame, need in needs)
     print_table(["frame set", "score", "why"], rows, width=160, right=("score", "why"))

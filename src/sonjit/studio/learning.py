@@ -16,9 +16,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit._util import FloatArray, InputError, IntArray, RealArray
-from sonjit._util.data_files import read_json, write_json
-from sonjit._util.files import write_bytes
+from sonjit._util import FloatArray, InputError, IntArray, RealArray, data_files, files
 from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress, run_recipe
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
@@ -72,7 +70,7 @@ def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as
             for sides in [[side] for side in visible_sides] if as_right else [visible_sides]:
                 mirrored = as_right and sides == [1]
                 name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
-                write_bytes(out / "images" / name, encode_image(rgb[:, ::-1] if mirrored else rgb, ".jpg"))
+                files.write_bytes(out / "images" / name, encode_image(rgb[:, ::-1] if mirrored else rgb, ".jpg"))
                 size = {"width": camera.width, "height": camera.height}
                 images.append({"id": len(images) + 1, "file_name": name, **size})
                 for side in sides:
@@ -82,7 +80,7 @@ def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as
         raise InputError(f"{project.folder}: no joint is marked in two views; open the page and mark some frames")
     record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
     file = out / "coco.json"
-    write_json(file, record)
+    data_files.write_json(file, record)
     return file
 
 
@@ -238,13 +236,13 @@ class Offsets:
     def save(self, path: Path) -> None:
         """Write the offsets as JSON."""
         arrays = {name: values.tolist() for name, values in self.__dict__.items()}
-        write_json(path, {"format": _FORMAT, **arrays})
+        data_files.write_json(path, {"format": _FORMAT, **arrays})
 
 
 def load_offsets(path: Path) -> Offsets:
     """Load a file of `Offsets.save`."""
     try:
-        record = read_json(path)
+        record = data_files.read_json(path)
         if record.pop("format") != _FORMAT:
             raise ValueError("another format")
         frames = np.array(record.pop("frames"), np.int64)
@@ -380,7 +378,7 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
 
     Neighbouring frame sets, which are similar, are in the same fold.
     """
-    if read_json(run_folder.current_run(project) / run_folder.SETTINGS)["network"]:
+    if data_files.read_json(run_folder.current_run(project) / run_folder.SETTINGS)["network"]:
         raise InputError(
             f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
             f"run sonjit annotate auto {project.folder} without --network before"
@@ -407,7 +405,7 @@ def _load_marked(project: Project) -> tuple[CameraRig, run_folder.ChunkDetection
     The joints are (n, 2, 21, 3).
     """
     folder, human = run_folder.current_run(project), human_frames(project)
-    rig = project.rig.subset(read_json(folder / run_folder.SETTINGS)["views"])
+    rig = project.rig.subset(data_files.read_json(folder / run_folder.SETTINGS)["views"])
     chunks = map(run_folder.load_detections, sorted((folder / "seen").glob("*.npz")))
     seen = [part for chunk in chunks if len((part := chunk.part(np.isin(chunk.frames, human))).frames)]
     if not seen:

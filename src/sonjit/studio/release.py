@@ -13,10 +13,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from sonjit._util import BoolArray, FloatArray, InputError, IntArray, json_from
-from sonjit._util.data_files import read_json, read_toml_table, write_json
+from sonjit._util import BoolArray, FloatArray, InputError, IntArray, data_files, json_from, pools
 from sonjit._util.files import failing_as_job, has_settings, sha256_of_file, sole_writer, write_bytes, write_text
-from sonjit._util.pools import Progress
 from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.lab.hand_models.rig import Side
@@ -81,7 +79,7 @@ def load_card(path: Path) -> DataCard:
     """Load a card from TOML."""
     if not path.is_file():
         raise InputError(f"--card {path}: no such file; a release requires a card with {_EXAMPLE}")
-    record = read_toml_table(path)
+    record = data_files.read_toml_table(path)
     for name, what in _REQUIRED_FIELDS.items():
         if not str(record.get(name, "")).strip():
             raise InputError(f"{path} lacks {name}: {what}; it is required")
@@ -250,7 +248,7 @@ class SplitFiles:
             f"coco_{self.split}": {"images": images, "annotations": self.coco, "categories": categories},
         }
         for name, record in records.items():
-            write_json(folder / f"{name}.json", record)
+            data_files.write_json(folder / f"{name}.json", record)
         for whom, numbers in self.by.items():
             write_text(folder / f"aid_{whom}_annot_{self.split}.txt", "".join(f"{number}\n" for number in numbers))
 
@@ -335,7 +333,7 @@ def write_release(
     fps: float = 30.0,
     surfaces: SurfaceModel | None = None,
     mano: Mapping[Side, Path] | None = None,
-    progress: Progress = Progress(),
+    progress: pools.Progress = pools.Progress(),
 ) -> ReleaseResult:
     """Write a release, or resume one.
 
@@ -385,7 +383,7 @@ def write_release(
         for item in files.values():
             item.write(draft)
         counts = statistics.counts()
-        write_json(draft / "statistics.json", counts, indent=1)
+        data_files.write_json(draft / "statistics.json", counts, indent=1)
         write_text(draft / "README.md", card_markdown(card, counts, views, faces))
         _publish(draft, out)
         return ReleaseResult(sum(len(item.images) for item in files.values()), statistics.frame_sets, faces, views)
@@ -459,7 +457,7 @@ def _write_frame_set(
     files.add_frame_set(str(number), frame, frame_set.points_m, frame_set.source)
     images: dict[str, privacy.ReleasedImage] = {}
     if note.is_file():
-        found = {name: privacy.FacesFound(*values) for name, values in read_json(note).items()}
+        found = {name: privacy.FacesFound(*values) for name, values in data_files.read_json(note).items()}
     else:
         images = _released_images(project, rig, frame_set, pixels)
         found = {name: image.faces for name, image in images.items()}

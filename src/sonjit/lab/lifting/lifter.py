@@ -118,8 +118,7 @@ def load_internet(weights: str, layout: str | None = None) -> InterNet | Exporte
 
 
 def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
-    """Load RootNet from an official or own checkpoint, or "demo"; official ones require `input_scale`, see `RootNet`.
-    """
+    """Load RootNet from an official or own checkpoint, or "demo"; official ones need `input_scale`, see `RootNet`."""
     require_option(weights, "input_scale", input_scale, SCALE_CHOICES)
     network = create_network("rootnet", weights, input_scale=input_scale or (1.0 if weights == "demo" else None))
     assert isinstance(network, RootNet)
