@@ -1,6 +1,7 @@
 """Read weight files without running code in them, and write them with the name and options of their network."""
 
 import json
+import logging
 import math
 import pickle
 import re
@@ -23,12 +24,16 @@ from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
+_AVERAGED = ("state_dict_ema", "model_ema", "params_ema", "ema", "ema_model")
 _WRAPPERS = (
-    "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
-    "model_state", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "ema", "params_ema",
+    *_AVERAGED, "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
+    "model_state", "ema_state_dict",
 )  # fmt: skip
-"""Keys of the weights in checkpoints that also contain the optimizer and epoch."""
+"""Keys of the weights in checkpoints, in order. Averages come first, as in timm and BasicSR. MMEngine's `state_dict` is
+the average, and its `ema_state_dict` is not.
+"""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 
@@ -43,7 +48,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
     Supported are safetensors and the files of `torch.save` (old and new format), also with an optimizer's state. Only
     tensors and plain containers are read: a pickle that would call anything is refused and not run. Values that are not
-    tensors, such as a training script's arguments, are ignored.
+    tensors, such as a training script's arguments, are ignored. Averaged weights (EMA) are preferred; a warning in the
+    log states the choice.
 
     Raises:
         InputError: The file is missing, damaged, of an unknown format, or would run code.
@@ -64,7 +70,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged files raise arbitrary errors in torch.load
         check_memory(error)
         raise InputError(f"{path}: damaged checkpoint ({_first_sentence(error)}); copy it again") from None
-    weights = _find_weights(loaded)
+    weights = _find_weights(loaded, path)
     if weights is None:
         raise InputError(f"{path}: contains no weights by name; save a state_dict")
     return weights
@@ -208,13 +214,17 @@ def _load_pickle(path: Path) -> Any:  # noqa: ANN401  # any saved value
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _find_weights(loaded: Any) -> dict[str, Tensor] | None:  # noqa: ANN401
+def _find_weights(loaded: Any, path: Path) -> dict[str, Tensor] | None:  # noqa: ANN401
     """Return the mapping from name to tensor in a loaded file, without other values, or None."""
     if not isinstance(loaded, Mapping):
         return None
-    inner = (_find_weights(loaded[name]) for name in _WRAPPERS if isinstance(loaded.get(name), Mapping))
-    if found := next((weights for weights in inner if weights), None):
-        return found
+    inner = {name: found for name in _WRAPPERS if (found := _find_weights(loaded.get(name), path))}
+    if inner:
+        usual = next((len(inner[name]) for name in inner if name not in _AVERAGED), 0)  # an average may lack buffers
+        chosen = next(name for name in inner if name not in _AVERAGED or len(inner[name]) >= usual)
+        if len(inner) > 1:
+            _LOG.warning("%s contains the weights %s: %s is read", path, ", ".join(inner), chosen)
+        return inner[chosen]
     tensors = {key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)}
     return tensors or None
 

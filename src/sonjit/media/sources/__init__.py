@@ -458,15 +458,19 @@ def is_mp4(head: bytes) -> bool:
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
 
 
+_RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
+"""Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
+
+
 class _Rejoined:
-    """A stream whose first bytes were read already and are given once more; it cannot seek."""
+    """A stream whose first bytes were read already and are given once more. It cannot seek, and counts recordings."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._rest = stream
+        self._head, self._rest = head, stream
+        self._tail, self.heads = b"", 0
 
     def read(self, size: int) -> bytes:
-        if not self._head:
-            return self._rest.read(size)
-        part, self._head = self._head[:size], self._head[size:]
+        part, self._head = self._head[:size] or self._rest.read(size), self._head[size:]
+        self.heads += len(_RECORDING.findall(self._tail + part))
+        self._tail = part[-7:]
         return part

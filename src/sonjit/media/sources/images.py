@@ -47,8 +47,10 @@ _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
 _EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....(?:Exif\0\0)?)(?=II\*\0|MM\0\*)", re.DOTALL)  # of PNG and WebP
 _ORIENTATION: Final = 274  # EXIF tag
+_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = 254, 262, 330  # TIFF tags: a preview of another image, Lab, further directories
+_SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
-_TIFF_FORMATS: Final = {3: "H", 4: "I", 16: "Q"}
+_TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
 _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 _TRUNCATED: Final = "the image is cut short"
@@ -270,8 +272,8 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     """
     found = _checked_format(data, name)
     bits, transfer = _colours(data, found)
-    if notes is not None and _has_more_images(data, found):
-        notes.append(f"{name}: only the first image of the file is read")
+    if notes is not None:
+        notes += [f"{name}: {line}" for line in _not_read(data, found, name)]
     if notes is not None and transfer in HDR:
         notes.append(f"{name}: HDR image, tone-mapped to standard range")
     if found == "heic":
@@ -336,13 +338,43 @@ def _has_more_images(data: bytes, image_format: str | None) -> bool:
         return data.find(b"acTL", 0, data.find(b"IDAT")) >= 0
     if image_format in ("avif", "heic"):
         return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
-    if image_format == "tiff" and data[2:4] in (b"*\0", b"\0*"):
-        order = "<" if data[:2] == b"II" else ">"
+    if image_format == "tiff":
+        order, is_big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
         with suppress(struct.error):
-            (start,) = struct.unpack_from(f"{order}I", data, 4)
-            (count,) = struct.unpack_from(f"{order}H", data, start)
-            return struct.unpack_from(f"{order}I", data, start + 2 + 12 * count) != (0,)
+            (start,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+            (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, start)
+            end = start + (8 + 20 * count if is_big else 2 + 12 * count)
+            return any(data[end : end + 4]) or any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES))
     return False
+
+
+def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]:
+    """Yield what a file contains besides the pixels that are read as they are, a line each."""
+    if _has_more_images(data, image_format) or name.lower().endswith(".mpo"):
+        yield "only the first image of the file is read"
+    head = data
+    if image_format == "jpeg":
+        head = data[: next((at for marker, at in jpeg_segments(data) if marker == _JPEG_SCAN), 0)]
+    profile = head[max(0, head.find(b"acsp") - 36) :]
+    if image_format == "png" and (at := data.find(b"iCCP", 0, data.find(b"IDAT"))) >= 0:
+        with suppress(zlib.error):
+            profile = zlib.decompressobj().decompress(data[data.find(b"\0", at + 4) + 2 :])
+    if profile[36:40] == b"acsp" and profile[16:20] != b"GRAY" and not _is_srgb(profile):
+        yield "its colour profile is not sRGB and is not applied"
+    if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
+        yield "its Lab colours are converted approximately"
+    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head)
+    if found and image_format not in ("heic", "avif"):
+        if Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
+            yield "the orientation in its XMP data is not applied, as in browsers"
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Check whether the red of an ICC profile is that of sRGB."""
+    red = profile.find(b"rXYZ", 128, 2048)
+    start = int.from_bytes(profile[red + 4 : red + 8]) + 8
+    values = np.frombuffer(profile[start : start + 12] if red > 0 else b"", ">i4") / 65536
+    return len(values) == 3 and bool(np.allclose(values, _SRGB_RED, rtol=0, atol=0.02))
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uint8]:
@@ -389,6 +421,8 @@ def _checked_format(data: bytes, name: str) -> str | None:
     found = image_format(data[:SNIFF_BYTES])
     if found is None and is_text(data[:SNIFF_BYTES]):
         raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+    if re.match(rb"#\?R|P[Ff]\s", data):  # Radiance and PFM
+        raise InputError(f"{name}: float32 image: scale it to 8 or 16 bits yourself, such as 0 to 255")
     if damage := image_damage(data, found):
         raise InputError(f"{name}: {damage}; copy or export it again")
     return found
@@ -406,7 +440,7 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
     if image is None and image_format == "tiff":  # pyright: ignore[reportUnnecessaryComparison]  # no image
         with quiet_opencv():
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if stored is not None and stored.dtype.kind == "f":  # pyright: ignore[reportUnnecessaryComparison]
+        if stored is not None and stored.dtype not in (np.uint8, np.uint16):  # pyright: ignore[reportUnnecessaryComparison]
             raise InputError(f"{name}: {stored.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
     if image is None:  # pyright: ignore[reportUnnecessaryComparison]
         if image_format is None:

@@ -75,6 +75,7 @@ class VideoSource(Source):
     ) -> None:
         super().__init__(name)
         self.path = opened if isinstance(opened, Path) else None
+        self._stream = None if isinstance(opened, Path) else opened
         self.files = [self.path] if self.path is not None else []
         self._format = container_format
         from av.stream import Disposition
@@ -83,7 +84,7 @@ class VideoSource(Source):
         stream = video_stream(container)
         if stream is None:
             container.close()
-            raise InputError(f"{name} contains no video stream. Use an image or a video")
+            raise InputError(f"{name} contains no video that can be decoded. Use an image or a video")
         videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
         if videos > 1:
             self.notes.append(f"{name}: contains {videos} video streams. Only number {stream.index} is read")
@@ -166,6 +167,8 @@ class VideoSource(Source):
                         self.geometry = geometry
                         if frame.color_trc in HDR:
                             self._note(f"{self.name}: HDR video, tone-mapped to standard range")
+                        if "f32" in frame.format.name or "f16" in frame.format.name:
+                            self._note(f"{self.name}: values above 1 of floating-point images are cut off")
                     fit = None if geometry.shown_size(frame.width, frame.height) == size else size
                     resized += [] if fit is None else [index]
                 if frame.is_corrupt:
@@ -175,9 +178,12 @@ class VideoSource(Source):
                 yield image
                 index += 1
         if resized:
-            self._note(f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size")
+            lost = ". MPEG-2 decoders lose a frame there" if context.name == "mpeg2video" else ""
+            self._note(f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}")
         if clock.restarts:
             self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
+        if self._stream is not None and (self._stream.read(1 << 16) or True) and getattr(self._stream, "heads", 0) > 1:
+            self.problems.append(f"{self.name}: contains joined recordings. Only the first is read: name the file itself")
         if damage:
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
@@ -233,8 +239,8 @@ class _Clock:
     """Times of the frames of one stream, which never run backwards.
 
     AVI and ASF state only the order of decoding, and other files may state wrong times for frames that are stored in
-    another order than they are shown. The decoder's times then replace those of the container. A clock that restarts,
-    as in joined recordings, continues one frame later.
+    another order than they are shown. The decoder's times then replace those of the container. A clock that restarts
+    or stands still, as in joined recordings, continues one frame later.
     """
 
     def __init__(self, stream: VideoStream, step_s: float) -> None:
@@ -251,7 +257,7 @@ class _Clock:
             self._origin *= self._base / stream.time_base
         self._base = stream.time_base
         self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
-        self._last_pts: int | None = None
+        self._repeats, self._last_pts = 0, None
         self._last_dts: int | None = None
 
     def time_of(self, frame: VideoFrame) -> float:
@@ -271,8 +277,9 @@ class _Clock:
         if self._origin is None:
             self._origin = stamp
         time_s = self._seconds(frame, stamp)
-        if time_s < self._last_s:
-            self.restarts, self._last_dts = self.restarts + 1, dts
+        self._repeats = self._repeats + 1 if time_s == self._last_s else 0
+        if time_s < self._last_s or self._repeats > 1:
+            self.restarts, self._last_dts = self.restarts + (self._repeats < 3), dts
             self._offset_s += self._last_s + self._step_s - time_s
             time_s = self._last_s + self._step_s
         self._last_s = time_s
@@ -374,11 +381,12 @@ def open_container(
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """Return the main video stream or None. Cover images of sound files have the lowest priority."""
+    """Return the main video stream with a decoder or None. Cover images of sound files have the lowest priority."""
     from av.video.stream import VideoStream
 
     stream = container.streams.best("video")
-    return stream if isinstance(stream, VideoStream) else None
+    has_decoder = isinstance(stream, VideoStream) and getattr(stream, "codec_context", None) is not None
+    return stream if has_decoder and isinstance(stream, VideoStream) else None
 
 
 def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | None:
