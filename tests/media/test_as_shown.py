@@ -17,7 +17,7 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
-from sonjit.media.sources import Reading
+from sonjit.media.sources import Reading, _source_from_stream
 from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
 from sonjit.media.sources.images import decode_image, is_media
 from sonjit.results import Frame
@@ -245,6 +245,14 @@ def test_the_clock_of_joined_recordings_continues(tmp_path):
     assert any("its clock restarts 1 time" in note for note in source.notes)
 
 
+def test_a_clock_that_stands_still_continues(tmp_path):
+    part = write_video(tmp_path / "a.mxf", 10, codec="mpeg2video").read_bytes()
+    (tmp_path / "joined.mxf").write_bytes(part + part)
+    source, frames = read(tmp_path / "joined.mxf")
+    assert [time for _, time, _ in frames] == pytest.approx([i / 25 for i in (*range(10), 9, *range(10, 19))])
+    assert "its clock restarts 1 time" in source.notes[0]
+
+
 @pytest.mark.parametrize(
     ("ending", "codecs"),
     [
@@ -259,6 +267,10 @@ def test_all_parts_of_joined_files_are_read(tmp_path, ending, codecs):
     assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=1e-3)
     assert source.problems == []
     assert "consists of 2 joined parts. All are read" in source.notes[0]
+    if ending in ("flv", "asf"):  # a pipe ends after the first part
+        piped = _source_from_stream(io.BytesIO((tmp_path / "joined").read_bytes()), "pipe", None)
+        assert len(list(piped)) == 10
+        assert "Only the first is read" in piped.problems[0]
     for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
         np.testing.assert_array_equal(image, expected)
 
@@ -325,12 +337,33 @@ def test_dark_values_are_scaled_by_what_the_file_states(bits, head):
     assert notes == []
 
 
-@pytest.mark.parametrize("ending", ["WEBP", "PNG", "TIFF"])
-def test_further_images_of_a_file_are_named(ending):
+PREVIEW = {"tiffinfo": {254: 1}}  # of a raw photograph
+PROFILE = bytes(16) + b"RGB XYZ ".ljust(20, b"\0") + b"acsp".ljust(92, b"\0") + bytes([0, 0, 0, 1])
+P3 = {
+    "icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in (0.515, 0.241, 0)))
+}
+SRGB = {
+    "icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in (0.436, 0.222, 0)))
+}
+XMP = {"xmp": b'<rdf:Description tiff:Orientation="6"/>'}
+MORE, COLOURS = "only the first image of the file is read", "its colour profile is not sRGB and is not applied"
+TURN = "the orientation in its XMP data is not applied, as in browsers"
+
+
+@pytest.mark.parametrize(
+    ("ending", "options", "expected"),
+    [
+        *((ending, {"save_all": True}, [MORE]) for ending in ("WEBP", "PNG", "TIFF")), ("TIFF", PREVIEW, [MORE]),
+        ("TIFF", {"save_all": True, "big_tiff": True}, [MORE]), ("JPEG", XMP, [TURN]), ("WEBP", XMP, [TURN]),
+        *((ending, P3, [COLOURS]) for ending in ("JPEG", "WEBP", "PNG", "TIFF")), ("PNG", SRGB, []), ("JPEG", SRGB, []),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_of_a_file_is_named(ending, options, expected):
     image, data, notes = pytest.importorskip("PIL.Image").fromarray(picture()), io.BytesIO(), []
-    image.save(data, ending, save_all=True, append_images=[image.rotate(90)])
+    more = {"append_images": [image.rotate(90)]} if "save_all" in options else {}
+    image.save(data, ending, **options, **more)
     decode_image(data.getvalue(), "a", notes=notes)
-    assert notes == ["a: only the first image of the file is read"]
+    assert notes == [f"a: {line}" for line in expected]
 
 
 def test_images_of_a_video_keep_the_first_size(tmp_path):

@@ -147,7 +147,14 @@ def test_a_thumbnail_does_not_hide_that_a_photo_is_cut(noise):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "empty"), (b"this is text, not an image", "text"), (bytes(5000), "not an image"), (b"\xff\xd8\xff", "cut")],
+    [
+        (b"", "empty"),
+        (b"this is text, not an image", "text"),
+        (bytes(5000), "not an image"),
+        (b"\xff\xd8\xff", "cut"),
+        (b"#?RGBE\n\n-Y 1 +X 1\n\1\2\3\x80", "float32"),
+        (b"PF\n1 1\n-1\n" + bytes(12), "float32"),
+    ],
 )
 def test_invalid_images(tmp_path, content, says):
     path = tmp_path / "image.jpg"

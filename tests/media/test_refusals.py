@@ -86,13 +86,15 @@ def test_images_that_a_format_cannot_hold(shape, ending):
         encode_image(np.zeros(shape, np.uint8), ending)
 
 
-def test_files_that_cannot_be_opened_or_decoded_at_all(tmp_path):
+def test_files_that_cannot_be_opened_or_decoded_at_all(tmp_path, clip):
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         load_image(tmp_path / ("a" * 300))
     with pytest.raises(InputError, match="cannot be read: embedded null byte"):
         load_image(tmp_path / "a\0b")
-    with pytest.raises(InputError, match="contains no video stream"):
-        open_source(sound_file(tmp_path / "a.wav"))
+    (tmp_path / "a.mp4").write_bytes(clip("v.mp4").read_bytes().replace(b"mp4v", b"xyzv").replace(b"avc1", b"xyz1"))
+    for path in (sound_file(tmp_path / "a.wav"), tmp_path / "a.mp4"):  # no stream, no decoder
+        with pytest.raises(InputError, match="contains no video stream"):
+            open_source(path)
 
 
 def test_an_image_of_more_pixels_than_the_decoder_takes(tmp_path):

@@ -65,6 +65,27 @@ def test_harmless_values_next_to_weights_are_ignored(more, new_format, tmp_path)
         assert all(torch.equal(value, WEIGHTS[key]) for key, value in loaded.items())
 
 
+EMA = {key: value + 1 for key, value in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ({"state_dict": WEIGHTS, "state_dict_ema": EMA}, "state_dict_ema"), ({"state_dict": EMA, "ema": {}}, ""),
+        ({"model": WEIGHTS, "ema": {"module": EMA, "updates": 3}}, "ema"), ({"params_ema": EMA}, ""),
+        ({"state_dict": EMA, "ema_state_dict": WEIGHTS}, "state_dict"),
+        ({"state_dict": EMA, "model_ema": {"layer.weight": torch.zeros(2, 3)}}, "state_dict"),  # without the buffers
+    ],
+)  # fmt: skip
+def test_averaged_weights_are_preferred_as_in_reference_projects(content, read, tmp_path, caplog):
+    torch.save(content, tmp_path / "net.pth")
+    loaded = load_checkpoint(tmp_path / "net.pth")
+    assert all(torch.equal(value, EMA[key]) for key, value in loaded.items())
+    assert loaded.keys() == EMA.keys()
+    assert caplog.messages[-1:] == [m for m in caplog.messages if m.endswith(f": {read} is read")]
+    assert bool(caplog.messages) == bool(read)
+
+
 class Unknown:
     """Class of a training script."""
 

@@ -47,7 +47,11 @@ _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
 _EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....(?:Exif\0\0)?)(?=II\*\0|MM\0\*)", re.DOTALL)  # of PNG and WebP
 _ORIENTATION: Final = 274  # EXIF tag
-_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = 254, 262, 330  # TIFF tags: a preview of another image, Lab, further directories
+_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = (
+    254,
+    262,
+    330,
+)  # TIFF tags: a preview of another image, Lab, further directories
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -361,20 +365,21 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
             profile = zlib.decompressobj().decompress(data[data.find(b"\0", at + 4) + 2 :])
     if profile[36:40] == b"acsp" and profile[16:20] != b"GRAY" and not _is_srgb(profile):
         yield "its colour profile is not sRGB and is not applied"
-    if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
-        yield "its Lab colours are converted approximately"
-    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head)
-    if found and image_format not in ("heic", "avif"):
-        if Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
-            yield "the orientation in its XMP data is not applied, as in browsers"
+    with suppress(struct.error):
+        if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
+            yield "its Lab colours are converted approximately"
+    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
+    if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
+        yield "the orientation in its XMP data is not applied, as in browsers"
 
 
 def _is_srgb(profile: bytes) -> bool:
     """Check whether the red of an ICC profile is that of sRGB."""
     red = profile.find(b"rXYZ", 128, 2048)
     start = int.from_bytes(profile[red + 4 : red + 8]) + 8
-    values = np.frombuffer(profile[start : start + 12] if red > 0 else b"", ">i4") / 65536
-    return len(values) == 3 and bool(np.allclose(values, _SRGB_RED, rtol=0, atol=0.02))
+    if red < 0 or len(values := profile[start : start + 12]) < 12:
+        return False
+    return bool(np.allclose(np.frombuffer(values, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02))
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uint8]:

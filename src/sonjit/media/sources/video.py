@@ -84,7 +84,7 @@ class VideoSource(Source):
         stream = video_stream(container)
         if stream is None:
             container.close()
-            raise InputError(f"{name} contains no video that can be decoded. Use an image or a video")
+            raise InputError(f"{name} contains no video stream that can be decoded. Use an image or a video")
         videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
         if videos > 1:
             self.notes.append(f"{name}: contains {videos} video streams. Only number {stream.index} is read")
@@ -179,11 +179,15 @@ class VideoSource(Source):
                 index += 1
         if resized:
             lost = ". MPEG-2 decoders lose a frame there" if context.name == "mpeg2video" else ""
-            self._note(f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}")
+            self._note(
+                f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}"
+            )
         if clock.restarts:
             self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
         if self._stream is not None and (self._stream.read(1 << 16) or True) and getattr(self._stream, "heads", 0) > 1:
-            self.problems.append(f"{self.name}: contains joined recordings. Only the first is read: name the file itself")
+            self.problems.append(
+                f"{self.name}: contains joined recordings. Only the first is read: name the file itself"
+            )
         if damage:
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
