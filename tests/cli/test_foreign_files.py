@@ -19,34 +19,23 @@ def short_demo(media, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "command",
     [
-        "hands {stills} --search fast --draw {mine}",
-        "hands {stills} --search fast --save {mine}/{{name}}.json",
+        "hands {stills} --search fast --draw {mine}", "hands {stills} --search fast --save {mine}/{{name}}.json",
         "hands {stills} --search fast --save {mine}/t.csv",
         "hands {clip} --search fast --save {mine}/t.jsonl --draw {mine}/d.mp4",
         "hands {stills} --search fast --save {mine}/t.xlsx",
-        "body {clip} --save {mine}/t.csv --events left_elbow_angle_rad:60:120",
-        "body {clip} --save {mine}/t.glb",
-        "motions {clip} --save {mine}/t.csv",
-        "mesh {stills} --save {mine}",
-        "demo --out {mine}",
-        "page {mine}",
-        "synth {mine} --count 1 --size 64x64",
-        "datasets convert folder {mine} --root {stills}",
-        "gestures record wave {stills} --to {mine}/own.npz",
-        "gestures export {clip} --out {mine}/t.csv",
+        "body {clip} --save {mine}/t.csv --events left_elbow_angle_rad:60:120", "body {clip} --save {mine}/t.glb",
+        "motions {clip} --save {mine}/t.csv", "mesh {stills} --save {mine}", "demo --out {mine}", "page {mine}",
+        "synth {mine} --count 1 --size 64x64", "datasets convert folder {mine} --root {stills}",
+        "gestures record wave {stills} --to {mine}/own.npz", "gestures export {clip} --out {mine}/t.csv",
         "annotate board charuco:8x6:30mm:22mm:4x4_50 --out {mine}/board.svg",
         "export hand-lite --weights demo --set trunk=tiny --out {mine}/hand.onnx",
-        "stream {clip} --to osc://127.0.0.1:9 --limit 2 --model lite",
-        "body {clip} --save {mine}/t.bvh",
-        "body {clip} --save {mine}/t.vrma",
-        "explain {stills} --draw {mine}",
-        "explain {stills} --save {mine}/t.json",
+        "stream {clip} --to osc://127.0.0.1:9 --limit 2 --model lite", "body {clip} --save {mine}/t.bvh",
+        "body {clip} --save {mine}/t.vrma", "explain {stills} --draw {mine}", "explain {stills} --save {mine}/t.json",
         "segment {tiny} --weights demo --min-side 64 --draw {mine}/drawn.png --save {mine}/found.json",
-        "train cam --smoke --steps 1 --out {mine}",
-        "train cam --smoke --sweep steps=1,2 --out {mine}",
+        "train cam --smoke --steps 1 --out {mine}", "train cam --smoke --sweep steps=1,2 --out {mine}",
         "bench --media {clip} --model lite --repeat 0 --save {mine}/b.json",
     ],
-)
+)  # fmt: skip
 def test_foreign_files_stay(sonjit, planted, media, stills, write_image, monkeypatch, command):
     folder, changed = planted
     monkeypatch.chdir(folder)

@@ -200,18 +200,13 @@ def test_a_port_that_is_taken(taken, sonjit):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--host 0.0.0.0", "--token"),
-        ("--port 70000", "--port 70000"),
-        ("--port -1", "--port"),
+        ("--host 0.0.0.0", "--token"), ("--port 70000", "--port 70000"), ("--port -1", "--port"),
         ("--host no.such.host.invalid --token x", "--host no.such.host.invalid"),
-        ("--max-clients 0", "--max-clients 0"),
-        ("--workers -3", "--workers -3"),
-        ("--cert cert.pem", "--key"),
-        ("--tls --key key.pem", "--cert"),
-        ("--cert no.pem --key no.pem", "no.pem"),
+        ("--max-clients 0", "--max-clients 0"), ("--workers -3", "--workers -3"), ("--cert cert.pem", "--key"),
+        ("--tls --key key.pem", "--cert"), ("--cert no.pem --key no.pem", "no.pem"),
         ("--allow-origin *", "--allow-origin *"),
     ],
-)
+)  # fmt: skip
 def test_wrong_calls_are_one_line(options, message, sonjit):
     status, _, (line,) = sonjit("serve", *options.split())
     assert (status, message in line) == (2, True)

@@ -108,19 +108,14 @@ def test_options_are_passed_on(detector, name, arguments, further, expected, thr
 @pytest.mark.parametrize(
     ("solution", "wrong"),
     [
-        (mp_hands.Hands, {"model_complexity": 2}),
-        (mp_hands.Hands, {"max_num_hands": 0}),
-        (mesh.FaceMesh, {"max_num_faces": 0}),
-        (mesh.FaceMesh, {"min_detection_confidence": 1.5}),
-        (boxes.FaceDetection, {"min_detection_confidence": -1}),
-        (boxes.FaceDetection, {"model_selection": 2}),
-        (mp_pose.Pose, {"model_complexity": 3}),
-        (mp_pose.Pose, {"min_tracking_confidence": 1.5}),
-        (Holistic, {"model_complexity": -1}),
-        (Holistic, {"min_detection_confidence": -1}),
+        (mp_hands.Hands, {"model_complexity": 2}), (mp_hands.Hands, {"max_num_hands": 0}),
+        (mesh.FaceMesh, {"max_num_faces": 0}), (mesh.FaceMesh, {"min_detection_confidence": 1.5}),
+        (boxes.FaceDetection, {"min_detection_confidence": -1}), (boxes.FaceDetection, {"model_selection": 2}),
+        (mp_pose.Pose, {"model_complexity": 3}), (mp_pose.Pose, {"min_tracking_confidence": 1.5}),
+        (Holistic, {"model_complexity": -1}), (Holistic, {"min_detection_confidence": -1}),
         (SelfieSegmentation, {"model_selection": 2}),
     ],
-)
+)  # fmt: skip
 def test_options_out_of_range_are_named(detector, solution, wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name}={value}: give|{name}={value}: ask"):

@@ -94,16 +94,13 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("shown", "options", "searches"),
     [
-        ([()] * 7, {}, [0, 1, 2, 3, 4, 5, 6]),
-        ([(100,)] * 12, {}, [0, 5, 10]),
-        ([(100,)] * 7, {"search_interval": 3}, [0, 3, 6]),
-        ([(100,)] * 4, {"search_interval": 1}, [0, 1, 2, 3]),
-        ([(100, 500)] * 30, {}, [0]),
-        ([(100,)] * 30, {"max_instances": 1}, [0]),
+        ([()] * 7, {}, [0, 1, 2, 3, 4, 5, 6]), ([(100,)] * 12, {}, [0, 5, 10]),
+        ([(100,)] * 7, {"search_interval": 3}, [0, 3, 6]), ([(100,)] * 4, {"search_interval": 1}, [0, 1, 2, 3]),
+        ([(100, 500)] * 30, {}, [0]), ([(100,)] * 30, {"max_instances": 1}, [0]),
         ([(100, 500)] * 3 + [(100,)] * 7, {}, [0, 4, 9]),
     ],
     ids=["none-held", "some-held", "interval-3", "interval-1", "full", "full-of-one", "right-after-a-loss"],
-)
+)  # fmt: skip
 def test_when_it_searches(shown, options, searches):
     scene, detector = make(**options)
     play(scene, detector, shown)

@@ -14,15 +14,11 @@ _ALL = [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "Azure", "CP
 @pytest.mark.parametrize(
     ("device", "available", "name"),
     [
-        ("cpu", ["CPU"], "CPU"),
-        ("auto", ["CPU"], "CPU"),
-        ("auto", ["CPU", "GPU"], "AUTO"),
-        ("gpu", ["CPU", "GPU.0", "GPU.1"], "GPU"),
-        ("gpu.1", ["CPU", "GPU.0", "GPU.1"], "GPU.1"),
-        ("NPU", ["CPU", "NPU"], "NPU"),
-        ("auto:npu,cpu", ["CPU", "NPU"], "AUTO:NPU,CPU"),
+        ("cpu", ["CPU"], "CPU"), ("auto", ["CPU"], "CPU"), ("auto", ["CPU", "GPU"], "AUTO"),
+        ("gpu", ["CPU", "GPU.0", "GPU.1"], "GPU"), ("gpu.1", ["CPU", "GPU.0", "GPU.1"], "GPU.1"),
+        ("NPU", ["CPU", "NPU"], "NPU"), ("auto:npu,cpu", ["CPU", "NPU"], "AUTO:NPU,CPU"),
     ],
-)
+)  # fmt: skip
 def test_openvino_names(device, available, name):
     assert openvino_device(device, available) == name
 
@@ -43,15 +39,12 @@ def test_what_openvino_has_not_is_one_line(device, words):
 @pytest.mark.parametrize(
     ("device", "available", "names"),
     [
-        ("cpu", _ALL, ["CPU"]),
-        ("cuda", _ALL, ["CUDA", "CPU"]),
-        ("gpu", _ALL, ["CUDA", "CPU"]),
-        ("tensorrt", _ALL, ["Tensorrt", "CUDA", "CPU"]),
-        ("auto", _ALL[2:], ["CPU"]),
+        ("cpu", _ALL, ["CPU"]), ("cuda", _ALL, ["CUDA", "CPU"]), ("gpu", _ALL, ["CUDA", "CPU"]),
+        ("tensorrt", _ALL, ["Tensorrt", "CUDA", "CPU"]), ("auto", _ALL[2:], ["CPU"]),
         ("DirectML", ["DmlExecutionProvider", "CPUExecutionProvider"], ["Dml", "CPU"]),
         ("auto", ["CoreMLExecutionProvider", "CPUExecutionProvider"], ["CoreML", "CPU"]),
     ],
-)
+)  # fmt: skip
 def test_onnx_runtime_names(device, available, names):
     assert [name.removesuffix("ExecutionProvider") for name, _ in onnxruntime_providers(device, available)] == names
 

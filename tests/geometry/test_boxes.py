@@ -33,14 +33,10 @@ def test_rotated_box_around_contains_its_points_and_is_tight(points, rotation):
 @pytest.mark.parametrize(
     ("other", "value"),
     [
-        (RotatedBox(1, 0, 2, 2), 1 / 3),
-        (RotatedBox(0, 0, 1, 1), 1 / 4),
-        (RotatedBox(2, 0, 2, 2), 0),
-        (RotatedBox(9, 9, 2, 2), 0),
-        (RotatedBox(0, 0, 2, 2, 1.0), 1),
-        (RotatedBox(0, 0, 0, 0), 0),
+        (RotatedBox(1, 0, 2, 2), 1 / 3), (RotatedBox(0, 0, 1, 1), 1 / 4), (RotatedBox(2, 0, 2, 2), 0),
+        (RotatedBox(9, 9, 2, 2), 0), (RotatedBox(0, 0, 2, 2, 1.0), 1), (RotatedBox(0, 0, 0, 0), 0),
     ],
-)
+)  # fmt: skip
 def test_iou_of_known_boxes(other, value):
     assert iou(RotatedBox(0, 0, 2, 2), other) == pytest.approx(value)
 

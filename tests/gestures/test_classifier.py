@@ -70,31 +70,25 @@ def cut(values):
 @pytest.mark.parametrize(
     ("file", "name", "change"),
     [
-        ("gestures", "shape", cut),
-        ("gestures", "shape", lambda values: values[None]),
-        ("gestures", "shape", lambda values: values + 60),
-        ("gestures", "shape", lambda values: values - 60),
+        ("gestures", "shape", cut), ("gestures", "shape", lambda values: values[None]),
+        ("gestures", "shape", lambda values: values + 60), ("gestures", "shape", lambda values: values - 60),
         ("gestures", "bias_2", lambda values: values + np.inf),
         ("gestures", "weights_0", lambda values: values * np.nan),
         ("gestures", "weights_1", lambda values: values.astype(complex)),
-        ("gestures", "weights_0", lambda values: np.array("[" * 5000)),
-        ("gestures", "with_image.weights_1", cut),
-        ("gestures", "with_image.weights_0", lambda values: values[..., :-1]),
-        ("gestures", "with_image.shape", cut),
-        ("gestures", "with_image.calibration", cut),
-        ("gestures", "with_image.calibration", lambda values: -values),
+        ("gestures", "weights_0", lambda values: np.array("[" * 5000)), ("gestures", "with_image.weights_1", cut),
+        ("gestures", "with_image.weights_0", lambda values: values[..., :-1]), ("gestures", "with_image.shape", cut),
+        ("gestures", "with_image.calibration", cut), ("gestures", "with_image.calibration", lambda values: -values),
         ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": {}}')),
         ("asl", "motion_reaches", lambda values: np.array(["a", "b"])),
         ("asl", "motion_reaches", lambda values: np.zeros(1)),
         ("asl", "motion_names", lambda values: np.array([1.5, 2.5])),
-        ("asl", "motion_of", lambda values: values.astype(str)),
-        ("asl", "motion_of", None),
+        ("asl", "motion_of", lambda values: values.astype(str)), ("asl", "motion_of", None),
         ("asl", "motion_steps", lambda values: values.astype(str)),
         ("asl", "motion_steps", lambda values: np.zeros((4, 3))),
         ("asl", "motion_lengths", lambda values: values.astype(float)),
         ("asl", "motion_lengths", lambda values: np.array(["1"] * len(values))),
     ],
-)
+)  # fmt: skip
 def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name, change):
     with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{file}.npz") as shipped:
         arrays = dict(np.load(shipped))

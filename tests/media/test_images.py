@@ -40,19 +40,13 @@ def test_array_layouts(noise, make, expected):
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (np.zeros((4, 5, 3), np.float32), "scale to uint8 yourself"),
-        (np.full((4, 5, 3), np.nan), "NaN"),
-        (np.zeros((4, 5, 3), bool), "bool"),
-        (np.zeros((4, 5, 3), np.int64), "int64"),
-        (np.zeros((3, 40, 50), np.uint8), "channels-first"),
-        (np.zeros((2, 4, 5, 3), np.uint8), "one by one"),
-        (np.zeros(7, np.uint8), "2 or 3 axes"),
-        (np.zeros((0, 5, 3), np.uint8), "empty"),
-        (np.zeros((7, 5, 2), np.uint8), "2 channels"),
-        ([[1, 2], [3, 4]], "list"),
-        (None, "NoneType"),
+        (np.zeros((4, 5, 3), np.float32), "scale to uint8 yourself"), (np.full((4, 5, 3), np.nan), "NaN"),
+        (np.zeros((4, 5, 3), bool), "bool"), (np.zeros((4, 5, 3), np.int64), "int64"),
+        (np.zeros((3, 40, 50), np.uint8), "channels-first"), (np.zeros((2, 4, 5, 3), np.uint8), "one by one"),
+        (np.zeros(7, np.uint8), "2 or 3 axes"), (np.zeros((0, 5, 3), np.uint8), "empty"),
+        (np.zeros((7, 5, 2), np.uint8), "2 channels"), ([[1, 2], [3, 4]], "list"), (None, "NoneType"),
     ],
-)
+)  # fmt: skip
 def test_wrong_arrays_are_named(bad, says):
     with pytest.raises(InputError, match=says) as caught:
         rgb_from(bad)

@@ -119,25 +119,19 @@ def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(as
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"host": "0.0.0.0"}, "--token"),
-        ({"host": "192.168.0.7"}, "--token"),
-        ({"token": ""}, "--token"),
-        ({"token": "손"}, "--token"),
-        ({"allow_origins": ("friend.example",)}, "friend.example"),
+        ({"host": "0.0.0.0"}, "--token"), ({"host": "192.168.0.7"}, "--token"), ({"token": ""}, "--token"),
+        ({"token": "손"}, "--token"), ({"allow_origins": ("friend.example",)}, "friend.example"),
         ({"allow_origins": ("http://friend.example/",)}, "friend.example"),
-        ({"allow_origins": ("http://friend.example:port",)}, "friend.example"),
-        ({"max_clients": 0}, "--max-clients 0"),
-        ({"read_timeout_s": -1.0}, "--read-timeout -1"),
-        ({"max_megapixels": float("nan")}, "--max-megapixels"),
+        ({"allow_origins": ("http://friend.example:port",)}, "friend.example"), ({"max_clients": 0}, "--max-clients 0"),
+        ({"read_timeout_s": -1.0}, "--read-timeout -1"), ({"max_megapixels": float("nan")}, "--max-megapixels"),
         ({"max_megapixels": float("inf")}, "--max-megapixels inf: give more than 0 and at most"),
         ({"max_body_mb": float("inf")}, "give more than 0 and at most"),
         ({"workers": 100_000}, "give more than 0 and at most"),
         ({"max_rate": float("nan")}, "give more than 0 and at most"),
-        ({"idle_minutes": 0}, "give more than 0 and at most"),
-        ({"queue": 10**10}, "give more than 0 and at most"),
+        ({"idle_minutes": 0}, "give more than 0 and at most"), ({"queue": 10**10}, "give more than 0 and at most"),
         ({"max_models": -1}, "--max-models"),
     ],
-)
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         Settings(**settings)

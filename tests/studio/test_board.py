@@ -24,14 +24,10 @@ DATA = Path(os.environ.get("SONJIT_TEST_DATA", "../shared"))
 @pytest.mark.parametrize(
     "text",
     [
-        "charuco:7x5:30mm:22mm:4x4_50",
-        "charuco:7x6:30mm:22mm:4x4_50:inverted:legacy",
-        "checkerboard:6x5:30mm",
-        "aruco:5x4:30mm:8mm:4x4_50",
-        "aruco:1x1:120mm:0mm:4x4_50",
-        "aprilgrid:4x3:40mm:12mm",
+        "charuco:7x5:30mm:22mm:4x4_50", "charuco:7x6:30mm:22mm:4x4_50:inverted:legacy", "checkerboard:6x5:30mm",
+        "aruco:5x4:30mm:8mm:4x4_50", "aruco:1x1:120mm:0mm:4x4_50", "aprilgrid:4x3:40mm:12mm",
     ],
-)
+)  # fmt: skip
 def test_corners_are_found_where_they_are_drawn(text):
     board, view = target_from_text(text), random_rig(1, 3, distance_m=0.55).cameras[0]
     most, usual = (0.2, 0.6) if board.is_grid else (0.1, 0.35)  # a marker's corner has one dark side only

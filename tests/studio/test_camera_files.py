@@ -321,14 +321,11 @@ def test_a_folder_of_recordings_may_hold_tables(tmp_path):
     [
         ("cam_0_frame_0050 cam_0_frame_1000 cam_1_frame_0050", "cam_0 cam_1"),
         ("frame_0050_cam0 frame_1000_cam0 frame_0050_cam10 frame_0050_cam1", "cam0 cam1 cam10"),
-        ("c0_0001 c1_0001 c1_0002", "c0 c1"),
-        ("camA-12 camB-12", "camA camB"),
-        ("view1_003 view2_003", "view1 view2"),
-        ("Camera 1 (50) Camera 2 (50)", "Camera 1 Camera 2"),
-        ("left01 right01 right02", "left right"),
+        ("c0_0001 c1_0001 c1_0002", "c0 c1"), ("camA-12 camB-12", "camA camB"), ("view1_003 view2_003", "view1 view2"),
+        ("Camera 1 (50) Camera 2 (50)", "Camera 1 Camera 2"), ("left01 right01 right02", "left right"),
         ("port_0_12 port_1_12 background", "port_0 port_1"),
     ],
-)
+)  # fmt: skip
 def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, cameras):
     folder = tmp_path / "take [1]"  # no pattern
     folder.mkdir()

@@ -184,15 +184,12 @@ def test_a_store_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"joint": 42}, "joints are 0 to 41"),
-        ({"x": float("nan")}, "pixels of the view"),
-        ({"state": "gone"}, "state 'gone'"),
-        ({"state": "absent"}, "requires no x and y"),
-        ({"source": "M"}, "source M by Ann"),
-        ({"annotator": MACHINE}, f"source H by {MACHINE}"),
+        ({"joint": 42}, "joints are 0 to 41"), ({"x": float("nan")}, "pixels of the view"),
+        ({"state": "gone"}, "state 'gone'"), ({"state": "absent"}, "requires no x and y"),
+        ({"source": "M"}, "source M by Ann"), ({"annotator": MACHINE}, f"source H by {MACHINE}"),
         ({"id": ""}, "mark id"),
     ],
-)
+)  # fmt: skip
 def test_what_can_be_no_mark_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         replace(mark(1), **change)

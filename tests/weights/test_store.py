@@ -24,15 +24,12 @@ from sonjit.weights import (
 @pytest.mark.parametrize(
     ("platform", "environment", "expected"),
     [
-        ("linux", {"SONJIT_HOME": "/data/s"}, "/data/s"),
-        ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/sonjit"),
-        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/sonjit"),
-        ("linux", {}, "/home/me/.cache/sonjit"),
-        ("darwin", {}, "/home/me/Library/Caches/sonjit"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/sonjit"),
+        ("linux", {"SONJIT_HOME": "/data/s"}, "/data/s"), ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/sonjit"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/sonjit"), ("linux", {}, "/home/me/.cache/sonjit"),
+        ("darwin", {}, "/home/me/Library/Caches/sonjit"), ("win32", {"LOCALAPPDATA": "/local"}, "/local/sonjit"),
         ("win32", {}, "/home/me/AppData/Local/sonjit"),
     ],
-)
+)  # fmt: skip
 def test_cache_folder(monkeypatch, platform, environment, expected):
     for name in ("SONJIT_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)

@@ -277,14 +277,11 @@ def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
-        ("score", math.nan, "finite numbers in"),
-        ("score", "0.5", "finite numbers in"),
-        ("image_id", 1.5, "an integer or text"),
-        ("category_id", "1", "an integer"),
-        ("bbox", [0, 0, 9, math.inf], "finite numbers in"),
-        ("keypoints", [math.nan] * 51, "finite numbers in"),
+        ("score", math.nan, "finite numbers in"), ("score", "0.5", "finite numbers in"),
+        ("image_id", 1.5, "an integer or text"), ("category_id", "1", "an integer"),
+        ("bbox", [0, 0, 9, math.inf], "finite numbers in"), ("keypoints", [math.nan] * 51, "finite numbers in"),
     ],
-)
+)  # fmt: skip
 def test_results_with_other_values_are_refused(refusal, tmp_path, bodies, field, value, kind):
     """Refuse NaN, because COCO's evaluation counts it inconsistently."""
     people, results = bodies

@@ -34,15 +34,11 @@ def test_masks_have_only_0_and_1(name, valid):
 @pytest.mark.parametrize(
     ("predicted", "truth"),
     [
-        (PREDICTED[0, 0], TRUTH[0, 0]),
-        (PREDICTED[..., :0], TRUTH[..., :0]),
-        (PREDICTED + 1j, TRUTH),
-        (PREDICTED, TRUTH[..., :2]),
-        ("left", "right"),
-        ([[1.0], [1.0, 2.0]], [[1.0], [1.0, 2.0]]),
+        (PREDICTED[0, 0], TRUTH[0, 0]), (PREDICTED[..., :0], TRUTH[..., :0]), (PREDICTED + 1j, TRUTH),
+        (PREDICTED, TRUTH[..., :2]), ("left", "right"), ([[1.0], [1.0, 2.0]], [[1.0], [1.0, 2.0]]),
     ],
     ids=["one point", "no coordinates", "complex", "2D truth", "text", "ragged"],
-)
+)  # fmt: skip
 def test_points_of_another_form_are_refused(name, predicted, truth):
     with pytest.raises(InputError) as error:
         getattr(metrics, name)(predicted, truth)
@@ -52,38 +48,27 @@ def test_points_of_another_form_are_refused(name, predicted, truth):
 @pytest.mark.parametrize(
     ("name", "arguments", "options"),
     [
-        ("mpjpe", (PREDICTED, TRUTH), {"root": 1.5}),
-        ("mpjpe", (PREDICTED, TRUTH), {"average": "joints"}),
-        ("pck", (-ERRORS, 0.5), {}),
-        ("pck_curve", (ERRORS, ["far"]), {}),
-        ("pck_auc", (ERRORS, 0, np.inf), {}),
-        ("pck_auc", (ERRORS, 0, 1), {"steps": 2.5}),
-        ("jitter", (PREDICTED[0],), {}),
-        ("two_hand_mpjpe", (ERRORS, [NAN, 0, 1, 0]), {}),
-        ("two_hand_mpjpe", (ERRORS[0], [1] * 21), {}),
+        ("mpjpe", (PREDICTED, TRUTH), {"root": 1.5}), ("mpjpe", (PREDICTED, TRUTH), {"average": "joints"}),
+        ("pck", (-ERRORS, 0.5), {}), ("pck_curve", (ERRORS, ["far"]), {}), ("pck_auc", (ERRORS, 0, np.inf), {}),
+        ("pck_auc", (ERRORS, 0, 1), {"steps": 2.5}), ("jitter", (PREDICTED[0],), {}),
+        ("two_hand_mpjpe", (ERRORS, [NAN, 0, 1, 0]), {}), ("two_hand_mpjpe", (ERRORS[0], [1] * 21), {}),
         ("mrrpe", (PREDICTED, TRUTH), {"interacting": [1] * 4}),
         ("mrrpe", (TWO_PREDICTED, TWO_TRUTH), {"interacting": [1] * 4, "roots": (20, 20)}),
         ("handedness_accuracy", ([[5.0, -3.0]], [[1, 0]]), {}),
         ("handedness_accuracy", ([[0.9, 0.1]], [[1, 0]], [1, 1]), {}),
-        ("average_precision", ([0.9, 0.1], [NAN, 0]), {}),
-        ("classification_error", (SCORES, [1, 5, 2]), {}),
+        ("average_precision", ([0.9, 0.1], [NAN, 0]), {}), ("classification_error", (SCORES, [1, 5, 2]), {}),
         ("classification_error", (SCORES, [[0], [1], [2]]), {}),
         ("localization_error", ([[(0, BOX)]], [(0, [BOX])]), {"overlap": 50}),
         ("localization_error", ([[(0, BOX)]], [(0, [(NAN, 0, 4, 4)])]), {}),
-        ("box_from_map", (np.ones((3, 3)),), {"connectivity": 5}),
-        ("box_from_map", (np.array([[np.inf, 1.0]]),), {}),
-        ("f_score", (PREDICTED[0], TRUTH[0], -1.0), {}),
-        ("mnae", (PREDICTED, TRUTH), {"knuckle": -1}),
-        ("normalised_error", (PREDICTED[None], TRUTH[None], [1.0]), {}),
-        ("torso_sizes", (BODIES, "side"), {}),
+        ("box_from_map", (np.ones((3, 3)),), {"connectivity": 5}), ("box_from_map", (np.array([[np.inf, 1.0]]),), {}),
+        ("f_score", (PREDICTED[0], TRUTH[0], -1.0), {}), ("mnae", (PREDICTED, TRUTH), {"knuckle": -1}),
+        ("normalised_error", (PREDICTED[None], TRUTH[None], [1.0]), {}), ("torso_sizes", (BODIES, "side"), {}),
         ("pdj", (BODIES, BODIES), {"predicted_visible": 0.1 * SEEN, "true_visible": SEEN}),
-        ("box_from_map", (np.ones((2, 2)), 1.0), {}),
-        ("mean_interval", (ERRORS,), {"resamples": 0}),
-        ("mean_interval", ([1, 2],), {"level": 95}),
-        ("by_joints", (ERRORS, {"thumb": [0.5]}), {}),
+        ("box_from_map", (np.ones((2, 2)), 1.0), {}), ("mean_interval", (ERRORS,), {"resamples": 0}),
+        ("mean_interval", ([1, 2],), {"level": 95}), ("by_joints", (ERRORS, {"thumb": [0.5]}), {}),
         ("by_class", (ERRORS, ["abc"] * 4, ["a"]), {}),
     ],
-)
+)  # fmt: skip
 def test_arguments_of_another_form_are_refused(name, arguments, options):
     with pytest.raises(InputError) as error:
         getattr(metrics, name)(*arguments, **options)
@@ -111,16 +96,11 @@ RESULT = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "score": 0.5}
 @pytest.mark.parametrize(
     "change",
     [
-        {"score": NAN},
-        {"score": "high"},
-        {"bbox": [0, 0, 4]},
-        {"bbox": [4, 4, -4, -4]},
-        {"category_id": 0},
-        {"image_id": "1"},
-        {"image_id": 2},
+        {"score": NAN}, {"score": "high"}, {"bbox": [0, 0, 4]}, {"bbox": [4, 4, -4, -4]}, {"category_id": 0},
+        {"image_id": "1"}, {"image_id": 2},
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_results_of_another_form_are_refused(change):
     with pytest.raises(InputError) as error:
         metrics.coco_precision(TRUE, [RESULT | change], "bbox")

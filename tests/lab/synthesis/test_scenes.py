@@ -122,17 +122,13 @@ def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("tone", "give factor=value"),
-        ("tone=", "requires whole numbers"),
+        ("tone", "give factor=value"), ("tone=", "requires whole numbers"),
         ("colour=3", "Unknown factor 'colour'. Choose from person, tone"),
-        ("tone=11", "requires whole numbers from 1..10"),
-        ("tone=2.5", "requires whole numbers"),
-        ("distance=far", "requires numbers from"),
-        ("distance=nan", "requires numbers from"),
-        ("distance=0.9..0.4", "the minimum is above the maximum"),
-        ("hands=three", "Choose from 0, 1, 2, interacting"),
+        ("tone=11", "requires whole numbers from 1..10"), ("tone=2.5", "requires whole numbers"),
+        ("distance=far", "requires numbers from"), ("distance=nan", "requires numbers from"),
+        ("distance=0.9..0.4", "the minimum is above the maximum"), ("hands=three", "Choose from 0, 1, 2, interacting"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_setting_lists_known_values(text, says):
     with pytest.raises(InputError, match=says.replace(".", r"\.")) as error:
         Factors(FACTORS, [text])

@@ -198,17 +198,12 @@ def test_missing_files_are_reported_before_any_work(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("name", "typed", "written"),
     [
-        ("count", "7", 7),
-        ("learning_rate", "1e-4", 1e-4),
-        ("fast", "True", True),
-        ("kind", "b", "b"),
-        ("names", "a, b", ["a", "b"]),
-        ("sizes", "1,2", [1, 2]),
-        ("mix", "real=0.5,synthetic=0.25", {"real": 0.5, "synthetic": 0.25}),
-        ("limit", "none", None),
+        ("count", "7", 7), ("learning_rate", "1e-4", 1e-4), ("fast", "True", True), ("kind", "b", "b"),
+        ("names", "a, b", ["a", "b"]), ("sizes", "1,2", [1, 2]),
+        ("mix", "real=0.5,synthetic=0.25", {"real": 0.5, "synthetic": 0.25}), ("limit", "none", None),
         ("limit", "3", 3),
     ],
-)
+)  # fmt: skip
 def test_typed_and_written_settings_read_the_same(name, typed, written):
     read = settings_from(Everything, {name: typed})
     assert read == settings_from(Everything, {name: written})

@@ -157,16 +157,11 @@ def test_images_that_are_not_there(studio, query, status, code, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"view": "cam9"}, "cam9"),
-        ({"frame": 5}, "frame 5"),
-        ({"joint": 42}, "joint 42"),
-        ({"state": "gone"}, "gone"),
-        ({"source": "M"}, "source M"),
-        ({"base": "old"}, "base"),
-        ({"id": None}, "lacks id"),
+        ({"view": "cam9"}, "cam9"), ({"frame": 5}, "frame 5"), ({"joint": 42}, "joint 42"), ({"state": "gone"}, "gone"),
+        ({"source": "M"}, "source M"), ({"base": "old"}, "base"), ({"id": None}, "lacks id"),
         ({"x": None}, "pixels of the view"),
     ],
-)
+)  # fmt: skip
 def test_invalid_marks(studio, change, message):
     given = mark("cam0", 0, (1, 2)) | change
     assert message in refusal(post(studio, given), 400, "bad_option")
@@ -176,14 +171,10 @@ def test_invalid_marks(studio, change, message):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"\xff",
-        b"{}",
-        b'{"annotator": "Ann", "marks": []}',
-        b'{"annotator": "", "marks": [{}]}',
+        b"", b"\xff", b"{}", b'{"annotator": "Ann", "marks": []}', b'{"annotator": "", "marks": [{}]}',
         json.dumps({"annotator": MACHINE, "marks": [{}]}).encode(),
     ],
-)
+)  # fmt: skip
 def test_invalid_request_bodies(studio, body):
     refusal(studio.post(f"{DOOR}/marks", content=body), 400, "bad_option")
 

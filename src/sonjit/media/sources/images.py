@@ -445,7 +445,7 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
     if image is None and image_format == "tiff":  # pyright: ignore[reportUnnecessaryComparison]  # no image
         with quiet_opencv():
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if stored is not None and stored.dtype not in (np.uint8, np.uint16):  # pyright: ignore[reportUnnecessaryComparison]
+        if stored is not None and str(stored.dtype) not in ("uint8", "uint16"):  # pyright: ignore[reportUnnecessaryComparison]
             raise InputError(f"{name}: {stored.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
     if image is None:  # pyright: ignore[reportUnnecessaryComparison]
         if image_format is None:

@@ -178,7 +178,7 @@ class VideoSource(Source):
                 yield image
                 index += 1
         if resized:
-            lost = ". MPEG-2 decoders lose a frame there" if context.name == "mpeg2video" else ""
+            lost = ". MPEG-2 decoders lose a frame there" if stream.codec_context.name == "mpeg2video" else ""
             self._note(
                 f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}"
             )
