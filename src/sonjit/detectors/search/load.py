@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
@@ -30,7 +30,6 @@ from sonjit.engines.precision import available_precision
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
 
-_A = TypeVar("_A")
 _MAX_WRIST_DISTANCE = 1.0
 """Maximum distance from the wrist of a hand to the wrist of its body, in hand sizes."""
 _OTHER_SIDE_COST = 0.5
@@ -48,16 +47,11 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         bodies=cache(partial(load_arms, options)),
         **_limits(options),
     )
-    return as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
-def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
-    """Return a search as `Detector` calls it.
-
-    Args:
-        search: Function that returns every instance of an image (H, W, 3) with its score, best first.
-        options: Options of the detector. Stills are brightened before the search.
-    """
+def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
+    """Return a search as `Detector` calls it. Stills are brightened before."""
 
     def run(rgb: Image) -> tuple[list[O], bool]:
         found = search(in_good_light(rgb) if options.static_image else rgb)
@@ -100,15 +94,15 @@ def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> Stil
         return None
     detector, limits = load_face_detector(options, "face-full"), _limits(options)
     if isinstance(meshes, FaceBoxes):
-        return as_still_search(partial(search_boxes, detector=detector, boxes=meshes, **limits), options)
+        return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, **limits), options)
     new_search = partial(FaceSearch, detector=detector, meshes=meshes, **limits)
-    return as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
     new_search = _new_body_search(options, bodies)
-    return as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
 def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
@@ -143,7 +137,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
             found[index].views[-1] = PersonObservation(**body_fields, hands=pair, face=face)
         return Found(found, every_body.complete and around.complete)
 
-    return as_still_search(find, options)
+    return _as_still_search(find, options)
 
 
 def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
@@ -195,21 +189,15 @@ def hands_of_bodies(
     bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
 ) -> dict[tuple[int, int], HandObservation]:
     """Assign hands to arms, by body and side (0 left, 1 right). Each arm has at most one hand."""
-    pairs: list[tuple[float, tuple[int, int], int]] = []
-    for number, body in enumerate(bodies):
-        for side in (0, 1):
-            for which, hand in enumerate(hands):
-                distance = wrist_distance(body, side, hand)
-                if distance < _MAX_WRIST_DISTANCE:
-                    other = 1 - hand.left if side == 0 else hand.left
-                    pairs.append((distance + _OTHER_SIDE_COST * other, (number, side), which))
-    return {arm: hands[which] for arm, which in _nearest_first(pairs)}
-
-
-def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:
-    """Match two sets greedily by cost. Each item is in at most one pair."""
-    chosen: dict[_A, int] = {}
-    for _, first, second in sorted(pairs, key=lambda pair: pair[0]):
-        if first not in chosen and second not in chosen.values():
-            chosen[first] = second
-    return list(chosen.items())
+    pairs = sorted(
+        (distance + _OTHER_SIDE_COST * (hand.left if side else 1 - hand.left), (number, side), which)
+        for number, body in enumerate(bodies)
+        for side in (0, 1)
+        for which, hand in enumerate(hands)
+        if (distance := wrist_distance(body, side, hand)) < _MAX_WRIST_DISTANCE
+    )
+    chosen: dict[tuple[int, int], int] = {}
+    for _, arm, which in pairs:
+        if arm not in chosen and which not in chosen.values():
+            chosen[arm] = which
+    return {arm: hands[which] for arm, which in chosen.items()}
