@@ -50,14 +50,10 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
   }
 
+  /** Return the boxes of people, best first. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return (await this.people(image, minScore)).map(({ box }) => box);
-  }
-
-  /** Return the boxes of people with the scores of the detector, best first. */
-  async people(image: Pixels, minScore: number): Promise<{ score: number; box: RotatedBox }[]> {
     const people = (await this.detector?.find(image, minScore)) ?? [];
-    return people.map(({ score, keypoints }) => ({ score, box: boxFromAlignment(keypoints[0]!, keypoints[1]!) }));
+    return people.map(({ keypoints }) => boxFromAlignment(keypoints[0]!, keypoints[1]!));
   }
 
   /** Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask. */

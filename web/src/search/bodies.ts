@@ -1,7 +1,7 @@
-/** Search an image for bodies: people of two detectors and heads without a body, verified by two inferences. */
+/** Search an image for bodies: people of two networks and heads without a body, verified by two inferences. */
 
 import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
-import { latestBoxes, type RotatedBox } from "../boxes.js";
+import type { RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { cornersOf, distance, overlapOverSmaller, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
@@ -13,7 +13,7 @@ import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.bodies;
-const { PRESENT, TORSO } = constants.search.geometry;
+const { TORSO } = constants.search.geometry;
 
 type BodyCandidate = Candidate<BodyObservation>;
 
@@ -34,12 +34,9 @@ export class BodySearch extends StillSearch<BodyObservation> {
     super(image, limits);
   }
 
-  /** Yield the people of the published search, those of the network, and heads without a body. */
+  /** Yield the people of the networks, and heads without a body. */
   protected async *propose(): AsyncGenerator<Proposal[]> {
-    const { image, networks: { bodies, faces }, limits } = this;
-    const found = (await bodies.people(image, limits.published)).map(({ box, score }) => ({ ...box, score }));
-    const latest = latestBoxes(found, (box, other) => bodies.isSameInstance(box, other));
-    yield latest.map(({ score, ...box }) => ({ box, score, source: "published" }));
+    const { image, networks: { faces }, limits } = this;
     for (const window of geometry.windows(image, 1, true)) this.heads.push(...(await geometry.headsIn(faces, image, window, LIMITS.head)));
     yield* this.#peopleIn(1);
     for (const head of this.heads) {
@@ -72,12 +69,10 @@ export class BodySearch extends StillSearch<BodyObservation> {
     const first = await bodies.observe(image, proposal.box);
     if (first.score < LIMITS.body_seen) return null;
     const second = await bodies.observe(image, geometry.boxAroundBody(first));
-    const agreement = geometry.bodyOks(first, second, image);
-    if (proposal.source === "published") return first.score > PRESENT ? newCandidate([second, first], proposal, agreement, true) : null;
     if (second.score < LIMITS.body_seen) return null;
     if (proposal.head && !geometry.isHeadOf(second, proposal.head)) return null;
     if (proposal.person && geometry.boxIou(proposal.person, clippedBox(second, image)) < LIMITS.person_overlap) return null;
-    return newCandidate([first, second], proposal, agreement);
+    return newCandidate([first, second], proposal, geometry.bodyOks(first, second, image));
   }
 
   /** Return the image without what belongs to other people. The network finds only one person in a crop. */
@@ -89,16 +84,6 @@ export class BodySearch extends StillSearch<BodyObservation> {
   protected score(candidate: BodyCandidate): number {
     candidate.features = bodyFeatures(candidate, this.image, this.heads, this.#people);
     return scoreOf("body", candidate.features);
-  }
-
-  protected override readonly keepsPublished = false;
-
-  /** Replace the better view of a person by the body of the published search if no body covers that. */
-  protected override resolve(kept: BodyCandidate[], index: number, published: BodyCandidate): void {
-    const box = cornersOf(lastView(published).keypoints);
-    if (kept.some((other) => geometry.boxIou(box, cornersOf(lastView(other).keypoints)) > LIMITS.same_box)) return;
-    published.score = kept[index]!.score;
-    kept[index] = published;
   }
 
   protected override isSame(candidate: BodyCandidate, better: BodyCandidate): boolean {
@@ -151,7 +136,6 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
     lower: logit(presenceOf(candidate)),
     upper: logit(Math.max(...candidate.views.map(({ score }) => score))),
     agreement: logit(candidate.agreement),
-    published: Number(candidate.isPublished),
     person: logit(overlap > OF.OWN_BOX ? person : OF.UNSEEN),
     overlap,
     core: geometry.mean(TORSO.map((k) => visibility[k]!)),

@@ -91,14 +91,6 @@ export abstract class StillSearch<O extends Observation> {
     return isSameInstance(lastView(candidate).keypoints, lastView(better).keypoints);
   }
 
-  /** True if instances of the published search keep their keypoints. */
-  protected readonly keepsPublished: boolean = true;
-
-  /** Keep an instance of the published search that repeats another one, unless that search suppresses it too. */
-  protected resolve(kept: Candidate<O>[], _index: number, published: Candidate<O>): void {
-    if (!kept.some((other) => isSameObject(lastView(published), lastView(other), false))) kept.push(published);
-  }
-
   /** Observations of the certain candidates. */
   protected get certain(): O[] {
     return this.candidates.filter(isCertain).map(lastView);
@@ -127,19 +119,18 @@ export abstract class StillSearch<O extends Observation> {
     return this.#suppressed().filter(isCertain).length >= this.limits.enough;
   }
 
-  /** Score the candidates and return one per instance, best first. Those of the published search stay. */
+  /** Score the candidates and return one per instance, best first, with the highest score of its duplicates. */
   #suppressed(): Candidate<O>[] {
     for (const candidate of this.candidates) {
       candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
     }
     const kept: Candidate<O>[] = [];
-    const rank = ({ isPublished }: Candidate<O>) => Number(isPublished && this.keepsPublished);
-    for (const candidate of [...this.candidates].sort((a, b) => rank(b) - rank(a) || b.score - a.score)) {
-      const index = kept.findIndex((other) => this.isSame(candidate, other));
-      const same = kept[index];
-      if (!same) kept.push(candidate);
-      else if (candidate.isPublished) this.resolve(kept, index, candidate);
-      else same.score = Math.max(same.score, candidate.score);
+    const repeats = (a: Candidate<O>, b: Candidate<O>) =>
+      a.isPublished && b.isPublished ? isSameObject(lastView(a), lastView(b), false) : this.isSame(a, b);
+    for (const candidate of [...this.candidates].sort((a, b) => Number(b.isPublished) - Number(a.isPublished) || b.score - a.score)) {
+      const same = kept.find((other) => repeats(candidate, other));
+      if (same) same.score = Math.max(same.score, candidate.score);
+      else kept.push(candidate);
     }
     return kept.sort((a, b) => b.score - a.score);
   }

@@ -1,4 +1,4 @@
-"""Search an image for bodies: people of two detectors and heads without a body, verified by two inferences."""
+"""Search an image for bodies: people of two networks and heads without a body, verified by two inferences."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small,
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, latest_boxes, overlap_over_smaller, size_of
+from sonjit.geometry.boxes import Box, RotatedBox, box_iou, overlap_over_smaller, size_of
 
 _TOLERANCE = 0.05
 """See `oks`."""
@@ -39,32 +39,23 @@ _NECK, _NECK_TOLERANCE = 1.25, 0.35
 class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies."""
 
-    keeps_published = False
-
     def __init__(
         self,
         rgb: Image,
-        people: SingleShotDetector,
         network: Callable[[], PeopleNetwork],
         faces: SingleShotDetector,
         bodies: Bodies,
         *,
-        min_detection: float = 0.5,
         enough: int | None = None,
         thorough: bool = False,
     ) -> None:
         super().__init__(rgb, enough=enough, thorough=thorough)
-        self._people, self._network, self._faces, self._bodies = people, network, faces, bodies
-        self._min_detection = min_detection
+        self._network, self._faces, self._bodies = network, faces, bodies
         self.heads: list[geometry.Head] = []
         self._boxes: list[PersonBox] = []
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
-        """Yield the people of the published search, those of the network, and heads without a body."""
-        found = self._people.find(self.rgb, self._min_detection)
-        by_box = {box_from_alignment(person.keypoints[:2]): person.score for person in found}
-        boxes = latest_boxes(by_box, self._bodies.is_same_instance)
-        yield [geometry.Proposal(box, by_box[box], "published") for box in boxes]
+        """Yield the people of the networks, and heads without a body."""
         for window in self.windows(1):
             self.heads += detected_heads(self._faces, self.rgb, window, LIMITS["head"])
         yield from self._people_in(1)
@@ -98,9 +89,7 @@ class BodySearch(StillSearch[BodyObservation]):
         if first.score < LIMITS["body_seen"]:
             return None
         second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        if proposal.published and first.score > geometry.PRESENT:
-            return Candidate([second, first], proposal, body_oks(first, second, rgb), published=True)
-        if second.score < LIMITS["body_seen"] or proposal.published:
+        if second.score < LIMITS["body_seen"]:
             return None
         if proposal.head is not None and not geometry.is_head_of(second, proposal.head):
             return None
@@ -120,14 +109,6 @@ class BodySearch(StillSearch[BodyObservation]):
         """Return the probability that a candidate is a body."""
         candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
         return probability("body", candidate.features)
-
-    def resolve(
-        self, kept: list[Candidate[BodyObservation]], index: int, published: Candidate[BodyObservation]
-    ) -> None:
-        """Replace the better view of a person by the body of the published search if no body covers that."""
-        box = box_around(published.last.keypoints)
-        if not any(box_iou(box, box_around(other.last.keypoints)) > LIMITS["same_box"] for other in kept):
-            published.score, kept[index] = kept[index].score, published
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
         """Check whether two candidates are the same person."""
@@ -178,7 +159,6 @@ def body_features(
         "lower": logit(candidate.presence),
         "upper": logit(max(view.score for view in candidate.views)),
         "agreement": logit(candidate.agreement),
-        "published": float(candidate.published),
         "person": logit(person if overlap > _OWN_BOX else _UNSEEN),
         "overlap": overlap,
         "core": float(body.visibility[geometry.TORSO].mean()),

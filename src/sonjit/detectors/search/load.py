@@ -141,15 +141,14 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
 
 
 def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
-    assert bodies.people is not None
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
-        people=bodies.people.detector,
         network=cache(partial(load_network, published)),
         faces=load_face_detector(published, "face-full"),
         bodies=bodies,
-        **_limits(options),
+        enough=options.max_instances,
+        thorough=options.search == "thorough",
     )
 
 

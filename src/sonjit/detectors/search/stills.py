@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.search.geometry import Image, Proposal, Window, is_long, is_same_instance, windows
@@ -74,9 +74,6 @@ class StillSearch(ABC, Generic[O]):
         thorough: True to search all windows, as in images that are seven times as long as wide.
     """
 
-    keeps_published: ClassVar[bool] = True
-    """True if instances of the published search keep their keypoints."""
-
     def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
         self.rgb, self.enough, self.thorough = rgb, enough, thorough or is_long(rgb)
         self.candidates: list[Candidate[O]] = []
@@ -119,11 +116,6 @@ class StillSearch(ABC, Generic[O]):
         """Check whether two candidates show the same instance."""
         return is_same_instance(candidate.last.keypoints, better.last.keypoints)
 
-    def resolve(self, kept: list[Candidate[O]], index: int, published: Candidate[O]) -> None:
-        """Keep an instance of the published search that repeats `kept[index]`, unless that search suppresses it too."""
-        if not any(is_same_object(published.last, other.last) for other in kept):
-            kept.append(published)
-
     def search(self) -> Found[O]:
         """Return all instances with their scores, best first."""
         return self.run(self.propose())
@@ -149,19 +141,21 @@ class StillSearch(ABC, Generic[O]):
         return sum(candidate.certain for candidate in self.suppressed()) >= self.enough
 
     def suppressed(self) -> list[Candidate[O]]:
-        """Score the candidates and return one per instance, best first.
+        """Score the candidates and return one per instance, best first, with the highest score of its duplicates.
 
-        `resolve` decides on instances of the published search. They get the highest score of their duplicates.
+        An instance of the published search stays unless that search suppresses it too.
         """
         for candidate in self.candidates:
             candidate.score = max(self.score(candidate), LIMITS["published"] * candidate.published)
         kept: list[Candidate[O]] = []
-        for candidate in sorted(self.candidates, key=lambda c: (not (c.published and self.keeps_published), -c.score)):
-            index = next((i for i, other in enumerate(kept) if self.is_same(candidate, other)), None)
-            if index is None:
+        for candidate in sorted(self.candidates, key=lambda c: (not c.published, -c.score)):
+            same = next((other for other in kept if self._repeats(candidate, other)), None)
+            if same is None:
                 kept.append(candidate)
-            elif candidate.published:
-                self.resolve(kept, index, candidate)
             else:
-                kept[index].score = max(kept[index].score, candidate.score)
+                same.score = max(same.score, candidate.score)
         return sorted(kept, key=lambda c: -c.score)
+
+    def _repeats(self, candidate: Candidate[O], better: Candidate[O]) -> bool:
+        both = candidate.published and better.published
+        return is_same_object(candidate.last, better.last) if both else self.is_same(candidate, better)
