@@ -59,12 +59,7 @@ export function squareAround(width: number, height: number): RotatedBox {
   return { cx: width / 2, cy: height / 2, width: side, height: side, rotation: 0 };
 }
 
-/**
- * Map points (K, 3) in pixels of a square crop to image pixels.
- *
- * @param size side of the crop in pixels
- * @param depth additional divisor of z
- */
+/** Map points (K, 3) in pixels of a square crop of a size to image pixels; z is divided by `depth` too. */
 export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: number, depth: number): Float32Array {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);

@@ -9,11 +9,7 @@ export const CLASSIFIER_SIDE = 224;
 const CLASSES = 1000;
 const MAP_SIDE = 7;
 
-/**
- * Return the most probable classes of an image, best first.
- *
- * @param pixels the photograph, scaled to `CLASSIFIER_SIDE` in both directions
- */
+/** Return the most probable classes of a photograph scaled to `CLASSIFIER_SIDE` in both directions, best first. */
 export async function classesOf({ data }: Pixels, top: number, runtime: string, url: string): Promise<ImageClass[]> {
   const shape = { sizes: [CLASSES, CLASSES * MAP_SIDE ** 2], range: [-1, 1] };
   const network = await Network.compile(await fetchNetwork(url, null), url, await loadRuntime(runtime, "wasm"), shape);

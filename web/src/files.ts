@@ -96,11 +96,7 @@ export interface Member {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/**
- * Return the files of an archive by name.
- *
- * @throws {Error} it is not a zip file, or damaged
- */
+/** Return the files of an archive by name. @throws {Error} it is not a zip file, or damaged */
 export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let end = file.length - END_BYTES;

@@ -76,12 +76,7 @@ export class HandHeads extends Heads {
     super(arrays, sides, model);
   }
 
-  /**
-   * Return the inputs of the heads for one hand.
-   *
-   * @param keypoints (K, 3) in pixels of the crop
-   * @param size side of the crop in pixels
-   */
+  /** Return the inputs of the heads for one hand: keypoints (K, 3) in pixels of a crop with sides of `size`. */
   inputs(keypoints: Float32Array, size: number, taps: Taps): HeadInputs {
     const places = keypoints.map((value) => value / size);
     return { places, local: this.mapsAt(places, taps), mean: taps.at(-1)! };

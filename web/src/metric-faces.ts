@@ -30,11 +30,7 @@ interface Similarity {
   readonly shift: Vector;
 }
 
-/**
- * Return the rows of the matrix (4, 4) from the canonical face to the camera.
- *
- * @param points (468 or more, 3) landmarks in pixels of the image
- */
+/** Return the rows of the matrix (4, 4) from the canonical face to the camera, from its 468 or more landmarks in pixels. */
 export function faceTransform(points: Float32Array, face: CanonicalFace, width: number, height: number): number[][] {
   const pixel = (2 * HALF_HEIGHT) / height; // on the near plane
   const placed = Array.from(face.weights, (_, k): Vector => [

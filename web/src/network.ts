@@ -31,11 +31,7 @@ export interface Runtime {
   readonly gpuLost: Promise<never> | null;
 }
 
-/**
- * Load the runtime. A worker loads it once.
- *
- * @param folder address of its files, with a slash at the end
- */
+/** Load the runtime from a folder, whose address ends with a slash. A worker loads it once. */
 export async function loadRuntime(folder: string, accelerator: Accelerator): Promise<Runtime> {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(MODULE_WITH_SIMD)) {
     throw new Error("this browser has no WebAssembly with SIMD. Use a newer browser, or a Sonjit server.");
@@ -137,11 +133,7 @@ export class Network implements Input {
     this.levels = new Float32Array(256).map((_, level) => black + (level / 255) * (white - black));
   }
 
-  /**
-   * Compile a network.
-   *
-   * @throws {Error} the file is not the expected network
-   */
+  /** Compile a network. @throws {Error} the file is not the expected network */
   static async compile(
     file: Uint8Array,
     what: string,
@@ -317,11 +309,7 @@ function stepsOf(graph: TfliteFile, file: Uint8Array, requested: readonly number
   return steps;
 }
 
-/**
- * Return the bytes of a network's file.
- *
- * @param expected length and hash of the published file; null for a custom network
- */
+/** Return the bytes of a network's file; `expected`: length and hash of the published file, null for a custom network. */
 export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await fetchFile(url, "the network");
   if (expected === null) return bytes;
