@@ -61,7 +61,6 @@ def write_json(path: Path, value: object, *, indent: int | None = None) -> None:
 
     Args:
         path: File to write. It appears only when it is complete.
-        value: JSON value.
         indent: Spaces per level. None writes one line.
 
     Raises:
@@ -95,8 +94,6 @@ def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
     """Return the content of a TOML file as a dataclass, see `dataclass_from_table`.
 
     Args:
-        path: File to read.
-        cls: Dataclass of the content.
         defaults: Values of keys that the file lacks.
     """
     table = read_toml_table(path)
@@ -146,7 +143,6 @@ def npz_arrays(
 
     Args:
         file: File positioned at its start.
-        name: File name shown in error messages.
         max_bytes: Maximum size of all arrays together, checked before anything is unpacked. None means no limit.
         accepts: Check whether an array of this name is read.
     """

@@ -106,7 +106,6 @@ class Draft:
 
     Attributes:
         final: Final path with all links resolved.
-        path: Path to write to.
     """
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
@@ -193,7 +192,6 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
     """Create folders and lock them for this process.
 
     Args:
-        folders: Folders to write into.
         wait: If True, wait, with a warning, for a process that uses one of the folders.
     """
     new = [folder for folder in folders if not folder.exists()]
@@ -361,7 +359,6 @@ def sha256_of_folder(folder: Path, *, without: Path | None = None) -> str:
     The content of images and videos is not read, because a data set may contain millions of them.
 
     Args:
-        folder: Folder of a data set.
         without: Subfolder to leave out, such as the folder of a run.
     """
     digest = hashlib.sha256()

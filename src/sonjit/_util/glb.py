@@ -29,11 +29,7 @@ _VERTICES, _INDICES = 34962, 34963  # targets of buffer views
 
 
 class Glb:
-    """A GLB file for reading.
-
-    Attributes:
-        document: JSON part of the file.
-    """
+    """A GLB file for reading."""
 
     def __init__(self, path: Path) -> None:
         """Read a file; raise InputError if it is not a complete GLB file."""

@@ -31,10 +31,8 @@ def json_from(
     '{"x":null,"y":0.1}'
 
     Args:
-        value: JSON value.
         indent: Spaces per level. None writes one line.
         spaced: Write a space after each comma and colon of one line.
-        sort_keys: Sort the keys of every object.
         default: Function that converts values of other types. None raises TypeError for them.
     """
     item_separator = ", " if spaced and indent is None else ","

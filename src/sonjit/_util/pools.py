@@ -92,7 +92,6 @@ def check_workers(workers: str, jobs: int) -> None:
 
     Args:
         workers: `pool`, `ray` or `ray:ADDRESS`.
-        jobs: Processes of a pool.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")

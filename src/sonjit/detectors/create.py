@@ -81,7 +81,6 @@ def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bo
     """Create a detector for one of several inputs. Options of streams then do not apply to the stills.
 
     Args:
-        kind: Kind of instance to find.
         options: Options of `create_detector`.
         is_still: Default of `static_image`: True if the images are independent of each other.
     """

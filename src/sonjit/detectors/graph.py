@@ -11,8 +11,6 @@ class Edge(NamedTuple):
     """Connection of two nodes.
 
     Attributes:
-        source: Name of a node.
-        target: Name of a node.
         carries: Data that it carries.
         next_frame: It arrives one frame later: the loop back.
     """
@@ -29,7 +27,6 @@ class PipelineGraph:
 
     Attributes:
         nodes: Description of each node by name, in processing order.
-        edges: Edges between the nodes.
     """
 
     nodes: Mapping[str, str]
@@ -64,8 +61,6 @@ def pipeline_graph(
     """Return the graph of the loop that `Detector` runs.
 
     Args:
-        options: Options of the detector.
-        networks: Names of its networks by role.
         has_still_search: True if searches of full images continue with windows.
         has_stream_search: True if each frame of a stream searches one window.
         verifies: True if detections are verified before they become tracks.

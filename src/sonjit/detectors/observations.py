@@ -108,7 +108,6 @@ def clamp_to_occluder(
     """Limit the step (2,) of an occluded instance so that it ends near its occluder.
 
     Args:
-        occluded: Observation before the step.
         shift: Step (2,) in pixels.
         covers: Observations that may occlude it.
         max_offset: Maximum distance from the centre of the nearest occluder, in its sizes.

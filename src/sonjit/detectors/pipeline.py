@@ -423,8 +423,6 @@ def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, out
     """Return an engine if its shapes are those of the expected network.
 
     Args:
-        engine: Loaded engine.
-        path: Model file shown in the message.
         role: Expected network, such as "palm detector".
         size: Side of its square input in pixels; None for any size.
         outputs: Number of values in each output, in any order.

@@ -84,11 +84,9 @@ class Track(Generic[O]):
         seen_s: Time of the newest frame in seconds.
         left: Belief that the instance is a left one; None for instances without sides.
         colours: Running mean of the colours while no other instance is near; None if there are none.
-        frames: Number of frames with an observation.
         occluded_s: Time in seconds since another instance occluded it; None while it is visible. The observations are
             then propagated from the last one.
         unoccluded_s: Time in seconds without an occluder during an occlusion.
-        box: Crop of the next frame.
     """
 
     id: int
@@ -265,7 +263,6 @@ class Tracker(Generic[O]):
 
         Args:
             carried: Tracks whose box still shows an instance, each with its observation.
-            new: Observations from a search.
             now_s: Time of the frame in seconds.
 
         Returns:

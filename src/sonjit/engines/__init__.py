@@ -65,7 +65,6 @@ class EngineOptions:
     """Options of an engine.
 
     Attributes:
-        engine: Inference runtime.
         device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in
             any case; see `sonjit.engines.devices`. The attribute is upper case.
         precision: Number format. `auto` uses bf16 or int8 only for networks that keep the rule of
@@ -173,7 +172,6 @@ def load_engine(
     Args:
         path: Model file `.tflite`, `.onnx` or `.xml` (OpenVINO only) with one image input of batch 1, NHWC or NCHW. In
             int8, the form next to it that `sonjit models quantize` wrote.
-        options: Options of the engine.
         value_range: Input values for the bytes 0 and 255, of all channels or of each.
         outputs: Indices of the selected outputs in their order. What only other outputs need is never computed. None:
             all outputs in file order.

@@ -38,7 +38,6 @@ def openvino_device(device: str, available: Sequence[str]) -> str:
 
     Args:
         device: Name in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
-        available: OpenVINO's devices here.
 
     Returns:
         The name; `CPU` for auto where there is nothing else.
@@ -67,7 +66,6 @@ def onnxruntime_providers(device: str, available: Sequence[str]) -> list[Provide
     Args:
         device: Name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`,
             which falls back to the CPU.
-        available: Available providers of ONNX Runtime.
 
     Raises:
         InputError: The device is not available. The message lists the available ones.

@@ -200,7 +200,6 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
 
     Args:
         model: Model as read. It must not be used afterwards.
-        path: Model file shown in the message.
         sides: Sides in pixels of the selected maps, each the last residual sum (1, C, side, side).
 
     Returns:

@@ -105,7 +105,6 @@ def onnx_from_tflite(path: Path, outputs: tuple[int, ...] | None = None, taps: t
     """Convert a network, as OpenVINO reads it, to an ONNX file.
 
     Args:
-        path: File of the network.
         outputs: Indices of the selected outputs, or None for all.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`.
     """

@@ -119,7 +119,6 @@ class _Network:
         value_range: Input values for the bytes 0 and 255; None for a network without an image input.
         outputs: Selected outputs, or None for all.
         taps: Sides of intermediate maps that are outputs too.
-        config: Settings of OpenVINO.
     """
 
     path: Path

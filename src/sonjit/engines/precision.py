@@ -48,14 +48,11 @@ class Int8Accuracy:
     Attributes:
         source: Hash sha256 of the original network.
         processor: Processor on which the network was quantized and measured.
-        images: Number of images of the measurement.
-        layers: Number of convolutions and matrix products.
         f32: Number of these layers that stay in f32.
         shift_px: Mean distance of the keypoints to those in f32, in pixels of the network's input.
         shift_p95_px: Distance that 95 % of the images do not exceed.
         presence: Maximum change of the presence.
         f32_ms, int8_ms: Processor time of one image on one thread.
-        bytes: Size of the weight file.
     """
 
     source: str

@@ -38,9 +38,7 @@ class Operator:
 
     Attributes:
         inputs: Numbers of the input tensors; -1 for an omitted optional input.
-        outputs: Numbers of the output tensors.
         custom: Name of a custom operator, else "".
-        options: Options of a custom operator.
         kind: Name of a built-in operator with weights, "ADD" or "RESHAPE"; the number of another one.
         activation: Fused activation such as "RELU6", else "".
         stride: Vertical and horizontal stride of a sliding window, else (1, 1).
@@ -60,9 +58,6 @@ class TfliteFile:
 
     Attributes:
         operators: Operators in an order in which they can run.
-        inputs: Numbers of the graph's input tensors.
-        outputs: Numbers of the graph's output tensors.
-        flat: Flatbuffer of the file.
         model, graph: Positions of these two tables in the flatbuffer.
 
     Raises:
@@ -202,11 +197,7 @@ def _items(data: bytes) -> Iterable[tuple[str, FlexValue]]:
 
 
 class FlatBuffer:
-    """Tables of a flatbuffer, by position. Field numbers follow the order of the schema.
-
-    Attributes:
-        data: Content of the file.
-    """
+    """Tables of a flatbuffer, by position. Field numbers follow the order of the schema."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -61,7 +61,6 @@ class Vocabulary:
         """Return the gesture of a shape; None for a direction without a name.
 
         Args:
-            shape: Shape of a hand.
             keypoints: (21, 3) published keypoints in pixels, z as the detector scales it.
         """
         direction = self.directions.get(shape)
@@ -210,7 +209,6 @@ class GestureClassifier:
             (21 A + K, H) of the appearance and these outputs, `weights_2` (H, E), `weights_3` (E, P), each with its
             `bias_`, all but the last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for
             its probabilities.
-        vocabulary: Names of its classes.
     """
 
     def __init__(self, weights: Mapping[str, RealArray], vocabulary: Vocabulary = VOCABULARY) -> None:
@@ -245,7 +243,6 @@ class GestureClassifier:
         """Return the probabilities (N, S) of the shapes for features (N, F); NaN for NaN.
 
         Args:
-            features: Features of the keypoints.
             appearance: Appearance (N, 21, A), see `Hand.appearance`, for the network that reads it, if any.
         """
         if appearance is None or self._with_image is None:

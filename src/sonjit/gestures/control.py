@@ -182,7 +182,6 @@ class Command:
     """Command of a rule for a frame.
 
     Attributes:
-        rule: Rule of the command.
         value: Value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for
             `Zoom` the ratio of distances.
         content: Content that `post` sends.
@@ -201,7 +200,6 @@ class MidiMessage(NamedTuple):
     """Target of `midi`.
 
     Attributes:
-        port: Name of the port.
         channel: Channel, 0..15.
         kind: Kind of message: `control`, `note` or `pitch`.
         number: Number of the controller or note, 0..127.
@@ -329,7 +327,6 @@ class Controller:
     """Turn the hands of each frame into commands.
 
     Args:
-        control_map: Rules and pause gesture.
         custom: Custom gestures, which take precedence over the shipped ones, or None.
 
     Attributes:

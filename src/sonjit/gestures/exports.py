@@ -96,7 +96,6 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
 
     Args:
-        path: File to write.
         frames: Frames of one video, in order.
         size: Width and height of the images in pixels.
 

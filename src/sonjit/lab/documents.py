@@ -235,10 +235,7 @@ def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> 
     """Draw a bar per row with its interval. A row without a number stays empty.
 
     Args:
-        names: Names of the rows.
         values: Mean and the ends of its interval of each row (N, 3); NaN where unknown.
-        unit: Unit of the values.
-        title: Alternative text.
     """
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -263,8 +260,6 @@ def maps_svg(
     Args:
         maps: Pairs of a name and values (H, W).
         points: Points (K, 2) in fractions of the map.
-        bones: Pairs of point indices to join.
-        title: Alternative text.
     """
 
     def draw(*axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -292,7 +287,6 @@ def lines_svg(
     Args:
         lines: Lines of the plot, at least one. Values that are not finite are skipped.
         x_title: Title of the x axis.
-        title: Alternative text.
         straight: Always use linear axes.
         logarithmic: Use a logarithmic axis at the left wherever all values are above 0.
     """
@@ -360,10 +354,7 @@ def heat_map_svg(
     """Draw a coloured cell per row and column: green for 0, yellow for 0.5, red for 1 and more.
 
     Args:
-        rows: Names of the rows.
         cells: Value and tooltip by (row, column). Missing cells stay empty.
-        columns: Number of columns.
-        title: Alternative text.
     """
     wide, high, left = max(4, min(18, 1000 // max(columns, 1))), 18, 120
     marks = [f'<text y="{row * high + 13}" fill="{INK}">{escape(name[:16])}</text>' for row, name in enumerate(rows)]
@@ -382,7 +373,6 @@ def arrows_svg(size: tuple[int, int], starts: RealArray, ends: RealArray, title:
         size: Width and height of the image in pixels; the drawing is 360 wide.
         starts: Points (N, 2) in pixels, drawn with a dot.
         ends: Points (N, 2) in pixels.
-        title: Alternative text.
         jpeg: Encoded image of any size.
     """
     wide, high = size

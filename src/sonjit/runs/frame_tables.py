@@ -112,8 +112,6 @@ class FrameTable:
 
     Args:
         save: Path of the table, or "-" for lines of JSON on standard output.
-        header: Header of the table.
-        columns: Additional columns.
         with_motions: Write motions into another table if the format has no place for them.
         rows: What a row describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
@@ -189,7 +187,6 @@ class FrameTable:
         """Append the frames of a `.jsonl` table of one file.
 
         Args:
-            path: Path of that table.
             index: Index of the file, which becomes the index of a still image. Frames of a video keep theirs.
             source: Name of the file in this table.
         """

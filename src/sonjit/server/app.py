@@ -40,13 +40,8 @@ class Health:
     """Answer of `GET /healthz`.
 
     Attributes:
-        status: "ok".
-        version: Version of Sonjit.
-        clients: Number of open streams.
         jobs: Number of jobs that upload, wait or run.
         kinds: Models of each kind of detector, the default first.
-        missing: Models whose weights are missing.
-        limits: Limits of the server by name.
     """
 
     status: str
@@ -63,7 +58,6 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 
     Args:
         settings: Options of `sonjit serve`. Default: no options.
-        folder: Annotation project to serve in addition.
         engine: Output folder of `make web`. If it exists, the page can run detectors itself.
     """
     load_extensions()
@@ -133,7 +127,6 @@ class PageAddress:
     """Address of the page that other devices can open.
 
     Attributes:
-        url: Address with the token.
         qr: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
     """
 
@@ -195,7 +188,6 @@ def serve(
     """Serve until Ctrl-C.
 
     Args:
-        settings: Settings of the server.
         port: Port to listen on; 0 for any free port.
         verbose: If True, log every request.
         started: Function that is called with the page's addresses when the server listens, first the one for this

@@ -54,7 +54,6 @@ def refusal_from(error: Exception, code: str | None = None) -> RefusedError:
     """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
 
     Args:
-        error: Error to report.
         code: Code of Sonjit's errors. Default: `bad_option` for an InputError, which the client can fix, or `failed`.
     """
     if isinstance(error, RefusedError):

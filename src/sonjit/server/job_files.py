@@ -66,9 +66,7 @@ class Upload:
     Hidden files and other fields of a form are ignored. Starlette's form parser would keep every file open.
 
     Args:
-        folder: Empty folder for the files.
         content_type: Content type of the request. A multipart form contains files; any other body is one file.
-        name: Name of that one file.
 
     Attributes:
         files: Written files in order.
@@ -300,11 +298,9 @@ def run_detectors(
 
     Args:
         kinds: Extensions of the server, which register kinds.
-        given: Input of the job.
         folder: Folder for `result.jsonl`.
         drawing: Path of the annotated copy; None for none.
         detectors: Kind and options of each detector.
-        style: Settings of the annotated copy.
         report_progress: Function that receives `of`, the expected number of images, and then `frames` and `instances`.
 
     Returns:

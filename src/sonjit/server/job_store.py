@@ -57,19 +57,13 @@ class UploadJob:
         style: Settings of the annotated copy, of `DrawingStyle`.
         owner: Secret of the client that owns the job.
         is_private: True if only the owner may access the job, even by its id.
-        address: Network address of the client.
         id: Random id; part of the job's URLs.
         number: Creation time in nanoseconds, above those of older jobs; jobs are sorted by it.
         input: Uploaded files; known when the upload is complete.
         state: State of the job; changes only under the store's lock.
-        frames: Number of processed images.
         of: Expected number of images; None if unknown.
-        instances: Number of detected instances.
-        message: Reason of a failure.
         problems: One line for each image that cannot be read, and for each change of what was read.
-        disk_bytes: Size of the job's files.
         is_suspended: True if the server stops and the next server restarts the job.
-        worker: Process that runs the job.
         ran_s: Run time before the server restarted.
         started_s, ended_s: Times on the clock of `time.monotonic`; None before them.
     """

@@ -55,7 +55,6 @@ class SessionOptions:
     """Options of one detector, and what the server adds to its results.
 
     Attributes:
-        detector: Options of the detector.
         measures: If True, add measures to each instance.
         explain: Output of the hand network whose saliency map is added, or "none".
     """

@@ -159,11 +159,7 @@ class Worker(Closing):
 
 
 class Decoders:
-    """Processes that decode images; any thread may decode. A process starts if all others are busy.
-
-    Attributes:
-        idle: Processes that wait for images.
-    """
+    """Processes that decode images; any thread may decode. A process starts if all others are busy."""
 
     def __init__(self, max_pixels: int, *, seconds: float = DECODE_S, decode: Decode = decode_image) -> None:
         self._max_pixels, self._seconds, self._decode = max_pixels, seconds, decode

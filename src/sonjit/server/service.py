@@ -48,11 +48,7 @@ def missing_weights(kind: str, model: str) -> list[str]:
 
 
 class DetectorPool:
-    """Detectors for clients. All detectors share their networks, so that another one needs only buffers.
-
-    Attributes:
-        in_use: Number of detectors that clients use.
-    """
+    """Detectors for clients. All detectors share their networks, so that another one needs only buffers."""
 
     def __init__(self, max_idle: int) -> None:
         self._max_idle = max_idle

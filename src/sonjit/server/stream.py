@@ -95,7 +95,6 @@ class Configure:
     Attributes:
         detectors: Options of the detectors, or the reason why the request is refused.
         control: Control map whose commands are reported but not sent.
-        custom: The client's own gestures.
     """
 
     detectors: tuple[SessionOptions, ...] | RefusedError
@@ -391,7 +390,6 @@ class DryRun:
         """Return the commands of one frame, as `sonjit control --dry-run` prints them; none for still images.
 
         Args:
-            hands: Hands of the frame.
             time_s: Time of the frame in seconds.
             size: Width and height of the frame in pixels.
             motions: Motions that the stream's detectors found; None if one of them does not look for motions.

@@ -382,7 +382,6 @@ class CalibrationBoard:
         kind: charuco (squares with markers in the white ones), checkerboard, aruco (markers) or aprilgrid (Kalibr's
             tags, numbered from the lower left).
         columns: Squares or markers across. A checkerboard has one inner corner fewer.
-        rows: Squares or markers down.
         square_m: Side of a square, measured on the print. For a grid, distance from one marker to the next.
         inverted: True if black and white are exchanged.
         legacy: True if a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6.

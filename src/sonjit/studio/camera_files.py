@@ -131,7 +131,6 @@ def metres_per_unit(unit: object, named: str) -> float:
 
     Args:
         unit: m, cm, mm, or a length such as 44mm, the side of a board's square.
-        named: File name shown in error messages.
     """
     if unit is None:
         raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")

@@ -53,7 +53,6 @@ class Mark:
 
     Attributes:
         joint: Index of the joint, 0 to 41.
-        annotator: Name of the annotator.
         x, y: Position in pixels of the view, None if absent or cleared.
         version: Version of the store at which the mark was written, 0 before.
         time_s: Time of writing in seconds since 1970, 0 before.

@@ -71,7 +71,6 @@ class FrameSetQueries:
         """Return a frame set for an annotator, with joints in space and in each view, null if unknown.
 
         Args:
-            joint: Joint whose epipolar lines are added.
             views: Views of the projections, all views if empty.
             everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
         """

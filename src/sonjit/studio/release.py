@@ -53,7 +53,6 @@ class Capture:
     """One project of a release.
 
     Attributes:
-        subject: Number or word for the person.
         split: Split of the person, or None for an automatic one.
     """
 

@@ -55,7 +55,6 @@ class TaskBundle:
     """Contents of one task bundle.
 
     Attributes:
-        name: File name shown in messages.
         task: Task of the bundle: `hand_landmarker`, `face_landmarker`, `pose_landmarker`,
             `gesture_recognizer` or `holistic_landmarker`.
         members: Contents by name, without nested bundles; for published networks their files.
@@ -102,8 +101,6 @@ def checked_model(source: Path | bytes, name: str, published: str) -> Path:
     """Check that a file or its content is a model of a task, and return the path of a file for the engines.
 
     Args:
-        source: Path or content.
-        name: Name shown in error messages.
         published: File name of the task's published model, which ends with `.task` or `.tflite`.
 
     Raises:

@@ -144,7 +144,6 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
     """Check the values of options and fill in the rest.
 
     Args:
-        entry: Entry of the kind.
         values: Values by name. None means the default, except for `smoothing`. An option of another kind is accepted
             with its default.
     """

@@ -364,7 +364,6 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     """Load the person detector and the landmark network of one model. Without masks, their branch is removed.
 
     Args:
-        options: Options of the bodies.
         finds: True to load the person detector. Without it, the boxes come from another detector.
     """
     weights = KINDS["body"].models[options.model].weights

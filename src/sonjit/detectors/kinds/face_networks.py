@@ -124,7 +124,6 @@ def load_face_detector(
     """Load a face detector.
 
     Args:
-        options: Options of the detector.
         name: Name of the published detector in the catalogue.
         detector_file: File of a custom detector, or None.
         overlap: Minimum IoU of boxes that are blended, unless the options have another.

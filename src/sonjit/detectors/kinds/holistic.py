@@ -168,7 +168,6 @@ class PersonObservation(BodyObservation):
 
     Attributes:
         hands: Left and right hand.
-        face: Face mesh.
     """
 
     hands: tuple[HandObservation | None, HandObservation | None] = (None, None)

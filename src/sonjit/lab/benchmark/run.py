@@ -121,7 +121,6 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
 
     Args:
         media: Video, or an image that is turned into a drifting clip. None uses the bundled clip.
-        path: File to write.
         max_frames: Maximum number of frames.
         copies: Number of copies of each image in its frame, placed in a row.
     """

@@ -216,9 +216,6 @@ def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibilit
     """Return the fields of an instance for keypoints stored as x, y, flag.
 
     Args:
-        annotation: Annotation with the keypoints.
-        field: Field name.
-        count: Required number of keypoints.
         has_visibility: True if flags separate hidden (1) from visible (2) keypoints.
     """
     points, flags = points_with_flags(annotation, field, count)

@@ -223,7 +223,6 @@ class TableSet(RecordDataset):
     Args:
         root: Folder that sample ids are relative to.
         split: Name of the split, "all".
-        table: Table file.
         images: Folder of the images; by default the table's own folder.
     """
 

@@ -51,9 +51,6 @@ class ParsedHands(Dataset):
     """Images with 2D hands, and 3D hands if the file has them.
 
     Args:
-        root: Folder of the set.
-        split: Name of the split.
-        file: Annotation file, below the root.
         images: Folder of the images, below the root.
         order: Indices of MediaPipe's keypoints among the file's.
         side: Side of hands for which the file gives none.

@@ -402,7 +402,6 @@ def annotation_record(number: int, points_px: FloatArray, valid: BoolArray) -> d
     """Return the entry of image `number` under `annotations` of `data.json`.
 
     Args:
-        number: Number of image and annotation.
         points_px: Keypoints (2, 21, 2) of the right and the left hand; NaN where unknown.
         valid: Mask (2, 21) of the known joints.
     """

@@ -59,7 +59,6 @@ class LabelWriter(FrameWriter):
 
     Args:
         path: File whose ending is a key of `LABEL_FORMATS`. Labels of YOLO are in the folder `labels` next to it.
-        header: Header of the results.
     """
 
     def __init__(self, path: Path, header: Header) -> None:

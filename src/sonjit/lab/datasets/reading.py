@@ -135,7 +135,6 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     """Return numbers of a known shape, where -1 allows any length.
 
     Args:
-        value: Value read from a file.
         shape: Required shape.
         named: File and field, shown in error messages.
     """
@@ -212,7 +211,6 @@ def number_table(
     """Return the rows of a JSON list of numbers as (N, *shape), float64.
 
     Args:
-        path: JSON file.
         shape: Shape of each row.
         wrong: Dictionary that receives the problem of each wrong row by index; such rows are NaN. None raises an error
             instead.
@@ -346,8 +344,6 @@ def hand_before_camera(
 
     Args:
         joints_m: Joints (21, 3) in metres, in MediaPipe's order.
-        camera: Camera of the image.
-        side: Side of the hand.
         valid: Mask (21,) of labelled joints, all by default; others become NaN.
         keypoints_px: Keypoints (21, 2) if the set labels them; by default the joints are projected.
         **more: Additional fields of `Instance`.

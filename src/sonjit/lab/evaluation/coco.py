@@ -349,8 +349,6 @@ class PalmModel(Model):
     Args:
         name: `palm-full` or `palm-lite`.
         weights: Exported network to use in place of the published one.
-        models_dir: Folder with the published files.
-        device: Device of the network.
     """
 
     modes = ("reacquisition",)

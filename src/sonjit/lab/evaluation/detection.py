@@ -119,7 +119,6 @@ class DetectionEvaluator:
 
     Args:
         protocol: Protocol. `exhaustive` means that everything is labelled.
-        kind: Kind of the instances.
     """
 
     main = "recall"

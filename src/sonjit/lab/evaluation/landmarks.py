@@ -370,10 +370,7 @@ def add_motion_metrics(
     """Add the smoothness of motion over the frames of recordings, also for the labels; nothing without recordings.
 
     Args:
-        summary: Summary to extend.
         evaluated: Items with the motion of those in recordings.
-        clusters: Units of resampling for intervals.
-        unit: Unit of the motion.
         origin: Origin of the motion, shown in titles.
     """
     motions = {index: item.motion for index, item in enumerate(evaluated) if item.motion is not None}

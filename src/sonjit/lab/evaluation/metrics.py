@@ -234,13 +234,9 @@ def mean_metric(
     """Return the mean of the predicted errors (N,) or (N, K) with its interval.
 
     Args:
-        name: Name of the metric.
-        title: Title for reports.
         errors: Errors: NaN is not evaluated, inf not predicted.
-        unit: Unit of the errors.
         average: Averaging by joint first, or over all values.
         clusters: Unit of resampling (N,), such as the subject.
-        better: Direction of improvement.
     """
     known = rows(found(errors))
     low, high = _interval(known, average, clusters)

@@ -50,10 +50,8 @@ class ClassifierModel(Model):
         classifier: Network from `load_classifier`.
         localize_by: Source of the boxes; None uses its maps, or backprop if it has none.
         view: Input; None uses that of its training.
-        device: PyTorch device.
 
     Attributes:
-        settings: Settings of the evaluation, for reports.
         supervision: Labels it was trained on: weak for classes only, box for labelled boxes.
     """
 
@@ -348,7 +346,6 @@ class InterNetModel(Model):
         root_weights: Weights of RootNet, see `load_rootnet`; None without it.
         root_input_scale: Input scale of RootNet, see `load_rootnet`.
         boxes: File of `CropFile`; None uses the labels' boxes.
-        device: Device of both networks.
     """
 
     def __init__(

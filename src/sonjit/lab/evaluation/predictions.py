@@ -403,14 +403,10 @@ class Journal:
     """Journal that grows by a line per sample in any order, and is sorted when it is closed.
 
     Args:
-        path: File of the journal.
         about: Description of the run. Another run cannot resume from it.
         groups: Indices of the samples that are evaluated together, in the order of the lines.
         resume: Resume from an existing file. Incomplete or changed groups are evaluated again.
         is_current: Function that checks whether the sample of a line is unchanged.
-
-    Attributes:
-        left: Groups still to evaluate.
     """
 
     def __init__(

@@ -131,11 +131,9 @@ class ProtocolData:
     """Samples of one or several data sets as one sequence.
 
     Args:
-        protocol: Protocol that names the sets.
         root: The set's own folder, or the folder that contains the folders of several sets.
         chosen: Other sets, "NAME" or "NAME:SPLIT", with the root as their folder.
         split: Split to use in place of the protocol's.
-        skip_bad: Exclude bad samples.
         limit: Maximum number of samples of each set.
     """
 
@@ -555,8 +553,6 @@ def factors_of(
 
     Args:
         units: Units of a run in eval.json: sample, subject, instance, value and so on, one per instance.
-        groups: Rows of the group file.
-        better: Direction of improvement.
         fewest: Minimum number of instances of a group.
     """
     keys = [name for name in _GROUP_KEYS if name in groups[0]]
@@ -616,9 +612,7 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
     """Return one sentence that compares the worst group with a goal.
 
     Args:
-        factor: Factor in which the groups differ.
         goal: Maximum gap between the worst group and the average; NaN without a goal.
-        unit: Unit of goal and gap.
     """
     few = [row.name for row in factor.rows if not row.enough]
     small = f" Too small to evaluate: {', '.join(few)}." if few else ""

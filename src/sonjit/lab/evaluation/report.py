@@ -349,9 +349,7 @@ def draw_comparison(
 
     Args:
         runs: Label, or None for the model's name, and folder of `sonjit eval` of each row.
-        root: Root of the data set.
         samples: Names of the samples; None selects those on which the methods differ most.
-        columns: Number of such samples.
     """
     rows = [_load_run(label, folder) for label, folder in runs]
     first = rows[0].record

@@ -132,7 +132,6 @@ def localize_classes(
             other classes follow without a box.
         view: Part of the image to classify: the image, the crop of a map, or the true box.
         true_box: True box of the last class.
-        top: Number of classes.
     """
     if by not in get_args(LocalizeBy):
         raise InputError(unknown_name("by", by, get_args(LocalizeBy)))

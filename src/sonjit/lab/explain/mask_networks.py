@@ -146,7 +146,6 @@ class MaskRCNNFinder:
         weights: Run, checkpoint, "demo", or None for the bundled network of people and hands.
         min_score: Minimum confidence, 0 to 1.
         min_side: Short side of resized images in pixels; None for the one of the weights.
-        device: Device of the network.
     """
 
     def __init__(self, weights: str | None, min_score: float, min_side: int | None, device: torch.device) -> None:

@@ -140,7 +140,6 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
         maps: name -> (h, w), or (C, h, w) of which the mean size of the channels is shown. Each is enlarged to the
             input.
         rgb: (H, W, 3) uint8: the network's input.
-        columns: Columns of panels.
     """
     height, width = rgb.shape[:2]
     panels = [draw_title(rgb, "input")]

@@ -58,7 +58,6 @@ class HandSaliency:
 
     Args:
         detector, explainer: Detector of hands, and explainer of their landmark network.
-        targets: Names of outputs.
         number: Number of the hand to explain, counted from 1; None for all hands.
     """
 

@@ -286,7 +286,6 @@ def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None
     """Return a checkpoint's weights without manopth's MANO model, which must be the given one.
 
     Args:
-        state_dict: Weights by official names.
         prefix: Prefix of the MANO model's names, such as `regressor.mano_regHead.mano_layer.`.
         mano: Model that the network uses; None checks nothing.
     """

@@ -63,8 +63,6 @@ class CamNetwork(registry.Network):
     """CNN-GAP and CNN-GMP: a classifier with class activation maps.
 
     Args:
-        backbone: Network that computes the features.
-        classes: Number of classes.
         pooling: "gap", the mean, which rewards finding all of an object, or "gmp", the maximum, which requires only its
             most distinctive part.
         units: Channels of the 3 x 3 convolutions with ReLU between backbone and pooling; the paper has one with 1024.
@@ -134,7 +132,6 @@ class FullyConnected(registry.Network):
         backbone: Network that computes the features; its pooling follows here.
         side: Side of the features after pooling.
         hidden: Width of both layers before the classes.
-        classes: Number of classes.
         dropout_first: True for dropout before each layer, as in AlexNet, False for dropout after it.
     """
 

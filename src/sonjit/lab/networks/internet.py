@@ -187,7 +187,6 @@ class InterNet(Network):
         layout: Order of hands and joints in the outputs: `interhand`, `stb` or `rhd`, the data set of the checkpoint.
             It does not change the outputs, only their meaning; see `HandLayout`. None if it is not known.
         depth: Number of layers of the residual network.
-        width: Channels of its first stage.
         channels: Channels of the upsampled maps.
         hidden: Width of the two heads on the mean of the features.
         bins: Number of bins of depth, x and y: a quarter of the side of the crops.

@@ -147,8 +147,6 @@ class KeypointHeatmaps(Network):
 
     Args:
         backbone: Name of an EfficientNet of timm, such as `tf_efficientnet_b0` or `efficientnet_lite0`.
-        keypoints: Number of keypoints.
-        channels: Channels of the feature maps.
         backbone_weights: File of timm's weights for the trunk; None for random weights.
     """
 

@@ -258,7 +258,6 @@ class FaceLandmarkNetwork(mp_blocks.PublishedNetwork):
         channels: Channels of the stem and after each further halving; mesh and presence each have their own last
             halving.
         size: Side of the last map: that of the crop divided by 2 to the number of halvings.
-        narrow: Channels before the heads.
     """
 
     def __init__(self, channels: Sequence[int] = MESH_CHANNELS, size: int = 3, narrow: int = NARROW) -> None:
@@ -367,7 +366,6 @@ class FaceAttentionNetwork(mp_blocks.PublishedNetwork):
     Args:
         channels: Channels of the stem and after each further halving.
         size: Side of the last map: that of the crop divided by 2 to the number of halvings.
-        narrow: Channels before the heads.
         region_channels: Channels of a region and after each of two halvings; the first is `channels[1]`.
     """
 

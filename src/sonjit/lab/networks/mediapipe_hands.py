@@ -314,7 +314,6 @@ class HandMaskNetwork(Network):
 
     Args:
         trunk: Trunk of the hand landmark network: `full`, `lite` or, for tests, `tiny`.
-        channels: Channels of the pyramid.
         size: Side of the crops in pixels, a multiple of 32. The network takes other sizes, but is trained on this one.
     """
 

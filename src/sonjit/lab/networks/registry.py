@@ -350,14 +350,10 @@ class NetworkFacts:
     """Facts about a network.
 
     Attributes:
-        name: Name in the registry.
         summary: Predictions of the network, in one line.
-        source: Paper that it follows.
-        parameters: Number of trainable parameters.
         flops: Floating point operations for one image; a multiply-add counts as two. For Mask R-CNN with the maximum
             number of proposals and instances (1000 and 100), because the actual number depends on the image.
         inputs: Names, shapes without the batch, and ranges of the inputs.
-        licence: Licence of the published weights.
         weights: Path of the weights, or their source in words or as the command that downloads them.
         is_local: True if the weights are on this machine.
     """

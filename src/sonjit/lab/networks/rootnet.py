@@ -31,7 +31,6 @@ class RootNet(Network):
             applies them, which are for values in 0..1, to values in 0..255, and its checkpoints require this. 1 is
             correct for a new training. None if it is not known.
         depth: Number of layers of the residual network.
-        width: Channels of its first stage.
         channels: Channels of the upsampled maps.
         side: Side of the training crops in pixels.
     """

@@ -563,8 +563,6 @@ def synthesize(
 
     Args:
         out: Folder, created if needed.
-        settings: What to render.
-        jobs: Number of processes.
         workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
         progress: Receiver of the progress in stills or sequences.
 

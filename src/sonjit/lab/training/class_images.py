@@ -60,7 +60,6 @@ class ClassImages:
     `size`: side of a network's square input in pixels.
 
     Attributes:
-        names: Names of the classes.
         ids: Ids of the classes in the data set.
     """
 
