@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
+from sonjit.detectors import smoothing, tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, imported, make_options, refuse_unused_options
 from sonjit.detectors.options import (
@@ -20,8 +21,6 @@ from sonjit.detectors.options import (
     declared_options,
 )
 from sonjit.detectors.pipeline import Detector
-from sonjit.detectors.smoothing import refined_before
-from sonjit.detectors.tracking import Tracker
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
@@ -97,8 +96,8 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     spreads = options.spreads_windows and not entry.models[options.model].is_box
     stream_search = imported(entry.stream_search)(options, kind) if spreads and entry.stream_search else None
     new_smoother = imported(entry.smoothers)(options)
-    tracker = Tracker(
-        lambda: refined_before(kind.refine, new_smoother()),
+    tracker = tracking.Tracker(
+        lambda: smoothing.refined_before(kind.refine, new_smoother()),
         merge_nested=options.search != "fast",
         propagate=kind.propagate if options.search != "fast" else None,
         max_tracks=options.max_instances,

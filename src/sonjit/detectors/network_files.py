@@ -19,8 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError, already_registered
-from sonjit._util.data_files import read_toml
+from sonjit._util import Float32Array, InputError, already_registered, data_files
 from sonjit.detectors import interfaces, kinds, tracking
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.geometry import windows
@@ -28,8 +27,7 @@ from sonjit.detectors.search.load import load_network
 from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
-from sonjit.results import Points, Result, Value, register_result
-from sonjit.results.schema import RESULT_TYPES, PointScore
+from sonjit.results import Points, Result, Value, register_result, schema
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 Decoded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -167,11 +165,11 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         >>> register_network_file(Path("rtmpose.toml")).name  # doctest: +SKIP
         'rtmpose'
     """
-    content, name = read_toml(path, NetworkFile), path.stem
+    content, name = data_files.read_toml(path, NetworkFile), path.stem
     if not _NAME.fullmatch(name):
         raise InputError(f"{path}: rename it. A kind has a name of lower-case letters, digits and _, such as rtmpose")
     is_same = name in kinds.KINDS and issubclass(kinds.KINDS[name].result, NetworkResult)
-    if name in {*kinds.KINDS, *RESULT_TYPES} and not is_same:
+    if name in {*kinds.KINDS, *schema.RESULT_TYPES} and not is_same:
         raise InputError(already_registered("kind", name))
     if content.decoder == "yolo" and content.boxes is not None:
         raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
@@ -205,7 +203,7 @@ def register_network_file(path: Path) -> kinds.KindEntry:
 
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
     """Return the result type of a kind. It is an attribute of this module, so that other processes can read results."""
-    count, visibility = len(skeleton.keypoints), PointScore("visibility", "score", column="visibility")
+    count, visibility = len(skeleton.keypoints), schema.PointScore("visibility", "score", column="visibility")
     made = type(f"Result_{name}", (NetworkResult,), {
         "__slots__": (),
         "__module__": __name__,

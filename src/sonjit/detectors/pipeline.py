@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError
-from sonjit._util.files import Closing
+from sonjit._util import InputError, files
+from sonjit.detectors import interfaces, smoothing
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
-from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
 from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
@@ -54,7 +52,7 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
         raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
 
 
-class Detector(Closing, Generic[R]):
+class Detector(files.Closing, Generic[R]):
     """Find instances of one kind in images. Create detectors with `sonjit.create_detector`.
 
     A detector follows one stream. Calls from several threads run one after the other: create one detector per thread.
@@ -63,12 +61,12 @@ class Detector(Closing, Generic[R]):
 
     def __init__(
         self,
-        kind: Kind[Any, R],
+        kind: interfaces.Kind[Any, R],
         tracker: Tracker[Any],
         options: CommonOptions,
         *,
-        search: StillSearch[Any] | None = None,
-        stream_search: StreamSearch[Any] | None = None,
+        search: interfaces.StillSearch[Any] | None = None,
+        stream_search: interfaces.StreamSearch[Any] | None = None,
         create_sibling: Callable[[], Detector[R]] | None = None,
         networks: Mapping[str, str] | None = None,
     ) -> None:
@@ -441,8 +439,8 @@ def _listed(sizes: Sequence[int]) -> str:
 
 
 def keypoint_smoothers(
-    options: CommonOptions, smoother: type[KeypointSmoother] = KeypointSmoother
-) -> Callable[[], KeypointSmoother | None]:
+    options: CommonOptions, smoother: type[smoothing.KeypointSmoother] = smoothing.KeypointSmoother
+) -> Callable[[], smoothing.KeypointSmoother | None]:
     """Return a factory of smoothers, for kinds whose published graph does not smooth."""
     pattern = options.filter
     if pattern is None or pattern == "published":

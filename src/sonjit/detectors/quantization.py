@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError
-from sonjit._util.data_files import ASSETS
+from sonjit._util import InputError, data_files
 from sonjit.detectors.create import KindName, create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
@@ -97,7 +96,7 @@ def record_crops(
 def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
     """Return the images of a folder, or some frames of the bundled clip."""
     step = _STEP if path is None else 1
-    with open_source(path or ASSETS / "demo.mp4") as source:
+    with open_source(path or data_files.ASSETS / "demo.mp4") as source:
         for index, _, rgb in source:
             if index % step == 0:
                 yield rgb

@@ -11,14 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, SonjitError
-from sonjit._util.files import WorkFolder
+from sonjit._util import InputError, SonjitError, files
 from sonjit.detectors.kinds.body import sigmoid
-from sonjit.engines import Engine, EngineOptions, Precision, load_engine
-from sonjit.engines.tflite import TfliteFile
+from sonjit.engines import Engine, EngineOptions, Precision, load_engine, tflite
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
-from sonjit.weights import cache_folder, find_weight
-from sonjit.weights.bundles import kept_file
+from sonjit.weights import bundles, cache_folder, find_weight
 
 SelfieModel = Literal["general", "landscape"]
 
@@ -85,7 +82,7 @@ def load_selfie_segmenter(
     else:
         raise InputError(f"Unknown selfie model {model!r}. Choose from {', '.join(SELFIE_WEIGHTS)}.")
     try:
-        part = _without_last(TfliteFile(path.read_bytes()))
+        part = _without_last(tflite.TfliteFile(path.read_bytes()))
     except ValueError as error:
         raise InputError(f"{path}: {error}; {help_text}") from None
     # One thread: of a network of a millisecond, several wait for each other longer than they save.
@@ -93,14 +90,14 @@ def load_selfie_segmenter(
     options = EngineOptions(precision=f32_precision, threads=1, cache=cache_folder() / "compiled")
     with ExitStack() as stack:  # OpenVINO reads TFLite from files only
         try:
-            file = kept_file(path.name, part)
+            file = bundles.kept_file(path.name, part)
         except SonjitError:  # a cache that cannot be written
-            file = Path(stack.enter_context(WorkFolder())) / path.name
+            file = Path(stack.enter_context(files.WorkFolder())) / path.name
             file.write_bytes(part)
         return SelfieSegmenter(load_engine(file, options))
 
 
-def _without_last(file: TfliteFile) -> bytes:
+def _without_last(file: tflite.TfliteFile) -> bytes:
     """Return the network up to its transposed convolution, an operator that OpenVINO does not support."""
     for operator in file.operators:
         if operator.custom == _LAST:

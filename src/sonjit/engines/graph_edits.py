@@ -17,8 +17,7 @@ from typing import Final
 import numpy as np
 from openvino import opset13 as ops
 
-from sonjit._util import InputError
-from sonjit._util.files import WorkFolder
+from sonjit._util import InputError, files
 from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov
 
@@ -183,7 +182,7 @@ def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:
 
 def _with_attributes(core: ov.Core, model: ov.Model, choose: Callable[[ET.Element], dict[str, str]]) -> ov.Model:
     """Return the network with an attribute for OpenVINO's CPU plugin at each layer for which there is one."""
-    with WorkFolder() as folder:
+    with files.WorkFolder() as folder:
         graph, weights = Path(folder) / "network.xml", Path(folder) / "network.bin"
         ov.serialize(model, graph, weights)
         root = ET.fromstring(graph.read_text("utf-8"))  # written the line before

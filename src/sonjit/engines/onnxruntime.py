@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, InputError, optional_import
-from sonjit.engines import EngineOptions, ValueRange
-from sonjit.engines.devices import onnxruntime_providers
+from sonjit.engines import EngineOptions, ValueRange, devices
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _load_session(
         raise InputError(f"{path.name}: ONNX Runtime runs .onnx and .tflite; use engine='openvino' for {path.suffix}")
     if taps and path.suffix != ".tflite":
         raise InputError(f"{path.name}: visibility reads the published .tflite networks, or takes engine='openvino'")
-    providers = onnxruntime_providers(options.device, ort.get_available_providers())
+    providers = devices.onnxruntime_providers(options.device, ort.get_available_providers())
     network = onnx_from_tflite(path, outputs, taps) if path.suffix == ".tflite" else str(path)
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.thread_count

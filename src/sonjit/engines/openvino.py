@@ -24,12 +24,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError, SonjitError, check_memory, is_out_of_memory
-from sonjit._util.files import WorkFolder, write_bytes
-from sonjit.engines import EngineOptions, ValueRange
+from sonjit._util import Float32Array, InputError, SonjitError, check_memory, files, is_out_of_memory
+from sonjit.engines import EngineOptions, ValueRange, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
-from sonjit.engines.tflite import TfliteFile
 
 _KEPT_S = 90 * 24 * 3600
 """Maximum time in seconds for which an unused network is cached."""
@@ -85,7 +83,7 @@ def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
     with suppress(SonjitError, OSError, RuntimeError):
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(blob, zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "little") + data)
+        files.write_bytes(blob, zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "little") + data)
         _clear_unused(blob)
 
 
@@ -348,7 +346,7 @@ def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, 
     return model
 
 
-def read_constants(file: TfliteFile, tensors: Iterable[int]) -> dict[int, Float32Array]:
+def read_constants(file: tflite.TfliteFile, tensors: Iterable[int]) -> dict[int, Float32Array]:
     """Return the values of constant tensors of a TFLite file, also half-precision and sparse ones, by number.
 
     Raises:
@@ -357,7 +355,7 @@ def read_constants(file: TfliteFile, tensors: Iterable[int]) -> dict[int, Float3
     found = {tensor: file.stored(tensor) for tensor in tensors if tensor >= 0}
     computed = [tensor for tensor, values in found.items() if values is None]
     if computed:
-        with WorkFolder() as folder:  # OpenVINO reads TFLite from files only
+        with files.WorkFolder() as folder:  # OpenVINO reads TFLite from files only
             (path := Path(folder) / "constants.tflite").write_bytes(file.part((), computed))
             try:
                 ports = [result.input_value(0) for result in core().read_model(path).get_results()]

@@ -24,8 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from sonjit._util import InputError
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util import InputError, data_files
 from sonjit.engines import Precision
 from sonjit.engines.devices import processor_flags, processor_name
 
@@ -80,7 +79,7 @@ def int8_path(path: Path) -> Path:
 
 def save_accuracy(path: Path, accuracy: Int8Accuracy) -> None:
     """Write the accuracy of the int8 form of a network."""
-    write_json(int8_path(path).with_suffix(".json"), asdict(accuracy), indent=2)
+    data_files.write_json(int8_path(path).with_suffix(".json"), asdict(accuracy), indent=2)
 
 
 def find_int8(path: Path) -> Path:
@@ -133,7 +132,7 @@ def _load_accuracy(path: Path) -> Int8Accuracy | None:
     """Read the accuracy of a network's int8 form; None if there is no readable form."""
     form = int8_path(path)
     try:
-        accuracy = Int8Accuracy(**read_json(form.with_suffix(".json")))
+        accuracy = Int8Accuracy(**data_files.read_json(form.with_suffix(".json")))
     except (InputError, TypeError):
         return None
     return accuracy if form.is_file() else None

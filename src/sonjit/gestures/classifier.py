@@ -9,8 +9,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from sonjit._util import BoolArray, Float32Array, InputError, RealArray, json_from
-from sonjit._util.data_files import ASSETS, read_npz
+from sonjit._util import BoolArray, Float32Array, InputError, RealArray, data_files, json_from
 from sonjit.results import Gesture, Hand
 
 SHIPPED: Final = ("asl",)
@@ -326,7 +325,7 @@ def _softmax(logits: Float32Array) -> Float32Array:
 @lru_cache(maxsize=1)
 def load_gestures() -> GestureClassifier:
     """Load the shipped classifier."""
-    return GestureClassifier(read_npz(ASSETS / ASSET))
+    return GestureClassifier(data_files.read_npz(data_files.ASSETS / ASSET))
 
 
 def gesture_of(hand: Hand) -> Gesture | None:

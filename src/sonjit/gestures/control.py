@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
-from sonjit._util import InputError, JsonObject
-from sonjit._util.data_files import parse_toml
-from sonjit.gestures.classifier import GESTURES, PALM, GestureSmoother, gesture_of
+from sonjit._util import InputError, JsonObject, data_files
+from sonjit.gestures import classifier, custom_motions, motion_finders
 from sonjit.gestures.custom import LearnedGestures
-from sonjit.gestures.custom_motions import time_of
-from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.gestures.motions import MotionRecognizer
 from sonjit.results import Hand, MotionEvent, Phase
 from sonjit.results.measures import MEASURE_NAMES, measures
@@ -90,14 +87,14 @@ class Rule:
             raise InputError(f"give one of {', '.join(ACTIONS)}")
         (action,) = actions
         on, measure = (None if table.get(key) is None else str(table[key]) for key in ("on", "measure"))
-        motion = on in MOTIONS
+        motion = on in motion_finders.MOTIONS
         idle = [*(("phase",) if not motion else ()), *(_OF_MEASURES if measure is None else ("key", "click"))]
         if stray := [key for key in idle if key in table]:
             raise InputError(f"{stray[0]} does not apply to {'a measure' if on is None else on}")
         if on is None:
             _one_of("measure", measure, (*_NUMBERS, *PLACES))
         else:
-            _known("on", on, (*custom, *MOTIONS, *GESTURES))
+            _known("on", on, (*custom, *motion_finders.MOTIONS, *classifier.GESTURES))
         hand = _one_of("hand", table.get("hand"), (None, "Left", "Right"))
         usual: Phase = "end" if str(on).startswith("Swipe") else "begin"
         phase = (
@@ -156,7 +153,7 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
 
 def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
     """Read the text of a map, see `load_map`."""
-    content = parse_toml(text, path)
+    content = data_files.parse_toml(text, path)
     if unknown := [key for key in content if key not in ("rule", "pause")]:
         raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause")
     tables = content.get("rule")
@@ -169,7 +166,7 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
         except InputError as error:
             raise InputError(f"{path}, rule {number}: {error}") from None
     try:
-        pause = _known("pause", content.get("pause"), (None, *custom, *GESTURES))
+        pause = _known("pause", content.get("pause"), (None, *custom, *classifier.GESTURES))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if pause is not None and any(rule.on == pause for rule in rules):
@@ -337,8 +334,8 @@ class Controller:
         self._rules, self._pause = control_map
         self.is_paused = False
         self._motions = MotionRecognizer(custom=custom and custom.motions)
-        classify = gesture_of if custom is None else custom.or_shipped
-        self._gestures = GestureSmoother(least_score=0, classify=classify)  # a dip starts no gesture again
+        classify = classifier.gesture_of if custom is None else custom.or_shipped
+        self._gestures = classifier.GestureSmoother(least_score=0, classify=classify)  # a dip starts no gesture again
         self._hands: dict[int, _RecentHand] = {}
         self._pause_made_s = -math.inf
         self._followers = [_Follower() for _ in self._rules]
@@ -361,7 +358,7 @@ class Controller:
         Raises:
             InputError: A hand has no id, or the frame no time.
         """
-        time_s = time_of(hands, time_s, -math.inf)
+        time_s = custom_motions.time_of(hands, time_s, -math.inf)
         recognized = self._motions(hands, time_s) if motions is None else motions
         events = [_event_from(motion) for motion in recognized]
         events += self._new_gestures(hands, time_s)
@@ -406,7 +403,7 @@ class Controller:
 
 
 def _event_from(event: MotionEvent) -> _Event:
-    phase = event.phase if event.name in MOTIONS else None  # a custom motion is reported only at its end
+    phase = event.phase if event.name in motion_finders.MOTIONS else None  # a custom motion is reported only at its end
     value = event.count if event.name in _COUNTED else event.strength
     return _Event(event.name, phase, event.handedness, value, event.to_dict())
 
@@ -416,7 +413,7 @@ def _measure(rule: Rule, hand: Hand, size: tuple[int, int]) -> float | None:
     assert rule.measure is not None
     if rule.measure in PLACES:
         axis = PLACES.index(rule.measure)
-        value = float(hand.keypoints[PALM, axis].mean()) / size[axis]
+        value = float(hand.keypoints[classifier.PALM, axis].mean()) / size[axis]
     else:
         value = measures(hand)[rule.measure]
     share = min(1.0, max(0.0, (value - rule.low) / (rule.high - rule.low)))

@@ -9,12 +9,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, FloatArray, InputError, IntArray, RealArray
-from sonjit._util.data_files import ASSETS, npz_arrays, read_npz
-from sonjit._util.files import atomic_file
-from sonjit.gestures import classifier
+from sonjit._util import Float32Array, FloatArray, InputError, IntArray, RealArray, data_files, files
+from sonjit.gestures import classifier, motion_finders
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
-from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.results import Frame, Gesture, Hand, Handedness
 
 # `python benchmarks/gestures.py --taught` measures gestures that are learned with these values.
@@ -72,7 +69,7 @@ class GestureRecording:
 
     def save(self, path: Path) -> None:
         """Write the recording as an `.npz` file."""
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             np.savez_compressed(draft, name=np.array(self.name), points=self.points)
 
     def embedding(self) -> Float32Array:
@@ -241,8 +238,8 @@ class LearnedGestures:
             InputError: The file contains no gestures.
         """
         if str(path) in classifier.SHIPPED and not path.exists():
-            return cls.load(ASSETS / f"{path}.npz")
-        return cls._of(read_npz(path), path)
+            return cls.load(data_files.ASSETS / f"{path}.npz")
+        return cls._of(data_files.read_npz(path), path)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str, max_bytes: int) -> Self:
@@ -256,7 +253,7 @@ class LearnedGestures:
         Raises:
             InputError: The content has no gestures, or is too large.
         """
-        return cls._of(npz_arrays(BytesIO(data), name, max_bytes), Path(name))
+        return cls._of(data_files.npz_arrays(BytesIO(data), name, max_bytes), Path(name))
 
     @classmethod
     def _of(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -275,7 +272,7 @@ class LearnedGestures:
         """
         if isinstance(self.static, classifier.GestureClassifier):
             raise InputError(f"{path}: gestures of a recipe are already in a file. Copy that file")
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             draft.write_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
@@ -299,7 +296,7 @@ def checked_name(name: object) -> str:
         or not all(item.isalnum() or item in "_- " for item in name)
     ):
         raise InputError(f"{name!r:.60}: name a gesture by 1 to {_MAX_NAME_LENGTH} letters, digits, spaces, - and _")
-    if name in (classifier.NONE, *MOTIONS):
+    if name in (classifier.NONE, *motion_finders.MOTIONS):
         meaning = "means that a hand makes no gesture" if name == classifier.NONE else "is already a motion"
         raise InputError(f"{name} {meaning}. Choose another name")
     return name
@@ -333,7 +330,7 @@ def load_recording(path: Path) -> GestureRecording | MotionRecording:
     Raises:
         InputError: The file is not a recording.
     """
-    arrays = read_npz(path)
+    arrays = data_files.read_npz(path)
     is_motion = arrays.keys() >= {"name", "steps", "lengths"}
     return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)
 

@@ -15,8 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, FloatArray, InputError, IntArray, JsonObject
-from sonjit._util.files import atomic_file
+from sonjit._util import Float32Array, FloatArray, InputError, IntArray, JsonObject, files
 from sonjit.gestures.classifier import PALM
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.measures import hand_length_m
@@ -149,7 +148,7 @@ class MotionRecording:
 
     def save(self, path: Path) -> None:
         """Write the recording as an `.npz` file."""
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             lengths = np.array([len(path) for path in self.ways])
             np.savez_compressed(draft, name=np.array(self.name), steps=np.concatenate(self.ways), lengths=lengths)
 

@@ -14,8 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit._util import InputError
-from sonjit._util.files import atomic_text, write_bytes
+from sonjit._util import InputError, files
 from sonjit.gestures.custom_motions import GestureSegment
 from sonjit.results import Frame, Instance
 from sonjit.results.skeletons import Skeleton
@@ -37,7 +36,7 @@ _COLOURS: Final = {
 
 def save_segments_csv(path: Path, segments: Sequence[GestureSegment]) -> None:
     """Write a row per segment: hand, id, kind (held or motion), gesture, start and end in seconds, score."""
-    with atomic_text(path) as file:
+    with files.atomic_text(path) as file:
         writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(_COLUMNS)
         for segment in segments:
@@ -82,7 +81,7 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
     kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": _TYPE, "TIME_ALIGNABLE": "true"}
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
     ElementTree.indent(root, "    ")
-    write_bytes(path, ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n")
+    files.write_bytes(path, ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n")
 
 
 def _kind(segment: GestureSegment) -> str:
@@ -130,7 +129,7 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
         _component_header(item, skeletons[item]) for item in components
     )
     body = struct.pack("<fIH", fps, len(frames), people) + points.tobytes() + scores.tobytes()
-    write_bytes(path, header + body)
+    files.write_bytes(path, header + body)
 
 
 def _parts(frame: Frame) -> Iterator[tuple[str, int, Skeleton, Instance]]:

@@ -9,8 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from sonjit._util import InputError
-from sonjit.gestures.classifier import PALM
-from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionSpotter, time_of
+from sonjit.gestures import classifier, custom_motions
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Step, Swipes, Waves
 from sonjit.results import Hand, Handedness, MotionEvent, Phase
 from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
@@ -50,7 +49,7 @@ class HandTrack:
         image, world = hand.gesture_points
         points = image.astype(np.float64)
         flat = points[:, 0] + 1j * points[:, 1]
-        pixels = np.array([flat[PALM].mean(), flat[8], flat[_TIPS].mean()])
+        pixels = np.array([flat[classifier.PALM].mean(), flat[8], flat[_TIPS].mean()])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0:
             return
@@ -179,14 +178,14 @@ class MotionRecognizer:
         ...             print(event.name, event.id)  # Swipe_Left 0
     """
 
-    def __init__(self, forget_s: float = 0.5, *, custom: CustomMotions | None = None) -> None:
+    def __init__(self, forget_s: float = 0.5, *, custom: custom_motions.CustomMotions | None = None) -> None:
         if not forget_s > 0:
             raise InputError(f"MotionRecognizer: forget_s={forget_s}: give more than 0 seconds")
         self._forget_s = forget_s
         self._time_s = -math.inf
         self._tracks: dict[_Key, HandTrack] = {}
         self._pair: tuple[_Key, _Key, HandPair] | None = None
-        self._spotter = None if custom is None else MotionSpotter(custom, forget_s)
+        self._spotter = None if custom is None else custom_motions.MotionSpotter(custom, forget_s)
 
     def reset(self) -> None:
         """Forget every hand before another stream."""
@@ -206,7 +205,7 @@ class MotionRecognizer:
         Raises:
             InputError: A hand has no id, the frame has no time, or the time decreases.
         """
-        self._time_s = time_s = time_of(hands, time_s, self._time_s)
+        self._time_s = time_s = custom_motions.time_of(hands, time_s, self._time_s)
         events: list[MotionEvent] = []
         for hand in hands:
             key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
@@ -257,5 +256,5 @@ def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEven
     return MotionEvent(step.name, step.phase, *key, time_s, step.strength, offset, step.rounds)
 
 
-def _custom_event(found: GestureSegment, time_s: float) -> MotionEvent:
+def _custom_event(found: custom_motions.GestureSegment, time_s: float) -> MotionEvent:
     return MotionEvent(found.name, "end", found.id, found.handedness, time_s, found.score, (0.0, 0.0), 0.0)

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
 
-from sonjit._util import Float32Array, JsonObject
-from sonjit._util.data_files import load_spec
+from sonjit._util import Float32Array, JsonObject, data_files
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 from sonjit.results.skeletons import Skeleton
 
@@ -124,7 +123,7 @@ class Event:
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
-LEAST_SIDE_SCORE: float = load_spec("results")["known_side_score"]
+LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
 """Minimum score of a hand's label at which its side counts as known."""
 Instance: TypeAlias = "Hand | Face | Body"
 """Result with its own keypoints. A person has those of its parts."""

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from sonjit._util import Float32Array, Json, JsonObject, json_from
-from sonjit._util.extensions import Registry
+from sonjit._util import Float32Array, Json, JsonObject, extensions, json_from
 from sonjit.geometry.boxes import Box, box_around
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 R = TypeVar("R", bound="Result")
 
-RESULT_TYPES: Registry[type[Result]] = Registry("list of results")
+RESULT_TYPES: extensions.Registry[type[Result]] = extensions.Registry("list of results")
 """Result types by the name of a frame's list."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from sonjit import media
-from sonjit._util import Image, InputError, pluralize
-from sonjit._util.version import __version__
+from sonjit._util import Image, InputError, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions
 from sonjit.gestures.classifier import CANNED
@@ -22,9 +21,8 @@ from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
 from sonjit.results import Frame, Instance, MotionEvent, Result
 from sonjit.results.measures import in_degrees
+from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
-from sonjit.runs.frame_tables import FrameTable
-from sonjit.runs.inputs import WITHOUT_EFFECT
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, create_lifter, is_still
 
 if TYPE_CHECKING:
@@ -163,7 +161,7 @@ class Detect(Task):
         """Load the detectors and the lifting network."""
         return DetectWorker(self, is_stream=is_stream)
 
-    def open_table(self, save: str, source: media.Source) -> FrameTable:
+    def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
         """Open a table of the frames of several files. A character of several files is an InputError."""
         known = find_format(save)
         if known is not None and known.has_bones:
@@ -172,7 +170,7 @@ class Detect(Task):
         with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
         header, limits = self.header(source), self.limits
         rows, columns = self.rows, self.columns
-        return FrameTable(
+        return frame_tables.FrameTable(
             save, header, columns, rows=rows, with_events=with_events, limits=limits, degrees=self.degrees
         )
 
@@ -180,7 +178,7 @@ class Detect(Task):
         """Return the header of a table for a source."""
         return replace(
             media.Header.from_source(source, self.model, self.entry.list_name),
-            version=__version__,
+            version=version.__version__,
             options=self.changed_options,
         )
 
@@ -191,7 +189,7 @@ class Detect(Task):
         changed: dict[str, object] = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.options.items()
-            if name not in ("model", *WITHOUT_EFFECT) and (name not in known or value != known[name].default)
+            if name not in ("model", *inputs.WITHOUT_EFFECT) and (name not in known or value != known[name].default)
         }
         if self.measures:
             changed["measures"] = True
@@ -244,10 +242,10 @@ class DetectWorker(Worker[Frame]):
         self._events = EventTracker(self._task.limits)
         with_motions = self._task.has_gestures and not is_still(source)
         header = self._task.header(source)
-        self._tables: list[FrameTable] = []
+        self._tables: list[frame_tables.FrameTable] = []
         for path in paths:
             known = find_format(path)
-            table = FrameTable(
+            table = frame_tables.FrameTable(
                 path,
                 header,
                 self._columns,

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
-from sonjit._util import json_from
-from sonjit._util.files import Output
+from sonjit._util import files, json_from
 from sonjit.media import Header, open_writer
 from sonjit.media.sources.base import renamed
 from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer
@@ -23,7 +22,7 @@ Record: TypeAlias = Mapping[str, Any]
 """JSON object for one image or one instance."""
 
 
-class RecordTable(Output):
+class RecordTable(files.Output):
     """File of records: `.json`, `.jsonl` (a header if there is one, then a record a line), or rows in another format.
 
     Args:

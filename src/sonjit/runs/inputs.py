@@ -14,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
-from sonjit._util import InputError, json_from
+from sonjit._util import InputError, json_from, version
 from sonjit._util.files import append_line, file_stamp
-from sonjit._util.version import __version__
 from sonjit.media import Source
 from sonjit.media.annotated import is_drawing_folder
 from sonjit.media.sources import FolderSource, Reading, file_kind, file_labels, find_files, is_stream
@@ -208,7 +207,7 @@ class FinishedFiles:
     """
 
     def __init__(self, task: Task, limit: object) -> None:
-        self._common = [__version__, _to_json(task), [_stamps(Path(path)) for path in task.files], limit]
+        self._common = [version.__version__, _to_json(task), [_stamps(Path(path)) for path in task.files], limit]
         self._logs: dict[Path, dict[str, Mapping[str, object]]] = {}
 
     def key(self, file: File, outputs: Outputs) -> str:

@@ -13,8 +13,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, RealArray, json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
-from sonjit.media.tables.characters import BONES, PARENTS, Motion
-from sonjit.media.tables.characters.writer import LiveCharacter
+from sonjit.media.tables.characters import BONES, PARENTS, Motion, writer
 from sonjit.results import Face, Frame, Hand
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
@@ -61,7 +60,7 @@ class LiveOutput:
             stack.callback(client.close)
             return lambda frame, size: client.send(self._json(frame, size))
         send = open_udp(host, port, stack)
-        character = LiveCharacter(mirrored=self._mirrored)
+        character = writer.LiveCharacter(mirrored=self._mirrored)
         messages = partial(_vmc_messages, character) if scheme == "vmc" else _osc_messages
 
         def send_all(frame: Frame, size: tuple[int, int]) -> None:
@@ -114,7 +113,7 @@ def _osc_messages(frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
         yield osc_message("/sonjit/event", event.name, event.phase, float(event.id), event.value)
 
 
-def _vmc_messages(character: LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
+def _vmc_messages(character: writer.LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
     """Yield the state and the time, the bones of a body, and the blendshapes and the head of the first face."""
     yield _VMC_OK
     yield osc_message("/VMC/Ext/T", frame.time or 0.0)

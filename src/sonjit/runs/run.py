@@ -18,8 +18,7 @@ from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_o
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import Progress, check_workers, per_process, run_calls
 from sonjit.media import Source, SourceFrame
-from sonjit.media.sources import Reading
-from sonjit.media.sources.base import renamed
+from sonjit.media.sources import Reading, base
 from sonjit.media.sources.remote import File
 from sonjit.runs.frame_tables import FrameTable, RecordTable
 from sonjit.runs.inputs import FinishedFiles, Inputs, is_many, output_paths, remove_finished, shown_paths
@@ -228,7 +227,7 @@ def _run_into_table(
     with table:
         with _JoinThread(table, inputs.labels) as joining:
             total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=joining.add)
-        table.add_notes(renamed(total.problems, inputs.files or (), inputs.labels))
+        table.add_notes(base.renamed(total.problems, inputs.files or (), inputs.labels))
     remove_finished(folder)
     total.written = [*outputs.paths, *table.more_paths]
     return total

@@ -15,8 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.websockets import WebSocket
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sonjit._util import InputError, JobError, load_function
-from sonjit._util.extensions import load_extensions
+from sonjit._util import InputError, JobError, extensions, load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, middleware
@@ -60,7 +59,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         settings: Options of `sonjit serve`. Default: no options.
         engine: Output folder of `make web`. If it exists, the page can run detectors itself.
     """
-    load_extensions()
+    extensions.load_extensions()
     settings = settings or Settings()
     service = Service(settings)
     project = None if folder is None else load_function("project_router")(folder, service)

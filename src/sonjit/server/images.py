@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from, load_function
 from sonjit.detectors import Detector, hand_saliency, option
-from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.gestures import LearnedGestures
 from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
@@ -172,7 +171,7 @@ def _explain(explainer: hand_saliency.HandExplainer, rgb: Image, hand: Hand, opt
     points, width = hand.keypoints, rgb.shape[1]
     if options.detector.flip_horizontal:  # undo the flip, because the image is not flipped
         points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-    (explained,) = explainer.explain(rgb, box_around_hand(points), [options.explain])
+    (explained,) = explainer.explain(rgb, hands.box_around_hand(points), [options.explain])
     return map_to_dict(explained, flipped_width=width if options.detector.flip_horizontal else None)
 
 

@@ -22,11 +22,11 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle
 from sonjit.runs import ROW_ENDINGS
+from sonjit.server import middleware, service
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, Upload, input_from_files
 from sonjit.server.job_store import ENDED, REPORT_ENDINGS, JobStore, UploadJob, storage_refusal
 from sonjit.server.kinds import JobState, responses, upload_body
-from sonjit.server.middleware import KEPT_S, limited
 from sonjit.server.options import (
     DetectorChoice,
     known_options,
@@ -36,7 +36,6 @@ from sonjit.server.options import (
     read_values,
     single_values,
 )
-from sonjit.server.service import require_weights
 from sonjit.server.settings import MB, Settings
 
 _DETECTORS = Option(
@@ -159,7 +158,7 @@ def _owner(request: Request) -> str:
 
 def _with_owner(response: Response, owner: str) -> Response:
     """Set a cookie with the secret. Scripts and other sites cannot read it."""
-    response.set_cookie(_COOKIE, owner, max_age=KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
+    response.set_cookie(_COOKIE, owner, max_age=middleware.KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
     return response
 
 
@@ -172,7 +171,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     style = _read_style(str(own["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:
-        require_weights(kind, str(options["model"]))
+        service.require_weights(kind, str(options["model"]))
     owner = _owner(request)
     await asyncio.to_thread(store.prepare)
     job = store.create(
@@ -184,7 +183,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
         address=request.client.host if request.client else "",
     )
     try:
-        body = limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
+        body = middleware.limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
         store.submit(job, await _receive_input(body, job.input_folder, str(own["name"]), settings))
     finally:
         store.discard(job)  # only if the upload failed

@@ -14,11 +14,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from sonjit._util import InputError, is_installed, json_from, load_function
-from sonjit._util.data_files import ASSETS
+from sonjit._util import InputError, data_files, is_installed, json_from, load_function
 from sonjit._util.files import atomic_folder
-from sonjit.server.kinds import FACE_BUNDLE, kinds_answer, names_in_pages
-from sonjit.server.middleware import shows_token
+from sonjit.server import kinds, middleware
 from sonjit.server.settings import Settings
 from sonjit.weights import find_weight, load_bundle, models_folder
 from sonjit.weights.catalog import has_weight
@@ -34,7 +32,7 @@ _CLASSIFIER = "efficientnet_lite0"
 CLASSIFIER_FILE = "engine/models/classifier.tflite"
 """Path of the network that classifies photographs in a written page."""
 _IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
-BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else ASSETS / "web"
+BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else data_files.ASSETS / "web"
 """Output folder of `make web` in a checkout, otherwise the module in the installed package, without networks."""
 
 
@@ -83,14 +81,14 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
     @router.get("/manifest.webmanifest")
     def manifest(request: Request) -> Response:
         content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
-        if settings.token is not None and shows_token(request.scope, settings.token):
+        if settings.token is not None and middleware.shows_token(request.scope, settings.token):
             # some systems pass no cookies to the installed app
             content["start_url"] = f"./#token={quote(settings.token, safe='')}"
         return JSONResponse(content, media_type="application/manifest+json")
 
     @router.get("/sample.mp4")
     def sample() -> Response:
-        return FileResponse(ASSETS / "demo.mp4", media_type="video/mp4")
+        return FileResponse(data_files.ASSETS / "demo.mp4", media_type="video/mp4")
 
     app.include_router(router)
     for name, folder in DATA_FOLDERS.items():
@@ -122,10 +120,10 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
     if not (engine / "sonjit-web.js").is_file():
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a clone, then add --engine web/dist")
     if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
-        raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {FACE_BUNDLE}")
+        raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {kinds.FACE_BUNDLE}")
     with atomic_folder(folder) as draft:
         copies = {name: PAGE / name for name in (*app_files(), "sw.js", "manifest.webmanifest")}
-        copies |= {"sample.mp4": ASSETS / "demo.mp4"}
+        copies |= {"sample.mp4": data_files.ASSETS / "demo.mp4"}
         copies |= {f"{name}/{path.name}": path for name, data in DATA_FOLDERS.items() for path in data.glob("*.json")}
         for path in engine.rglob("*"):
             if path.is_file() and path.suffix in (".js", ".gz", ".tflite", ".npz", ".task"):
@@ -135,11 +133,11 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         if not (engine / "models").is_dir():
             _add_networks(models)
         if bundle is not None:
-            copies[f"engine/models/{FACE_BUNDLE}"] = bundle
+            copies[f"engine/models/{kinds.FACE_BUNDLE}"] = bundle
         for name, path in copies.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, draft / name)
-        answer = kinds_answer(models.parent)
+        answer = kinds.kinds_answer(models.parent)
         if not answer["in_page"]:
             raise InputError("no networks for pages: type sonjit models pull hands; in a checkout, then type make web")
         page = (PAGE / "index.html").read_text("utf-8")
@@ -158,8 +156,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
 
 def _add_networks(folder: Path) -> None:
     """Pack the networks of this machine for pages, as `make web` does: few hosts compress binary files."""
-    for path in (*map(find_weight, filter(has_weight, names_in_pages())), ASSETS / "proposals.tflite"):
+    for path in (*map(find_weight, filter(has_weight, kinds.names_in_pages())), data_files.ASSETS / "proposals.tflite"):
         (folder / path.name).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    for path in (*ASSETS.glob("*.npz"), models_folder() / FACE_BUNDLE):
+    for path in (*data_files.ASSETS.glob("*.npz"), models_folder() / kinds.FACE_BUNDLE):
         if path.is_file():
             shutil.copyfile(path, folder / path.name)

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util import Image, InputError, JobError, JsonObject, json_from
-from sonjit._util.files import Closing
+from sonjit._util import Image, InputError, JobError, JsonObject, files, json_from
 from sonjit.media.sources.images import decode_image
 from sonjit.server.errors import refusal_from
 
@@ -50,7 +49,7 @@ class CrashError(JobError):
     """A process ended during a call."""
 
 
-class Worker(Closing):
+class Worker(files.Closing):
     """A child process that runs one function at a time; a context manager that ends the process.
 
     The process starts with the first call, and again after a crash. It ends with the server, however the server ends.

@@ -13,8 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from sonjit._util import SonjitError
-from sonjit.detectors import Detector
-from sonjit.detectors.create import detector_from
+from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import KINDS
 from sonjit.engines import shared_networks
 from sonjit.server import errors, job_store, middleware, processes
@@ -70,7 +69,7 @@ class DetectorPool:
             require_weights(options.kind, options.detector.model)
             try:
                 with shared_networks():
-                    detector = detector_from(replace(options.detector, shared=True))
+                    detector = create.detector_from(replace(options.detector, shared=True))
             except SonjitError as error:
                 raise errors.RefusedError("bad_option", f"{options.name}: {error}") from error
         with self._lock:

@@ -16,8 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from cyclopts import Parameter
 
-from sonjit._util import InputError
-from sonjit._util.files import atomic_file
+from sonjit._util import InputError, files
 from sonjit.weights.catalog import cache_folder
 
 if TYPE_CHECKING:
@@ -238,7 +237,7 @@ def own_certificate(hosts: list[str]) -> Path:
     authority = trustme.CA(organization_name="Sonjit on this machine")  # its key is not kept: it signs nothing else
     first, last = now - timedelta(hours=1), now + _VALID
     issued = authority.issue_cert(*sorted(required | known), not_before=first, not_after=last)
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         draft.chmod(0o600)
         pems = (*issued.cert_chain_pems, authority.cert_pem, issued.private_key_pem)
         draft.write_bytes(b"".join(pem.bytes() for pem in pems))

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sonjit._util import InputError
-from sonjit._util.files import write_bytes
+from sonjit._util import InputError, files
 from sonjit.weights.catalog import cache_folder, find_weight, models_folder
 
 ENDING = ".task"
@@ -93,7 +92,7 @@ def kept_file(name: str, data: bytes) -> Path:
     """Write content to the cache under a name, if it is missing, and return the path."""
     path = cache_folder() / "bundles" / hashlib.sha256(data).hexdigest()[:20] / name
     if not path.is_file() or path.stat().st_size != len(data):
-        write_bytes(path, data)
+        files.write_bytes(path, data)
     return path
 
 
@@ -175,7 +174,7 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
     bundle = _bundle_from(data, path.name)
     bundle.check_networks()
     target = models_folder() / f"{bundle.task}{ENDING}"
-    write_bytes(target, data)
+    files.write_bytes(target, data)
     return target, bundle
 
 

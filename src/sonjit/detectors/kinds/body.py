@@ -15,19 +15,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.detectors.interfaces import Kind
+from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
-from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
-from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
 
-PERSON_GRID = AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
+PERSON_GRID = ssd.AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
 KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints
 MASK_OUTPUT = 2
 _KEYPOINTS = 33
@@ -103,14 +101,14 @@ class PersonFinder:
     """
 
     def __init__(self, engine: Engine, *, overlap: float) -> None:
-        self.detector = SingleShotDetector(engine, PERSON_GRID, overlap=overlap)
+        self.detector = ssd.SingleShotDetector(engine, PERSON_GRID, overlap=overlap)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3), best first."""
         return [box_from_alignment(person.keypoints[:2]) for person in self.detector.find(rgb, min_score)]
 
 
-class Bodies(Kind[BodyObservation, Body]):
+class Bodies(interfaces.Kind[BodyObservation, Body]):
     """Detect bodies and their landmarks.
 
     Args:
@@ -161,7 +159,7 @@ class Bodies(Kind[BodyObservation, Body]):
             heatmap_peak=float(peaks[:_KEYPOINTS].mean()),
         )
 
-    def follow(self, track: Track[BodyObservation]) -> RotatedBox:
+    def follow(self, track: tracking.Track[BodyObservation]) -> RotatedBox:
         """Return the box of the next frame, from the smoothed alignment points."""
         return self.box_after(track.smoothed)
 
@@ -183,7 +181,7 @@ class Bodies(Kind[BodyObservation, Body]):
         )
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
+        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: tracking.Track[BodyObservation] | None
     ) -> Body:
         """Return the public result."""
         return Body(

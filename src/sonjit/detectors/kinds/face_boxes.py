@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import InputError
-from sonjit.detectors.interfaces import Kind
+from sonjit.detectors import interfaces, tracking
 from sonjit.detectors.kinds.face import FaceObservation, flipped
 from sonjit.detectors.ssd import Detection, SingleShotDetector
-from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, box_from_corners
 from sonjit.results import Face
 
@@ -24,7 +23,7 @@ def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -
     return FaceObservation(face.score, points)
 
 
-class FaceBoxes(Kind[FaceObservation, Face]):
+class FaceBoxes(interfaces.Kind[FaceObservation, Face]):
     """Detect faces as boxes. An observation has the box's two corners, then the six keypoints."""
 
     searches_always = True
@@ -67,7 +66,7 @@ class FaceBoxes(Kind[FaceObservation, Face]):
         return False
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: tracking.Track[FaceObservation] | None
     ) -> Face:
         """Return the public result."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()

@@ -18,8 +18,7 @@ from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
-from sonjit.geometry.boxes import mean_size_of
-from sonjit.geometry.rotations import CanonicalFace
+from sonjit.geometry import boxes, rotations
 from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
 from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
 from sonjit.weights import TaskBundle
@@ -84,7 +83,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
 def face_smoothers(options: FaceOptions) -> Callable[[], smoothing.KeypointSmoother | None]:
     """Return a factory of smoothers. A face landmarker's graph smooths a single face, but not several faces."""
     if options.filter == "published" and options.bundle is not None and options.max_instances == 1:
-        return lambda: smoothing.KeypointSmoother(smoothing.OneEuro(*_BUNDLE_SMOOTHING), size=mean_size_of)
+        return lambda: smoothing.KeypointSmoother(smoothing.OneEuro(*_BUNDLE_SMOOTHING), size=boxes.mean_size_of)
     return pipeline.keypoint_smoothers(options)
 
 
@@ -109,13 +108,13 @@ def load_meshes(
     )
 
 
-def _average_face() -> CanonicalFace:
+def _average_face() -> rotations.CanonicalFace:
     """Return the stable points of an average face in centimetres, with the origin between the eyes."""
     points, weights = np.zeros((_MESH, 3)), np.zeros(_MESH)
     used = list(STABLE_POINTS)
     points[used] = np.array(list(STABLE_POINTS.values())) * (_EYE_CORNERS_CM, -_EYE_CORNERS_CM, -_EYE_CORNERS_CM)
     weights[used] = 1.0
-    return CanonicalFace(points, weights)
+    return rotations.CanonicalFace(points, weights)
 
 
 def load_face_detector(
@@ -188,7 +187,7 @@ def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNe
     return BlendshapeNetwork(engine)
 
 
-def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
+def load_canonical_face(bundle: TaskBundle) -> rotations.CanonicalFace:
     """Load the bundle's canonical face."""
     data = bundle.read(_GEOMETRY)
     try:
@@ -207,7 +206,7 @@ def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
         raise InputError(f"{bundle.name}: {_GEOMETRY} is damaged") from error
     if np.count_nonzero(weights) < 3:
         raise InputError(f"{bundle.name}: {_GEOMETRY} lists fewer than three landmarks to fit")
-    return CanonicalFace(points, weights)
+    return rotations.CanonicalFace(points, weights)
 
 
 def _wire_fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -15,18 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, InputError
-from sonjit.detectors.interfaces import Kind
+from sonjit.detectors import interfaces, observations, ssd, tracking
 from sonjit.detectors.kinds import KINDS, hand_heads
-from sonjit.detectors.observations import Observation
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
 from sonjit.detectors.smoothing import Filter, KeypointSmoother
-from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
-from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.engines.precision import available_precision
-from sonjit.geometry import boxes
-from sonjit.geometry.cameras import Intrinsics, assumed_camera, camera_from_text, translation_to_view
+from sonjit.geometry import boxes, cameras
 from sonjit.results import Hand, HandPoints
 from sonjit.results.skeletons import load_skeleton
 
@@ -78,15 +74,15 @@ class HandSizes:
         camera: Camera of the images. None assumes a field of view.
     """
 
-    def __init__(self, hand_length_m: float | None = None, camera: Intrinsics | None = None) -> None:
+    def __init__(self, hand_length_m: float | None = None, camera: cameras.Intrinsics | None = None) -> None:
         self._length_m = hand_length_m or _USUAL_LENGTH_M
         self._camera = camera
         assumed = (0 if hand_length_m else _LENGTH_SD, 0 if camera else _VIEW_SD)
         self._error = math.hypot(_POSE_SD, *assumed)
-        self._means: WeakKeyDictionary[Track[Any], _MeanLengths] = WeakKeyDictionary()
+        self._means: WeakKeyDictionary[tracking.Track[Any], _MeanLengths] = WeakKeyDictionary()
 
     def measure(
-        self, points: Float32Array, xy_px: Float32Array, size: tuple[int, int], track: Track[Any] | None
+        self, points: Float32Array, xy_px: Float32Array, size: tuple[int, int], track: tracking.Track[Any] | None
     ) -> SizedHand:
         """Return a hand with the bone lengths of its track, and its distance.
 
@@ -111,7 +107,7 @@ class HandSizes:
         for (parent, child), vector, before, length in zip(_BONES, vectors, lengths, sizes, strict=True):
             sized[child] = sized[parent] + vector * (length / max(before, 1e-9))
         sized += metres.mean(0) - sized.mean(0)
-        place = translation_to_view(sized, xy_px, self._camera or assumed_camera(*size))
+        place = cameras.translation_to_view(sized, xy_px, self._camera or cameras.assumed_camera(*size))
         keypoints_3d = sized.astype(np.float32)
         if place is None:
             return SizedHand(keypoints_3d, None, None)
@@ -132,9 +128,9 @@ class _MeanLengths:
         self.lengths = self.lengths + (lengths - self.lengths) / self._frames
 
 
-O = TypeVar("O", bound=Observation)  # noqa: E741
+O = TypeVar("O", bound=observations.Observation)  # noqa: E741
 
-PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
+PALM_GRID = ssd.AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
 _PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
 BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
@@ -208,7 +204,7 @@ class PalmFinder:
     """
 
     def __init__(self, engine: Engine, *, turn_rad: float = 0.0) -> None:
-        self.detector = SingleShotDetector(engine, PALM_GRID)
+        self.detector = ssd.SingleShotDetector(engine, PALM_GRID)
         self._turn_rad = turn_rad
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
@@ -216,13 +212,13 @@ class PalmFinder:
         return [box_from_palm(palm, self._turn_rad) for palm in self.detector.find(rgb, min_score)]
 
 
-def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> boxes.RotatedBox:
+def box_from_palm(palm: ssd.Detection, turn_rad: float = 0.0) -> boxes.RotatedBox:
     """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
     rotation = boxes.wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
     return boxes.square_box(boxes.box_from_corners(palm.box.tolist(), rotation), **_FROM_PALM)
 
 
-class Hands(Kind[HandObservation, Hand]):
+class Hands(interfaces.Kind[HandObservation, Hand]):
     """Detect hands and their landmarks.
 
     Args:
@@ -327,7 +323,7 @@ class Hands(Kind[HandObservation, Hand]):
         )
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
+        self, rgb: NDArray[np.uint8], observation: HandObservation, track: tracking.Track[HandObservation] | None
     ) -> Hand:
         """Return the public result; for a track, with the side that has the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
@@ -456,7 +452,7 @@ def _load_sizes(options: HandOptions) -> HandSizes | None:
             raise InputError(f"{name} requires distance=True")
     if not options.distance:
         return None
-    return HandSizes(options.hand_length, None if options.camera is None else camera_from_text(options.camera))
+    return HandSizes(options.hand_length, None if options.camera is None else cameras.camera_from_text(options.camera))
 
 
 def _needs_published_networks(option: str, file: Path) -> InputError:

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 
 from sonjit._util import InputError
 from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds import KINDS, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, corners_of
-from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, GraphThresholds, HolisticOptions
@@ -432,13 +431,13 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         of_faces = options.as_kind(
             FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own, mirrored=options.mirrored
         )
-        faces = load_bundle_faces(of_faces, bundle, of_people=True)
+        faces = face_networks.load_bundle_faces(of_faces, bundle, of_people=True)
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hands, recrop_file = load_hands_of_people(options, hand), options.file(weights["recrop"])
         published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
         face_model = options.face_model or weights["face"].removeprefix("face-")
-        faces = load_meshes(published, face_model, blendshapes=options.blendshapes)
+        faces = face_networks.load_meshes(published, face_model, blendshapes=options.blendshapes)
     return Holistic(
         load_bodies(options),
         hands,

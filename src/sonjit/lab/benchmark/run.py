@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from sonjit._util import InputError, JobError
-from sonjit._util.data_files import ASSETS
-from sonjit._util.files import WorkFolder
+from sonjit._util import InputError, JobError, data_files, files
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.engines import Precision, check_threads, profiled_networks
@@ -148,7 +146,7 @@ def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: 
 
 def open_media(media: str | Path | None) -> Source:
     """Open the media of a case; None opens the bundled clip."""
-    return open_source(ASSETS / "demo.mp4" if media is None else media)
+    return open_source(data_files.ASSETS / "demo.mp4" if media is None else media)
 
 
 def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
@@ -279,7 +277,7 @@ def benchmark(
         "weights": weights,
         "cases": [],
     }  # fmt: skip
-    with WorkFolder() as folder:
+    with files.WorkFolder() as folder:
         for number, case in enumerate(cases, 1):
             progress(f"[{number}/{len(cases)}] {case.name}")
             job = {"task": "time", "precision": precision, "threads": threads}

@@ -9,10 +9,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from sonjit._util import InputError, json_from, unknown_name
-from sonjit._util.files import Draft, failing_as_job
-from sonjit.lab.benchmark import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
-from sonjit.lab.benchmark.run import BenchmarkReport, draw_layers, draw_report
+from sonjit._util import InputError, files, json_from, unknown_name
+from sonjit.lab.benchmark import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers, run
 
 
 def bench(
@@ -73,7 +71,7 @@ def bench(
         if peer_api != "solutions":
             raise InputError("--layers cannot be combined with --peer-api tasks")
         networks = measure_layers(cases, media=images, precision=precision, threads=threads, repeat=repeat)
-        Console(width=None if sys.stdout.isatty() else 180).print(draw_layers(networks))
+        Console(width=None if sys.stdout.isatty() else 180).print(run.draw_layers(networks))
         return
     with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
@@ -86,13 +84,13 @@ def bench(
             progress=print_line,
             measured_case=partial(_write, draft) if draft else lambda _: None,
         )
-        Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
+        Console(width=None if sys.stdout.isatty() else 180).print(run.draw_report(report))
 
 
 @contextmanager
-def _open_report(path: Path) -> Generator[Draft]:
+def _open_report(path: Path) -> Generator[files.Draft]:
     """Open a draft that is kept with the cases that were measured, also if the run is stopped."""
-    draft = Draft(path)
+    draft = files.Draft(path)
     try:
         yield draft
     finally:
@@ -102,8 +100,8 @@ def _open_report(path: Path) -> Generator[Draft]:
             draft.drop()
 
 
-def _write(draft: Draft, report: BenchmarkReport) -> None:
-    with failing_as_job(draft.final):
+def _write(draft: files.Draft, report: run.BenchmarkReport) -> None:
+    with files.failing_as_job(draft.final):
         draft.path.write_text(json_from(report, 1) + "\n", "utf-8")
 
 

@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from sonjit._util import InputError, json_from
-from sonjit._util.data_files import json_values, key_values
-from sonjit._util.files import atomic_file, write_text
+from sonjit._util import InputError, data_files, files, json_from
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab import datasets
 from sonjit.lab.datasets.convert import convert_dataset
@@ -122,7 +120,7 @@ def show(
     indices = spread_indices(len(dataset), samples, order)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp image")
-    with atomic_file(out) as draft:
+    with files.atomic_file(out) as draft:
         sheet = draw_contact_sheet(dataset.subset(indices), zoom=zoom)
         draft.write_bytes(encode_image(sheet, out.suffix.lower(), ()))
     sys.stderr.write(f"{len(indices)} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
@@ -195,7 +193,7 @@ def split_command(
         limit: Maximum number of samples to use.
     """
     try:
-        shares = {part: float(share) for part, share in key_values(parts.split(","), option="--parts")}
+        shares = {part: float(share) for part, share in data_files.key_values(parts.split(","), option="--parts")}
     except ValueError:
         raise InputError(f"--parts {parts}: give name=share, such as train=0.8,test=0.2") from None
     dataset = _open(name, root, split, option, limit)
@@ -207,14 +205,14 @@ def split_command(
         ids = [sample.id for sample in chosen]
         record[part.name] = {"sha256": part.sha256, "groups": part.groups, "samples": ids}
         sys.stderr.write(f"{part.name}: {len(ids)} samples of {len(part.groups)} groups\n")
-    write_text(out / "split.json", json_from(record, 1) + "\n")
+    files.write_text(out / "split.json", json_from(record, 1) + "\n")
 
 
 def _open(
     name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
 ) -> datasets.Dataset:
     """Open a data set and check its first sample, unless the command checks all or accepts bad ones."""
-    fixed = json_values(options or [], option="--option")
+    fixed = data_files.json_values(options or [], option="--option")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: take at least 1")
     dataset = datasets.open_dataset(name, root, split, check="first" if trust else "none", **fixed)

@@ -11,15 +11,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util import InputError, json_from, require
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, data_files, json_from, require
 from sonjit._util.files import note_kept, sole_writer, write_bytes
 from sonjit.cli.report import closing_line, progress_bar
-from sonjit.lab import evaluation
-from sonjit.lab.documents import Plot, number, save_files
-from sonjit.lab.evaluation import report
-from sonjit.lab.evaluation.predictions import EvaluationRecord, load_evaluation
-from sonjit.lab.evaluation.protocols import FEWEST, load_group_file
+from sonjit.lab import documents, evaluation
+from sonjit.lab.evaluation import predictions, protocols, report
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
 
@@ -126,8 +122,8 @@ def _print_metrics(outcome: evaluation.Evaluation) -> None:
             unit = next(metric["unit"] for metric in run["metrics"] if metric["name"] == run["main"])
             table = Table("keypoint", f"{run['main']} {unit}", "95 % interval", "of", box=None, header_style="bold")
             for row in run["parts"]["joint"]:
-                interval = f"{number(row['low'])} to {number(row['high'])}"
-                table.add_row(row["name"], number(row["mean"]), interval, str(row["counted"]))
+                interval = f"{documents.number(row['low'])} to {documents.number(row['high'])}"
+                table.add_row(row["name"], documents.number(row["mean"]), interval, str(row["counted"]))
             console.print(table)
 
 
@@ -138,7 +134,7 @@ def card(
     out: Path = Path("cards"),
     groups: Path | None = None,
     goal: float | None = None,
-    fewest: int = FEWEST,
+    fewest: int = protocols.FEWEST,
     bench: Path | None = None,
     name: str = "",
     licence: str = "",
@@ -167,12 +163,12 @@ def card(
         raise InputError("sonjit card requires at least one eval.json of sonjit eval")
     if fewest < 2:
         raise InputError(f"--fewest {fewest}: give at least 2")
-    records = [load_evaluation(path) for path in evaluations]
-    times = None if bench is None else read_json(bench)
+    records = [predictions.load_evaluation(path) for path in evaluations]
+    times = None if bench is None else data_files.read_json(bench)
     if not (times is None or isinstance(times, dict)):
         raise InputError(f"--bench {bench} is not a file of sonjit bench --save")
     request = report.CardRequest(
-        groups=load_group_file(groups) if groups else (),
+        groups=protocols.load_group_file(groups) if groups else (),
         goal=math.nan if goal is None else goal,
         fewest=fewest,
         bench=times,
@@ -187,15 +183,15 @@ def card(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from None
-    save_files(out, files)
+    documents.save_files(out, files)
     names = sorted(name for name in files if name.endswith(".md"))
     sys.stderr.write(f"wrote {', '.join(str(out / name) for name in names)}, each also as .html\n")
     return 0
 
 
-def _maps(records: Sequence[EvaluationRecord]) -> dict[str, Plot]:
+def _maps(records: Sequence[predictions.EvaluationRecord]) -> dict[str, documents.Plot]:
     """Return class activation maps by the SHA-256 of the evaluated hand networks that are here."""
-    found: dict[str, Plot] = {}
+    found: dict[str, documents.Plot] = {}
     for record in records:
         file = report.landmark_file(record)
         if file is None or (key := file.get("sha256", "")) in found:

@@ -9,20 +9,19 @@ from cyclopts import Parameter
 from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
 from sonjit.cli.report import run_and_report
-from sonjit.lab.explain.imagenet import IMAGE_MODELS
-from sonjit.lab.explain.run import CLASSIFIERS, Explain
+from sonjit.lab.explain import imagenet, run
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS, Anonymise
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many, is_video
 
 _MAX_SIDE = 4096
-_EXPLAIN, _MESHES, _LIFTING = Explain(), MeshHands(), Lifting()
+_EXPLAIN, _MESHES, _LIFTING = run.Explain(), MeshHands(), Lifting()
 
 
 def explain(
     *sources: Input,
-    task: Explain = _EXPLAIN,
+    task: run.Explain = _EXPLAIN,
     save: str | None = None,
     draw: str | None = None,
     batch: BatchOptions = BatchOptions(),
@@ -66,7 +65,7 @@ def explain(
     texts = {"weights": task.weights, "pooling": task.pooling, "names": task.names, "ask": task.ask}
     of_classifiers = [f"--{name}" for name, value in texts.items() if value is not None]
     of_classifiers += [f"--{name}" for name in ("boxes", "backprop") if getattr(task, name)]
-    known = CLASSIFIERS if any(texts.values()) else (*CLASSIFIERS, *IMAGE_MODELS)
+    known = run.CLASSIFIERS if any(texts.values()) else (*run.CLASSIFIERS, *imagenet.IMAGE_MODELS)
     if of_classifiers and not task.model.startswith(known):
         hint = ". For hands use --landmark-model" if task.weights is not None else ""
         raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")

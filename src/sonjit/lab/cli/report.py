@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from cyclopts import Parameter
 
-from sonjit._util import FloatArray, Image, InputError, optional_import
-from sonjit._util.files import write_bytes
+from sonjit._util import FloatArray, Image, InputError, files, optional_import
 from sonjit.cli.report import progress_bar
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.lab.documents import Image as Picture
@@ -23,10 +22,8 @@ from sonjit.media.sources import Reading
 from sonjit.media.sources.images import encode_image
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values, with_owners
-from sonjit.runs.annotations import AngleLimits, RepetitionCounts
+from sonjit.runs import annotations, task, tracked_frames
 from sonjit.runs.inputs import Inputs, is_video
-from sonjit.runs.task import Anonymiser
-from sonjit.runs.tracked_frames import track
 
 _ERRORS_DEG = {
     "lite": {"elbow": 11.8, "knee": 4.0, "shoulder": 9.2, "hip": 7.8},
@@ -165,7 +162,7 @@ def report(
     frames: list[Frame] = []
     stopped: KeyboardInterrupt | None = None
     options: dict[str, Any] = {"model": model, "max_instances": max_instances}
-    found = track(
+    found = tracked_frames.track(
         source, kind, measures=True, count=count or _COUNTED, start_s=start, end_s=end, every=every, **options
     )
     try:
@@ -200,7 +197,7 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
         model: Model of the body.
     """
     frames = load_frames(table)[1]
-    counts = RepetitionCounts(*map(AngleLimits, _COUNTED))
+    counts = annotations.RepetitionCounts(*map(annotations.AngleLimits, _COUNTED))
     for frame in frames:
         frame.measures = [instance_values(*pair) for pair in with_owners(frame)]
         frame.events = [*frame.events, *counts.update(frame)]
@@ -214,7 +211,7 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
 
 def _write(path: Path, recording: _Recording, pictures: list[tuple[str, Image]]) -> None:
     is_pdf = path.suffix.lower() == ".pdf"
-    write_bytes(path, _pdf(recording, pictures) if is_pdf else _html(recording, pictures).encode())
+    files.write_bytes(path, _pdf(recording, pictures) if is_pdf else _html(recording, pictures).encode())
 
 
 def _recording_of(name: str, model: str, frames: list[Frame]) -> _Recording:
@@ -245,7 +242,7 @@ def _pictures(inputs: Inputs, recording: _Recording, style: DrawingStyle) -> lis
     """Read the images of the extremes again, and draw them."""
     wanted = {frame.index: frame for frame in recording.extremes}
     pictures: list[tuple[str, Image]] = []
-    hidden = Anonymiser(style.anonymise)
+    hidden = task.Anonymiser(style.anonymise)
     with inputs.open_one() as opened:
         for frame in opened:
             if frame.index in wanted:

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util import InputError, pluralize
-from sonjit._util.pools import check_workers
+from sonjit._util import InputError, pluralize, pools
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.lab.synthesis.hands import HandFiles
 from sonjit.lab.synthesis.layouts import Extra
@@ -86,7 +85,7 @@ def synth(
         return 0
     if out is None:
         raise InputError("sonjit synth requires an output folder, such as: sonjit synth out --count 100")
-    check_workers(workers, jobs)
+    pools.check_workers(workers, jobs)
     wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
     moves = sequence is not None or poses is not None
     count = (1 if moves else 1000) if count is None else count

@@ -13,8 +13,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
 
-from sonjit._util import BoolArray, InputError, optional_import
-from sonjit._util.data_files import read_json
+from sonjit._util import BoolArray, InputError, data_files, optional_import
 from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
 from sonjit.lab.datasets.reading import one_line
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
@@ -162,7 +161,7 @@ class CocoSet(RecordDataset):
             (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
             for folder in images
         ]
-        data = read_json(annotations)
+        data = data_files.read_json(annotations)
         if not isinstance(data, dict):
             raise InputError(f"{annotations} is not in COCO's format: it has no images, annotations and categories")
         with naming(str(annotations)):

@@ -17,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util import InputError
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, data_files
 from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets import convert, reading
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
-from sonjit.lab.datasets.convert import instance_to_dict, is_dataset_parquet, records_from_parquet, sample_from_dict
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, naming, size_of_image
-from sonjit.lab.datasets.reading import skeleton_of_names
 from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
@@ -48,7 +46,7 @@ class Folder(CocoSet):
         # File names of some sets begin with the folder of the images.
         self.read(annotations, *([images, images.parent] if images else filter(Path.is_dir, candidates)))
         self._orders = {
-            key: skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
+            key: reading.skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
         }
         for index in range(len(self.records)):
             try:
@@ -184,7 +182,7 @@ def open_folder(
     if file is None:
         return ClassFolders(entry, root, split)
     image_folder = Path(images) if images else None
-    content = read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
+    content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
     is_coco = not isinstance(content, dict) or "frames" not in content
     return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
 
@@ -239,11 +237,11 @@ class TableSet(RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         path = self._image(record["image"])
         if "width" in record:
-            return sample_from_dict(record, path)
+            return convert.sample_from_dict(record, path)
         width, height = size_of_image(path, upright=True)
         own = {"dataset": self.entry.name, "id": record["image"], "width": width, "height": height, "upright": True}
         own |= {"source": self.annotations, "licence": self.entry.licence}
-        return sample_from_dict(own | record, path)
+        return convert.sample_from_dict(own | record, path)
 
     def _image(self, name: str) -> Path:
         """Return the file of an image, without its folder only if no other image has its name."""
@@ -253,15 +251,15 @@ class TableSet(RecordDataset):
 
 
 def _records(table: Path) -> Iterator[Record]:
-    if table.suffix.lower() == ".parquet" and is_dataset_parquet(table):
-        yield from records_from_parquet(table)
+    if table.suffix.lower() == ".parquet" and convert.is_dataset_parquet(table):
+        yield from convert.records_from_parquet(table)
         return
     header, frames = load_frames(table)
     for frame in frames:
         source = frame.source or (header.source if len(frames) == 1 else None)
         if source is None:
             raise InputError(f"{table} describes a video: write its frames into a folder and run detection on it")
-        instances = [instance_to_dict(_instance(item)) for _, item in frame.instances()]
+        instances = [convert.instance_to_dict(_instance(item)) for _, item in frame.instances()]
         yield {"image": source, "frame": frame.index, "instances": instances}
 
 

@@ -34,8 +34,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import BoolArray, FloatArray, InputError, unknown_name
-from sonjit._util.data_files import read_json, read_npz
+from sonjit._util import BoolArray, FloatArray, InputError, data_files, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.datasets import reading
@@ -72,7 +71,7 @@ class ParsedHands(Dataset):
         self._folder = images
         self._order = list(order)
         self._side: Side | None = side
-        content = read_json(self._path)
+        content = data_files.read_json(self._path)
         self._images: list[Any] = reading.field(content, "images", str(self._path))
         self._annotations: dict[Any, list[tuple[int, Any]]] = {}
         for index, item in enumerate(reading.field(content, "annotations", str(self._path))):
@@ -832,7 +831,7 @@ def _mask(path: Path, value: int) -> BoolArray:
 
 def _segmentation(path: Path) -> NDArray[np.uint8]:
     """Return the mask (H, W): an object's number, 255 for the hand, 0 for neither."""
-    return np.asarray(read_npz(path, accepts=lambda name: name == "seg")["seg"], np.uint8)
+    return np.asarray(data_files.read_npz(path, accepts=lambda name: name == "seg")["seg"], np.uint8)
 
 
 @cache

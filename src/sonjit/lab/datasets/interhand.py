@@ -17,13 +17,10 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, unknown_name
-from sonjit._util.data_files import read_json
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, data_files, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import reading
-from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
+from sonjit.lab.datasets import dataset, reading, sample
 from sonjit.lab.datasets.reading import field as field_of
-from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, Side
 
 HAND_TYPES: Final = ("right", "left", "interacting")
 JOINTS: Final = 42
@@ -243,14 +240,14 @@ def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
 
 
 Annotations = Literal["all", "human", "machine"]
-_SIDES: tuple[Side, Side] = ("Right", "Left")
+_SIDES: tuple[sample.Side, sample.Side] = ("Right", "Left")
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 _JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
 ORDER: Final = np.concatenate(_JOINTS)
 """Indices (42,) of MediaPipe's keypoints of the right, then of the left hand, in the set's order."""
 
 
-class InterHand(Dataset):
+class InterHand(dataset.Dataset):
     """One split of one release.
 
     Args:
@@ -265,7 +262,7 @@ class InterHand(Dataset):
     """
 
     def __init__(
-        self, entry: DatasetEntry, root: Path, split: str, *, annotations: Annotations = "all", fps: int = 5
+        self, entry: dataset.DatasetEntry, root: Path, split: str, *, annotations: Annotations = "all", fps: int = 5
     ) -> None:
         super().__init__(entry, root, split)
         if annotations not in _OLD_FOLDERS:
@@ -278,7 +275,7 @@ class InterHand(Dataset):
         stem = f"{old if is_old else folder}/InterHand2.6M_{split}_"
         self._index = index_images(self.need(f"{stem}data.json"))
         self._cameras_path = self.need(f"{stem}camera.json")
-        self._cameras: dict[str, Any] = read_json(self._cameras_path)
+        self._cameras: dict[str, Any] = data_files.read_json(self._cameras_path)
         self._source = str(self._index.path)
         self._calibrated: dict[tuple[str, str], CalibratedCamera] = {}  # read often: an image has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
@@ -292,7 +289,7 @@ class InterHand(Dataset):
     def __len__(self) -> int:
         return len(self._selected)
 
-    def load(self, index: int) -> Sample:
+    def load(self, index: int) -> sample.Sample:
         image = self._index.image(int(self._selected[index]))
         key = image.capture, image.camera
         if key not in self._calibrated:
@@ -327,12 +324,12 @@ class InterHand(Dataset):
 
     def _hand(
         self, index: int, image: ImageRecord, joints: FloatArray, valid: BoolArray, camera: CalibratedCamera
-    ) -> Instance:
+    ) -> sample.Instance:
         own = _JOINTS[index]
         fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
         mesh = None
         if fit is not None and np.isfinite(fit[index]).all():
-            mesh = ManoParameters(fit[index, :48], fit[index, 48:58], fit[index, 58:], "world", flat_mean=False)
+            mesh = sample.ManoParameters(fit[index, :48], fit[index, 48:58], fit[index, 58:], "world", flat_mean=False)
         box = None if image.hand_type == "interacting" else reading.box_from_xywh(image.box_xywh)
         return reading.hand_before_camera(joints[own], camera, _SIDES[index], valid=valid[own], mesh=mesh, box=box)
 

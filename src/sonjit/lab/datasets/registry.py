@@ -14,9 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sonjit._util import BoolArray, FloatArray, Image, InputError, SonjitError, unknown_name
-from sonjit._util.data_files import read_toml_table
-from sonjit._util.extensions import Registry, load_extensions
+from sonjit._util import BoolArray, FloatArray, Image, InputError, SonjitError, data_files, extensions, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.lab.datasets.sample import Instance, Sample
@@ -293,7 +291,7 @@ def _colours_and_lines(instance: Instance, count: int) -> tuple[list[Colour], tu
 Check = Literal["first", "all", "none"]
 """Samples to check when a set is opened, see `check_sample`."""
 
-_ENTRIES: Registry[DatasetEntry] = Registry("data set")
+_ENTRIES: extensions.Registry[DatasetEntry] = extensions.Registry("data set")
 
 
 def register(entry: DatasetEntry) -> DatasetEntry:
@@ -385,7 +383,7 @@ class _Reader:
 
 @cache
 def _load_catalog() -> None:
-    for name, record in read_toml_table(resources.files("sonjit.lab.datasets") / "catalog.toml").items():
+    for name, record in data_files.read_toml_table(resources.files("sonjit.lab.datasets") / "catalog.toml").items():
         reader = _Reader(record.pop("reader"))
         facts: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
@@ -393,7 +391,7 @@ def _load_catalog() -> None:
         _ENTRIES.add(name, DatasetEntry(name=name, open=reader, **facts))
 
 
-def _entries() -> Registry[DatasetEntry]:
+def _entries() -> extensions.Registry[DatasetEntry]:
     _load_catalog()
-    load_extensions()
+    extensions.load_extensions()
     return _ENTRIES

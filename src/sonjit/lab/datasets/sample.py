@@ -27,8 +27,7 @@ from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from sonjit.lab.hand_models import Mano
-    from sonjit.lab.hand_models.mano_files import LeftShapes
+    from sonjit.lab.hand_models import Mano, mano_files
 
 InstanceKind = Literal["hand", "face", "body", "object"]
 """Kinds of instances."""
@@ -66,7 +65,7 @@ class ManoParameters:
     frame: Literal["camera", "world", "opengl"]
     pca: bool = False
     flat_mean: bool | None = None
-    left_shapes: LeftShapes = "corrected"
+    left_shapes: mano_files.LeftShapes = "corrected"
 
 
 @dataclass(frozen=True)

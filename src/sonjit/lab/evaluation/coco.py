@@ -23,10 +23,9 @@ from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
 from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample, rle_from_mask
-from sonjit.lab.evaluation.landmarks import is_of, reorder_keypoints
+from sonjit.lab.evaluation import landmarks, protocols
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary, column
 from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction
-from sonjit.lab.evaluation.protocols import Protocol
 from sonjit.lab.metrics import box_iou, coco_precision
 from sonjit.results import Box
 
@@ -53,7 +52,7 @@ Record = dict[str, Any]
 class LocalizationEvaluator:
     """Evaluator of the classes of images, best first, with a box for each."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: protocols.Protocol) -> None:
         self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
@@ -134,7 +133,7 @@ class InstanceEvaluator:
 
     main = "mask_ap"
 
-    def __init__(self, protocol: Protocol) -> None: ...
+    def __init__(self, protocol: protocols.Protocol) -> None: ...
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the image as COCO records; those of the truth are marked."""
@@ -204,7 +203,7 @@ class KeypointEvaluator:
             wholebody.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: protocols.Protocol) -> None:
         known = (*_PARTS, _WHOLE_BODY)
         if unknown := set(protocol.parts) - set(known):
             raise InputError(f"{protocol.name}: {unknown_name('part', min(unknown), known)}")
@@ -301,11 +300,11 @@ def _predicted_parts(
     definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
-        if not is_of(prediction, definition.kind) or prediction.side not in (None, definition.side):
+        if not landmarks.is_of(prediction, definition.kind) or prediction.side not in (None, definition.side):
             continue
         if not hidden and prediction.person is not None and not _any_visible(prediction):
             continue
-        ordered = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)
+        ordered = np.asarray(landmarks.reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)
         points = ordered[definition.chosen, :2]
         known = np.isfinite(points).all(1, keepdims=True)
         if known.any():

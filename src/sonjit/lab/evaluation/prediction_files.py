@@ -17,11 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, json_from, unknown_name
-from sonjit._util.data_files import read_json, read_npz
-from sonjit._util.files import atomic_file
-from sonjit.lab.datasets import Sample, mask_from_segmentation
-from sonjit.lab.datasets.reading import MANO
+from sonjit._util import InputError, data_files, files, json_from, unknown_name
+from sonjit.lab.datasets import Sample, mask_from_segmentation, reading
 from sonjit.lab.evaluation.predictions import (
     JournalLine,
     Mode,
@@ -75,7 +72,7 @@ class PredictionsModel(Model):
         self._rows: Mapping[Any, Sequence[Any]]
         self._has_numbers = False  # the rows are records of COCO's results, by the number of their image
         if path.suffix == ".npz":
-            arrays = read_npz(path)
+            arrays = data_files.read_npz(path)
             if "id" not in arrays or arrays["id"].ndim != 1:
                 names = ", ".join(arrays) or "nothing"
                 raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {names}")
@@ -225,7 +222,7 @@ def _coco_records(path: Path) -> Mapping[str, list[Mapping[str, Any]]] | None:
     """Return records of COCO's results format by image; None for another kind of file."""
     if path.suffix != ".json":
         return None
-    data = read_json(path)
+    data = data_files.read_json(path)
     if not isinstance(data, list):
         return None
     records: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -382,7 +379,7 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
         # To the last digit: the server divides by the distance of joints from the wrist.
         moved[(joints == joints[0]).all(1)] = wrist * _FROM_OPENGL
         joints = np.empty_like(moved)
-        joints[list(MANO)] = moved
+        joints[list(reading.MANO)] = moved
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()
 
 
@@ -402,7 +399,7 @@ def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]
     Returns:
         Number of zero rows, where nothing was found.
     """
-    with atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
+    with files.atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         if protocol.submission == "dexycb":
             points = {line.place: 1000 * _decode(line.submission) for line in lines if line.submission}
             file.writelines(",".join(map(str, (place, *row.ravel().tolist()))) + "\n" for place, row in points.items())

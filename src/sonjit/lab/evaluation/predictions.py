@@ -15,8 +15,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, json_from
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, data_files, json_from
 from sonjit._util.files import write_text
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.results import Body, Box, Person
@@ -338,7 +337,7 @@ class EvaluationRecord(TypedDict):
 
 def load_evaluation(path: Path) -> EvaluationRecord:
     """Load an eval.json and check its consistency."""
-    record = read_json(path)
+    record = data_files.read_json(path)
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
         raise InputError(f"{path} is not an eval.json of sonjit eval")
     try:

@@ -20,8 +20,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from sonjit._util import InputError, SonjitError, unknown_name
-from sonjit._util.data_files import read_toml, read_toml_table
+from sonjit._util import InputError, SonjitError, data_files, unknown_name
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Dataset, Sample, open_dataset
 from sonjit.lab.documents import number
@@ -117,10 +116,10 @@ def load_protocol(name: str | Path) -> Protocol:
     """
     name = str(name)
     if name.endswith(".toml"):
-        return read_toml(Path(name), Protocol, name=Path(name).stem)
+        return data_files.read_toml(Path(name), Protocol, name=Path(name).stem)
     if name not in (known := list_protocols()):
         raise InputError(f"Unknown protocol {name!r}. Choose from {', '.join(known)}, or the path of a .toml file")
-    return read_toml(_folder() / f"{name}.toml", Protocol, name=name)
+    return data_files.read_toml(_folder() / f"{name}.toml", Protocol, name=name)
 
 
 def _folder() -> Traversable:
@@ -369,9 +368,9 @@ def _load(name: str, kind: type[T], key: str, problem: str) -> T:
     if name not in (known := list_published()):
         raise InputError(unknown_name("published table", name, known))
     file = resources.files("sonjit.lab.evaluation") / "published" / f"{name}.toml"
-    if key not in read_toml_table(file):
+    if key not in data_files.read_toml_table(file):
         raise InputError(problem)
-    return read_toml(file, kind, name=name)
+    return data_files.read_toml(file, kind, name=name)
 
 
 def check_summary(summary: GroupSummary) -> None:

@@ -19,16 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, Json, json_from
-from sonjit._util.data_files import ASSETS, read_json, read_toml_table
+from sonjit._util import InputError, Json, data_files, json_from
 from sonjit._util.files import sha256_of_file
 from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Sample, mask_from_segmentation
 from sonjit.lab.documents import number
-from sonjit.lab.evaluation import predictions, protocols
-from sonjit.lab.evaluation.detection import draw_patterns
+from sonjit.lab.evaluation import detection, predictions, protocols
 from sonjit.lab.evaluation.metrics import CONDITIONS
 from sonjit.lab.evaluation.protocols import ProtocolData, load_protocol, published_blocks
 from sonjit.lab.evaluation.run import Evaluation
@@ -82,7 +80,7 @@ def save_report(outcome: Evaluation, out: Path) -> None:
         run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
         images |= zip(names, _draw_worst(outcome.data, lines, rows), strict=True)
         if record["protocol"]["task"] == "scenes":
-            drawn = draw_patterns(outcome.data, lines)
+            drawn = detection.draw_patterns(outcome.data, lines)
             run["patterns"] = {scene: f"pattern-{index:02}.jpg" for index, scene in enumerate(drawn, 1)}
             images |= {run["patterns"][scene]: image for scene, image in drawn.items()}
     plain: predictions.EvaluationRecord = json.loads(json_from(record))
@@ -522,7 +520,7 @@ def _describe_published_model(record: predictions.EvaluationRecord) -> Mapping[s
 
 def _description_of_kind(model: str) -> Mapping[str, Any]:
     file = resources.files("sonjit.lab.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
-    return read_toml_table(file) if file.is_file() else {}
+    return data_files.read_toml_table(file) if file.is_file() else {}
 
 
 def _front_matter(name: str, records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> str:
@@ -618,7 +616,7 @@ def _own_description(records: Sequence[predictions.EvaluationRecord], request: C
     for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in _own_files(record)):
         if not (folder / "settings.json").is_file() or not (folder / "result.json").is_file():
             continue
-        settings, result = read_json(folder / "settings.json"), read_json(folder / "result.json")
+        settings, result = data_files.read_json(folder / "settings.json"), data_files.read_json(folder / "result.json")
         facts = [f"{title}: {settings[key]}" for key, title in _TRAINING.items() if settings.get(key) is not None]
         if started := settings.get("environment", {}):
             facts.append(f"command: {' '.join(started['command'])}")
@@ -779,7 +777,7 @@ def hand_maps_plot(record: predictions.EvaluationRecord) -> docs.Plot | None:
     maps: list[NDArray[np.float32]] = []
     hands: list[NDArray[np.float64]] = []
     with (
-        open_source(ASSETS / "demo.mp4") as source,
+        open_source(data_files.ASSETS / "demo.mp4") as source,
         create_detector("hands", model=variant, landmark_model=path, static_image=True, search="fast") as detector,
     ):
         for frame in source:

@@ -11,19 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from sonjit._util import InputError, SonjitError
-from sonjit._util.extensions import Registry
-from sonjit._util.files import append_line
-from sonjit._util.pools import Progress, check_workers, run_calls
-from sonjit._util.version import __version__, installed_versions
+from sonjit._util import InputError, SonjitError, extensions, files, pools, version
 from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import Sample
-from sonjit.lab.evaluation.coco import InstanceEvaluator, KeypointEvaluator, LocalizationEvaluator, PalmEvaluator
-from sonjit.lab.evaluation.detection import DetectionEvaluator, SceneEvaluator
+from sonjit.lab.evaluation import coco, detection, prediction_files
 from sonjit.lab.evaluation.landmarks import FaceEvaluator, JointEvaluator, LandmarkEvaluator, TwoHandEvaluator
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary
 from sonjit.lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
-from sonjit.lab.evaluation.prediction_files import check_submission, encode_submission, save_submission
 from sonjit.lab.evaluation.predictions import (
     EvaluatedItem,
     EvaluationRecord,
@@ -38,7 +32,7 @@ from sonjit.lab.evaluation.predictions import (
 from sonjit.lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol, load_table
 from sonjit.runs import Summary
 
-EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
+EVALUATORS: extensions.Registry[Callable[[Protocol, ModelChoice], Evaluator]] = extensions.Registry("task")
 """Evaluators by task of a protocol."""
 _MIN_SUBJECTS = 5  # minimum number of subjects for resampling by subject, since images of one person are similar
 _MAX_CLUSTERS = 4096
@@ -100,7 +94,7 @@ class EvaluationRequest:
 
     def __post_init__(self) -> None:
         """Refuse numbers that are out of range."""
-        check_workers(self.workers, self.jobs)
+        pools.check_workers(self.workers, self.jobs)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: must be at least 1")
 
@@ -124,7 +118,7 @@ class Evaluation:
     summary: Summary
 
 
-def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Progress()) -> Evaluation:
+def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress = pools.Progress()) -> Evaluation:
     """Evaluate a model by a protocol. Ctrl-C keeps the finished samples.
 
     Args:
@@ -144,13 +138,13 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     if not modes:
         raise InputError(f"--mode {', '.join(requested)}: this model supports {', '.join(worker.model.modes)}")
     if request.submission is not None:
-        check_submission(worker.protocol, request.submission, modes, data.skipped)
+        prediction_files.check_submission(worker.protocol, request.submission, modes, data.skipped)
     worker.model.check(data.readable(), data.categories)
     progress.start(len(data) * len(modes))
     described = describe_model(worker.choice, worker.model)
     about = {
         "protocol": asdict(worker.protocol), "data": data.describe(), "samples": len(data), "model": described,
-        "sonjit": __version__, "submission": request.submission is not None,
+        "sonjit": version.__version__, "submission": request.submission is not None,
     }  # fmt: skip
     journals: dict[Mode, Journal] = {mode: _open_journal(worker, mode, out, about) for mode in modes}
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
@@ -169,18 +163,18 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: Progress = Prog
     zeros = 0
     if request.submission is not None and not stopped:
         in_order = sorted((line for value in lines.values() for line in value), key=lambda line: line.place)
-        zeros = save_submission(worker.protocol, request.submission, in_order)
+        zeros = prediction_files.save_submission(worker.protocol, request.submission, in_order)
     record: EvaluationRecord = {
         "protocol": asdict(worker.protocol),
         "data": data.describe(),
         "samples": len(data),
         "model": described,
-        "sonjit": __version__,
+        "sonjit": version.__version__,
         "command": request.command,
         "complete": not stopped,
         "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
         "machine": describe_machine(),
-        "versions": installed_versions(_LIBRARIES),
+        "versions": version.installed_versions(_LIBRARIES),
         "skipped": [*data.skipped, *worker.model.notes],
         "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
@@ -274,7 +268,7 @@ class _Worker:
                 predictions = self.model.find(sample, sample.rgb(), mode)
             evaluated = tuple(self.evaluator.evaluate(sample, predictions))
             is_requested = self.request.submission is not None
-            text = encode_submission(self.protocol, sample, predictions) if is_requested else ""
+            text = prediction_files.encode_submission(self.protocol, sample, predictions) if is_requested else ""
             name, subject = sample.id, sample.subject
             return JournalLine(index, sample.dataset, name, subject, hash_of(sample), evaluated, submission=text)
         except SonjitError as error:
@@ -283,24 +277,24 @@ class _Worker:
             return JournalLine(index, "", f"#{index}", None, "", (), problem=str(error))
 
 
-def _evaluate_all(worker: _Worker, calls: Sequence[_Call], progress: Progress) -> None:
+def _evaluate_all(worker: _Worker, calls: Sequence[_Call], progress: pools.Progress) -> None:
     request = worker.request
     if request.workers == "pool" and (request.jobs == 1 or len(calls) < 2):
         with closing(worker.model):
             for journal, mode, indices in calls:
                 for line in worker.evaluate(mode, indices):
-                    append_line(journal, line)
+                    files.append_line(journal, line)
                     progress.advance()
         return
     worker.model.close()  # each worker opens its own
     tasks: list[tuple[EvaluationRequest, Mode, tuple[int, ...]]] = [
         (request, mode, indices) for _, mode, indices in calls
     ]
-    coming = run_calls(_evaluate_in_worker, tasks, jobs=request.jobs, workers=request.workers)
+    coming = pools.run_calls(_evaluate_in_worker, tasks, jobs=request.jobs, workers=request.workers)
     with closing(coming) as results:
         for number, lines in results:
             for line in lines:
-                append_line(calls[number][0], line)
+                files.append_line(calls[number][0], line)
                 progress.advance()
 
 
@@ -327,14 +321,14 @@ def register_evaluator(task: str, make: Callable[[Protocol, ModelChoice], Evalua
 
 register_evaluator("landmarks_2d", lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind))
 register_evaluator("face_landmarks", lambda protocol, _: FaceEvaluator(protocol))
-register_evaluator("keypoints", lambda protocol, _: KeypointEvaluator(protocol))
-register_evaluator("palms", lambda protocol, _: PalmEvaluator(protocol))
+register_evaluator("keypoints", lambda protocol, _: coco.KeypointEvaluator(protocol))
+register_evaluator("palms", lambda protocol, _: coco.PalmEvaluator(protocol))
 register_evaluator("joints_3d", lambda protocol, choice: JointEvaluator(protocol, choice.mano, choice.mano_left))
 register_evaluator("two_hands", lambda protocol, _: TwoHandEvaluator(protocol))
-register_evaluator("localization", lambda protocol, _: LocalizationEvaluator(protocol))
-register_evaluator("instances", lambda protocol, _: InstanceEvaluator(protocol))
-register_evaluator("scenes", lambda protocol, _: SceneEvaluator(protocol))
-register_evaluator("detection", lambda protocol, choice: DetectionEvaluator(protocol, choice.kind))
+register_evaluator("localization", lambda protocol, _: coco.LocalizationEvaluator(protocol))
+register_evaluator("instances", lambda protocol, _: coco.InstanceEvaluator(protocol))
+register_evaluator("scenes", lambda protocol, _: detection.SceneEvaluator(protocol))
+register_evaluator("detection", lambda protocol, choice: detection.DetectionEvaluator(protocol, choice.kind))
 
 
 def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> RunRecord:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray
-from sonjit.lab.datasets import coco_result
-from sonjit.lab.datasets.coco import CocoResult
+from sonjit.lab.datasets import coco, coco_result
 from sonjit.lab.explain.overlay import grid as panel_grid
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
@@ -142,7 +141,7 @@ def draw_box(canvas: Image, box: Sequence[float] | FloatArray, colour: Colour) -
 
 def results_from_instances(
     found: Instances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
-) -> list[CocoResult]:
+) -> list[coco.CocoResult]:
     """Return instances as COCO's results; `size` is height and width, `category_ids` are of labels 1, 2, ..."""
     masks: Sequence[BoolArray | None] = [None] * len(found.boxes)
     if found.masks.shape[-1]:

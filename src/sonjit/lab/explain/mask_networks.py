@@ -21,10 +21,9 @@ from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import RotatedBox, box_iou, crop, crop_matrix, inverse_affine
 from sonjit.lab.explain.instances import Finder, Instances, draw_box, draw_instances
 from sonjit.lab.explain.overlay import draw_title
-from sonjit.lab.networks.checkpoints import saved_network
+from sonjit.lab.networks import checkpoints, registry
 from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
-from sonjit.lab.networks.registry import create_network
 from sonjit.media.drawing.instances import PERSON_COLOURS
 from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.sources.images import encode_image
@@ -192,7 +191,7 @@ _ROWS = 6  # number of instances with maps and masks
 def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | torch.device = "cpu") -> HandMaskFinder:
     """Load a finder from a run of `sonjit train hand-masks`, its weights, or "demo" for placeholder weights."""
     file = Path(path)
-    network = create_network(
+    network = registry.create_network(
         "hand-masks", path if path == "demo" else file / mask_rcnn.WEIGHTS if file.is_dir() else file
     )
     assert isinstance(network, HandMaskNetwork)
@@ -202,7 +201,7 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
 def is_hand_masks(path: str | None) -> bool:
     """Return whether a path is a run of `sonjit train hand-masks` or the weights of one."""
     file = Path(path or "")
-    saved = saved_network(file / mask_rcnn.WEIGHTS if file.is_dir() else file)
+    saved = checkpoints.saved_network(file / mask_rcnn.WEIGHTS if file.is_dir() else file)
     return saved is not None and saved.name == "hand-masks"
 
 

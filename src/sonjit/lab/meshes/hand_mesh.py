@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, Image, RealArray
-from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
-from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+from sonjit.geometry import cameras, rotations
 from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose, fit_knuckles, fit_lengths, fit_pose, load_rig
 from sonjit.media import TrackedFrame
 from sonjit.results import Frame, Hand, Handedness
@@ -128,20 +127,20 @@ def weak_view(points: RealArray, xy_px: RealArray) -> WeakView:
 class Sight(NamedTuple):
     """Camera of an image, either calibrated or assumed."""
 
-    camera: Intrinsics
+    camera: cameras.Intrinsics
     assumed: bool
 
     @classmethod
-    def of(cls, camera: Intrinsics | None) -> "Callable[[int, int], Sight]":
+    def of(cls, camera: cameras.Intrinsics | None) -> "Callable[[int, int], Sight]":
         """Return a function from image width and height to a camera. Assume a camera for each size if it is None."""
         if camera is None:
-            return lambda width, height: cls(assumed_camera(width, height), assumed=True)
+            return lambda width, height: cls(cameras.assumed_camera(width, height), assumed=True)
         calibrated = cls(camera, assumed=False)
         return lambda width, height: calibrated
 
     def translation(self, points: RealArray, xy_px: RealArray) -> FloatArray:
         """Return the translation (3,) in metres that places points (K, 3) at their pixels (K, 2)."""
-        found = translation_to_view(points, xy_px, self.camera)
+        found = cameras.translation_to_view(points, xy_px, self.camera)
         if found is not None:
             return found
         scale, offset = weak_view(points, xy_px)  # no perspective fits: place the shape at the distance of its size
@@ -302,7 +301,7 @@ class RiggedHands(MeshModel):
 
 
 def fit_hands(
-    frames: Iterable[TrackedFrame], *, camera: Intrinsics | None = None, mirrored: bool = False
+    frames: Iterable[TrackedFrame], *, camera: cameras.Intrinsics | None = None, mirrored: bool = False
 ) -> list[RigMotion]:
     """Fit the rigged hand to every hand of a video, with constant bone lengths.
 
@@ -376,7 +375,7 @@ def _record(name: str, hand: Hand, pose: RigPose, joints: FloatArray, error_mm: 
         "id": hand.id,
         "handedness": hand.handedness,
         "score": round(float(hand.score), 4),
-        "rotation_xyzw": np.roll(quaternion_wxyz_from_matrix(pose.rotation[0]), -1).round(6).tolist(),
+        "rotation_xyzw": np.roll(rotations.quaternion_wxyz_from_matrix(pose.rotation[0]), -1).round(6).tolist(),
         "wrist_m": pose.translation[0].round(6).tolist(),
         "angles_rad": dict(zip(_FINGERS, pose.angles[0].round(5).tolist(), strict=True)),
         "keypoints3D": named_points(joints.round(6)),

@@ -21,9 +21,7 @@ from sonjit.lab.hand_models import Mano, load_mano
 from sonjit.lab.hand_models.mano import Side
 from sonjit.lab.hand_models.placeholders import mano_by_name
 from sonjit.lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points
-from sonjit.lab.networks import create_network, deformer
-from sonjit.lab.networks.handoccnet import HandOccNetwork
-from sonjit.lab.networks.registry import required_checkpoint
+from sonjit.lab.networks import create_network, deformer, handoccnet, registry
 from sonjit.results import Frame, Hand
 
 _CROP_SCALE = 1.5  # side of a crop relative to the box around the keypoints, as in training
@@ -221,7 +219,7 @@ def load_deformer(
     right = mano_option("deformer", "--mano", mano)
     needed = both or mano_left is not None
     left = mano_option("deformer", "--mano-left", mano_left, "left") if needed else None
-    path = required_checkpoint("deformer", weights)
+    path = registry.required_checkpoint("deformer", weights)
     if path == "demo":
         variant = variant or "ho3d"
     network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
@@ -238,7 +236,7 @@ class HandOccHands(ManoHands):
 
     def __init__(
         self,
-        network: HandOccNetwork,
+        network: handoccnet.HandOccNetwork,
         sight: Callable[[int, int], Sight],
         *,
         mirrored: bool = False,
@@ -290,15 +288,15 @@ class HandOccHands(ManoHands):
         return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), self._mano.faces.cpu().numpy(), hand.looks_left
 
 
-def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
+def load_handoccnet(weights: str | None, mano: str | None) -> handoccnet.HandOccNetwork:
     """Load HandOccNet with MANO from the files of `sonjit mesh`.
 
     Raises:
         InputError: A file is missing or does not fit. The message names its origin.
     """
     hand = mano_option("handoccnet", "--mano", mano)
-    network = create_network("handoccnet", required_checkpoint("handoccnet", weights), mano=hand)
-    assert isinstance(network, HandOccNetwork)
+    network = create_network("handoccnet", registry.required_checkpoint("handoccnet", weights), mano=hand)
+    assert isinstance(network, handoccnet.HandOccNetwork)
     return network
 
 

@@ -17,8 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util import InputError, RealArray, optional_import
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, RealArray, data_files, optional_import
 from sonjit.geometry.boxes import Box, box_iou
 from sonjit.lab.metrics.statistics import known_mean, numbers
 
@@ -135,7 +134,7 @@ def coco_precision(
     """
     with optional_import("COCO's average precision"):
         from faster_coco_eval import COCO, COCOeval_faster
-    data = _select_images(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
+    data = _select_images(data_files.read_json(truth) if isinstance(truth, Path) else truth, image_ids)
     categories = sorted(category["id"] for category in data["categories"])
     _check_results(results, {image["id"] for image in data["images"]}, categories, kind)
     if any(isinstance(image["id"], str) for image in data["images"]):  # faster-coco-eval takes only numbers

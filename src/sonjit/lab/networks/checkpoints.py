@@ -17,10 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sonjit._util import data_files, files
 from sonjit._util.arrays import Float32Array
-from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError, JobError, check_memory
-from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 
 T = TypeVar("T")
@@ -78,7 +77,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 def save_description(folder: Path, description: Mapping[str, object]) -> None:
     """Write a description for `load_description` into the folder of the weights."""
-    write_json(folder / DESCRIPTION, description, indent=2)
+    data_files.write_json(folder / DESCRIPTION, description, indent=2)
 
 
 def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
@@ -87,7 +86,7 @@ def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
     if not file.is_file():
         raise InputError(f"{folder} is not a run of sonjit train {recipe}: {DESCRIPTION} is missing")
     try:
-        return read(read_json(file))
+        return read(data_files.read_json(file))
     except InputError:
         raise
     except (ValueError, KeyError, TypeError) as error:
@@ -173,7 +172,7 @@ def save_checkpoint(network: nn.Module, path: Path) -> None:
     weights = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
     saved: SavedNetwork | None = getattr(network, "saved", None)
     metadata = None if saved is None else {METADATA: saved.to_json()}
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         mode = draft.stat().st_mode  # save_file replaces the draft by a file that only its owner can read
         try:
             save_file(weights, draft, metadata)

@@ -19,11 +19,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sonjit._util import InputError
-from sonjit._util.files import atomic_file
+from sonjit._util import InputError, files
 from sonjit.lab.networks import backbones, checkpoints, registry
-from sonjit.weights import find_weight
-from sonjit.weights.catalog import find_record
+from sonjit.weights import catalog, find_weight
 
 Pooling = Literal["gap", "gmp"]
 
@@ -194,7 +192,7 @@ def _register(
             build=build,
             summary="classes and where they are, by class activation maps",
             source=source,
-            licence=find_record(weight).licence if weight else _BSD if file else _OWN,
+            licence=catalog.find_record(weight).licence if weight else _BSD if file else _OWN,
             inputs=(registry.InputSpec("images", (3, size, size), least=least),),
             weight=weight,
             where=where
@@ -362,7 +360,7 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
     checkpoints.save_description(folder, {**description, "categories": categories})
     if cropper is not None:
         for file in (checkpoints.DESCRIPTION, _WEIGHTS):
-            with atomic_file(folder / _CROPPER / file) as draft:
+            with files.atomic_file(folder / _CROPPER / file) as draft:
                 shutil.copyfile(cropper / file, draft)
 
 

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, square_box
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.networks.backbones import ResNet
-from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.lab.networks import backbones, registry
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 Side = Literal["Right", "Left"]
@@ -178,7 +177,7 @@ LAYOUT_CHOICES: Final = (
 )
 
 
-class InterNet(Network):
+class InterNet(registry.Network):
     """Both hands from a square crop around them.
 
     The module's keys are those of the official checkpoints.
@@ -241,7 +240,7 @@ class _Backbone(nn.Module):
 
     def __init__(self, depth: int, width: int) -> None:
         super().__init__()
-        self.resnet = ResNet(depth, width, "batch")
+        self.resnet = backbones.ResNet(depth, width, "batch")
 
 
 class _PoseNet(nn.Module):
@@ -313,16 +312,16 @@ def highest_bin(heatmap: Tensor) -> Tensor:
     return torch.cat([x, y, z], 2).to(heatmap.dtype)
 
 
-register(
-    NetworkEntry(
+registry.register(
+    registry.NetworkEntry(
         name="internet",
         build=InterNet,
         summary="both hands in one crop: which are there, 21 joints each in 2.5D, their distance in depth",
         source="Moon et al. 2020, InterHand2.6M, section 5",
         licence="CC-BY-NC-4.0",
-        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
+        inputs=(registry.InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
         where="the released snapshot_20.pth.tar, by the links in github.com/facebookresearch/InterHand2.6M",
         tiny={"depth": 10, "width": 8, "channels": 8, "hidden": 16, "bins": 8},
-        tiny_inputs=(InputSpec("images", (3, 32, 32)),),
+        tiny_inputs=(registry.InputSpec("images", (3, 32, 32)),),
     )
 )

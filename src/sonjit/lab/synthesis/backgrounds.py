@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, JobError
-from sonjit.lab.synthesis import look_up
-from sonjit.lab.synthesis.renderer import Buffers
+from sonjit.lab.synthesis import look_up, renderer
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.images import load_image
 
@@ -193,7 +192,7 @@ class Effects:
             raise InputError(f"effects must be numbers: {self}")
 
 
-def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random.Generator) -> Image:
+def apply_effects(rgb: Image, buffers: renderer.Buffers, effects: Effects, rng: np.random.Generator) -> Image:
     """Return the image as a camera would record it.
 
     `rgb`: image (H, W, 3), usually `buffers.rgb`.
@@ -269,7 +268,7 @@ def _disc(radius: float) -> Float32Array:
     return np.asarray(kernel / kernel.sum(), Float)
 
 
-def _to_infrared(rgb: Image, buffers: Buffers) -> Image:
+def _to_infrared(rgb: Image, buffers: renderer.Buffers) -> Image:
     """Return a grey image: skin of every tone is bright, and the camera's lamp lights near surfaces more."""
     grey = rgb @ np.array([0.5, 0.35, 0.15], Float)
     skin = (buffers.instances > 0) & (buffers.instances < 100)

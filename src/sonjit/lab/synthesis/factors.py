@@ -12,12 +12,9 @@ from zlib import crc32
 
 import numpy as np
 
-from sonjit._util import InputError, unknown_name
-from sonjit._util.data_files import key_values
-from sonjit.lab.synthesis import read_table
+from sonjit._util import InputError, data_files, unknown_name
+from sonjit.lab.synthesis import hands, objects, read_table
 from sonjit.lab.synthesis.gestures import gestures, pair_names, random_gestures
-from sonjit.lab.synthesis.hands import GLOVES, SLEEVES
-from sonjit.lab.synthesis.objects import SCENE_OBJECTS
 
 _MIN_SHARE = 1e-6
 """Minimum share of a normal distribution between the ends of a range. A smaller share is drawn evenly."""
@@ -124,8 +121,11 @@ DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 FOLDER: Final = "folder"
 """Value of the background factor for the user's own images."""
 _OTHERS: Final = {
-    "gloves": tuple(GLOVES), "sleeves": tuple(SLEEVES), "pairs": pair_names(), "objects": tuple(SCENE_OBJECTS)
-}  # fmt: skip
+    "gloves": tuple(hands.GLOVES),
+    "sleeves": tuple(hands.SLEEVES),
+    "pairs": pair_names(),
+    "objects": tuple(objects.SCENE_OBJECTS),
+}
 
 
 def _values(entry: Mapping[str, Any]) -> Range | Choice:
@@ -168,7 +168,7 @@ class Factors:
 
     def __init__(self, table: Iterable[SceneFactor], settings: Iterable[str] = ()) -> None:
         self.table = {item.name: item for item in table}
-        for name, values in key_values(settings, form="factor=value, factor=a..b or factor=a,b"):
+        for name, values in data_files.key_values(settings, form="factor=value, factor=a..b or factor=a,b"):
             if name not in self.table:
                 raise InputError(f"--set {name}={values}: {unknown_name('factor', name, self.table)}")
             factor = self.table[name]

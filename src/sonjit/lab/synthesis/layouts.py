@@ -22,18 +22,14 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from sonjit._util import files
+from sonjit._util import files, version
 from sonjit._util.arrays import BoolArray, FloatArray, Image
 from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
-from sonjit._util.version import __version__
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import convert
-from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
-from sonjit.lab.datasets.interhand import annotation_record, cameras_record, joints_record, skeleton_lines
-from sonjit.lab.datasets.registry import draw_contact_sheet, spread_indices
+from sonjit.lab.datasets import coco, convert, interhand, registry
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.lab.synthesis.backgrounds import BackgroundFolder
 from sonjit.lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
@@ -188,7 +184,7 @@ class ImageLayout(FolderLayout):
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """Return samples spread over the chunks as evenly as complete chunks allow."""
-        chosen = [chunks[index] for index in spread_indices(len(chunks), count, "spread")]
+        chosen = [chunks[index] for index in registry.spread_indices(len(chunks), count, "spread")]
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
         return [convert.sample_from_dict(dict(record), self.root / record["id"]) for record in pooled]
@@ -253,7 +249,7 @@ class CocoLayout(ImageLayout):
             {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
             for number, side in enumerate(("left", "right"), 1)
         ]
-        info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
+        info = {"description": "hands rendered by Sonjit", "version": version.__version__, "seed": self.settings.seed}
         head = f'"info": {json_from(info, spaced=True)},\n"categories": {json_from(categories, spaced=True)},\n'
         images = (_image(*item) for item in enumerate(self.records(chunks), 1))
         _write_lists(self.root / COCO, head, {"annotations": self._annotations(chunks), "images": images})
@@ -280,7 +276,7 @@ class CocoLayout(ImageLayout):
                 shown = np.isin(mask, values)
                 if (area := int(shown.sum())) >= MIN_PIXELS:
                     place = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category, "iscrowd": 0}
-                    box, segmentation = cv2.boundingRect(shown.astype(np.uint8)), rle_from_mask(shown)
+                    box, segmentation = cv2.boundingRect(shown.astype(np.uint8)), coco.rle_from_mask(shown)
                     annotations.append({**place, "area": area, "bbox": list(box), "segmentation": segmentation})
         write_json(self.root / INSTANCES, {"images": images, "annotations": annotations, "categories": categories})
 
@@ -345,10 +341,10 @@ class InterHandLayout(ImageLayout):
     def finish(self, chunks: Sequence[int]) -> None:
         """Write all annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
-        files.write_text(folder / "skeleton.txt", skeleton_lines())
+        files.write_text(folder / "skeleton.txt", interhand.skeleton_lines())
         images = (_interhand_image(number, item) for number, item in enumerate(self.records(chunks), 1))
         annotations = (
-            annotation_record(number, *_interhand_points(item))
+            interhand.annotation_record(number, *_interhand_points(item))
             for number, item in enumerate(self.records(chunks), 1)
             if item["instances"]
         )
@@ -392,7 +388,7 @@ def _interhand_points(record: Record) -> tuple[FloatArray, BoolArray]:
 
 def _interhand_cameras(records: Iterator[Record]) -> Mapping[str, object]:
     cameras = {record["view"]: record["camera"] for record in records}
-    return cameras_record(
+    return interhand.cameras_record(
         {view: (np.array(item["K"]), np.array(item["R"]), np.array(item["t"])) for view, item in cameras.items()}
     )
 
@@ -404,7 +400,7 @@ def _interhand_joints(records: Iterator[Record]) -> Mapping[str, object]:
             points = np.full((2, 21, 3), np.nan)
             for instance in record["instances"]:
                 points[_SIDES.index(instance["side"])] = instance["extra"]["keypoints_world_m"]
-            frames[str(record["frame"])] = joints_record(points)
+            frames[str(record["frame"])] = interhand.joints_record(points)
     return frames
 
 
@@ -526,7 +522,7 @@ def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
             kind="hand", side=hand["handedness"], skeleton=HAND_SKELETON, box=hand["box"],
             keypoints_px=np.array(hand["xy"], np.float64), visible=np.array(hand["causes"]) == "visible",
             keypoints_m=np.array(hand["xyz_m"], np.float64),
-            read_mask=partial(mask_from_segmentation, hand["mask"], height, width),
+            read_mask=partial(coco.mask_from_segmentation, hand["mask"], height, width),
         )
         for hand in truth["frames"][frame]["hands"]
     )  # fmt: skip
@@ -593,7 +589,7 @@ def synthesize(
         finally:
             if done:
                 layout.finish(sorted(done))
-                sheet = draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
+                sheet = registry.draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
                 files.write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
         return summary
 
@@ -601,7 +597,7 @@ def synthesize(
 def _open(out: Path, settings: SynthSettings) -> None:
     """Create the folder, unless it exists with the same settings."""
     name = f"{TRUTH}/settings.json"
-    text = json_from({"version": __version__} | asdict(settings), 1) + "\n"
+    text = json_from({"version": version.__version__} | asdict(settings), 1) + "\n"
     if files.has_settings(out, name, text):
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -22,10 +22,8 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_v
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths, fit_pose
 from sonjit.lab.meshes.hand_mesh import weak_view
-from sonjit.lab.synthesis import gestures, look_up
-from sonjit.lab.synthesis.factors import Value
+from sonjit.lab.synthesis import factors, gestures, look_up, objects
 from sonjit.lab.synthesis.hands import SHAPE_NAMES, HandFiles, rig_from_shape
-from sonjit.lab.synthesis.objects import SCENE_OBJECTS, SceneObject
 from sonjit.media import load_frames
 from sonjit.results import Hand
 
@@ -59,7 +57,7 @@ class Grasp:
     place: FloatArray  # position (3,) of its middle relative to the wrist in metres, in those axes
 
 
-def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
+def grasp(rig: Rig, item: objects.SceneObject, rng: np.random.Generator) -> Grasp:
     """Return the grasp of an object."""
     coarse = gestures.coarse_rig(rig)
     path = np.stack([gestures.angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
@@ -116,7 +114,7 @@ def _skins(rig: Rig, angles: FloatArray) -> FloatArray:
 
 
 def _place_in_palm(
-    rig: Rig, item: SceneObject, path: FloatArray, rng: np.random.Generator
+    rig: Rig, item: objects.SceneObject, path: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Place the object across the palm, its axis along the knuckles, far enough out for the open hand."""
     knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
@@ -130,7 +128,7 @@ def _place_in_palm(
 
 
 def _place_at_tips(
-    rig: Rig, item: SceneObject, path: FloatArray, rng: np.random.Generator
+    rig: Rig, item: objects.SceneObject, path: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Place the object between the pads of thumb and index where they meet when closed, pointing away from the palm."""
     pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), path[-1:])
@@ -149,7 +147,7 @@ def _place_at_tips(
 
 
 def _move_out(
-    rig: Rig, item: SceneObject, path: FloatArray, *, rotation: FloatArray, middle: FloatArray, out: FloatArray
+    rig: Rig, item: objects.SceneObject, path: FloatArray, *, rotation: FloatArray, middle: FloatArray, out: FloatArray
 ) -> FloatArray:
     """Return the nearest position (3,) on a line where the object does not touch the open hand."""
     skin = (_skins(rig, path[:1])[0] - middle) @ rotation
@@ -163,7 +161,7 @@ def _move_out(
 
 
 def pose_hands(
-    rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator
+    rigs: Sequence[Rig], drawn: Mapping[str, factors.Value], rng: np.random.Generator
 ) -> tuple[list[RigPose], Grasp | None]:
     """Return poses of one or two hands around the world's origin, one frame each, and the grasp of the first hand."""
     interacts = drawn["hands"] == "interacting"
@@ -180,7 +178,7 @@ def pose_hands(
         own_rng = np.random.default_rng(rng.integers(1 << 62))
         turn = turn_hand(rig, drawn, own_rng.normal(0, _ASYMMETRY_DEG, 3) * number)
         if number == 0 and drawn["held"] != "none" and not interacts:
-            grasped = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own_rng)
+            grasped = grasp(rig, look_up("object", objects.SCENE_OBJECTS, str(drawn["held"])), own_rng)
             angles = grasped.angles
         elif drawn["gesture"] == "any":
             angles = gestures.sample_angles(rig, own_rng)
@@ -195,7 +193,7 @@ def pose_hands(
     return poses, grasped
 
 
-def turn_hand(rig: Rig, drawn: Mapping[str, Value], more_deg: FloatArray) -> FloatArray:
+def turn_hand(rig: Rig, drawn: Mapping[str, factors.Value], more_deg: FloatArray) -> FloatArray:
     """Return the rotation (3, 3) from the rig's rest by the factors and `more_deg`; the left hand is mirrored."""
     yaw, pitch, roll = np.array([float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")]) + more_deg
     mirror = 1 if rig.side == "Right" else -1

@@ -14,8 +14,7 @@ from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple
 
-from sonjit._util import InputError, JobError, json_from
-from sonjit._util.data_files import read_json
+from sonjit._util import InputError, JobError, data_files, json_from
 from sonjit.lab import documents as docs
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
@@ -138,7 +137,7 @@ def _finished_results(recipe: Recipe, run: TrainingRequest) -> Mapping[str, obje
     file = run.out / RESULT
     if not file.exists():
         return None
-    saved = read_json(file)
+    saved = data_files.read_json(file)
     if saved["settings"] != json.loads(json_from(prepare(recipe, run).settings, spaced=True, default=str)):
         raise InputError(f"{run.out}: contains a run with other settings ({RESULT}). Choose another folder.")
     return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN

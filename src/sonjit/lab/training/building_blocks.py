@@ -13,8 +13,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, Image, RealArray
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.lab.networks import InputSpec, Network
-from sonjit.lab.networks.export import ENDINGS, export_network
+from sonjit.lab.networks import InputSpec, Network, export
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.media.drawing.strokes import Colour, draw_path, draw_ring
 
@@ -131,13 +130,13 @@ def export_trained(network: Network, request: TrainingRequest, name: str = "") -
     """
     if request.export is None:
         return {}
-    file = request.out / f"{name or request.recipe}{ENDINGS[request.export]}"
-    return {"export": export_network(network.cpu().eval(), network.inputs, file).path}
+    file = request.out / f"{name or request.recipe}{export.ENDINGS[request.export]}"
+    return {"export": export.export_network(network.cpu().eval(), network.inputs, file).path}
 
 
 def median_run_ms(network: Network, inputs: Sequence[InputSpec], folder: Path) -> float:
     """Return the median duration of 200 runs on one image in milliseconds, in float32 on one thread of OpenVINO."""
-    file = export_network(network, inputs, folder / "timed.onnx").path
+    file = export.export_network(network, inputs, folder / "timed.onnx").path
     engine = load_engine(file, EngineOptions(precision="f32", threads=1))
     engine.input[...] = np.random.default_rng(0).random(engine.input.shape, np.float32).astype(engine.input.dtype)
     times: list[float] = []

@@ -21,17 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sonjit._util import InputError
-from sonjit._util.data_files import ASSETS, read_json, write_json
+from sonjit._util import InputError, data_files
 from sonjit.lab.explain.classes import image_tensor
-from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry
+from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry, registry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit.lab.networks.checkpoints import DESCRIPTION, load_description
-from sonjit.lab.networks.registry import required_checkpoint
-from sonjit.lab.training import class_images
-from sonjit.lab.training.augment import AugmentationSettings, AugmentedSettings
-from sonjit.lab.training.building_blocks import export_trained
-from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, fit
+from sonjit.lab.training import augment, building_blocks, class_images, loop
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import ImageBatch, Range, SmallBatch, Steps
 from sonjit.media import rgb_from
@@ -55,7 +50,7 @@ def _check_size(size: int) -> None:
 
 
 @dataclass(frozen=True)
-class VqaSettings(TrainingSettings):
+class VqaSettings(loop.TrainingSettings):
     """Settings of the recipe."""
 
     steps: Steps = 2000
@@ -94,7 +89,7 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
         if len(found) != 1:
             raise InputError(f"{data}: must contain one file {pattern}, as in visualqa.org; found {len(found)}")
         files += found
-    questions_json, answers_json = (read_json(file) for file in files)
+    questions_json, answers_json = (data_files.read_json(file) for file in files)
     try:
         texts = {question["question_id"]: question["question"] for question in questions_json["questions"]}
         questions = [
@@ -172,12 +167,12 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         return _metrics(head, inputs, held_out, answers, request.device)
 
     save_answerer(request.out, Answerer(network, size, head, words, answers))
-    metrics = fit(
+    metrics = loop.fit(
         request, head, batch, losses, settings, inputs=request.inputs() | {"answers": answers}, evaluate=evaluate,
         higher_is_better=True,
     )  # fmt: skip
-    write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
-    return {"weights": request.out / WEIGHTS, "questions": len(learned), "answers": len(answers), **metrics}
+    data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
+    return {"weights": request.out / loop.WEIGHTS, "questions": len(learned), "answers": len(answers), **metrics}
 
 
 @torch.inference_mode()
@@ -219,7 +214,7 @@ _SIZE = 96
 
 
 @dataclass(frozen=True)
-class CamSettings(AugmentedSettings):
+class CamSettings(augment.AugmentedSettings):
     """Settings of the recipe."""
 
     steps: Steps = 200
@@ -268,15 +263,15 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(CamSettings, request.settings)
     if settings.dataset:
         return _train_on_set(settings, request)
-    clip, truth = request.images or ASSETS / "demo.mp4", request.data or ASSETS / "demo.json"
+    clip, truth = request.images or data_files.ASSETS / "demo.mp4", request.data or data_files.ASSETS / "demo.json"
     size = settings.size or _SIZE
     crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
     results: dict[str, object] = {
-        "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
+        "weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
     }  # fmt: skip
-    results |= export_trained(network, request)
+    results |= building_blocks.export_trained(network, request)
     return results
 
 
@@ -306,10 +301,10 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
 
     network = _train(classifier, images, settings, request, evaluate)
     metrics = evaluate(network)
-    write_json(request.out / METRICS, {**metrics, "held_out": len(samples)}, indent=2)
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(images)}
+    data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(samples)}, indent=2)
+    results: dict[str, object] = {"weights": request.out / loop.WEIGHTS, "training_images": len(images)}
     results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
-    results |= export_trained(network, request)
+    results |= building_blocks.export_trained(network, request)
     return results
 
 
@@ -348,7 +343,7 @@ def _train(
         classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
         inputs = request.inputs() | {"classes": classifier.names}
     higher = settings.dataset == ""
-    fit(request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate, higher_is_better=higher)
+    loop.fit(request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate, higher_is_better=higher)
     return network.cpu().eval()
 
 
@@ -356,7 +351,7 @@ def draw_batch(
     rng: np.random.Generator,
     crops: class_images.ClassImages | class_images.HandCrops,
     count: int,
-    augmentation: AugmentationSettings,
+    augmentation: augment.AugmentationSettings,
 ) -> tuple[Tensor, Tensor]:
     """Return crops (B, 3, size, size) and their classes (B,)."""
     drawn = crops.draw(rng, count, augmentation)
@@ -393,7 +388,7 @@ def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Net
     entry = network_entry(name)
     if weights == "published" and entry.weight is not None:
         weights = str(find_weight(entry.weight))
-    state = load_checkpoint(Path(required_checkpoint(name, weights)))
+    state = load_checkpoint(Path(registry.required_checkpoint(name, weights)))
     heads = "head.weight", "fc.weight", "classifier.6.weight", "classifier.1.weight", "_fc.weight"
     last = next((state[key] for key in heads if key in state), None)
     complete = last is not None and not (name.startswith("cam-") and "classifier.6.weight" in state)

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util import FloatArray, Image, InputError
-from sonjit._util.data_files import read_json
+from sonjit._util import FloatArray, Image, InputError, data_files
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
@@ -223,7 +222,7 @@ class HandCrops:
     def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
         self._size, self._context = size, context
         try:
-            frames = read_json(truth)["frames"]
+            frames = data_files.read_json(truth)["frames"]
             hands = {
                 int(frame["index"]): [
                     (CLASSES.index(hand["handedness"]), np.array(hand["xy"], float)) for hand in frame["hands"]

@@ -40,10 +40,9 @@ from sonjit.lab.networks.deformer import (
     rotate_to_camera,
 )
 from sonjit.lab.networks.handoccnet import rotations_from_6d
-from sonjit.lab.training import handoccnet
+from sonjit.lab.training import building_blocks, handoccnet
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.batches import to_device
-from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import draw_examples, known_hands
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import maxmse
@@ -380,7 +379,7 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out, request.device)
-    return results | export_trained(network, request)
+    return results | building_blocks.export_trained(network, request)
 
 
 @dataclass(frozen=True, eq=False)

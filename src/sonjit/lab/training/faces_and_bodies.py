@@ -16,16 +16,11 @@ import torch
 from torch import Tensor
 
 from sonjit._util import FloatArray, InputError
-from sonjit.detectors.kinds.body import box_from_alignment
-from sonjit.detectors.kinds.face import box_around_face
+from sonjit.detectors.kinds import body, face
 from sonjit.geometry.boxes import RotatedBox, points_into_crop
-from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.datasets.face_labels import face_weights
+from sonjit.lab.datasets import Instance, Sample, face_labels
 from sonjit.lab.metrics import outer_corner_distances
-from sonjit.lab.networks import create_network
-from sonjit.lab.networks.backbones import start_pretrained, timm_name
-from sonjit.lab.networks.keypoint_detector import TimmLandmarks
-from sonjit.lab.networks.registry import Network
+from sonjit.lab.networks import backbones, create_network, keypoint_detector, registry
 from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
@@ -132,15 +127,15 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     )
 
 
-def _backbone_network(request: TrainingRequest, settings: PointSettings, skeleton: str) -> Network:
+def _backbone_network(request: TrainingRequest, settings: PointSettings, skeleton: str) -> registry.Network:
     """Return a network of timm that predicts the points of a skeleton."""
     options = {"keypoints": len(load_skeleton(skeleton).keypoints), "size": settings.size}
-    backbone = timm_name(settings.backbone, pretrained=settings.pretrained)
+    backbone = backbones.timm_name(settings.backbone, pretrained=settings.pretrained)
     torch.manual_seed(settings.seed)
     network = create_network("timm-landmarks", request.weights, backbone=backbone, **options)
-    assert isinstance(network, TimmLandmarks)
+    assert isinstance(network, keypoint_detector.TimmLandmarks)
     if settings.pretrained and request.weights is None:
-        start_pretrained(network.backbone, settings.backbone)
+        backbones.start_pretrained(network.backbone, settings.backbone)
     return network.train()
 
 
@@ -184,7 +179,7 @@ def _face_box(points: FloatArray) -> tuple[RotatedBox, float] | None:
         eyes = (right + left) / 2
         outline = np.concatenate([points, [eyes + _FOREHEAD * (eyes - chin)]])
     corners = [*outline.min(0).tolist(), *outline.max(0).tolist()]
-    box = box_around_face(corners, right.tolist(), left.tolist())
+    box = face.box_around_face(corners, right.tolist(), left.tolist())
     return box, float(outer_corner_distances(points[None])[0])
 
 
@@ -197,7 +192,7 @@ def _body_box(points: FloatArray, instance: Instance) -> tuple[RotatedBox, float
     hips, shoulders = (left_hip + right_hip) / 2, (left_shoulder + right_shoulder) / 2
     reach = _BODY_MARGIN * float(np.nanmax(np.linalg.norm(points - hips, axis=1)))
     up = (shoulders - hips) / max(float(np.linalg.norm(shoulders - hips)), 1e-6)
-    box = box_from_alignment(np.stack([hips, hips + reach * up]))
+    box = body.box_from_alignment(np.stack([hips, hips + reach * up]))
     return box, float(np.linalg.norm(left_shoulder - right_hip))
 
 
@@ -236,12 +231,12 @@ def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
 
 
 def point_losses(
-    before: Network, keep: float, loss: PointLoss = "distance"
-) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
+    before: registry.Network, keep: float, loss: PointLoss = "distance"
+) -> Callable[[registry.Network, PointBatch], Mapping[str, Tensor]]:
     """Return a function that computes losses by name: of the points in units of errors, and of changed outputs."""
     error_of = point_loss(loss)
 
-    def losses(network: Network, batch: PointBatch) -> Mapping[str, Tensor]:
+    def losses(network: registry.Network, batch: PointBatch) -> Mapping[str, Tensor]:
         outputs = network(batch.images)
         errors = error_of(_offsets(outputs["keypoints"], batch))
         parts = {"points": (errors * batch.known).sum() / batch.known.sum().clamp(min=1)}
@@ -276,14 +271,14 @@ def _weights(points: FloatArray, skeleton: str) -> FloatArray:
     if len(points) == len(load_skeleton(skeleton).keypoints):
         return np.eye(len(points))
     if skeleton in ("face_300w68", "face_wflw98"):
-        return face_weights(points, skeleton)
+        return face_labels.face_weights(points, skeleton)
     if skeleton.startswith("face_"):
         return np.eye(len(load_skeleton(skeleton).keypoints), len(points))
     names = load_skeleton(skeleton).keypoints
     return np.array([[float(name == other) for other in _BODY] for name in names])
 
 
-def point_error(network: Network, crops: Sequence[LabelledCrop], device: str = "cpu") -> float:
+def point_error(network: registry.Network, crops: Sequence[LabelledCrop], device: str = "cpu") -> float:
     """Return the mean distance in per cent of the unit of errors, averaged over faces or bodies; NaN without any."""
     means: list[float] = []
     with torch.inference_mode():

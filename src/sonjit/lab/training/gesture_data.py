@@ -12,9 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, IntArray, RealArray
-from sonjit._util.data_files import read_npz
-from sonjit._util.files import atomic_file
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, IntArray, RealArray, data_files, files
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
@@ -22,9 +20,8 @@ from sonjit.gestures.classifier import PALM, aligned, gesture_features
 from sonjit.gestures.custom_motions import MotionRecording
 from sonjit.lab.datasets import Instance, Sample, open_dataset
 from sonjit.lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
+from sonjit.lab.synthesis import hands, motions
 from sonjit.lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
-from sonjit.lab.synthesis.hands import SHAPE_NAMES, rig_from_shape
-from sonjit.lab.synthesis.motions import turn_hand
 from sonjit.lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit.lab.training.augment import jittered_box
 from sonjit.lab.training.recipes import TrainingRequest
@@ -77,12 +74,12 @@ class PosedHands:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote."""
-        arrays = read_npz(path)
+        arrays = data_files.read_npz(path)
         return cls(**{item.name: arrays[item.name] for item in fields(cls)})
 
     def save(self, path: Path) -> None:
         """Write an `.npz` file atomically."""
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
     @classmethod
@@ -345,8 +342,8 @@ def posed_joints(
     points: list[FloatArray] = []
     names: list[str] = []
     for _ in range(people):
-        shape = rng.normal(size=len(SHAPE_NAMES)).clip(-3, 3) * np.clip(rng.normal(0.9, 0.2), 0, 2)
-        rig = rig_from_shape("Right", shape)
+        shape = rng.normal(size=len(hands.SHAPE_NAMES)).clip(-3, 3) * np.clip(rng.normal(0.9, 0.2), 0, 2)
+        rig = hands.rig_from_shape("Right", shape)
         poses = list(_poses(rig, chosen, each, free, rng))
         names += [name for name, _ in poses]
         points.append(_points_in_camera(rig, np.stack([angles for _, angles in poses]), rng, yaw_deg))
@@ -389,7 +386,7 @@ def _points_in_camera(rig: Rig, angles: FloatArray, rng: np.random.Generator, ya
     yaws = rng.uniform(-yaw_deg, yaw_deg, count)
     pitches = np.where(rng.random(count) < _LEVEL, rng.normal(0, _PITCH_DEG, count), rng.uniform(-80, 80, count))
     views = [{"yaw_deg": yaw, "pitch_deg": pitch, "roll_deg": 0.0} for yaw, pitch in zip(yaws, pitches, strict=True)]
-    turns = [turn_hand(rig, view, _NO_TURN) for view in views]
+    turns = [motions.turn_hand(rig, view, _NO_TURN) for view in views]
     points = rig.keypoints(RigPose(np.stack(turns), np.zeros((count, 3)), angles))
     distance = rng.uniform(*_DISTANCE_M, count)
     position = np.stack([*rng.normal(0, _OFF_AXIS, (2, count)) * distance, distance], 1)
@@ -412,7 +409,7 @@ def drawn_letters(alphabet: Alphabet, rng: np.random.Generator) -> list[MotionRe
 
 def drawn_letter(stroke: Stroke, rng: np.random.Generator) -> FloatArray:
     """Return (T, 21, 3) metres in the camera frame of a right hand that draws a letter, at 30 frames per second."""
-    rig = rig_from_shape("Right", rng.normal(size=len(SHAPE_NAMES)).clip(-2, 2))
+    rig = hands.rig_from_shape("Right", rng.normal(size=len(hands.SHAPE_NAMES)).clip(-2, 2))
     pose = gestures()[stroke.pose]
     angles = add_deviation(resolved_angles(rig, pose.angles, pose.touch), rng)
     count = round(rng.uniform(*_DRAWN_S) * _DRAWN_FPS)
@@ -424,7 +421,7 @@ def drawn_letter(stroke: Stroke, rng: np.random.Generator) -> FloatArray:
     size = rng.uniform(*_DRAWN_SIZE) * float(np.linalg.norm(np.diff(rig.joints[[0, 9, 10, 11]], axis=0), axis=1).sum())
     yaw, roll = yaw + rng.normal(0, _DRAWN_YAW_DEG), roll + rng.normal(0, _DRAWN_ROLL_DEG)
     views = [{"yaw_deg": angle, "pitch_deg": 0.0, "roll_deg": turn} for angle, turn in zip(yaw, roll, strict=True)]
-    turns = np.stack([turn_hand(rig, view, _NO_TURN) for view in views])
+    turns = np.stack([motions.turn_hand(rig, view, _NO_TURN) for view in views])
     points = rig.keypoints(RigPose(turns, np.zeros((count, 3)), np.broadcast_to(angles, (count, 5, 3, 3))))
     return points - points[:, :1] + size * np.stack([x, y, 0 * x], 1)[:, None] + [0, 0, _DRAWN_M]
 

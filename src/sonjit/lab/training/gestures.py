@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, RealArray
-from sonjit._util.files import atomic_file, write_text
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, RealArray, files
 from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, shipped_arrays
 from sonjit.gestures.classifier import (
@@ -189,14 +188,14 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         arrays |= CustomMotions.learn(
             gesture_data.drawn_letters(alphabet, np.random.default_rng(settings.seed))
         ).arrays()
-    with atomic_file(request.out / ASSET) as draft:
+    with files.atomic_file(request.out / ASSET) as draft:
         np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
     classifier = GestureClassifier(weights, alphabet.vocabulary)
     if settings.alphabet:
-        write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
+        files.write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
     results: dict[str, object] = {"classifier": request.out / ASSET, **gesture_metrics(classifier, held_out, alphabet)}
     if heads:
-        with atomic_file(request.out / HEADS_ASSET) as draft:
+        with files.atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
         held_out = with_appearance(with_inputs(settings.held_out, 0).unambiguous(hands), heads)
         metrics = gesture_metrics(classifier, held_out, alphabet)

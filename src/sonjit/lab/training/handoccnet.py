@@ -26,15 +26,13 @@ from torch import Tensor
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.geometry.boxes import clamped_box, crop, points_into_crop, rotated_box_around, square_box
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import Instance, ManoParameters, Sample
-from sonjit.lab.datasets.reading import camera_matrix
+from sonjit.lab.datasets import Instance, ManoParameters, Sample, reading
 from sonjit.lab.datasets.sample import HAND_SKELETON
 from sonjit.lab.hand_models import Mano, load_mano
 from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
 from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
-from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.handoccnet import SIZES, HandOccNetwork
+from sonjit.lab.networks import create_network, handoccnet, load_checkpoint
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.building_blocks import export_trained
@@ -138,7 +136,7 @@ def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Samp
         with torch.no_grad():
             tensors = (torch.from_numpy(values).float() for values in (pose, betas, translation))
             joints = mano(*tensors, tips="deformer_ho3d")[1].double().numpy()  # (T, 21, 3)
-        camera = CalibratedCamera(camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
+        camera = CalibratedCamera(reading.camera_matrix((_FOCAL_PX, _FOCAL_PX), (SIDE_PX / 2, SIDE_PX / 2)))
         pixels = camera.project(joints)
         bars = _bars(rng, pixels)
         background = rng.integers(30, 200, (6, 6, 3), np.uint8)
@@ -308,15 +306,15 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network(
         "handoccnet", request.weights, mano=own_mano, size=settings.size, fit=settings.fit, refine=settings.refine
     )
-    assert isinstance(network, HandOccNetwork)
+    assert isinstance(network, handoccnet.HandOccNetwork)
     if settings.trunk_weights:
         network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     network.to(request.device).train()
-    side = SIZES[settings.size].image
+    side = handoccnet.SIZES[settings.size].image
     make_example = partial(example_from_sample, mano=mano, side=side, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
-    def losses(model: HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
+    def losses(model: handoccnet.HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
         return handoccnet_losses(model(batch.images), _targets(model, batch))
 
     metrics = fit(
@@ -388,7 +386,7 @@ def _tensors(examples: Sequence[OccludedHand]) -> HandOccBatch:
     return HandOccBatch(image.permute(0, 3, 1, 2), *others)
 
 
-def _targets(network: HandOccNetwork, batch: HandOccBatch) -> HandOccTargets:
+def _targets(network: handoccnet.HandOccNetwork, batch: HandOccBatch) -> HandOccTargets:
     """Compute the ground truth of a batch on the device of the network."""
     assert network.mano is not None
     return targets_from_mano(network.mano, batch.pose, batch.shape, batch.joints)
@@ -396,7 +394,7 @@ def _targets(network: HandOccNetwork, batch: HandOccBatch) -> HandOccTargets:
 
 @torch.inference_mode()
 def evaluate(
-    network: HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int, device: str
+    network: handoccnet.HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int, device: str
 ) -> dict[str, float]:
     """Return metrics on held-out hands; see `train_handoccnet`.
 

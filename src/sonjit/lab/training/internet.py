@@ -19,8 +19,7 @@ from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError,
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
-from sonjit.lab.networks import create_network, internet, load_checkpoint
-from sonjit.lab.networks.rootnet import RootNet
+from sonjit.lab.networks import create_network, internet, load_checkpoint, rootnet
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
@@ -29,7 +28,7 @@ from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Depth, Width
 
 
-def prepare_for_training(network: internet.InterNet | RootNet, trunk_weights: str, device: str) -> None:
+def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
     """Load the weights of a trunk, move a network to a device and set it to train mode."""
     if trunk_weights:
         network.load_official(load_checkpoint(Path(trunk_weights)), strict=False)

@@ -15,9 +15,7 @@ from torch import Tensor
 from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.networks import create_network
-from sonjit.lab.networks.internet import area_of_box, box_of_joints
-from sonjit.lab.networks.rootnet import RootNet, depth_of_box
+from sonjit.lab.networks import create_network, internet, rootnet
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import draw_batch, hand_data, known_hands
@@ -65,13 +63,13 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     torch.manual_seed(settings.seed)
     options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels", "side")}
     network = create_network("rootnet", request.weights, **options)
-    assert isinstance(network, RootNet)
+    assert isinstance(network, rootnet.RootNet)
     prepare_for_training(network, settings.trunk_weights, request.device)
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
-    def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
+    def losses(model: rootnet.RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, visible = batch
         outputs = model(model.normalise_crops(images), at_box)
         return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
@@ -101,13 +99,13 @@ def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augment
     assert hand.keypoints_px is not None
     assert hand.keypoints_m is not None
     assert sample.camera is not None
-    area = change.box(area_of_box(box_of_joints(hand.keypoints_px)))
+    area = change.box(internet.area_of_box(internet.box_of_joints(hand.keypoints_px)))
     image = change.image(crop(sample.rgb().astype(np.float32), area, side, side, border="zero")) / np.float32(255)
     root = change.points(points_into_crop(hand.keypoints_px[:1], area, side), side)[0]
     camera = sample.camera.intrinsics
     return RootExample(
         image,
-        depth_of_box((area.width, area.height), (camera.fx, camera.fy)),
+        rootnet.depth_of_box((area.width, area.height), (camera.fx, camera.fy)),
         np.array([*(root / _CELL_PX), hand.keypoints_m[0, 2] * _MM]),
         bool(((root >= 0) & (root < side)).all()),
     )
@@ -121,7 +119,7 @@ def _tensors(examples: Sequence[RootExample]) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def evaluate(network: RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
+def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
     """Return the error of the wrist's depth on held-out hands; see `train_rootnet`."""
     examples = [example for sample in held_out for example in _examples(sample, side)]
     errors_mm: list[float] = []

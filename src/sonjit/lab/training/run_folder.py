@@ -11,12 +11,9 @@ from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, cast
 
 import torch
 
+from sonjit._util import extras, files, json_text, version
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError, JobError, SonjitError, check_memory
-from sonjit._util.extras import require
-from sonjit._util.files import atomic_file, write_bytes, write_text
-from sonjit._util.json_text import json_from
-from sonjit._util.version import installed_versions
 from sonjit.media.sources.images import encode_image
 
 TENSORBOARD = "tensorboard"
@@ -74,7 +71,7 @@ def logger_factories(names: Sequence[str]) -> list[LoggerFactory]:
             except (ImportError, AttributeError, ValueError) as error:
                 raise InputError(f"loggers={name}: {error}") from None
         elif name == "tensorboard":
-            require(name, f"loggers={name}")
+            extras.require(name, f"loggers={name}")
             factories.append(TensorBoardLogger)
         else:
             raise InputError(f"Unknown logger {name!r}. Choose tensorboard, or a function as module:function")
@@ -158,13 +155,13 @@ class RunFolder:
         self._settings = settings
         self._factories = dict(zip(loggers, logger_factories(loggers), strict=True))
         self._loggers: list[RunLogger] = []
-        own = json_from({**settings, ENVIRONMENT: environment()}, 2, sort_keys=True) + "\n"
+        own = json_text.json_from({**settings, ENVIRONMENT: environment()}, 2, sort_keys=True) + "\n"
         try:
             file = folder / SETTINGS
             if file.exists():
                 _check_same_run(file, json.loads(own))
             else:
-                write_text(file, own)
+                files.write_text(file, own)
         except OSError as error:
             raise InputError(f"{folder}: not writable: {error.strerror}") from None
 
@@ -181,7 +178,7 @@ class RunFolder:
             except Exception as error:  # damaged files raise arbitrary exceptions in torch.load
                 check_memory(error)
                 raise InputError(f"{file}: damaged checkpoint ({type(error).__name__}); remove it to restart") from None
-        write_text(log, "".join(lines))
+        files.write_text(log, "".join(lines))
         for name, factory in self._factories.items():
             try:
                 self._loggers.append(factory(self.folder, self._settings, len(lines)))
@@ -195,7 +192,7 @@ class RunFolder:
     def log(self, row: LogRow) -> None:
         """Append a row to the log."""
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json_from(row, spaced=True) + "\n")
+            file.write(json_text.json_from(row, spaced=True) + "\n")
         for logger in self._loggers:
             if before := row.get("evaluation_before"):
                 logger.log(0, dict(flat_values({"evaluation": before})))
@@ -205,7 +202,7 @@ class RunFolder:
     def save_pictures(self, step: int, pictures: Mapping[str, Image]) -> None:
         """Write the report's pictures (H, W, 3) by caption, and send them to the loggers."""
         for caption, rgb in pictures.items():
-            write_bytes(self.folder / IMAGES / f"{caption}.png", encode_image(rgb, ".png"))
+            files.write_bytes(self.folder / IMAGES / f"{caption}.png", encode_image(rgb, ".png"))
             for logger in self._loggers:
                 logger.image(step, caption, rgb)
 
@@ -215,7 +212,7 @@ class RunFolder:
             before: Mapping[str, float] = json.loads(file.readline() or "{}").get("evaluation_before", {})
         name, after = next(iter(metrics.items()))
         change = {"metric": name, "before": before.get(name), "after": after, "higher_is_better": higher_is_better}
-        write_text(self.folder / HELD_OUT, json_from(change, 2) + "\n")
+        files.write_text(self.folder / HELD_OUT, json_text.json_from(change, 2) + "\n")
 
     def close(self) -> None:
         """Close the loggers."""
@@ -225,7 +222,7 @@ class RunFolder:
     def save(self, state: RunState) -> None:
         """Write a checkpoint; the previous one stays until this one is complete."""
         file = self.folder / CHECKPOINT
-        with atomic_file(file) as draft:
+        with files.atomic_file(file) as draft:
             try:
                 torch.save(dict(state), draft)
             except RuntimeError as error:  # for example a full disk
@@ -235,7 +232,7 @@ class RunFolder:
 
 def environment() -> dict[str, object]:
     """Return the command of this process, the versions of Python and the libraries, and the platform."""
-    return {"command": sys.argv, "versions": installed_versions(_LIBRARIES), "platform": platform.platform()}
+    return {"command": sys.argv, "versions": version.installed_versions(_LIBRARIES), "platform": platform.platform()}
 
 
 def _check_same_run(file: Path, settings: dict[str, Any]) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util import FloatArray, InputError, RealArray
-from sonjit._util.data_files import load_spec
+from sonjit._util import FloatArray, InputError, RealArray, data_files
 from sonjit.results.skeletons import Skeleton
 
 __all__ = [
@@ -80,7 +79,7 @@ def named(names: Sequence[str], values: RealArray | Sequence[Any]) -> dict[str, 
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
-_SPEC = load_spec("repetitions")
+_SPEC = data_files.load_spec("repetitions")
 LOW_RAD = math.radians(_SPEC["low_deg"])
 HIGH_RAD = math.radians(_SPEC["high_deg"])
 """Default limits, which suit the knee in squats."""

@@ -17,18 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonjit._util import Image, InputError
-from sonjit._util.data_files import json_values
-from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.backbones import start_pretrained, timm_name
-from sonjit.lab.networks.keypoint_detector import TimmLandmarks
+from sonjit._util import Image, InputError, data_files
+from sonjit.lab.networks import backbones, create_network, keypoint_detector, network_entry, registry
 from sonjit.lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
-from sonjit.lab.networks.registry import Network
-from sonjit.lab.training import building_blocks
-from sonjit.lab.training.augment import draw_augmentation
+from sonjit.lab.training import augment, building_blocks, loop
 from sonjit.lab.training.hands import landmark_data
 from sonjit.lab.training.hands.samples import DataSettings, open_source_samples, source_path
-from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import PointLoss
 from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit.lab.training.settings import Count, Fraction, ImageBatch, Range, Side, Weight
@@ -116,14 +110,14 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     """
     settings = settings_from(LandmarkSettings, request.settings)
     if settings.backbone or settings.pretrained:
-        options = {"backbone": timm_name(settings.backbone, pretrained=settings.pretrained)}
+        options = {"backbone": backbones.timm_name(settings.backbone, pretrained=settings.pretrained)}
         settings = replace(settings, network="timm-landmarks", network_options=options, scratch=True)
     sources, held_out = read_sources(request, settings)
     training = building_blocks.Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
     network.side = settings.size
     results: dict[str, object] = {
-        "weights": request.out / WEIGHTS,
+        "weights": request.out / loop.WEIGHTS,
         "hands": sum(len(crops.hands) for crops in sources.values()),
     }
     evaluated = building_blocks.evenly_spaced(training, _MAX_EVALUATED)
@@ -134,7 +128,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
             "error_px"
         ]
     metrics = fit_landmarks(network, sources, held_out, settings, request)
-    fold(network.eval())
+    loop.fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
     results["error_px"] = landmark_data.landmark_metrics(network, evaluated, request.device)["error_px"]
     if held_out:
@@ -187,10 +181,10 @@ def draw_crops(
             if number:
                 indices = rng.choice(len(crops), number, replace=number > len(crops))
                 chosen += [crops[index] for index in indices.tolist()]
-    return [landmark_data.augment(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
+    return [landmark_data.augment(crop, augment.draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
-def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> Network:
+def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> registry.Network:
     """Return the network to train: the published one, given weights, or a new one."""
     if settings.network not in _HAND_NETWORKS:
         return _other_network(settings, weights)
@@ -204,29 +198,29 @@ def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> 
         network = create_network(settings.network, initial, keypoints=count, **options)
     assert isinstance(network, HandLandmarkNetwork)
     if initial is None:
-        add_batch_norms(network)
+        loop.add_batch_norms(network)
         with torch.no_grad():  # every keypoint in the middle of the crop
             network.keypoints.bias.copy_(torch.tensor([settings.size / 2, settings.size / 2, 0.0]).repeat(count))
-        scale_head(network, "keypoints", settings.size / 4)
-        scale_head(network, "keypoints_3d", _PALM_M)
+        loop.scale_head(network, "keypoints", settings.size / 4)
+        loop.scale_head(network, "keypoints_3d", _PALM_M)
     return network
 
 
-def _other_network(settings: LandmarkSettings, weights: str | None) -> Network:
+def _other_network(settings: LandmarkSettings, weights: str | None) -> registry.Network:
     """Return a registered network of another name, with the number of keypoints and the size where it takes them."""
     count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
     known = inspect.signature(network_entry(settings.network).build).parameters
     sizes = {"keypoints": count, "size": settings.size}
     options: dict[str, object] = {name: value for name, value in sizes.items() if name in known}
     for name, value in settings.network_options.items():
-        options[name] = json_values([f"{name}={value}"])[name] if isinstance(value, str) else value
+        options[name] = data_files.json_values([f"{name}={value}"])[name] if isinstance(value, str) else value
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
         initial = weights if settings.scratch else weights or "published"
         network = create_network(settings.network, initial, **options)
     if settings.pretrained and initial is None:
-        assert isinstance(network, TimmLandmarks)
-        start_pretrained(network.backbone, settings.backbone)
+        assert isinstance(network, keypoint_detector.TimmLandmarks)
+        backbones.start_pretrained(network.backbone, settings.backbone)
     with torch.no_grad():
         outputs = network.eval()(torch.zeros(1, 3, settings.size, settings.size))
     for name, size in (("keypoints", 3 * count), ("keypoints_3d", 3 * count), ("presence", 1), ("handedness", 1)):
@@ -259,7 +253,7 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[landmark_da
 
 
 def fit_landmarks(
-    network: Network,
+    network: registry.Network,
     sources: Mapping[str, landmark_data.LandmarkCrops],
     held_out: Sequence[landmark_data.LandmarkCrop],
     settings: LandmarkSettings,
@@ -273,7 +267,7 @@ def fit_landmarks(
     else:
         losses = _losses_by(import_object(settings.loss, "loss"))
 
-    def evaluate(model: Network) -> dict[str, float]:
+    def evaluate(model: registry.Network) -> dict[str, float]:
         metrics = landmark_data.landmark_metrics(model, held_out, request.device)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
@@ -281,7 +275,7 @@ def fit_landmarks(
         crop for crop in building_blocks.evenly_spaced(held_out, 2 * building_blocks.MAX_CROPS) if crop.known.any()
     ][: building_blocks.MAX_CROPS]
 
-    def pictures(model: Network) -> dict[str, Image]:
+    def pictures(model: registry.Network) -> dict[str, Image]:
         points = landmark_data.predicted_points(model, drawn, request.device)
         labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
         return {
@@ -291,7 +285,7 @@ def fit_landmarks(
         }
 
     draw = partial(draw_batch, sources=sources, settings=settings)
-    return fit(
+    return loop.fit(
         request, network.train(), draw, losses, settings,
         evaluate=evaluate if held_out else None, pictures=pictures if drawn else None,
     )  # fmt: skip

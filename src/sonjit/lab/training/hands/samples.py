@@ -9,12 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
-from sonjit._util import InputError
-from sonjit._util.data_files import ASSETS, read_json
+from sonjit._util import InputError, data_files
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
-from sonjit.lab.datasets.convert import save_coco
-from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
+from sonjit.lab.datasets import Dataset, Instance, Sample, convert, list_datasets, open_dataset, reading
 from sonjit.lab.datasets.sample import VideoFrame
 from sonjit.lab.training.augment import AugmentedSettings
 from sonjit.lab.training.building_blocks import Subset, evenly_spaced
@@ -110,7 +107,7 @@ def allow_any_order(samples: Dataset, frames: Path) -> Dataset:
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples
     if not frames.is_file():
-        save_coco(frames, samples)
+        convert.save_coco(frames, samples)
     return open_dataset("folder", frames)
 
 
@@ -175,16 +172,16 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out frames of the bundled clip, at a smaller size."""
     training: list[Sample] = []
     held_out: list[Sample] = []
-    with open_source(ASSETS / "demo.mp4") as source:
-        truth = read_json(ASSETS / "demo.json")
+    with open_source(data_files.ASSETS / "demo.mp4") as source:
+        truth = data_files.read_json(data_files.ASSETS / "demo.json")
         scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
         focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
-        camera = CalibratedCamera(camera_matrix((focal, focal), middle))
+        camera = CalibratedCamera(reading.camera_matrix((focal, focal), middle))
         size = round(truth["width"] * scale), round(truth["height"] * scale)
         frames = {frame["index"]: frame["hands"] for frame in truth["frames"]}
         for frame in source:
             hands = tuple(
-                hand_before_camera(np.array(item["xyz_m"], np.float64), camera, item["handedness"])
+                reading.hand_before_camera(np.array(item["xyz_m"], np.float64), camera, item["handedness"])
                 for item in frames[frame.index]
             )
             rgb = np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
