@@ -17,6 +17,7 @@ import numpy as np
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.lab.synthesis.renderer import Drawable, Lighting, Material, Renderer
+from sonjit.studio import run_folder, views
 from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.boards import BoardObservation, BoardObservations, target_from_text
 from sonjit.studio.calibration import calibrate
@@ -24,8 +25,6 @@ from sonjit.studio.learning import fit_project_offsets, human_frames, train_netw
 from sonjit.studio.marks import Mark
 from sonjit.studio.project import create_project
 from sonjit.studio.rig import CameraRig, RigCamera
-from sonjit.studio.run_folder import read_labels
-from sonjit.studio.views import find_views
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"
@@ -116,7 +115,7 @@ def make_project(folder, folders, boards):
         R, t = align_rigidly(rig.centres_m, project_rig.centres_m)
         rig, truth = rig.moved(R, t), {frame: joints @ R.T + t for frame, joints in truth.items()}
     return (
-        create_project(folder / "project", project_rig, find_views(project_rig.names, [str(folder / "views")])),
+        create_project(folder / "project", project_rig, views.find_views(project_rig.names, [str(folder / "views")])),
         rig,
         truth,
     )
@@ -193,7 +192,7 @@ def run(project, truth, jobs, title, network=""):
     start = time.perf_counter()
     annotate(project, AnnotatorSettings(fps=FPS, network=network), jobs=jobs)
     seconds = time.perf_counter() - start
-    labels = list(read_labels(project))
+    labels = list(run_folder.read_labels(project))
     points = np.concatenate([label.points_m for label in labels])
     source = np.concatenate([label.source for label in labels])
     exact = np.stack([truth[int(frame)] for label in labels for frame in label.frames])

@@ -25,9 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation.landmarks import JointEvaluator, TwoHandEvaluator
-from sonjit.lab.evaluation.predictions import Prediction
-from sonjit.lab.evaluation.protocols import load_protocol
+from sonjit.lab.evaluation import landmarks, predictions, protocols
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6
@@ -107,7 +105,7 @@ def cases(truth: Hands, rng: np.random.Generator) -> dict[str, Hands]:
 
 def own_metrics(protocol: str, truth: Hands, predicted: Hands, *, mesh: bool) -> dict[str, float]:
     """Return Sonjit's metrics by name."""
-    evaluator = JointEvaluator(load_protocol(protocol))
+    evaluator = landmarks.JointEvaluator(protocols.load_protocol(protocol))
     items = []
     for index in range(_SAMPLES):
         vertices = {"vertices_m": truth.vertices[index]} if mesh else {}
@@ -115,7 +113,7 @@ def own_metrics(protocol: str, truth: Hands, predicted: Hands, *, mesh: bool) ->
             kind="hand", side="Right", skeleton="hand_mediapipe21", keypoints_m=truth.joints[index], **vertices
         )
         sample = Sample(dataset="made", id=str(index), image=_IMAGE, width=4, height=4, instances=(hand,))
-        found = Prediction(
+        found = predictions.Prediction(
             side="Right", keypoints_m=predicted.joints[index], placed=True, instance=0,
             vertices_m=predicted.vertices[index] if mesh else None,
         )  # fmt: skip
@@ -312,7 +310,7 @@ def _own_two_hands(
     truth: Array, predicted: Array, valid: NDArray[np.bool_], types: Sequence[str],
     scores: Sequence[tuple[float, float]], known: Sequence[bool],
 ) -> dict[str, float]:  # fmt: skip
-    evaluator = TwoHandEvaluator(load_protocol("interhand2.6m"))
+    evaluator = landmarks.TwoHandEvaluator(protocols.load_protocol("interhand2.6m"))
     items = []
     for index, kind in enumerate(types):
         sides = {"Right": slice(0, _JOINTS), "Left": slice(_JOINTS, 2 * _JOINTS)}
@@ -326,7 +324,7 @@ def _own_two_hands(
         tags = {"hand_type": kind, "hand_type_valid": known[index]}
         sample = Sample(dataset="made", id=str(index), image=_IMAGE, width=4, height=4, instances=hands, tags=tags)
         found = [
-            Prediction(side=side, score=score, keypoints_m=predicted[index, part], placed=True)
+            predictions.Prediction(side=side, score=score, keypoints_m=predicted[index, part], placed=True)
             for (side, part), score in zip(sides.items(), scores[index], strict=True)
         ]
         items += evaluator.evaluate(sample, found)

@@ -21,8 +21,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 import sonjit
-from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
-from sonjit.lab.meshes.run import draw_meshes
+from sonjit.lab.meshes import hand_mesh, run
 from sonjit.lab.training.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
@@ -67,11 +66,11 @@ def draw_hands() -> None:
     rgb = frames[_FRAME]
     tracked = list(zip(sonjit.track(CLIP, "hands"), frames, strict=False))
     found, _ = tracked[_FRAME]
-    model = RiggedHands(Sight.of(None))
+    model = hand_mesh.RiggedHands(hand_mesh.Sight.of(None))
     for frame, image in tracked:
         model.add_frame(frame, image)
     model.finish()
-    save("mesh.jpg", side_by_side(draw_frame(rgb, found), draw_meshes(rgb, model.meshes(_FRAME))))
+    save("mesh.jpg", side_by_side(draw_frame(rgb, found), run.draw_meshes(rgb, model.meshes(_FRAME))))
     apart = [
         (hand, (frame.time or 0, 100 * measures(hand)["pinch_index_m"])) for frame, _ in tracked for hand in frame.hands
     ]

@@ -17,13 +17,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors import observations, pipeline, tracking
+from sonjit.detectors import observations, pipeline, selfie, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
-from sonjit.detectors.selfie import SELFIE_WEIGHTS
-from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import rotations
 from sonjit.gestures import (
     GestureSmoother,
@@ -95,7 +93,7 @@ def data() -> dict[str, Any]:
     """Return all data."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
-    weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
+    weights = {name for names in roles for name in names.values()} | set(selfie.SELFIE_WEIGHTS.values())
     known = json.loads(FILE.read_text("utf-8"))
     return {
         "constants": {
@@ -117,7 +115,7 @@ def data() -> dict[str, Any]:
         },
         "motions": _motions(known["motions"]),
         "events": _constants(annotations, known["events"]),
-        "one_euro": _defaults(OneEuro),
+        "one_euro": _defaults(smoothing.OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,

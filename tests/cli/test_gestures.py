@@ -5,8 +5,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit._util.errors import InputError
-from sonjit.gestures import GestureRecording, LearnedGestures
-from sonjit.gestures.custom import load_recording
+from sonjit.gestures import GestureRecording, LearnedGestures, custom
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 
@@ -55,7 +54,7 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
     assert code == 0, out
     assert sorted(file.name for file in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
-    assert load_recording(folder / "wave-1.npz").name == "wave"
+    assert custom.load_recording(folder / "wave-1.npz").name == "wave"
     assert sonjit("gestures", "train", folder, "--out", tmp_path / "mine.npz")[0] == 0
     code, shown, _ = sonjit("hands", image, "--gestures", tmp_path / "mine.npz")
     assert code == 0
@@ -68,7 +67,7 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
 
 
 def test_gestures_are_for_what_has_hands(sonjit, recordings):
-    LearnedGestures.learn([load_recording(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
+    LearnedGestures.learn([custom.load_recording(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
     with pytest.raises(InputError, match=r"mine\.npz'\): face has no option gestures"):
         create_detector("face", gestures=recordings / "mine.npz")
     code, _, err = sonjit("face", "photo.png", "--gestures", recordings / "mine.npz")

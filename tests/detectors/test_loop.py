@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError, OneEuro, track
-from sonjit.detectors import Detector
+from sonjit.detectors import Detector, smoothing, tracking
 from sonjit.detectors.options import CommonOptions, HandOptions
-from sonjit.detectors.smoothing import KeypointSmoother
-from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Frame, Hand, MotionEvent
 
@@ -29,7 +27,7 @@ times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17,
 
 def make(smoother=lambda: None, **options):
     scene = Scene()
-    return scene, Detector(scene, Tracker(smoother), CommonOptions(**{"max_instances": 2} | options))
+    return scene, Detector(scene, tracking.Tracker(smoother), CommonOptions(**{"max_instances": 2} | options))
 
 
 def play(scene, detector, frames):
@@ -74,7 +72,7 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     scene = HandScene()
     scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
     options = HandOptions(max_instances=1, gestures="canned", flip_horizontal=True)
-    detector = Detector(scene, Tracker(lambda: None), options)
+    detector = Detector(scene, tracking.Tracker(lambda: None), options)
     scene.show(100)
     found = detector.detect(IMAGE, time=0.5)
     assert calls == [(found[0].keypoints[0, 0], 0.5)]
@@ -134,7 +132,7 @@ def test_never_more_than_requested():
 def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
     scene = Scene()
     options = CommonOptions(max_instances=2)
-    detector = Detector(scene, Tracker(), options, stream_search=Windows([]))
+    detector = Detector(scene, tracking.Tracker(), options, stream_search=Windows([]))
     totals = []
     for places in [(100, 300, 500, 700), (100, 300, 500), (100, 300), (100,), (100,)]:
         scene.show(*places)
@@ -164,7 +162,7 @@ def test_given_boxes_replace_searching_and_carrying():
 @given(stamps=st.lists(times, min_size=1, max_size=12))
 @pytest.mark.slow
 def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
-    scene, detector = make(lambda: KeypointSmoother(smoother()) if smoother else None)
+    scene, detector = make(lambda: smoothing.KeypointSmoother(smoother()) if smoother else None)
     for i, stamp in enumerate(stamps):
         scene.show(100 + i, 500 - i)
         (first, left), (second, right) = detector.detect(IMAGE, time=stamp)

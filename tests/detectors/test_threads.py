@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, create_detector
-from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.pipeline import Detector
-from sonjit.detectors.tracking import Tracker
+from sonjit.detectors import options, pipeline, tracking
 
 from .fakes import Scene
 
@@ -67,7 +65,7 @@ def test_one_detector_of_stills_may_be_shared_by_threads_and_by_asyncio(weights,
 
 
 def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
-    detector = Detector(Scene([100]), Tracker(), CommonOptions(max_instances=2))
+    detector = pipeline.Detector(Scene([100]), tracking.Tracker(), options.CommonOptions(max_instances=2))
     rgb = np.zeros((48, 64, 3), np.uint8)
 
     def detect(number):

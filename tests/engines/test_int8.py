@@ -10,12 +10,10 @@ import pytest
 from openvino import opset13 as ops
 
 from sonjit import InputError, create_detector
-from sonjit.detectors import quantization
+from sonjit.detectors import options, quantization
 from sonjit.detectors.kinds.face_networks import load_faces
-from sonjit.detectors.options import FaceOptions
 from sonjit.detectors.quantization import measure_agreement, record_crops
-from sonjit.engines import EngineOptions, load_engine
-from sonjit.engines.devices import processor_name
+from sonjit.engines import EngineOptions, devices, load_engine
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.openvino import has_bf16, resolve_precision
 from sonjit.engines.precision import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
@@ -114,7 +112,7 @@ def test_the_int8_form_gives_nearly_the_same_and_is_recognised(landmarks, images
 )  # fmt: skip
 def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, changes, taken):
     monkeypatch.setattr("sonjit.engines.precision.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
-    promise = Int8Accuracy(source_hash(landmarks), processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
+    promise = Int8Accuracy(source_hash(landmarks), devices.processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
     save_accuracy(landmarks, promise)
     assert not is_accurate_enough(landmarks)  # the form itself is missing
     int8_path(landmarks).write_text("<net/>")
@@ -180,7 +178,7 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
 @pytest.mark.parametrize("model", ["attention", "box", "box-full"])
 def test_faces_without_an_int8_form_are_refused(model):
     with pytest.raises(InputError, match=f"precision='int8' requires the model mesh, not {model}"):
-        load_faces(FaceOptions(precision="int8", model=model))
+        load_faces(options.FaceOptions(precision="int8", model=model))
 
 
 RULE = {

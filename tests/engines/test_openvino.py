@@ -12,9 +12,8 @@ from onnx import TensorProto, helper
 from openvino import opset13 as ops
 
 from sonjit import InputError
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import EngineOptions, devices, load_engine
 from sonjit.engines import openvino as engine
-from sonjit.engines.devices import processor_flags
 
 RNG = np.random.default_rng(8)
 
@@ -124,7 +123,7 @@ def test_a_damaged_name_in_an_onnx_network_is_reported_in_one_line(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(processor_flags().isdisjoint({"avx512f"}), reason="compares AVX2 with AVX-512")
+@pytest.mark.skipif(devices.processor_flags().isdisjoint({"avx512f"}), reason="compares AVX2 with AVX-512")
 def test_tables_are_the_same_with_avx2_and_avx512(weights, demo_clip, tmp_path):
     def table(**environment):
         file = tmp_path / "hands.csv"

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, load_extension
-from sonjit._util.errors import JobError
-from sonjit._util.extensions import EXTENSIONS, LoadedExtensions
+from sonjit._util import errors, extensions
 
 HERE = Path(__file__).parent
 
@@ -34,7 +33,7 @@ class Place:
     def module(self, name, text):
         (self.site / f"{name}.py").write_text(text, "utf-8")
 
-    def install(self, package, module, text, group=EXTENSIONS, place=None):
+    def install(self, package, module, text, group=extensions.EXTENSIONS, place=None):
         self.module(module, text)
         info = self.site / f"{package.replace('-', '_')}-1.2.dist-info"
         info.mkdir()
@@ -132,8 +131,8 @@ def load_json(path):
 def test_what_workers_cannot_load_is_reported_in_one_line(place):
     done = place.run("-", text=SPOTS + IMPORTS + JOB)
     assert "Unknown kind 'spots'. Choose from" in done.stderr
-    with pytest.raises(JobError, match="a worker process failed: extension no_such_module cannot be imported"):
-        LoadedExtensions((), ("no_such_module",)).load()
+    with pytest.raises(errors.JobError, match="a worker process failed: extension no_such_module cannot be imported"):
+        extensions.LoadedExtensions((), ("no_such_module",)).load()
     with pytest.raises(InputError, match=r"extension no_such_module cannot be imported \(ModuleNotFoundError"):
         load_extension("no_such_module")
 

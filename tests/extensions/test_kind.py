@@ -14,8 +14,7 @@ import sonjit
 from sonjit import load_extension
 from sonjit.media import TABLE_ENDINGS, draw_frame, load_frames
 from sonjit.results import Frame
-from sonjit.server.app import create_app
-from sonjit.server.settings import Settings
+from sonjit.server import app, settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
@@ -91,7 +90,7 @@ def png(x=30, brightness=255):
 
 @pytest.fixture
 def client(spots):
-    with TestClient(create_app(Settings(workers=1)), "http://127.0.0.1") as client:
+    with TestClient(app.create_app(settings.Settings(workers=1)), "http://127.0.0.1") as client:
         yield client
 
 

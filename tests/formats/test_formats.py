@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.gestures import LearnedGestures
-from sonjit.gestures.control import load_map
-from sonjit.gestures.custom import load_recording
+from sonjit.gestures import LearnedGestures, control, custom
 from sonjit.media import TABLE_ENDINGS, load_frames
-from sonjit.server.job_store import JobStore
-from sonjit.server.settings import Settings
+from sonjit.server import job_store, settings
 
 from ..server.page.test_modules import run_module  # noqa: TID252
 
@@ -47,14 +44,14 @@ def test_tables(folder, kind, ending):
 def test_gestures_and_their_recordings(folder):
     learned = LearnedGestures.load(folder / "gestures.npz")
     assert set(learned.names) >= {"claw", "tick"}
-    recorded, moving = (load_recording(folder / f"recorded-{kind}.npz") for kind in ("gesture", "motion"))
+    recorded, moving = (custom.load_recording(folder / f"recorded-{kind}.npz") for kind in ("gesture", "motion"))
     assert (recorded.name, len(recorded), moving.name, len(moving)) == ("claw", 3, "tick", 2)
     again = LearnedGestures.learn([recorded, moving])
     np.testing.assert_allclose(again.static.means, learned.static.means, atol=1e-3)
 
 
 def test_maps_of_control(folder):
-    (rule,) = load_map(folder / "control.toml").rules
+    (rule,) = control.load_map(folder / "control.toml").rules
     assert rule.on == "Thumb_Up"
 
 
@@ -80,7 +77,7 @@ def test_an_interrupted_training_continues(folder):
 
 
 def test_jobs_of_a_server(folder):
-    store = JobStore(Settings(jobs_folder=folder / "jobs"))
+    store = job_store.JobStore(settings.Settings(jobs_folder=folder / "jobs"))
     try:
         job = store.find("1" * 32, write.OWNER)
         assert (job.state, job.frames, job.instances) == ("done", 2, 1)
@@ -156,7 +153,7 @@ def load_rig_of(folder):
         ),
         (
             lambda f: (f / "control.toml").write_text(f"later = 1\n{write.CONTROL}", "utf-8"),
-            lambda f: load_map(f / "control.toml"),
+            lambda f: control.load_map(f / "control.toml"),
             "unknown key 'later'. Choose from rule, pause",
         ),
     ],
@@ -172,7 +169,7 @@ def test_newer_files_are_refused_in_one_line(folder, change, read, message):
 def test_a_job_of_a_newer_server_is_named_and_stays(folder, caplog):
     record = folder / "jobs" / "0123456789abcdef" / "job.json"
     change_json(record, state="archived")
-    store = JobStore(Settings(jobs_folder=folder / "jobs"))
+    store = job_store.JobStore(settings.Settings(jobs_folder=folder / "jobs"))
     store.close()
     assert store.newest_first() == []
     assert "this job cannot be read" in caplog.text

@@ -20,9 +20,7 @@ from sonjit.gestures import GestureRecording, LearnedGestures, MotionRecording
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.media import TABLE_ENDINGS, Header, open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person, box_around
-from sonjit.server.job_files import JobInput
-from sonjit.server.job_store import JobStore
-from sonjit.server.options import read_detector
+from sonjit.server import job_files, job_store, options
 from sonjit.server.settings import Settings
 from sonjit.studio.marks import Mark
 
@@ -117,11 +115,11 @@ def write_all(folder):
 
 def write_job(folder):
     """Write a jobs folder with one finished job."""
-    store = JobStore(Settings(jobs_folder=folder))
-    job = store.create((read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
+    store = job_store.JobStore(Settings(jobs_folder=folder))
+    job = store.create((options.read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
     shutil.rmtree(job.input_folder)
     job.input, job.state, job.frames, job.of, job.instances = (
-        JobInput(job.input_folder, "clip", ".mp4"),
+        job_files.JobInput(job.input_folder, "clip", ".mp4"),
         "done",
         2,
         2,

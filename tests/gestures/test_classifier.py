@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import gesture_of
-from sonjit.gestures.classifier import FEATURES, VOCABULARY, features_of, gesture_features
-from sonjit.gestures.custom import LearnedGestures
+from sonjit.gestures import classifier, custom, gesture_of
 from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand
 
@@ -18,16 +16,16 @@ TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
 
 @pytest.mark.parametrize("side", ["Left", "Right"])
 def test_features_do_not_depend_on_position_size_side_or_rotation(side, posed):
-    (plain,) = features_of([posed("victory", side)])
-    assert plain.shape == (FEATURES,)
+    (plain,) = classifier.features_of([posed("victory", side)])
+    assert plain.shape == (classifier.FEATURES,)
     hand = posed("victory", side, roll_deg=130)
     hand.keypoints = hand.keypoints * 3 + np.float32([40, -7, 0])
-    np.testing.assert_allclose(features_of([hand])[0], plain, atol=1e-4)
+    np.testing.assert_allclose(classifier.features_of([hand])[0], plain, atol=1e-4)
     other = "Left" if side == "Right" else "Right"
     mirror = np.float32([-1, 1, 1])
     hand = posed("victory", side)
     mirrored = Hand(other, 1.0, hand.keypoints * mirror, hand.keypoints_3d * mirror)
-    np.testing.assert_allclose(features_of([mirrored])[0], plain, atol=1e-4)
+    np.testing.assert_allclose(classifier.features_of([mirrored])[0], plain, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -38,7 +36,7 @@ def test_poses_are_recognised_in_every_direction(side, roll_deg, posed):
     for shape, poses in POSES.items():
         for pose in poses:
             hand = posed(pose, side, roll_deg)
-            predicted, expected = gesture_of(hand), VOCABULARY.name(shape, hand.keypoints)
+            predicted, expected = gesture_of(hand), classifier.VOCABULARY.name(shape, hand.keypoints)
             if (predicted.name if predicted else None) != expected:
                 wrong[pose] = predicted
     assert set(wrong) <= TOO_EXACT, wrong
@@ -55,12 +53,12 @@ def test_ordinary_hands_make_no_gesture(posed):
     ("roll_deg", "name"), [(0, "Up"), (40, "Up"), (90, "Right"), (180, "Down"), (-90, "Left"), (-140, "Down")]
 )
 def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
-    assert VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
+    assert classifier.VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
 
 
 def test_points_of_something_else_are_refused():
     with pytest.raises(InputError, match=r"\(N, 21, 3\)"):
-        gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))
+        classifier.gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))
 
 
 def cut(values):
@@ -95,6 +93,6 @@ def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name,
     value = arrays.pop(name)
     np.savez(path := tmp_path / "damaged.npz", **arrays | ({name: change(value)} if change else {}))
     with pytest.raises(InputError, match=r"damaged\.npz") as caught:
-        LearnedGestures.load(path)
+        custom.LearnedGestures.load(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400

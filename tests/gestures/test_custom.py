@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, MotionRecording, find_gestures
-from sonjit.gestures.custom import confusion, load_recording
+from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, MotionRecording, custom, find_gestures
 from sonjit.results import Frame
 from sonjit.runs import annotate, table_columns
 
@@ -60,12 +59,12 @@ def test_confusion_leaves_each_recording_out(recordings, moved, motions, is_moti
         recordings = [
             MotionRecording.of(name, moved(name, name, seed=seed)) for name in motions.names for seed in (1, 2)
         ]
-    names, counts = confusion(recordings)
+    names, counts = custom.confusion(recordings)
     assert (names, counts.shape) == (motions.names if is_motion else CUSTOM, (3, 4))
     assert counts.sum(1).tolist() == ([4, 4, 4] if is_motion else [20, 20, 20])
     assert np.trace(counts[:, :3]) >= (1 if is_motion else 0.8) * counts.sum()
     with pytest.raises(InputError, match=f"{names[0]} has only one recording"):
-        confusion(recordings[:1])
+        custom.confusion(recordings[:1])
 
 
 def test_files_are_small_and_give_the_same(recordings, tmp_path):
@@ -74,14 +73,14 @@ def test_files_are_small_and_give_the_same(recordings, tmp_path):
     recordings[0].save(tmp_path / "claw.npz")
     assert (tmp_path / "mine.npz").stat().st_size < 4000
     assert (tmp_path / "claw.npz").stat().st_size < 8000
-    places = load_recording(tmp_path / "claw.npz").embedding()
+    places = custom.load_recording(tmp_path / "claw.npz").embedding()
     again = LearnedGestures.load(tmp_path / "mine.npz").static.classify(places)
     assert [one and one.name for one in again] == [
         gesture and gesture.name for gesture in taught.static.classify(places)
     ]
 
 
-@pytest.mark.parametrize("load", [load_recording, LearnedGestures.load])
+@pytest.mark.parametrize("load", [custom.load_recording, LearnedGestures.load])
 def test_damaged_files_are_refused(load, recordings, tmp_path):
     file = tmp_path / "mine.npz"
     LearnedGestures.learn(recordings).save(file)
@@ -96,7 +95,7 @@ def test_files_of_something_else_are_refused(tmp_path):
     other = tmp_path / "other.npz"
     np.savez(other, points=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz: not a recording"):
-        load_recording(other)
+        custom.load_recording(other)
     with pytest.raises(InputError, match=r"other\.npz: no custom gestures"):
         LearnedGestures.load(other)
     kept = CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).arrays()

@@ -3,22 +3,15 @@
 import numpy as np
 import pytest
 
+from sonjit import gestures
 from sonjit._util.errors import InputError
-from sonjit.gestures import (
-    GestureRecording,
-    LearnedGestures,
-    MotionRecognizer,
-    MotionRecording,
-    MotionSpotter,
-    segments_of,
-)
 from sonjit.gestures.control import Controller, load_map
 from sonjit.gestures.custom import find_motions
 from sonjit.results import Hand
 
 
 def spotted(motions, frames):
-    spotter = MotionSpotter(motions)
+    spotter = gestures.MotionSpotter(motions)
     return [(one, frame.time) for frame in frames for one in spotter(frame.hands, frame.time)]
 
 
@@ -43,55 +36,55 @@ def test_other_paths_and_resting_hands_make_no_motion(motions, moved):
 
 def test_a_recording_is_cut_where_the_hand_rests_and_ends_when_there_are_enough(moved, tmp_path):
     frames = moved("tick", "tick", "tick")
-    recording = MotionRecording.of("tick", frames, 2)
+    recording = gestures.MotionRecording.of("tick", frames, 2)
     assert len(recording.ways) == 2
     assert next(frames).index > 60  # the third was not waited for
     recording.save(tmp_path / "tick.npz")
     assert (tmp_path / "tick.npz").stat().st_size < 8000
     with pytest.raises(InputError, match="no hand moves"):
-        MotionRecording.of("still", moved())
+        gestures.MotionRecording.of("still", moved())
     still = next(moved())
     still.time = None
     with pytest.raises(InputError, match="from a video or camera"):
-        MotionRecording.of("still", [still])
+        gestures.MotionRecording.of("still", [still])
 
 
 def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_path):
     rng = np.random.default_rng(1)
-    claws = GestureRecording.of("claw", [posed("claw", rng=rng) for _ in range(6)])
-    ticks = MotionRecording.of("tick", moved("tick", "tick", "tick", seed=3, hand="claw"))
-    LearnedGestures.learn([claws, ticks]).save(tmp_path / "mine.npz")
-    mine = LearnedGestures.load(tmp_path / "mine.npz")
+    claws = gestures.GestureRecording.of("claw", [posed("claw", rng=rng) for _ in range(6)])
+    ticks = gestures.MotionRecording.of("tick", moved("tick", "tick", "tick", seed=3, hand="claw"))
+    gestures.LearnedGestures.learn([claws, ticks]).save(tmp_path / "mine.npz")
+    mine = gestures.LearnedGestures.load(tmp_path / "mine.npz")
     assert mine.names == ("claw", "tick")
-    segments = segments_of(moved("tick", hand="claw", seed=8, rest_s=1.0), mine)
+    segments = gestures.segments_of(moved("tick", hand="claw", seed=8, rest_s=1.0), mine)
     assert {(segment.name, segment.moving) for segment in segments} == {("claw", False), ("tick", True)}
-    LearnedGestures.learn([ticks]).save(tmp_path / "ticks.npz")
-    only = LearnedGestures.load(tmp_path / "ticks.npz")
+    gestures.LearnedGestures.learn([ticks]).save(tmp_path / "ticks.npz")
+    only = gestures.LearnedGestures.load(tmp_path / "ticks.npz")
     assert only.names == ("tick",)
     assert only(posed("claw")) is None
     with pytest.raises(InputError, match="tick was recorded both as a static gesture and as a motion"):
-        LearnedGestures.learn([ticks, GestureRecording("tick", claws.points)])
+        gestures.LearnedGestures.learn([ticks, gestures.GestureRecording("tick", claws.points)])
 
 
 def test_lost_hands_and_wrong_calls(motions, moved):
     frames = list(moved("tick", seed=4))
-    spotter = MotionSpotter(motions)
+    spotter = gestures.MotionSpotter(motions)
     assert spotter(frames[0].hands, 1.0) == []
     with pytest.raises(InputError, match="backwards"):
         spotter(frames[0].hands, 0.5)
     with pytest.raises(InputError, match="a video or camera"):
         spotter([Hand("Left", 1.0, frames[0].hands[0].keypoints, frames[0].hands[0].keypoints_3d)], 2.0)
     with pytest.raises(InputError, match="forget_s=0"):
-        MotionSpotter(motions, forget_s=0)
+        gestures.MotionSpotter(motions, forget_s=0)
     torn = [frame for frame in frames if not 0.9 < frame.time < 1.3]  # the middle of it was not seen
     assert spotted(motions, torn) == []
-    cut = MotionSpotter(motions)
+    cut = gestures.MotionSpotter(motions)
     assert [one for frame in frames if frame.time < 1.6 for one in cut(frame.hands, frame.time)] == []
     assert [one.name for one in cut.finish()] == ["tick"]
 
 
 def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
-    mine = LearnedGestures.learn([MotionRecording.of("tick", moved("tick", "tick", "tick"))])
+    mine = gestures.LearnedGestures.learn([gestures.MotionRecording.of("tick", moved("tick", "tick", "tick"))])
     (tmp_path / "map.toml").write_text('[[rule]]\non = "tick"\npost = "http://127.0.0.1:9/tick"\n')
     controller = Controller(load_map(tmp_path / "map.toml", mine.names), mine)
     sent = [one for frame in moved("tick", seed=2) for one in controller(frame.hands, frame.time, (640, 480))]
@@ -101,8 +94,8 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
 
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
     """Check that they are reported once at their end, or at the end of the clip."""
-    LearnedGestures(None, motions).save(tmp_path / "mine.npz")
-    recognizer = MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
+    gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
+    recognizer = gestures.MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
     frames = list(moved("tick", "zigzag", seed=9))
     frames = [frame for frame in frames if frame.time < 3.25]  # the second ends at 3.2
     events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]

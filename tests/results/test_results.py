@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person
-from sonjit.results import RESULT_TYPES, box_around
-from sonjit.results.schema import results_to_json
+from sonjit.results import RESULT_TYPES, box_around, schema
 from sonjit.results.skeletons import load_skeleton
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -157,16 +156,16 @@ def test_a_person_is_its_parts(hand, face, body):
 def test_json_of_results_has_skeletons_and_additions_of_the_parts(hand, face, body):
     face.keypoints[3, 2] = np.nan
     person, additions = Person(body, left_hand=hand, face=face), [{"extra": part} for part in ("body", "hand", "face")]
-    (shown,) = json.loads(results_to_json([person], additions, full=True))
+    (shown,) = json.loads(schema.results_to_json([person], additions, full=True))
     parts = {"body": body, "leftHand": hand, "face": face}
     expected = {key: {"skeleton": part.skeleton.name} | part.to_dict(full=True) for key, part in parts.items()}
     expected["face"]["keypoints"][3]["z"] = None
     for key, addition in zip(parts, additions, strict=True):
         expected[key] |= addition
     assert shown == {"id": 4, "rightHand": None} | expected
-    (shown,) = json.loads(results_to_json([person], full=False))
+    (shown,) = json.loads(schema.results_to_json([person], full=False))
     assert (shown["rightHand"], shown["leftHand"]) == (None, hand.to_dict())
-    assert json.loads(results_to_json([hand, hand], additions[:2], full=False)) == [
+    assert json.loads(schema.results_to_json([hand, hand], additions[:2], full=False)) == [
         hand.to_dict() | addition for addition in additions[:2]
     ]
 

@@ -6,8 +6,7 @@ import pytest
 from sonjit._util.errors import JobError
 from sonjit.lab.explain.run import Explain
 from sonjit.media import open_source
-from sonjit.runs import Detect, Outputs, run_input
-from sonjit.runs.inputs import output_paths
+from sonjit.runs import Detect, Outputs, inputs, run_input
 
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect("hands", OPTIONS)
@@ -28,7 +27,7 @@ def run(weights, demo_clip, tmp_path):
 def test_drawings_of_images_with_one_name_in_several_folders_end_once(tmp_path):
     files = [tmp_path / folder / name for folder in "ab" for name in ("1.jpg", "2.png")]
     files += [tmp_path / "3.jpg", tmp_path / "3.png", tmp_path / "4.jpg"]
-    drawn = [Path(outputs.draw) for outputs in output_paths(Outputs(draw=str(tmp_path / "out")), files, DETECT)]
+    drawn = [Path(outputs.draw) for outputs in inputs.output_paths(Outputs(draw=str(tmp_path / "out")), files, DETECT)]
     assert all(path.parent == tmp_path / "out" for path in drawn)
     assert [path.name for path in drawn[-3:]] == ["3.jpg.jpg", "3.png.png", "4.jpg"]
     assert len(set(drawn)) == len(drawn)

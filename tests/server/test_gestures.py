@@ -9,8 +9,7 @@ import pytest
 
 from sonjit.gestures import LearnedGestures
 from sonjit.results import Hand
-from sonjit.server.errors import RefusedError
-from sonjit.server.gestures import read_gestures, read_recordings
+from sonjit.server import errors, gestures
 
 from .conftest import LITE, answer, configure, open_stream
 
@@ -138,7 +137,7 @@ def test_a_stream_uses_only_its_own_gestures(weights, listen, frames):
         configure(socket, LITE)
         seen = answer(socket, 0, frames[0])["hands"][0]
         learned = LearnedGestures.learn(
-            read_recordings(json.dumps({"recordings": [{"name": "claw", "hands": [seen] * 3}]}))
+            gestures.read_recordings(json.dumps({"recordings": [{"name": "claw", "hands": [seen] * 3}]}))
         )
         file, rule = base64.b64encode(learned.to_bytes()).decode(), '[[rule]]\non = "claw"\nosc = "127.0.0.1:9/x"'
         configure(socket, LITE, gestures_file=file, control=rule)
@@ -173,6 +172,6 @@ STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "m
     ],
 )
 def test_a_file_of_gestures_is_bounded_and_read_without_pickles(file, message):
-    with pytest.raises(RefusedError) as caught:
-        read_gestures(file)
+    with pytest.raises(errors.RefusedError) as caught:
+        gestures.read_gestures(file)
     assert message in str(caught.value)

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.server.errors import RefusedError
-from sonjit.server.images import decode_upload
+from sonjit.server import errors, images, processes
 from sonjit.server.options import SessionOptions, known_options, read_options
-from sonjit.server.processes import Decoders
 
 from .conftest import jpeg_of, png_of, refusal
 
@@ -57,7 +55,7 @@ def test_requests_can_name_only_gestures_that_sonjit_contains():
         option = known_options(kind)["gestures"]
         assert (option.default, option.choices) == ("none", ("none", "canned", "asl"))
         for path in ("/etc/passwd", "../mine.npz", "mine.npz"):
-            with pytest.raises(RefusedError, match=r"give one of none, canned, asl"):
+            with pytest.raises(errors.RefusedError, match=r"give one of none, canned, asl"):
                 read_options(kind, {"gestures": path})
     given = [{}, {"gestures": "none"}, {"gestures": "asl"}, {"measures": True}, {"measures": True, "gestures": "asl"}]
     sessions = [SessionOptions.from_values("hands", read_options("hands", one), still=False) for one in given]
@@ -125,7 +123,7 @@ def test_answers_match_their_schemas(ask, photo, all_weights):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
-    monkeypatch.setattr(Decoders, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(processes.Decoders, "decode", lambda *_: pytest.fail("decoded"))
     bomb = png_of(60_000, 60_000)
     assert len(bomb) < 100
     message = refusal(ask().post("/v1/hands", content=bomb), 413, "too_many_pixels")
@@ -158,8 +156,8 @@ def test_damaged_images_are_images_or_refused(decoders, data):
         bytes_[place] ^= data.draw(st.integers(1, 255))
     del bytes_[data.draw(st.integers(0, len(bytes_))) :]
     try:
-        rgb = decode_upload(bytes(bytes_), 10_000, decoders)
-    except RefusedError as error:
+        rgb = images.decode_upload(bytes(bytes_), 10_000, decoders)
+    except errors.RefusedError as error:
         rgb, code = np.zeros((1, 1, 3)), error.code
     else:
         code = "bad_image"
@@ -178,19 +176,19 @@ def test_missing_weights_are_reported_with_the_command(ask, photo, monkeypatch, 
 
 @pytest.mark.slow
 def test_more_images_than_clients_are_sent_away(weights, ask, photo, monkeypatch):
-    client, decode, others = ask(max_clients=1), Decoders.decode, []
+    client, decode, others = ask(max_clients=1), processes.Decoders.decode, []
 
     def ask_again(decoders, data):
         others.append(client.post("/v1/hands", content=data))
         return decode(decoders, data)
 
-    monkeypatch.setattr(Decoders, "decode", ask_again)
+    monkeypatch.setattr(processes.Decoders, "decode", ask_again)
     assert client.post("/v1/hands", content=jpeg_of(photo)).status_code == 200
     refusal(*others, 503, "busy")
 
 
 def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(weights, ask, photo, monkeypatch):
-    monkeypatch.setattr(Decoders, "decode", lambda *_: 1 // 0)
+    monkeypatch.setattr(processes.Decoders, "decode", lambda *_: 1 // 0)
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
     assert client.app.state.service.detectors.in_use == 0

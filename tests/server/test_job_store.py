@@ -5,11 +5,8 @@ import threading
 import pytest
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.server import job_store
-from sonjit.server.errors import RefusedError
-from sonjit.server.job_files import JobInput
+from sonjit.server import errors, job_files, job_store, processes
 from sonjit.server.job_store import MARKER, JobStore
-from sonjit.server.processes import CrashError, TooSlowError
 from sonjit.server.settings import Settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -30,7 +27,7 @@ def runs(monkeypatch):
             for count in range(1, 4):
                 while not self.steps.acquire(timeout=0.01):
                     if process.is_killed:
-                        raise CrashError("ended its process")
+                        raise processes.CrashError("ended its process")
                 if self.failure is not None:
                     raise self.failure
                 (folder / "result.jsonl").write_text(str(count))
@@ -48,7 +45,7 @@ def runs(monkeypatch):
 
         def call(self, _, kinds, given, folder, drawing, detectors, style, *, seconds, report_progress):
             if seconds < 1e-3:
-                raise TooSlowError
+                raise processes.TooSlowError
             return made.work(self, given, folder, report_progress)
 
         def kill(self):
@@ -91,7 +88,7 @@ def add(jobs, name="a.mp4", address="10.0.0.1"):
     job = create(jobs, address)
     (job.input_folder / name).write_bytes(b"x")
     jobs.reserve(job, 1)
-    jobs.submit(job, JobInput(job.input_folder / name, name, ".mp4"))
+    jobs.submit(job, job_files.JobInput(job.input_folder / name, name, ".mp4"))
     return job
 
 
@@ -101,7 +98,7 @@ def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     wait_until(lambda: running.state == "running")
     for job in (running, waiting):
         jobs.delete(jobs.find(job.id, ""))
-        with pytest.raises(RefusedError, match="no job"):
+        with pytest.raises(errors.RefusedError, match="no job"):
             jobs.find(job.id, OWNER)
     runs.steps.release(9)
     wait_until(lambda: not running.folder.exists() and not waiting.folder.exists())
@@ -146,12 +143,12 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
         assert root.stat().st_mode & 0o77 == 0
     late = create(jobs)
     jobs.close()
-    with pytest.raises(RefusedError, match="stopping"):
+    with pytest.raises(errors.RefusedError, match="stopping"):
         jobs.submit(late, running.input)
     jobs.discard(late)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
     assert not root.exists()
-    with pytest.raises(RefusedError, match="stopping"):
+    with pytest.raises(errors.RefusedError, match="stopping"):
         create(jobs)
     jobs.close()
 
@@ -237,7 +234,7 @@ def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
     jobs.reserve(upload, 12)
     assert jobs.newest_first() == []
     wait_until(lambda: not old.folder.exists())
-    with pytest.raises(RefusedError, match="--max-disk-mb") as refused:
+    with pytest.raises(errors.RefusedError, match="--max-disk-mb") as refused:
         jobs.reserve(upload, 1)
     assert refused.value.code == "busy"
     jobs.discard(upload)

@@ -10,9 +10,8 @@ from starlette.testclient import TestClient
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.kinds import KINDS
-from sonjit.server.app import create_app
+from sonjit.server import app, pages
 from sonjit.server.kinds import missing_for_stills
-from sonjit.server.pages import write_page
 from sonjit.weights import find_weight
 
 FACE_MEMBERS = ("face_detector", "face_landmarks_detector")
@@ -34,7 +33,7 @@ def engine(tmp_path, need):
 
 def kinds_of(folder, engine, **more):
     """Write a page, and return its kinds."""
-    write_page(folder, engine, **more)
+    pages.write_page(folder, engine, **more)
     return json.loads((folder / "kinds.json").read_text("utf-8"))["kinds"]
 
 
@@ -67,7 +66,7 @@ def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):
             for name in members:
                 file.writestr(f"{name}.tflite", b"")
     with pytest.raises(InputError, match=r"a hand_landmarker bundle; pages take MediaPipe's face_landmarker\.task"):
-        write_page(tmp_path / "page", engine, bundle=bundles[0])
+        pages.write_page(tmp_path / "page", engine, bundle=bundles[0])
     kinds = kinds_of(tmp_path / "page", engine, bundle=bundles[1])
     offered = {name: {"blendshapes", "transform"} & kind["options"].keys() for name, kind in kinds.items()}
     assert offered == {"hands": set(), "face": {"blendshapes", "transform"}, "body": set(), "holistic": set()}
@@ -79,7 +78,7 @@ def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):
     """Check that WebAssembly is allowed only in the worker of the module."""
-    with TestClient(create_app(engine=engine), "http://127.0.0.1") as client:
+    with TestClient(app.create_app(engine=engine), "http://127.0.0.1") as client:
         in_page = client.get("/v1/kinds").json()["in_page"]
         module, page = client.get("/engine/sonjit-web.js"), client.get("/")
     assert {name: kind["models"] for name, kind in in_page.items()} == MODELS
@@ -87,5 +86,5 @@ def test_a_server_gives_its_page_the_module(engine, tmp_path):
     policies = [answer.headers["content-security-policy"] for answer in (module, page)]
     assert ["wasm-unsafe-eval" in policy for policy in policies] == [True, False]
     assert {answer.headers["cross-origin-embedder-policy"] for answer in (module, page)} == {"require-corp"}
-    with TestClient(create_app(engine=tmp_path / "none"), "http://127.0.0.1") as client:
+    with TestClient(app.create_app(engine=tmp_path / "none"), "http://127.0.0.1") as client:
         assert client.get("/v1/kinds").json()["in_page"] == {}

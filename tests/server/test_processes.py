@@ -12,11 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError
-from sonjit._util.extensions import LoadedExtensions
-from sonjit.server import processes
+from sonjit._util import errors, extensions
+from sonjit.server import job_store, processes
 from sonjit.server.job_files import JobInput, job_worker, open_video, run_detectors
-from sonjit.server.job_store import JobStore
 from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
 
 from .conftest import end_of, jpeg_of, refusal
@@ -89,7 +87,7 @@ def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, p
 @pytest.mark.slow
 def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     decoders = faulty(seconds=5)
-    with pytest.raises(InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 5 s"):
+    with pytest.raises(errors.InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 5 s"):
         decoders.decode(PNG + b"hang")
     assert not decoders.idle[0].process.is_alive()
     assert np.array_equal(decoders.decode(PNG), IMAGE)
@@ -112,7 +110,7 @@ def test_an_image_has_so_much_memory(monkeypatch):
     monkeypatch.setattr(processes, "_PIXEL_BYTES", 0)
     decoders = Decoders(100_000_000)
     try:
-        with pytest.raises(InputError, match=r"[Mm]emory|allocate"):
+        with pytest.raises(errors.InputError, match=r"[Mm]emory|allocate"):
             decoders.decode(cv2.imencode(".png", np.zeros((6000, 6000, 3), np.uint8))[1].tobytes())
         assert np.array_equal(decoders.decode(PNG), IMAGE)
     finally:
@@ -139,16 +137,16 @@ def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
         sound.writeframes(bytes(16))
     with job_worker(10_000) as worker:
         assert worker.call(open_video, media / "clip.mp4") == list(cv2.imread(str(media / "photo.jpg")).shape[1::-1])
-        with pytest.raises(InputError, match=r"text.mp4 is neither"):
+        with pytest.raises(errors.InputError, match=r"text.mp4 is neither"):
             worker.call(open_video, tmp_path / "text.mp4")
-        with pytest.raises(InputError, match=r"sound.wav contains no video stream"):
+        with pytest.raises(errors.InputError, match=r"sound.wav contains no video stream"):
             worker.call(open_video, tmp_path / "sound.wav")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="needs SIGSEGV")
 def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
-    client, advance = ask(), JobStore._advance
+    client, advance = ask(), job_store.JobStore._advance
 
     def crash(store, job, progress):
         if job.frames > 2:
@@ -157,7 +155,7 @@ def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
 
     body = (media / "clip.mp4").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(JobStore, "_advance", crash)
+        patch.setattr(job_store.JobStore, "_advance", crash)
         job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&name=clip.mp4", content=body))
     assert job["state"] == "failed"
     assert job["message"].startswith(f"clip.mp4 cannot be read: it ended its process (status {-11})")
@@ -168,7 +166,7 @@ def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
 def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
     def run(worker, path, ending, seconds):
         given = JobInput(path, path.name, ending)
-        call = (run_detectors, LoadedExtensions.snapshot(), given, tmp_path, None, HANDS, {})
+        call = (run_detectors, extensions.LoadedExtensions.snapshot(), given, tmp_path, None, HANDS, {})
         worker.call(*call, seconds=seconds, report_progress=lambda _: None)
 
     with job_worker(10_000) as worker, pytest.raises(TooSlowError):
@@ -177,5 +175,5 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
         return
     cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(cv2.imread(str(media / "photo.jpg")), (6000, 6000)))
     monkeypatch.setattr(processes, "_OTHER_BYTES", 1_000_000)
-    with Worker(10_000) as worker, pytest.raises((InputError, CrashError)):
+    with Worker(10_000) as worker, pytest.raises((errors.InputError, CrashError)):
         run(worker, tmp_path / "large.png", ".jpg", 600)

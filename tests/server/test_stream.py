@@ -10,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
-from sonjit.server.errors import RefusedError
-from sonjit.server.images import Session
-from sonjit.server.service import DetectorPool
-from sonjit.server.stream import Configure, ProtocolError, Reset, read_image, read_text
+from sonjit.server import errors, images, service, stream
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
@@ -164,14 +161,14 @@ def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, lis
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         with monkeypatch.context() as patch:
-            patch.setattr(Session, "answer", lambda *_: 1 // 0)
+            patch.setattr(images.Session, "answer", lambda *_: 1 // 0)
             assert answer(socket, 1, frames[0])["code"] == "failed"
         assert answer(socket, 2, frames[0])["hands"]
 
 
 @pytest.mark.parametrize("loaded", [1, 2])
 def test_who_leaves_while_detectors_load_leaves_none_behind(all_weights, listen, monkeypatch, loaded):
-    live, gate, begun, take = listen(), threading.Event(), threading.Semaphore(0), DetectorPool.take
+    live, gate, begun, take = listen(), threading.Event(), threading.Semaphore(0), service.DetectorPool.take
 
     def waiting(pool, options):
         begun.release()
@@ -179,7 +176,7 @@ def test_who_leaves_while_detectors_load_leaves_none_behind(all_weights, listen,
             gate.wait(20)
         return take(pool, options)
 
-    monkeypatch.setattr(DetectorPool, "take", waiting)
+    monkeypatch.setattr(service.DetectorPool, "take", waiting)
     with open_stream(live) as socket:
         socket.send(json.dumps({"type": "configure", "detectors": [LITE, {"kind": "face", "model": "box"}]}))
         for _ in range(loaded):
@@ -207,12 +204,12 @@ def test_an_invalid_message_closes_the_stream(send, listen):
 @given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda rest: b"SNJ1" + rest))
 def test_any_bytes_are_a_image_or_no_message(decoders, data):
     try:
-        image = read_image(data)
-    except ProtocolError:
+        image = stream.read_image(data)
+    except stream.ProtocolError:
         return
     try:
         shape, code = image.decode(100, decoders).shape, ""
-    except RefusedError as error:
+    except errors.RefusedError as error:
         shape, code = (1, 1, 3), error.code
     assert shape[2] == 3
     assert code in ("", "bad_image", "too_many_pixels")
@@ -231,7 +228,7 @@ JSON = st.recursive(
 @given(st.text(max_size=30) | JSON.map(lambda value: json.dumps({"type": "configure", "detectors": value})))
 def test_any_text_is_a_message_or_none(text):
     try:
-        message = read_text(text)
-    except ProtocolError:
+        message = stream.read_text(text)
+    except stream.ProtocolError:
         return
-    assert isinstance(message, (Configure, Reset))
+    assert isinstance(message, (stream.Configure, stream.Reset))

@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 
 from sonjit.results import Hand
-from sonjit.studio import detection, run_folder
-from sonjit.studio.annotator import AnnotatorSettings, annotate
-from sonjit.studio.marks import Mark
+from sonjit.studio import annotator, detection, marks, run_folder
 from sonjit.studio.project import create_project, open_project
 
 from .projects import hands
@@ -74,7 +72,7 @@ def people_mark(project, joints, frames):
             pixels = camera.project(joints[frame].reshape(42, 3)).tolist()
             project.store.add(
                 [
-                    Mark(f"{frame}-{camera.name}-{k}", frame, camera.name, k, "Ann", "seen", x, y)
+                    marks.Mark(f"{frame}-{camera.name}-{k}", frame, camera.name, k, "Ann", "seen", x, y)
                     for k, (x, y) in enumerate(pixels)
                 ]
             )
@@ -85,4 +83,4 @@ if __name__ == "__main__":  # a run that is killed
     run_folder.CHUNK_FRAME_SETS = CHUNK
     detector = Dying(project.rig, drawn_joints())
     detection._open_once = lambda _: (project, detector)
-    annotate(project, AnnotatorSettings(fps=1))
+    annotator.annotate(project, annotator.AnnotatorSettings(fps=1))

@@ -5,8 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from sonjit.studio.marks import JOINTS
-from sonjit.studio.project import create_project
+from sonjit.studio import marks, project
 from sonjit.studio.rig import CameraRig, RigCamera
 
 from .rigs import random_rig
@@ -25,7 +24,7 @@ LABELS_PX = 2
 def hands(frames=1, seed=0):
     """Return joints (frames, 42, 3) in metres of two hands near the origin, with a different pose in each frame."""
     rng = np.random.default_rng(seed)
-    points = np.zeros((frames, JOINTS, 3))
+    points = np.zeros((frames, marks.JOINTS, 3))
     for frame in points:
         for side in range(2):
             own = frame[21 * side : 21 * side + 21]
@@ -76,4 +75,4 @@ def make_project(folder, *, cameras=6, frames=2, seed=0, lens=True, times=1):
     rig = finer(random_rig(cameras, seed, lens=lens), times)
     joints_m = hands(frames, seed)
     views = write_views(folder / "views", rig, joints_m)
-    return create_project(folder / "project", rig, views), joints_m
+    return project.create_project(folder / "project", rig, views), joints_m

@@ -11,10 +11,9 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.cli import main
 from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.studio import learning, run_folder
 from sonjit.studio.annotator import AnnotatorSettings, annotate
-from sonjit.studio.learning import fit_project_offsets, held_out_error
 from sonjit.studio.marks import MACHINE, Mark
-from sonjit.studio.run_folder import machine_marks, read_labels
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def error_mm(project, joints):
-    labels = list(read_labels(project))
+    labels = list(run_folder.read_labels(project))
     off = np.concatenate([label.points_m for label in labels]) - joints
     source = np.concatenate([label.source for label in labels])
     return 1000 * np.linalg.norm(off, axis=-1)[source == 1].mean(), source
@@ -36,7 +35,7 @@ def test_the_loop_learns_what_people_mean(made):
     assert (source == 1).all()
     assert abs(before - 1000 * np.linalg.norm(OFF_M[0])) < 1
     people_mark(project, joints, range(6))
-    fit_project_offsets(project)
+    learning.fit_project_offsets(project)
     annotate(project, AnnotatorSettings(fps=1))
     after, source = error_mm(project, joints)
     assert after < before / 2
@@ -49,10 +48,10 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     annotate(project, AnnotatorSettings(fps=1))
     people_mark(project, joints, range(6))
     with pytest.raises(InputError, match="people marked 6 frame sets; 8 are required"):
-        held_out_error(project, 4)
+        learning.held_out_error(project, 4)
     other = np.array([0.0, 0.010, 0.0])  # what no other fold teaches
     people_mark(project, joints + other, (6, 7))
-    found = held_out_error(project, 4)
+    found = learning.held_out_error(project, 4)
     before, after = (1000 * errors.reshape(FRAMES, 42) for errors in (found.before_m, found.after_m))
     assert sorted(set(found.frame_set)) == list(range(FRAMES))
     assert found.not_found == 0
@@ -101,7 +100,7 @@ def test_a_killed_run_continues_with_the_chunk_in_which_it_was(made):
 
 def test_the_machines_marks_are_those_of_the_newest_run(made):
     project, joints, _ = made
-    assert machine_marks(project, 6) == []
+    assert run_folder.machine_marks(project, 6) == []
     project.store.add([Mark("asked", 6, "cam2", 0, MACHINE, "seen", 1.0, 1.0, "M")])
     folder = annotate(project, AnnotatorSettings(fps=1)).folder
     assert project.store.marks() == []
@@ -109,7 +108,7 @@ def test_the_machines_marks_are_those_of_the_newest_run(made):
     stale.write_bytes((folder / "labels" / "000000000000.parquet").read_bytes())
     annotate(project, AnnotatorSettings(fps=1))
     assert not stale.exists()
-    marks = machine_marks(project, 6)
+    marks = run_folder.machine_marks(project, 6)
     assert len(marks) == 5 * 42
     assert {(mark.annotator, mark.source, mark.state) for mark in marks} == {(MACHINE, "M", "seen")}
     camera = project.rig["cam2"]

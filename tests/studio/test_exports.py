@@ -9,9 +9,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio import commands
-from sonjit.studio.bones import bone_lengths
-from sonjit.studio.exports import export_people, hand_motions
+from sonjit.studio import bones, commands, exports
 from sonjit.studio.people import HANDS, Detections, fit_constant_bones, load_people, save_people
 from sonjit.studio.triangulation import triangulate
 
@@ -53,7 +51,7 @@ def test_bones_are_constant_and_joints_nearer():
     raw = triangulate(rig, seen.points_px)
     found = fit_constant_bones(rig, seen, raw)
     for own in (slice(21), slice(21, 42)):
-        assert bone_lengths(found.points_m[:, 0, own]).std(0).max() < 1e-6
+        assert bones.bone_lengths(found.points_m[:, 0, own]).std(0).max() < 1e-6
         before, after = (
             np.linalg.norm(one.points_m[:, :, own] - points[:, :, own], axis=-1).mean() for one in (raw, found)
         )
@@ -66,12 +64,12 @@ def test_tables_hold_every_joint(written, tmp_path):
     path, points = written
     loaded = load_people(path)
     np.testing.assert_allclose(loaded.points_m, points, atol=2e-6)
-    (csv,) = export_people(loaded, tmp_path / "hands.csv")
+    (csv,) = exports.export_people(loaded, tmp_path / "hands.csv")
     rows = [line.split(",") for line in csv.read_text().splitlines()]
     assert len(rows) == 1 + (FRAMES - 1) * 42
     assert rows[1][:5] == ["3", "0.100000", "1", "right_hand", "wrist"]
     np.testing.assert_allclose([float(value) for value in rows[1][5:]], points[0, 0, 0], atol=2e-6)
-    (trc,) = export_people(loaded, tmp_path / "hands.trc")
+    (trc,) = exports.export_people(loaded, tmp_path / "hands.trc")
     lines = trc.read_text().splitlines()
     assert lines[2].split("\t")[2:5] == [str(FRAMES), "42", "mm"]
     values = lines[6].split("\t")
@@ -81,7 +79,7 @@ def test_tables_hold_every_joint(written, tmp_path):
 
 def test_c3d_contains_every_joint(written, tmp_path):
     path, points = written
-    (c3d,) = export_people(load_people(path), tmp_path / "hands.c3d")
+    (c3d,) = exports.export_people(load_people(path), tmp_path / "hands.c3d")
     data = c3d.read_bytes()
     where, magic, count, _, first, last, _, scale, start, _, rate = struct.unpack_from("<BBhhHHhfhhf", data)
     assert (where, magic, count, first, last, scale) == (2, 0x50, 42, 1, FRAMES, -1)
@@ -99,16 +97,16 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
     except InputError:
         pytest.skip("no rigs: sonjit models pull rigs")
     loaded = load_people(written[0])
-    (glb,) = export_people(loaded, tmp_path / "hands.glb")
+    (glb,) = exports.export_people(loaded, tmp_path / "hands.glb")
     assert len(Glb(glb).document["animations"][0]["channels"]) > 30
     points = loaded.points_m.copy()
     points[:3, 0, 21:] = points[-2:, 0, :21] = np.nan  # one comes later, the other leaves earlier: one clock for both
     loaded = replace(loaded, points_m=points)
-    right, left = hand_motions(loaded)
+    right, left = exports.hand_motions(loaded)
     assert right.times is not None
     assert left.times is not None
     assert (right.times[0], left.times[0]) == (0, pytest.approx(0.1, abs=2e-6))
-    files = export_people(loaded, tmp_path / "hands.bvh")
+    files = exports.export_people(loaded, tmp_path / "hands.bvh")
     assert [file.name for file in files] == ["hands-right.bvh", "hands-left.bvh"]
     assert all(f"Frames: {FRAMES}\n" in file.read_text() for file in files)
 
@@ -118,7 +116,7 @@ def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_pa
     points[:, :, 21:] = np.nan
     seen = seen_by(rig, points, 0)
     save_people(tmp_path / "hands.json", rig, seen, triangulate(rig, seen.points_px))
-    (trc,) = export_people(load_people(tmp_path / "hands.json"), tmp_path / "hands.trc")
+    (trc,) = exports.export_people(load_people(tmp_path / "hands.json"), tmp_path / "hands.trc")
     lines = trc.read_text().splitlines()
     assert lines[2].split("\t")[:4] == ["30.0000", "30.0000", "100", "21"]
     assert float(lines[-1].split("\t")[1]) == pytest.approx(3.3, abs=2e-6)
@@ -131,7 +129,7 @@ def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_pa
     if not steady:
         points[:, 0, 8] += np.linspace(0, 0.02, len(points))[:, None]  # the tip of the index leaves
     points[3:, 0, 30] = np.nan
-    (file,) = export_people(replace(people, points_m=points), tmp_path / "hands.glb", "skeleton")
+    (file,) = exports.export_people(replace(people, points_m=points), tmp_path / "hands.glb", "skeleton")
     glb, up = GltfReader(file.read_bytes()), [1, -1, -1]
     for row, time_s in enumerate(people.times_s - people.times_s[0]):
         if row == 5:  # lost for a moment: they move on

@@ -9,19 +9,14 @@ from sonjit.media.tables import open_writer
 from sonjit.media.tables.base import Header
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio import commands
-from sonjit.studio.association import Tracker
-from sonjit.studio.bones import Part
-from sonjit.studio.camera_files import save_cameras
-from sonjit.studio.exports import export_people
+from sonjit.studio import association, bones, camera_files, commands, exports, views
 from sonjit.studio.people import load_detections, load_people
-from sonjit.studio.views import CameraFrames, save_frame_sets
 
 from .projects import hands
 from .rigs import random_rig
 
 FRAMES = 6
-BODY = Part("bodies", "body_blazepose33")
+BODY = bones.Part("bodies", "body_blazepose33")
 NAMES = load_skeleton(BODY.skeleton).keypoints
 PLACES = {
     "shoulder": (0.18, 1.42), "elbow": (0.3, 1.15), "wrist": (0.35, 0.9), "pinky": (0.38, 0.82),
@@ -62,7 +57,7 @@ def one_face(pixels):
 
 def write_tables(folder, rig, people_of, kind, frames=FRAMES):
     """Write a rig and a table per camera. `people_of(view, row)` returns the results of one image."""
-    save_cameras(rig, folder / "rig.json")
+    camera_files.save_cameras(rig, folder / "rig.json")
     (folder / "tables").mkdir()
     for view, name in enumerate(rig.names):
         with open_writer(folder / "tables" / f"{name}.json", Header(kind=kind)) as writer:
@@ -117,7 +112,7 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
     with pytest.raises(InputError, match=r"--fps 0: give frames per second"):
         load_detections(rig, tables, fps=0)
 
-    save_cameras(rig, tmp_path / "rig.json")
+    camera_files.save_cameras(rig, tmp_path / "rig.json")
     late = {name: 3 * view for view, name in enumerate(rig.names)}  # images by which each began earlier
     for view, name in enumerate(rig.names):
         with open_writer(tables[name], Header(kind="bodies")) as writer:
@@ -129,10 +124,10 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
         load_detections(rig, tables, fps=25)
     times = tuple(7 + row / 30 for row in range(FRAMES))
     matched = {
-        f"boards_{name}": CameraFrames({row + by: row for row in range(FRAMES)}, times_s=times)
+        f"boards_{name}": views.CameraFrames({row + by: row for row in range(FRAMES)}, times_s=times)
         for name, by in late.items()
     }
-    save_frame_sets(tmp_path / "sync.json", matched)
+    views.save_frame_sets(tmp_path / "sync.json", matched)
     commands.triangulate_tables(
         tmp_path / "rig.json", [str(tmp_path)], out=tmp_path / "people.json", frame_sets=tmp_path / "sync.json"
     )
@@ -201,7 +196,7 @@ def test_a_person_is_one_in_all_lists(holistic):
 
 def test_several_people_are_exported(holistic, tmp_path):
     people = load_people(holistic[0])
-    (c3d,) = export_people(people, tmp_path / "people.c3d")
+    (c3d,) = exports.export_people(people, tmp_path / "people.c3d")
     data = c3d.read_bytes()
     count, start = struct.unpack_from("<h", data, 2)[0], struct.unpack_from("<h", data, 16)[0]
     assert count == 2 * (33 + 42 + 478)
@@ -218,11 +213,11 @@ def test_several_people_are_exported(holistic, tmp_path):
     assert data[names["LABELS2"] + 6 :][:width].decode().strip() == "person1:face_180"  # after 33 + 42 others
     values = np.frombuffer(data, "<f4", 3 * count * 4, 512 * (start - 1)).reshape(3, 2, -1, 4)
     np.testing.assert_allclose(values[:, :, :33, :3], 1000 * people.points_m[:, :, :33], atol=2e-3)
-    (csv,) = export_people(people, tmp_path / "people.csv")
+    (csv,) = exports.export_people(people, tmp_path / "people.csv")
     rows = csv.read_text().splitlines()
     assert sum(",body,left_knee," in row for row in rows) == 2 * 3
     assert len({tuple(row.split(",")[2:4]) for row in rows[1:]}) == 7  # one lacks a hand
-    (svg,) = export_people(people, tmp_path / "people.svg")
+    (svg,) = exports.export_people(people, tmp_path / "people.svg")
     assert svg.read_text().count("<line") == 3 * (2 * 35 + 3 * 20 + 2 * 132)
 
 
@@ -232,7 +227,7 @@ def test_bodies_have_no_rigged_mesh_and_kinds_are_not_mixed(tmp_path):
     given = write_tables(tmp_path, rig, lambda view, row: [one_body(pixels[view, row, 0])], "bodies")
     commands.triangulate_tables(*given, out=tmp_path / "body.json")
     with pytest.raises(InputError, match="a rigged mesh requires hands"):
-        export_people(load_people(tmp_path / "body.json"), tmp_path / "body.glb")
+        exports.export_people(load_people(tmp_path / "body.json"), tmp_path / "body.glb")
     with open_writer(tmp_path / "tables" / "cam1.json", Header(kind="faces")) as writer:
         writer.write(Frame.from_results(0, 0.0, [one_face(pixels[1, 0, 0, :6])]))
     with pytest.raises(InputError, match="bodies and faces in"):
@@ -240,7 +235,7 @@ def test_bodies_have_no_rigged_mesh_and_kinds_are_not_mixed(tmp_path):
 
 
 def test_who_comes_back_after_a_while_is_new():
-    tracker, here, there = Tracker(), np.zeros((5, 3)), np.ones((5, 3))
+    tracker, here, there = association.Tracker(), np.zeros((5, 3)), np.ones((5, 3))
     assert tracker.assign(0.0, [here, there]) == [0, 1]
     assert tracker.assign(0.1, [there, here]) == [1, 0]
     assert tracker.assign(0.5, [there]) == [1]

@@ -9,15 +9,13 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.results import Face
-from sonjit.studio import privacy
-from sonjit.studio.camera_files import save_cameras
+from sonjit.studio import camera_files, privacy, triangulation
 from sonjit.studio.commands import surfaces
 from sonjit.studio.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit.studio.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
 from sonjit.studio.release import Capture, load_card, split_people, write_release
 from sonjit.studio.run_folder import FOLDER, Labels
 from sonjit.studio.surfaces import fit_surfaces, save_surfaces
-from sonjit.studio.triangulation import triangulate
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from .projects import hands, make_project, write_views
@@ -230,9 +228,9 @@ def people_of(joints):
 def test_the_rigged_hand_lies_over_every_view(tmp_path, capsys):
     rig, joints = random_rig(3), hands(2)
     write_views(tmp_path / "views", rig, joints)
-    save_cameras(rig, tmp_path / "rig.json")
+    camera_files.save_cameras(rig, tmp_path / "rig.json")
     seen = rig.project(joints[:, None])
-    found = triangulate(rig, seen)
+    found = triangulation.triangulate(rig, seen)
     detections = Detections(HANDS, (0, 10), np.array([0, 1 / 3]), seen, np.ones(seen.shape[:-1]))
     save_people(tmp_path / "hands.json", rig, detections, found)
     people, out, over = tmp_path / "hands.json", tmp_path / "surfaces.npz", tmp_path / "over"

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, JobError
+from sonjit._util import data_files, errors
 from sonjit._util.files import atomic_file, atomic_folder, sole_writer, write_bytes
 from sonjit.gestures.control import load_map
 from sonjit.lab.evaluation.protocols import load_protocol
@@ -38,12 +37,12 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path):
 @pytest.mark.parametrize(
     ("read", "name"),
     [(load_map, "map.toml"), (load_protocol, "own.toml"), (load_recipe, "own.toml"), (load_frames, "table.json"),
-     (load_frames, "table.jsonl"), (read_json, "labels.json")],
+     (load_frames, "table.jsonl"), (data_files.read_json, "labels.json")],
 )  # fmt: skip
 def test_what_nests_without_end_is_refused_in_a_line_that_names_it(tmp_path, read, name):
     file = tmp_path / name
     file.write_text("a = " * (file.suffix == ".toml") + "[" * 100_000)
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(errors.InputError, match=name):
         read(str(file) if read in (load_protocol, load_recipe) else file)
 
 
@@ -58,7 +57,7 @@ def test_a_stopped_file_leaves_the_old_one(tmp_path, error):
 
 
 def test_what_the_disk_refuses_names_the_file(tmp_path):
-    with pytest.raises(JobError, match=r"a\.txt failed: No space left"), atomic_file(tmp_path / "a.txt"):
+    with pytest.raises(errors.JobError, match=r"a\.txt failed: No space left"), atomic_file(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
 
@@ -67,9 +66,9 @@ def test_a_missing_folder_is_created_and_an_invalid_one_is_reported_before_the_w
     with atomic_file(tmp_path / "new" / "deep" / "a.txt") as draft:
         draft.write_text("a")
     assert (tmp_path / "new/deep/a.txt").read_text() == "a"
-    with pytest.raises(InputError, match="cannot be written: "), atomic_file(tmp_path / "new/deep/a.txt/b.txt"):
+    with pytest.raises(errors.InputError, match="cannot be written: "), atomic_file(tmp_path / "new/deep/a.txt/b.txt"):
         pytest.fail("the block ran")
-    with pytest.raises(InputError, match="is a folder"), atomic_file(tmp_path):
+    with pytest.raises(errors.InputError, match="is a folder"), atomic_file(tmp_path):
         pytest.fail("the block ran")
 
 

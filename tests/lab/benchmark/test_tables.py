@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from sonjit._util.errors import InputError
-from sonjit.lab.benchmark import CASES, measure_layers
-from sonjit.lab.benchmark.run import draw_report
+from sonjit.lab.benchmark import CASES, measure_layers, run
 from sonjit.weights import find_weight
 
 LITE = next(case for case in CASES if (case.kind, case.model) == ("hands", "lite"))
@@ -69,7 +68,7 @@ def report():
 
 def text(report):
     console = Console(file=io.StringIO(), width=160)
-    console.print(draw_report(report))
+    console.print(run.draw_report(report))
     return console.file.getvalue()
 
 

@@ -9,13 +9,11 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets import Dataset, Sample, dataset_entry, list_datasets, open_dataset
+from sonjit.lab.datasets import Dataset, Sample, dataset_entry, interhand, list_datasets, open_dataset, reading
 from sonjit.lab.datasets.dataset import DatasetEntry
-from sonjit.lab.datasets.interhand import index_images
-from sonjit.lab.datasets.reading import camera_matrix, hand_before_camera
 from sonjit.lab.datasets.registry import check_all, check_sample
 
-K = camera_matrix((500, 500), (160, 120))
+K = reading.camera_matrix((500, 500), (160, 120))
 GREY = np.full((240, 320, 3), 127, np.uint8)
 
 
@@ -40,7 +38,7 @@ class Made(Dataset):
         return self.count
 
     def load(self, index):
-        hand = hand_before_camera(hand_m(index), CalibratedCamera(K), "Right")
+        hand = reading.hand_before_camera(hand_m(index), CalibratedCamera(K), "Right")
         return sample_of(hand, number=index, **({"box": (0, 0, 1, 1)} if self.wrong and index % 3 == 0 else {}))
 
 
@@ -75,7 +73,7 @@ def test_bad_samples_are_an_error_or_listed():
 def test_wrong_units_axes_orders_and_cameras_are_reported():
     camera, joints = CalibratedCamera(K), hand_m()
     seen = camera.project(joints)
-    hand = hand_before_camera(joints, camera, "Left", keypoints_px=seen)
+    hand = reading.hand_before_camera(joints, camera, "Left", keypoints_px=seen)
     check_sample(sample_of(hand))
     wrong = {
         "the unit": (joints * 1000, seen),
@@ -86,7 +84,7 @@ def test_wrong_units_axes_orders_and_cameras_are_reported():
     }
     for message, (points, pixels) in wrong.items():
         with pytest.raises(InputError, match=message) as caught:
-            check_sample(sample_of(hand_before_camera(points, camera, "Left", keypoints_px=pixels)))
+            check_sample(sample_of(reading.hand_before_camera(points, camera, "Left", keypoints_px=pixels)))
         assert "left hand" in str(caught.value)
 
 
@@ -117,11 +115,11 @@ def test_images_of_interhand_are_those_of_their_ids(tmp_path):
     annotations = [annotation | {"id": n, "image_id": image} for n, image in ((3, 12), (70, 3), (9, 70), (8, 5))]
     path = tmp_path / "data.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations}), "utf-8")
-    index = index_images(path)
+    index = interhand.index_images(path)
     found = [index.image(row) for row in range(3)]
     assert [(item.annotation_id, item.image_id, item.frame) for item in found] == [(3, 12, 70), (70, 3, 12), (9, 70, 3)]
     with pytest.raises(InputError, match=r"annotations\[3\]\.image_id is 5, which is not in images"):
         index.image(3)
     path.write_text(json.dumps({"images": [*images, images[0]], "annotations": annotations}), "utf-8")
     with pytest.raises(InputError, match="two images have the id 70"):
-        index_images(path).image(2)
+        interhand.index_images(path).image(2)

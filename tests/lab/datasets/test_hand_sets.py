@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.reading import INTERHAND
+from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset, reading
 
 TOLERANCE = 1e-4  # pixels and millimetres, where the file itself does not say that it rounds more
 
@@ -54,7 +53,7 @@ def in_set_order(sample, what):
     width = 2 if what == "keypoints_px" else 3
     joints = np.full((42, width), np.nan)
     for hand in sample.instances:
-        joints[np.array(INTERHAND) + (21 if hand.side == "Left" else 0)] = getattr(hand, what)
+        joints[np.array(reading.INTERHAND) + (21 if hand.side == "Left" else 0)] = getattr(hand, what)
     return joints
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit.lab.datasets.registry import draw_sample
+from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset, registry
 from sonjit.media.sources.images import load_image
 
 TOLERANCE = 1e-4
@@ -131,7 +130,7 @@ def test_every_real_sample_loads_and_draws(name, data):
         assert sample.instances
         plain_image = load_image(sample.image, upright=False)
         assert plain_image.shape == (sample.height, sample.width, 3)
-        assert (draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
+        assert (registry.draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
         for instance in sample.instances:
             if instance.keypoints_px is not None:
                 inside = (instance.keypoints_px >= 0) & (instance.keypoints_px <= (sample.width, sample.height))

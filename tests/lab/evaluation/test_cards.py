@@ -9,9 +9,7 @@ import torch
 
 from sonjit._util.errors import InputError
 from sonjit.cli import main
-from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-from sonjit.lab.evaluation.models import describe_model
-from sonjit.lab.evaluation.predictions import ImpossibleTableError, load_evaluation
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, models, predictions, report, save_report
 from sonjit.lab.evaluation.protocols import (
     GroupSummary,
     check_summary,
@@ -22,7 +20,6 @@ from sonjit.lab.evaluation.protocols import (
     load_table,
     verdict,
 )
-from sonjit.lab.evaluation.report import CardRequest, card_files, hand_maps_plot, landmark_file
 from sonjit.results.skeletons import load_skeleton
 
 from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
@@ -99,8 +96,8 @@ def test_errors_of_group_files_name_the_requirement(tmp_path, text, message):
 
 @pytest.mark.slow
 def test_cards_contain_the_groups_of_the_data_set(evaluated):
-    record = load_evaluation(evaluated)
-    files = card_files([record], CardRequest(fewest=2, goal=1.0))
+    record = predictions.load_evaluation(evaluated)
+    files = report.card_files([record], report.CardRequest(fewest=2, goal=1.0))
     assert {"mine.md", "mine.html"} <= files.keys()
     text = files["mine.md"]
     main = next(metric for metric in record["runs"][0]["metrics"] if metric["name"] == "mnae")
@@ -117,12 +114,12 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     main = next(metric for metric in record["runs"][0]["metrics"] if metric["name"] == "mnae")
     main["value"] = max(record["runs"][0]["units"]["value"]) + 1
     file.write_text(json.dumps(record))
-    with pytest.raises(ImpossibleTableError, match="is outside of its values"):
-        load_evaluation(file)
+    with pytest.raises(predictions.ImpossibleTableError, match="is outside of its values"):
+        predictions.load_evaluation(file)
     for text, message in (("{", "is damaged or not JSON"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
         file.write_text(text)
         with pytest.raises(InputError, match=message):
-            load_evaluation(file)
+            predictions.load_evaluation(file)
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +142,8 @@ def own_network(tmp_path_factory, weights):
 
 
 def record_of(evaluated, choice):
-    record = copy.deepcopy(load_evaluation(evaluated))
-    record["model"] = describe_model(choice)
+    record = copy.deepcopy(predictions.load_evaluation(evaluated))
+    record["model"] = models.describe_model(choice)
     return record
 
 
@@ -154,8 +151,8 @@ def record_of(evaluated, choice):
 def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_published_one(evaluated, own_network):
     own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
     published = record_of(evaluated, ModelChoice(name="hands-lite"))
-    plots = {landmark_file(record)["sha256"]: hand_maps_plot(record) for record in (own, published)}
-    files = card_files([own, published], CardRequest(maps=plots))
+    plots = {report.landmark_file(record)["sha256"]: report.hand_maps_plot(record) for record in (own, published)}
+    files = report.card_files([own, published], report.CardRequest(maps=plots))
     assert files["own-mine-maps.svg"] != files["hands-lite-maps.svg"]
     handedness = [
         svg.split("handedness")[1][:3000] for svg in (files["own-mine-maps.svg"], files["hands-lite-maps.svg"])
@@ -170,19 +167,19 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
     assert "apache-2.0" not in text
     assert "gloves, or hidden" not in text
     assert "license: apache-2.0" in files["hands-lite.md"]
-    request = CardRequest(
+    request = report.CardRequest(
         name="Glove hands", licence="cc-by-4.0", training_data="2,000 hands in gloves", intended_use=("work gloves",)
     )
-    text = card_files([own], request)["Glove-hands.md"]
+    text = report.card_files([own], request)["Glove-hands.md"]
     for part in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
         assert part in text
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
-        card_files([published], request)
+        report.card_files([published], request)
     other = copy.deepcopy(own)
     other["model"]["files"][0]["sha256"] = "0" * 64  # another file of this name
-    for given in (request, CardRequest()):
+    for given in (request, report.CardRequest()):
         with pytest.raises(InputError, match="of different networks"):
-            card_files([own, other], given)
+            report.card_files([own, other], given)
 
 
 GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gender": "fm"[n % 2]} for n in range(48)]
@@ -228,7 +225,7 @@ def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, m
 def test_invalid_values_are_refused(changed):
     sound = {"low": 5.0, "high": 10.0, "mean": 7.0, "stdev": 2.0, "discrepancy": 5.0, "count": 3}
     check_summary(GroupSummary("any", "age", **sound))
-    with pytest.raises(ImpossibleTableError, match="any, age"):
+    with pytest.raises(predictions.ImpossibleTableError, match="any, age"):
         check_summary(GroupSummary("any", "age", **(sound | changed)))
 
 

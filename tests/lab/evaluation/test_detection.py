@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, predictions, save_report
 from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
-from sonjit.lab.evaluation.predictions import Prediction, load_evaluation
 from sonjit.lab.evaluation.report import CardRequest, card_files
 
 LABEL = (100.0, 100.0, 140.0, 160.0)
@@ -54,7 +53,7 @@ def hand(box=LABEL, side="Right", **extra):
 def find(box=LABEL, side="Right", score=0.9, skeleton="hand_mediapipe21", **more):
     x_min, y_min, x_max, y_max = box
     points = np.stack([np.linspace(x_min, x_max, 21), np.linspace(y_min, y_max, 21)], 1)
-    return Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, box=box, **more)
+    return predictions.Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, box=box, **more)
 
 
 def detection(kind="hand", protocol="detection"):
@@ -128,7 +127,7 @@ def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
     out.mkdir()
     outcome = evaluate(EvaluationRequest("detection", ModelChoice(predictions=file), root), out)
     save_report(outcome, out)
-    record = load_evaluation(out / "eval.json")
+    record = predictions.load_evaluation(out / "eval.json")
     (run,) = record["runs"]
     metrics = {metric["name"]: metric["value"] for metric in run["metrics"]}
     assert metrics["recall"] == pytest.approx(200 / 3)

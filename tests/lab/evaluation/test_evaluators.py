@@ -7,16 +7,13 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation.coco import InstanceEvaluator
-from sonjit.lab.evaluation.models import ModelChoice
+from sonjit.lab.evaluation import coco, models, protocols, run
 from sonjit.lab.evaluation.predictions import Prediction, match_predictions
-from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.evaluation.run import evaluator_of
 from sonjit.results.skeletons import load_skeleton
 
 
 def evaluate(name, model="hands-full"):
-    return evaluator_of(load_protocol(name), ModelChoice(model))
+    return run.evaluator_of(protocols.load_protocol(name), models.ModelChoice(model))
 
 
 def truth_as_prediction(one, **changes):
@@ -93,7 +90,7 @@ def test_categories_with_other_ids_are_refused(hand_sample):
     hand = replace(sample.instances[0], category="left_hand", category_id=2)
     sample = replace(sample, instances=(hand,))
     found = Prediction(category_id=1, category="left_hand", score=0.9, box=(1.0, 1.0, 9.0, 9.0))
-    evaluator = InstanceEvaluator(load_protocol("coco-instances"))
+    evaluator = coco.InstanceEvaluator(protocols.load_protocol("coco-instances"))
     with pytest.raises(InputError, match="category left_hand has the id 2 in the data set and 1 in the model"):
         evaluator.evaluate(sample, [found])
     assert evaluator.evaluate(sample, [replace(found, category_id=2), replace(found, category="cup")])

@@ -17,8 +17,7 @@ import torch
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation import ModelChoice
-from sonjit.lab.evaluation.network_models import InterNetModel
+from sonjit.lab.evaluation import ModelChoice, network_models
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
 
 TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
@@ -330,7 +329,7 @@ def test_rhd(tmp_path):
         del one["side"]  # of which hand of an image with two?
     (tmp_path / "boxes.json").write_text(json.dumps(given))
     with pytest.raises(InputError, match=r"no record of evaluation/color/00000\.png, Left"):
-        InterNetModel(file, boxes=tmp_path / "boxes.json", device=torch.device("cpu")).find(
+        network_models.InterNetModel(file, boxes=tmp_path / "boxes.json", device=torch.device("cpu")).find(
             open_dataset("rhd", root, "evaluation")[0], image, "ground-truth boxes"
         )
 

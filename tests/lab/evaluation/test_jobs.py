@@ -7,8 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
+from sonjit._util import errors, json_text
 from sonjit.engines.devices import describe_machine
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
@@ -80,7 +79,7 @@ def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_pat
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert victim.name in str([*outcome.record["skipped"], *outcome.record["runs"][0]["left_out"]])
     assert steps[0] == steps[1] == ([outcome.record["samples"]], outcome.record["samples"])
-    with pytest.raises(InputError, match=victim.name):
+    with pytest.raises(errors.InputError, match=victim.name):
         evaluate(request(folder, predictions=predictions, jobs=2), tmp_path)
 
 
@@ -118,7 +117,7 @@ def test_units_are_written_as_any_table(outcome, tmp_path, ending):
     save = tmp_path / f"units{ending}"
     with open_unit_table(str(save)) as table:
         write_units(outcome, table)
-    (run,) = json.loads(json_from(outcome.record["runs"]))
+    (run,) = json.loads(json_text.json_from(outcome.record["runs"]))
     expected = [{"mode": "predictions", **dict(zip(run["units"], row, strict=True))}
               for row in zip(*run["units"].values(), strict=True)]  # fmt: skip
     assert {row["found"] for row in expected} == {True, False}

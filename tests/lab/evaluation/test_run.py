@@ -8,9 +8,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-from sonjit.lab.evaluation.coco import PalmModel
-from sonjit.lab.evaluation.models import open_model
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, coco, evaluate, models, save_report
 from sonjit.lab.metrics import box_iou
 
 from .official import average_precision
@@ -138,7 +136,7 @@ def test_a_device_must_be_there(clip_folder, tmp_path):
     with pytest.raises(InputError, match="no device 'TOASTER'; devices here: "):
         evaluate(evaluation_request, tmp_path)
     with pytest.raises(InputError, match=r"--device toaster: PyTorch cannot use it here .*; give cpu or auto"):
-        open_model(ModelChoice("internet", device="toaster"))
+        models.open_model(ModelChoice("internet", device="toaster"))
     with pytest.raises(InputError, match="--device cannot be combined with --predictions"):
         ModelChoice(predictions="mine.npz", device="gpu")
 
@@ -202,7 +200,7 @@ def test_the_published_palm_detector_has_its_average_precision(weights, clip_fol
     assert main(["eval", *arguments, "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "eval.json").read_text())
     found = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
-    model, truth, boxes = PalmModel("palm-full", None, None, None), [], []
+    model, truth, boxes = coco.PalmModel("palm-full", None, None, None), [], []
     for sample in open_dataset("folder", clip_folder):
         palms = [square(instance.keypoints_px[PALM]) for instance in sample.instances]
         is_inside = [0 < x < sample.width and 0 < y < sample.height for x, y in map(centre, palms)]

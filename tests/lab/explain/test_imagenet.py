@@ -8,26 +8,13 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit._util.errors import SonjitError
-from sonjit.lab.explain.imagenet import (
-    IMAGE_MODELS,
-    SIDE,
-    ImageClassifier,
-    class_index,
-    imagenet_names,
-    read_checkpoint,
-)
-from sonjit.lab.explain.tflite import classifier_file
-from sonjit.weights import find_weight
+from sonjit.lab.explain import imagenet, tflite
 
 
 @pytest.fixture(scope="module")
-def files():
+def files(need):
     """Skip without the classifiers."""
-    try:
-        return {name: find_weight(name) for name in IMAGE_MODELS}
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull classifiers")
+    return need(*imagenet.IMAGE_MODELS)
 
 
 def published(name, file):
@@ -43,12 +30,12 @@ def published(name, file):
     return network.eval()
 
 
-@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize("name", imagenet.IMAGE_MODELS)
 def test_scores_are_those_of_torchvision_and_timm(name, files, photo):
     torch = pytest.importorskip("torch")
-    classifier, network = ImageClassifier(name), published(name, files[name])
-    images = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    images[0] = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    classifier, network = imagenet.ImageClassifier(name), published(name, files[name])
+    images = np.random.default_rng(1).integers(0, 256, (2, imagenet.SIDE, imagenet.SIDE, 3), np.uint8)
+    images[0] = cv2.resize(photo, (imagenet.SIDE, imagenet.SIDE), interpolation=cv2.INTER_AREA)
     mean, std = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) if name == "mobilenet_v2" else ([0.5] * 3, [0.5] * 3)
     for image in images:
         pixels = torch.from_numpy(((image / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
@@ -57,13 +44,13 @@ def test_scores_are_those_of_torchvision_and_timm(name, files, photo):
         np.testing.assert_allclose(classifier.run(image)[1], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize("name", imagenet.IMAGE_MODELS)
 def test_each_map_is_the_weighted_sum_of_the_features(name, files, photo):
-    classifier = ImageClassifier(name)
+    classifier = imagenet.ImageClassifier(name)
     features, scores = classifier.run(photo)
     maps = classifier.explain(photo, top=5)
     assert [found.label for found in maps] == np.argsort(-scores)[:5].tolist()
-    assert [found.name for found in maps] == [imagenet_names()[found.label] for found in maps]
+    assert [found.name for found in maps] == [imagenet.imagenet_names()[found.label] for found in maps]
     for found in maps:
         expected = sum(
             weight * values
@@ -77,12 +64,12 @@ def test_each_map_is_the_weighted_sum_of_the_features(name, files, photo):
 
 def test_the_file_for_pages_gives_the_same_maps_and_scores(files, photo):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
-    content, names = classifier_file()
+    content, names = tflite.classifier_file()
     runner = interpreter.Interpreter(model_content=content)
     runner.allocate_tensors()
-    classifier = ImageClassifier()
+    classifier = imagenet.ImageClassifier()
     features, scores = classifier.run(photo)
-    scaled = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    scaled = cv2.resize(photo, (imagenet.SIDE, imagenet.SIDE), interpolation=cv2.INTER_AREA)
     runner.set_tensor(runner.get_input_details()[0]["index"], (scaled[None] / 127.5 - 1).astype(np.float32))
     runner.invoke()
     first, maps = (runner.get_tensor(output["index"])[0] for output in runner.get_output_details())
@@ -118,7 +105,7 @@ def test_a_file_or_an_image_and_named_classes_can_be_explained(files, photo, tmp
 )
 def test_a_class_that_is_unknown_or_ambiguous_is_one_line(target, words):
     with pytest.raises(InputError, match=words) as caught:
-        class_index(target)
+        imagenet.class_index(target)
     assert "\n" not in str(caught.value)
 
 
@@ -174,18 +161,18 @@ def test_a_checkpoint_that_would_run_code_is_refused(files, tmp_path):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(data)
         with pytest.raises(InputError, match="not a tensor; nothing" if name == "forged" else "damaged") as caught:
-            read_checkpoint(path)
+            imagenet.read_checkpoint(path)
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize("name", imagenet.IMAGE_MODELS)
 def test_a_pretrained_backbone_sees_inputs_of_recipes_as_its_own(name, files):
     torch = pytest.importorskip("torch")
     backbones = pytest.importorskip("sonjit.lab.networks.backbones")
     network = published(name, files[name])
     trunk = pytest.importorskip("timm").create_model(backbones.timm_name(name, pretrained=True), num_classes=0)
     backbones.start_pretrained(trunk, name)
-    pixels = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    pixels = torch.rand(1, 3, imagenet.SIDE, imagenet.SIDE, generator=torch.Generator().manual_seed(1))
     mean, std = (torch.tensor(values)[:, None, None] for values in (backbones.IMAGENET_MEAN, backbones.IMAGENET_STD))
     own = (pixels - mean) / std
     with torch.inference_mode():

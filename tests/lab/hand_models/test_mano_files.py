@@ -15,22 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.lab.hand_models import demo_mano, load_mano
-from sonjit.lab.hand_models.mano_files import PARENTS, SHAPES, read_mano
-from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
+from sonjit.lab.hand_models import demo_mano, load_mano, mano_files, pickles
 
 
 def fields():
     """Return MANO's fields with simple numbers."""
     rng = np.random.default_rng(0)
-    made = {name: rng.normal(0, 0.01, shape) for name, shape in SHAPES.items()}
+    made = {name: rng.normal(0, 0.01, shape) for name, shape in mano_files.SHAPES.items()}
     for name in ("J_regressor", "weights"):
-        made[name] = np.zeros(SHAPES[name])
+        made[name] = np.zeros(mano_files.SHAPES[name])
         rows = np.arange(len(made[name]))
         made[name][rows, rows % made[name].shape[1]] = 0.75
         made[name][rows, (rows + 5) % made[name].shape[1]] = 0.25
-    made["f"] = rng.integers(0, 778, SHAPES["f"]).astype(np.uint32)
-    made["kintree_table"] = np.array([(2**32 - 1, *PARENTS[1:]), range(16)], np.uint32)
+    made["f"] = rng.integers(0, 778, mano_files.SHAPES["f"]).astype(np.uint32)
+    made["kintree_table"] = np.array([(2**32 - 1, *mano_files.PARENTS[1:]), range(16)], np.uint32)
     return made
 
 
@@ -105,8 +103,8 @@ def test_the_licensed_form_is_read_without_its_libraries(foreign, tmp_path, monk
     path.write_bytes(content)
     for name in ("chumpy", "chumpy.ch", "scipy", "scipy.sparse"):
         monkeypatch.setitem(sys.modules, name, None)  # importing them fails
-    read, expected = read_mano(path), fields()
-    for name in SHAPES:
+    read, expected = mano_files.read_mano(path), fields()
+    for name in mano_files.SHAPES:
         np.testing.assert_array_equal(read[name], expected[name].astype(read[name].dtype))
 
 
@@ -131,7 +129,7 @@ def test_files_that_scipy_saved_again_are_read(kind, protocol, tmp_path):
     path = tmp_path / "MANO_RIGHT.pkl"
     for content in (again, defaultdict(list, again, bs_style="lbs", kept=frozenset([1]))):
         path.write_bytes(pickle.dumps(content, protocol))
-        for name, values in read_mano(path).items():
+        for name, values in mano_files.read_mano(path).items():
             np.testing.assert_array_equal(values, made[name])
 
 
@@ -189,8 +187,8 @@ def test_forged_pickles_are_reported_in_one_line(tmp_path, name):
 def error_message_of(content):
     """Return the message of the error from a pickle or its fields."""
     try:
-        for value in read_pickled_fields(content).values():
-            plain_array(value)
+        for value in pickles.read_pickled_fields(content).values():
+            pickles.plain_array(value)
     except InputError as error:
         return str(error)
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, MemoryError):
@@ -202,7 +200,7 @@ def error_message_of(content):
 @settings(max_examples=150)
 @pytest.mark.slow
 def test_damaged_pickles_are_reported_in_one_line(data):
-    small = {name: np.zeros(2) for name in SHAPES} | {"f": {"x": [1.5, "a"]}}
+    small = {name: np.zeros(2) for name in mano_files.SHAPES} | {"f": {"x": [1.5, "a"]}}
     content = bytearray(pickle.dumps(small, data.draw(st.sampled_from([0, 2, 4]))))
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -223,9 +221,9 @@ def test_forged_fields_are_named(foreign):
         "shapedirs": foreign("chumpy.ch", "Ch"),
         "v_template": "none",
     }.items():
-        read = read_pickled_fields(pickle.dumps(fields() | {field: value}))
+        read = pickles.read_pickled_fields(pickle.dumps(fields() | {field: value}))
         with pytest.raises(InputError, match=f"this mapping: {field} is not an array of numbers") as caught:
-            read_mano(read)
+            mano_files.read_mano(read)
         assert "\n" not in str(caught.value)
 
 

@@ -11,18 +11,16 @@ import torch
 import sonjit
 from sonjit import InputError
 from sonjit.engines.quiet_openvino import ov
-from sonjit.geometry.boxes import crop_matrix, inverse_affine
-from sonjit.geometry.cameras import Intrinsics
+from sonjit.geometry import boxes, cameras
 from sonjit.lab.lifting import Lift, create_lifter
 from sonjit.lab.lifting.lifter import ExportedInterNet, Lifter, load_internet, load_rootnet, pairs_of_hands
-from sonjit.lab.networks import create_network, network_entry, save_checkpoint
-from sonjit.lab.networks.export import export_network
+from sonjit.lab.networks import create_network, export, network_entry, save_checkpoint
 from sonjit.lab.networks.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
 from sonjit.results import Frame, Hand
 
 SPACE = HeatmapSpace()
 CLIP = json.loads((Path(sonjit.__file__).parent / "_util" / "assets" / "demo.json").read_text("utf-8"))
-CAMERA = Intrinsics(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
+CAMERA = cameras.Intrinsics(CLIP["fx"], CLIP["fx"], CLIP["cx"], CLIP["cy"])
 OTHER = {"Right": "Left", "Left": "Right"}
 
 
@@ -79,7 +77,7 @@ class Perfect(torch.nn.Module):
         self.crops = images
         (pair,) = pairs_of_hands([xy for _, xy, _ in self._truth], [side for side, _, _ in self._truth])
         self.area = area_of_box(box_of_joints(np.concatenate([self._truth[index][1] for index in pair.values()])))
-        into = inverse_affine(crop_matrix(self.area, 256, 256))
+        into = boxes.inverse_affine(boxes.crop_matrix(self.area, 256, 256))
         joints, roots = np.zeros((42, 3)), {}
         for side, _, place in self._truth:
             own = own_order(self.layout, place)
@@ -215,7 +213,7 @@ def test_hands_in_a_given_box_need_no_detector(two):
 def test_an_exported_file_gives_the_networks_numbers(tmp_path, ending, dynamic):
     network = create_network("internet", "demo", layout="rhd", **network_entry("internet").tiny).eval()
     path = tmp_path / f"internet{ending}"
-    export_network(network, network_entry("internet").tiny_inputs, path, dynamic_batch=dynamic)
+    export.export_network(network, network_entry("internet").tiny_inputs, path, dynamic_batch=dynamic)
     crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     exported = ExportedInterNet(path).eval()
     with torch.inference_mode():

@@ -11,8 +11,7 @@ import pytest
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.meshes.hand_mesh import RiggedHands, Sight
-from sonjit.lab.meshes.run import MeshHands, MeshWorker
+from sonjit.lab.meshes import hand_mesh, run
 from sonjit.media import open_source
 from sonjit.results import Frame, Hand
 from sonjit.runs import Outputs, run_input
@@ -42,7 +41,7 @@ def true_hands(index):
 def rigged():
     """Return a model that accepts lifted hands, with the clip's camera as an assumed one."""
     try:
-        return RiggedHands(lambda *_: Sight(CAMERA, assumed=True), lifted_by="internet")
+        return hand_mesh.RiggedHands(lambda *_: hand_mesh.Sight(CAMERA, assumed=True), lifted_by="internet")
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
 
@@ -89,9 +88,9 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigs, tmp_path
 
     monkeypatch.setattr("sonjit.lab.meshes.run.create_detector", lambda *_, **__: Seeing(hands))
     monkeypatch.setattr("sonjit.lab.meshes.run.create_lifter", lambda _: Seeing(nowhere))
-    task = MeshHands(camera=",".join(map(str, CAMERA)), lift=Lift(weights="demo"))
+    task = run.MeshHands(camera=",".join(map(str, CAMERA)), lift=Lift(weights="demo"))
     with open_source(ASSETS / "demo.mp4") as source:
-        worker = MeshWorker(task, is_stream=True)
+        worker = run.MeshWorker(task, is_stream=True)
         summary = run_input(worker, source, outputs, limit=2)
     assert (summary.frames, summary.instances) == (2, 2)
     assert summary.notes == ["4 hands left out: lifting could not determine where they are"]
@@ -122,7 +121,7 @@ def tip_vertices(mesh):
 
 @pytest.mark.slow
 def test_found_hands_cover_the_true_ones_to_their_fingertips(rigged, hands):
-    found = RiggedHands(Sight.of(None))
+    found = hand_mesh.RiggedHands(hand_mesh.Sight.of(None))
     indices = range(0, len(CLIP["frames"]), 12)
     with open_source(ASSETS / "demo.mp4") as source:
         images = [frame.rgb for frame in source]

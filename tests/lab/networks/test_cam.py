@@ -5,8 +5,7 @@ import torch
 import torchvision
 
 from sonjit import InputError
-from sonjit.lab.networks import create_network, list_networks
-from sonjit.lab.networks.classifiers import class_activation_map
+from sonjit.lab.networks import classifiers, create_network, list_networks
 
 from .properties import examples, twin
 
@@ -16,7 +15,7 @@ def test_a_score_is_the_mean_of_its_map_and_the_bias(name):
     network = twin(name)
     with torch.inference_mode():
         out = network(*examples(name, 2))
-        maps = class_activation_map(out["features"], network.head.weight)
+        maps = classifiers.class_activation_map(out["features"], network.head.weight)
     assert maps.shape == (2, 3, *out["features"].shape[2:])
     torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, out["scores"], rtol=1e-5, atol=1e-5)
 

@@ -9,8 +9,7 @@ import torch
 from sonjit import InputError
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.lab.hand_models import demo_mano
-from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.checkpoints import placeholder_state_dict
+from sonjit.lab.networks import checkpoints, create_network, network_entry
 from sonjit.lab.networks.deformer import DeformerStream, box_around, crop_square, joints_in_box
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
@@ -47,7 +46,7 @@ def assert_same(given, expected, tolerance=1e-5):
 
 @cache
 def drawn_weights():
-    return placeholder_state_dict(create_network("deformer"))
+    return checkpoints.placeholder_state_dict(create_network("deformer"))
 
 
 def reference_network(file):

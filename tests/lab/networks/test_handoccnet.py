@@ -10,9 +10,7 @@ import torch
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.lab.hand_models import demo_mano
-from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.checkpoints import placeholder_state_dict
-from sonjit.lab.networks.handoccnet import LeakyPyramid
+from sonjit.lab.networks import checkpoints, create_network, handoccnet, network_entry
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
 from .properties import assert_near, golden_noise, run, tamed, twin, watch
@@ -54,7 +52,7 @@ PLACES = {
 def test_outputs_and_maps_are_the_references(file):
     tame = file.stem.endswith("_tame")
     network = create_network("handoccnet", mano=demo_mano()).eval()
-    weights = tamed(placeholder_state_dict(network), TAME if tame else ())
+    weights = tamed(checkpoints.placeholder_state_dict(network), TAME if tame else ())
     network.load_official({f"module.{key}": value for key, value in weights.items()})
     found = watch(network, PLACES)
     images = golden_noise(2, 256, tame)
@@ -146,7 +144,7 @@ def test_without_mano_it_stops_at_pose_and_shape():
 def test_the_trunk_begins_from_torchvisions_weights():
     torchvision = pytest.importorskip("torchvision")
     resnet = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1])
-    trunk = LeakyPyramid(16, 64, (1, 1, 1, 1))
+    trunk = handoccnet.LeakyPyramid(16, 64, (1, 1, 1, 1))
     top = trunk.toplayer.weight.clone()
     trunk.load_imagenet(resnet.state_dict())
     own = trunk.state_dict()
@@ -155,7 +153,7 @@ def test_the_trunk_begins_from_torchvisions_weights():
     assert torch.equal(own["layer3.0.0.downsample.0.weight"], resnet.layer3[0].downsample[0].weight)
     assert torch.equal(trunk.toplayer.weight, top)
     with pytest.raises(InputError, match="not torchvision's ResNet-50: layer"):
-        LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())
+        handoccnet.LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())
 
 
 @pytest.mark.slow

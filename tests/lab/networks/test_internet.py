@@ -8,9 +8,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
-from sonjit.lab.networks import create_network, load_checkpoint, network_entry
-from sonjit.lab.networks.internet import LAYOUTS, TwoHands, apply_relative_depth, area_of_box
-from sonjit.lab.networks.rootnet import depth_of_box
+from sonjit.lab.networks import create_network, internet, load_checkpoint, network_entry, rootnet
 
 from .properties import assert_near, golden_noise, run, tamed, watch
 
@@ -68,7 +66,7 @@ def test_the_released_networks_numbers(file):
         assert_near(value, golden[f"heatmap.{name}"], tolerance=1e-4)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", internet.LAYOUTS)
 def test_a_released_file_of_any_layout_loads(layout, tmp_path):
     """Use the format of DataParallel with the state of the optimizer."""
     own = create_network("internet", "demo", layout=layout, **TINY)
@@ -79,7 +77,7 @@ def test_a_released_file_of_any_layout_loads(layout, tmp_path):
     assert len(load_checkpoint(file)) == len(weights)
     loaded = create_network("internet", file, layout=layout, **TINY)
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in own.state_dict().items())
-    assert loaded.layout is LAYOUTS[layout]
+    assert loaded.layout is internet.LAYOUTS[layout]
 
 
 @pytest.mark.slow
@@ -92,7 +90,7 @@ def test_wrong_files_and_layouts_are_one_line(tmp_path):
 
 
 def test_the_wrist_of_stb_lies_behind_the_palm():
-    layout = LAYOUTS["stb"]
+    layout = internet.LAYOUTS["stb"]
     joints = np.zeros((42, 3))
     knuckle = layout.skeleton.index("middle_finger_mcp")
     joints[layout.joints("Right").start + knuckle] = [0, -2, 1]
@@ -107,7 +105,7 @@ def test_boxes_and_crops_are_the_released_codes(file):
     names = ("bbox.in", "bbox.processed", "affine.scale", "affine.rot", "affine.trans", "affine.inv")
     for box, expected, scale, degrees, into, back in zip(*(golden[name] for name in names), strict=True):
         x, y, width, height = box.astype(float).tolist()
-        area = area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
+        area = internet.area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
         corner = area.cx - area.width / 2, area.cy - area.height / 2
         np.testing.assert_allclose([*corner, area.width, area.height], expected, rtol=1e-5, atol=1e-2)
         side = area.width * float(scale)
@@ -118,8 +116,8 @@ def test_boxes_and_crops_are_the_released_codes(file):
 
 def test_the_left_hand_is_placed_relative_to_the_right_one_if_both_are_visible():
     present = np.array([[True, True], [False, True], [True, False]])
-    hands = TwoHands(np.zeros((3, 42, 2)), np.zeros((3, 42)), np.array([-30.0, -30.0, -30.0]), present)
-    depths = apply_relative_depth(np.array([[700.0, 900.0]] * 3), hands)
+    hands = internet.TwoHands(np.zeros((3, 42, 2)), np.zeros((3, 42)), np.array([-30.0, -30.0, -30.0]), present)
+    depths = internet.apply_relative_depth(np.array([[700.0, 900.0]] * 3), hands)
     np.testing.assert_array_equal(depths, [[700, 670], [700, 900], [700, 900]])
 
 
@@ -133,7 +131,7 @@ def test_the_released_rootnets_numbers(file):
     golden, network, seen = released("rootnet", file, input_scale=1 if gentle else 255)
     images = network.normalise_crops(golden_noise(2, 256, gentle))
     np.testing.assert_allclose(images.flatten()[:8], golden["input_first8"], rtol=1e-5)
-    at_box = torch.tensor([[depth_of_box((side, side), (1500, 1500))] for side in (220, 180)])
+    at_box = torch.tensor([[rootnet.depth_of_box((side, side), (1500, 1500))] for side in (220, 180)])
     np.testing.assert_allclose(at_box, golden["k_value"], rtol=1e-6)
     outputs = run(network, images, at_box)
     outputs["xy_logits"] = outputs["xy_logits"][:, 0, ::4, ::4]

@@ -9,8 +9,7 @@ import torch
 
 import sonjit
 from sonjit.lab.hand_models import demo_mano
-from sonjit.lab.networks import create_network, list_networks
-from sonjit.lab.networks.checkpoints import seeded_values
+from sonjit.lab.networks import checkpoints, create_network, list_networks
 
 from ..mano_fields import checkpoint_fields  # noqa: TID252  # one set of fields for all packages
 
@@ -60,7 +59,7 @@ def official(data):
             elif key.endswith("coord_change_mat"):
                 values = np.diag([1, -1, -1])
             elif row["dtype"] == "float32":
-                values = seeded_values(key, shape)
+                values = checkpoints.seeded_values(key, shape)
             else:
                 values = np.zeros(shape)
             weights[key] = torch.from_numpy(np.array(values)).to(getattr(torch, row["dtype"]))

@@ -7,19 +7,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.synthesis import hands
 from sonjit.lab.synthesis.gestures import sample_angles
-from sonjit.lab.synthesis.hands import (
-    GLOVE,
-    GLOVES,
-    SHAPE_NAMES,
-    HandAppearance,
-    SceneHand,
-    coarse_faces,
-    drawables_from_hand,
-    keypoints_from_hand,
-    load_hand_mesh,
-    rig_from_shape,
-)
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")
@@ -28,18 +17,20 @@ SIDES = ("Right", "Left")
 def some_hand(side="Right", seed=0, **look):
     rng = np.random.default_rng(seed)
     shape = rng.normal(size=36).clip(-2, 2)
-    angles = sample_angles(rig_from_shape(side, shape), rng)
+    angles = sample_angles(hands.rig_from_shape(side, shape), rng)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn[:, 0] *= np.linalg.det(turn)
     pose = RigPose(turn[None], rng.normal((0, 0, 0.6), 0.1, (1, 3)), angles[None])
-    return SceneHand(side, shape, pose, HandAppearance(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15)))
+    return hands.SceneHand(
+        side, shape, pose, hands.HandAppearance(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15))
+    )
 
 
 @pytest.mark.parametrize("side", SIDES)
 class TestSkin:
     def test_meshes_are_sound(self, side):
         for seed in range(5):
-            for each in drawables_from_hand(some_hand(side, seed, glove="knit", sleeve="shirt", rings=(0, 3)), 2):
+            for each in hands.drawables_from_hand(some_hand(side, seed, glove="knit", sleeve="shirt", rings=(0, 3)), 2):
                 assert np.isfinite(each.vertices).all()
                 assert np.allclose(np.linalg.norm(each.normals, axis=1), 1, atol=1e-6)
                 assert each.faces.min() >= 0
@@ -56,24 +47,24 @@ def test_the_left_hand_mirrors_the_right():
     flip = np.diag([-1.0, 1, 1])
     pose = RigPose(flip @ right.pose.rotation @ flip, right.pose.translation @ flip, right.pose.angles)
     left = replace(right, side="Left", pose=pose)
-    count = len(rig_from_shape("Right", right.shape).vertices)
-    one, other = (drawables_from_hand(hand, 1)[0].vertices[:count] for hand in (right, left))
+    count = len(hands.rig_from_shape("Right", right.shape).vertices)
+    one, other = (hands.drawables_from_hand(hand, 1)[0].vertices[:count] for hand in (right, left))
     assert np.allclose(one @ flip, other, atol=1e-6)
-    one, other = (drawables_from_hand(hand, 1)[1].vertices.mean(0) for hand in (right, left))
+    one, other = (hands.drawables_from_hand(hand, 1)[1].vertices.mean(0) for hand in (right, left))
     assert np.allclose(one @ flip, other, atol=1e-3)
-    assert np.allclose(keypoints_from_hand(right) @ flip, keypoints_from_hand(left))
+    assert np.allclose(hands.keypoints_from_hand(right) @ flip, hands.keypoints_from_hand(left))
 
 
 @pytest.mark.parametrize("look", [{"glove": "mitten"}, {"sleeve": "toga"}, {"rings": (7,)}, {"tone": 0}])
 def test_what_there_is_not_is_refused_in_one_line(look):
     with pytest.raises(InputError) as caught:
-        drawables_from_hand(some_hand(**look), 1)
+        hands.drawables_from_hand(some_hand(**look), 1)
     assert "\n" not in str(caught.value)
 
 
 def one(name, value=1.0):
-    shape = np.zeros(len(SHAPE_NAMES))
-    shape[SHAPE_NAMES.index(name)] = value
+    shape = np.zeros(len(hands.SHAPE_NAMES))
+    shape[hands.SHAPE_NAMES.index(name)] = value
     return shape
 
 
@@ -85,8 +76,8 @@ def face_normals(rig):
 class TestMesh:
     @pytest.mark.parametrize("side", SIDES)
     def test_it_is_closed_and_looks_outwards(self, side):
-        rig = load_hand_mesh(side)
-        for faces in (rig.faces, coarse_faces(rig)):
+        rig = hands.load_hand_mesh(side)
+        for faces in (rig.faces, hands.coarse_faces(rig)):
             ways = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
             there = {tuple(way) for way in ways.tolist()}
             assert len(there) == len(ways)
@@ -96,12 +87,12 @@ class TestMesh:
         assert ((face_normals(rig) * rig.normals[rig.faces].mean(1)).sum(1) > 0).all()
 
 
-@pytest.mark.parametrize("name", SHAPE_NAMES)
+@pytest.mark.parametrize("name", hands.SHAPE_NAMES)
 def test_each_shape_moves_something_and_turns_no_face_over(name):
-    rest = face_normals(load_hand_mesh("Right"))
+    rest = face_normals(hands.load_hand_mesh("Right"))
     for value in (-3, 3):
-        rig = rig_from_shape("Right", one(name, value))
-        moved = np.linalg.norm(rig.vertices - load_hand_mesh("Right").vertices, axis=1)
+        rig = hands.rig_from_shape("Right", one(name, value))
+        moved = np.linalg.norm(rig.vertices - hands.load_hand_mesh("Right").vertices, axis=1)
         assert 0.0003 < moved.max() < 0.05
         assert ((face_normals(rig) * rest).sum(1) > 0).all()
 
@@ -110,14 +101,14 @@ STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))
 
 
 def dressed(**look):
-    hand = SceneHand("Right", np.zeros(36), STILL, HandAppearance(**look))
-    return drawables_from_hand(hand, 1)
+    hand = hands.SceneHand("Right", np.zeros(36), STILL, hands.HandAppearance(**look))
+    return hands.drawables_from_hand(hand, 1)
 
 
-@pytest.mark.parametrize("name", GLOVES)
+@pytest.mark.parametrize("name", hands.GLOVES)
 def test_gloves_lie_on_the_skin(name):
     skin, *_, glove = dressed(glove=name)
-    assert glove.instance == 1 + GLOVE
+    assert glove.instance == 1 + hands.GLOVE
     apart = ((glove.vertices - skin.vertices) * skin.normals).sum(1)
-    assert np.allclose(apart, GLOVES[name].thick_m)
+    assert np.allclose(apart, hands.GLOVES[name].thick_m)
     assert len(glove.faces) <= len(skin.faces)

@@ -6,10 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sonjit.lab.synthesis.hands import drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.layouts import SynthSettings
+from sonjit.lab.synthesis import hands, layouts, scenes
 from sonjit.lab.synthesis.renderer import Drawable, Light, Lighting, Material
-from sonjit.lab.synthesis.scenes import label_hands, render_samples
 
 from .ray_causes import ray_causes, scene_drawables
 
@@ -18,7 +16,7 @@ LIGHT = Lighting((Light((0.0, -0.6, -0.8), (1.0, 1.0, 1.0)),), (0.3, 0.3, 0.3))
 
 @cache
 def scene(index, *factors):
-    return next(SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).sampler().make(index))
+    return next(layouts.SynthSettings(99, seed=3, factors=("distance=0.3..0.5", *factors)).sampler().make(index))
 
 
 @pytest.mark.slow
@@ -26,7 +24,7 @@ def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
     agree, seen = [], set()
     for index in range(9):
         made = scene(index, "hands=1,2,interacting", "occluders=0..1")
-        ((sample, _),) = render_samples(renderer, made)
+        ((sample, _),) = scenes.render_samples(renderer, made)
         given = [cause for instance in sample.instances for cause in instance.extra["causes"]]
         expected = ray_causes(made, scene_drawables(made), made.cameras[0])
         for cause, other in zip(given, expected, strict=True):
@@ -42,7 +40,7 @@ def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
     """Check that the skin in front of a visible keypoint belongs to its hand, and is at most a bone's length nearer."""
     for index in range(6):
         made = scene(index, "hands=1")
-        ((sample, buffers),) = render_samples(renderer, made)
+        ((sample, buffers),) = scenes.render_samples(renderer, made)
         for number, instance in enumerate(sample.instances, 1):
             seen = instance.visible & instance.valid_px & (np.arange(21) % 4 != 1) & (np.arange(21) > 2)
             columns, rows = np.floor(instance.keypoints_px[seen]).astype(int).T
@@ -57,8 +55,8 @@ def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
 def test_a_board_before_a_hand_hides_it_and_the_image_ends_somewhere(renderer, rigs):
     made = scene(1, "hands=1", "cut=0")
     (hand,) = made.hands
-    points = keypoints_from_hand(hand)
-    drawables = drawables_from_hand(hand, 1)
+    points = hands.keypoints_from_hand(hand)
+    drawables = hands.drawables_from_hand(hand, 1)
     corners = points[:, :2].mean(axis=0) * 0.5 + 0.3 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     nearest = drawables[0].vertices[:, 2].min()
     board = Drawable(
@@ -72,7 +70,7 @@ def test_a_board_before_a_hand_hides_it_and_the_image_ends_somewhere(renderer, r
 
     def causes(*drawn, size=size):
         buffers = renderer.render(drawn, camera, size, LIGHT, made.background[0])
-        (label,) = label_hands([points], drawn, camera, buffers)
+        (label,) = scenes.label_hands([points], drawn, camera, buffers)
         return label
 
     assert "visible" in causes(*drawables).causes
@@ -87,13 +85,13 @@ def test_a_board_before_a_hand_hides_it_and_the_image_ends_somewhere(renderer, r
 
 def test_a_glove_is_the_hand_and_what_else_lies_on_it_is_not(renderer, rigs):
     made = scene(2, "hands=1", "cut=0")
-    points = keypoints_from_hand(made.hands[0])
-    (skin, *_) = drawables_from_hand(made.hands[0], 1)
+    points = hands.keypoints_from_hand(made.hands[0])
+    (skin, *_) = hands.drawables_from_hand(made.hands[0], 1)
 
     def label(instance):
         worn = replace(skin, vertices=skin.vertices + 0.002 * skin.normals, instance=instance)
         buffers = renderer.render([skin, worn], made.cameras[0], made.sizes[0], LIGHT, made.background[0])
-        (found,) = label_hands([points], [skin, worn], made.cameras[0], buffers)
+        (found,) = scenes.label_hands([points], [skin, worn], made.cameras[0], buffers)
         return found
 
     as_glove, as_other = label(101), label(200)

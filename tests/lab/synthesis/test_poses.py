@@ -9,18 +9,8 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import assumed_camera
 from sonjit.lab.hand_models.rig import FINGERS, RigPose, free_joints, joint_limits
-from sonjit.lab.synthesis.gestures import (
-    DEPTH_M,
-    Touch,
-    angles_from_gesture,
-    gestures,
-    penetration_depth,
-    resolve_penetration,
-)
+from sonjit.lab.synthesis import gestures, layouts, motions, objects
 from sonjit.lab.synthesis.hands import coarse_faces, keypoints_from_hand, rig_from_shape
-from sonjit.lab.synthesis.layouts import SynthSettings, synthesize
-from sonjit.lab.synthesis.motions import grasp, load_motion, pose_pair
-from sonjit.lab.synthesis.objects import SCENE_OBJECTS
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 
@@ -58,7 +48,7 @@ class TestTwoHands:
     @pytest.mark.parametrize("index", [67, 126, 187])
     def test_entangled_hands_are_separated(self, index):
         """Check contacts whose separating directions lead from one finger into the next."""
-        (scene,) = SynthSettings(200, seed=5, factors=("hands=interacting",)).sampler().make(index)
+        (scene,) = layouts.SynthSettings(200, seed=5, factors=("hands=interacting",)).sampler().make(index)
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
         assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
 
@@ -66,21 +56,21 @@ class TestTwoHands:
     @pytest.mark.parametrize("name", ["pray", "fingertips", "rightclaspleft"])
     def test_named_pairs_touch_without_passing(self, name):
         rigs_ = someone(3, 0.5)
-        poses = pose_pair(name, rigs_)
+        poses = motions.pose_pair(name, rigs_)
         assert mutual_depth(rigs_, poses) < 0.002
         right, left = skins(rigs_, poses)
         assert min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right) < 0.006
 
 
 class TestOneHand:
-    @pytest.mark.parametrize("name", sorted(gestures()))
+    @pytest.mark.parametrize("name", sorted(gestures.gestures()))
     def test_gestures_hold_within_limits(self, name):
         rig = someone(5)["Left"]
         low, high = joint_limits(free_joints(rig))
-        gesture = gestures()[name]
-        touches = [Touch((0, 0), (0, finger)) for finger in gesture.touch]
-        (pose,) = resolve_penetration([(rig, plain(gesture.angles))], touches)
-        assert penetration_depth([(rig, pose)]) <= DEPTH_M
+        gesture = gestures.gestures()[name]
+        touches = [gestures.Touch((0, 0), (0, finger)) for finger in gesture.touch]
+        (pose,) = gestures.resolve_penetration([(rig, plain(gesture.angles))], touches)
+        assert gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M
         assert (pose.angles >= low - 1e-9).all()
         assert (pose.angles <= high + 1e-9).all()
         for finger in gesture.touch:
@@ -111,17 +101,17 @@ class TestGestures:
     )
     def test_fingers_are_straight_as_the_gesture_requires(self, name, straight):
         rig = rig_from_shape("Left", np.random.default_rng(1).normal(size=36).clip(-2, 2))
-        reached = reach(rig, angles_from_gesture(rig, name, np.random.default_rng(2)))
+        reached = reach(rig, gestures.angles_from_gesture(rig, name, np.random.default_rng(2)))
         assert [finger for finger in range(1, 5) if reached[finger] > 0.96] == list(straight)
 
 
 class TestGrasps:
-    @pytest.mark.parametrize("name", SCENE_OBJECTS)
+    @pytest.mark.parametrize("name", objects.SCENE_OBJECTS)
     def test_fingers_touch_and_do_not_enter(self, name):
         side = "Right" if len(name) % 2 else "Left"
-        item, rng = SCENE_OBJECTS[name], np.random.default_rng(len(name))
+        item, rng = objects.SCENE_OBJECTS[name], np.random.default_rng(len(name))
         rig = rig_from_shape(side, rng.normal(size=36).clip(-2, 2))
-        grasped = grasp(rig, item, rng)
+        grasped = motions.grasp(rig, item, rng)
         assert np.allclose(grasped.rotation.T @ grasped.rotation, np.eye(3))
         assert np.isclose(np.linalg.det(grasped.rotation), 1)
         pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), grasped.angles[None])
@@ -131,7 +121,7 @@ class TestGrasps:
         owners = rig.weights.argmax(1)
         reached = np.array([distances[np.isin(owners, chain)].min() for chain in FINGERS])
         assert (reached < 0.004).sum() >= 2
-        assert penetration_depth([(rig, pose)]) <= DEPTH_M
+        assert gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M
 
 
 SIZE = (320, 240)
@@ -171,7 +161,7 @@ def seen(tmp_path_factory, rigs):
 
 def test_hands_are_rendered_at_their_detected_positions(seen):
     path, points, camera = seen
-    sampler = SynthSettings(1, size=SIZE, poses=str(path)).sampler()
+    sampler = layouts.SynthSettings(1, size=SIZE, poses=str(path)).sampler()
     scenes = list(sampler.make(0))
     assert [len(scene.hands) for scene in scenes] == [1] * 3 + [2] * (COUNT - 3)
     np.testing.assert_allclose([scene.time_s for scene in scenes], np.arange(COUNT) / 25)
@@ -187,12 +177,12 @@ def test_a_table_without_hands_is_refused(tmp_path):
     with open_writer(tmp_path / "none.json", Header("clip.mp4", *SIZE, 25.0, "full")) as writer:
         writer.write(Frame(0, 0.0, []))
     with pytest.raises(InputError, match="has no hand"):
-        load_motion(str(tmp_path / "none.json"))
+        motions.load_motion(str(tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize("kind", ["peak", "rom"])
 def test_a_sequence_is_in_view_and_smooth(rigs, kind):
-    sampler = SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).sampler()
+    sampler = layouts.SynthSettings(3, size=SIZE, sequence=kind, fps=6, factors=("cut=0",)).sampler()
     scenes = list(sampler.make(1))
     assert len(scenes) > 6
     assert {len(scene.hands) for scene in scenes} <= {1, 2}
@@ -211,8 +201,8 @@ def test_a_sequence_is_in_view_and_smooth(rigs, kind):
 @pytest.mark.slow
 def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
     path, _, _ = seen
-    settings = SynthSettings(1, size=SIZE, rig="glasses", views=2, format="video", poses=str(path))
-    synthesize(tmp_path / "out", settings)
+    settings = layouts.SynthSettings(1, size=SIZE, rig="glasses", views=2, format="video", poses=str(path))
+    layouts.synthesize(tmp_path / "out", settings)
     videos = sorted((tmp_path / "out" / "videos").rglob("*.mp4"))
     assert len(videos) == 2
     for video in videos:
@@ -230,6 +220,6 @@ def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
                 x = truth["fx"] * points[:, 0] / points[:, 2] + truth["cx"]
                 np.testing.assert_allclose(x, np.array(hand["xy"])[:, 0], atol=0.02)
     again = tmp_path / "again"
-    synthesize(again, settings)
+    layouts.synthesize(again, settings)
     for video in videos:
         assert (again / video.relative_to(tmp_path / "out")).read_bytes() == video.read_bytes()

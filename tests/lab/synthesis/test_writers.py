@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.lab.datasets import open_dataset
-from sonjit.lab.datasets.registry import check_sample
+from sonjit.lab.datasets import open_dataset, registry
 from sonjit.lab.synthesis.layouts import SHEET, SynthSettings, synthesize
 
 COUNT, VIEWS = 3, 3
@@ -48,7 +47,7 @@ def read(folders):
 def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS
     for sample in read[form]:
-        check_sample(sample)
+        registry.check_sample(sample)
         assert sample.rgb().shape == (120, 160, 3)
         assert sample.rgb().std() > 5
 

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.lab.training.cam import CamSettings
-from sonjit.lab.training.class_images import CLASSES, HandCrops
+from sonjit.lab.training import cam, class_images
 
 
 @pytest.fixture(scope="module")
 def crops(demo_clip):
     path = demo_clip[0]
-    return HandCrops(path, path.with_suffix(".json"), size=32)
+    return class_images.HandCrops(path, path.with_suffix(".json"), size=32)
 
 
 def test_crops_show_a_hand_in_its_surroundings(crops):
@@ -19,7 +18,7 @@ def test_crops_show_a_hand_in_its_surroundings(crops):
     assert {one.label for one in drawn} == {0, 1, 2}
     for one in (*drawn, *crops.test()):
         assert one.image.shape == (32, 32, 3)
-        assert (one.box is None) == (CLASSES[one.label] == "none")
+        assert (one.box is None) == (class_images.CLASSES[one.label] == "none")
         if one.box is not None:
             x_min, y_min, x_max, y_max = one.box
             assert 0 <= x_min < x_max <= 32
@@ -30,5 +29,5 @@ def test_crops_show_a_hand_in_its_surroundings(crops):
 def test_truth_of_another_kind_is_refused(demo_clip, tmp_path):
     (tmp_path / "odd.json").write_text('{"frames": [{"index": 0, "hands": [{"side": "Left"}]}]}', "utf-8")
     with pytest.raises(InputError, match=r"odd\.json: no frames with hands"):
-        HandCrops(demo_clip[0], tmp_path / "odd.json")
-    assert CamSettings().network == "cam-small"
+        class_images.HandCrops(demo_clip[0], tmp_path / "odd.json")
+    assert cam.CamSettings().network == "cam-small"

@@ -9,9 +9,7 @@ import torch
 
 from sonjit import InputError, MissingExtraError
 from sonjit.cli import main
-from sonjit.lab.networks import create_network
-from sonjit.lab.networks.checkpoints import saved_network
-from sonjit.lab.networks.export import _runner
+from sonjit.lab.networks import checkpoints, create_network, export
 from sonjit.lab.training import loop, recipes
 from sonjit.lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
 
@@ -51,7 +49,7 @@ def run_file(path, names):
 
     Images of TFLite have their channels last, and its outputs the order of the network's, whose names are given.
     """
-    model, run = ov.Core().read_model(path), _runner(path)
+    model, run = ov.Core().read_model(path), export._runner(path)
     is_last = path.suffix == ".tflite"
 
     def moved(value):
@@ -96,7 +94,7 @@ def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weigh
     smoke = name == "face-mesh"
     own = TrainingRequest(name, tmp_path / "run", data, settings=FEW | SMALL[name], export=to, smoke=smoke)
     results = run_recipe(own)
-    trained, saved = seen["saved"], saved_network(results["weights"])
+    trained, saved = seen["saved"], checkpoints.saved_network(results["weights"])
     more = {"mano": "stand-in"} if name in ("handoccnet", "deformer") else {}
     again = create_network(saved.name, results["weights"], **more).eval()
     with torch.no_grad():

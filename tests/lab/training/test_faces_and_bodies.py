@@ -7,18 +7,10 @@ import torch
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.detectors import create_detector
-from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.datasets.face_labels import face_points
+from sonjit.lab.datasets import Instance, Sample, face_labels
 from sonjit.lab.networks import create_network
+from sonjit.lab.training import faces_and_bodies
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings
-from sonjit.lab.training.faces_and_bodies import (
-    PointSettings,
-    augmented_crop,
-    labelled_crops,
-    point_batch,
-    point_error,
-    point_losses,
-)
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
 
@@ -56,14 +48,16 @@ def face_mesh(seed=0):
 
 @pytest.mark.parametrize("skeleton", ["face_300w68", "face_wflw98", "face_mediapipe468"])
 def test_a_mesh_that_lies_on_the_labels_has_no_error(skeleton):
-    mesh, settings = face_mesh(), PointSettings()
-    labels = mesh if "468" in skeleton else face_points(mesh, skeleton)
-    (one,) = labelled_crops(sample_of("face", skeleton, labels), settings)
+    mesh, settings = face_mesh(), faces_and_bodies.PointSettings()
+    labels = mesh if "468" in skeleton else face_labels.face_points(mesh, skeleton)
+    (one,) = faces_and_bodies.labelled_crops(sample_of("face", skeleton, labels), settings)
     scale = one.length / np.linalg.norm(mesh[263] - mesh[33])
     turned = (mesh - labels[0]) * scale + one.crop.keypoints[0]  # the eyes are level: the crop is not turned
     network = Fixed(turned, 3)
-    assert point_error(network, [one]) == pytest.approx(0, abs=1e-3)
-    losses = point_losses(Fixed(turned, 3), 0.1)(Fixed(turned + 5, 3), point_batch([one]))
+    assert faces_and_bodies.point_error(network, [one]) == pytest.approx(0, abs=1e-3)
+    losses = faces_and_bodies.point_losses(Fixed(turned, 3), 0.1)(
+        Fixed(turned + 5, 3), faces_and_bodies.point_batch([one])
+    )
     assert losses["points"].item() == pytest.approx(np.sqrt(50) / one.length, rel=1e-3)
     assert losses["kept"].item() > 0
 
@@ -73,15 +67,15 @@ def test_bodies_learn_what_they_share_with_the_labels():
     points = np.random.default_rng(1).uniform(100, 300, (33, 2))
     labels = np.array([points[BODY.index(name)] if name in BODY else (0, 0) for name in names], float)
     sample = sample_of("body", "body_coco23", np.where([[name in BODY] for name in names], labels, np.nan))
-    (one,) = labelled_crops(sample, PointSettings(network="pose-lite"))
+    (one,) = faces_and_bodies.labelled_crops(sample, faces_and_bodies.PointSettings(network="pose-lite"))
     network = Fixed(np.zeros((33, 2)), 5)
     with torch.no_grad():
         rows = network.keypoints.view(39, 5)
         for name, place in zip(names, one.crop.keypoints, strict=True):
             if name in BODY:
                 rows[BODY.index(name), :2] = torch.from_numpy(place)
-    assert point_error(network, [one]) == pytest.approx(0, abs=1e-3)
-    mirrored = augmented_crop(one, Augmentation(mirror=True, scale=1.25))
+    assert faces_and_bodies.point_error(network, [one]) == pytest.approx(0, abs=1e-3)
+    mirrored = faces_and_bodies.augmented_crop(one, Augmentation(mirror=True, scale=1.25))
     left, right = names.index("left_hip"), names.index("right_hip")
     middle = (one.crop.size - 1) / 2
     expected = middle - (one.crop.keypoints[left, 0] - middle) / 1.25
@@ -92,7 +86,7 @@ def test_bodies_learn_what_they_share_with_the_labels():
 def write_faces(folder):
     """Write five images of faces with 68 points in COCO's format, and return the folder."""
     random, names = np.random.default_rng(3), load_skeleton("face_300w68").keypoints
-    points = face_points(face_mesh(), "face_300w68")
+    points = face_labels.face_points(face_mesh(), "face_300w68")
     images = {f"{number}.png": random.integers(0, 255, (400, 400, 3), np.uint8) for number in range(5)}
     labels = [(number, points, {"bbox": [100, 100, 200, 200]}) for number in range(5)]
     write_coco(folder, images, labels, names, category="face")
@@ -129,6 +123,6 @@ def test_data_are_needed_and_of_the_kind(tmp_path):
     with pytest.raises(InputError, match="face-mesh requires --data; it trains on any set of faces"):
         run_recipe(TrainingRequest("face-mesh", tmp_path))
     with pytest.raises(InputError, match=r"augmentation.mirror=0.5 does not apply to faces"):
-        PointSettings(augmentation=AugmentationSettings(mirror=0.5))
+        faces_and_bodies.PointSettings(augmentation=AugmentationSettings(mirror=0.5))
     with pytest.raises(InputError, match=r"Unknown loss 'kl'. Choose from l1, l2, smooth-l1, wing, distance"):
-        PointSettings(loss="kl")
+        faces_and_bodies.PointSettings(loss="kl")

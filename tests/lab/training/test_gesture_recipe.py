@@ -8,20 +8,10 @@ import torch
 
 from sonjit._util.errors import InputError
 from sonjit.cli import main
-from sonjit.gestures import CustomMotions, LearnedGestures
-from sonjit.gestures.classifier import FEATURES, GestureClassifier
+from sonjit.gestures import CustomMotions, LearnedGestures, classifier
+from sonjit.lab.training import gesture_data
 from sonjit.lab.training.alphabets import load_alphabet
 from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings
-from sonjit.lab.training.gesture_data import (
-    MAPS,
-    DetectedHands,
-    PosedHands,
-    detect_hands,
-    drawn_letters,
-    posed_hands,
-    posed_joints,
-    split_maps,
-)
 from sonjit.lab.training.gestures import GestureSettings, train_network, with_appearance
 from sonjit.lab.training.recipes import TrainingRequest, held_out_change, run_recipe, settings_from
 
@@ -38,7 +28,7 @@ def posed(count, seed, free=0):
     pose = np.array([*(POSED[one] for one in which[:count]), *["any"] * free])
     exact = bases[which].astype(np.float32)
     left = np.zeros(len(which), np.bool_)
-    return PosedHands(points, points, left, pose, np.arange(len(which)), exact, exact, left)
+    return gesture_data.PosedHands(points, points, left, pose, np.arange(len(which)), exact, exact, left)
 
 
 @pytest.mark.slow
@@ -49,24 +39,24 @@ def test_hands_are_found_in_rendered_folders(tmp_path):
     settings += ("background=plain", "person=800..999")
     arguments = [part for setting in settings for part in ("--set", setting)]
     assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *arguments]) == 0
-    hands = posed_hands(rendered, crops=2)
+    hands = gesture_data.posed_hands(rendered, crops=2)
     assert 2 <= len(hands) <= 8
     assert set(hands.pose.tolist()) <= {"open", "victory"}
     apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
     assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
-    shown = detect_hands(rendered, more=1)
+    shown = gesture_data.detect_hands(rendered, more=1)
     np.testing.assert_array_equal(shown.keypoints[: len(np.unique(shown.image))][0], hands.keypoints[0])
     assert shown.appearance.shape == (len(shown), 21, 66)
     assert shown.errors().max() <= 0.2
     assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
     hands.save(found)
-    twice = PosedHands.concatenate([PosedHands.load(found), hands])
+    twice = gesture_data.PosedHands.concatenate([gesture_data.PosedHands.load(found), hands])
     assert len(twice) == 2 * len(hands)
     assert len(np.unique(twice.image)) == 2 * len(np.unique(hands.image))
     labels = json.loads((rendered / "coco.json").read_text())
     labels["annotations"][0]["keypoints"][:3] = 0, 0, 0  # not labelled, as where it is far outside
     (rendered / "coco.json").write_text(json.dumps(labels))
-    assert len(posed_hands(rendered, crops=1)) == len(np.unique(hands.image)) - 1
+    assert len(gesture_data.posed_hands(rendered, crops=1)) == len(np.unique(hands.image)) - 1
 
 
 def seen(count, seed):
@@ -75,20 +65,20 @@ def seen(count, seed):
     rng = np.random.default_rng(seed)
     same = {name: np.repeat(getattr(posed(1, 0), name), count, 0) for name in ("keypoints", "keypoints_3d")}
     places = 0.5 + 0.1 * same["keypoints"][..., :2]
-    maps = [rng.normal(size=(count, *shape)) for shape in MAPS]
+    maps = [rng.normal(size=(count, *shape)) for shape in gesture_data.MAPS]
     maps[0][:, :3] += 3 * (hands.pose[:, None] == np.array(POSED))[..., None, None]
     rows = [one.reshape(count, -1) for one in (*maps, places)]
-    return DetectedHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
+    return gesture_data.DetectedHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
 
 
 def test_the_arrays_equal_the_network_of_the_image():
     hands = seen(6, 3)
-    features = hands.features() + np.random.default_rng(0).normal(size=(6, FEATURES)).astype(np.float32)
+    features = hands.features() + np.random.default_rng(0).normal(size=(6, classifier.FEATURES)).astype(np.float32)
     torch.manual_seed(0)
     network = AppearanceNetwork(3, 8, 5, 16).eval()
     network.fit_normalisation(hands, features)
     torch.nn.init.normal_(network.move.weight)
-    maps, places = split_maps(hands.appearance)
+    maps, places = gesture_data.split_maps(hands.appearance)
     inputs = [torch.from_numpy(target_map) for target_map in maps], torch.from_numpy(places), torch.from_numpy(features)
     with torch.no_grad():
         logits, keypoints, corrected = network(*inputs)
@@ -96,7 +86,7 @@ def test_the_arrays_equal_the_network_of_the_image():
     assert (corrected - inputs[1]).abs().mean() > 0.01
     plain = GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
     weights = train_network([(posed(6, 1), 1.0)], plain).arrays()
-    both = GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
+    both = classifier.GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
     shown = with_appearance(hands, network.heads()).appearance
     around = corrected.numpy() - corrected.numpy().mean(1, keepdims=True)
     scale = np.sqrt((around**2).mean((1, 2), keepdims=True))
@@ -146,8 +136,8 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
 @pytest.mark.slow
 def test_drawn_letters_are_distinguished_also_of_other_people():
     asl = load_alphabet("asl")
-    motions = CustomMotions.learn(drawn_letters(asl, np.random.default_rng(0)))
-    for recording in drawn_letters(asl, np.random.default_rng(7)):
+    motions = CustomMotions.learn(gesture_data.drawn_letters(asl, np.random.default_rng(0)))
+    for recording in gesture_data.drawn_letters(asl, np.random.default_rng(7)):
         predicted = [motions.classify(way) for way in recording.ways]
         assert [one and one[0] for one in predicted] == [recording.name] * len(predicted)
 
@@ -159,7 +149,8 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
         (tmp_path / name).mkdir()
     asl = load_alphabet("asl")
     trained, held_out = (
-        posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0) for count in (4, 1)
+        gesture_data.posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0)
+        for count in (4, 1)
     )
 
     def found(root, progress=None, *, crops):

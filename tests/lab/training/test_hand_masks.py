@@ -12,9 +12,8 @@ from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402
 from sonjit.geometry.boxes import RotatedBox, crop_matrix  # noqa: E402
 from sonjit.lab.explain.mask_networks import is_hand_masks, mask_in_image  # noqa: E402
-from sonjit.lab.networks import create_network, save_checkpoint  # noqa: E402
+from sonjit.lab.networks import create_network, mediapipe_hands, save_checkpoint  # noqa: E402
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks  # noqa: E402
-from sonjit.lab.networks.mediapipe_hands import PARTS  # noqa: E402
 from sonjit.lab.training.augment import Augmentation  # noqa: E402
 from sonjit.lab.training.hands.masks import HandMaskSettings, cut_hand, read_hands  # noqa: E402
 
@@ -36,7 +35,7 @@ def test_crops_show_the_hand_its_object_and_its_arm(rendered):
     for hand in read_hands(rendered):
         image, masks = cut_hand(hand, SIZE)
         assert image.shape == (SIZE, SIZE, 3)
-        assert masks.shape == (len(PARTS) + 1, SIZE // 4, SIZE // 4)
+        assert masks.shape == (len(mediapipe_hands.PARTS) + 1, SIZE // 4, SIZE // 4)
         middle = masks[HAND, 6:10, 6:10].max() + masks[OBJECT, 6:10, 6:10].max()
         assert middle > 0.9
         assert masks[OBJECT].max() > 0.9

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
+from sonjit.lab.explain import mask_networks, segment
 from sonjit.lab.explain.instances import Instances
-from sonjit.lab.explain.mask_networks import instances_from
-from sonjit.lab.explain.segment import PeopleAndHands
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn, paste_masks
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
@@ -154,11 +153,11 @@ def test_the_bundled_file_equals_the_network_in_pytorch(size, photo):
     padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, 640, 640)
     padded[:, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(resized).permute(2, 0, 1) / 255
     with torch.no_grad():
-        expected = instances_from(network.find([padded])[0])
+        expected = mask_networks.instances_from(network.find([padded])[0])
     boxes = expected.boxes * np.tile(np.divide(size, resized.shape[:2])[::-1], 2)
     expected = expected._replace(boxes=np.clip(boxes, 0, (*size[::-1], *size[::-1])))
     expected = expected.without_repeats()
-    found = PeopleAndHands(0.05).find(rgb)
+    found = segment.PeopleAndHands(0.05).find(rgb)
     assert len(found.boxes), "no instances compare nothing"
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)

@@ -6,16 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.datasets.dataset import Dataset
-from sonjit.lab.datasets.registry import dataset_entry
-from sonjit.lab.training.augment import AugmentationSettings
-from sonjit.lab.training.building_blocks import Concat
+from sonjit.lab.datasets import Instance, Sample, dataset, registry
+from sonjit.lab.training import augment, building_blocks, mask_rcnn
 from sonjit.lab.training.hands.landmark_data import LandmarkCrops
 from sonjit.lab.training.hands.landmarks import LandmarkSettings, draw_batch
 from sonjit.lab.training.hands.palms import PalmSamples, PalmSettings, draw_palms, palm_anchors
 from sonjit.lab.training.hands.samples import draw_batch as draw_instances
-from sonjit.lab.training.mask_rcnn import make_example
 
 SIDE = 256
 POINTS = np.array(
@@ -23,11 +19,11 @@ POINTS = np.array(
 )
 
 
-class MadeSet(Dataset):
+class MadeSet(dataset.Dataset):
     """Data set whose images are painted on demand and counted."""
 
     def __init__(self, count, tmp_path):
-        super().__init__(dataset_entry("folder"), tmp_path, "")
+        super().__init__(registry.dataset_entry("folder"), tmp_path, "")
         self.count, self.read = count, 0
 
     def __len__(self):
@@ -51,7 +47,7 @@ class Painted(Sample):
 
 def palms(samples):
     settings = PalmSettings(size=64, batch=4)
-    joined, anchors = Concat([PalmSamples(samples, 64)]), palm_anchors(64)
+    joined, anchors = building_blocks.Concat([PalmSamples(samples, 64)]), palm_anchors(64)
     return lambda rng: draw_palms(rng, joined, anchors, settings)
 
 
@@ -62,8 +58,8 @@ def landmarks(samples):
 
 
 def instances(samples):
-    fixed = {"categories": {1: "hand"}, "mirror": np.array([0, 1]), "augmentation": AugmentationSettings()}
-    made = partial(make_example, **fixed)
+    fixed = {"categories": {1: "hand"}, "mirror": np.array([0, 1]), "augmentation": augment.AugmentationSettings()}
+    made = partial(mask_rcnn.make_example, **fixed)
     return partial(draw_instances, samples=samples, make_example=made, join=list, count=4)
 
 

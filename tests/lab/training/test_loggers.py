@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, JobError
-from sonjit.lab.training import run_folder
-from sonjit.lab.training.loop import TrainingSettings, train
-from sonjit.lab.training.report import save_run_report
+from sonjit.lab.training import loop, report, run_folder
 from sonjit.lab.training.run_folder import TENSORBOARD
 
 from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
@@ -57,8 +55,8 @@ class Recorder:
 
 def test_a_user_defined_logger_receives_values_and_images(tmp_path):
     Recorder.opened.clear()
-    options = TrainingSettings(steps=3, warmup=0, loggers=(f"{__name__}:Recorder",), gradients_every=2)
-    train(
+    options = loop.TrainingSettings(steps=3, warmup=0, loggers=(f"{__name__}:Recorder",), gradients_every=2)
+    loop.train(
         line(), batch, losses, options, out=tmp_path, evaluate=lambda _: {"error": 1.0},
         pictures=lambda _: {"sheet": np.zeros((4, 6, 3), np.uint8)},
     )  # fmt: skip
@@ -99,7 +97,7 @@ def write_run(folder, steps=400, lowest=1e-2):
     folder.mkdir(exist_ok=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"st', "utf-8")
     (folder / "settings.json").write_text(json.dumps({"steps": steps, "names": ["<b>"], "weights": None}), "utf-8")
-    save_run_report(folder, "cam: <one>")
+    report.save_run_report(folder, "cam: <one>")
     return (folder / "report.html").read_text("utf-8")
 
 

@@ -16,14 +16,7 @@ from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.hand_models.mano import matrix_from_axis_angle
 from sonjit.lab.hand_models.placeholders import placeholder_mano
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.training.deformer import (
-    deformer_losses,
-    discriminator_losses,
-    generator_loss,
-    predicted_hands,
-    targets_from_mano,
-    window_around,
-)
+from sonjit.lab.training import deformer
 from sonjit.lab.training.handoccnet import STEP, mirror_poses, pose_in_camera, rotate_poses, synthetic_clips
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
@@ -64,11 +57,11 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
 
 
 def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
-    assert [one.frame // STEP for one, _ in window_around(clips, 10, 5, False)] == [1, 2, 3, 4, 5]
-    assert [one.id for one, _ in window_around(clips, 7, 5, False)] == ["clip1/0"] * 3 + ["clip1/1", "clip1/2"]
+    assert [one.frame // STEP for one, _ in deformer.window_around(clips, 10, 5, False)] == [1, 2, 3, 4, 5]
+    assert [one.id for one, _ in deformer.window_around(clips, 7, 5, False)] == ["clip1/0"] * 3 + ["clip1/1", "clip1/2"]
     gap = [clip for clip in clips if clip.id != "clip0/4"]
-    assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, False)] == [1, 2, 3, 3, 5]
-    assert [one.frame // STEP for one, _ in window_around(gap, 3, 5, True)] == [1, 2, 3, 3, 3]
+    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, False)] == [1, 2, 3, 3, 5]
+    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, True)] == [1, 2, 3, 3, 3]
 
 
 def _deformer():
@@ -169,9 +162,9 @@ def test_losses_and_what_they_compare_are_the_references(file):
         outputs = {name: kept(name) for name in ("pose6d", "fw6d", "bw6d", "joints2d")}
         outputs |= {name: kept(f"out.{name}") for name in ("mano_shape", "mano_pose", "mano_pose_aa")}
         pose, shape = kept("train.mano_params").split((48, 10), 2)
-        targets = targets_from_mano(network, pose, shape, kept("mano_side"), kept("train.joints_uv"))
-        predicted = predicted_hands(network, outputs, targets.side)
-        losses = deformer_losses(outputs, predicted, targets)
+        targets = deformer.targets_from_mano(network, pose, shape, kept("mano_side"), kept("train.joints_uv"))
+        predicted = deformer.predicted_hands(network, outputs, targets.side)
+        losses = deformer.deformer_losses(outputs, predicted, targets)
         assert {RELEASED[name] for name in losses} == {
             name.removeprefix("loss.") for name in golden if name.startswith("loss.") and "total" not in name
         }
@@ -192,8 +185,8 @@ def test_parts_of_losses_are_the_references(file):
         predicted, truth = (torch.from_numpy(golden[f"m.{name}"]).float() for name in ("pred", "gt"))
         assert maxmse(predicted, truth).item() == pytest.approx(float(golden["loss.maxmse"]), rel=1e-5)
         real, fake = (torch.from_numpy(golden[f"loss.disc_{name}"]) for name in ("real", "fake"))
-        assert generator_loss(fake).item() == pytest.approx(float(golden["loss.gen"]), rel=1e-5)
-        losses = [loss.item() for loss in discriminator_losses(real, fake).values()]
+        assert deformer.generator_loss(fake).item() == pytest.approx(float(golden["loss.gen"]), rel=1e-5)
+        losses = [loss.item() for loss in deformer.discriminator_losses(real, fake).values()]
         np.testing.assert_allclose([*losses, sum(losses)], golden["loss.disc"], rtol=1e-5)
         root = rotate_poses(torch.tensor([[0.3, -0.5, 1.1]]), -math.degrees(0.7))
         np.testing.assert_allclose(root[0], golden["def.rotation_angle"], atol=1e-5)

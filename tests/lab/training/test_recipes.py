@@ -12,18 +12,8 @@ import pytest
 import torch
 
 from sonjit import InputError, JobError
+from sonjit.lab.training import recipes
 from sonjit.lab.training.augment import AugmentationSettings
-from sonjit.lab.training.recipes import (
-    TrainingRequest,
-    import_object,
-    list_recipes,
-    load_recipe,
-    merge_settings,
-    prepare,
-    recipe_from_table,
-    run_recipe,
-    settings_from,
-)
 
 RECIPE = """summary = "one"
 function = "sonjit.lab.training.cam:train_cam"
@@ -60,20 +50,20 @@ def recipe(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", list_recipes())
+@pytest.mark.parametrize("name", recipes.list_recipes())
 def test_every_recipe_is_complete(name, tmp_path):
-    recipe = load_recipe(name)
+    recipe = recipes.load_recipe(name)
     assert recipe.summary
     assert recipe.data
     needs = {name: str(tmp_path) if name == "weights" else tmp_path for name in recipe.requires}
     for smoke in (False, True):
-        ready = prepare(recipe, TrainingRequest(name, tmp_path, smoke=smoke, **needs))
+        ready = recipes.prepare(recipe, recipes.TrainingRequest(name, tmp_path, smoke=smoke, **needs))
         assert ready.recipe == name
         for grid in recipe.ablation.values():
             for row in grid.rows:
                 small = grid.smoke_settings | row.set | row.smoke_set if smoke else row.set
                 given = grid.settings | small | {"seed": grid.seeds[0]}
-                prepare(recipe, TrainingRequest(name, tmp_path, smoke=smoke, settings=given, **needs))
+                recipes.prepare(recipe, recipes.TrainingRequest(name, tmp_path, smoke=smoke, settings=given, **needs))
 
 
 def numbers(settings_class, given, prefix=""):
@@ -87,11 +77,11 @@ def numbers(settings_class, given, prefix=""):
 
 
 @pytest.mark.parametrize("value", [f"1{18 * '0'}", "-1", "nan", "-inf", "inf", "9" * 5000, "-0.5x"])
-@pytest.mark.parametrize("name", list_recipes())
+@pytest.mark.parametrize("name", recipes.list_recipes())
 def test_every_number_has_a_range(name, value):
     """Check bounds, because a batch of 10^9 images would exhaust the memory."""
-    recipe = load_recipe(name)
-    settings_class = import_object(recipe.settings_class, name)
+    recipe = recipes.load_recipe(name)
+    settings_class = recipes.import_object(recipe.settings_class, name)
     names = dict(numbers(settings_class, recipe.settings))
     assert len(names) >= 18
     for key, prefix in names.items():
@@ -100,7 +90,7 @@ def test_every_number_has_a_range(name, value):
         if value[0] == "1" and key.endswith(("learning_rate", "clip_norm", "seed", "learning_rate_factors", "mix")):
             continue  # large, but not expensive
         with pytest.raises(InputError) as caught:
-            settings_from(settings_class, merge_settings(recipe.settings, {key: prefix + value}))
+            recipes.settings_from(settings_class, recipes.merge_settings(recipe.settings, {key: prefix + value}))
         assert "\n" not in str(caught.value)
 
 
@@ -110,17 +100,17 @@ def test_a_training_that_finds_no_memory_is_reported_in_one_line(recipe, tmp_pat
             "sonjit.lab.training.class_images.HandCrops", lambda *_, allocate=allocate, **__: allocate()
         )
         with pytest.raises(JobError, match="the memory is too small for this training: set a smaller batch"):
-            run_recipe(TrainingRequest(recipe(), tmp_path / "run"))
+            recipes.run_recipe(recipes.TrainingRequest(recipe(), tmp_path / "run"))
 
 
 def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe, tmp_path):
-    read = load_recipe(recipe())
+    read = recipes.load_recipe(recipe())
     for request, steps in (
-        (TrainingRequest("mine", tmp_path), 3),
-        (TrainingRequest("mine", tmp_path, smoke=True), 2),
-        (TrainingRequest("mine", tmp_path, smoke=True, settings={"steps": "1"}), "1"),
+        (recipes.TrainingRequest("mine", tmp_path), 3),
+        (recipes.TrainingRequest("mine", tmp_path, smoke=True), 2),
+        (recipes.TrainingRequest("mine", tmp_path, smoke=True, settings={"steps": "1"}), "1"),
     ):
-        assert prepare(read, request).settings["steps"] == steps
+        assert recipes.prepare(read, request).settings["steps"] == steps
 
 
 @pytest.mark.parametrize(
@@ -143,7 +133,7 @@ def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe
 )
 def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):
     with pytest.raises(InputError, match=message) as error:
-        run_recipe(TrainingRequest(recipe(text), tmp_path / "run"))
+        recipes.run_recipe(recipes.TrainingRequest(recipe(text), tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 
@@ -166,7 +156,7 @@ def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, messa
     monkeypatch.syspath_prepend(str(tmp_path))
     text = re.sub(f"^{key} = .*$", f"{key} = {name!r}", RECIPE, flags=re.MULTILINE)
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        run_recipe(TrainingRequest(recipe(text), tmp_path / "run"))
+        recipes.run_recipe(recipes.TrainingRequest(recipe(text), tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "run").exists()
@@ -177,22 +167,22 @@ def test_a_recipe_may_name_a_module_of_an_extension(recipe, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     text = RECIPE.replace("sonjit.lab.training.cam:train_cam", "kind_of_mine:train_mine")
     monkeypatch.setenv("SONJIT_EXTENSIONS", "another, kind_of_mine.kinds")
-    assert run_recipe(TrainingRequest(recipe(text), tmp_path / "run")) == {"error": 0.5}
+    assert recipes.run_recipe(recipes.TrainingRequest(recipe(text), tmp_path / "run")) == {"error": 0.5}
 
 
 def test_missing_files_are_reported_before_any_work(recipe, tmp_path):
     gone = tmp_path / "gone.pth"
     for given in ({"data": gone}, {"images": gone}, {"weights": str(gone)}):
         with pytest.raises(InputError, match="no such file"):
-            run_recipe(TrainingRequest(recipe(), tmp_path / "run", **given))
+            recipes.run_recipe(recipes.TrainingRequest(recipe(), tmp_path / "run", **given))
     with pytest.raises(InputError, match="mine requires --data; it trains on nothing"):
-        run_recipe(TrainingRequest(recipe('requires = ["data"]\n' + RECIPE), tmp_path / "run"))
+        recipes.run_recipe(recipes.TrainingRequest(recipe('requires = ["data"]\n' + RECIPE), tmp_path / "run"))
     with pytest.raises(InputError, match="not a folder"):
-        run_recipe(TrainingRequest(recipe(), tmp_path / "mine.toml"))
+        recipes.run_recipe(recipes.TrainingRequest(recipe(), tmp_path / "mine.toml"))
     with pytest.raises(InputError, match="cannot be read"):
-        load_recipe(str(tmp_path / "gone.toml"))
+        recipes.load_recipe(str(tmp_path / "gone.toml"))
     with pytest.raises(InputError, match=r"Unknown recipe 'feet'. Choose from .*hand-full"):
-        run_recipe(TrainingRequest("feet", tmp_path))
+        recipes.run_recipe(recipes.TrainingRequest("feet", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -205,8 +195,8 @@ def test_missing_files_are_reported_before_any_work(recipe, tmp_path):
     ],
 )  # fmt: skip
 def test_typed_and_written_settings_read_the_same(name, typed, written):
-    read = settings_from(Everything, {name: typed})
-    assert read == settings_from(Everything, {name: written})
+    read = recipes.settings_from(Everything, {name: typed})
+    assert read == recipes.settings_from(Everything, {name: written})
     assert getattr(read, name) == (tuple(written) if isinstance(written, list) else written)
 
 
@@ -224,16 +214,16 @@ def test_typed_and_written_settings_read_the_same(name, typed, written):
 )
 def test_values_of_another_type_are_refused(given, message):
     with pytest.raises(InputError, match=message):
-        settings_from(Everything, given)
+        recipes.settings_from(Everything, given)
 
 
 @pytest.mark.slow
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
     augmentation, written = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    settings_from(AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
-    recipe = recipe_from_table(tomllib.loads(written), "gloves")
-    prepare(recipe, TrainingRequest("gloves", tmp_path, data=tmp_path))
+    recipes.settings_from(AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
+    recipe = recipes.recipe_from_table(tomllib.loads(written), "gloves")
+    recipes.prepare(recipe, recipes.TrainingRequest("gloves", tmp_path, data=tmp_path))
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
     module = "line_of_the_documentation"
     (tmp_path / f"{module}.py").write_text(code, "utf-8")
@@ -242,8 +232,8 @@ def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     (tmp_path / "line.toml").write_text(
         f'summary = "a"\ndata = "b"\nfunction = "{module}:train_line"\nsettings_class = "{module}:LineSettings"\n'
     )
-    results = run_recipe(
-        TrainingRequest(str(tmp_path / "line.toml"), tmp_path / "run", settings={"learning_rate": "0.05"})
+    results = recipes.run_recipe(
+        recipes.TrainingRequest(str(tmp_path / "line.toml"), tmp_path / "run", settings={"learning_rate": "0.05"})
     )
     assert results["error"] < 0.05
 
@@ -254,7 +244,7 @@ def test_a_recipe_changes_a_few_settings_of_its_base(tmp_path):
     )
     (tmp_path / "longer.toml").write_text('base = "mine.toml"\n[settings]\nsteps = 9\n')
     base, mine, longer = (
-        load_recipe(name) for name in ("hand-full", str(tmp_path / "mine.toml"), str(tmp_path / "longer.toml"))
+        recipes.load_recipe(name) for name in ("hand-full", str(tmp_path / "mine.toml"), str(tmp_path / "longer.toml"))
     )
     assert (mine.name, mine.summary, mine.function) == ("mine", "gloves", base.function)
     assert mine.settings["workers"] == base.settings["workers"]
@@ -270,4 +260,4 @@ def test_a_recipe_changes_a_few_settings_of_its_base(tmp_path):
 def test_a_base_that_cannot_be_used_is_refused(base, message, tmp_path):
     (tmp_path / "self.toml").write_text(f'base = "{base}"\n')
     with pytest.raises(InputError, match=message):
-        load_recipe(str(tmp_path / "self.toml"))
+        recipes.load_recipe(str(tmp_path / "self.toml"))

@@ -6,21 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
-from sonjit.results.measures import (
-    MEASURE_NAMES,
-    finger_bends_rad,
-    finger_curl_rad,
-    finger_curls,
-    finger_reach,
-    finger_spread_rad,
-    hand_length_m,
-    joint_angles_rad,
-    measure_hand,
-    measures,
-    palm_facing,
-    palm_normal,
-    pinch_distance_m,
-)
+from sonjit.results import measures
 
 bends = st.lists(st.lists(st.floats(0, 1.5), min_size=3, max_size=3), min_size=5, max_size=5)
 angles = st.floats(-math.pi, math.pi)
@@ -39,8 +25,8 @@ def rotation(yaw, pitch, roll):
 @given(bends)
 def test_bends_are_those_the_hand_was_built_with(made, bends):
     points = made.build_hand(bends)
-    np.testing.assert_allclose(finger_bends_rad(points), bends, atol=1e-5)
-    np.testing.assert_allclose(finger_curl_rad(points), np.sum(bends, axis=1), atol=1e-5)
+    np.testing.assert_allclose(measures.finger_bends_rad(points), bends, atol=1e-5)
+    np.testing.assert_allclose(measures.finger_curl_rad(points), np.sum(bends, axis=1), atol=1e-5)
 
 
 @given(bends, angles, angles, angles, st.floats(0.3, 3), st.floats(-5, 5))
@@ -49,43 +35,45 @@ def test_a_rotated_scaled_moved_hand_measures_the_same(made, bends, yaw, pitch, 
     points = made.build_hand(bends)
     turn = rotation(yaw, pitch, roll)
     moved = scale * points @ turn.T + offset
-    for measure in (finger_bends_rad, finger_reach, finger_curls):
+    for measure in (measures.finger_bends_rad, measures.finger_reach, measures.finger_curls):
         np.testing.assert_allclose(measure(moved), measure(points), atol=1e-6)
-    for measure in (pinch_distance_m, hand_length_m):
+    for measure in (measures.pinch_distance_m, measures.hand_length_m):
         np.testing.assert_allclose(measure(moved), scale * measure(points), atol=1e-6)
-    np.testing.assert_allclose(palm_normal(moved, "Right"), turn @ palm_normal(points, "Right"), atol=1e-6)
+    np.testing.assert_allclose(
+        measures.palm_normal(moved, "Right"), turn @ measures.palm_normal(points, "Right"), atol=1e-6
+    )
 
 
 def test_palm_to_the_camera_and_away(made):
     points = made.build_hand([made.OUT] * 5)
-    np.testing.assert_allclose(palm_normal(points, "Right"), (0, 0, -1), atol=1e-9)
-    assert palm_facing(points, "Right") == pytest.approx(1)
-    assert palm_facing(points @ rotation(math.pi, 0, 0).T, "Right") == pytest.approx(-1)
-    assert palm_facing(points @ rotation(math.pi / 2, 0, 0).T, "Right") == pytest.approx(0, abs=1e-9)
+    np.testing.assert_allclose(measures.palm_normal(points, "Right"), (0, 0, -1), atol=1e-9)
+    assert measures.palm_facing(points, "Right") == pytest.approx(1)
+    assert measures.palm_facing(points @ rotation(math.pi, 0, 0).T, "Right") == pytest.approx(-1)
+    assert measures.palm_facing(points @ rotation(math.pi / 2, 0, 0).T, "Right") == pytest.approx(0, abs=1e-9)
 
 
 def test_spread_is_the_angle_between_stretched_fingers(made):
     points = made.build_hand([(0, 0, 0)] * 5)
     directions = np.arctan2(made.AT[1:, 0], -made.AT[1:, 1])
-    np.testing.assert_allclose(finger_spread_rad(points)[1:], directions[:-1] - directions[1:], atol=1e-9)
+    np.testing.assert_allclose(measures.finger_spread_rad(points)[1:], directions[:-1] - directions[1:], atol=1e-9)
     thumb = math.atan2(0.9, 0.4)
-    assert finger_spread_rad(points)[0] == pytest.approx(thumb - directions[0])
+    assert measures.finger_spread_rad(points)[0] == pytest.approx(thumb - directions[0])
 
 
 def test_spread_of_a_curled_finger_is_unknown(made):
     points = made.build_hand([made.OUT, made.OUT, made.IN, made.OUT, made.OUT])
-    assert np.isnan(finger_spread_rad(points)).tolist() == [False, True, True, False]
+    assert np.isnan(measures.finger_spread_rad(points)).tolist() == [False, True, True, False]
 
 
 def test_angles_in_the_plane_and_without_length():
     points = np.array([[1.0, 0], [0, 0], [0, 2], [0, 0]])
-    np.testing.assert_allclose(joint_angles_rad(points, [(0, 1, 2)]), math.pi / 2)
-    assert np.isnan(joint_angles_rad(points, [(0, 1, 3)])).all()
+    np.testing.assert_allclose(measures.joint_angles_rad(points, [(0, 1, 2)]), math.pi / 2)
+    assert np.isnan(measures.joint_angles_rad(points, [(0, 1, 3)])).all()
 
 
 def test_row_has_the_stated_names_in_order(made):
-    row = measures(made.hand_with("11111"))
-    assert tuple(row) == MEASURE_NAMES["hand"]
+    row = measures.measures(made.hand_with("11111"))
+    assert tuple(row) == measures.MEASURE_NAMES["hand"]
     assert all(type(value) is float for value in row.values())
     assert row["hand_length_m"] == pytest.approx(0.175, abs=1e-5)
     assert row["palm_facing"] == pytest.approx(1)
@@ -94,7 +82,7 @@ def test_row_has_the_stated_names_in_order(made):
 def test_a_hand_that_is_one_point_is_unknown_not_zero(made):
     hand = made.hand_with("11111")
     hand.keypoints_3d = np.zeros((21, 3), np.float32)
-    row = measure_hand(hand)
+    row = measures.measure_hand(hand)
     assert math.isnan(row["index_curl_rad"])
     assert math.isnan(row["index_reach"])
     assert math.isnan(row["palm_normal_x"])
@@ -102,10 +90,10 @@ def test_a_hand_that_is_one_point_is_unknown_not_zero(made):
 
 def test_wrong_calls_are_refused():
     with pytest.raises(InputError, match="21, 3"):
-        finger_curl_rad(np.zeros((20, 3)))
+        measures.finger_curl_rad(np.zeros((20, 3)))
     with pytest.raises(InputError, match="handedness"):
-        palm_normal(np.zeros((21, 3)), "left")
+        measures.palm_normal(np.zeros((21, 3)), "left")
     with pytest.raises(InputError, match="point 9"):
-        joint_angles_rad(np.zeros((5, 3)), [(0, 1, 9)])
+        measures.joint_angles_rad(np.zeros((5, 3)), [(0, 1, 9)])
     with pytest.raises(InputError, match="dict"):
-        measures({})
+        measures.measures({})
