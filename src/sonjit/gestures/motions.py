@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from sonjit._util import InputError
-from sonjit.gestures import classifier, custom_motions
+from sonjit.gestures import custom_motions
+from sonjit.gestures.classifier import PALM
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Step, Swipes, Waves
 from sonjit.results import Hand, Handedness, MotionEvent, Phase
 from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
@@ -49,7 +50,7 @@ class HandTrack:
         image, world = hand.gesture_points
         points = image.astype(np.float64)
         flat = points[:, 0] + 1j * points[:, 1]
-        pixels = np.array([flat[classifier.PALM].mean(), flat[8], flat[_TIPS].mean()])
+        pixels = np.array([flat[PALM].mean(), flat[8], flat[_TIPS].mean()])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0:
             return
