@@ -230,7 +230,6 @@ class Meshes:
     def __init__(self, presence: float) -> None:
         self.presence, self.boxes = presence, []
 
-    turned_upright = staticmethod(lambda detector, rgb, face: face)
     find = staticmethod(lambda rgb, min_score: [])
     is_same_instance = staticmethod(lambda box, other: False)
 
@@ -247,12 +246,12 @@ class Meshes:
 
 
 class OneFace:
-    """Full-range detector that finds one face with this score in every window."""
+    """Full-range detector that finds one face with this score in every window, upright or not."""
 
     def __init__(self, score: float) -> None:
         self.score = score
 
-    def find(self, rgb, min_score):
+    def find_in(self, rgb, area, min_score):
         face = Detection(self.score, np.array([30, 30, 70, 70]), np.array([[42, 42], [58, 42], [50, 50], [50, 58]]))
         return [face] if self.score >= min_score else []
 

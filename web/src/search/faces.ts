@@ -1,6 +1,6 @@
 /** Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network. */
 
-import { iou, latestBoxes } from "../boxes.js";
+import { iou, latestBoxes, squareAround } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
@@ -31,14 +31,20 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     for (const window of levels.windows()) {
       const part = partOf(image, window);
       const found: Detection[] = [];
-      for (const face of await this.detector.find(part, least)) {
-        if (proposalsIn(window, [face], boxAroundDetection, "window").some((own) => this.isKnown(own))) continue;
-        found.push(await meshes.turnedUpright(this.detector, part, face));
-      }
+      const whole = squareAround(part.width, part.height);
+      for (const rotation of this.#turns(levels.parts)) found.push(...(await this.detector.findIn(part, { ...whole, rotation }, least)));
       const proposals = proposalsIn(window, found, boxAroundDetection, "window");
       yield mergeProposals(proposals, image);
     }
     this.isComplete = levels.isComplete;
+  }
+
+  /** Return the rotations in which windows are searched: all in the coarsest windows, then those of the faces. */
+  #turns(parts: number): number[] {
+    if (parts === 1) return OF.TURNS;
+    const found = this.candidates.filter((each) => this.score(each) > 0.5).map((each) => Math.abs(this.meshes.boxAfter(lastView(each)).rotation));
+    const turns = OF.TURNS.filter((turn) => found.some((rotation) => Math.abs(rotation - turn) < Math.PI / 2));
+    return turns.length ? turns : OF.TURNS.slice(0, 1);
   }
 
   protected shows({ box }: Proposal, face: FaceObservation): boolean {
@@ -72,12 +78,15 @@ export class FaceSearch extends StillSearch<FaceObservation> {
 class FinerWindows {
   /** False if a level was left out. */
   isComplete = true;
+  /** Number of windows along the longer side of the image. */
+  parts = 1;
 
   /** @param sizes returns the sizes of the faces found so far, in pixels */
   constructor(private readonly image: Pixels, private readonly sizes: () => readonly number[], private readonly isThorough: boolean) {}
 
   *windows(): Generator<Window> {
     for (let parts = 1; parts <= OF.MOST_PARTS; parts++) {
+      this.parts = parts;
       const sizes = this.sizes();
       const smallest = sizes.length || parts !== 2 ? Math.min(...sizes) / reachOf(this.image) : 0;
       if (parts > 1 && !this.isThorough && smallest > LIMITS[`face_part${parts}` as "face_part2"]) {

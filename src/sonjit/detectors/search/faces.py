@@ -1,7 +1,7 @@
 """Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sonjit.detectors.search import geometry
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, letterbox_box, size_of
 
 _SAME_FACE = 0.4
 """Minimum overlap of the box of a proposal and that of a known face that it shows."""
@@ -20,6 +20,8 @@ _MOST_PARTS = 3
 """Maximum number of windows along the longer side of an image."""
 _BOX_SCORE = 0.6
 """Published threshold of the full-range detector."""
+_TURNS = 0.0, math.pi
+"""Rotations in which the detector searches for faces: upright and upside down."""
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
 """Keypoints at the ends of the mesh, to measure its height and width."""
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
@@ -59,15 +61,20 @@ class FaceSearch(StillSearch[FaceObservation]):
             self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in self.candidates], thorough=self.thorough
         )
         for window in levels:
-            part, detector = window.cut(self.rgb), self._detector
-            found = [  # known faces are not compared again with themselves upside down
-                self._meshes.turned_upright(detector, part, face)
-                for face in detector.find(part, least)
-                if not any(map(self.is_known, window.proposals([face], box_around_detection, "window")))
-            ]
+            part = window.cut(self.rgb)
+            whole = letterbox_box(part.shape[1], part.shape[0], 1, 1)
+            areas = [whole._replace(rotation=turn) for turn in self._turns(levels.parts)]
+            found = [face for area in areas for face in self._detector.find_in(part, area, least)]
             proposals = window.proposals(found, box_around_detection, "window")
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
+
+    def _turns(self, parts: int) -> Iterable[float]:
+        """Return the rotations in which windows are searched: all in the coarsest windows, then those of the faces."""
+        if parts == 1:
+            return _TURNS
+        found = [abs(self._meshes.box_after(each.last).rotation) for each in self.candidates if self.score(each) > 0.5]
+        return {turn for turn in _TURNS for rotation in found if abs(rotation - turn) < math.pi / 2} or _TURNS[:1]
 
     def shows(self, proposal: geometry.Proposal, instance: FaceObservation) -> bool:
         """Check whether a proposal shows a face."""
@@ -141,16 +148,20 @@ def search_boxes(
 
 
 class FinerWindows:
-    """Windows of an image, level by level. If a level is left out because faces are large, `complete` is False."""
+    """Windows of an image, level by level, with `parts` of them along the longer side.
+
+    If a level is left out because faces are large, `complete` is False.
+    """
 
     def __init__(self, rgb: geometry.Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
         self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
-        self.complete = True
+        self.complete, self.parts = True, 1
 
     def __iter__(self) -> Iterator[geometry.Window]:
         """Yield the windows."""
         height, width = self._rgb.shape[:2]
-        for parts in range(1, _MOST_PARTS + 1):
+        for self.parts in range(1, _MOST_PARTS + 1):
+            parts = self.parts
             smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / geometry.reach(width, height)
             if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
                 self.complete = False
