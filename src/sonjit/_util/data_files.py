@@ -93,8 +93,7 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
 def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
     """Return the content of a TOML file as a dataclass, see `dataclass_from_table`.
 
-    Args:
-        defaults: Values of keys that the file lacks.
+    `defaults`: values of keys that the file lacks.
     """
     table = read_toml_table(path)
     try:

@@ -41,9 +41,7 @@ _modules: dict[str, None] = {}
 class Registry(dict[str, Value]):
     """Values by name; unknown names are searched in the extensions.
 
-    Attributes:
-        what: Word for an entry in error messages.
-        group: Group of the entry points that add to the registry.
+    `what`: word for an entry in error messages; `group`: group of the entry points that add to the registry.
     """
 
     def __init__(self, what: str, group: str = EXTENSIONS) -> None:
@@ -117,8 +115,7 @@ def load_extension(module: str) -> ModuleType:
 def load_extensions(*groups: str) -> list[Extension]:
     """Load the extensions of these groups once; a failing extension does not affect the others.
 
-    Args:
-        groups: Groups of entry points. Default: `sonjit.extensions`, with the modules of `SONJIT_EXTENSIONS`.
+    `groups`: groups of entry points. Default: `sonjit.extensions`, with the modules of `SONJIT_EXTENSIONS`.
     """
     with _lock:
         for group in groups or (EXTENSIONS,):
@@ -217,9 +214,7 @@ def _in_one_line(error: Exception) -> str:
 class LoadedExtensions:
     """The extensions of a process, in a form that another process can load.
 
-    Attributes:
-        groups: Groups of entry points that are loaded.
-        modules: Modules that were passed to `load_extension`.
+    `groups`: groups of entry points that are loaded; `modules`: modules that were passed to `load_extension`.
     """
 
     groups: tuple[str, ...]

@@ -104,8 +104,7 @@ class Draft:
         path: Final path. Links are followed, and missing parent folders are created.
         folder: Create a folder instead of a file.
 
-    Attributes:
-        final: Final path with all links resolved.
+    `final`: final path with all links resolved.
     """
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
@@ -172,8 +171,7 @@ class Draft:
 class WorkFolder(tempfile.TemporaryDirectory[str]):
     """Temporary folder; creating one removes those of killed processes.
 
-    Args:
-        parent: Parent folder. None means the system's folder of temporary files.
+    `parent`: parent folder. None means the system's folder of temporary files.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -191,8 +189,7 @@ class WorkFolder(tempfile.TemporaryDirectory[str]):
 def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
     """Create folders and lock them for this process.
 
-    Args:
-        wait: If True, wait, with a warning, for a process that uses one of the folders.
+    `wait`: if True, wait, with a warning, for a process that uses one of the folders.
     """
     new = [folder for folder in folders if not folder.exists()]
     with ExitStack() as stack:
@@ -358,8 +355,7 @@ def sha256_of_folder(folder: Path, *, without: Path | None = None) -> str:
 
     The content of images and videos is not read, because a data set may contain millions of them.
 
-    Args:
-        without: Subfolder to leave out, such as the folder of a run.
+    `without`: subfolder to leave out, such as the folder of a run.
     """
     digest = hashlib.sha256()
     excluded = None if without is None else without.resolve()

@@ -73,8 +73,7 @@ class Glb:
 class GlbBuilder:
     """A GLB file for writing: fill `document`, add arrays, and take the bytes.
 
-    Args:
-        animation: Name of the animation, if there is one.
+    `animation`: name of the animation, if there is one.
     """
 
     def __init__(self, animation: str = "") -> None:

@@ -72,8 +72,7 @@ def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments
     >>> letters("ab") is letters("ab")
     True
 
-    Args:
-        factory: Function that makes the object. Its arguments need not be hashable.
+    `factory`: function that makes the object. Its arguments need not be hashable.
     """
     kept: list[tuple[tuple[*Arguments], Result]] = []
 
@@ -90,8 +89,7 @@ def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments
 def check_workers(workers: str, jobs: int) -> None:
     """Check the workers before any work.
 
-    Args:
-        workers: `pool`, `ray` or `ray:ADDRESS`.
+    `workers`: `pool`, `ray` or `ray:ADDRESS`.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")

@@ -10,9 +10,7 @@ from sonjit.detectors.options import CommonOptions
 class Edge(NamedTuple):
     """Connection of two nodes.
 
-    Attributes:
-        carries: Data that it carries.
-        next_frame: It arrives one frame later: the loop back.
+    `carries`: data that it carries; `next_frame`: it arrives one frame later: the loop back.
     """
 
     source: str
@@ -25,8 +23,7 @@ class Edge(NamedTuple):
 class PipelineGraph:
     """The nodes and edges of one detector's pipeline.
 
-    Attributes:
-        nodes: Description of each node by name, in processing order.
+    `nodes`: description of each node by name, in processing order.
     """
 
     nodes: Mapping[str, str]

@@ -92,8 +92,7 @@ class Kind(ABC, Generic[O, R]):
 class StreamSearch(Protocol[C]):
     """Search a stream, with the work spread over its frames.
 
-    Attributes:
-        check: Verifier of detections; None for no verification.
+    `check`: verifier of detections; None for no verification.
     """
 
     check: "Verifier[C] | None"

@@ -28,9 +28,8 @@ _STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its outp
 class SelfieSegmenter:
     """Segment the people in an image.
 
-    Args:
-        engine: Network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel
-            (1, 2, 2, C) and the bias (1,).
+    `engine`: network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel (1, 2,
+    2, C) and the bias (1,).
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -96,9 +96,7 @@ class OneEuro:
 class KeypointSmoother:
     """The same filter for image and world keypoints.
 
-    Args:
-        pattern: Copied for each of the two.
-        size: Function that returns the size of an instance from its points (K, D).
+    `pattern`: copied for each of the two; `size`: function that returns the size of an instance from its points (K, D).
     """
 
     def __init__(self, pattern: Filter, size: Callable[[NDArray[np.float32]], float] | None = None) -> None:

@@ -36,8 +36,7 @@ _END: Final = "ExecutionProvider"
 def openvino_device(device: str, available: Sequence[str]) -> str:
     """Return OpenVINO's name of a device.
 
-    Args:
-        device: Name in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
+    `device`: name in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
 
     Returns:
         The name; `CPU` for auto where there is nothing else.
@@ -63,9 +62,8 @@ def openvino_device(device: str, available: Sequence[str]) -> str:
 def onnxruntime_providers(device: str, available: Sequence[str]) -> list[ProviderChoice]:
     """Return the execution providers of ONNX Runtime for a device, the CPU last.
 
-    Args:
-        device: Name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`,
-            which falls back to the CPU.
+    `device`: name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`,
+    which falls back to the CPU.
 
     Raises:
         InputError: The device is not available. The message lists the available ones.
@@ -85,9 +83,8 @@ def onnxruntime_providers(device: str, available: Sequence[str]) -> list[Provide
 def torch_device(device: str) -> torch.device:
     """Return the device for PyTorch.
 
-    Args:
-        device: Name in PyTorch, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator of this
-            machine; `auto` for the accelerator or the CPU.
+    `device`: name in PyTorch, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator of this
+    machine; `auto` for the accelerator or the CPU.
     """
     import torch
 

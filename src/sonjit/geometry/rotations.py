@@ -76,9 +76,7 @@ def zxy_angles_from_matrix(matrices: FloatArray) -> FloatArray:
 def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:
     """Fit rotations (..., 3, 3) and translations (..., 3) from points to others by least squares (Kabsch 1976).
 
-    Args:
-        source: Points (..., K, 3) to move, one set or as many sets as targets.
-        target: Points (..., K, 3) to match.
+    `source`: points (..., K, 3) to move, one set or as many sets as targets; `target`: points (..., K, 3) to match.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
@@ -91,9 +89,7 @@ def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, Flo
 class SimilarFit:
     """Weighted least-squares fit of rotation, scale and translation between points.
 
-    Args:
-        source: Points (K, 3) to move.
-        weights: Weights (K,) of the points.
+    `source`: points (K, 3) to move; `weights`: weights (K,) of the points.
 
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """

@@ -59,8 +59,7 @@ class Vocabulary:
     def name(self, shape: str, keypoints: RealArray) -> str | None:
         """Return the gesture of a shape; None for a direction without a name.
 
-        Args:
-            keypoints: (21, 3) published keypoints in pixels, z as the detector scales it.
+        `keypoints`: (21, 3) published keypoints in pixels, z as the detector scales it.
         """
         direction = self.directions.get(shape)
         if direction is None:
@@ -198,16 +197,14 @@ GESTURES: Final = VOCABULARY.names
 class GestureClassifier:
     """Classifier of hand gestures.
 
-    Args:
-        weights: Arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
-            (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to
-            logits of poses; `shape` (P,), the index of each pose's shape. Custom gestures require further
-            arrays, which the shipped weights have: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands
-            of one pose have variance 1, and `spread` (E,), the variance of poses along them. `with_image.` is the
-            prefix of a second network for hands with `appearance`: `weights_0` (F, K) of the features, `weights_1`
-            (21 A + K, H) of the appearance and these outputs, `weights_2` (H, E), `weights_3` (E, P), each with its
-            `bias_`, all but the last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for
-            its probabilities.
+    `weights`: arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
+    (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to logits of
+    poses; `shape` (P,), the index of each pose's shape. Custom gestures require further arrays, which the shipped
+    weights have: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands of one pose have variance 1, and
+    `spread` (E,), the variance of poses along them. `with_image.` is the prefix of a second network for hands with
+    `appearance`: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the appearance and these outputs,
+    `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the last rectified; `shape` (P,); and
+    `calibration` (2,) of `calibrated_shares` for its probabilities.
     """
 
     def __init__(self, weights: Mapping[str, RealArray], vocabulary: Vocabulary = VOCABULARY) -> None:
@@ -241,8 +238,7 @@ class GestureClassifier:
     def probabilities(self, features: RealArray, appearance: RealArray | None = None) -> Float32Array:
         """Return the probabilities (N, S) of the shapes for features (N, F); NaN for NaN.
 
-        Args:
-            appearance: Appearance (N, 21, A), see `Hand.appearance`, for the network that reads it, if any.
+        `appearance`: appearance (N, 21, A), see `Hand.appearance`, for the network that reads it, if any.
         """
         if appearance is None or self._with_image is None:
             weights, bias = self._layers[2]
@@ -294,9 +290,7 @@ class GestureClassifier:
 def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Float32Array:
     """Return calibrated probabilities (N, S): a power of each, with a factor for no gesture, normalised.
 
-    Args:
-        shares: Probabilities, with no gesture first.
-        calibration: Exponent and factor.
+    `shares`: probabilities, with no gesture first; `calibration`: exponent and factor.
     """
     exponent, factor = calibration
     powers = shares**exponent

@@ -323,11 +323,9 @@ class _Event(NamedTuple):
 class Controller:
     """Turn the hands of each frame into commands.
 
-    Args:
-        custom: Custom gestures, which take precedence over the shipped ones, or None.
+    `custom`: custom gestures, which take precedence over the shipped ones, or None.
 
-    Attributes:
-        is_paused: State of the pause, true while the pause gesture stops all commands.
+    `is_paused`: state of the pause, true while the pause gesture stops all commands.
     """
 
     def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:

@@ -231,9 +231,7 @@ class CustomMotions:
 class MotionSpotter:
     """Find custom motions of tracked hands, frame by frame.
 
-    Args:
-        motions: Motions to find.
-        forget_s: Seconds without a detection after which a hand is forgotten.
+    `motions`: motions to find; `forget_s`: seconds without a detection after which a hand is forgotten.
 
     Raises:
         InputError: The duration is not positive.

@@ -94,9 +94,7 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
     POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
 
-    Args:
-        frames: Frames of one video, in order.
-        size: Width and height of the images in pixels.
+    `frames`: frames of one video, in order; `size`: width and height of the images in pixels.
 
     Raises:
         InputError: There are fewer than two frames, no times, or no keypoints.

@@ -234,8 +234,7 @@ def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
 def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> str:
     """Draw a bar per row with its interval. A row without a number stays empty.
 
-    Args:
-        values: Mean and the ends of its interval of each row (N, 3); NaN where unknown.
+    `values`: mean and the ends of its interval of each row (N, 3); NaN where unknown.
     """
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -257,9 +256,7 @@ def maps_svg(
 ) -> str:
     """Draw maps in a row with a skeleton over each: blue cells are below 0, orange ones above.
 
-    Args:
-        maps: Pairs of a name and values (H, W).
-        points: Points (K, 2) in fractions of the map.
+    `maps`: pairs of a name and values (H, W); `points`: points (K, 2) in fractions of the map.
     """
 
     def draw(*axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -353,8 +350,7 @@ def heat_map_svg(
 ) -> str:
     """Draw a coloured cell per row and column: green for 0, yellow for 0.5, red for 1 and more.
 
-    Args:
-        cells: Value and tooltip by (row, column). Missing cells stay empty.
+    `cells`: value and tooltip by (row, column). Missing cells stay empty.
     """
     wide, high, left = max(4, min(18, 1000 // max(columns, 1))), 18, 120
     marks = [f'<text y="{row * high + 13}" fill="{INK}">{escape(name[:16])}</text>' for row, name in enumerate(rows)]

@@ -32,8 +32,7 @@ class RecordTable(files.Output):
         rows: Function that returns the rows of a record, with values by column. Missing values are unknown.
         renumber: Function that returns the record of one of several files, given the index of the file and its name.
 
-    Attributes:
-        more_paths: Paths of further files, of which there are none.
+    `more_paths`: paths of further files, of which there are none.
     """
 
     def __init__(
@@ -118,8 +117,7 @@ class FrameTable:
         limits: Limits of measures that make events, with which `append_part` finds the events that a file ends.
         degrees: Write angles in degrees, as `.xlsx` always does.
 
-    Attributes:
-        more_paths: Paths of the tables of motions and events.
+    `more_paths`: paths of the tables of motions and events.
     """
 
     def __init__(

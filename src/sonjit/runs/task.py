@@ -131,9 +131,7 @@ class Task(ABC):
 class Anonymiser:
     """Hide people in the images below drawings.
 
-    Args:
-        how: black, blur or none, as in `DrawingStyle`.
-        models_dir: Folder with the weight files of the face detector.
+    `how`: black, blur or none, as in `DrawingStyle`; `models_dir`: folder with the weight files of the face detector.
     """
 
     def __init__(self, how: Anonymise, models_dir: object = None) -> None:

@@ -38,9 +38,7 @@ _STOP_S = 2
 class Health:
     """Answer of `GET /healthz`.
 
-    Attributes:
-        jobs: Number of jobs that upload, wait or run.
-        kinds: Models of each kind of detector, the default first.
+    `jobs`: number of jobs that upload, wait or run; `kinds`: models of each kind of detector, the default first.
     """
 
     status: str
@@ -125,8 +123,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 class PageAddress:
     """Address of the page that other devices can open.
 
-    Attributes:
-        qr: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
+    `qr`: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
     """
 
     url: str

@@ -53,8 +53,7 @@ class RefusedError(SonjitError):
 def refusal_from(error: Exception, code: str | None = None) -> RefusedError:
     """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
 
-    Args:
-        code: Code of Sonjit's errors. Default: `bad_option` for an InputError, which the client can fix, or `failed`.
+    `code`: code of Sonjit's errors. Default: `bad_option` for an InputError, which the client can fix, or `failed`.
     """
     if isinstance(error, RefusedError):
         return error

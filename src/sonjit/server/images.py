@@ -134,8 +134,7 @@ def _published(part: Result) -> JsonObject:
 def mask_to_dict(mask: Float32Array) -> JsonObject:
     """Return a mask as plain JSON types: `{"width", "height", "png"}`, an 8-bit grey PNG in base64.
 
-    Args:
-        mask: (H, W) probabilities. A mask longer than 512 pixels is scaled down.
+    `mask`: (H, W) probabilities. A mask longer than 512 pixels is scaled down.
     """
     import cv2
 

@@ -65,12 +65,9 @@ class Upload:
 
     Hidden files and other fields of a form are ignored. Starlette's form parser would keep every file open.
 
-    Args:
-        content_type: Content type of the request. A multipart form contains files; any other body is one file.
+    `content_type`: content type of the request. A multipart form contains files; any other body is one file.
 
-    Attributes:
-        files: Written files in order.
-        folder: Name of the folder that the client selected, or None.
+    `files`: written files in order; `folder`: name of the folder that the client selected, or None.
     """
 
     def __init__(self, folder: Path, content_type: str, name: str) -> None:

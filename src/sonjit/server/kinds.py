@@ -48,8 +48,7 @@ def kind_router(engine: Path, *, annotates: bool) -> APIRouter:
 def kinds_answer(engine: Path) -> JsonObject:
     """Return the answer of `GET /v1/kinds`.
 
-    Args:
-        engine: Output folder of `make web`. Pages run detectors only if it exists and contains networks.
+    `engine`: output folder of `make web`. Pages run detectors only if it exists and contains networks.
     """
     return {
         "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},

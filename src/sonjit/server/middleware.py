@@ -142,8 +142,7 @@ class Middleware:
 class _Body:
     """Incoming body of a request.
 
-    Attributes:
-        is_read: True if the body is read to its end.
+    `is_read`: True if the body is read to its end.
     """
 
     def __init__(self, receive: Receive, timeout_s: float) -> None:

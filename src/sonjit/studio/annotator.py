@@ -47,8 +47,7 @@ class AnnotatorSettings:
 class AnnotationResult:
     """The result of a run.
 
-    Attributes:
-        problems: One line for each camera and image that was not used.
+    `problems`: one line for each camera and image that was not used.
     """
 
     frames: int

@@ -228,8 +228,7 @@ class ViewDetections:
 def associate_hands(rig: CameraRig, detections: ViewDetections, before_m: FloatArray | None = None) -> IndexArray:
     """Associate the hands of all C views.
 
-    Args:
-        before_m: (2, 21, 3) last known right and left hand, NaN where unknown.
+    `before_m`: (2, 21, 3) last known right and left hand, NaN where unknown.
 
     Returns:
         (2, C) index of the right and the left hand among the hands of each view, -1 for none.

@@ -36,9 +36,7 @@ PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"
 class BoardObservation:
     """A target detected in one image.
 
-    Attributes:
-        points: (n,) indices of the target's points.
-        pixels: (n, 2) positions of the points in the image.
+    `points`: (n,) indices of the target's points; `pixels`: (n, 2) positions of the points in the image.
     """
 
     target: CalibrationTarget
@@ -197,8 +195,7 @@ def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]
 def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> CalibrationBoard | None:
     """Return the board that grey images (H, W) show, or None if they show none or too little of it.
 
-    Args:
-        square_m: Side of a square in metres; for a grid of markers, of a marker.
+    `square_m`: side of a square in metres; for a grid of markers, of a marker.
     """
     all_images = list(images)
     by_inversion = {False: all_images, True: [255 - image for image in all_images]}
@@ -512,8 +509,7 @@ class CalibrationBoard:
 class MarkerBody:
     """ArUco markers on a body of known shape.
 
-    Attributes:
-        corners_m: (4, 3) corners by a marker's number: upper left, upper right, lower right, lower left as printed.
+    `corners_m`: (4, 3) corners by a marker's number: upper left, upper right, lower right, lower left as printed.
     """
 
     dictionary: str

@@ -315,8 +315,7 @@ def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> R
 def mesh_distances(side: Literal["Right", "Left"], lengths_m: FloatArray, points_m: FloatArray) -> FloatArray:
     """Return the mean distance (N,) of joints (N, 21, 3) from the rigged hand fitted to them, NaN if one is unknown.
 
-    Args:
-        lengths_m: (20,) bones of the rigged hand.
+    `lengths_m`: (20,) bones of the rigged hand.
     """
     complete = np.isfinite(points_m).all((1, 2))
     distances = np.full(len(points_m), np.nan)

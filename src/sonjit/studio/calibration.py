@@ -29,8 +29,7 @@ _MAX_STEPS = 40
 class _Fit:
     """An adjusted bundle.
 
-    Attributes:
-        errors_px: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
+    `errors_px`: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
     """
 
     bundle: bundles.Bundle

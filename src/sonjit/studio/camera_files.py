@@ -129,8 +129,7 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 def metres_per_unit(unit: object, named: str) -> float:
     """Return how many metres a unit of length has.
 
-    Args:
-        unit: m, cm, mm, or a length such as 44mm, the side of a board's square.
+    `unit`: m, cm, mm, or a length such as 44mm, the side of a board's square.
     """
     if unit is None:
         raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")

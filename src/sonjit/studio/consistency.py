@@ -34,8 +34,7 @@ _FRAME_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)
 class CameraFault:
     """A fault of a camera.
 
-    Attributes:
-        kind: swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown.
+    `kind`: swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown.
     """
 
     camera: str
@@ -192,8 +191,7 @@ _MAX_ROTATION_RAD = np.radians(8)  # largest rotation between a solution of one 
 class PlanarAmbiguity:
     """Count which of its two solutions each image of the board favours, compared to a calibrated world.
 
-    Attributes:
-        undecided: Number of images that both solutions explain alike, or that have only one.
+    `undecided`: number of images that both solutions explain alike, or that have only one.
     """
 
     agree: int

@@ -46,8 +46,7 @@ def detect_chunk(settings: DetectionSettings, frames: Sequence[int], out: str) -
 def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: bool = True) -> ChunkDetections:
     """Detect the hands of some frame sets.
 
-    Args:
-        again: If True, detect a second time at the projections into each view.
+    `again`: if True, detect a second time at the projections into each view.
     """
     project, hands = _open_once(settings)
     rig = project.rig.subset(settings.views)
@@ -148,9 +147,8 @@ def _assign_hands(
 ) -> None:
     """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and scores (C, 2, 21).
 
-    Args:
-        unassociated: If True, use other hands by their handedness where none is associated. The check of the cameras
-            needs them.
+    `unassociated`: if True, use other hands by their handedness where none is associated. The check of the cameras
+    needs them.
     """
     for view, side in np.ndindex(len(points), 2):
         index = int(chosen[side, view])

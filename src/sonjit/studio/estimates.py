@@ -124,8 +124,7 @@ _MIN_AGREEMENT = 0.4  # least fraction of frame sets that must agree on a relati
 class CameraPair:
     """Two cameras that saw a target simultaneously.
 
-    Attributes:
-        frames: Number of frame sets that agree on it. A frame set counts once for each of its targets.
+    `frames`: number of frame sets that agree on it. A frame set counts once for each of its targets.
     """
 
     first: int
@@ -368,9 +367,7 @@ def _appearance(observation: BoardObservation, size: tuple[int, int]) -> FloatAr
 class RigEstimate:
     """The first estimate of a rig, and the observations as arrays.
 
-    Attributes:
-        cameras: First estimate or known lens of each camera.
-        free_lens: (C, 12) which lens parameters are estimated.
+    `cameras`: first estimate or known lens of each camera; `free_lens`: (C, 12) which lens parameters are estimated.
     """
 
     cameras: Mapping[str, CalibratedCamera]

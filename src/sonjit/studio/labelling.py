@@ -247,8 +247,7 @@ _REASONS: Final = {
 def review_priorities(labels: Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
     """Return how much each frame set needs review: the sum over reasons in their own units, and the strongest reason.
 
-    Args:
-        lengths_m: (2, 20) usual bone lengths.
+    `lengths_m`: (2, 20) usual bone lengths.
     """
     labelled = np.isfinite(labels.points_m).all(-1)
     measures = {

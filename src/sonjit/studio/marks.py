@@ -146,9 +146,7 @@ _LINE_POINTS = 24  # number of points of an epipolar line
 class MarkTable:
     """The marks of one frame set as arrays over cameras, in the rig's order, and joints.
 
-    Attributes:
-        points_px: (C, 42, 2) positions in pixels, NaN without a mark.
-        weights: (C, 42) weights, 0 without a mark.
+    `points_px`: (C, 42, 2) positions in pixels, NaN without a mark; `weights`: (C, 42) weights, 0 without a mark.
     """
 
     points_px: FloatArray
@@ -334,9 +332,8 @@ class AnnotationStore:
     def add(self, marks: Sequence[Mark], bases: Sequence[int | None] = ()) -> list[WriteResult]:
         """Write marks, either all or none.
 
-        Args:
-            bases: Version of the mark that each writer saw: 0 for none, None for any. If another one is current, the
-                new mark is not written.
+        `bases`: version of the mark that each writer saw: 0 for none, None for any. If another one is current, the new
+        mark is not written.
         """
         with self._writing():
             return [self._add(mark, base) for mark, base in zip(marks, bases or [None] * len(marks), strict=True)]

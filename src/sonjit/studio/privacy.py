@@ -40,8 +40,7 @@ _HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred fr
 class FacesFound(NamedTuple):
     """Faces found in one image, or in several.
 
-    Attributes:
-        withheld: Number of images with a possible face over a labelled hand, neither blurred nor released.
+    `withheld`: number of images with a possible face over a labelled hand, neither blurred nor released.
     """
 
     blurred: int = 0

@@ -52,8 +52,7 @@ class CaptureSequence:
 class Capture:
     """One project of a release.
 
-    Attributes:
-        split: Split of the person, or None for an automatic one.
+    `split`: split of the person, or None for an automatic one.
     """
 
     subject: str

@@ -50,8 +50,7 @@ def fit_mano(mano: Mano, points_m: FloatArray) -> tuple[FloatArray, FloatArray, 
     Gauss-Newton steps minimise the distances of joints, rotations from the mean pose, particularly about a bone, and
     the shape's distance from the mean hand.
 
-    Args:
-        points_m: (N, 21, 3) joints in MediaPipe's order, metres.
+    `points_m`: (N, 21, 3) joints in MediaPipe's order, metres.
 
     Returns:
         Pose (N, 48), axis-angles in radians relative to the mean pose; shape (10,); and translation (N, 3) in metres.
@@ -179,8 +178,7 @@ def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None)
 
     A person's bones, or MANO's shape, are constant.
 
-    Args:
-        mano: The user's MANO_RIGHT.pkl and MANO_LEFT.pkl. By default the rigged hand is fitted.
+    `mano`: the user's MANO_RIGHT.pkl and MANO_LEFT.pkl. By default the rigged hand is fitted.
     """
     if mano:
         return list(_mano_surfaces(people, mano))

@@ -331,9 +331,8 @@ class Sync:
 def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
     """Match the images of several cameras into frame sets.
 
-    Args:
-        method: index (the images' numbers), time (one common clock), timecode (start of each video), flash (light that
-            every camera sees once, or twice for its drift), or sound (such as a clap).
+    `method`: index (the images' numbers), time (one common clock), timecode (start of each video), flash (light that
+    every camera sees once, or twice for its drift), or sound (such as a clap).
     """
     names = tuple(timelines)
     if method == "index":

@@ -123,9 +123,8 @@ def _check_one_camera(folder: Path, files: Iterable[Path]) -> None:
 def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
     """Return each view's path by its camera's name.
 
-    Args:
-        views: Videos or folders of images named like their cameras, folders of such, folders of images whose names
-            contain the camera (see `image_patterns_by_camera`), or CAMERA=PATH.
+    `views`: videos or folders of images named like their cameras, folders of such, folders of images whose names
+    contain the camera (see `image_patterns_by_camera`), or CAMERA=PATH.
 
     Returns:
         A video, a folder, or a pattern of images for each camera.
@@ -398,8 +397,7 @@ def _frame_times(path: Path) -> list[int]:
 class CameraFrames:
     """The images of one camera by frame set.
 
-    Attributes:
-        drift_ppm: Parts per million by which the camera's seconds are too short.
+    `drift_ppm`: parts per million by which the camera's seconds are too short.
     """
 
     frame_sets: Mapping[int, int]

@@ -99,8 +99,7 @@ def kept_file(name: str, data: bytes) -> Path:
 def checked_model(source: Path | bytes, name: str, published: str) -> Path:
     """Check that a file or its content is a model of a task, and return the path of a file for the engines.
 
-    Args:
-        published: File name of the task's published model, which ends with `.task` or `.tflite`.
+    `published`: file name of the task's published model, which ends with `.task` or `.tflite`.
 
     Raises:
         InputError: The content is no model of the task. Nothing is written then.

@@ -361,8 +361,7 @@ class _Published:
 def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     """Load the person detector and the landmark network of one model. Without masks, their branch is removed.
 
-    Args:
-        finds: True to load the person detector. Without it, the boxes come from another detector.
+    `finds`: True to load the person detector. Without it, the boxes come from another detector.
     """
     weights = KINDS["body"].models[options.model].weights
     body_file = options.landmark_file(weights["landmark"])

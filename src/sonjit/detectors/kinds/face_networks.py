@@ -162,8 +162,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 class BlendshapeNetwork:
     """Compute blendshapes from landmarks.
 
-    Args:
-        engine: Takes (1, 146, 2) and gives 52 numbers.
+    `engine`: takes (1, 146, 2) and gives 52 numbers.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -44,9 +44,7 @@ class HeadInputs:
 class AppearanceInputs(NamedTuple):
     """Inputs of `HandHeads.appearance` for one hand. They are kept, because most crops never become results.
 
-    Attributes:
-        keypoints: (21, 2 or more) Positions relative to the crop, 0 to 1.
-        maps: Two coarse maps (1, C, side, side).
+    `keypoints`: (21, 2 or more) Positions relative to the crop, 0 to 1; `maps`: two coarse maps (1, C, side, side).
     """
 
     keypoints: Floats
@@ -71,8 +69,7 @@ class HandReading:
 class HandHeads:
     """Heads of one network: visibility, handedness and appearance.
 
-    Args:
-        weights: Arrays by name, as in `hand_heads.npz`.
+    `weights`: arrays by name, as in `hand_heads.npz`.
     """
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
@@ -230,8 +227,7 @@ class RefinedKeypoints(NamedTuple):
 class HandRefinement:
     """Refinement of one network's keypoints.
 
-    Args:
-        weights: Arrays by name, as in `hand_refinement.npz`.
+    `weights`: arrays by name, as in `hand_refinement.npz`.
     """
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:

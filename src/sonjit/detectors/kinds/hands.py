@@ -384,8 +384,7 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
 class HandSmoother(KeypointSmoother):
     """Smoother of hands, which smooths the published keypoints of refined hands too, for gestures.
 
-    Args:
-        pattern: Copied for the keypoints in pixels and in metres.
+    `pattern`: copied for the keypoints in pixels and in metres.
     """
 
     def __init__(self, pattern: Filter) -> None:

@@ -165,8 +165,7 @@ class _Part:
 class PersonObservation(BodyObservation):
     """A body of a still with its hands and face.
 
-    Attributes:
-        hands: Left and right hand.
+    `hands`: left and right hand.
     """
 
     hands: tuple[HandObservation | None, HandObservation | None] = (None, None)
@@ -374,9 +373,7 @@ class _Parts:
 def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
     """Estimate a box around a hand from the body's wrist, index and little finger, or None without a visible wrist.
 
-    Args:
-        body: Observation with keypoints in pixels.
-        side: 0 left, 1 right.
+    `body`: observation with keypoints in pixels; `side`: 0 left, 1 right.
     """
     if body.visibility[_WRIST[side]] < _MIN_VISIBILITY:
         return None

@@ -191,8 +191,7 @@ class Solutions:
 class Tasks:
     """Tasks of one module, run frame by frame as a video.
 
-    Args:
-        module: Name of the module: `mediapipe` or `sonjit.compat.mediapipe`.
+    `module`: name of the module: `mediapipe` or `sonjit.compat.mediapipe`.
     """
 
     def __init__(self, module: str) -> None:

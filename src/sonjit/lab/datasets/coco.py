@@ -214,8 +214,7 @@ class CocoSet(RecordDataset):
 def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:
     """Return the fields of an instance for keypoints stored as x, y, flag.
 
-    Args:
-        has_visibility: True if flags separate hidden (1) from visible (2) keypoints.
+    `has_visibility`: True if flags separate hidden (1) from visible (2) keypoints.
     """
     points, flags = points_with_flags(annotation, field, count)
     return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _VISIBLE if has_visibility else None}

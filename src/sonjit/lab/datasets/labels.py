@@ -57,8 +57,7 @@ class _Image(NamedTuple):
 class LabelWriter(FrameWriter):
     """Detections of images or a video as labels of one format. They stay in memory until the end.
 
-    Args:
-        path: File whose ending is a key of `LABEL_FORMATS`. Labels of YOLO are in the folder `labels` next to it.
+    `path`: file whose ending is a key of `LABEL_FORMATS`. Labels of YOLO are in the folder `labels` next to it.
     """
 
     def __init__(self, path: Path, header: Header) -> None:

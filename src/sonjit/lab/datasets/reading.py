@@ -134,9 +134,7 @@ def _walk(text: _Text, depth: int, keys: tuple[str | int, ...]) -> Iterator[tupl
 def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     """Return numbers of a known shape, where -1 allows any length.
 
-    Args:
-        shape: Required shape.
-        named: File and field, shown in error messages.
+    `shape`: required shape; `named`: file and field, shown in error messages.
     """
     try:
         array = np.asarray(value, np.float64)

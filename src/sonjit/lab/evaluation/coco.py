@@ -198,9 +198,8 @@ class InstanceEvaluator:
 class KeypointEvaluator:
     """Evaluator of people's keypoints by average precision over all images.
 
-    Args:
-        protocol: Protocol. `parts` are evaluated in addition to the body: any of foot, face, lefthand, righthand and
-            wholebody.
+    `protocol`: protocol. `parts` are evaluated in addition to the body: any of foot, face, lefthand, righthand and
+    wholebody.
     """
 
     def __init__(self, protocol: protocols.Protocol) -> None:
@@ -345,9 +344,7 @@ def _whole_body_results(predictions: Sequence[Prediction]) -> Iterable[Record]:
 class PalmModel(Model):
     """Palm detector on full images.
 
-    Args:
-        name: `palm-full` or `palm-lite`.
-        weights: Exported network to use in place of the published one.
+    `name`: `palm-full` or `palm-lite`; `weights`: exported network to use in place of the published one.
     """
 
     modes = ("reacquisition",)

@@ -117,8 +117,7 @@ class DetectionCounts:
 class DetectionEvaluator:
     """Evaluator of the detection of one kind of instance.
 
-    Args:
-        protocol: Protocol. `exhaustive` means that everything is labelled.
+    `protocol`: protocol. `exhaustive` means that everything is labelled.
     """
 
     main = "recall"

@@ -369,9 +369,7 @@ def add_motion_metrics(
 ) -> None:
     """Add the smoothness of motion over the frames of recordings, also for the labels; nothing without recordings.
 
-    Args:
-        evaluated: Items with the motion of those in recordings.
-        origin: Origin of the motion, shown in titles.
+    `evaluated`: items with the motion of those in recordings; `origin`: origin of the motion, shown in titles.
     """
     motions = {index: item.motion for index, item in enumerate(evaluated) if item.motion is not None}
     joints = next((motion.shape[1] for motion in motions.values()), 1)

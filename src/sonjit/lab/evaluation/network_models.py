@@ -51,8 +51,7 @@ class ClassifierModel(Model):
         localize_by: Source of the boxes; None uses its maps, or backprop if it has none.
         view: Input; None uses that of its training.
 
-    Attributes:
-        supervision: Labels it was trained on: weak for classes only, box for labelled boxes.
+    `supervision`: labels it was trained on: weak for classes only, box for labelled boxes.
     """
 
     def __init__(

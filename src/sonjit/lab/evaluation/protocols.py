@@ -232,8 +232,7 @@ class ProtocolData:
 class RecordedData(Sequence["Sample"]):
     """Samples in the order of their recordings.
 
-    Attributes:
-        order: Indices of the samples in the data; `at` is the inverse.
+    `order`: indices of the samples in the data; `at` is the inverse.
     """
 
     def __init__(self, data: ProtocolData, order: Sequence[int]) -> None:
@@ -610,8 +609,7 @@ def _row(name: str, units: predictions.Units, indices: Sequence[int], fewest: in
 def verdict(factor: Factor, goal: float, unit: str) -> str:
     """Return one sentence that compares the worst group with a goal.
 
-    Args:
-        goal: Maximum gap between the worst group and the average; NaN without a goal.
+    `goal`: maximum gap between the worst group and the average; NaN without a goal.
     """
     few = [row.name for row in factor.rows if not row.enough]
     small = f" Too small to evaluate: {', '.join(few)}." if few else ""

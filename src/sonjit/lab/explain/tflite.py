@@ -19,8 +19,7 @@ def classifier_file(model: str = IMAGE_MODELS[0]) -> tuple[bytes, list[str]]:
     The input (1, 224, 224, 3) is RGB in -1..1. The outputs are the scores (1, C) before the softmax and the class
     activation maps (1, h, w, C). The mean of a map and the bias of its class add up to the score.
 
-    Args:
-        model: Classifier whose convolutions are padded as in TensorFlow.
+    `model`: classifier whose convolutions are padded as in TensorFlow.
     """
     require("ai_edge_litert", "networks of pages")
     layers, (weights, biases) = read_layers(find_weight(model), model)

@@ -131,9 +131,7 @@ def left_shapes(left: Mapping[str, NDArray[Any]], right: Mapping[str, NDArray[An
     of "corrected" files, whose x is negated, a shape is the mirror image of the right hand with the same numbers.
     Without the right hand, the direction that is most like growth determines it: growth moves points outwards.
 
-    Args:
-        left: Fields of the left hand, from `read_mano`.
-        right: Fields of the right hand of the same release.
+    `left`: fields of the left hand, from `read_mano`; `right`: fields of the right hand of the same release.
     """
     shapes, flip = left["shapedirs"], np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
     if right is not None:

@@ -271,9 +271,8 @@ def _read_once(path: Path) -> Rig:
 def read_rig(path: Path) -> Rig:
     """Read the first skinned mesh of a file; the positions of its joints determine the side.
 
-    Args:
-        path: Path of a GLB file with JOINTS_0 and WEIGHTS_0, in metres. Its joints have the names and axes of WebXR
-            Hand Input; a word may precede the names, as in `right-1 thumb-tip`.
+    `path`: path of a GLB file with JOINTS_0 and WEIGHTS_0, in metres. Its joints have the names and axes of WebXR Hand
+    Input; a word may precede the names, as in `right-1 thumb-tip`.
     """
     glb = Glb(path)
     try:

@@ -92,8 +92,7 @@ class CamNetwork(registry.Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return class scores and the features that they are pooled from.
 
-        Args:
-            images: (B, 3, H, W) RGB in 0..1.
+        `images`: (B, 3, H, W) RGB in 0..1.
 
         Returns:
             `scores` (B, classes), before the softmax, and `features` (B, K, h, w).

@@ -336,8 +336,7 @@ class DeformerNetwork(Network):
         size: `full`, `small` for a trial on a CPU, or `tiny` for tests.
         fusion: True to fuse the poses of all frames by confidence; False takes the pose of the middle frame.
 
-    Attributes:
-        variant: Name of the variant; None if neither an option nor a checkpoint defines it.
+    `variant`: name of the variant; None if neither an option nor a checkpoint defines it.
 
     Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Initial weights are
     those of the released code, except for layers of one transformer, which are copies of each other there.
@@ -748,8 +747,7 @@ class MotionDiscriminator(Network):
     def forward(self, motions: Tensor) -> dict[str, Tensor]:
         """Score motions.
 
-        Args:
-            motions: (B, T, 46) side, and the fingers' numbers in the convention of Deformer's variant.
+        `motions`: (B, T, 46) side, and the fingers' numbers in the convention of Deformer's variant.
 
         Returns:
             `out` (B, 1): near 1 for real motions and near 0 for others, but not bounded; `attention` (B, T): weight of

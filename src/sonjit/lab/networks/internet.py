@@ -223,8 +223,7 @@ class InterNet(registry.Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the hands in crops.
 
-        Args:
-            images: (B, 3, 256, 256) RGB in 0..1.
+        `images`: (B, 3, 256, 256) RGB in 0..1.
 
         Returns:
             `joint_coord` (B, 42, 3): x, y, z in integer bins, in the layout's order; `rel_root_depth` (B, 1): depth of

@@ -57,8 +57,7 @@ class TimmLandmarks(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the hands in crops.
 
-        Args:
-            images: (B, 3, size, size) RGB in 0..1.
+        `images`: (B, 3, size, size) RGB in 0..1.
 
         Returns:
             `keypoints` (B, 3K): x, y in pixels of the crop, ordinal z from the wrist; `presence` (B, 1) and
@@ -176,8 +175,7 @@ class KeypointHeatmaps(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the keypoints in crops.
 
-        Args:
-            images: (B, 3, S, S) RGB in 0..1, S a multiple of 32.
+        `images`: (B, 3, S, S) RGB in 0..1, S a multiple of 32.
 
         Returns:
             `heatmaps` (B, K, S / 4, S / 4): logits, whose softmax over a map's cells is the distribution of the
@@ -293,9 +291,7 @@ class KeypointDetector:
     def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:
         """Detect the keypoints in each box.
 
-        Args:
-            rgb: (H, W, 3) uint8.
-            boxes: x_min, y_min, x_max, y_max in pixels, tight around each hand's keypoints.
+        `rgb`: (H, W, 3) uint8; `boxes`: x_min, y_min, x_max, y_max in pixels, tight around each hand's keypoints.
 
         Returns:
             The keypoints for each box, in the same order.

@@ -178,8 +178,7 @@ class PoseDetectionNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict boxes and scores of the anchors.
 
-        Args:
-            images: (B, 3, 224, 224) RGB in -1..1.
+        `images`: (B, 3, 224, 224) RGB in -1..1.
 
         Returns:
             `boxes` (B, 2254, 12): centre and size of the face's box, then x and y of the centre of the hips, of a point
@@ -328,8 +327,7 @@ class PoseLandmarkNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the bodies in crops.
 
-        Args:
-            images: (B, 3, 256, 256) RGB in 0..1.
+        `images`: (B, 3, 256, 256) RGB in 0..1.
 
         Returns:
             `keypoints` (B, 195): x, y in pixels of the crop, ordinal z from the hips, smaller is nearer, and
@@ -485,8 +483,7 @@ class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Segment the people in images.
 
-        Args:
-            images: (B, 3, 256, 256) RGB in 0..1, or (B, 3, 144, 256) for the landscape files.
+        `images`: (B, 3, 256, 256) RGB in 0..1, or (B, 3, 144, 256) for the landscape files.
 
         Returns:
             `segmentation` (B, H, W, 1): the probability of a person at each pixel.

@@ -51,8 +51,7 @@ class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict boxes and scores of the anchors.
 
-        Args:
-            images: (B, 3, 128, 128) RGB in -1..1.
+        `images`: (B, 3, 128, 128) RGB in -1..1.
 
         Returns:
             `boxes` (B, 896, 16): centre, size, then x and y of the person's right eye, left eye, nose, mouth, right
@@ -164,8 +163,7 @@ class FullRangeFaceNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict boxes and scores of the anchors.
 
-        Args:
-            images: (B, 3, 192, 192) RGB in -1..1.
+        `images`: (B, 3, 192, 192) RGB in -1..1.
 
         Returns:
             `boxes` (B, 2304, 16) and `scores` (B, 2304, 1) as of the short range, on one map of 48 x 48 anchors.
@@ -275,8 +273,7 @@ class FaceLandmarkNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the faces in crops.
 
-        Args:
-            images: (B, 3, 192, 192) RGB in 0..1.
+        `images`: (B, 3, 192, 192) RGB in 0..1.
 
         Returns:
             `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468 landmarks;
@@ -396,8 +393,7 @@ class FaceAttentionNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the faces in crops; left and right are the image's.
 
-        Args:
-            images: (B, 3, 192, 192) RGB in 0..1.
+        `images`: (B, 3, 192, 192) RGB in 0..1.
 
         Returns:
             `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468 landmarks;
@@ -537,8 +533,7 @@ class IrisLandmarkNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the eyes in crops.
 
-        Args:
-            images: (B, 3, 64, 64) RGB in 0..1.
+        `images`: (B, 3, 64, 64) RGB in 0..1.
 
         Returns:
             `contours` (B, 213): x, y in pixels of the crop and z in the same scale, of 71 points of the lids, the skin

@@ -96,8 +96,7 @@ class PalmDetectionNetwork(mp_blocks.PublishedNetwork):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict boxes and scores of the anchors.
 
-        Args:
-            images: (B, 3, 192, 192) RGB in 0..1.
+        `images`: (B, 3, 192, 192) RGB in 0..1.
 
         Returns:
             `boxes` (B, 2016, 18): centre, size, then x and y of seven keypoints, in pixels of the input from the
@@ -258,8 +257,7 @@ class HandLandmarkNetwork(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict the hands in crops.
 
-        Args:
-            images: (B, 3, 224, 224) RGB in 0..1.
+        `images`: (B, 3, 224, 224) RGB in 0..1.
 
         Returns:
             `keypoints` (B, 3K): x, y in pixels of the crop, ordinal z from the wrist; `presence` (B, 1) and
@@ -335,8 +333,7 @@ class HandMaskNetwork(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Segment the hands in crops.
 
-        Args:
-            images: (B, 3, H, W) RGB in 0..1, whose sides are 1.5 times those of the hand landmark network's crops.
+        `images`: (B, 3, H, W) RGB in 0..1, whose sides are 1.5 times those of the hand landmark network's crops.
 
         Returns:
             `masks` (B, 3, H / 4, W / 4): logits of the hand, of objects in it and of its arm.

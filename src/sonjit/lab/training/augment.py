@@ -62,8 +62,7 @@ class AugmentationSettings:
 class AugmentedSettings(TrainingSettings):
     """Base class of the settings of recipes that augment images.
 
-    Attributes:
-        augmentation: Augmentation of the training images: a table, `augmentation.mirror=0` for one limit, or none.
+    `augmentation`: augmentation of the training images: a table, `augmentation.mirror=0` for one limit, or none.
     """
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("reverse",)

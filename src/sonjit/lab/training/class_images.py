@@ -58,8 +58,7 @@ class ClassImages:
 
     `size`: side of a network's square input in pixels.
 
-    Attributes:
-        ids: Ids of the classes in the data set.
+    `ids`: ids of the classes in the data set.
     """
 
     def __init__(

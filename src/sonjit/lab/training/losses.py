@@ -113,9 +113,7 @@ def adaptive_wing(predicted: Tensor, truth: Tensor) -> Tensor:
 
     Cells near a peak of the ground truth have a gradient like that of the Wing loss; background has that of a square.
 
-    Args:
-        predicted: Predicted maps.
-        truth: Maps with peaks of 1.
+    `predicted`: predicted maps; `truth`: maps with peaks of 1.
 
     Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.
     """
