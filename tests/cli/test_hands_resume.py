@@ -18,14 +18,14 @@ from sonjit.runs.inputs import LOG
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_images_and_videos_of_a_folder_are_drawn_each_in_kind(sonjit, media, out, names_in):
     assert sonjit("hands", media, "--draw", out / "drawn")[0] == 0
     assert names_in(out) == ["drawn/clip.mp4", "drawn/photo.png"]
 
 
-@pytest.mark.slow
 def test_two_jobs_give_what_one_gives(sonjit, stills, out, names_in):
     for jobs in (1, 2):
         assert sonjit("hands", stills, "--save", out / f"{jobs}.json", "--jobs", jobs)[0] == 0
@@ -33,7 +33,6 @@ def test_two_jobs_give_what_one_gives(sonjit, stills, out, names_in):
     assert names_in(out) == ["1.json", "2.json"]
 
 
-@pytest.mark.slow
 def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
@@ -50,7 +49,6 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     assert after[lost][0] == before[lost][0]
 
 
-@pytest.mark.slow
 def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out, names_in):
     arguments = ("hands", stills, "--save", f"{out}/tables/", "--draw", f"{out}/drawn/")
     assert sonjit(*arguments)[0] == 0
@@ -60,7 +58,6 @@ def test_a_file_with_one_of_two_outputs_is_done_again(sonjit, stills, out, names
     assert names_in(out) == complete
 
 
-@pytest.mark.slow
 def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     log = out / "tables" / LOG
@@ -68,7 +65,6 @@ def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, jobs, names_in):
     inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
@@ -80,7 +76,6 @@ def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, 
     assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
 
 
-@pytest.mark.slow
 def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonjit, stills, out, names_in):
     for jobs in (1, 2):
         status, _, lines = sonjit("hands", stills, "--models-dir", out, "--save", f"{out}/t/", "--jobs", jobs)
@@ -90,7 +85,6 @@ def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonji
     assert names_in(out) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [("--save", "t.csv"), ("--save", "tables/", "--draw", "drawn/")])
 def test_a_run_that_does_not_begin_leaves_no_folder(sonjit, stills, out, monkeypatch, outputs):
     monkeypatch.chdir(out.parent)
@@ -100,7 +94,6 @@ def test_a_run_that_does_not_begin_leaves_no_folder(sonjit, stills, out, monkeyp
     assert sorted(out.parent.iterdir()) == before
 
 
-@pytest.mark.slow
 def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     (out / "tables").mkdir()
     (out / "tables" / ".f2.0badcafe.part.json").write_text('{"source": "half')
@@ -112,7 +105,6 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
 
 
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
-@pytest.mark.slow
 def test_images_of_one_name_in_two_folders_do_not_mix(
     sonjit, photo, weights, tmp_path, out, save, write_image, names_in
 ):
@@ -124,7 +116,6 @@ def test_images_of_one_name_in_two_folders_do_not_mix(
     assert [bool(frame.hands) for frame in frames] == [True, False]
 
 
-@pytest.mark.slow
 def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out, names_in):
     (stills / "f3.png").write_bytes(b"this is a text\n")
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/tables/")
@@ -136,7 +127,6 @@ def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out,
     assert names_in(out) == ["tables/f10.json", "tables/f2.json", "tables/f9.json"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", ["open_source", "run_input"])
 def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
     sonjit, stills, out, monkeypatch, where
@@ -157,7 +147,6 @@ def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
     assert sorted(file.name for file in (out / "t").glob("*.json")) == ["f10.json", "f2.json"]
 
 
-@pytest.mark.slow
 def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, out, write_image, names_in):
     (stills / "f3.png").write_bytes(b"")
     status, _, lines = sonjit("hands", stills, "--save", out / "t.json")
@@ -198,7 +187,6 @@ def long_clip(demo_clip, write_video, tmp_path_factory):
     return folder / "long.mp4"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_keeps_what_was_finished(how, status, weights, long_clip, out, names_in):

@@ -8,6 +8,7 @@ import pytest
 
 from sonjit.compat import mediapipe as mp
 
+pytestmark = pytest.mark.slow
 solutions, vision, BaseOptions = mp.solutions, mp.tasks.vision, mp.tasks.BaseOptions
 NETWORKS = (
     "palm-full", "hand-full", "hand-recrop", "face-short", "face-mesh", "pose-detector", "body-full", "selfie",
@@ -27,7 +28,6 @@ def photo(data):
     return photo
 
 
-@pytest.mark.slow
 def test_a_white_image_contains_no_person(need):
     need(*NETWORKS)
     white = np.full((100, 100, 3), 255, np.uint8)
@@ -41,7 +41,6 @@ def test_a_white_image_contains_no_person(need):
         assert (made.process(white).segmentation_mask * 255).max() < 1
 
 
-@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "margin_px"), [("hands.hands.static2.full", 15), ("facemesh.portrait.static4.plain", 5),
@@ -82,7 +81,6 @@ KNEES = {0: [[0.5979, 1.3795], [0.2084, 1.3213]], 1: [[0.6184, 1.3788], [0.2547,
 comes from the first one's landmarks and lies 85 px higher than what the detector gave."""
 
 
-@pytest.mark.slow
 @pytest.mark.golden
 def test_a_half_body_moves_in_a_video_as_mediapipes_does(need, photo):
     need("pose-detector", "body-full")
@@ -94,7 +92,6 @@ def test_a_half_body_moves_in_a_video_as_mediapipes_does(need, photo):
             np.testing.assert_allclose(found, knees, atol=0.005, err_msg=f"frame {frame}")
 
 
-@pytest.mark.slow
 @pytest.mark.golden
 def test_a_thumb_is_recognised_upright_and_rotated(need, photo):
     need("palm-full", "hand-full")
@@ -111,7 +108,6 @@ def test_a_thumb_is_recognised_upright_and_rotated(need, photo):
             assert len(result.handedness[0]) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.golden
 def test_masks_are_optional_and_a_pose_works_without_them(need, photo):
     need("selfie", "pose-detector", "body-full")
@@ -131,7 +127,6 @@ def test_masks_are_optional_and_a_pose_works_without_them(need, photo):
         assert poses.detect(image).segmentation_masks is None
 
 
-@pytest.mark.slow
 def test_a_hand_that_appears_is_first_in_hands_and_last_in_tasks(photo, need):
     """The orders are those of MediaPipe 0.10.21 on these frames."""
     need("palm-full", "hand-full")

@@ -14,6 +14,7 @@ import sonjit
 
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")
 
+pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
 _LOADED = re.compile(
     r'<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc="([^"]*)"'
@@ -34,7 +35,6 @@ def site(tmp_path_factory):
     return out
 
 
-@pytest.mark.slow
 def test_no_other_host_is_contacted(site):
     pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # which a server gives, from its root
     assert len(pages) > 40
@@ -52,7 +52,6 @@ def test_no_other_host_is_contacted(site):
         assert not outside, f"{style.name} loads {outside}"
 
 
-@pytest.mark.slow
 def test_the_search_index_is_next_to_the_pages_in_both_languages(site):
     """Check the search index as a script, because pages opened as files can only read scripts."""
     index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
@@ -75,7 +74,6 @@ def browser():
         yield driver
 
 
-@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("query", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
@@ -96,7 +94,6 @@ def test_a_page_opened_as_a_file_can_be_searched(site, browser, query, first):
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("english", "korean"), [("index", "index"), ("install", "install"), ("tutorials/maker", "maker")]
@@ -117,7 +114,6 @@ def test_header_links_a_page_opened_as_a_file_to_its_translation_and_to_the_chan
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-@pytest.mark.slow
 def test_every_public_name_is_in_the_reference(site):
     text = (site / "api" / "index.html").read_text("utf-8")
     assert [name for name in sonjit.__all__ if name != "__version__" and f'id="sonjit.{name}"' not in text] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
@@ -35,7 +36,6 @@ def run(monkeypatch, tmp_path, weights):
     return call
 
 
-@pytest.mark.slow
 def test_first_steps(run):
     lines = sum(
         len(cell.source.splitlines())
@@ -48,7 +48,6 @@ def test_first_steps(run):
     assert "Right [" in output
 
 
-@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
 def test_sports_video(run, file, tmp_path):
@@ -58,7 +57,6 @@ def test_sports_video(run, file, tmp_path):
     assert "{1: " in output
 
 
-@pytest.mark.slow
 def test_sign_language_folder(run, reader_files, tmp_path):
     pytest.importorskip("pandas", reason="the extra pandas is not installed")
     shutil.copytree(reader_files / "recordings", tmp_path / "recordings")
@@ -67,13 +65,11 @@ def test_sign_language_folder(run, reader_files, tmp_path):
     assert (tmp_path / "signing.csv").is_file()
 
 
-@pytest.mark.slow
 def test_finetune_keypoint(run):
     pytest.importorskip("torch", reason="the extra train is not installed")
     assert "learned [" in run("finetune_keypoint.ipynb")
 
 
-@pytest.mark.slow
 def test_two_cameras_3d(run):
     pytest.importorskip("moderngl", reason="the extra synth is not installed")
     output = run("two_cameras_3d.ipynb")
@@ -82,7 +78,6 @@ def test_two_cameras_3d(run):
     assert min(errors) < 25
 
 
-@pytest.mark.slow
 def test_explain_decision(run):
     output = run("explain_decision.ipynb")
     assert "with a grey patch" in output

@@ -12,6 +12,7 @@ from sonjit.media import natural_key, open_source
 
 from .conftest import FRAMES, end_of, refusal
 
+pytestmark = pytest.mark.slow
 TABLES = ("json", "jsonl", "csv", "parquet")
 MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
@@ -23,7 +24,6 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
     assert main([argument.replace("OUT", str(out)) for argument in arguments]) == status
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("measures", [False, True])
 def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path, monkeypatch, measures):
     client = ask()
@@ -61,7 +61,6 @@ def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path
     assert pixels(drawn.content, tmp_path) == pixels((tmp_path / "out" / "d.mp4").read_bytes(), tmp_path)
 
 
-@pytest.mark.slow
 def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media, all_weights):
     client = ask()
     kinds = [{"kind": "hands", "model": "lite"}, {"kind": "face", "model": "box", "min_detection_score": 0.1}]
@@ -90,7 +89,6 @@ def pixels(video, folder):
         return [(frame.time, frame.rgb.tobytes()) for frame in source]
 
 
-@pytest.mark.slow
 def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path, monkeypatch, capsys):
     client = ask()
     shots = sorted((media / "shots").iterdir(), reverse=True)
@@ -115,7 +113,6 @@ def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path,
             assert archive.read(name) == (tmp_path / "out" / "drawn" / name).read_bytes()
 
 
-@pytest.mark.slow
 def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
     client = ask()
     files = {"file": ("손 짓.jpg", (media / "photo.jpg").read_bytes())}
@@ -131,7 +128,6 @@ def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
     assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx", "drawn"}
 
 
-@pytest.mark.slow
 def test_a_video_can_be_played_from_anywhere(ask, media):
     client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()))

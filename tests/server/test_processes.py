@@ -19,6 +19,7 @@ from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
 
 from .conftest import end_of, jpeg_of, refusal
 
+pytestmark = pytest.mark.slow
 HANDS = (("hands", {"model": "lite", "max_instances": 2}),)
 IMAGE = np.random.default_rng(5).integers(0, 255, (30, 40, 3), np.uint8)
 PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
@@ -68,7 +69,6 @@ def faulty(tmp_path, monkeypatch):
     del sys.modules["faulty_decoder"]
 
 
-@pytest.mark.slow
 def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, photo):
     client = ask()
     decoders = client.app.state.service.decoders = faulty(photo.size)
@@ -84,7 +84,6 @@ def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, p
     assert not worker.process.is_alive()
 
 
-@pytest.mark.slow
 def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     decoders = faulty(seconds=5)
     with pytest.raises(errors.InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 5 s"):
@@ -93,7 +92,6 @@ def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     assert np.array_equal(decoders.decode(PNG), IMAGE)
 
 
-@pytest.mark.slow
 def test_a_process_that_does_not_start_costs_one_image(faulty, monkeypatch):
     decoders = faulty()
     with monkeypatch.context() as patch:
@@ -103,7 +101,6 @@ def test_a_process_that_does_not_start_costs_one_image(faulty, monkeypatch):
     assert np.array_equal(decoders.decode(PNG), IMAGE)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
 def test_an_image_has_so_much_memory(monkeypatch):
     monkeypatch.setattr(processes, "_OTHER_BYTES", 50_000_000)
@@ -117,7 +114,6 @@ def test_an_image_has_so_much_memory(monkeypatch):
         decoders.close()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
     (tmp_path / "server.py").write_text(KILLED, "utf-8")
@@ -129,7 +125,6 @@ def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
     assert ended.stdout.startswith(str(IMAGE.shape))
 
 
-@pytest.mark.slow
 def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
     (tmp_path / "text.mp4").write_text("hello " * 99)
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
@@ -143,7 +138,6 @@ def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
             worker.call(open_video, tmp_path / "sound.wav")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="needs SIGSEGV")
 def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
     client, advance = ask(), job_store.JobStore._advance
@@ -162,7 +156,6 @@ def test_a_crash_costs_one_job_and_no_job_after_it(ask, media, monkeypatch):
     assert end_of(client, client.post("/v1/jobs?kind=hands&model=lite&draw=false", content=body))["state"] == "done"
 
 
-@pytest.mark.slow
 def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
     def run(worker, path, ending, seconds):
         given = JobInput(path, path.name, ending)

@@ -10,6 +10,7 @@ import pytest
 from sonjit.lab.datasets import open_dataset, registry
 from sonjit.lab.synthesis.layouts import SHEET, SynthSettings, synthesize
 
+pytestmark = pytest.mark.slow
 COUNT, VIEWS = 3, 3
 OPENED = {
     "coco": lambda folder: open_dataset("folder", folder, check="all"),
@@ -42,7 +43,6 @@ def read(folders):
     return {form: sorted(OPENED[form](folder), key=place) for form, folder in folders.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", OPENED)
 def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS
@@ -52,7 +52,6 @@ def test_loaders_read_every_image_back(read, form):
         assert sample.rgb().std() > 5
 
 
-@pytest.mark.slow
 def test_both_formats_contain_the_same_labels(read):
     for one, other in zip(read["coco"], read["interhand"], strict=True):
         assert np.abs(one.rgb().astype(int) - other.rgb()).max() == 0
@@ -66,7 +65,6 @@ def test_both_formats_contain_the_same_labels(read):
         assert one.subject == other.subject.removeprefix("train/")
 
 
-@pytest.mark.slow
 def test_coco_contains_all_labels(folders):
     data = json.loads((folders["coco"] / "coco.json").read_text("utf-8"))
     assert {category["name"] for category in data["categories"]} == {"left_hand", "right_hand"}
@@ -88,7 +86,6 @@ def test_coco_contains_all_labels(folders):
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-@pytest.mark.slow
 def test_masks_become_instances_to_train_on(folders):
     """Check that hands equal those of coco.json with gloves, and that instances cover the mask without overlap."""
     root = folders["coco"]
@@ -112,7 +109,6 @@ def test_masks_become_instances_to_train_on(folders):
     assert {"left_hand", "right_hand", "arm"} <= found <= {"left_hand", "right_hand", "arm", "object"}
 
 
-@pytest.mark.slow
 def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders):
     root = folders["coco"]
     for image in open_dataset("folder", root):
@@ -132,7 +128,6 @@ def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders
         assert not (integer & (masks == 0)).any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", OPENED)
 def test_a_contact_sheet_lies_with_them(folders, form):
     sheet = cv2.imread(str(folders[form] / SHEET))
