@@ -2,6 +2,7 @@
 
 import csv
 import struct
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -72,8 +73,10 @@ def test_elan_has_a_tier_for_the_gestures_of_a_hand_and_one_for_its_motions(tmp_
         "Right 0 motion": [("J", 750, 1500)],
         "Left 3 held": [("A", 1500, 2000)],
     }
-    save_segments_eaf(tmp_path / "empty.eaf", [], "clip.mp4")
-    assert ElementTree.parse(tmp_path / "empty.eaf").getroot().find("TIER") is None
+    save_segments_eaf(tmp_path / "empty.eaf", [], "bad\udcff\1.mp4")
+    root = ElementTree.parse(tmp_path / "empty.eaf").getroot()
+    assert root.find("TIER") is None
+    assert root.find("HEADER/MEDIA_DESCRIPTOR").get("MEDIA_URL") == "bad\\xff\\x01.mp4"
 
 
 def read_pose(path):
@@ -120,6 +123,11 @@ def test_pose_files_hold_every_hand_under_mediapipes_names(frames, tmp_path):
     assert not points[0, 0, :21].any()
     assert scores[0, 0].tolist() == [0] * 21 + [1] * 21
     assert not scores[22].any()
+    two = [Frame(0, 0.0, [replace(frames[0].hands[0], id=key) for key in (4, 9)])]
+    two += [Frame(row, row / 30, [replace(frames[0].hands[0], id=key)]) for row, key in ((1, 9), (2, 9), (3, 7))]
+    save_pose(tmp_path / "two.pose", [*two, replace(two[0], index=4, time=4 / 30)], (640, 480))
+    shown = read_pose(tmp_path / "two.pose")[4].any(-1).tolist()  # 9 stays where it is, 7 takes the free number
+    assert shown == [[True, True], [False, True], [False, True], [True, False], [True, True]]
     with pytest.raises(InputError, match="requires a video with at least two frames"):
         save_pose(tmp_path / "one.pose", frames[:1], (640, 480))
     with pytest.raises(InputError, match="no keypoints were found"):

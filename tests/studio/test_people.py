@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.media.tables import open_writer
+from sonjit.media.tables import load_video_table, open_writer
 from sonjit.media.tables.base import Header
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
@@ -122,6 +122,12 @@ def test_images_of_one_frame_set_are_matched_by_their_numbers_or_by_a_file(tmp_p
                 )
     with pytest.raises(InputError, match="--fps applies only to tables without times"):
         load_detections(rig, tables, fps=25)
+    with open_writer(tmp_path / "two.jsonl", Header(kind="bodies")) as writer:
+        for row in range(4):
+            writer.write(Frame.from_results(row // 2, row // 2 / 30, [], source=f"{row % 2}.mp4"))
+    for load in (load_video_table, lambda table: load_detections(rig, dict.fromkeys(rig.names, table))):
+        with pytest.raises(InputError, match=r"files, such as 0\.mp4: save a table of one video"):
+            load(tmp_path / "two.jsonl")
     times = tuple(7 + row / 30 for row in range(FRAMES))
     matched = {
         f"boards_{name}": views.CameraFrames({row + by: row for row in range(FRAMES)}, times_s=times)

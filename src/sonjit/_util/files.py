@@ -303,6 +303,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    r"""Return text in which each character that XML forbids is an escape.
+
+    >>> xml_text("a\x01.jpg"), xml_text("b\udcff.jpg")
+    ('a\\x01.jpg', 'b\\xff.jpg')
+    """
+    return _NOT_IN_XML.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+
+
 def file_stamp(path: Path) -> list[int] | None:
     """Return size and modification time in nanoseconds of a file, [] for a folder, and None if there is nothing."""
     try:

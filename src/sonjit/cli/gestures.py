@@ -18,7 +18,7 @@ from sonjit.cli.report import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
-from sonjit.media import load_frames
+from sonjit.media.tables import load_video_table
 from sonjit.results import Frame, Hand, MotionEvent
 from sonjit.runs.frame_tables import motion_record, open_motion_table
 
@@ -243,7 +243,7 @@ def export(
 def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame], float]:
     """Return the name, the size in pixels and the frames of a video or its table, and their start for players."""
     if Path(source).suffix.lower() in (".json", ".jsonl", ".parquet"):
-        header, frames = load_frames(source)
+        header, frames = load_video_table(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
         return header.source or source, (header.width, header.height), frames, header.start_s or 0.0

@@ -6,7 +6,8 @@
 
 import csv
 import struct
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Final
@@ -58,7 +59,7 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
         },
     )
     header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
-    file = PurePath(media)
+    file = PurePath(files.xml_text(media))
     described = {"MEDIA_URL": file.name, "MIME_TYPE": _MIME.get(file.suffix.lower(), "unknown")}
     ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", described | {"RELATIVE_MEDIA_URL": f"./{file.name}"})
     order = ElementTree.SubElement(root, "TIME_ORDER")
@@ -77,7 +78,7 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
         annotation = ElementTree.SubElement(
             ElementTree.SubElement(tiers[name], "ANNOTATION"), "ALIGNABLE_ANNOTATION", span
         )
-        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = segment.name
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = files.xml_text(segment.name)
     kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": _TYPE, "TIME_ALIGNABLE": "true"}
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
     ElementTree.indent(root, "    ")
@@ -102,7 +103,8 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     times = [frame.time for frame in frames]
     if len(times) < 2 or times[0] is None or times[-1] is None or not times[-1] > times[0]:
         raise InputError(f"{path}: .pose requires a video with at least two frames")
-    parts_of_frames = [list(_parts(frame)) for frame in frames]
+    places: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    parts_of_frames = [list(_parts(frame, places)) for frame in frames]
     skeletons = {component: skeleton for parts in parts_of_frames for component, _, skeleton, _ in parts}
     if not skeletons:
         raise InputError(f"{path}: no keypoints were found, so there is nothing to write")
@@ -130,22 +132,36 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     files.write_bytes(path, header + body)
 
 
-def _parts(frame: Frame) -> Iterator[tuple[str, int, Skeleton, Instance]]:
+def _parts(frame: Frame, places: Mapping[str, dict[int, int]]) -> Iterator[tuple[str, int, Skeleton, Instance]]:
     """Yield the component, person number, skeleton and instance of every part of a frame.
 
-    The n-th left and the n-th right hand, face and body stand for one person where no person joins them.
+    The n-th left and the n-th right hand, face and body stand for one person where no person joins them. `places` keeps
+    the numbers of track IDs, so that nobody gets the number of another one who left.
     """
-    counts: dict[str, int] = {}
+    found: defaultdict[str, list[tuple[int, Instance]]] = defaultdict(list)
     for number, part in frame.instances():
         component = _POINTS.get(part.skeleton.name)
-        if component is None or part.keypoints.shape[1] != 3:
-            continue
         if component == "HAND":
             component = f"{getattr(part, 'handedness', 'Right').upper()}_HAND"
-        if not frame.people:
-            number = counts.get(component, 0)
-            counts[component] = number + 1
-        yield component, number, part.skeleton, part
+        if component is not None and part.keypoints.shape[1] == 3:
+            found[component].append((number, part))
+    numbers = _numbers([person.body.id for person in frame.people], places["people"])
+    for component, parts in found.items():
+        own = _numbers([part.id for _, part in parts], places[component]) if not frame.people else []
+        for row, (number, part) in enumerate(parts):
+            yield component, numbers[number] if frame.people else own[row], part.skeleton, part
+
+
+def _numbers(ids: Sequence[int | None], places: dict[int, int]) -> list[int]:
+    """Return a number for each instance: that of its track ID, or else the lowest free one."""
+    numbers = dict.fromkeys(range(len(ids)), -1)
+    for row in sorted(numbers, key=lambda row: ids[row] not in places):
+        key, taken = ids[row], set(numbers.values())
+        number = -1 if key is None else places.get(key, -1)
+        numbers[row] = number if number not in taken else next(n for n in range(len(ids)) if n not in taken)
+        if key is not None:
+            places[key] = numbers[row]
+    return list(numbers.values())
 
 
 def _component_header(component: str, skeleton: Skeleton) -> bytes:

@@ -120,6 +120,8 @@ def _assign_frame_sets(frames: list[Frame], camera_frames: CameraFrames | None) 
     if all(name is not None for name in names) and len(set(names)) == len(names):
         for frame, number in zip(frames, frame_numbers([Path(str(name)) for name in names]), strict=True):
             frame.index = number
+    elif len(set(names)) > 1:
+        raise InputError(f"a camera's table describes several files, such as {names[0]}: save a table of one video")
     if camera_frames is None:
         return
     frames[:] = [frame for frame in frames if frame.index in camera_frames.frame_sets]

@@ -75,6 +75,8 @@ def test_annotators_read_the_labels(tmp_path):
     assert [image.get("id") for image in root.iter("image")] == ["0", "1"]
     later = written(tmp_path / "y.cvat.xml", "hands", 0.5, first=40)
     assert [image.get("id") for image in ET.parse(later).getroot().iter("image")] == ["40", "41"]
+    bad = ET.parse(written(tmp_path / "z.cvat.xml", "hands", 0.5, "bad\udcff\1.mp4")).getroot()
+    assert next(bad.iter("image")).get("name") == r"bad\xff\x01/frame_000000.PNG"
     _, task = json.loads(written(tmp_path / "x.labelstudio.json", "hands").read_text())
     box, *points = task["predictions"][0]["result"]
     interface = ET.parse(tmp_path / "x.labelstudio.xml").getroot()

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
-from sonjit._util.files import Draft, failing_as_job, write_text
+from sonjit._util.files import Draft, failing_as_job, write_text, xml_text
 from sonjit.lab.datasets.convert import category_record
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.results import Box, Frame, Hand, Instance
@@ -237,7 +237,7 @@ def _label_studio(path: Path, header: Header, images: list[_Image]) -> dict[Path
 
 
 def _child(parent: ET.Element, tag: str, **attributes: str) -> ET.Element:
-    return ET.SubElement(parent, tag, attributes)
+    return ET.SubElement(parent, tag, {name: xml_text(value) for name, value in attributes.items()})
 
 
 LABEL_FORMATS: Final[dict[str, Callable[[Path, Header, list[_Image]], dict[Path, str]]]] = {

@@ -24,7 +24,7 @@ from sonjit.lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths,
 from sonjit.lab.meshes.hand_mesh import weak_view
 from sonjit.lab.synthesis import factors, gestures, look_up, objects
 from sonjit.lab.synthesis.hands import SHAPE_NAMES, HandFiles, rig_from_shape
-from sonjit.media import load_frames
+from sonjit.media.tables import load_video_table
 from sonjit.results import Hand
 
 TOUCH_M: Final = 0.0005
@@ -453,7 +453,7 @@ class VideoMotion:
 @lru_cache(maxsize=2)
 def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
     """Load the motion of the hands in a table, in front of the camera that is assumed for a video of its size."""
-    header, frames = load_frames(path)
+    header, frames = load_video_table(path)
     if not header.width or not header.height:
         raise InputError(f"{path} does not define the size of the images; save the hands as .json")
     camera = assumed_camera(header.width, header.height)

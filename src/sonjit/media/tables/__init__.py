@@ -399,6 +399,14 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
         raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
 
 
+def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:
+    """Read the table of one video as `load_frames`. A table of several files is an InputError."""
+    header, frames = load_frames(path)
+    if len(names := sorted({str(frame.source) for frame in frames})) > 1:
+        raise InputError(f"{path} describes {len(names)} files, such as {names[0]}: save a table of one video")
+    return header, frames
+
+
 def _ending(path: Path) -> str:
     ending = _ending_of(path)
     if not FORMATS.has(ending):
