@@ -13,13 +13,9 @@ import numpy as np
 
 from sonjit._util import InputError, JobError, data_files, json_from, pools
 from sonjit._util.files import sole_writer, write_text
-from sonjit.studio import run_folder
-from sonjit.studio.association import count_mirrored_hands
-from sonjit.studio.bones import SIDES
-from sonjit.studio.consistency import check_views
+from sonjit.studio import association, bones, consistency, learning, run_folder
 from sonjit.studio.detection import detect_chunk, detect_frames, refine_chunk
 from sonjit.studio.labelling import label_chunk, person_bone_lengths, review_priorities
-from sonjit.studio.learning import load_offsets
 from sonjit.studio.marks import MACHINE, ReviewPriority
 from sonjit.studio.project import Project
 
@@ -118,7 +114,7 @@ def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[ru
                 f"{project.folder}: no hand in {len(rows)} frame sets of any view; are these the recordings?"
             )
         widest = max(max(camera.width, camera.height) for camera in project.rig)
-        good, faults = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_THRESHOLD * widest))
+        good, faults = consistency.check_views(project.rig, points, threshold_px=max(10.0, _CHECK_THRESHOLD * widest))
         record = {"good": list(good), "faults": [fault.message for fault in faults]}
         write_text(file, json_from(record, 1))
     record = data_files.read_json(file)
@@ -142,7 +138,7 @@ def _label(
     """Label all chunks and write labels, ranking and the current run."""
     folder = files[0].parents[1]
     rig = project.rig.subset(detection.views)
-    offsets = load_offsets(folder / run_folder.OFFSETS) if (folder / run_folder.OFFSETS).is_file() else None
+    offsets = learning.load_offsets(folder / run_folder.OFFSETS) if (folder / run_folder.OFFSETS).is_file() else None
     lengths = person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
     write_text(folder / run_folder.SETTINGS, json_from(asdict(detection), 1))
     problems, priorities = list(faults), dict[int, ReviewPriority]()
@@ -158,8 +154,8 @@ def _label(
         labels = label_chunk(rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps)
         priorities |= review_priorities(labels, lengths, settings.fps)
         labels = labels.part(rows)
-        hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(SIDES)]
-        right, mirrored = np.add((right, mirrored), count_mirrored_hands(hands)).tolist()
+        hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(bones.SIDES)]
+        right, mirrored = np.add((right, mirrored), association.count_mirrored_hands(hands)).tolist()
         joints += int(21 * labels.expected.sum())
         labelled += int((labels.source > 0).sum())
         written.add(labels.save(folder / run_folder.LABELS))

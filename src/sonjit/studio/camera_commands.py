@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from sonjit._util import Image, InputError, JobError, unknown_name
-from sonjit._util.files import write_text
+from sonjit._util import Image, InputError, JobError, files, unknown_name
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.studio import boards
 from sonjit.studio.calibration import RigCalibration, calibrate_lens
@@ -316,7 +315,7 @@ def board(target: str, /, *, out: Path) -> None:
     fitted = boards.target_from_text(target)
     if not isinstance(fitted, boards.CalibrationBoard) or out.suffix.lower() != ".svg":
         raise InputError(f"{target} {out}: a board is drawn, as .svg, and a body of markers is not")
-    write_text(out, fitted.svg())
+    files.write_text(out, fitted.svg())
     sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import App, Parameter
 
-from sonjit._util import InputError, JobError, json_from, pluralize
-from sonjit._util.data_files import key_values
+from sonjit._util import InputError, JobError, data_files, json_from, pluralize
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.lab.cli.train import show_progress
@@ -403,7 +402,7 @@ def train(
         setting: Setting of the recipe as key=value. Can be repeated.
         device: Where the network trains: cpu, gpu, cuda:1, mps or auto.
     """
-    settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
+    settings = ({} if steps is None else {"steps": str(steps)}) | dict(data_files.key_values(setting or []))
     with closing(open_project(project)) as opened:
         learning.fit_project_offsets(opened)
         count = len(learning.human_frames(opened))

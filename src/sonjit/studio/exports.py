@@ -13,9 +13,8 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, IntArray
+from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, IntArray, glb
 from sonjit._util.files import write_bytes, write_text
-from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.lab.documents import line_mark, svg_of
 from sonjit.lab.hand_models.drawing import linear_light
@@ -63,8 +62,8 @@ class _SkeletonBuilder:
 
     def __init__(self, times_s: FloatArray) -> None:
         self._times = times_s
-        self._builder = GlbBuilder("people")
-        self._nodes: list[dict[str, object]] = [{"name": "camera axes", "rotation": CAMERA_AXES}]
+        self._builder = glb.GlbBuilder("people")
+        self._nodes: list[dict[str, object]] = [{"name": "camera axes", "rotation": glb.CAMERA_AXES}]
         self._children: dict[int, list[int]] = {}
         self._meshes: dict[tuple[str, Colour], int] = {}
 

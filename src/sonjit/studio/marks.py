@@ -23,11 +23,10 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, InputError, JobError
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.bones import JOINTS_PER_HAND, SIDES
+from sonjit.studio import bones, triangulation
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.triangulation import Triangulation, triangulate
 
-JOINTS: Final = 2 * JOINTS_PER_HAND
+JOINTS: Final = 2 * bones.JOINTS_PER_HAND
 MACHINE: Final = "machine"
 """Annotator name of machine marks."""
 MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
@@ -118,7 +117,7 @@ def check_name(what: str, name: str) -> str:
 def joint_names() -> tuple[str, ...]:
     """Return the names of all joints, such as `right_wrist`."""
     names = load_skeleton("hand_mediapipe21").keypoints
-    return tuple(f"{side.lower()}_{name}" for side in SIDES for name in names)
+    return tuple(f"{side.lower()}_{name}" for side in bones.SIDES for name in names)
 
 
 def mark_from_dict(record: object, annotator: str) -> Mark:
@@ -173,9 +172,9 @@ def mark_table(rig: CameraRig, marks: Iterable[Mark]) -> MarkTable:
     return MarkTable(points, weights)
 
 
-def solve_joints(rig: CameraRig, table: MarkTable) -> Triangulation:
+def solve_joints(rig: CameraRig, table: MarkTable) -> triangulation.Triangulation:
     """Triangulate joints (42,) from all marks with their weights. Residuals reveal wrong marks."""
-    return triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
+    return triangulation.triangulate(rig, table.points_px, table.valid, np.where(table.valid, table.weights, 1.0))
 
 
 def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, FloatArray]:
@@ -377,7 +376,7 @@ class AnnotationStore:
         """Return the number of hands, 0 to 2, of which people marked any joint's position."""
         query = "SELECT count(DISTINCT l.joint >= ?) FROM latest l JOIN history h USING (version)"
         where = "WHERE l.annotator <> ? AND h.x IS NOT NULL"
-        return self._read(f"{query} {where}", (JOINTS_PER_HAND, MACHINE))[0][0]
+        return self._read(f"{query} {where}", (bones.JOINTS_PER_HAND, MACHINE))[0][0]
 
     def review_priorities(self) -> dict[int, ReviewPriority]:
         """Return the review priorities of ranked frames."""

@@ -19,11 +19,10 @@ from sonjit.media.sources.images import encode_image
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import SessionOptions, load_json, read_options
 from sonjit.server.service import Service
+from sonjit.studio import bones, run_folder
 from sonjit.studio import marks as joint_marks
-from sonjit.studio.bones import BONES, JOINTS_PER_HAND, bone_lengths, bone_warnings, median_of_other_frames
 from sonjit.studio.labelling import prelabel
 from sonjit.studio.project import Project, open_project
-from sonjit.studio.run_folder import machine_marks
 
 T = TypeVar("T")
 _JPEG_QUALITY = 88
@@ -60,7 +59,7 @@ class FrameSetQueries:
                 for camera in project.rig
             ],
             "joints": joint_marks.joint_names(),
-            "bones": BONES,
+            "bones": bones.BONES,
             "annotators": project.store.annotators(),
             "version": project.store.version,
         }
@@ -81,7 +80,7 @@ class FrameSetQueries:
         own = [mark for mark in people if mark.annotator == annotator]
         # marks that a person requested from the machine replace those of the newest run in their views
         requested = [mark for mark in marks if mark.annotator == joint_marks.MACHINE]
-        labels = machine_marks(self._project, frame)
+        labels = run_folder.machine_marks(self._project, frame)
         machine = [*requested, *(mark for mark in labels if mark.view not in {mark.view for mark in requested})]
         table = joint_marks.mark_table(rig, people if everyone else own)
         solution = joint_marks.solve_joints(rig, table)
@@ -99,14 +98,14 @@ class FrameSetQueries:
             "projected": {name: _json_rows(rig[name].project(solution.points_m)) for name in shown},
             "residuals_px": {name: _json_rows(solution.residual_px[k]) for name, k in shown.items()},
             "lines": {name: _json_rows(line) for name, line in lines.items() if name in shown},
-            "bones": self._warnings(frame, bone_lengths(solution.points_m, np.array(BONES))),
+            "bones": self._warnings(frame, bones.bone_lengths(solution.points_m, np.array(bones.BONES))),
         }
 
     def progress(self) -> dict[str, object]:
         """Return the number of joints that can be triangulated and the review priority, by frame."""
         store = self._project.store
         needs = {frame: asdict(priority) for frame, priority in store.review_priorities().items()}
-        joints = JOINTS_PER_HAND * max(1, store.hands())
+        joints = bones.JOINTS_PER_HAND * max(1, store.hands())
         return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
 
     def agreement(self) -> dict[str, Any]:
@@ -130,10 +129,10 @@ class FrameSetQueries:
                         people.setdefault(mark.frame, []).append(mark)
             for number in changed:
                 points_m = joint_marks.solve_joints(rig, joint_marks.mark_table(rig, people.get(number, []))).points_m
-                self._bone_lengths[number] = bone_lengths(points_m, np.array(BONES))
+                self._bone_lengths[number] = bones.bone_lengths(points_m, np.array(bones.BONES))
             self._version = version
-            usual = median_of_other_frames(self._bone_lengths, frame)
-        return bone_warnings(lengths_m, usual)
+            usual = bones.median_of_other_frames(self._bone_lengths, frame)
+        return bones.bone_warnings(lengths_m, usual)
 
 
 def _json_rows(array: FloatArray, digits: int = 2) -> list[Any]:

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sonjit._util import FloatArray, IndexArray, InputError
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util import FloatArray, IndexArray, InputError, data_files
 from sonjit.lab.datasets.reading import field
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
@@ -306,7 +305,7 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: Trian
                         "views": found.inlier[:, row, person, keypoints].sum(0).tolist(),
                     })  # fmt: skip
         records.append({"index": number, "time": _plain(detections.times_s[row], 6), **lists})
-    write_json(path, {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records})
+    data_files.write_json(path, {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records})
 
 
 def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested lists
@@ -358,7 +357,7 @@ class PeopleInSpace:
 
 def load_people(path: Path) -> PeopleInSpace:
     """Load a file of `save_people`."""
-    content = read_json(path)
+    content = data_files.read_json(path)
     records: Any = field(content, "frames", str(path))
     skeletons: Any = field(content, "skeletons", str(path))
     try:

@@ -14,12 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from sonjit._util import InputError, pluralize
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util import InputError, data_files, pluralize
 from sonjit._util.files import file_stamp
+from sonjit.studio import camera_files, marks
 from sonjit.studio import views as view_files
-from sonjit.studio.camera_files import load_cameras, save_cameras
-from sonjit.studio.marks import AnnotationStore, check_name
 from sonjit.studio.rig import CameraRig
 
 VERSION: Final = 1
@@ -35,7 +33,7 @@ class Project:
     name: str
     rig: CameraRig
     views: Mapping[str, view_files.View]
-    store: AnnotationStore
+    store: marks.AnnotationStore
 
     @cached_property
     def frames(self) -> tuple[int, ...]:
@@ -90,7 +88,7 @@ def create_project(
     ordered = {name: views[name] for name in rig.names if name in views}
     for unknown in views.keys() - ordered.keys():
         rig.index(unknown)
-    title = check_name("project name (--name)", name or folder.resolve().name)
+    title = marks.check_name("project name (--name)", name or folder.resolve().name)
     numbers = {camera_name: _view_numbers(rig, camera_name, path) for camera_name, path in ordered.items()}
     if frame_sets is not None:
         numbers = {
@@ -107,8 +105,8 @@ def create_project(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be created: {error.strerror}; choose another folder") from None
-    AnnotationStore(folder / _STORE_FILE).close()
-    save_cameras(rig, folder / _CAMERAS_FILE)
+    marks.AnnotationStore(folder / _STORE_FILE).close()
+    camera_files.save_cameras(rig, folder / _CAMERAS_FILE)
     if frame_sets is not None:
         view_files.save_frame_sets(folder / _FRAME_SETS_FILE, {name: frame_sets[name] for name in ordered})
     record = {
@@ -118,19 +116,19 @@ def create_project(
         "views": {camera_name: _stored_path(path, folder) for camera_name, path in ordered.items()},
     }
     # written last, because this file makes the folder a project
-    write_json(folder / _PROJECT_FILE, record, indent=1)
+    data_files.write_json(folder / _PROJECT_FILE, record, indent=1)
     return open_project(folder)
 
 
 def open_project(folder: Path) -> Project:
     """Open a project."""
     title, paths = _read_project(folder / _PROJECT_FILE)
-    rig = load_cameras(folder / _CAMERAS_FILE)
+    rig = camera_files.load_cameras(folder / _CAMERAS_FILE)
     views = {name: view_files.open_view(folder / path) for name, path in paths.items()}
     if (folder / _FRAME_SETS_FILE).exists():
         matched = view_files.load_frame_sets(folder / _FRAME_SETS_FILE, tuple(views))
         views = {name: view_files.SynchronizedView(view, matched[name].frame_sets) for name, view in views.items()}
-    return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE_FILE))
+    return Project(folder, title, rig.subset(views), views, marks.AnnotationStore(folder / _STORE_FILE))
 
 
 def _view_numbers(rig: CameraRig, name: str, path: Path) -> set[int]:
@@ -155,7 +153,7 @@ def _stored_path(path: Path, folder: Path) -> str:
 
 
 def _read_project(path: Path) -> tuple[str, dict[str, str]]:
-    record = read_json(path) if path.is_file() else None
+    record = data_files.read_json(path) if path.is_file() else None
     if not isinstance(record, dict) or record.get("format") != "sonjit-annotation":
         raise InputError(f"{path.parent} is not an annotation project: see sonjit annotate new --help")
     version = record.get("version")

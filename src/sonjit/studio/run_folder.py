@@ -18,8 +18,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray
-from sonjit._util.data_files import read_json, read_npz
+from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, data_files
 from sonjit._util.files import atomic_file, sha256_of_file
 from sonjit.media.tables.columns import arrow
 from sonjit.studio.bones import JOINTS_PER_HAND, SIDES
@@ -159,7 +158,7 @@ def current_run(project: Project) -> Path:
 
 def _newest_run(project: Project) -> Path | None:
     try:
-        return project.folder / FOLDER / str(read_json(project.folder / FOLDER / CURRENT)["run"])
+        return project.folder / FOLDER / str(data_files.read_json(project.folder / FOLDER / CURRENT)["run"])
     except (InputError, KeyError):
         return None
 
@@ -191,7 +190,7 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
     if chunk is None:
         return []
     labels = load_labels(chunk)
-    rig = project.rig.subset(read_json(folder / SETTINGS)["views"])
+    rig = project.rig.subset(data_files.read_json(folder / SETTINGS)["views"])
     row = int(np.searchsorted(labels.frames, frame))
     return marks_of_labels(rig, labels.part(slice(row, row + 1)), folder.name) if frame in labels.frames else []
 
@@ -256,7 +255,7 @@ def concatenate_detections(chunks: Sequence[ChunkDetections]) -> ChunkDetections
 def load_detections(path: Path) -> ChunkDetections:
     """Load a file of `ChunkDetections.save`."""
     try:
-        file = read_npz(path)
+        file = data_files.read_npz(path)
         lines: list[str] = file["problems"].tolist()
         return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
     except (InputError, KeyError) as error:

@@ -13,25 +13,22 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, IntArray, optional_import
-from sonjit._util.files import atomic_file
+from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, IntArray, files, optional_import
 from sonjit.geometry.rotations import align_rigidly, quaternion_wxyz_from_matrix
-from sonjit.lab.hand_models.drawing import draw_mesh
-from sonjit.lab.hand_models.mano_files import JOINTS, TO_MEDIAPIPE21
+from sonjit.lab.hand_models import drawing, mano_files
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media import open_source
 from sonjit.media.annotated import open_drawing_writer
 from sonjit.media.drawing.strokes import LEFT, RIGHT
-from sonjit.studio.exports import complete_hands, hand_motions
+from sonjit.studio import exports, views
 from sonjit.studio.people import PeopleInSpace
 from sonjit.studio.rig import RigCamera
-from sonjit.studio.views import frame_numbers
 
 if TYPE_CHECKING:
     from sonjit.lab.hand_models.mano import Mano
 
 _PALM_JOINTS: Final = [0, 1, 5, 9, 13, 17]
-_POSE_SIZE: Final = 3 * JOINTS
+_POSE_SIZE: Final = 3 * mano_files.JOINTS
 _TRANSLATION: Final = slice(_POSE_SIZE, _POSE_SIZE + 3)
 _SHAPE_SIZE: Final = 10
 _JOINT_STD_M: Final = 0.002  # standard deviation of joints
@@ -141,7 +138,7 @@ def _bone_directions(mano: Mano) -> FloatArray:
 
     with torch.no_grad():
         (flat,) = mano(torch.zeros(1, _POSE_SIZE, dtype=torch.float64))[1].numpy()
-    mediapipe_index = np.array([TO_MEDIAPIPE21.index(joint) for joint in range(1, JOINTS)])
+    mediapipe_index = np.array([mano_files.TO_MEDIAPIPE21.index(joint) for joint in range(1, mano_files.JOINTS)])
     bones = flat[mediapipe_index + 1] - flat[mediapipe_index]
     return bones / np.linalg.norm(bones, axis=-1, keepdims=True)
 
@@ -183,7 +180,7 @@ def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None)
     if mano:
         return list(_mano_surfaces(people, mano))
     surfaces: list[HandSurface] = []
-    for hand, motion in zip(complete_hands(people), hand_motions(people), strict=True):
+    for hand, motion in zip(exports.complete_hands(people), exports.hand_motions(people), strict=True):
         pose, rig = motion.pose, motion.rig
         parameters = {
             "rotation_xyzw": np.roll([quaternion_wxyz_from_matrix(turn) for turn in pose.rotation], -1, axis=1),
@@ -198,7 +195,7 @@ def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None)
 
 
 def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator[HandSurface]:
-    hands = complete_hands(people)
+    hands = exports.complete_hands(people)
     for side in sorted({hand.side for hand in hands} - set(mano)):
         raise InputError(f"{side.lower()} hands require MANO_{side.upper()}.pkl")
     with optional_import("MANO"):
@@ -227,7 +224,7 @@ def save_surfaces(path: Path, surfaces: Sequence[HandSurface]) -> None:
         for surface in surfaces
         for name, value in [*((name, getattr(surface, name)) for name in names), *surface.parameters.items()]
     }
-    with atomic_file(path) as draft, draft.open("wb") as file:
+    with files.atomic_file(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # NumPy also has a keyword argument
 
 
@@ -243,7 +240,7 @@ def draw_surfaces(surfaces: Sequence[HandSurface], camera: RigCamera, frame: int
             if np.isfinite(shown).all():  # skip surfaces that are partly behind the camera
                 visible.append((float(depth.mean()), surface, shown))
     for _, surface, shown in sorted(visible, key=lambda entry: -entry[0]):
-        draw_mesh(canvas, shown, surface.faces, RIGHT if surface.side == "Right" else LEFT)
+        drawing.draw_mesh(canvas, shown, surface.faces, RIGHT if surface.side == "Right" else LEFT)
     return canvas
 
 
@@ -261,7 +258,7 @@ def draw_over_view(
         frame_sets: Number of the frame set by the number of the image. By default they are equal.
     """
     with open_source(view) as source:
-        numbers = frame_numbers(source.files) if source.kind == "folder" else None
+        numbers = views.frame_numbers(source.files) if source.kind == "folder" else None
         out = folder / (camera.name if numbers else f"{camera.name}.mp4")
         with open_drawing_writer(out, source) as writer:
             for frame in source:

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from sonjit._util import FloatArray, IndexArray, InputError, pluralize
-from sonjit._util.pools import Progress
+from sonjit._util import FloatArray, IndexArray, InputError, pluralize, pools
 from sonjit.lab.datasets.reading import file_bytes
 from sonjit.media import Source, open_source
 from sonjit.media.sources.video import open_container, video_stream
@@ -167,7 +166,7 @@ class Timeline:
 def read_timeline(
     named: str | os.PathLike[str],
     stamps: FloatArray | None = None,
-    progress: Progress = Progress(),
+    progress: pools.Progress = pools.Progress(),
     *,
     sound: bool = False,
 ) -> Timeline:

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit._util import Image, InputError
-from sonjit._util.data_files import read_json, write_json
+from sonjit._util import Image, InputError, data_files
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
-from sonjit.media.sources import image_files, is_pattern, natural_key
-from sonjit.media.sources.geometry import Geometry
+from sonjit.media.sources import geometry, image_files, is_pattern, natural_key
 from sonjit.media.sources.images import IMAGE_ENDINGS, load_image
 from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
 
@@ -295,7 +293,7 @@ class VideoView(View):
             if frame is None:
                 self._close_decoder()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
-            return upright_rgb(frame, None, Geometry.of_frame(frame, self._aspect))
+            return upright_rgb(frame, None, geometry.Geometry.of_frame(frame, self._aspect))
 
     def close(self) -> None:
         with self._lock:
@@ -419,12 +417,12 @@ def save_frame_sets(path: Path, cameras: Mapping[str, CameraFrames], warnings: S
     clocks = {name: {"offset_s": camera.offset_s, "drift_ppm": camera.drift_ppm} for name, camera in cameras.items()}
     times = next((camera.times_s for camera in cameras.values()), ())
     record = {"clocks": clocks, "images": images, "times_s": times, "warnings": list(warnings)}
-    write_json(path, record)
+    data_files.write_json(path, record)
 
 
 def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrames]:
     """Read a file of `save_frame_sets` for some cameras. Names in it may be longer, see `match_camera`."""
-    record = read_json(path)
+    record = data_files.read_json(path)
     images, clocks = field(record, "images", str(path)), field(record, "clocks", str(path))
     try:
         times = tuple(float(time) for time in record.get("times_s", ()))

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import InputError
 from sonjit.detectors import kinds, pipeline, smoothing, ssd
-from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
-from sonjit.detectors.kinds.face_boxes import FaceBoxes
+from sonjit.detectors.kinds import face, face_boxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
 from sonjit.geometry import boxes, rotations
@@ -41,7 +40,7 @@ _EYE_CORNERS_CM = 8.9
 _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
 
 
-def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
+def load_faces(options: FaceOptions) -> face.FaceMeshes | face_boxes.FaceBoxes:
     """Load the face detector, and for meshes the landmark network, of one model or of a task bundle."""
     model = kinds.KINDS["face"].models[options.model]
     if options.precision == "int8" and options.model != "mesh":
@@ -57,10 +56,10 @@ def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
     if options.landmark_model is not None:
         raise InputError(f"landmark_model={options.landmark_model} cannot be combined with face model {model.name}")
     detector = load_face_detector(options, model.weights["detector"], options.detector_model)
-    return FaceBoxes(detector, options.thresholds.blended, mirrored=options.mirrored)
+    return face_boxes.FaceBoxes(detector, options.thresholds.blended, mirrored=options.mirrored)
 
 
-def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bool = False) -> FaceMeshes:
+def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bool = False) -> face.FaceMeshes:
     """Load the networks of a face landmarker's bundle, or with `of_people` of a holistic landmarker's bundle."""
     if options.model != "attention":
         raise InputError(f"model={options.model!r} cannot be combined with {bundle.name}")
@@ -68,8 +67,8 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     detector = load_face_detector(options, "face-short", options.detector_file(""), overlap=_BUNDLE_OVERLAP)
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
     pipeline.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
-    return FaceMeshes(
-        FaceFinder(detector, square=False, shift_y=0.0),
+    return face.FaceMeshes(
+        face.FaceFinder(detector, square=False, shift_y=0.0),
         landmarks,
         blendshapes=load_blendshapes(bundle, options.running).read if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
@@ -89,7 +88,7 @@ def face_smoothers(options: FaceOptions) -> Callable[[], smoothing.KeypointSmoot
 
 def load_meshes(
     options: FaceOptions | HolisticOptions, model: str, *, blendshapes: bool = False, transform: bool = False
-) -> FaceMeshes:
+) -> face.FaceMeshes:
     """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
     weights = kinds.KINDS["face"].models[model].weights
     detector = load_face_detector(options, weights["detector"], options.detector_model)
@@ -98,8 +97,8 @@ def load_meshes(
     as_f32: tuple[Precision, ...] = ("auto", "bf16", "int8") if model == "attention" else ("auto",)
     landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
     pipeline.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
-    return FaceMeshes(
-        FaceFinder(detector),
+    return face.FaceMeshes(
+        face.FaceFinder(detector),
         landmarks,
         blendshapes=blendshapes_from_mesh if blendshapes else None,
         canonical=_average_face() if transform else None,

@@ -14,8 +14,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar, cast
 import numpy as np
 
 from sonjit._util import BoolArray, InputError, data_files, optional_import
-from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
-from sonjit.lab.datasets.reading import one_line
+from sonjit.lab.datasets import dataset, reading
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ def _checked(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: 
     try:
         return function(*arguments)
     except (ValueError, TypeError, RuntimeError, KeyError, OverflowError) as error:
-        raise InputError(f"a mask's run lengths are damaged: {one_line(error)}") from None
+        raise InputError(f"a mask's run lengths are damaged: {reading.one_line(error)}") from None
 
 
 def _polygon(corners: object) -> list[float]:
@@ -149,7 +148,7 @@ _PARTS: dict[str, tuple[Side | None, str, int]] = {
 }
 
 
-class CocoSet(RecordDataset):
+class CocoSet(dataset.RecordDataset):
     """Images with annotations in COCO's format. A loader calls `read` once, at the end of its `__init__`."""
 
     def read(self, annotations: Path, *images: Path) -> None:
@@ -164,7 +163,7 @@ class CocoSet(RecordDataset):
         data = data_files.read_json(annotations)
         if not isinstance(data, dict):
             raise InputError(f"{annotations} is not in COCO's format: it has no images, annotations and categories")
-        with naming(str(annotations)):
+        with dataset.naming(str(annotations)):
             self.category_records: dict[int, Record] = {category["id"]: category for category in data["categories"]}
             licences = data.get("licenses") or []
             self._licences: dict[int, str] = {licence["id"]: licence["name"] for licence in licences if "id" in licence}
@@ -200,7 +199,7 @@ class CocoSet(RecordDataset):
             keypoints = {"skeleton": "body_coco17"} | keypoint_fields(annotation, "keypoints", 17, has_visibility=True)
         yield Instance(
             kind="body" if keypoints else "object",
-            box=box_from_corner(annotation, "bbox"),
+            box=dataset.box_from_corner(annotation, "bbox"),
             area_px2=annotation.get("area"),
             category=category["name"],
             category_id=category["id"],
@@ -216,7 +215,7 @@ def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibilit
 
     `has_visibility`: True if flags separate hidden (1) from visible (2) keypoints.
     """
-    points, flags = points_with_flags(annotation, field, count)
+    points, flags = dataset.points_with_flags(annotation, field, count)
     return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _VISIBLE if has_visibility else None}
 
 
@@ -258,7 +257,7 @@ def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
 class Coco(CocoSet):
     """COCO: people's keypoints, or with `labels="instances"` all objects with masks."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, labels: str = "keypoints") -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, *, labels: str = "keypoints") -> None:
         files = {"keypoints": "person_keypoints", "instances": "instances"}
         if labels not in files:
             raise InputError(f"{entry.name}: labels is {' or '.join(map(repr, files))}, not {labels!r}")
@@ -269,7 +268,7 @@ class Coco(CocoSet):
 class CocoWholeBody(CocoSet):
     """COCO-WholeBody: the labelled body, feet, face and hands of each person."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         name = split.removesuffix("2017")
         self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
@@ -283,7 +282,7 @@ class CocoWholeBody(CocoSet):
             kind="body",
             skeleton="body_coco23",
             **both,
-            box=box_from_corner(annotation, "bbox"),
+            box=dataset.box_from_corner(annotation, "bbox"),
             area_px2=annotation.get("area"),
             category="person",
             category_id=annotation["category_id"],
@@ -297,7 +296,7 @@ class CocoWholeBody(CocoSet):
                     kind="hand" if side else "face",
                     side=side,
                     skeleton=skeleton,
-                    box=box_from_corner(annotation, f"{part}_box"),
+                    box=dataset.box_from_corner(annotation, f"{part}_box"),
                     extra=person,
                     **keypoint_fields(annotation, f"{part}_kpts", count, has_visibility=False),
                 )

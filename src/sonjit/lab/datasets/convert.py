@@ -22,11 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util.arrays import IntArray
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, IntArray, json_from, pools
 from sonjit._util.files import atomic_file, atomic_text, write_bytes
-from sonjit._util.json_text import json_from
-from sonjit._util.pools import Progress
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
 from sonjit.lab.datasets.dataset import Dataset
@@ -237,7 +234,7 @@ def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are par
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
 
 
-def convert_dataset(dataset: Dataset, path: Path, *, progress: Progress = Progress()) -> None:
+def convert_dataset(dataset: Dataset, path: Path, *, progress: pools.Progress = pools.Progress()) -> None:
     """Write a data set in another format; `open_dataset("folder", path)` reads it.
 
     Args:
@@ -259,7 +256,7 @@ def convert_dataset(dataset: Dataset, path: Path, *, progress: Progress = Progre
         raise InputError(f"{path}: Unknown file ending {ending!r}. Choose from .json and .parquet")
 
 
-def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) -> None:
+def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.Progress()) -> None:
     """Write a data set as COCO keypoints with the additional fields of `folder`, without meshes and vertices."""
     with atomic_text(path) as file:
         images: list[str] = []
@@ -351,7 +348,7 @@ def _box_around(record: Json) -> tuple[float, float, float, float] | None:
     return x_min, y_min, x_max, y_max
 
 
-def _records(dataset: Dataset, path: Path, progress: Progress) -> Any:  # noqa: ANN401  # a generator of JSON
+def _records(dataset: Dataset, path: Path, progress: pools.Progress) -> Any:  # noqa: ANN401  # a generator of JSON
     for number, sample in enumerate(dataset, 1):
         yield sample_to_dict(sample) | {"image": _image_file(sample, number, path)}
         progress.advance()

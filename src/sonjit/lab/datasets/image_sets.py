@@ -38,9 +38,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
-from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, unknown_name
+from sonjit._util import FloatArray, InputError, data_files, unknown_name
 from sonjit.lab.datasets import dataset
 from sonjit.lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sample, Side
@@ -438,7 +436,7 @@ class PanopticHands(dataset.RecordDataset):
         path = self._folder / f"{record}.jpg"
         size = dataset.size_of_image(path)
         file = path.with_suffix(".json")
-        labels = read_json(file)
+        labels = data_files.read_json(file)
         points, flags = dataset.points_with_flags(labels, "hand_pts", _JOINTS)
         hand = Instance(
             kind="hand",
@@ -527,7 +525,7 @@ def _hagrid_hand(named: str, box: list[float], label: str, landmarks: list[list[
 
 def _hagrid_records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for file in sorted(folder.glob("*.json")):
-        labels = read_json(file)
+        labels = data_files.read_json(file)
         if not isinstance(labels, dict) or not labels:
             raise InputError(f"{file}: not names of images with their labels")
         for name, item in labels.items():
@@ -579,7 +577,7 @@ class Photographs(dataset.RecordDataset):
 
 
 def _labels(file: Path) -> Mapping[str, Any]:
-    labels = read_json(file)
+    labels = data_files.read_json(file)
     if not isinstance(labels, dict):
         raise InputError(f"{file}: not names of images with their labels")
     return labels

@@ -17,9 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import FloatArray, Image
-from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError
+from sonjit._util import FloatArray, Image, InputError, data_files
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, clamped_box, crop_matrix, square_box
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lab.datasets import Instance, Sample
@@ -304,7 +302,7 @@ class CropFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        records: Any = read_json(path)
+        records: Any = data_files.read_json(path)
         if not isinstance(records, list) or not records:
             raise InputError(f"--boxes {path}: must be a JSON list of records with annot_id (or sample) and bbox")
         self._by_id: dict[tuple[str, str | None], CropRecord] = {}

@@ -19,8 +19,7 @@ from sonjit._util import Float32Array, Image, InputError, require, unknown_name
 from sonjit.lab.explain.imagenet import ClassMap, box_of
 from sonjit.lab.explain.overlay import enlarge
 from sonjit.lab.metrics.detection import boxes_from_maps
-from sonjit.lab.networks import Network
-from sonjit.lab.networks.classifiers import CamNetwork, Classifier, View, class_activation_map
+from sonjit.lab.networks import Network, classifiers
 from sonjit.results import Box
 
 LocalizeBy = Literal["cam", "heuristics", "backprop", "image"]
@@ -59,7 +58,7 @@ def explain_classes(
         out = network(image_tensor(rgb, size).to(network.device))
         scores = out["scores"][0]
         classes = _select_classes(network, scores, classes, top)
-        maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
+        maps = classifiers.class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
         shares, biases = scores.softmax(0).tolist(), cam.head.bias.tolist()
     return [
         ClassMap(label, "", shares[label], float(scores[label]), biases[label], values, box_of(values, rgb))
@@ -97,9 +96,9 @@ def _select_classes(network: Network, scores: Tensor, classes: Sequence[int] | N
     return list(classes)
 
 
-def cam_network(network: Network) -> CamNetwork:
+def cam_network(network: Network) -> classifiers.CamNetwork:
     """Return the network if it ends in a pooled map and a linear layer. Raise InputError otherwise."""
-    if not isinstance(network, CamNetwork):
+    if not isinstance(network, classifiers.CamNetwork):
         raise InputError(f"{network.name} has no class activation maps. Use backprop or one of sonjit networks 'cam-*'")
     return network
 
@@ -113,11 +112,11 @@ def image_tensor(rgb: Image, size: int) -> torch.Tensor:
 
 
 def localize_classes(
-    classifier: Classifier,
+    classifier: classifiers.Classifier,
     rgb: Image,
     *,
     by: LocalizeBy = "cam",
-    view: View = "full",
+    view: classifiers.View = "full",
     true_box: Box | None = None,
     top: int = 5,
 ) -> list[ClassBox]:
@@ -154,14 +153,14 @@ def localize_classes(
     ]
 
 
-def crop_box(classifier: Classifier, rgb: Image) -> Box:
+def crop_box(classifier: classifiers.Classifier, rgb: Image) -> Box:
     """Return the box of the most probable class's map, or the image's box without evidence."""
     height, width = rgb.shape[:2]
     (best,) = explain_classes(classifier.network, rgb, classifier.size)
     return best.box or (0.0, 0.0, float(width), float(height))
 
 
-def _select_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:
+def _select_box(classifier: classifiers.Classifier, rgb: Image, view: classifiers.View, true_box: Box | None) -> Box:
     height, width = rgb.shape[:2]
     if view == "full":
         return 0.0, 0.0, float(width), float(height)

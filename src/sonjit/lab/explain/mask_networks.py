@@ -13,9 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util.arrays import Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError
-from sonjit._util.files import atomic_folder
+from sonjit._util import Float32Array, FloatArray, Image, InputError, files
 from sonjit.detectors.create import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import RotatedBox, box_iou, crop, crop_matrix, inverse_affine
@@ -318,6 +316,6 @@ def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
 
 def draw_steps(folder: Path, rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]) -> None:
     """Write an image of each step into a folder."""
-    with atomic_folder(folder) as draft:
+    with files.atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))

@@ -14,8 +14,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import Image, InputError, pluralize
 from sonjit.detectors import Detector, create_detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.engines.devices import torch_device

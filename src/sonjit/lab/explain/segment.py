@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cv2
 import numpy as np
 
-from sonjit._util.arrays import Image
-from sonjit._util.data_files import ASSETS, read_json
-from sonjit._util.errors import InputError, pluralize
+from sonjit._util import Image, InputError, data_files, pluralize
 from sonjit.engines import EngineOptions, load_number_engine
 from sonjit.lab.explain.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
 from sonjit.media import Anonymise, Source, SourceFrame
@@ -27,7 +25,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker
 if TYPE_CHECKING:
     from sonjit.lab.networks.mask_rcnn.mask_rcnn import Steps
 
-BUNDLED: Final = ASSETS / "people_and_hands" / "network.onnx"
+BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
 """Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
 _SIDE_PX: Final = 640
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -191,7 +189,7 @@ def _number(ids: str | None, source: str | None, index: int) -> int | str:
 
 @cache
 def _ids_by_name(path: str) -> dict[str, int | str]:
-    data = read_json(Path(path))
+    data = data_files.read_json(Path(path))
     try:
         found: dict[str, int | str] = {str(image["file_name"]): image["id"] for image in data["images"]}
     except (KeyError, TypeError):

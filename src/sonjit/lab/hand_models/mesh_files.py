@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, FloatArray, RealArray
-from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
+from sonjit._util import Float32Array, FloatArray, RealArray, glb
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals, zxy_angles_from_matrix
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
 from sonjit.media.tables.characters import BoneNames
@@ -45,12 +44,12 @@ def obj_from_meshes(meshes: Iterable[Mesh]) -> str:
 
 def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
     """Return a GLB file with vertices in the camera's axes under nodes that convert them to glTF's axes."""
-    builder = GlbBuilder()
+    builder = glb.GlbBuilder()
     nodes: list[dict[str, object]] = []
     for name, vertices, faces in meshes:
         points, normals = vertices.astype(np.float32), vertex_normals(vertices, faces).astype(np.float32)
-        mesh = builder.add_mesh(name, faces, SKIN, POSITION=points, NORMAL=normals)
-        nodes.append({"name": name, "mesh": mesh, "rotation": CAMERA_AXES})
+        mesh = builder.add_mesh(name, faces, glb.SKIN, POSITION=points, NORMAL=normals)
+        nodes.append({"name": name, "mesh": mesh, "rotation": glb.CAMERA_AXES})
     scene = {"nodes": list(range(len(nodes)))} if nodes else {}
     builder.document |= {"scene": 0, "scenes": [scene], "nodes": nodes}
     return builder.to_bytes()
@@ -64,8 +63,8 @@ def glb_from_motions(motions: Sequence[RigMotion], bones: BoneNames | None = Non
         bones: Convention of the bone names, as in characters. Further hands of one side have their own name before it.
             Default: WebXR Hand Input, with the own name of each hand before it.
     """
-    builder = GlbBuilder("hands")
-    camera: dict[str, object] = {"name": "camera axes", "rotation": CAMERA_AXES}
+    builder = glb.GlbBuilder("hands")
+    camera: dict[str, object] = {"name": "camera axes", "rotation": glb.CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
     for number, motion in enumerate(motions):
@@ -78,7 +77,7 @@ def glb_from_motions(motions: Sequence[RigMotion], bones: BoneNames | None = Non
     return builder.to_bytes()
 
 
-def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> int:
+def _add_hand(builder: glb.GlbBuilder, motion: RigMotion, names: Sequence[str]) -> int:
     """Add mesh, skin and nodes in the pose of the first frame; return the wrist's node, which precedes the others."""
     rig, document = motion.rig, builder.document
     nodes = document["nodes"]
@@ -101,7 +100,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> i
     mesh = builder.add_mesh(
         motion.name,
         rig.faces,
-        SKIN,
+        glb.SKIN,
         POSITION=rig.vertices.astype(np.float32),
         NORMAL=rig.normals.astype(np.float32),
         JOINTS_0=joints,
@@ -112,7 +111,7 @@ def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> i
     return first
 
 
-def _animate(builder: GlbBuilder, motion: RigMotion, first: int, end: float) -> None:
+def _animate(builder: glb.GlbBuilder, motion: RigMotion, first: int, end: float) -> None:
     assert motion.times is not None
     rotations, translations = _local(motion)
     builder.animate(first, "translation", motion.times, translations[:, 0])

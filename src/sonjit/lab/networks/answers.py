@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import InputError
-from sonjit.lab.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
-from sonjit.lab.networks.classifiers import CamNetwork, Classifier, load_classifier
+from sonjit.lab.networks import checkpoints, classifiers
 
 _CLASSIFIER = Path("classifier", "weights.safetensors")  # path of the classifier's weights in a run
 _WEIGHTS = "weights.safetensors"
@@ -49,13 +48,13 @@ class AnswerHead(nn.Module):
 class Answerer:
     """A network whose features answer questions."""
 
-    network: CamNetwork  # network for the features; its own classes are not used
+    network: classifiers.CamNetwork  # network for the features; its own classes are not used
     size: int  # side of its square input in pixels
     head: AnswerHead  # trained head
     words: tuple[str, ...]  # known words; other words are ignored
     answers: tuple[str, ...]  # possible answers
 
-    def classifier_for(self, question: str) -> Classifier:
+    def classifier_for(self, question: str) -> classifiers.Classifier:
         """Return the classifier of answers to one question, which can be explained like other classifiers."""
         network = copy.deepcopy(self.network)
         network.forget_classes(len(self.answers))
@@ -64,7 +63,7 @@ class Answerer:
             words = self.head.words(torch.tensor([word_numbers(question, self.words)]))[0]
             network.head.weight.copy_(weights)
             network.head.bias.copy_(self.head.image.bias - weights @ self.head.middle + words)
-        return Classifier(network.eval(), self.size, self.answers, tuple(range(len(self.answers))))
+        return classifiers.Classifier(network.eval(), self.size, self.answers, tuple(range(len(self.answers))))
 
 
 def words_of(text: str) -> list[str]:
@@ -81,9 +80,9 @@ def word_numbers(question: str, words: Sequence[str]) -> list[int]:
 def save_answerer(folder: Path, answerer: Answerer) -> None:
     """Write the files that `load_answerer` requires next to the head's weights."""
     description = {"network": answerer.network.name, "size": answerer.size}
-    save_description(folder, {**description, "words": answerer.words, "answers": answerer.answers})
+    checkpoints.save_description(folder, {**description, "words": answerer.words, "answers": answerer.answers})
     (folder / _CLASSIFIER).parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(answerer.network, folder / _CLASSIFIER)
+    checkpoints.save_checkpoint(answerer.network, folder / _CLASSIFIER)
 
 
 def load_answerer(name: str, folder: str | Path | None) -> Answerer:
@@ -94,12 +93,12 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
     path = Path(folder)
-    own, size, words, answers = load_description(path, "vqa", _parse_options)
+    own, size, words, answers = checkpoints.load_description(path, "vqa", _parse_options)
     if own != name:
         raise InputError(f"{path} is a run with {own}, not with {name}; use --model {own}")
-    network = load_classifier(name, path / _CLASSIFIER).network
-    assert isinstance(network, CamNetwork)
-    state = load_checkpoint(path / _WEIGHTS)
+    network = classifiers.load_classifier(name, path / _CLASSIFIER).network
+    assert isinstance(network, classifiers.CamNetwork)
+    state = checkpoints.load_checkpoint(path / _WEIGHTS)
     head = AnswerHead((state["middle"], state["spread"]), len(words), len(answers))
     head.load_state_dict(state)
     return Answerer(network, size, head.eval(), words, answers)

@@ -17,10 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sonjit._util import data_files, files
-from sonjit._util.arrays import Float32Array
-from sonjit._util.errors import InputError, JobError, check_memory
-from sonjit._util.json_text import json_from
+from sonjit._util import Float32Array, InputError, JobError, check_memory, data_files, files, json_from
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)

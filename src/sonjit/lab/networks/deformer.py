@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from sonjit._util.arrays import Float32Array, RealArray
-from sonjit._util.errors import InputError
+from sonjit._util import Float32Array, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.hand_models import Mano
 from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano

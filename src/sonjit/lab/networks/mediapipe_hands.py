@@ -22,9 +22,8 @@ from torchvision.ops import Conv2dNormActivation
 from sonjit._util import InputError, RealArray
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.lab.networks import backbones, registry
 from sonjit.lab.networks import mediapipe_blocks as mp_blocks
-from sonjit.lab.networks.backbones import norm_layer
-from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 
 _CHANNELS = (32, 64, 128, 256, 256)
 _BOX = 18  # centre, size and seven keypoints
@@ -196,7 +195,7 @@ def trunk_of(name: str) -> Trunk:
     return trunks[name]
 
 
-class HandLandmarkNetwork(Network):
+class HandLandmarkNetwork(registry.Network):
     """Hand landmarks from a square crop.
 
     Args:
@@ -307,7 +306,7 @@ MASK_STRIDE: Final = 4
 """Pixels of the crop per pixel of the masks."""
 
 
-class HandMaskNetwork(Network):
+class HandMaskNetwork(registry.Network):
     """Masks of a hand and of what belongs to it.
 
     Args:
@@ -325,7 +324,7 @@ class HandMaskNetwork(Network):
         halvings = [index for index, (_, after) in enumerate(pairwise(blocks)) if after[1] == 2]
         self._last_blocks = [*halvings, len(self.hand.blocks) - 1]
         counts = [blocks[index][3] for index in self._last_blocks]
-        block = partial(Conv2dNormActivation, norm_layer=partial(norm_layer, "group"))
+        block = partial(Conv2dNormActivation, norm_layer=partial(backbones.norm_layer, "group"))
         self.lateral = nn.ModuleList(block(count, channels, 1, activation_layer=None) for count in counts)
         self.mix = nn.ModuleList(block(channels, channels, 3) for _ in counts)
         self.read = nn.Conv2d(channels, len(PARTS), 1)
@@ -359,7 +358,7 @@ class HandMaskNetwork(Network):
 
     def start_from_published(self) -> None:
         """Fill the trunk with the published weights of the hand landmark network."""
-        published = create_network(f"hand-{self.options['trunk']}", "published")
+        published = registry.create_network(f"hand-{self.options['trunk']}", "published")
         self.hand.load_state_dict(published.state_dict())
 
 
@@ -369,16 +368,16 @@ def wide_box(keypoints: RealArray) -> RotatedBox:
     return box._replace(width=box.width * CONTEXT, height=box.height * CONTEXT)
 
 
-register(
-    NetworkEntry(
+registry.register(
+    registry.NetworkEntry(
         name="hand-masks",
         build=HandMaskNetwork,
         summary="masks of a hand, of objects in it and of its arm, from the crop of one hand",
         source="Lin et al. 2017, Feature Pyramid Networks, section 3, on the trunk of MediaPipe's hand network",
         licence="Apache-2.0",
-        inputs=(InputSpec("images", (3, 160, 160), multiple_of=32),),
+        inputs=(registry.InputSpec("images", (3, 160, 160), multiple_of=32),),
         where="train it: sonjit train hand-masks",
         tiny={"trunk": "tiny", "channels": 8, "size": 64},
-        tiny_inputs=(InputSpec("images", (3, 64, 64), multiple_of=32),),
+        tiny_inputs=(registry.InputSpec("images", (3, 64, 64), multiple_of=32),),
     )
 )

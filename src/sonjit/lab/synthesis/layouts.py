@@ -22,11 +22,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from sonjit._util import files, version
-from sonjit._util.arrays import BoolArray, FloatArray, Image
+from sonjit._util import BoolArray, FloatArray, Image, InputError, files, json_from, version
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.errors import InputError
-from sonjit._util.json_text import json_from
 from sonjit._util.pools import Progress, run_calls
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets import coco, convert, interhand, registry

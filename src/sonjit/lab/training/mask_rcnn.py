@@ -12,9 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sonjit._util.arrays import Image, IntArray
-from sonjit._util.data_files import write_json
-from sonjit._util.errors import InputError
+from sonjit._util import Image, InputError, IntArray, data_files
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.lab.datasets import Dataset, Instance, Sample, coco_annotation, dataset_entry, open_dataset
 from sonjit.lab.explain.instances import results_from_instances
@@ -196,7 +194,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         inputs=request.inputs() | {"images": str(request.images)},
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
     )  # fmt: skip
-    write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
+    data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
     return {"weights": request.out / WEIGHTS, "training_images": len(training), "held_out": len(held_out), **metrics}
 
 

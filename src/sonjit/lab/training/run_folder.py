@@ -11,9 +11,7 @@ from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict, cast
 
 import torch
 
-from sonjit._util import extras, files, json_text, version
-from sonjit._util.arrays import Image
-from sonjit._util.errors import InputError, JobError, SonjitError, check_memory
+from sonjit._util import Image, InputError, JobError, SonjitError, check_memory, extras, files, json_text, version
 from sonjit.media.sources.images import encode_image
 
 TENSORBOARD = "tensorboard"

@@ -25,10 +25,9 @@ from sonjit.lab.datasets import Dataset, Instance
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.mediapipe_hands import PalmDetectionNetwork
+from sonjit.lab.training import building_blocks, loop
 from sonjit.lab.training.augment import Augmentation, draw_augmentation
-from sonjit.lab.training.building_blocks import Concat, LazySequence, export_trained
 from sonjit.lab.training.hands.samples import DataSettings, open_source_samples, source_path
-from sonjit.lab.training.loop import WEIGHTS, add_batch_norms, fit, fold, scale_head
 from sonjit.lab.training.losses import cross_entropy, focal
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import MAX_WIDTH, Count, ImageBatch, Range, Side, Weight
@@ -51,7 +50,7 @@ class PalmSample:
     ignored: Float32Array
 
 
-class PalmSamples(LazySequence[PalmSample]):
+class PalmSamples(building_blocks.LazySequence[PalmSample]):
     """All images of a data set as input of the detector, also those without a hand; each is read on access.
 
     `size`: side of the square images in pixels.
@@ -255,14 +254,14 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
     metrics = fit_palms(network, training, held_out, anchors=anchors, settings=settings, request=request)
-    fold(network.eval())
+    loop.fold(network.eval())
     return {
-        "weights": request.out / WEIGHTS,
+        "weights": request.out / loop.WEIGHTS,
         "images": len(training),
         "held_out": len(held_out),
         "parameters": sum(part.numel() for part in network.parameters()),
         **metrics,
-        **export_trained(network, request),
+        **building_blocks.export_trained(network, request),
     }
 
 
@@ -276,7 +275,7 @@ def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | Non
     network.side = settings.size
     if weights is None:
         heads = (network.fine_head, network.coarse_head)
-        add_batch_norms(network, without=heads)
+        loop.add_batch_norms(network, without=heads)
         cells = (settings.size // 8) ** 2 * network.fine_head.scores.out_channels
         for head, part in zip(heads, (anchors[:cells], anchors[cells:]), strict=True):
             assert head.scores.bias is not None
@@ -287,7 +286,7 @@ def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | Non
             with torch.no_grad():
                 head.scores.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))
                 head.boxes.bias.copy_(bias.flatten())
-            scale_head(head, "boxes", settings.size / 16)
+            loop.scale_head(head, "boxes", settings.size / 16)
     return network.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # twice as fast
 
 
@@ -307,7 +306,7 @@ def fit_palms(
         return {**parts, "scores": settings.score_weight * parts["scores"]}
 
     draw = partial(draw_palms, samples=samples, anchors=anchors, settings=settings)
-    return fit(
+    return loop.fit(
         request, network, draw, losses, settings, higher_is_better=True,
         evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
     )  # fmt: skip
@@ -337,7 +336,7 @@ def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[
     held_out += [PalmSamples(open_source_samples(path, request, settings), settings.size) for path in test]
     if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
         raise InputError(f"{request.data}: no hand with a fully annotated palm to train on and to evaluate on")
-    return Concat(training), Concat(held_out)
+    return building_blocks.Concat(training), building_blocks.Concat(held_out)
 
 
 def palm_precision(
