@@ -212,6 +212,9 @@ def test_halves_to_choose_on_and_to_report(photographs):
     split = {"choose": ["b.png"], "report": ["a.png"]}
     root = photographs(hands={"_split": split} | dict.fromkeys(["a.png", "b.png"], photograph(hands=[])))
     assert {half: [item.id for item in open_dataset("photographs", root, half)] for half in split} == split
+    root = photographs(hands={"_split": {"choose": ["c.png", "b.png"]}, "b.png": photograph(hands=[])})
+    with pytest.raises(InputError, match=r"the split choose lists c\.png, which has no labels"):
+        open_dataset("photographs", root, "choose")
 
 
 @pytest.mark.parametrize(

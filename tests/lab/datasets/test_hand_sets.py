@@ -187,6 +187,9 @@ def test_lists_of_who_annotated_choose_samples(copied):
     (folder / f"aid_human_annot_{folder.name}.txt").write_text("\n".join(map(str, chosen)), "utf-8")
     human = open_dataset("interhand2.6m", root, annotations="human")
     assert [one.tags["annotation_id"] for one in human] == chosen
+    (folder / f"aid_human_annot_{folder.name}.txt").write_text(f"{chosen[0]}\n987654321", "utf-8")
+    with pytest.raises(InputError, match="lists 1 annotations, such as 987654321, which"):
+        open_dataset("interhand2.6m", root, annotations="human")
 
 
 @pytest.mark.slow

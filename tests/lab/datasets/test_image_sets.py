@@ -8,7 +8,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset, registry
-from sonjit.media.sources.images import load_image
+from sonjit.media.sources.images import encode_image, load_image
 
 TOLERANCE = 1e-4
 
@@ -147,6 +147,15 @@ SOLUTION = {
 }
 PTS = "version: 1\nn_points: 68\n{\n" + "5.5 6.5\n" * 68 + "}\n"
 WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
+
+
+def test_the_innermost_folder_decides_the_split(tmp_path):
+    for place in ("ibug/300W/afw/a", "ibug/300W/ibug/b"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / f"{place}.pts").write_text(PTS, "utf-8")
+        (tmp_path / f"{place}.png").write_bytes(encode_image(np.zeros((99, 99, 3), np.uint8), ".png"))
+    for split, name in (("train", "afw/a.png"), ("challenging", "ibug/b.png"), ("full", "ibug/b.png")):
+        assert [sample.id for sample in open_dataset("300w", tmp_path / "ibug/300W", split)] == [name]
 
 
 @pytest.mark.parametrize(

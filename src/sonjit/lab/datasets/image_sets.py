@@ -275,8 +275,8 @@ class FacePoints(dataset.RecordDataset):
         if self.entry.name == "300vw":
             category = _CATEGORY_OF_VIDEO.get(file.parts[0])
             return self.split == "all" or (category is None) == (self.split == "train")
-        own = {_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER}
-        return self.split == "all" or not own.isdisjoint(_PARTS.get(self.split, (self.split,)))
+        own = [_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER][-1:]
+        return self.split == "all" or not set(own).isdisjoint(_PARTS.get(self.split, (self.split,)))
 
 
 def _subset(points_name: str) -> str | None:
@@ -551,6 +551,8 @@ class Photographs(dataset.RecordDataset):
         images = dict.fromkeys(image for value in labels.values() for image in value if not image.startswith("_"))
         if split != _ALL:
             chosen = {image for value in labels.values() for image in (value.get("_split") or {}).get(split, ())}
+            if unknown := chosen - images.keys():
+                raise InputError(f"{self.root}: the split {split} lists {min(unknown)}, which has no labels")
             images = [image for image in images if image in chosen]
         self.keep(
             ((image, {name: item[image] for name, item in labels.items() if image in item}) for image in images),

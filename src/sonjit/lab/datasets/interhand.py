@@ -353,6 +353,11 @@ class InterHand(dataset.Dataset):
             ids = np.array(path.read_text("utf-8").split(), np.int64)
         except ValueError as error:
             raise InputError(f"{path} contains a value that is not an id: {error}") from None
+        if len(unknown := np.setdiff1d(ids, self._index.annotation_ids)) or not len(ids):
+            detail = (
+                f"{len(unknown)} annotations, such as {unknown[0]}, which {self._source} lacks" if len(ids) else "none"
+            )
+            raise InputError(f"{path} lists {detail}; get both files again")
         return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
 
 
