@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from refined import refined_hands
+from refined import rendered_hands
 
 from sonjit import create_detector
 from sonjit.lab.datasets import open_dataset
@@ -36,13 +36,14 @@ COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25,
 """Body keypoint of each COCO keypoint with the same meaning."""
 
 
-def synthetic_bends(model, run):
-    """Return the exact bends (N, 5, 3) in rad of held-out synthetic hands, the estimates by name, and the images."""
+def synthetic_bends(model, folders):
+    """Return the exact bends (N, 5, 3) in rad of synthetic hands, the estimates by name, and the images."""
     exact, published, refined, images = [], [], [], []
-    for name, rows, row, found in refined_hands(model, run):
-        for points, bends in ((rows.exact_world[row], exact), (rows.world[row], published), (found.world, refined)):
+    for sample, instance, hand in rendered_hands(model, folders):
+        found = (instance.keypoints_m, exact), (hand.published.keypoints_3d, published), (hand.keypoints_3d, refined)
+        for points, bends in found:
             bends.append(finger_bends_rad(points))
-        images.append(f"{name} {rows.image[row]}")
+        images.append(str(sample.id))
     return np.array(exact), {"published": np.array(published), "refined": np.array(refined)}, images
 
 
@@ -137,11 +138,11 @@ def body_rows(measured):
         yield f"| {joint} | {', '.join(str(len(each)) for each in chosen)} | {' | '.join(cells)} |"
 
 
-def tables(data, run):
+def tables(data, renders):
     """Yield Markdown lines with all tables."""
     clips = [data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
     measured = {
-        "synthetic": synthetic_bends("full", run),
+        "synthetic": synthetic_bends("full", renders),
         "two cameras": camera_bends("full", data / "multiview" / "handpose3d", clips, range(0, 400, 4)),
     }
     counts = ", ".join(f"{title} {len(rows[0])} crops" for title, rows in measured.items())
@@ -154,12 +155,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     folders = "folder with datasets/coco, wild_video/ and multiview/handpose3d/"
     parser.add_argument("--data", type=Path, required=True, help=folders)
-    parser.add_argument(
-        "--run", type=Path, required=True, help="run of the recipe refine, for its held-out synthetic images"
-    )
+    parser.add_argument("--renders", type=Path, nargs="+", required=True, help="folders of held-out synthetic images")
     parser.add_argument("--write", action="store_true", help="into docs/measured.md")
     options = parser.parse_args()
-    text = "\n".join(tables(options.data, options.run))
+    text = "\n".join(tables(options.data, options.renders))
     if not options.write:
         print(text)
         return

@@ -177,29 +177,31 @@ def cost(model, frames):
     return published, refined, hands / (2 * len(images))
 
 
-def rendered_distances(model, folders):
-    """Yield relative distance errors of synthetic hands (known length, usual length) and the expected error of each."""
+def rendered_hands(model, folders):
+    """Yield each synthetic hand that is found: its sample, its instance, and the result with refined keypoints."""
     options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
     with create_detector("hands", threads=1, **options) as detector:
         for sample in (sample for folder in folders for sample in open_dataset("folder", folder)):
-            found, camera = detector.detect(sample.rgb()), sample.camera.intrinsics
+            found = detector.detect(sample.rgb())
             for instance in sample.instances:
                 points = instance.keypoints_px
                 if instance.kind != "hand" or points is None or instance.keypoints_m is None or not found:
                     continue
                 errors = [np.linalg.norm(hand.keypoints[:, :2] - points, axis=1).mean() for hand in found]
-                hand, exact = found[int(np.argmin(errors))], instance.keypoints_m
-                if min(errors) > MAX_ERROR * np.hypot(*np.ptp(points, axis=0)):
-                    continue
-                length = hand_length_m(exact)
-                sized = [
-                    HandSizes(known, camera).measure(
-                        hand.keypoints_3d, hand.keypoints[:, :2], (sample.width, sample.height), None
-                    )
-                    for known in (length, None)
-                ]
-                true = np.linalg.norm(exact.mean(0))
-                yield [hand.distance_m / true - 1 for hand in sized], [hand.error_m / hand.distance_m for hand in sized]
+                if min(errors) <= MAX_ERROR * np.hypot(*np.ptp(points, axis=0)):
+                    yield sample, instance, found[int(np.argmin(errors))]
+
+
+def rendered_distances(model, folders):
+    """Yield relative distance errors of synthetic hands (known length, usual length) and the expected error of each."""
+    for sample, instance, hand in rendered_hands(model, folders):
+        camera, size = sample.camera.intrinsics, (sample.width, sample.height)
+        sized = [
+            HandSizes(known, camera).measure(hand.keypoints_3d, hand.keypoints[:, :2], size, None)
+            for known in (hand_length_m(instance.keypoints_m), None)
+        ]
+        true = np.linalg.norm(instance.keypoints_m.mean(0))
+        yield [hand.distance_m / true - 1 for hand in sized], [hand.error_m / hand.distance_m for hand in sized]
 
 
 def distance_table(model, folders):

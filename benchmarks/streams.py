@@ -88,16 +88,20 @@ def describe(found, seconds, truth, options):
         "worst frame ms": 1000 * seconds[SETTLE:].max(),
         "median ms": 1000 * float(np.median(seconds[SETTLE:])),
     }
-    return figures if truth is None else figures | hand_figures(found, truth)
+    return figures if truth is None else figures | hand_figures(plain_hands(found), truth)
 
 
-def hand_figures(found, truth):
-    """Return the metrics of the detections in each frame of a clip with ground truth."""
-    plain = [
+def plain_hands(found):
+    """Return the hands of each frame in the format of `accuracy.measure`."""
+    return [
         [{"handedness": hand.handedness, "id": hand.id, "xy": hand.keypoints[:, :2].tolist()} for hand in hands]
         for hands in found
     ]
-    measured = measure(plain, truth)
+
+
+def hand_figures(hands, truth):
+    """Return the metrics of the detections in each frame of a clip with ground truth."""
+    measured = measure(hands, truth)
     wrong = round(measured["found"] * (1 - measured["correct side %"] / 100))
     return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
 

@@ -1,6 +1,9 @@
 """Tables of benchmarks, layers of networks, and the clips that are played."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -81,3 +84,10 @@ def test_table_shows_both_sides_and_the_ratio(report):
     assert row(report, "bf16") == ["2.00", "3.00", "2.50", "4.00", "150", "0.10", "0.25", "1.25", "1.60", "1.25"]
     assert row(report, "f32") == ["8.00", "12.00", "10.00", "16.00", "600", "0.40", "0.25", "1.25", "-", "-"]
     assert row(report, "ratio")[:2] == ["0.25", "0.25"]
+
+
+@pytest.mark.slow
+def test_the_programs_of_benchmarks_import_names_that_exist():
+    folder = Path(__file__).parents[3] / "benchmarks"
+    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "official_coco")  # needs pycocotools
+    subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=folder, check=True)
