@@ -159,11 +159,12 @@ def _in_pool(
 
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             try:
+                if len(processes) == count:  # none is left to start
+                    return pool.submit(_attempt, extensions, function, call)
                 with _interrupts_held(), _main_importable():
                     future = pool.submit(_attempt, extensions, function, call)
-                if len(processes) < count:
-                    found = {process.pid: process for process in multiprocessing.active_children()}
-                    processes.update({pid: process for pid, process in found.items() if pid not in before})
+                found = {process.pid: process for process in multiprocessing.active_children()}
+                processes.update({pid: process for pid, process in found.items() if pid not in before})
                 return future
             except BrokenProcessPool as error:  # after the results that are already in the queue, which count
                 failed = Future[Result | _Failure]()

@@ -72,7 +72,7 @@ class SingleShotDetector:
         values = raw.reshape(len(logits), -1)[chosen].astype(np.float64) / self._size  # (n, 4 + 2K)
         size = values[:, 2:4]
         keep = (size >= 0).all(axis=1) & np.isfinite(values).all(axis=1)
-        points = np.delete(values, (2, 3), axis=1).reshape(len(values), -1, 2)  # centre, then keypoints
+        points = np.concatenate([values[:, :2], values[:, 4:]], axis=1).reshape(len(values), -1, 2)  # centre, keypoints
         points += self._anchors[chosen][:, None]
         points = (points - 0.5) * area.width
         half = size * (area.width / 2)

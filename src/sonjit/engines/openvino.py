@@ -195,7 +195,7 @@ class OpenVinoEngine:
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. The next run overwrites them."""
         _refuse_in_fork()
-        self._request.infer()
+        self._request.infer(share_outputs=True)  # otherwise it copies them
         return self._outputs
 
     def layer_times(self) -> list[LayerTime]:

@@ -205,11 +205,8 @@ def crop_on_grid(image: Image, box: RotatedBox, out: NDArray[np.uint8], *, borde
         crop(image, box, width, height, border=border, out=out)
         return
     points = ((along_y.astype(np.int32) + 16)[:, :, None] + along_x.astype(np.int32)[:, None]) >> 5  # (2, h, w)
-    where = np.empty((height, width, 2), np.int16)
-    np.right_shift(points[0], 5, out=where[..., 0], casting="unsafe")
-    np.right_shift(points[1], 5, out=where[..., 1], casting="unsafe")
-    points &= 31
-    weights = ((points[1] << 5) | points[0]).astype(np.uint16)
+    x, y = np.multiply(points, np.float32(1 / 32), dtype=np.float32, casting="unsafe")
+    where, weights = cv2.convertMaps(x, y, cv2.CV_16SC2)
     cv2.remap(image, where, weights, cv2.INTER_LINEAR, out, _border_mode(border))  # pyright: ignore
 
 

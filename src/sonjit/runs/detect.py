@@ -110,13 +110,13 @@ class Detect(Task):
             named += [task.gestures] if task.gestures not in GESTURES else []
         return tuple(str(path) for path in named if path)
 
-    @property
+    @cached_property
     def model(self) -> str:
         """Name of the model in the table's header: kind and model, the lifting network, and the further models."""
         lifting = [] if self.lift is None else [self.lift.network]
         return "+".join([f"{self.kind}-{self.settings.model}", *lifting, *(task.model for task in self.also)])
 
-    @property
+    @cached_property
     def columns(self) -> Columns:
         """Names and types of the table's additional columns."""
         columns = table_columns(
@@ -182,7 +182,7 @@ class Detect(Task):
             options=self.changed_options,
         )
 
-    @property
+    @cached_property
     def changed_options(self) -> dict[str, object]:
         """Options that differ from the defaults, as JSON types, also those of further detectors."""
         known = kinds.options_of(self.entry)
