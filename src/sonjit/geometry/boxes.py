@@ -201,11 +201,15 @@ def crop_on_grid(image: Image, box: RotatedBox, out: NDArray[np.uint8], *, borde
     matrix = crop_matrix(box, width, height)
     along_x = np.rint(matrix[:, :1] * np.arange(width) * 1024)  # (2, w) in 1/1024 pixel
     along_y = np.rint((matrix[:, 1:2] * np.arange(height) + matrix[:, 2:]) * 1024)  # (2, h)
-    if np.abs(along_y[:, [0, -1], None] + along_x[:, None, [0, -1]]).max() > _MAX_MAP_PX * 1024:
+    farthest = np.abs(along_y[:, [0, -1], None] + along_x[:, None, [0, -1]]).max()
+    if farthest > _MAX_MAP_PX * 1024:
         crop(image, box, width, height, border=border, out=out)
         return
-    points = ((along_y.astype(np.int32) + 16)[:, :, None] + along_x.astype(np.int32)[:, None]) >> 5  # (2, h, w)
-    x, y = np.multiply(points, np.float32(1 / 32), dtype=np.float32, casting="unsafe")
+    if farthest < 1 << 22:  # float32 is exact. A quarter rounds halves up
+        x, y = ((along_y + 0.25) / 1024).astype(np.float32)[:, :, None] + (along_x / 1024).astype(np.float32)[:, None]
+    else:
+        points = ((along_y.astype(np.int32) + 16)[:, :, None] + along_x.astype(np.int32)[:, None]) >> 5  # (2, h, w)
+        x, y = (points / 32).astype(np.float32)
     where, weights = cv2.convertMaps(x, y, cv2.CV_16SC2)
     cv2.remap(image, where, weights, cv2.INTER_LINEAR, out, _border_mode(border))  # pyright: ignore
 
