@@ -12,10 +12,8 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-_STOPPED, _TERMINATED = 130, 143
-"""Exit statuses after Ctrl-C and SIGTERM."""
-_PAUSE_S, _PAUSES = 0.02, 500
-"""Pause before a signal is raised again while modules load, and maximum number of pauses."""
+_STOPPED, _TERMINATED = 130, 143  # exit statuses after Ctrl-C and SIGTERM
+_PAUSE_S, _PAUSES = 0.02, 500  # pause before a signal is raised again while modules load, and maximum number of pauses
 
 
 def run() -> None:

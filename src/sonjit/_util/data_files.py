@@ -26,8 +26,7 @@ from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
 
 T = TypeVar("T")
-ASSETS: Final = Path(__file__).parent / "assets"
-"""Folder of the bundled clip and of bundled networks."""
+ASSETS: Final = Path(__file__).parent / "assets"  # folder of the bundled clip and of bundled networks
 _EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAX_KEY_PARTS: Final = 32

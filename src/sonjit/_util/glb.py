@@ -22,8 +22,7 @@ _SHAPES: Final[dict[str, tuple[int, ...]]] = {
 }  # fmt: skip
 CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
 """Quaternion x, y, z, w of a node that converts the camera's axes (y down, z forward) to glTF's (y up, z backward)."""
-SKIN: Final = (0.6, 0.36, 0.26)
-"""Colour of a hand, linear RGB."""
+SKIN: Final = (0.6, 0.36, 0.26)  # colour of a hand, linear RGB
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _VERTICES, _INDICES = 34962, 34963  # targets of buffer views
 

@@ -49,10 +49,8 @@ Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 _AHEAD: Final = 4
 """Pending calls per core: no worker waits for its next call, and a million calls do not become a million tasks."""
-_RETRIES: Final = 3
-"""Number of times that Ray repeats a call whose process or machine was lost."""
-_CONNECT_S: Final = 10.0
-"""Time limit of the connection to a cluster, and of its running calls after Ctrl-C."""
+_RETRIES: Final = 3  # number of times that Ray repeats a call whose process or machine was lost
+_CONNECT_S: Final = 10.0  # time limit of the connection to a cluster, and of its running calls after Ctrl-C
 _THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
 _CRASHES: Final = frozenset(

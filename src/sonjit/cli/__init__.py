@@ -53,8 +53,7 @@ _LAB = {
 _STUDIO = {
     "annotate": ("sonjit.studio.commands:app", "Annotate recordings of many cameras: calibrate, label, release.")
 }
-_LONGEST = 2000
-"""Length of a printed message. What somebody typed, such as a number, may be longer."""
+_LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 

@@ -30,14 +30,10 @@ app = App(
     """,
 )
 
-_HAND_COUNT = 20
-"""Default number of hands in a recording."""
-_MOTION_COUNT = 10
-"""Default number of motions in a recording."""
-_DATASET_HAND_COUNT = 5
-"""Number of hands in a recording of a data set."""
-_MIN_INTERVAL_S = 0.1
-"""Minimum time between two recorded hands of a video, because neighbouring frames look alike."""
+_HAND_COUNT = 20  # default number of hands in a recording
+_MOTION_COUNT = 10  # default number of motions in a recording
+_DATASET_HAND_COUNT = 5  # number of hands in a recording of a data set
+_MIN_INTERVAL_S = 0.1  # minimum time between two recorded hands of a video, because neighbouring frames look alike
 
 
 @app.command

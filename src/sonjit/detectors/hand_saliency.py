@@ -19,8 +19,7 @@ from sonjit.results import Hand
 from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
-_POINTS, _PRESENCE, _LABEL, _WORLD = range(4)
-"""Order of the network's outputs."""
+_POINTS, _PRESENCE, _LABEL, _WORLD = range(4)  # order of the network's outputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,14 +36,10 @@ Decoded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VISIBLE = 0.3
 """Minimum score of a keypoint that counts for the score and the next box of an instance, as in mmpose's drawings."""
-_MIN_BOX = 0.3
-"""Default minimum score of a new box."""
-_HAND = 0.65
-"""Side of a hand, relative to its crop in the published search."""
-_MARGIN = 1.25
-"""Size of the box of a tracked instance, relative to its visible keypoints."""
-_PADDING = 1.25
-"""Size of the crop relative to the box, as in mmpose."""
+_MIN_BOX = 0.3  # default minimum score of a new box
+_HAND = 0.65  # side of a hand, relative to its crop in the published search
+_MARGIN = 1.25  # size of the box of a tracked instance, relative to its visible keypoints
+_PADDING = 1.25  # size of the crop relative to the box, as in mmpose
 _GREY = 114
 _SAME_BOX = 0.7
 """Border of the input of YOLO networks, and maximum IoU of the boxes of two instances, as in ultralytics."""

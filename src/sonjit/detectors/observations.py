@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from sonjit.geometry.boxes import overlap_over_smaller, size_of
 
-_SAME_DISTANCE = 0.12
-"""Maximum mean keypoint distance, in instance sizes, of two observations of one object."""
+_SAME_DISTANCE = 0.12  # maximum mean keypoint distance, in instance sizes, of two observations of one object
 _NESTED_OVERLAP, _MAX_SIDE_DIFFERENCE = 0.7, 0.5
 """Minimum share of the smaller box in the larger one, and maximum difference of the sides, of two readings of one
 object."""
-_BOX_MARGIN = 0.1
-"""Margin around a box, in instance sizes, within which another box is near."""
+_BOX_MARGIN = 0.1  # margin around a box, in instance sizes, within which another box is near
 
 O = TypeVar("O", bound="Observation")  # noqa: E741
 

@@ -44,8 +44,7 @@ class GraphThresholds:
 
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")
-GESTURES = ("none", CANNED, *SHIPPED)
-"""Names of the shipped gestures for clients of the server; "none" is None."""
+GESTURES = ("none", CANNED, *SHIPPED)  # names of the shipped gestures for clients of the server; "none" is None
 PUBLISHED_THRESHOLDS, _OWN_THRESHOLDS = GraphThresholds(), GraphThresholds(turns_faces=True)
 Mirrored: TypeAlias = Annotated[
     bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")

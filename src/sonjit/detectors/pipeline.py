@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
-_COUNT_INTERVAL = 90
-"""Number of frames between searches for instances beyond `max_instances`."""
+_COUNT_INTERVAL = 90  # number of frames between searches for instances beyond `max_instances`
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")

@@ -33,11 +33,8 @@ NETWORKS = {
 }
 """The networks that have an int8 form: which kind and model of detector runs them, and what they give."""
 
-_STEP = 6
-"""Frames of the bundled clip from one image to the next."""
-
-_MAX_INPUTS = 120
-"""Inputs of a network that set its ranges, and as many on which it is measured."""
+_STEP = 6  # frames of the bundled clip from one image to the next
+_MAX_INPUTS = 120  # inputs of a network that set its ranges, and as many on which it is measured
 
 
 def quantize_networks(

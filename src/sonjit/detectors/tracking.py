@@ -29,31 +29,21 @@ from sonjit.detectors.observations import (
 from sonjit.detectors.smoothing import Smoother
 from sonjit.geometry.boxes import RotatedBox, overlap_over_smaller
 
-_SIDE_WEIGHT = 1.0
-"""Cost of a full contradiction of left and right, in instance sizes of distance."""
-_COLOUR_WEIGHT = 1.0
-"""Cost of a mean colour difference from black to white, in instance sizes of distance."""
-_COLOUR_MEMORY = 0.1
-"""Weight of a new frame in the running mean of an instance's colours."""
+_SIDE_WEIGHT = 1.0  # cost of a full contradiction of left and right, in instance sizes of distance
+_COLOUR_WEIGHT = 1.0  # cost of a mean colour difference from black to white, in instance sizes of distance
+_COLOUR_MEMORY = 0.1  # weight of a new frame in the running mean of an instance's colours
 _MIN_OVERLAP, _COLOUR_RATIO = 0.1, 0.6
 """Minimum share of the smaller box in the other one at which a network may see the other instance. The observation
 belongs to the other instance if its colour difference is less than this ratio of the difference to the own colours."""
-_MAX_REVIVE_DISTANCE = 1.5
-"""Maximum distance, in instance sizes, at which a lost instance is re-identified."""
-_LOCAL_SEARCH_S = 1.0
-"""Time for which the surroundings of a lost instance are searched first."""
-_SLIP_MARGIN = 0.3
-"""Margin by which a lost track must fit better than the current one to replace it."""
-_MIN_STEP_S = 1 / 240
-"""Minimum time step for a velocity estimate."""
-_SIDE_MEMORY = 0.05
-"""Minimum weight of a new, confident frame in the belief of left or right."""
-_MAX_STEP = 0.25
-"""Maximum mean keypoint step, in instance sizes per frame, of an instance that overlaps another one."""
+_MAX_REVIVE_DISTANCE = 1.5  # maximum distance, in instance sizes, at which a lost instance is re-identified
+_LOCAL_SEARCH_S = 1.0  # time for which the surroundings of a lost instance are searched first
+_SLIP_MARGIN = 0.3  # margin by which a lost track must fit better than the current one to replace it
+_MIN_STEP_S = 1 / 240  # minimum time step for a velocity estimate
+_SIDE_MEMORY = 0.05  # minimum weight of a new, confident frame in the belief of left or right
+_MAX_STEP = 0.25  # maximum mean keypoint step, in instance sizes per frame, of an instance that overlaps another one
 _SAME_INSTANCE_DISTANCE = 0.25
 """Maximum mean keypoint distance, in instance sizes, at which two observations compete for one instance."""
-_OCCLUDED_COST = 0.1
-"""Additional cost of an occluded track, which must fit an observation better than a visible one."""
+_OCCLUDED_COST = 0.1  # additional cost of an occluded track, which must fit an observation better than a visible one
 _NEW_TRACK_FRAMES, _MIN_SIDE_SURENESS = 10, 0.5
 """The side of an overlapping instance counts only after this many frames, and above this sureness of the belief."""
 _OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3

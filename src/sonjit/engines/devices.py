@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"
 """An execution provider of ONNX Runtime with its options."""
-_SEVERAL: Final = ("AUTO", "MULTI", "HETERO")
-"""Prefixes of OpenVINO before a list of devices, such as AUTO:GPU,CPU."""
+_SEVERAL: Final = ("AUTO", "MULTI", "HETERO")  # prefixes of OpenVINO before a list of devices, such as AUTO:GPU,CPU
 _PROVIDERS: Final = {
     "CPU": ("CPU",),
     "CUDA": ("CUDA",),

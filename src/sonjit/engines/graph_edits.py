@@ -22,8 +22,7 @@ from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov
 
 _HEAVY: Final = ("Convolution", "GroupConvolution", "MatMul")
-_SMALL = 4
-"""Maximum side of a map whose convolutions are rewritten. Later layers take almost no time."""
+_SMALL = 4  # maximum side of a map whose convolutions are rewritten. Later layers take almost no time.
 
 _DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
 """Older kernels of OpenVINO by the first of these instruction sets that a processor has."""

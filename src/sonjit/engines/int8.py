@@ -27,16 +27,11 @@ from sonjit.engines.openvino import constant_of, core, ov, read_model
 from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
-_MIN_WORK = 0.002
-"""Minimum share of a network's multiplications at which a layer is quantized."""
-_MIN_RANGE = 1 / 32
-"""Minimum range of a channel relative to the widest one, so that dead channels are not amplified."""
-_SINGLE_IMAGES = 12
-"""Number of images on which single layers are measured."""
-_TURNS, _RUNS = 5, 12
-"""Alternating turns of a time measurement, and runs per turn."""
-_LARGEST_WEIGHTS = 127, 63
-"""Maximum weight of a filter, in steps: 8 bits, or 7."""
+_MIN_WORK = 0.002  # minimum share of a network's multiplications at which a layer is quantized
+_MIN_RANGE = 1 / 32  # minimum range of a channel relative to the widest one, so that dead channels are not amplified
+_SINGLE_IMAGES = 12  # number of images on which single layers are measured
+_TURNS, _RUNS = 5, 12  # alternating turns of a time measurement, and runs per turn
+_LARGEST_WEIGHTS = 127, 63  # maximum weight of a filter, in steps: 8 bits, or 7
 _Answer: TypeAlias = tuple[Float32Array, Float32Array]
 """Keypoints (N, K, 2) and presence (N,) of each candidate."""
 

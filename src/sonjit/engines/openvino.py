@@ -29,19 +29,13 @@ from sonjit.engines import EngineOptions, ValueRange, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
-_KEPT_S = 90 * 24 * 3600
-"""Maximum time in seconds for which an unused network is cached."""
-_KEPT_BYTES = 1 << 29
-"""Maximum size of all cached networks."""
-_BLOB = re.compile(r".+-[0-9a-f]{20}\.blob", re.DOTALL)
-"""Names of cached networks, see `_blob_path`."""
+_KEPT_S = 90 * 24 * 3600  # maximum time in seconds for which an unused network is cached
+_KEPT_BYTES = 1 << 29  # maximum size of all cached networks
+_BLOB = re.compile(r".+-[0-9a-f]{20}\.blob", re.DOTALL)  # names of cached networks, see `_blob_path`
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 
-CompileSettings = dict[str, "str | int | bool"]
-"""OpenVINO's properties for `compile_model`, by name."""
-
-_REVISION = 11
-"""Revision of the graph edits. Cached networks of another revision are not used."""
+CompileSettings = dict[str, "str | int | bool"]  # OpenVINO's properties for `compile_model`, by name
+_REVISION = 11  # revision of the graph edits. Cached networks of another revision are not used.
 _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
 """Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
 _SHARED_THREADS = 2

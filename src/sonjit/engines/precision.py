@@ -30,10 +30,8 @@ from sonjit.engines.devices import processor_flags, processor_name
 
 MAX_SHIFT_PX: Final = 0.3
 """Maximum mean shift of keypoints, in pixels of a crop of 224, at which `precision="auto"` uses a low precision."""
-MAX_SHIFT_P90: Final = 0.0015
-"""Maximum shift at the 90th percentile, relative to the size of the instance."""
-MIN_AGREEMENT: Final = 0.999
-"""Minimum share of the crops in which presence and side agree with f32."""
+MAX_SHIFT_P90: Final = 0.0015  # maximum shift at the 90th percentile, relative to the size of the instance
+MIN_AGREEMENT: Final = 0.999  # minimum share of the crops in which presence and side agree with f32
 _F32_SHARE: Final = {("hand_landmark_full.tflite", 5_478_917): 0.3, ("hand_landmark_lite.tflite", 2_071_597): 0.4}
 """Share of the layers, from the first on, that stay in f32 for a network that keeps the rule then, by name and size."""
 _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}

@@ -36,8 +36,7 @@ ACTIONS: Final = {
 _BUTTONS: Final = ("left", "middle", "right")
 _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
-PLACES: Final = ("x", "y")
-"""Further measures: the centre of the palm as fractions of the image's width and height."""
+PLACES: Final = ("x", "y")  # further measures: the centre of the palm as fractions of the image's width and height
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 
 
@@ -273,14 +272,11 @@ def _numbers(name: str, values: object, count: int) -> list[float]:
     return numbers
 
 
-_COUNTED: Final = ("Rotate", "Zoom")
-"""Motions whose value is their count."""
-_LOST_S: Final = 1.0
-"""Time after which a lost hand starts its gesture again, as in `GestureSmoother`."""
+_COUNTED: Final = ("Rotate", "Zoom")  # motions whose value is their count
+_LOST_S: Final = 1.0  # time after which a lost hand starts its gesture again, as in `GestureSmoother`
 _MIN_VISIBLE_S: Final = 0.25
 """Minimum time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
-_MIN_PAUSE_INTERVAL_S: Final = 0.3
-"""Time within which several hands that make the pause gesture count once."""
+_MIN_PAUSE_INTERVAL_S: Final = 0.3  # time within which several hands that make the pause gesture count once
 
 
 @dataclass(slots=True)

@@ -15,12 +15,9 @@ from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, Motion
 from sonjit.results import Frame, Gesture, Hand, Handedness
 
 # `python benchmarks/gestures.py --taught` measures gestures that are learned with these values.
-_MAX_EXAMPLES: Final = 5
-"""Maximum number of examples that count. More are of the same few people and views."""
-_MIN_EVIDENCE: Final = 1.0
-"""Minimum log likelihood ratio of a gesture to any other pose."""
-_SHARPNESS: Final = 0.5
-"""Slope of the score over the evidence."""
+_MAX_EXAMPLES: Final = 5  # maximum number of examples that count. More are of the same few people and views.
+_MIN_EVIDENCE: Final = 1.0  # minimum log likelihood ratio of a gesture to any other pose
+_SHARPNESS: Final = 0.5  # slope of the score over the evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,10 +171,8 @@ class CustomGestures:
         return self.classify(classifier.load_gestures().whiten(classifier.features_of([hand])))[0]
 
 
-_MAX_NAME_LENGTH: Final = 40
-"""Maximum number of characters of the name of a gesture."""
-_MIN_DURATION_S: Final = 0.2
-"""Minimum duration of a static gesture. Shorter ones occur on the way to another gesture."""
+_MAX_NAME_LENGTH: Final = 40  # maximum number of characters of the name of a gesture
+_MIN_DURATION_S: Final = 0.2  # minimum duration of a static gesture. Shorter ones occur on the way to another gesture.
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,35 +25,24 @@ _POINTS: Final = 1 + len(_TIPS)
 STEP_FEATURES: Final = 2 * 2 * _POINTS
 """Number of features of a step: the movement of the palm centre and fingertips, and their positions."""
 
-_STEP: Final = 0.12
-"""Mean movement of the points per step in hand lengths; noise is smaller."""
-_MOST_STEPS: Final = 12
-"""Maximum number of steps in a frame."""
-_SHAPE_WEIGHT: Final = 0.5
-"""Weight of the shape of the hand relative to its movement in the cost of a step."""
+_STEP: Final = 0.12  # mean movement of the points per step in hand lengths; noise is smaller
+_MOST_STEPS: Final = 12  # maximum number of steps in a frame
+_SHAPE_WEIGHT: Final = 0.5  # weight of the shape of the hand relative to its movement in the cost of a step
 _SMOOTH_S: Final = 0.03
-_LENGTH_S: Final = 0.5
-"""Time constants of the points, and of the hand's length, which noise and foreshortening change."""
-_GAP_S: Final = 0.25
-"""Maximum gap in the path of a hand. After a longer gap the path restarts."""
-_LEAST_STEPS: Final = 5
-"""Minimum number of steps of an example."""
-_REST_S: Final = 0.25
-"""Minimum rest between two examples of a recording, and after the last one."""
-_SETTLE_S: Final = 0.12
-"""Delay of an event. A better match within this time replaces it."""
-_AS_WELL: Final = 0.05
-"""Share of the reach by which a later end may match worse and still continue the motion."""
+_LENGTH_S: Final = 0.5  # time constants of the points, and of the hand's length, which noise and foreshortening change
+_GAP_S: Final = 0.25  # maximum gap in the path of a hand. After a longer gap the path restarts.
+_LEAST_STEPS: Final = 5  # minimum number of steps of an example
+_REST_S: Final = 0.25  # minimum rest between two examples of a recording, and after the last one
+_SETTLE_S: Final = 0.12  # delay of an event. A better match within this time replaces it.
+_AS_WELL: Final = 0.05  # share of the reach by which a later end may match worse and still continue the motion
 _REACH: Final = (0.06, 0.12, 0.2)
 """Minimum, default and maximum of the mean step cost at which a path is another motion."""
 _FEW, _FEW_REACH = 0.3, 0.1
 """Minimum reach times the number of examples, and its maximum. Few examples of one person differ too little."""
-_LOOSE: Final = 2.0
-"""Maximum ratio of the cost to the nearest example and the cost between examples."""
+_LOOSE: Final = 2.0  # maximum ratio of the cost to the nearest example and the cost between examples
 _ARRAYS: Final = ("motion_names", "motion_steps", "motion_lengths", "motion_of", "motion_reaches")
 """Names of the arrays of motions in a file."""
-_APART: Final = 0.8
-"""Maximum ratio of the cost to the cost of the nearest example of another motion."""
+_APART: Final = 0.8  # maximum ratio of the cost to the cost of the nearest example of another motion
 
 
 @dataclass(frozen=True, slots=True)

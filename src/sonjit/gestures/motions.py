@@ -16,13 +16,11 @@ from sonjit.results import Hand, Handedness, MotionEvent, Phase
 from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
 
 _TIPS: Final = [8, 12, 16, 20]
-_LENGTH_S: Final = 0.5
-"""Time constant of the hand's length, which noise and foreshortening change."""
+_LENGTH_S: Final = 0.5  # time constant of the hand's length, which noise and foreshortening change
 _GAP_S: Final = 0.25
 _JUMP_PER_S: Final = 40.0
 """Maximum gap, and maximum speed in hand lengths per second. Beyond them the hand was lost and its path restarts."""
-_VELOCITY_S: Final = 0.05
-"""Minimum time between two positions for a velocity."""
+_VELOCITY_S: Final = 0.05  # minimum time between two positions for a velocity
 _UP, _OUT = 0.3, 0.7
 """Minimum height of the fingertips above the wrist in hand lengths, and minimum reach of a finger, of a raised hand."""
 

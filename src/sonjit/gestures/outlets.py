@@ -44,10 +44,8 @@ def _padded(text: str) -> bytes:
 
 _LOG = logging.getLogger(__name__)
 
-_TIMEOUT_S: Final = 1.0
-"""Time limit of a connection and of an answer."""
-_RETRY_S: Final = 2.0
-"""Minimum time before a lost WebSocket is opened again."""
+_TIMEOUT_S: Final = 1.0  # time limit of a connection and of an answer
+_RETRY_S: Final = 2.0  # minimum time before a lost WebSocket is opened again
 
 
 class Outlets:

@@ -25,14 +25,10 @@ from sonjit.results.skeletons.faces import BLENDSHAPES
 
 _MIN_VISIBLE_S: Final = 0.25
 """Time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
-_MIN_HOLD_S: Final = 0.1
-"""Time that a gesture or a measure lasts before it counts."""
-_MAX_GAP_S: Final = 0.2
-"""Interruption of a gesture that does not end it."""
-_MAX_STEP_BACK_S: Final = 0.5
-"""Step back in time beyond which a stream begins again."""
-_LOST_S: Final = 0.5
-"""Time after which the events of a lost instance end."""
+_MIN_HOLD_S: Final = 0.1  # time that a gesture or a measure lasts before it counts
+_MAX_GAP_S: Final = 0.2  # interruption of a gesture that does not end it
+_MAX_STEP_BACK_S: Final = 0.5  # step back in time beyond which a stream begins again
+_LOST_S: Final = 0.5  # time after which the events of a lost instance end
 
 
 def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from sonjit.media.tables.characters import BoneNames
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
 
-_MIN_FRAMES: Final = 10
-"""Number of frames without results after which a more thorough search is suggested."""
+_MIN_FRAMES: Final = 10  # number of frames without results after which a more thorough search is suggested
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,7 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
 
 
 LOG = ".sonjit-done.jsonl"
-WITHOUT_EFFECT = ("threads",)
-"""Options that change no result."""
+WITHOUT_EFFECT = ("threads",)  # options that change no result
 
 
 class FinishedFiles:

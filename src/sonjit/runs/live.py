@@ -19,8 +19,7 @@ from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
 _UNITY_THUMB: Final = {"Metacarpal": "Proximal", "Proximal": "Intermediate"}
-_VMC_OK: Final = b"/VMC/Ext/OK\0,i\0\0\0\0\0\1"
-"""Message with the integer 1: the sender is ready."""
+_VMC_OK: Final = b"/VMC/Ext/OK\0,i\0\0\0\0\0\1"  # message with the integer 1: the sender is ready
 _LOG = logging.getLogger(__name__)
 
 

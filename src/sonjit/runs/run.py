@@ -27,8 +27,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
 _NO_OUTPUTS = Outputs()
 _QUEUE_LENGTH = 4
 """Number of processed frames that wait to be written: enough to even out slow frames, few enough to save memory."""
-_MAX_NOTES: Final = 10
-"""Number of hints to print after a run over many files."""
+_MAX_NOTES: Final = 10  # number of hints to print after a run over many files
 
 _Call: TypeAlias = "tuple[File, Outputs, int | None, Reading]"
 

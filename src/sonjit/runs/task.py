@@ -23,8 +23,7 @@ from sonjit.results import Box, Frame
 from sonjit.runs.frame_tables import FrameTable, RecordTable
 
 Item = TypeVar("Item")
-_HELD_S: Final = 0.5
-"""Time for which the place of a face stays blurred."""
+_HELD_S: Final = 0.5  # time for which the place of a face stays blurred
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,9 @@ from sonjit.server.service import Service, missing_models
 from sonjit.server.settings import QUIET_ZONE, Settings, fingerprint, for_other_devices, page_addresses, qr_code
 from sonjit.server.stream import Stream
 
-_FRAME_HEADER_BYTES = 24
-"""Header of a stream's image."""
-_MAX_HEADER_BYTES = 65_536
-"""Maximum size of the headers of a request."""
-_STOP_S = 2
-"""Time in which open connections end when the server stops."""
+_FRAME_HEADER_BYTES = 24  # header of a stream's image
+_MAX_HEADER_BYTES = 65_536  # maximum size of the headers of a request
+_STOP_S = 2  # time in which open connections end when the server stops
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ _FULL = option.Option(
 _FULL_ADDS = "id, depth, box and skeleton"
 _IMPLY_FULL = ("blendshapes", "transform", "distance")
 """Options of detectors whose results only a full answer contains. Refined keypoints also belong to them."""
-_MAX_MASK_PX = 512
-"""Longer side of a mask for clients, twice that of the network's output."""
+_MAX_MASK_PX = 512  # longer side of a mask for clients, twice that of the network's output
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
 

@@ -27,16 +27,13 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
 from sonjit.server.processes import DECODE_S, TooSlowError, Worker
 
-MAX_FILES = 20_000
-"""Maximum number of files of a job; file systems become slow with more files in a folder."""
+MAX_FILES = 20_000  # maximum number of files of a job; file systems become slow with more files in a folder
 _MAX_NAME_BYTES = 150  # file systems accept 255; drafts and drawings add to the name
 _MAX_BOUNDARY = 70  # RFC 2046
 _PIXEL_BYTES = 8  # 16 bits and four channels without compression
 _HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
-_FRAME_BYTES = 8_000_000
-"""Size of an image of a motion JPEG, at most."""
-_NETWORK_BYTES = 4_000_000_000
-"""Memory limit for networks and the frames of a video that are in flight."""
+_FRAME_BYTES = 8_000_000  # size of an image of a motion JPEG, at most
+_NETWORK_BYTES = 4_000_000_000  # memory limit for networks and the frames of a video that are in flight
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 
 

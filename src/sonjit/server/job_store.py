@@ -29,16 +29,14 @@ from sonjit.server.options import DetectorChoice, read_detector
 from sonjit.server.processes import CrashError, TooSlowError, Worker
 from sonjit.server.settings import MB, Settings
 
-MARKER = ".sonjit-jobs"
-"""File in a jobs folder. It shows that Sonjit created the folder and may remove jobs from it."""
+MARKER = ".sonjit-jobs"  # file in a jobs folder. It shows that Sonjit created the folder and may remove jobs from it.
 _MARKER_TEXT = "Sonjit stores the jobs of `sonjit serve --jobs-folder` in this folder and removes them.\n"
 _FOLDER_NAME = re.compile("[0-9a-f]{16}")
 _LOG = logging.getLogger("sonjit.server")
 State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
 
 ENDED = ("done", "failed", "cancelled")
-INPUT, RECORD = "input", "job.json"
-"""Names in a job's folder."""
+INPUT, RECORD = "input", "job.json"  # names in a job's folder
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
 REPORT_ENDINGS = (".html", ".pdf")

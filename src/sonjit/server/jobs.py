@@ -53,8 +53,7 @@ _STYLES = TypeAdapter(DrawingStyle)
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
 _BETWEEN_EVENTS_S = 0.1
-_KEEP_ALIVE_S = 15
-"""Minimum interval between progress events, and interval of comments that keep a connection open."""
+_KEEP_ALIVE_S = 15  # minimum interval between progress events, and interval of comments that keep a connection open
 _COOKIE = "sonjit_jobs"
 _MEDIA_TYPES = {
     ".json": "application/json",

@@ -20,12 +20,9 @@ from sonjit.server.options import known_options, option_schemas
 from sonjit.server.service import missing_weights
 from sonjit.weights.catalog import find_record
 
-IN_PAGES = ("hands", "face", "body", "holistic")
-"""Kinds that the module for web pages detects."""
-FACE_BUNDLE = "face_landmarker.task"
-"""MediaPipe bundle that blendshapes and poses of faces require in web pages."""
-_ON_A_SERVER = ("explain", "visibility", "measures", "distance")
-"""Options that only a server supports."""
+IN_PAGES = ("hands", "face", "body", "holistic")  # kinds that the module for web pages detects
+FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and poses of faces require in web pages
+_ON_A_SERVER = ("explain", "visibility", "measures", "distance")  # options that only a server supports
 _OF_BUNDLE = ("blendshapes", "transform")
 _PROPOSALS = "proposals.tflite"
 _FURTHER_FILES = {"hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS), "body": (_PROPOSALS,)}

@@ -43,16 +43,13 @@ _HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
-_LINGER_S = 2.0
-"""Time for which the rest of a refused body is read."""
-_REFUSED = 1008
-"""Close code of a refused WebSocket."""
+_LINGER_S = 2.0  # time for which the rest of a refused body is read
+_REFUSED = 1008  # close code of a refused WebSocket
 _MAX_ADDRESSES, _EXPIRY_S = 10_000, 2.0
 """Maximum number of addresses whose rate is counted, and the time after which an address is forgotten."""
 _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
-KEPT_S = 400 * 86_400
-"""Lifetime of a cookie in seconds, the longest that browsers allow."""
+KEPT_S = 400 * 86_400  # lifetime of a cookie in seconds, the longest that browsers allow
 _SUBPROTOCOL, _BEARER = "sonjit", "sonjit.token."
 
 

@@ -41,8 +41,7 @@ _EXPLAIN = Option(
 _NOT_OF_JOBS = ("segmentation", "smooth_segmentation", "visibility", _EXPLAIN.name)
 _TYPES = {"boolean": bool, "integer": int, "number": float, "string": str}
 _MAX_MAP_CHARACTERS = 64_000
-_MAX_MAP_DEPTH = 32
-"""Maximum numbers of characters and of nested brackets of a control map."""
+_MAX_MAP_DEPTH = 32  # maximum numbers of characters and of nested brackets of a control map
 _MAX_JSON_CONTAINERS = 500_000
 """Lists and objects of a JSON text; 20 MB of recordings have fewer, and each takes some 200 bytes."""
 

@@ -29,8 +29,7 @@ _TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json",
 for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
 _CLASSIFIER = "efficientnet_lite0"
-CLASSIFIER_FILE = "engine/models/classifier.tflite"
-"""Path of the network that classifies photographs in a written page."""
+CLASSIFIER_FILE = "engine/models/classifier.tflite"  # path of the network that classifies photographs in a written page
 _IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
 BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else data_files.ASSETS / "web"
 """Output folder of `make web` in a checkout, otherwise the module in the installed package, without networks."""

@@ -28,12 +28,9 @@ from sonjit.server.errors import refusal_from
 
 _PIXEL_BYTES, _OTHER_BYTES = 48, 256_000_000
 """Memory limits for decoding an image, per pixel and fixed. JPEG 2000 needs most, 17 bytes per pixel."""
-DECODE_S = 30.0
-"""Time limit of decoding an image, and of opening a video."""
-_START_S = 300.0
-"""Time limit of starting a process on a busy machine."""
-_MAX_ANSWER_BYTES = 100_000_000
-"""Maximum size of an answer that is not an image."""
+DECODE_S = 30.0  # time limit of decoding an image, and of opening a video
+_START_S = 300.0  # time limit of starting a process on a busy machine
+_MAX_ANSWER_BYTES = 100_000_000  # maximum size of an answer that is not an image
 _SPAWN = get_context("spawn")
 
 ReportProgress = Callable[[JsonObject], None]

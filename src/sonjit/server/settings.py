@@ -23,23 +23,18 @@ if TYPE_CHECKING:
     import segno
     from cryptography import x509
 
-MB = 1_000_000
-"""Bytes of a megabyte."""
+MB = 1_000_000  # bytes of a megabyte
 _LIMITS = (
     "queue", "max_clients", "max_rate", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
     "keep_jobs", "max_disk_mb", "read_timeout_s", "idle_minutes",
 )  # fmt: skip
 """Limits that clients can read."""
-_MAX_LIMIT = 1e9
-"""Maximum value of a limit."""
-_MAX_WORKERS = 1024
-"""Maximum number of workers."""
+_MAX_LIMIT = 1e9  # maximum value of a limit
+_MAX_WORKERS = 1024  # maximum number of workers
 _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
-QUIET_ZONE = 2
-"""Margin of a QR code in modules."""
-_VALID = timedelta(days=800)
-"""Apple's devices reject certificates that are valid for more than 825 days."""
+QUIET_ZONE = 2  # margin of a QR code in modules
+_VALID = timedelta(days=800)  # Apple's devices reject certificates that are valid for more than 825 days
 _RENEW = timedelta(days=7)
 
 

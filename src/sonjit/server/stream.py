@@ -29,20 +29,15 @@ from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.service import Service
 
-_GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
-"""Close codes of WebSockets; 4408 is private to Sonjit."""
-_CLOSE_S = 2.0
-"""Time in which a client answers a close message."""
+_GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408  # close codes of WebSockets; 4408 is private to Sonjit
+_CLOSE_S = 2.0  # time in which a client answers a close message
 _MAX_WAITING_SETTINGS = 32
 """Maximum number of waiting messages other than images. A client that sends more does not wait for answers."""
 _HEADER = struct.Struct("<4sIdB3x2H")
 _MAGIC = b"SNJ1"
-_ENCODED = 0
-"""Format of encoded images."""
-_CHANNELS = {1: 4, 2: 3}
-"""Number of channels of the raw formats RGBA and RGB."""
-_MAX_TEXT_CHARACTERS = 2_000_000
-"""Gestures of 1 MB in base64, a control map and the options of detectors fit into it."""
+_ENCODED = 0  # format of encoded images
+_CHANNELS = {1: 4, 2: 3}  # number of channels of the raw formats RGBA and RGB
+_MAX_TEXT_CHARACTERS = 2_000_000  # gestures of 1 MB in base64, a control map and the options of detectors fit into it
 
 
 class ProtocolError(Exception):

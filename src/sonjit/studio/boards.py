@@ -355,8 +355,7 @@ def _recognise_checkerboard(images: list[Image], square_m: float) -> Calibration
 
 BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
 CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
-Found = tuple["IndexArray", "FloatArray"]
-"""(n,) indices of points and (n, 2) pixels."""
+Found = tuple["IndexArray", "FloatArray"]  # (n,) indices of points and (n, 2) pixels
 _DRAWING_STEPS = 120  # steps across a square of a drawing, fine enough for markers of usual sizes
 _HALF_PIXEL = 0.5  # shift from OpenCV's pixel coordinates, which start at the first pixel's centre, to Sonjit's
 _BOARD_SYNTAX = (

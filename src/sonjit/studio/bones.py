@@ -16,8 +16,7 @@ from sonjit.lab.hand_models.rig import Rig, fit_pose, load_rig
 from sonjit.results.skeletons import load_skeleton
 
 JOINTS_PER_HAND: Final = 21
-SIDES: Final = ("Right", "Left")
-"""The order of hands in arrays, as in InterHand2.6M."""
+SIDES: Final = ("Right", "Left")  # the order of hands in arrays, as in InterHand2.6M
 BONES: Final = tuple(
     (JOINTS_PER_HAND * side + parent, JOINTS_PER_HAND * side + child)
     for side in range(len(SIDES))
@@ -38,8 +37,7 @@ _MIN_BONES = 4  # known bones from which the size of a hand is estimated
 _MIN_FRAMES = 3  # frames with a bone from which its usual length is known
 _MAX_CHANGE = 0.15  # change of a bone's length that is reported, relative to its usual length
 _MIN_CHANGE_M = 0.004  # change that is never reported, because marks scatter as much
-HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
-"""(20, 2) parent and child of one hand's bones."""
+HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)  # (20, 2) parent and child of one hand's bones
 
 
 def hand_length_m(points_m: FloatArray) -> float:

@@ -27,8 +27,7 @@ LENS_SIZE, POSE_SIZE, CAMERA_SIZE = 12, 6, 18
 """Numbers of a lens (fx, fy, cx, cy and eight coefficients), of a pose (rotation vector, translation), and of both."""
 _MIN_GAIN, _MAX_DAMPING = 1e-9, 1e8
 """Relative gain in cost below which the adjustment stops, and damping at which it gives up finding a better step."""
-ROBUST_PX = 1.0
-"""Error above which the cost grows linearly instead of quadratically."""
+ROBUST_PX = 1.0  # error above which the cost grows linearly instead of quadratically
 TIME_STD = 0.2
 """Prior standard deviation of an image's time, in frame sets.
 

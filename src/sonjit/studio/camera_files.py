@@ -122,8 +122,7 @@ def format_from_ending(path: Path) -> CameraFormat:
 
 _HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 """Move principal points from OpenCV's pixel centres at integers to Sonjit's pixel corners at integers."""
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""Metres per unit of length."""
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # metres per unit of length
 
 
 def metres_per_unit(unit: object, named: str) -> float:

@@ -181,8 +181,7 @@ def _detect_at_projections(
     return votes
 
 
-PASSES: Final = 2
-"""Number of passes. The second one crops hands at the positions of the project's network."""
+PASSES: Final = 2  # number of passes. The second one crops hands at the positions of the project's network.
 InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
 """Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
 

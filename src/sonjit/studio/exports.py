@@ -225,8 +225,7 @@ def _values(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
     return struct.pack("<bB", kind, len(shape)) + bytes(shape) + data + b"\0"
 
 
-Figure = Literal["mesh", "skeleton"]
-"""Content of a .glb."""
+Figure = Literal["mesh", "skeleton"]  # content of a .glb
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
 _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}

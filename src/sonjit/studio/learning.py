@@ -28,8 +28,7 @@ from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
 from sonjit.studio.triangulation import Triangulation, triangulate
 
-HAND_NETWORK: Final = "hand-full"
-"""Recipe of `sonjit train`, and stem of its exported file."""
+HAND_NETWORK: Final = "hand-full"  # recipe of `sonjit train`, and stem of its exported file
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
 
 

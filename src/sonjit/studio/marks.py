@@ -27,12 +27,10 @@ from sonjit.studio import bones, triangulation
 from sonjit.studio.rig import CameraRig
 
 JOINTS: Final = 2 * bones.JOINTS_PER_HAND
-MACHINE: Final = "machine"
-"""Annotator name of machine marks."""
+MACHINE: Final = "machine"  # annotator name of machine marks
 MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
 """`occluded`: hidden, its position is estimated; `absent`: not in the image; `cleared`: the mark was deleted."""
-MarkSource = Literal["H", "M", "H+M"]
-"""H: human; M: machine; H+M: machine, checked by a human."""
+MarkSource = Literal["H", "M", "H+M"]  # H: human; M: machine; H+M: machine, checked by a human
 WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
 """Weight of a mark with a position in a triangulation."""
 _MAX_NAME = 60
@@ -189,10 +187,8 @@ def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, Fl
     return {name: line for name, line in lines.items() if len(line)}
 
 
-THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)
-"""Distances for which the fraction of pairs below them is reported."""
-CONFLICT_PX = 10.0
-"""Distance of two marks above which they conflict."""
+THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)  # distances for which the fraction of pairs below them is reported
+CONFLICT_PX = 10.0  # distance of two marks above which they conflict
 
 
 def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:

@@ -194,10 +194,8 @@ def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
     return create_detector("face", static_image=True, search="fast", threads=1, **own)
 
 
-RIDGE_MM: Final = 0.45
-"""Typical period of the ridges of an adult's finger; children's are finer."""
-SIZE: Final = (512, 334)
-"""Longer and shorter side of a released image, as InterHand2.6M's."""
+RIDGE_MM: Final = 0.45  # typical period of the ridges of an adult's finger; children's are finer
+SIZE: Final = (512, 334)  # longer and shorter side of a released image, as InterHand2.6M's
 _READABLE_CONTRAST: Final = 0.1  # remaining fraction of a pattern's contrast from which it is readable
 _MIN_RIDGE_PX: Final = 2.0  # period below which a pattern cannot be sampled
 _SHRINK_FACTOR: Final = 0.9  # step by which an image becomes smaller until its ridges are unreadable

@@ -26,8 +26,7 @@ from sonjit.studio.marks import MACHINE, Mark
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
 
-SOURCES: Final = ("", "M", "H", "H+M")
-"""Origins of a label; files store the index."""
+SOURCES: Final = ("", "M", "H", "H+M")  # origins of a label; files store the index
 _AXES: Final = ("x_m", "y_m", "z_m")
 _FILE_NAME: Final = "{:012d}.parquet"  # name of the file of labels of a chunk, by its first frame set
 

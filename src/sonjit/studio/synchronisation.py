@@ -22,8 +22,7 @@ from sonjit.media import Source, open_source
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.studio.views import CameraFrames, frame_numbers, match_camera
 
-STEP_S = 0.001
-"""Time step of onsets in seconds."""
+STEP_S = 0.001  # time step of onsets in seconds
 _SAMPLE_RATE = 16_000
 _LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20  # numbers of values averaged for the current level and for the previous one
 _SILENCE_POWER = 1e-8  # power relative to full scale below which sound is silence

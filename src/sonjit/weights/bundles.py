@@ -28,13 +28,10 @@ _TASKS = {
 _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
 
 _MAX_BYTES = 2**30  # of one member: a damaged size must not take all memory
-_MAX_DEPTH = 2
-"""Maximum nesting of bundles."""
-_TFLITE = b"TFL3"
-"""Identifier of TFLite files, from the fifth byte."""
+_MAX_DEPTH = 2  # maximum nesting of bundles
+_TFLITE = b"TFL3"  # identifier of TFLite files, from the fifth byte
 _OTHER_NETWORKS = (".onnx", ".xml")
-_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision"
-"""Web page of each task with its bundles."""
+_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision"  # web page of each task with its bundles
 _PUBLISHED = {
     "hand_landmarker.task": ("hand_landmarker", _HANDS),
     "gesture_recognizer.task": ("gesture_recognizer", _HANDS),

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     NewStreamSearch = Callable[[Any, Any], StreamSearch[Any]]
 
 
-KINDS: Registry[KindEntry] = Registry("kind")
-"""Entries of the kinds by name."""
+KINDS: Registry[KindEntry] = Registry("kind")  # entries of the kinds by name
 
 _OPTIONS_OF_STREAMS = ("smoothing", "search_interval", "smooth_segmentation")
 _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}

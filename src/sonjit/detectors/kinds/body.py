@@ -44,28 +44,19 @@ _TORSO_WEIGHTS = np.stack(
 _SAME_HIPS = 0.1
 """Maximum distance of the centres of two boxes of the same person, in sides. Shoulders are twice as wide."""
 
-_BOX_SCALE = 1.25
-"""Size of the crop relative to the circle around the body, as in MediaPipe's graph."""
-_KERNEL = 9
-"""Side of the window of a heatmap that refines a keypoint, as in MediaPipe's graph."""
-_LEAST_PEAK = 0.5
-"""Minimum peak of a heatmap that refines a keypoint, as in MediaPipe's graph."""
+_BOX_SCALE = 1.25  # size of the crop relative to the circle around the body, as in MediaPipe's graph
+_KERNEL = 9  # side of the window of a heatmap that refines a keypoint, as in MediaPipe's graph
+_LEAST_PEAK = 0.5  # minimum peak of a heatmap that refines a keypoint, as in MediaPipe's graph
 _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
 """Coefficients in (p - 1/2)^2, highest power first: MediaPipe's approximation of 1 - entropy of a probability p."""
-_MASK_RATIO = 0.7
-"""Maximum weight of the previous mask where the new one is unsure, as in MediaPipe's graph."""
-_SURE = 1e-3
-"""Pixels of a mask that are this near to 0 or 1 are not blended."""
-_VISIBILITY_ALPHA = 0.1
-"""Weight of a new frame in the low-pass filter of the visibility, as in MediaPipe's graph."""
+_MASK_RATIO = 0.7  # maximum weight of the previous mask where the new one is unsure, as in MediaPipe's graph
+_SURE = 1e-3  # pixels of a mask that are this near to 0 or 1 are not blended
+_VISIBILITY_ALPHA = 0.1  # weight of a new frame in the low-pass filter of the visibility, as in MediaPipe's graph
 _ALIGNMENT_FILTER, _IMAGE_FILTER, _WORLD_FILTER = (0.01, 10, 1, 0), (0.05, 80, 1, 0), (0.1, 40, 1, 0)
 """Arguments of `OneEuro`."""
-_DETECTOR_RANGE = (-1.0, 1.0)
-"""Values of black and white in the input of the detector network."""
-_BUNDLE_KERNEL = 7
-"""`heatmap_kernel` in the graph of a pose landmarker."""
-_BUNDLE_OVERLAP = 0.5
-"""Minimum IoU of boxes that the graph of a pose landmarker blends."""
+_DETECTOR_RANGE = (-1.0, 1.0)  # values of black and white in the input of the detector network
+_BUNDLE_KERNEL = 7  # `heatmap_kernel` in the graph of a pose landmarker
+_BUNDLE_OVERLAP = 0.5  # minimum IoU of boxes that the graph of a pose landmarker blends
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,10 +44,8 @@ def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -
 
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
-_BOX_SCALE = 1.5
-"""Size of the crop relative to the box around the face, as in MediaPipe's graph."""
-_CERTAIN = 0.9
-"""Score from which a detected face is upright. Upside-down faces have scores up to 0.88."""
+_BOX_SCALE = 1.5  # size of the crop relative to the box around the face, as in MediaPipe's graph
+_CERTAIN = 0.9  # score from which a detected face is upright. Upside-down faces have scores up to 0.88.
 _TURNED_SCALE, _TURNED_SHIFT_Y = 1.62, -0.33
 """Scale and shift of the box of an upside-down face that was detected as an upright one, with the chin as forehead."""
 _MIN_TURNED, _MIN_AGAIN, _UNSEEN = 0.5, 0.1, 0.01

@@ -27,16 +27,12 @@ SHORT_GRID = ssd.AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
 FULL_GRID = ssd.AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
 """Anchors of the detector for faces up to about 5 m away."""
 _GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
-_DETECTOR_RANGE = (-1.0, 1.0)
-"""Values of black and white in the input of the detector network."""
+_DETECTOR_RANGE = (-1.0, 1.0)  # values of black and white in the input of the detector network
 _MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
-_BUNDLE_OVERLAP = 0.5
-"""Minimum IoU of boxes that a face landmarker's graph blends into one."""
-_BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)
-"""Parameters of the One-Euro filter in that graph."""
+_BUNDLE_OVERLAP = 0.5  # minimum IoU of boxes that a face landmarker's graph blends into one
+_BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)  # parameters of the One-Euro filter in that graph
 _MESH = 468
-_EYE_CORNERS_CM = 8.9
-"""Distance between the outer eye corners of an average adult."""
+_EYE_CORNERS_CM = 8.9  # distance between the outer eye corners of an average adult
 _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
 
 

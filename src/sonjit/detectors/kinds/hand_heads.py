@@ -17,8 +17,7 @@ from sonjit._util.data_files import ASSETS, read_npz
 
 Floats = NDArray[np.float32]
 
-TAPS: Final = (28, 14, 7)
-"""Sides of the maps that the heads read."""
+TAPS: Final = (28, 14, 7)  # sides of the maps that the heads read
 ASSET: Final = "hand_heads.npz"
 BEFORE: Final = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 """Index of the neighbour of each keypoint on the side of the wrist."""
@@ -192,8 +191,7 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
 
 
 REFINEMENT_ASSET: Final = "hand_refinement.npz"
-WORLD_SCALE: Final = 10.0
-"""Factor from metres to the refinement's inputs and outputs, about 1 for a hand."""
+WORLD_SCALE: Final = 10.0  # factor from metres to the refinement's inputs and outputs, about 1 for a hand
 
 
 class RefinementInputs(NamedTuple):

@@ -70,14 +70,12 @@ class Case:
         return "body" if self.kind == "holistic" else self.kind
 
 
-ONE_HAND_FRAMES = 75
-"""Frames at the start of the bundled clip with exactly one hand. A second hand enters after them."""
+ONE_HAND_FRAMES = 75  # frames at the start of the bundled clip with exactly one hand. A second hand enters after them.
 
 _HANDS, _MESHES, _BOXES = ("full", "lite"), ("mesh", "attention"), ("box", "box-full")
 _FULL = "body: tracked, full"
 _HAND_BUNDLE = "hand_landmarker.task"
-DRIFT_FRAMES = 60
-"""Distinct frames made from a single image."""
+DRIFT_FRAMES = 60  # distinct frames made from a single image
 _DRIFT = 1 / 25  # maximum drift of an image either way, as a share of its shorter side: about 1/240 of it per frame
 _MAX_CLIP_BYTES = 1_000_000_000
 
@@ -178,8 +176,7 @@ def _write_header(file: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401  #
 LibraryName = Literal["sonjit", "mediapipe"]
 _MODULES: dict[LibraryName, str] = {"sonjit": "sonjit.compat.mediapipe", "mediapipe": "mediapipe"}
 Sides = dict[LibraryName, tuple[str, str]]
-FRAMES = 300
-"""Frames that a worker processes. The clip is played forwards and backwards to fill them."""
+FRAMES = 300  # frames that a worker processes. The clip is played forwards and backwards to fill them.
 METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _TIMEOUT_S = 300  # time limit of a worker, which usually takes a few seconds
 _WORKER = Path(__file__).with_name("worker.py")

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from sonjit.engines.openvino import OpenVinoEngine
 
-WARM_UP = 6
-"""Frames at the start that do not count: networks are loaded and the first search runs there."""
+WARM_UP = 6  # frames at the start that do not count: networks are loaded and the first search runs there
 _BARE_RUNS = 100
 _FRAME_MS = 33
 _OTHER = {"Left": "Right", "Right": "Left"}

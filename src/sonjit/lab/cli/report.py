@@ -40,8 +40,7 @@ _COUNTED = tuple(_PAIRED[joint].format(side) for joint in ("elbow", "hip", "knee
 _SINGLE = {"trunk lean": "trunk_lean_rad", "neck flexion": "neck_flexion_rad"}
 _HEADINGS = ("angle", "side", "min °", "max °", "range °", "left − right range °", "expected error °")
 _COUNTS = ("angle", "begin s", "end s", "duration s", "lowest °")
-_MAX_COUNTS = 20
-"""Maximum number of repetitions on a printed page."""
+_MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _NOTES = (
     "Angles come from one camera, by a network, and are no medical measurement. An expected error is the mean error of "
     "the joint in photographs with known angles; – is unknown. A difference below it may be no difference."

@@ -132,8 +132,7 @@ Versions = Literal["all", "gs", "hom", "sample", "auto"]
 VERSIONS: Final = ("gs", "hom", "sample", "auto")
 """Green screen; backgrounds by homogenization; by colour sampling; coloured automatically."""
 
-_TRAINING = 32560
-"""Samples of the complete training split: the images of a version follow those of the preceding one."""
+_TRAINING = 32560  # samples of the complete training split: the images of a version follow those of the preceding one
 
 _SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61), "verts": (778, 3)

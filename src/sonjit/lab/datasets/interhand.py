@@ -23,8 +23,7 @@ from sonjit.lab.datasets import dataset, reading, sample
 from sonjit.lab.datasets.reading import field as field_of
 
 HAND_TYPES: Final = ("right", "left", "interacting")
-JOINTS: Final = 42
-"""Right hand 0..20, left hand 21..41."""
+JOINTS: Final = 42  # right hand 0..20, left hand 21..41
 
 _COLUMNS: Final = 8  # columns of an image: width, height, numbers of five texts, frame
 _MANO = {"pose": 48, "shape": 10, "trans": 3}

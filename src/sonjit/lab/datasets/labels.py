@@ -22,8 +22,7 @@ from sonjit.results.skeletons import Skeleton
 
 Json = dict[str, Any]
 _LEAST_VISIBILITY: Final = 0.5
-_POINT_PERCENT: Final = 0.5
-"""Diameter of a keypoint in Label Studio in per cent of the width."""
+_POINT_PERCENT: Final = 0.5  # diameter of a keypoint in Label Studio in per cent of the width
 
 
 class _Label(NamedTuple):

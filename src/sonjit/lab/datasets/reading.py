@@ -297,8 +297,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         position = end
 
 
-MEDIAPIPE: Final = tuple(range(21))
-"""Also the order of FreiHAND and DexYCB."""
+MEDIAPIPE: Final = tuple(range(21))  # also the order of FreiHAND and DexYCB
 INTERHAND: Final = (20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16)
 """InterHand2.6M: tips first, wrist last."""
 RHD: Final = (0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17)
@@ -309,8 +308,7 @@ FPHA: Final = (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18,
 """Wrist, all knuckles, then the rest of each finger."""
 MANO: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """HO-3D: MANO's 16 joints (index, middle, little, ring, thumb), then the tips of thumb to little finger."""
-MM = 1e-3
-"""Metres in a millimetre."""
+MM = 1e-3  # metres in a millimetre
 _SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
 _MESHES = ("face_mediapipe468", "face_mediapipe478")
 """Skeletons whose points mostly have no names: they are known by the names of all points in order."""

@@ -31,8 +31,7 @@ _MIN_SHARE_INSIDE = 0.5  # of labels that must lie inside
 _MIN_KEYPOINTS = 10  # keypoints of a hand that may lie close together
 _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of their box
 
-CELL_PX = 360
-"""Longer side of each image on the sheet."""
+CELL_PX = 360  # longer side of each image on the sheet
 _GAP_PX = 6
 _PROJECTED: Colour = (255, 255, 255)
 
@@ -288,8 +287,7 @@ def _colours_and_lines(instance: Instance, count: int) -> tuple[list[Colour], tu
     return colours, skeleton.connections
 
 
-Check = Literal["first", "all", "none"]
-"""Samples to check when a set is opened, see `check_sample`."""
+Check = Literal["first", "all", "none"]  # samples to check when a set is opened, see `check_sample`
 
 _ENTRIES: extensions.Registry[DatasetEntry] = extensions.Registry("data set")
 

@@ -29,14 +29,9 @@ from sonjit.results.skeletons import load_skeleton
 if TYPE_CHECKING:
     from sonjit.lab.hand_models import Mano, mano_files
 
-InstanceKind = Literal["hand", "face", "body", "object"]
-"""Kinds of instances."""
-
-Side = Literal["Right", "Left"]
-"""The person's own hand, spelled as in `results.Hand.handedness`."""
-
-HAND_SKELETON = "hand_mediapipe21"
-"""Keypoint order of a hand in every loader, independent of the order in its files."""
+InstanceKind = Literal["hand", "face", "body", "object"]  # kinds of instances
+Side = Literal["Right", "Left"]  # the person's own hand, spelled as in `results.Hand.handedness`
+HAND_SKELETON = "hand_mediapipe21"  # keypoint order of a hand in every loader, independent of the order in its files
 
 _VIDEO_LOCK = Lock()
 _FIRST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)

@@ -38,8 +38,7 @@ _DARK, _BRIGHT = 64, 160
 _GREY_CHROMA = 4.0  # mean CIELAB chroma below which an image counts as grey
 _SHARPNESS_PX, _BLURRED = 128, 100.0
 _TONES = ((41, "41° and more, light"), (28, "28 to 41°, intermediate"), (10, "10 to 28°, tan"))
-_DARKEST_TONE = "under 10°, brown or dark"
-"""Classes of the individual typology angle (Chardon, Cretois, Hourseau 1991)."""
+_DARKEST_TONE = "under 10°, brown or dark"  # classes of the individual typology angle (Chardon, Cretois, Hourseau 1991)
 _SKIN_SHARE = 0.3
 _MIN_LUMA = 60  # minimum median luma for an estimate of skin tone. Below it, the tone is that of the light.
 _NOTES = {

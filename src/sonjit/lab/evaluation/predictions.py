@@ -35,8 +35,7 @@ class PersonPart(NamedTuple):
 _MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
 _MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
 
-LandmarkKind = Literal["hand", "body", "face"]
-"""Kinds of instances with keypoints."""
+LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
 
@@ -253,8 +252,7 @@ class ImpossibleTableError(InputError):
     """Error of a table with contradictory numbers."""
 
 
-MetricRecord = dict[str, Any]
-"""Metric, see `metrics.Metric`; None for NaN."""
+MetricRecord = dict[str, Any]  # metric, see `metrics.Metric`; None for NaN
 PartRecord = dict[str, Any]
 """Mean of a part of the main metric, with the ends of its interval, the numbers of values and of missing ones."""
 

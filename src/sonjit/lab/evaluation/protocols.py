@@ -261,8 +261,7 @@ def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
 
 T = TypeVar("T")
 
-FEWEST = 20
-"""Minimum number of instances of a group."""
+FEWEST = 20  # minimum number of instances of a group
 _GROUP_KEYS = ("dataset", "sample", "subject", "instance")
 _PAIR_SEPARATOR = " x "
 

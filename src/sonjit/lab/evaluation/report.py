@@ -40,8 +40,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit.runs.frame_tables import RecordTable
 from sonjit.weights import find_weight
 
-CASE_PX = 360
-"""Side of a drawn case in pixels."""
+CASE_PX = 360  # side of a drawn case in pixels
 _MARGIN = 0.4
 _MIN_MASK_SCORE = 0.5
 _TRUTH: Colour = (64, 200, 96)

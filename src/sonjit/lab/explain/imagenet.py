@@ -25,8 +25,7 @@ from sonjit.media import ImageLike, rgb_from
 from sonjit.results import Box
 from sonjit.weights import find_weight
 
-SIDE = 224
-"""Side of the networks' square input in pixels."""
+SIDE = 224  # side of the networks' square input in pixels
 _MAX_NAMES = 20
 
 
@@ -45,8 +44,7 @@ _LAYOUTS = {
     "efficientnet_lite0": _Layout((1, 3, 5, 11), "same_upper", 1e-3, _HALF, _HALF),
     "mobilenet_v2": _Layout((1, 3, 6, 13), "explicit", 1e-5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-IMAGE_MODELS = tuple(_LAYOUTS)
-"""Names of the classifiers, the default first."""
+IMAGE_MODELS = tuple(_LAYOUTS)  # names of the classifiers, the default first
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,8 @@ from sonjit.lab.explain.overlay import grid as panel_grid
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
 
-_REPEATED: Final = 0.8
-"""Share of the smaller of two masks of a class that makes the less certain one a duplicate."""
-_COMPARED_PX: Final = 256
-"""Side of the image in which masks are compared."""
+_REPEATED: Final = 0.8  # share of the smaller of two masks of a class that makes the less certain one a duplicate
+_COMPARED_PX: Final = 256  # side of the image in which masks are compared
 _ABOVE = [np.array([0.0, -1.0]), np.array([0.0, 1.0])]
 
 

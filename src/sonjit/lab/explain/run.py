@@ -248,8 +248,7 @@ def _short(found: TargetMap) -> str:
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
 _HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
 _TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
-CLASSIFIERS = ("cam-", "fc-")
-"""Prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch."""
+CLASSIFIERS = ("cam-", "fc-")  # prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch.
 _OF_HAND = re.compile(r"handedness|presence|\w+\.[xyz](_m)?")  # outputs of the hand landmark network
 _CLASS: dict[str, ColumnType] = {
     "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,

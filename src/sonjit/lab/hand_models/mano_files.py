@@ -27,8 +27,7 @@ class JointLayout:
     centred: bool = False
 
 
-LeftShapes = Literal["corrected", "distributed"]
-"""Convention of a left hand's shape directions, see `left_shapes`."""
+LeftShapes = Literal["corrected", "distributed"]  # convention of a left hand's shape directions, see `left_shapes`
 VERTICES: Final = 778
 JOINTS: Final = 16
 SHAPES: Final[dict[str, tuple[int, ...]]] = {

@@ -14,8 +14,7 @@ from sonjit._util import FloatArray, IntArray
 from sonjit.lab.hand_models.mano import Mano, Side
 from sonjit.lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, VERTICES, read_mano
 
-PLACEHOLDER: Final = "stand-in"
-"""Value of a setting that selects the placeholder hand."""
+PLACEHOLDER: Final = "stand-in"  # value of a setting that selects the placeholder hand
 _SHAPE_STEP: Final = 0.05  # relative change of a length for one unit of a shape
 
 

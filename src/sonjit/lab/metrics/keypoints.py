@@ -507,10 +507,8 @@ _EYE_CORNERS: Final = {
 }
 """Outer and inner corner of the right and the left eye, by number of face points (300W, WFLW, MediaPipe)."""
 _EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
-Torso = Literal["diagonal", "middle"]
-"""Definition of a torso's size, see `torso_sizes`."""
-PDJ_SHARE: Final = 0.2
-"""Maximum error of a detected landmark, as a share of the torso."""
+Torso = Literal["diagonal", "middle"]  # definition of a torso's size, see `torso_sizes`
+PDJ_SHARE: Final = 0.2  # maximum error of a detected landmark, as a share of the torso
 
 
 class NormalisedError(NamedTuple):
@@ -681,8 +679,7 @@ def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:
     return points
 
 
-ROOTS = (20, 41)
-"""Indices of the right and the left wrist in InterHand2.6M's order."""
+ROOTS = (20, 41)  # indices of the right and the left wrist in InterHand2.6M's order
 
 
 class TwoHandError(NamedTuple):

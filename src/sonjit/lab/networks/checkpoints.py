@@ -33,10 +33,8 @@ the average, and its `ema_state_dict` is not.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 
-DESCRIPTION = "network.json"
-"""File with the description of a run's network, in the folder of its weights."""
-METADATA = "sonjit"
-"""Metadata key of a weight file for the name and options of its network."""
+DESCRIPTION = "network.json"  # file with the description of a run's network, in the folder of its weights
+METADATA = "sonjit"  # metadata key of a weight file for the name and options of its network
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:

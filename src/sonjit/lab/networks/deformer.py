@@ -172,8 +172,7 @@ class SpatialTransformer(nn.Module):
         return self.decoder(queries, memory, self.positions), memory
 
 
-ROTATIONS: Final = 6 * 16
-"""Size of a pose: six numbers for the wrist and each of 15 joints."""
+ROTATIONS: Final = 6 * 16  # size of a pose: six numbers for the wrist and each of 15 joints
 
 _PREFIXES = ("module.", "honet.", "module.")  # of checkpoints saved from parallel training
 _MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
@@ -550,8 +549,7 @@ register(
     )
 )
 
-GAP = 10
-"""Frames between neighbouring frames of a window, as published."""
+GAP = 10  # frames between neighbouring frames of a window, as published
 
 _BOX_SCALE = 1.5
 
@@ -706,8 +704,7 @@ def joints_in_box(joints: RealArray, box: Corners) -> Float32Array:
     return np.where(outside, -1, placed).astype(np.float32)
 
 
-MOTION = 46
-"""Size of a motion's frame: the side, 0 for right and 1 for left, and the 45 numbers of MANO's fingers."""
+MOTION = 46  # size of a motion's frame: the side, 0 for right and 1 for left, and the 45 numbers of MANO's fingers
 _FRAMES = 7
 
 

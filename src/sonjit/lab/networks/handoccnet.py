@@ -35,8 +35,7 @@ class HandOccSize:
     widths: tuple[int, int]
 
 
-BLOCKS = (3, 4, 6, 3)
-"""Number of blocks of ResNet-50's four stages."""
+BLOCKS = (3, 4, 6, 3)  # number of blocks of ResNet-50's four stages
 
 
 class LeakyBottleneck(Bottleneck):
@@ -399,8 +398,7 @@ class HandOccBackbone(LeakyPyramid):
 _MANO_KEYS = "regressor.mano_regHead.mano_layer."
 _NOT_WEIGHTS = ("fitting_loss.", "regressor.hand_regHead.uu", "regressor.hand_regHead.vv")
 """Prefixes of published checkpoints that this network does not have: a demo's fitting loss and heatmap cells."""
-FITS = ("full", "softmax", "gate", "none")
-"""Handling of hidden regions, see `HandOccNetwork`."""
+FITS = ("full", "softmax", "gate", "none")  # handling of hidden regions, see `HandOccNetwork`
 SIZES = {
     "full": HandOccSize(256, 64, BLOCKS, 256, (1024, 512)),
     "small": HandOccSize(64, 16, (1, 1, 1, 1), 48, (128, 64)),

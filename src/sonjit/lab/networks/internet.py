@@ -24,8 +24,7 @@ from sonjit.results.skeletons import Skeleton, load_skeleton
 Side = Literal["Right", "Left"]
 SIDES: Final[tuple[Side, Side]] = ("Right", "Left")
 """Order of hands and of their roots' depths in a network's outputs, whatever the order of its joints."""
-JOINTS = 21
-"""Number of joints of one hand."""
+JOINTS = 21  # number of joints of one hand
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class HandLayout:
 
 INPUT_SIZE = 256
 BINS = 64
-CELL_PX = 4
-"""Pixels of a crop for each bin along x and y."""
+CELL_PX = 4  # pixels of a crop for each bin along x and y
 F = TypeVar("F", float, "FloatArray")
 _MARGIN = 1.25  # side of the crop relative to the box
 _JOINT_MARGIN = 1.2  # side of a box relative to the joints in it

@@ -123,8 +123,7 @@ register(
     )
 )
 
-STRIDE: Final = 4
-"""Pixels of a crop for each cell of a heatmap."""
+STRIDE: Final = 4  # pixels of a crop for each cell of a heatmap
 
 INPUT_SIZE: Final = 256
 
@@ -135,8 +134,7 @@ _WEIGHTS_SOURCE: Final = (
     "timm/tf_efficientnet_b0.ns_jft_in1k (Apache-2.0)"
 )
 
-CROP_SCALE: Final = 1.5
-"""Side of a crop relative to the box around the keypoints, also in training."""
+CROP_SCALE: Final = 1.5  # side of a crop relative to the box around the keypoints, also in training
 _EXPORTED: Final = (".onnx", ".xml")
 _BATCH: Final = 32
 

@@ -215,8 +215,7 @@ mp_blocks.register_published(
     low=-1.0,
 )
 
-KEYPOINTS = 39
-"""33 keypoints of the body, 2 of its box, and 4 that are not used."""
+KEYPOINTS = 39  # 33 keypoints of the body, 2 of its box, and 4 that are not used
 
 _PER_KEYPOINT = 5  # x, y, z, visibility, presence
 _MASK = 8

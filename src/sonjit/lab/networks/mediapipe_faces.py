@@ -208,13 +208,11 @@ mp_blocks.register_published(
     low=-1.0,
 )
 
-MESH = 468
-"""Number of landmarks of the mesh."""
+MESH = 468  # number of landmarks of the mesh
 INPUT_SIZE = 192
 MESH_CHANNELS = (16, 32, 64, 128, 128, 128)
 """Channels of the stem and after each further halving; the last halving is only for the mesh."""
-NARROW = 32
-"""Channels before the heads."""
+NARROW = 32  # channels before the heads
 
 
 def mesh_block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:

@@ -298,12 +298,10 @@ for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("he
     )
 
 
-PARTS: Final = ("hand", "object", "arm")
-"""Channels of the masks."""
+PARTS: Final = ("hand", "object", "arm")  # channels of the masks
 CONTEXT: Final = 1.5
 """Side of the crops relative to those of the hand landmark network, so that objects and arms are inside."""
-MASK_STRIDE: Final = 4
-"""Pixels of the crop per pixel of the masks."""
+MASK_STRIDE: Final = 4  # pixels of the crop per pixel of the masks
 
 
 class HandMaskNetwork(registry.Network):

@@ -15,8 +15,7 @@ from sonjit.lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, ResNet
 from sonjit.lab.networks.internet import INPUT_SIZE, expected_bin, init_small_weights, upsampling
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
-HAND_BOX_MM = (300.0, 300.0)
-"""Assumed size of a hand's box; 2000 x 2000 for bodies."""
+HAND_BOX_MM = (300.0, 300.0)  # assumed size of a hand's box; 2000 x 2000 for bodies
 
 SCALE_CHOICES = "the input scale 255 for weights of the released code, or 1 for weights trained on images in 0..1"
 

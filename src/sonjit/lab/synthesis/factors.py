@@ -118,8 +118,7 @@ class SceneFactor:
 
 DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 """Factors that are `Material.amounts` of skin."""
-FOLDER: Final = "folder"
-"""Value of the background factor for the user's own images."""
+FOLDER: Final = "folder"  # value of the background factor for the user's own images
 _OTHERS: Final = {
     "gloves": tuple(hands.GLOVES),
     "sleeves": tuple(hands.SLEEVES),

@@ -26,8 +26,7 @@ from sonjit.lab.synthesis.hands import coarse_faces
 _SEARCH_MARGIN_M: Final = 0.02  # nothing is deeper inside a finger or a palm
 _FREE_SKIN_START: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers
 _BLOCK: Final = 1 << 16  # distances at once, so that they stay near the processor
-PALM: Final = 5
-"""Owner of skin that belongs to no finger; fingers are 0 (thumb) to 4."""
+PALM: Final = 5  # owner of skin that belongs to no finger; fingers are 0 (thumb) to 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +163,7 @@ def _near_box(points: RealArray, others: RealArray, room: float) -> BoolArray:
     return np.asarray(((points > low) & (points < high)).all(0), np.bool_)
 
 
-DEPTH_M: Final = 0.001
-"""Maximum depth of a vertex inside another skin, which soft skin allows."""
+DEPTH_M: Final = 0.001  # maximum depth of a vertex inside another skin, which soft skin allows
 
 _ROUNDS: Final = 10
 _LAST_ROUNDS: Final = 40

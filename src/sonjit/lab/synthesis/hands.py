@@ -35,8 +35,7 @@ _MIN_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
 _BEHIND_M: Final = 0.04  # extent of an open mesh behind the wrist
 _MIN_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can begin there
 
-HandFileKind = Literal["hand-rig", "mano"]
-"""Kinds of hand files, named as the options."""
+HandFileKind = Literal["hand-rig", "mano"]  # kinds of hand files, named as the options
 _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
 
 
@@ -220,8 +219,7 @@ give coefficients of variation of 5 to 8 % for a hand's length and breadth and i
 separately for men and women; phalanges vary by 3 to 6 % around their share of a hand's length (Buchholz et al. 1992).
 Arch, bulges, knuckles, webs and taper are in no survey and were chosen by eye.
 """
-SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)
-"""Names of the shape values, in standard deviations from the rig."""
+SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)  # names of the shape values, in standard deviations from the rig
 MONK_TONES: Final[tuple[str, ...]] = tuple(read_table("scenes")["tones"])
 """Ten tones of the Monk scale as published (Monk 2019, skintone.google), sRGB, lightest first."""
 TEXTURES: Final[tuple[tuple[str, float, Mapping[str, float]], ...]] = tuple(
@@ -736,11 +734,8 @@ def ring_drawable(rig: Rig, pose: RigPose, finger: int, seed: float, instance: i
     )
 
 
-GLOVE: Final = 100
-"""Offset from a hand's instance to that of its glove."""
-
-ARM: Final = 150
-"""Offset from a hand's instance to that of its forearm, sleeve and rings."""
+GLOVE: Final = 100  # offset from a hand's instance to that of its glove
+ARM: Final = 150  # offset from a hand's instance to that of its forearm, sleeve and rings
 
 _FADE_M: Final = 0.08  # along the arm, for the difference between palm side and back
 

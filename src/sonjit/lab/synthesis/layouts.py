@@ -45,8 +45,7 @@ FolderFormat = Literal["coco", "interhand", "video"]
 Extra = Literal["depth", "normals", "masks"]
 
 TRUTH: Final = "truth"
-MIN_PIXELS: Final = 16
-"""Minimum visible pixels of a labelled hand."""
+MIN_PIXELS: Final = 16  # minimum visible pixels of a labelled hand
 _MAX_COUNT: Final = 10**8
 _IMAGES_PER_CHUNK: Final = 32
 _DEPTH_UNIT_M: Final = 1e-4

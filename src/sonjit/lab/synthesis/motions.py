@@ -27,8 +27,7 @@ from sonjit.lab.synthesis.hands import SHAPE_NAMES, HandFiles, rig_from_shape
 from sonjit.media.tables import load_video_table
 from sonjit.results import Hand
 
-TOUCH_M: Final = 0.0005
-"""Maximum distance of closed fingers from an object."""
+TOUCH_M: Final = 0.0005  # maximum distance of closed fingers from an object
 _STEP_M: Final = 0.001
 _FARTHEST_M: Final = 0.1
 _STEPS: Final = 24

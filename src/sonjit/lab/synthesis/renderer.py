@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 Surface = Literal["skin", "cloth", "rubber", "metal", "plastic", "wood", "image"]
 """Surface of a mesh; `image` takes its colours from an image by `Drawable.uv`."""
 
-NO_PART = 255
-"""Value of `Buffers.parts` and `Drawable.parts` for surfaces without parts."""
+NO_PART = 255  # value of `Buffers.parts` and `Drawable.parts` for surfaces without parts
 
 _MIN_DEPTH_M: Final = 0.01
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
@@ -240,8 +239,7 @@ def columns(matrix: RealArray) -> tuple[float, ...]:
     return tuple(matrix.T.reshape(-1).tolist())
 
 
-PATTERN_SIZE: Final = 48
-"""Texels along each edge."""
+PATTERN_SIZE: Final = 48  # texels along each edge
 _CELLS: Final = 12
 
 
@@ -281,20 +279,16 @@ def _stretch_contrast(values: RealArray) -> Image:
     return np.asarray(np.clip((values - low) / (high - low) * 255, 0, 255), np.uint8)
 
 
-APT_LINE: Final = "apt-get install libegl1 libgl1-mesa-dri"
-"""Debian packages required in addition to the extra."""
+APT_LINE: Final = "apt-get install libegl1 libgl1-mesa-dri"  # Debian packages required in addition to the extra
 
 _SHADERS: Final = Path(__file__).with_name("shaders")
 
 _EGL: Final = "libEGL.so.1"
 
 _Number = TypeVar("_Number", np.uint8, np.float32)
-PixelBox = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels, the last two exclusive."""
-SHADOW_SIZE: Final = 512
-"""Width and height of the shadow map."""
-OCCLUSION_REACH_M: Final = 0.022
-"""Distance within which surfaces darken a point."""
+PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two exclusive
+SHADOW_SIZE: Final = 512  # width and height of the shadow map
+OCCLUSION_REACH_M: Final = 0.022  # distance within which surfaces darken a point
 UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
 """Samplers of all shaders in the order of their texture units."""
 _SOURCES: Final = {

@@ -125,8 +125,7 @@ def _upright_rotation(towards: FloatArray) -> FloatArray:
     return np.stack([right, np.cross(forward, right), forward])
 
 
-FIRST_OBJECT: Final = 200
-"""Instance of the first object."""
+FIRST_OBJECT: Final = 200  # instance of the first object
 _SKIN_MARGIN_M: Final = 0.012  # margin of skin around the keypoints
 _MIN_DISTANCE_M: Final = 0.1  # minimum distance of any part of a hand or forearm from the camera
 _FOREARM_M: Final = 0.26

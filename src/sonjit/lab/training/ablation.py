@@ -19,8 +19,7 @@ from sonjit.lab import documents as docs
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
 
-SWEEP = "sweep"
-"""Name of the grid of a sweep."""
+SWEEP = "sweep"  # name of the grid of a sweep
 
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""

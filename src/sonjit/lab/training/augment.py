@@ -147,8 +147,7 @@ class Augmentation:
         return (np.rint(values) if image.dtype == np.uint8 else values).astype(image.dtype)
 
 
-UNCHANGED: Final = Augmentation()
-"""The augmentation that changes nothing."""
+UNCHANGED: Final = Augmentation()  # the augmentation that changes nothing
 
 
 def draw_augmentation(settings: AugmentationSettings, rng: np.random.Generator) -> Augmentation:

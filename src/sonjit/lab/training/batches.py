@@ -25,8 +25,7 @@ from sonjit.lab.training.signals import ignore_signals
 
 T = TypeVar("T")
 
-BatchIndex = tuple[int, int]
-"""Index of the step from 0, and index of the batch in the step."""
+BatchIndex = tuple[int, int]  # index of the step from 0, and index of the batch in the step
 
 
 def prefetch(

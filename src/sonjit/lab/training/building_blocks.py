@@ -76,10 +76,8 @@ def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
     return Subset(items, [i * len(items) // maximum for i in range(maximum)])
 
 
-PICTURE = "predictions (orange) and labels (green)"
-"""Name of the picture, which is its caption in the report."""
-MAX_CROPS = 16
-"""Maximum number of crops in a picture."""
+PICTURE = "predictions (orange) and labels (green)"  # name of the picture, which is its caption in the report
+MAX_CROPS = 16  # maximum number of crops in a picture
 
 _CELL_PX, _COLUMNS, _GAP_PX = 256, 4, 4
 _PREDICTED: Colour = (255, 96, 32)

@@ -32,8 +32,7 @@ from sonjit.lab.training.settings import ImageBatch, Range, SmallBatch, Steps
 from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 
-METRICS = "metrics.json"
-"""File of a run with the metrics on held-out images or questions."""
+METRICS = "metrics.json"  # file of a run with the metrics on held-out images or questions
 _AGREEING = 3  # number of people whose agreement makes an answer correct
 _DIGITS = {word: str(number) for number, word in enumerate(
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -49,8 +49,7 @@ from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Width
 
-ADVERSARIAL = 10.0
-"""Weight of the discriminator's output in Deformer's losses."""
+ADVERSARIAL = 10.0  # weight of the discriminator's output in Deformer's losses
 
 
 class HandGeometry(NamedTuple):

@@ -37,8 +37,7 @@ _MAX_ERROR: Final = 0.2  # maximum mean error of detected keypoints, as a fracti
 _BLOCK: Final = 4096
 _LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
 _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
-MAPS: Final = ((112, 14, 14), (192, 7, 7))
-"""Shapes of the two coarser maps of the published full network."""
+MAPS: Final = ((112, 14, 14), (192, 7, 7))  # shapes of the two coarser maps of the published full network
 _DetectedHand = tuple[Hand, FloatArray, FloatArray, bool]
 """A detected hand, its exact keypoints in the image and in metres, and whether it is a left hand."""
 

@@ -38,10 +38,8 @@ from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Decay, Fraction, Range, SmallBatch, Steps, Weight, Width
 
 H = TypeVar("H", bound=gesture_data.PosedHands)
-FOUND: Final = "found"
-"""Subfolder of a run with the hand network's detections in each data set."""
-CONFUSION: Final = "confusion.csv"
-"""File of a run with the predictions for each shape of a manual alphabet."""
+FOUND: Final = "found"  # subfolder of a run with the hand network's detections in each data set
+CONFUSION: Final = "confusion.csv"  # file of a run with the predictions for each shape of a manual alphabet
 _MIN_SPREAD: Final = 1e-3
 _MIN_VARIANCE: Final = 0.01  # relative to the maximum
 _TEMPERATURES: Final = tuple(np.geomspace(0.5, 3, 19).tolist())
@@ -49,8 +47,7 @@ _EXPONENTS: Final = tuple(np.geomspace(0.5, 2, 25).tolist())
 _NONE_FACTORS: Final = tuple(np.geomspace(0.25, 4, 25).tolist())
 _NONE_SHARE: Final = 0.5  # assumed share of hands without a gesture when the network on images is calibrated
 _RARE_POSES: Final = {"crossed": 0.25}  # from the back, a pointing hand is similar and far more frequent
-MAX_POSED: Final = 10_000_000
-"""Maximum number of posed hands, which are kept in memory."""
+MAX_POSED: Final = 10_000_000  # maximum number of posed hands, which are kept in memory
 
 
 @dataclass(frozen=True)

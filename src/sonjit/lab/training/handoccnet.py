@@ -45,8 +45,7 @@ from sonjit.results.skeletons import load_skeleton
 _OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 
 SIDE_PX: Final = 96
-STEP: Final = 10
-"""Difference of the indices of neighbouring frames, which is the gap of Deformer's windows."""
+STEP: Final = 10  # difference of the indices of neighbouring frames, which is the gap of Deformer's windows
 _FOCAL_PX, _DISTANCE_M = 190.0, (0.42, 0.55)
 _FINGERS: Final = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))  # MANO's joints, thumb first
 _MAX_BEND_RAD: Final = (1.3, 1.5, 1.0)

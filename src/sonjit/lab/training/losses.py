@@ -13,11 +13,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-PointLoss = Literal["l1", "l2", "smooth-l1", "wing", "distance"]
-"""Names of the losses of `point_loss`."""
-
-MapLoss = Literal["kl", "mse", "adaptive-wing"]
-"""Names of the losses of `heatmap_cells`."""
+PointLoss = Literal["l1", "l2", "smooth-l1", "wing", "distance"]  # names of the losses of `point_loss`
+MapLoss = Literal["kl", "mse", "adaptive-wing"]  # names of the losses of `heatmap_cells`
 
 
 def cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:

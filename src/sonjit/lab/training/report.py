@@ -12,10 +12,8 @@ from sonjit._util.data_files import read_json
 from sonjit.lab import documents as docs
 from sonjit.lab.training.run_folder import ENVIRONMENT, IMAGES, LOG, RESULT, SETTINGS, LogRow
 
-REPORT = "report.html"
-"""File name of the report."""
-VANISHED = 1e-3
-"""Ratio of lower to upper layers' gradients below which the lower ones have vanished."""
+REPORT = "report.html"  # file name of the report
+VANISHED = 1e-3  # ratio of lower to upper layers' gradients below which the lower ones have vanished
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 _MAX_WAIT = 0.1  # fraction of the duration spent waiting for batches above which the report recommends more workers
 

@@ -14,8 +14,7 @@ import torch
 from sonjit._util import Image, InputError, JobError, SonjitError, check_memory, extras, files, json_text, version
 from sonjit.media.sources.images import encode_image
 
-TENSORBOARD = "tensorboard"
-"""Subfolder of TensorBoard's files."""
+TENSORBOARD = "tensorboard"  # subfolder of TensorBoard's files
 
 LoggerFactory: TypeAlias = Callable[[Path, Mapping[str, object], int], "RunLogger"]
 """Function that returns a logger for a run's folder, its settings, and the number of finished steps."""
@@ -100,17 +99,13 @@ ENVIRONMENT = "environment"
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
 """File names in a run's folder."""
 
-IMAGES = "images"
-"""Subfolder of pictures, whose file names are captions in the report."""
+IMAGES = "images"  # subfolder of pictures, whose file names are captions in the report
 
 BEST = "best.safetensors"
 """File of the weights with the best evaluation so far."""
 
-HELD_OUT = "held_out.json"
-"""File of the first held-out metric before and after the training."""
-
-RESULT = "result.json"
-"""File of a recipe's results and the settings that it ran with."""
+HELD_OUT = "held_out.json"  # file of the first held-out metric before and after the training
+RESULT = "result.json"  # file of a recipe's results and the settings that it ran with
 
 
 class LogRow(TypedDict):

@@ -6,8 +6,7 @@ the first, which is not an expression, and has `tongueOut`, which no network of 
 
 from typing import Final
 
-NO_EXPRESSION: Final = "_neutral"
-"""Output of the blendshape network that is not an expression. ARKit does not have it."""
+NO_EXPRESSION: Final = "_neutral"  # output of the blendshape network that is not an expression. ARKit does not have it.
 
 BLENDSHAPES = (
     "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",

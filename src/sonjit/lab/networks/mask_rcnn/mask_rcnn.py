@@ -39,8 +39,7 @@ WEIGHTS = "weights.safetensors"
 """File name of the weights in a training run."""
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
-SHIPPED = ASSETS / "people_and_hands"
-"""Run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command."""
+SHIPPED = ASSETS / "people_and_hands"  # run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command
 _NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")

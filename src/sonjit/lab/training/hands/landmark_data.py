@@ -23,8 +23,7 @@ from sonjit.lab.training.augment import OTHER_SIDE, Augmentation
 from sonjit.lab.training.losses import PointLoss, point_loss
 from sonjit.results.skeletons import load_skeleton
 
-PALM_M = 0.09
-"""Length from the wrist to the middle finger's knuckle, as a unit of errors in metres."""
+PALM_M = 0.09  # length from the wrist to the middle finger's knuckle, as a unit of errors in metres
 _Z_SCALE = 0.4  # ratio of the network's depth to a length in the crop
 
 PUBLISHED_SIZE = 224

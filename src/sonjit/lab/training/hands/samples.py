@@ -22,8 +22,7 @@ from sonjit.media import open_source
 P = TypeVar("P")
 T = TypeVar("T")
 B = TypeVar("B")
-FRAMES = "frames"
-"""Subfolder of a run with the frames of a video that it trains on."""
+FRAMES = "frames"  # subfolder of a run with the frames of a video that it trains on
 
 _LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
 _SEGMENT_FRAMES = 60
