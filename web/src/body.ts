@@ -21,17 +21,12 @@ const STRIPS = 3;
 export interface BodyObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: null;
-  /** (9,) mean red, green and blue of three strips across the torso, the shoulders' first. */
-  readonly colours: Float32Array;
-  /** Mean probability of the heatmaps near the 33 keypoints, 0..1. */
-  readonly heatmapPeak: number;
-  /** (33,) each, 0..1. */
-  readonly visibility: Float32Array;
+  readonly colours: Float32Array; // (9,) mean red, green and blue of three strips across the torso, the shoulders' first
+  readonly heatmapPeak: number; // mean probability of the heatmaps near the 33 keypoints, 0..1
+  readonly visibility: Float32Array; // (33,) each, 0..1
   readonly presence: Float32Array;
-  /** (2, 3) pixels: the middle of the hips and a point on the circle around the body. */
-  readonly alignment: Float32Array;
-  /** Null unless requested. */
-  readonly mask: Mask | null;
+  readonly alignment: Float32Array; // (2, 3) pixels: the middle of the hips and a point on the circle around the body
+  readonly mask: Mask | null; // null unless requested
 }
 
 /** Return the box around a person from its alignment points: the centre, and the point upwards on the circle around the body. */

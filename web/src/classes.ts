@@ -4,8 +4,7 @@ import type { ImageClass } from "./messages.js";
 import { fetchNetwork, loadRuntime, Network } from "./network.js";
 import type { Pixels } from "./pixels.js";
 
-/** Side of the network's square input in pixels. */
-export const CLASSIFIER_SIDE = 224;
+export const CLASSIFIER_SIDE = 224; // side of the network's square input in pixels
 const CLASSES = 1000;
 const MAP_SIDE = 7;
 

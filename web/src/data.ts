@@ -9,8 +9,7 @@ export interface Weight {
 }
 export interface Grid {
   readonly size: number;
-  /** Cells per side, and anchors per cell. */
-  readonly layers: readonly (readonly [number, number])[];
+  readonly layers: readonly (readonly [number, number])[]; // cells per side, and anchors per cell
 }
 export interface OptionRecord {
   readonly type: string;
@@ -25,14 +24,10 @@ export interface OptionRecord {
  */
 export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms" | "people";
 export interface KindRecord {
-  /** Name of the list of results in an answer. */
-  readonly list: string;
-  /** Kinds of the instances with keypoints. */
-  readonly instances: readonly string[];
-  /** Smoothing of streams with `smoothing: "auto"`. */
-  readonly stream_smoothing: string;
-  /** Names of weights by model and role. */
-  readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
+  readonly list: string; // name of the list of results in an answer
+  readonly instances: readonly string[]; // kinds of the instances with keypoints
+  readonly stream_smoothing: string; // smoothing of streams with `smoothing: "auto"`
+  readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>; // names of weights by model and role
   /** Names of the weights that only the thorough search of stills runs, by model and role. */
   readonly for_stills: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
@@ -42,8 +37,7 @@ export interface KindRecord {
 export interface FinderRecord {
   readonly min_presence: number;
   readonly inferences: number;
-  /** Number of frames after which an unchanged window is searched again; null for never. */
-  readonly refresh_frames: number | null;
+  readonly refresh_frames: number | null; // number of frames after which an unchanged window is searched again; null for never
 }
 
 export const { constants, measures: MEASURES, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;

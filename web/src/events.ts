@@ -12,13 +12,10 @@ const UP: Vector = [0, -1, 0];
 
 /** An instance to measure. */
 export interface Measured {
-  /** `hand`, `body` or `face`. */
-  readonly kind: string;
+  readonly kind: string; // `hand`, `body` or `face`
   readonly handedness: "Left" | "Right" | null;
-  /** Keypoints in pixels. */
-  readonly keypoints: Points;
-  /** Keypoints in metres; faces have none. */
-  readonly keypoints3D?: Points;
+  readonly keypoints: Points; // keypoints in pixels
+  readonly keypoints3D?: Points; // keypoints in metres; faces have none
   /** Hands of the person to whom a body belongs, left and right. */
   readonly hands?: readonly ({ readonly keypoints3D?: Points } | null | undefined)[];
 }
@@ -178,8 +175,7 @@ const mean = (points: readonly Vector[]): Vector => [0, 1, 2].map((axis) => sum(
 export interface EventLimits {
   readonly text: string;
   readonly measure: string;
-  /** In the unit of the measure. */
-  readonly begin: number;
+  readonly begin: number; // in the unit of the measure
   readonly end: number;
 }
 
@@ -191,18 +187,12 @@ export interface TrackedInstance extends Measured {
 
 interface State {
   readonly first: number;
-  /** Phase in which the open event ends if the instance is lost. */
-  readonly atLoss: "end" | "cancel";
-  /** The event that began. */
-  open: Event | null;
-  /** Gesture in the latest frame, or the limit that the measure is beyond. */
-  name: string | null;
-  /** Time since which the instance has this name. */
-  since: number;
-  /** Latest time at which the open event was seen. */
-  last: number;
-  /** Lowest or highest value of a measure since it passed the first limit. */
-  extreme: number;
+  readonly atLoss: "end" | "cancel"; // phase in which the open event ends if the instance is lost
+  open: Event | null; // the event that began
+  name: string | null; // gesture in the latest frame, or the limit that the measure is beyond
+  since: number; // time since which the instance has this name
+  last: number; // latest time at which the open event was seen
+  extreme: number; // lowest or highest value of a measure since it passed the first limit
 }
 
 /** Read `NAME:BEGIN:END`, with limits of angles in degrees, for instances of these kinds. */

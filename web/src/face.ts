@@ -34,10 +34,8 @@ export interface FaceObservation extends Observation {
 
 /** Parts of a face landmarker's bundle. */
 export interface BundleParts {
-  /** Network that maps (1, 146, 2) to 52 numbers; null unless requested. */
-  readonly blendshapes: Network | null;
-  /** Face from which transforms start; null unless requested. */
-  readonly canonical: CanonicalFace | null;
+  readonly blendshapes: Network | null; // network that maps (1, 146, 2) to 52 numbers; null unless requested
+  readonly canonical: CanonicalFace | null; // face from which transforms start; null unless requested
 }
 
 /** Base of meshes and boxes. */
@@ -56,8 +54,7 @@ abstract class Faces {
 /** Detects faces and their meshes; with the parts of a bundle, as in a face landmarker's graph. */
 export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly isSameInstance = overlapByHalf;
-  /** A bundle's graph keeps every box of its detector. */
-  readonly keepsOverlapping: boolean;
+  readonly keepsOverlapping: boolean; // A bundle's graph keeps every box of its detector
 
   /** `mirrored`: the images are selfie views. `turns`: detect doubtful faces again upside down, which MediaPipe does not. */
   constructor(

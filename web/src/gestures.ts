@@ -20,16 +20,14 @@ interface Layer {
 }
 
 const NONE = "None";
-/** Prefix of the arrays of the network that reads appearance. */
-const WITH_IMAGE = "with_image.";
+const WITH_IMAGE = "with_image."; // prefix of the arrays of the network that reads appearance
 const POINTS = GESTURES.keypoints;
 
 /** Gestures and motions of files. */
 export interface LoadedGestures {
   readonly recognize: Recognize;
   readonly motions: CustomMotions;
-  /** True if a classifier also reads the appearance of hands. */
-  readonly readsAppearance: boolean;
+  readonly readsAppearance: boolean; // true if a classifier also reads the appearance of hands
 }
 
 /**
@@ -95,18 +93,15 @@ function calibrated(shares: readonly number[], [exponent, factor]: readonly numb
 
 /** Network that reads the features and the appearance of a hand. */
 interface ImageNetwork {
-  /** One layer of the features, then three of the appearance and its outputs. */
-  readonly layers: [Layer, ...Layer[]];
+  readonly layers: [Layer, ...Layer[]]; // one layer of the features, then three of the appearance and its outputs
   readonly shape: readonly number[];
-  /** Calibration of its probabilities; see `calibrated`. */
-  readonly calibration: readonly number[];
+  readonly calibration: readonly number[]; // calibration of its probabilities; see `calibrated`
 }
 
 /** Classifier of keypoints, with a second network for hands with appearance if the file has it. */
 class GestureClassifier {
   readonly #vocabulary: Vocabulary;
-  /** Two rectified layers, which embed a hand, and a third that classifies poses. */
-  readonly #layers: readonly [Layer, Layer, Layer];
+  readonly #layers: readonly [Layer, Layer, Layer]; // two rectified layers, which embed a hand, and a third that classifies poses
   readonly #shape: readonly number[];
   readonly #withImage: ImageNetwork | null;
   readonly #whitening: Layer | null;

@@ -21,12 +21,9 @@ export interface Matrix {
 
 /** Inputs of the heads for one hand. */
 export interface HeadInputs {
-  /** (K, 3) keypoints as fractions of the crop. */
-  readonly places: Float32Array;
-  /** Maps (L,) sampled at each keypoint, with the channels of all maps concatenated. */
-  readonly local: readonly Float32Array[];
-  /** (C,) mean of the last map. */
-  readonly mean: Float32Array;
+  readonly places: Float32Array; // (K, 3) keypoints as fractions of the crop
+  readonly local: readonly Float32Array[]; // maps (L,) sampled at each keypoint, with the channels of all maps concatenated
+  readonly mean: Float32Array; // (C,) mean of the last map
 }
 
 /** Weights that read maps of one network. */
@@ -198,8 +195,7 @@ export interface RefinedKeypoints {
   readonly keypoints: Float32Array;
   /** (K * 3) metres in the axes of the crop. */
   readonly world: Float32Array;
-  /** (K,) expected distance of x and y from the exact position, as fractions of the crop. */
-  readonly error: Float32Array;
+  readonly error: Float32Array; // (K,) expected distance of x and y from the exact position, as fractions of the crop
 }
 
 /** Refinement of one network's keypoints. */

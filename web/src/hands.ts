@@ -24,10 +24,8 @@ export interface HandObservation extends Observation {
   readonly appearance: Float32Array | null;
   /** Refined keypoints for results; null without refinement, and once they have replaced the others. */
   readonly refined: (HandPoints<Float32Array> & { readonly errorPx: Float32Array }) | null;
-  /** (K,) expected error of refined keypoints in pixels; null for others. */
-  readonly errorPx: Float32Array | null;
-  /** Keypoints before the refinement; null for published keypoints. */
-  readonly published: HandPoints<Float32Array> | null;
+  readonly errorPx: Float32Array | null; // (K,) expected error of refined keypoints in pixels; null for others
+  readonly published: HandPoints<Float32Array> | null; // keypoints before the refinement; null for published keypoints
 }
 
 /** A hand in the worker. Its appearance is an input of the gesture classifier and never sent to the page. */

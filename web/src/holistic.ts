@@ -22,8 +22,7 @@ const OF = constants.holistic;
 const SIDES = ["Left", "Right"] as const;
 
 interface FoundParts {
-  /** Left and right hand. */
-  readonly hands: readonly (HandObservation | null)[];
+  readonly hands: readonly (HandObservation | null)[]; // left and right hand
   readonly face: FaceObservation | null;
 }
 
@@ -38,22 +37,16 @@ interface PartKind<P> {
 
 /** Limits of the parts of people. */
 interface Limits {
-  /** Minimum presence of a tracked part. */
-  readonly minScore: number;
-  /** Frames between searches for a missing part. */
-  readonly interval: number;
+  readonly minScore: number; // minimum presence of a tracked part
+  readonly interval: number; // frames between searches for a missing part
 }
 
 /** Maximum differences between a tracked box and the box of a search at which the tracked box is kept. */
 interface Agreement {
-  /** Difference of the angles in radians. */
-  readonly rotation: number;
-  /** Distance along each axis of the image, relative to the size of the searched box. */
-  readonly shift: number;
-  /** Difference of the sizes, relative to the size of the searched box. */
-  readonly scale: number;
-  /** Margin of the searched box, relative to its size, that must not contain tracked keypoints. */
-  readonly margin: number;
+  readonly rotation: number; // difference of the angles in radians
+  readonly shift: number; // distance along each axis of the image, relative to the size of the searched box
+  readonly scale: number; // difference of the sizes, relative to the size of the searched box
+  readonly margin: number; // margin of the searched box, relative to its size, that must not contain tracked keypoints
 }
 
 /** Check whether the tracked box is close to the found box, which must contain its keypoints (K, 3). */
@@ -78,8 +71,7 @@ class Part<P extends Observation> {
    * was made of. Null if the part is not tracked.
    */
   #tracked: { box: RotatedBox; anchor: Point; keypoints: Float32Array } | null = null;
-  /** Frames until the next search. */
-  #wait = 0;
+  #wait = 0; // frames until the next search
 
   constructor(private readonly smoother: Smoother<P> | null) {}
 
@@ -154,8 +146,7 @@ export interface PartNetworks {
   readonly bodies: Bodies;
   readonly hands: Hands;
   readonly faces: FaceMeshes;
-  /** Network that maps an image of a forearm's end to the hand's centre and the middle of its lower edge. */
-  readonly recrop: Network;
+  readonly recrop: Network; // network that maps an image of a forearm's end to the hand's centre and the middle of its lower edge
 }
 
 /** Detects bodies with their hands and faces. */

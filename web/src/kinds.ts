@@ -32,20 +32,16 @@ export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 /** Sources from which loaders get networks. */
 export interface Sources {
   readonly model: string;
-  /** Names of published networks that replace those of the model. */
-  readonly others: Readonly<Partial<Record<Role, string>>>;
+  readonly others: Readonly<Partial<Record<Role, string>>>; // names of published networks that replace those of the model
   readonly open: Open;
-  /** True if the landmark network of hands is custom. */
-  readonly hasOwnLandmarks: boolean;
+  readonly hasOwnLandmarks: boolean; // true if the landmark network of hands is custom
   /** Return the arrays of the heads of the published hand networks, or of the refinement of hand keypoints. */
   handArrays(name: "heads" | "refinement"): Promise<ReadonlyMap<string, NumpyArray>>;
   /** Compile the network that proposes people and hands from a map of the published one. */
   proposals(shape: NetworkShape): Promise<Network>;
-  /** True if faces use the networks of a custom bundle, with all options. */
-  readonly hasOwnBundle: boolean;
+  readonly hasOwnBundle: boolean; // true if faces use the networks of a custom bundle, with all options
   bundle(): Promise<Bundle>;
-  /** True if hands and faces of people are searched in every frame of a stream, as in MediaPipe. */
-  readonly searchesParts: boolean;
+  readonly searchesParts: boolean; // true if hands and faces of people are searched in every frame of a stream, as in MediaPipe
   /** True if faces and bodies are searched and cropped again in each frame until `max_instances` are tracked, as in MediaPipe's tasks. */
   readonly recrops: boolean;
 }
@@ -155,8 +151,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
 /** Check whether the options require the networks of a face landmarker's bundle. */
 export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
 
-/** Minimum score of instances that lead to instances of another kind, in the published search. */
-const PUBLISHED = 0.5;
+const PUBLISHED = 0.5; // minimum score of instances that lead to instances of another kind, in the published search
 
 /** Return the limits of the search of an image. Images that are seven times as long as wide are searched thoroughly. */
 function limitsOf({ min_detection_score: published, max_instances: enough, search }: Settings, image: Pixels): Limits {

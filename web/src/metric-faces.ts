@@ -14,18 +14,15 @@ const SWEEPS = 30;
 
 /** A face of known size that looks straight into the camera. */
 export interface CanonicalFace {
-  /** (468, 3) x right, y up, z towards the viewer, in centimetres. */
-  readonly points: Float64Array;
-  /** (468,) weight of each point in the fit; most are 0. */
-  readonly weights: Float64Array;
+  readonly points: Float64Array; // (468, 3) x right, y up, z towards the viewer, in centimetres
+  readonly weights: Float64Array; // (468,) weight of each point in the fit; most are 0
 }
 
 export type Vector = readonly [number, number, number];
 
 /** A rotation with scale, and a translation. */
 interface Similarity {
-  /** (3, 3) rotation times scale. */
-  readonly linear: readonly Vector[];
+  readonly linear: readonly Vector[]; // (3, 3) rotation times scale
   readonly scale: number;
   readonly shift: Vector;
 }

@@ -25,10 +25,8 @@ export type Accelerator = "wasm" | "webgpu";
 
 /** A loaded runtime. */
 export interface Runtime {
-  /** Number of threads on the processor. */
-  readonly threads: number;
-  /** Rejects when the graphics card is lost; null if networks run on the processor. */
-  readonly gpuLost: Promise<never> | null;
+  readonly threads: number; // number of threads on the processor
+  readonly gpuLost: Promise<never> | null; // rejects when the graphics card is lost; null if networks run on the processor
 }
 
 /** Load the runtime from a folder, whose address ends with a slash. A worker loads it once. */
@@ -77,18 +75,13 @@ function watchGpu(): Promise<never> | null {
 
 /** Expected inputs and outputs of a network. */
 export interface NetworkShape {
-  /** Number of values in each output, in any order. */
-  readonly sizes: readonly number[];
+  readonly sizes: readonly number[]; // number of values in each output, in any order
   /** Indices of the requested outputs, by default all. Operators that only lead to other outputs do not run. */
   readonly outputs?: readonly number[];
-  /** Sides of intermediate maps to append to the outputs, followed by the mean of the last map. */
-  readonly taps?: readonly number[];
-  /** Shape of an input that is not a square image. */
-  readonly input?: readonly number[];
-  /** Values of black and white in the input; by default 0 and 1. */
-  readonly range?: readonly number[];
-  /** Crops sample the centres of pixels; by default the corners. */
-  readonly samplesCentres?: boolean;
+  readonly taps?: readonly number[]; // sides of intermediate maps to append to the outputs, followed by the mean of the last map
+  readonly input?: readonly number[]; // shape of an input that is not a square image
+  readonly range?: readonly number[]; // values of black and white in the input; by default 0 and 1
+  readonly samplesCentres?: boolean; // crops sample the centres of pixels; by default the corners
 }
 
 /** Operators that LiteRT runs as one model. */
@@ -96,8 +89,7 @@ interface Part {
   readonly model: CompiledModel;
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
-  /** Buffers of the inputs on the processor, created by the first run. */
-  tensors?: readonly Tensor[];
+  tensors?: readonly Tensor[]; // buffers of the inputs on the processor, created by the first run
 }
 
 /** Fallback of a network that runs on a graphics card. */

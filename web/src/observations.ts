@@ -8,16 +8,11 @@ export type Point = readonly [number, number];
 
 /** Output of the landmark network in one box. */
 export interface Observation {
-  /** Presence, 0..1. */
-  readonly score: number;
-  /** (K, 3) in pixels of the image. */
-  readonly keypoints: Float32Array;
-  /** (K, 3) in metres; null if the network has none. */
-  readonly keypoints3D: Float32Array | null;
-  /** Probability of the person's left side; null for instances without sides. */
-  readonly left: number | null;
-  /** (C,) grey levels that distinguish the instance from others, or null. */
-  readonly colours: Float32Array | null;
+  readonly score: number; // presence, 0..1
+  readonly keypoints: Float32Array; // (K, 3) in pixels of the image
+  readonly keypoints3D: Float32Array | null; // (K, 3) in metres; null if the network has none
+  readonly left: number | null; // probability of the person's left side; null for instances without sides
+  readonly colours: Float32Array | null; // (C,) grey levels that distinguish the instance from others, or null
 }
 
 /** Return x_min, y_min, x_max, y_max of keypoints (K, 3), of all or of the chosen indices. */

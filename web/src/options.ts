@@ -18,8 +18,7 @@ export interface LocalOptions extends DetectorOptions {
 /** All options of a detector, with "auto" replaced in `smoothing`. */
 export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
   readonly kind: string;
-  /** Kinds of the instances with keypoints. */
-  readonly instances: readonly string[];
+  readonly instances: readonly string[]; // kinds of the instances with keypoints
   readonly smoothing: Smoothing;
   readonly events: readonly EventLimits[];
 };

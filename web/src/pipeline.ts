@@ -23,8 +23,7 @@ export type StillSearch<O extends Observation> = (image: Pixels) => Promise<{ fo
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
   readonly #tracker: Tracker<O>;
-  /** Number of instances that the last search found beyond `max_instances`. */
-  #excess = 0;
+  #excess = 0; // number of instances that the last search found beyond `max_instances`
   #time = -Infinity;
   #sinceSearch: number;
   #size = "";

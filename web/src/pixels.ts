@@ -26,16 +26,11 @@ export function rint(value: number): number {
 
 /** Input of a network. */
 export interface Input {
-  /** (rows, size, 3) values of `levels`, or the values of another input. */
-  readonly input: Float32Array;
-  /** Width in pixels. */
-  readonly size: number;
-  /** Height in pixels. */
-  readonly rows: number;
-  /** (256,) value of the input for each grey level. */
-  readonly levels: Float32Array;
-  /** Sample at the centres of pixels instead of their corners. */
-  readonly samplesCentres: boolean;
+  readonly input: Float32Array; // (rows, size, 3) values of `levels`, or the values of another input
+  readonly size: number; // width in pixels
+  readonly rows: number; // height in pixels
+  readonly levels: Float32Array; // (256,) value of the input for each grey level
+  readonly samplesCentres: boolean; // sample at the centres of pixels instead of their corners
 }
 
 /** Cut a rotated box out of an image. Outside the image, the nearest pixel repeats, or the crop is black. */

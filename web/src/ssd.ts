@@ -16,8 +16,7 @@ export interface Detection {
 
 interface Candidate {
   readonly score: number;
-  /** Left, top, right, bottom, then x and y of each keypoint. */
-  readonly values: Float64Array;
+  readonly values: Float64Array; // left, top, right, bottom, then x and y of each keypoint
 }
 
 /** Anchor-based detector whose outputs are boxes with keypoints (N, 4 + 2K) and logits (N). */

@@ -14,15 +14,11 @@ export interface Values {
 }
 
 export interface Operator {
-  /** Indices of the input tensors; -1 for an omitted one. */
-  readonly inputs: readonly number[];
+  readonly inputs: readonly number[]; // indices of the input tensors; -1 for an omitted one
   readonly outputs: readonly number[];
-  /** Number in the enumeration BuiltinOperator. */
-  readonly kind: number;
-  /** Name of a custom operator, else "". */
-  readonly custom: string;
-  /** Options of a custom operator. */
-  readonly options: Readonly<Record<string, OperatorOption>>;
+  readonly kind: number; // number in the enumeration BuiltinOperator
+  readonly custom: string; // name of a custom operator, else ""
+  readonly options: Readonly<Record<string, OperatorOption>>; // options of a custom operator
 }
 
 const [ADD, DEQUANTIZE, CUSTOM, MEAN] = [0, 6, 32, 40]; // values of BuiltinOperator
@@ -39,8 +35,7 @@ const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
 export class TfliteFile {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
-  /** Operators in an order in which they can run. */
-  readonly operators: readonly Operator[];
+  readonly operators: readonly Operator[]; // operators in an order in which they can run
   readonly #flat: FlatBuffer;
   readonly #graph: number;
 

@@ -36,20 +36,13 @@ function appearanceCost(expected: Appearance, observed: Appearance): number {
 
 /** One instance over time. */
 export class Track<O extends Observation> {
-  /** Observation in the newest frame, smoothed if the options ask for it. */
-  smoothed: O;
-  /** Belief that the instance is a left one; null for instances without sides. */
-  left: number | null = null;
-  /** Running mean of the colours while no other instance is near; null if there are none. */
-  colours: Float32Array | null = null;
-  /** Number of frames with an observation. */
-  frames = 0;
-  /** Time in seconds since another instance occluded it; null while it is visible. */
-  occludedS: number | null = null;
-  /** Time in seconds without an occluder during an occlusion. */
-  unoccludedS = 0;
-  /** Crop of the next frame. */
-  box!: RotatedBox;
+  smoothed: O; // observation in the newest frame, smoothed if the options ask for it
+  left: number | null = null; // belief that the instance is a left one; null for instances without sides
+  colours: Float32Array | null = null; // running mean of the colours while no other instance is near; null if there are none
+  frames = 0; // number of frames with an observation
+  occludedS: number | null = null; // time in seconds since another instance occluded it; null while it is visible
+  unoccludedS = 0; // time in seconds without an occluder during an occlusion
+  box!: RotatedBox; // crop of the next frame
   #sureness = 0;
   #velocity: Point = [0, 0];
   #drift: Point = [0, 0];
@@ -135,12 +128,9 @@ export class Track<O extends Observation> {
 
 export interface TrackerOptions<O extends Observation> {
   readonly newSmoother: SmootherOf<O>;
-  /** Two nested observations of one side are one instance; see `isSameObject`. */
-  readonly mergeNested: boolean;
-  /** Propagates an occluded instance until it is visible again; null to lose it. */
-  readonly propagate: Propagate<O> | null;
-  /** Maximum number of tracks, including the occluded ones. */
-  readonly maxTracks: number;
+  readonly mergeNested: boolean; // two nested observations of one side are one instance; see `isSameObject`
+  readonly propagate: Propagate<O> | null; // propagates an occluded instance until it is visible again; null to lose it
+  readonly maxTracks: number; // maximum number of tracks, including the occluded ones
   /** Indices of the keypoints that decide whether two instances overlap; null for all. */
   readonly overlapKeypoints: readonly number[] | null;
 }
@@ -405,8 +395,7 @@ export class InstanceOrder {
 export interface Kind<O extends Observation, R extends Result> {
   /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
   readonly searchesAlways?: boolean;
-  /** True if overlapping instances of a still are kept. */
-  readonly keepsOverlapping?: boolean;
+  readonly keepsOverlapping?: boolean; // true if overlapping instances of a still are kept
   /** Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others; null for all. */
   readonly overlapKeypoints: readonly number[] | null;
   /** Return boxes for the landmark network from a search of an image, best first. */

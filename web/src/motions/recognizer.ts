@@ -166,12 +166,9 @@ const HALF = WIDTH / 2;
 /** Motions of gesture files. */
 export interface CustomMotions {
   readonly names: readonly string[];
-  /** Steps (T, 24) of each example, row by row. */
-  readonly ways: readonly (readonly number[])[];
-  /** Index of each example's name. */
-  readonly motion: readonly number[];
-  /** Mean step cost of each name at which a path is as likely no motion. */
-  readonly reaches: readonly number[];
+  readonly ways: readonly (readonly number[])[]; // steps (T, 24) of each example, row by row
+  readonly motion: readonly number[]; // index of each example's name
+  readonly reaches: readonly number[]; // mean step cost of each name at which a path is as likely no motion
 }
 
 /** Return the motions of a gesture file, which may have none. */
@@ -250,10 +247,8 @@ export class HandSearch {
 }
 
 interface PathStep {
-  /** Time in seconds. */
-  readonly end: number;
-  /** Movement of the palm centre and fingertips, and their positions. */
-  readonly features: Float32Array;
+  readonly end: number; // time in seconds
+  readonly features: Float32Array; // movement of the palm centre and fingertips, and their positions
 }
 
 /** Path of one hand, cut into steps, as Python's `_Path`. */
@@ -262,8 +257,7 @@ class Path {
   wasLost = true;
   readonly #mirror: number;
   #length = 0;
-  /** Points at the last step. */
-  #last: readonly Point[] | null = null;
+  #last: readonly Point[] | null = null; // points at the last step
   #lastTime = 0;
   #smooth: readonly Point[] = [];
 

@@ -10,8 +10,7 @@ export interface Step {
   readonly name: string;
   readonly phase: Phase;
   readonly strength: number;
-  /** Position of the palm at the begin of the motion. */
-  readonly start: Point;
+  readonly start: Point; // position of the palm at the begin of the motion
   readonly rounds?: number;
 }
 
@@ -19,23 +18,15 @@ export interface Step {
 export interface HandState {
   readonly time: number;
   readonly palm: Point;
-  /** Speed of the palm in hand lengths per second. */
-  readonly speed: number;
-  /** Tip of the index finger. */
-  readonly tip: Point;
-  /** Middle of the tips of the four fingers. */
-  readonly tips: Point;
-  /** True if the fingers are stretched and point up in the image. */
-  readonly isUp: boolean;
-  /** Minimum, mean and maximum reach of the four fingers; 1 is stretched. */
-  readonly reach: readonly [number, number, number];
+  readonly speed: number; // speed of the palm in hand lengths per second
+  readonly tip: Point; // tip of the index finger
+  readonly tips: Point; // middle of the tips of the four fingers
+  readonly isUp: boolean; // true if the fingers are stretched and point up in the image
+  readonly reach: readonly [number, number, number]; // minimum, mean and maximum reach of the four fingers; 1 is stretched
   readonly indexReach: number;
-  /** Distance between the tips of thumb and index finger, in hand lengths. */
-  readonly pinch: number;
-  /** Length of the hand in pixels. */
-  readonly size: number;
-  /** Angle of the palm in the image, clockwise. */
-  readonly angle: number;
+  readonly pinch: number; // distance between the tips of thumb and index finger, in hand lengths
+  readonly size: number; // length of the hand in pixels
+  readonly angle: number; // angle of the palm in the image, clockwise
 }
 
 export type Steps = Generator<Step, void, undefined>;
@@ -162,8 +153,7 @@ export class Rotations extends Motion {
 /** Quick movement of a raised open hand towards the camera. */
 export class Pushes extends Motion {
   #recent: HandState[] = [];
-  /** Size of the hand at the begin of the motion. */
-  #size = 0;
+  #size = 0; // size of the hand at the begin of the motion
   #peak = 0;
   #isFinished = false;
 
@@ -214,8 +204,7 @@ const QUARTER = Math.PI / 2;
 /** Quick straight movement of the palm from rest. */
 export class Swipes extends Motion {
   #still: number | null = null;
-  /** Path since the last rest. */
-  #path: Place[] = [];
+  #path: Place[] = []; // path since the last rest
   #peak = 0;
   #name: string | null = null;
   #last: { readonly time: number; readonly name: string } | null = null;
@@ -282,8 +271,7 @@ export class Swipes extends Motion {
 
 /** Reversal of a waving hand. */
 interface Turn extends Place {
-  /** Range of y on the way to this point. */
-  readonly spread: number;
+  readonly spread: number; // range of y on the way to this point
   readonly isUp: boolean;
 }
 

@@ -2,11 +2,9 @@
 
 const HEADER_BYTES = 24;
 
-/** Origin of this file. */
-export const thisServer = new URL(import.meta.url).origin;
+export const thisServer = new URL(import.meta.url).origin; // origin of this file
 
-/** The module that runs networks in the page. */
-export const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
+export const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href; // the module that runs networks in the page
 
 /** True if `sonjit page` wrote this page. It has no server and runs the detectors itself. */
 export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";

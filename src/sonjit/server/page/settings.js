@@ -45,8 +45,7 @@ export function settingsFrom({ detectors = null, options = {}, mirrors = {}, sty
   return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
 
-/** Check whether this page supports any kind without a server. */
-const hasEngine = () => Object.keys(kindsInPage).length > 0;
+const hasEngine = () => Object.keys(kindsInPage).length > 0; // check whether this page supports any kind without a server
 
 /** Check whether the view of the selected source is mirrored. @param {any} state state of the store @returns {boolean} */
 export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];

@@ -99,8 +99,7 @@ class Grip {
 const WARNING = "#ff5c5c";
 const LINE = "#f6f078";
 const MACHINE = "#c9a7ff";
-/** Minimum residual that should be checked, in pixels of the image. */
-export const FAR_PX = 5;
+export const FAR_PX = 5; // minimum residual that should be checked, in pixels of the image
 
 /** @typedef {[number, number]} Spot canvas pixels */
 /** @typedef {{joint: number, x: number | null, y: number | null, state: import("./project.js").MarkState, source: string}} DrawnMark */
@@ -272,8 +271,7 @@ class Pen {
 }
 
 const MOST_ZOOM = 60;
-/** Share of a tile that a hand fills, and minimum visible share of an image. */
-const AROUND = 0.7, LEAST = 0.05;
+const AROUND = 0.7, LEAST = 0.05; // share of a tile that a hand fills, and minimum visible share of an image
 const DETAIL_AFTER_MS = 140;
 
 /** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void,

@@ -21,8 +21,7 @@ export class Wall {
   #options = { advance: /** @type {Advance} */ ("view"), machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
   /** @type {[number, number] | null} */ cursor = null;
-  /** Time from the request of a frame until all images are displayed in milliseconds; -1 while it loads. */
-  turnMs = -1;
+  turnMs = -1; // time from the request of a frame until all images are displayed in milliseconds; -1 while it loads
 
   /** @param {import("./studio.js").Studio} studio */
   constructor(studio) {
