@@ -70,19 +70,12 @@ class Registry(dict[str, Value]):
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension that was found.
+    """An extension that was found."""
 
-    Attributes:
-        name: Name of the entry point, or of the module.
-        package: Name and version of the package, or the environment variable.
-        target: Imported object, "module" or "module:function".
-        problem: Reason why it could not be loaded, and the remedy, in one line. None if it was loaded.
-    """
-
-    name: str
-    package: str
-    target: str
-    problem: str | None = None
+    name: str  # name of the entry point, or of the module
+    package: str  # name and version of the package, or the environment variable
+    target: str  # imported object, "module" or "module:function"
+    problem: str | None = None  # reason why it could not be loaded, and the remedy, in one line. None if it was loaded.
 
 
 def load_extension(module: str) -> ModuleType:

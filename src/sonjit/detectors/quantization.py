@@ -101,23 +101,14 @@ def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of a network in a precision with the same network in f32.
+    """Agreement of a network in a precision with the same network in f32."""
 
-    Attributes:
-        precision: Number format in which the network ran, see `Engine.precision`.
-        crops: Number of crops that show an instance in f32.
-        shift_px: Mean distance of the keypoints, in pixels of a crop of 224.
-        shift_p90: Distance that 90 % of the crops do not exceed, relative to the longer side of the instance.
-        presence: Share of all crops whose presence is on the same side of the threshold.
-        side: Share of the crops with the same handedness; 1 for networks without it.
-    """
-
-    precision: str
-    crops: int
-    shift_px: float
-    shift_p90: float
-    presence: float
-    side: float
+    precision: str  # number format in which the network ran, see `Engine.precision`
+    crops: int  # number of crops that show an instance in f32
+    shift_px: float  # mean distance of the keypoints, in pixels of a crop of 224
+    shift_p90: float  # distance that 90 % of the crops do not exceed, relative to the longer side of the instance
+    presence: float  # share of all crops whose presence is on the same side of the threshold
+    side: float  # share of the crops with the same handedness; 1 for networks without it
 
     @property
     def keeps_rule(self) -> bool:

@@ -17,17 +17,11 @@ from sonjit.geometry.boxes import RotatedBox, crop_on_grid, letterbox, letterbox
 
 @dataclass(frozen=True)
 class Detection:
-    """One detected object, in pixels of the image.
+    """One detected object, in pixels of the image."""
 
-    Attributes:
-        score: 0..1.
-        box: (4,) x_min, y_min, x_max, y_max; may leave the image.
-        keypoints: (K, 2).
-    """
-
-    score: float
-    box: NDArray[np.float64]
-    keypoints: NDArray[np.float64]
+    score: float  # 0..1
+    box: NDArray[np.float64]  # (4,) x_min, y_min, x_max, y_max; may leave the image
+    keypoints: NDArray[np.float64]  # (K, 2)
 
 
 class SingleShotDetector:

@@ -38,36 +38,22 @@ _Answer: TypeAlias = tuple[Float32Array, Float32Array]
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Layout of a network's keypoints and presence.
+    """Layout of a network's keypoints and presence."""
 
-    Attributes:
-        size: Number of values per candidate in the output with the keypoints.
-        step: Number of values per keypoint; the first two are x and y in pixels of the input.
-        least_presence: Minimum presence, in the first output with one value per candidate.
-        candidates: Number of candidates: 1 for a landmark network, the anchors for a single-shot detector.
-    """
-
-    size: int
-    step: int = 3
-    least_presence: float = 0.5
-    candidates: int = 1
+    size: int  # number of values per candidate in the output with the keypoints
+    step: int = 3  # number of values per keypoint; the first two are x and y in pixels of the input
+    least_presence: float = 0.5  # minimum presence, in the first output with one value per candidate
+    candidates: int = 1  # number of candidates: 1 for a landmark network, the anchors for a single-shot detector
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounding of a layer.
+    """Rounding of a layer."""
 
-    Attributes:
-        filters: Weights in f32, in OpenVINO's layout.
-        signed: True if the inputs can be negative.
-        sizes: Values (C,) of the maximum level of each input channel.
-        means: Means (C,) of each input channel.
-    """
-
-    filters: Float32Array
-    signed: bool
-    sizes: Float32Array
-    means: Float32Array
+    filters: Float32Array  # weights in f32, in OpenVINO's layout
+    signed: bool  # True if the inputs can be negative
+    sizes: Float32Array  # values (C,) of the maximum level of each input channel
+    means: Float32Array  # means (C,) of each input channel
 
 
 def quantize(

@@ -125,19 +125,12 @@ class _Network:
 
 
 class LayerTime(NamedTuple):
-    """Time of one layer.
+    """Time of one layer."""
 
-    Attributes:
-        name: Name of the layer in OpenVINO's graph.
-        operation: Operation, such as "Convolution".
-        kernel: Kernel of OpenVINO with its instruction set and number format.
-        ms: Wall time in milliseconds.
-    """
-
-    name: str
-    operation: str
-    kernel: str
-    ms: float
+    name: str  # name of the layer in OpenVINO's graph
+    operation: str  # operation, such as "Convolution"
+    kernel: str  # kernel of OpenVINO with its instruction set and number format
+    ms: float  # wall time in milliseconds
 
 
 class OpenVinoEngine:

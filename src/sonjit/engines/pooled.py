@@ -20,17 +20,11 @@ _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """One output: `weights @ mean + bias`.
+    """One output: `weights @ mean + bias`."""
 
-    Attributes:
-        weights: (N, K) float32, K being the map's channels.
-        bias: (N,) float32.
-        logistic: The output is the sigmoid of that.
-    """
-
-    weights: Float32Array
-    bias: Float32Array
-    logistic: bool
+    weights: Float32Array  # (N, K) float32, K being the map's channels
+    bias: Float32Array  # (N,) float32
+    logistic: bool  # the output is the sigmoid of that
 
 
 class PooledNetwork:

@@ -34,23 +34,15 @@ _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 1, 2
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a graph.
+    """One operator of a graph."""
 
-    Attributes:
-        inputs: Numbers of the input tensors; -1 for an omitted optional input.
-        custom: Name of a custom operator, else "".
-        kind: Name of a built-in operator with weights, "ADD" or "RESHAPE"; the number of another one.
-        activation: Fused activation such as "RELU6", else "".
-        stride: Vertical and horizontal stride of a sliding window, else (1, 1).
-    """
-
-    inputs: tuple[int, ...]
+    inputs: tuple[int, ...]  # numbers of the input tensors; -1 for an omitted optional input
     outputs: tuple[int, ...]
-    custom: str
+    custom: str  # name of a custom operator, else ""
     options: bytes
-    kind: str = ""
-    activation: str = ""
-    stride: tuple[int, int] = (1, 1)
+    kind: str = ""  # name of a built-in operator with weights, "ADD" or "RESHAPE"; the number of another one
+    activation: str = ""  # fused activation such as "RELU6", else ""
+    stride: tuple[int, int] = (1, 1)  # vertical and horizontal stride of a sliding window, else (1, 1)
 
 
 class TfliteFile:

@@ -125,15 +125,10 @@ _HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
 
 @dataclass(frozen=True, eq=False)
 class CanonicalFace:
-    """Face of known size in front of a camera, directed at it.
+    """Face of known size in front of a camera, directed at it."""
 
-    Attributes:
-        points: Vertices (468, 3): x right, y up, z towards the viewer.
-        weights: Weights (468,) of the vertices in the fit; most are 0.
-    """
-
-    points: FloatArray
-    weights: FloatArray
+    points: FloatArray  # vertices (468, 3): x right, y up, z towards the viewer
+    weights: FloatArray  # weights (468,) of the vertices in the fit; most are 0
 
     @cached_property
     def used(self) -> NDArray[np.intp]:

@@ -21,15 +21,10 @@ _MIN_SHARE_IN_IMAGE: Final = 0.35
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """Names of a shape by its direction in the image.
+    """Names of a shape by its direction in the image."""
 
-    Attributes:
-        finger: Keypoints where the direction starts and ends.
-        names: Names for up, right, down and left; None for a direction that is no gesture.
-    """
-
-    finger: tuple[int, int]
-    names: tuple[str | None, ...]
+    finger: tuple[int, int]  # keypoints where the direction starts and ends
+    names: tuple[str | None, ...]  # names for up, right, down and left; None for a direction that is no gesture
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,15 +125,10 @@ class Rule:
 
 
 class ControlMap(NamedTuple):
-    """Rules of a map.
+    """Rules of a map."""
 
-    Attributes:
-        rules: Rules in their order.
-        pause: Gesture that stops all commands, and resumes them when it is made again; None for none.
-    """
-
-    rules: list[Rule]
-    pause: str | None = None
+    rules: list[Rule]  # rules in their order
+    pause: str | None = None  # gesture that stops all commands, and resumes them when it is made again; None for none
 
 
 def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
@@ -193,18 +188,12 @@ class Command:
 
 
 class MidiMessage(NamedTuple):
-    """Target of `midi`.
-
-    Attributes:
-        channel: Channel, 0..15.
-        kind: Kind of message: `control`, `note` or `pitch`.
-        number: Number of the controller or note, 0..127.
-    """
+    """Target of `midi`."""
 
     port: str
-    channel: int
-    kind: str
-    number: int
+    channel: int  # channel, 0..15
+    kind: str  # kind of message: `control`, `note` or `pitch`
+    number: int  # number of the controller or note, 0..127
 
     @classmethod
     def of(cls, target: str) -> Self | None:

@@ -47,25 +47,15 @@ _APART: Final = 0.8  # maximum ratio of the cost to the cost of the nearest exam
 
 @dataclass(frozen=True, slots=True)
 class GestureSegment:
-    """A gesture of one hand with its start and end.
+    """A gesture of one hand with its start and end."""
 
-    Attributes:
-        name: Name of the gesture.
-        start: Start in seconds.
-        end: End in seconds.
-        score: Score, 0..1.
-        id: Id of the hand.
-        handedness: Side of the hand.
-        moving: True for a motion, False for a hand shape.
-    """
-
-    name: str
-    start: float
-    end: float
-    score: float
-    id: int
-    handedness: Handedness
-    moving: bool
+    name: str  # name of the gesture
+    start: float  # start in seconds
+    end: float  # end in seconds
+    score: float  # score, 0..1
+    id: int  # id of the hand
+    handedness: Handedness  # side of the hand
+    moving: bool  # True for a motion, False for a hand shape
 
     def to_dict(self) -> JsonObject:
         """Return the segment as plain JSON types."""
@@ -144,19 +134,12 @@ class MotionRecording:
 
 @dataclass(frozen=True, eq=False)
 class CustomMotions:
-    """Motions learned from recordings.
+    """Motions learned from recordings."""
 
-    Attributes:
-        names: Names of the motions, without duplicates.
-        ways: (T, 24) steps of each example.
-        motion: (W,) the index of each example's name.
-        reaches: (C,) mean step cost at which a path is as likely no motion.
-    """
-
-    names: tuple[str, ...]
-    ways: tuple[NDArray[np.float16], ...]
-    motion: IntArray
-    reaches: FloatArray
+    names: tuple[str, ...]  # names of the motions, without duplicates
+    ways: tuple[NDArray[np.float16], ...]  # (T, 24) steps of each example
+    motion: IntArray  # (W,) the index of each example's name
+    reaches: FloatArray  # (C,) mean step cost at which a path is as likely no motion
 
     @classmethod
     def learn(cls, recordings: Sequence[MotionRecording]) -> Self:

@@ -86,23 +86,14 @@ class EventLimits:
 
 @dataclass
 class _State:
-    """Event of one instance that may be open.
+    """Event of one instance that may be open."""
 
-    Attributes:
-        open: The event that began, or None.
-        name: Name in the last frame; None for no gesture, or a measure beyond neither limit.
-        since_s: Time since which the instance has this name.
-        last_s: Last time at which the open event was seen.
-        first_s: Time at which the instance was first seen.
-        extreme: Lowest or highest value of a measure since it passed the first limit.
-    """
-
-    first_s: float
-    open: Event | None = None
-    name: str | None = None
-    since_s: float = -math.inf
-    last_s: float = -math.inf
-    extreme: float = math.nan
+    first_s: float  # time at which the instance was first seen
+    open: Event | None = None  # the event that began, or None
+    name: str | None = None  # name in the last frame; None for no gesture, or a measure beyond neither limit
+    since_s: float = -math.inf  # time since which the instance has this name
+    last_s: float = -math.inf  # last time at which the open event was seen
+    extreme: float = math.nan  # lowest or highest value of a measure since it passed the first limit
 
     def see(self, name: str | None, time_s: float) -> float:
         """Return for how many seconds the instance has had a name."""

@@ -129,17 +129,11 @@ class PageAddress:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Answer of `GET /v1/addresses`.
+    """Answer of `GET /v1/addresses`."""
 
-    Attributes:
-        https: True if the server uses https. Browsers of other devices require it for the camera.
-        addresses: Addresses that other devices can open; empty for a server on loopback.
-        fingerprint: SHA-256 of the certificate; None without https.
-    """
-
-    https: bool
-    addresses: list[PageAddress]
-    fingerprint: str | None
+    https: bool  # True if the server uses https. Browsers of other devices require it for the camera.
+    addresses: list[PageAddress]  # addresses that other devices can open; empty for a server on loopback
+    fingerprint: str | None  # SHA-256 of the certificate; None without https
 
 
 def address_router(settings: Settings) -> APIRouter:

@@ -51,16 +51,11 @@ DetectorChoice: TypeAlias = tuple[str, dict[str, OptionValue]]
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """Options of one detector, and what the server adds to its results.
-
-    Attributes:
-        measures: If True, add measures to each instance.
-        explain: Output of the hand network whose saliency map is added, or "none".
-    """
+    """Options of one detector, and what the server adds to its results."""
 
     detector: CommonOptions
-    measures: bool = False
-    explain: str = "none"
+    measures: bool = False  # if True, add measures to each instance
+    explain: str = "none"  # output of the hand network whose saliency map is added, or "none"
 
     @property
     def kind(self) -> str:

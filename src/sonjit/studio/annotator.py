@@ -26,17 +26,12 @@ _CHECK_THRESHOLD: Final = 0.03  # relative to the images' width, because detecto
 
 @dataclass(frozen=True)
 class AnnotatorSettings:
-    """Settings of the automatic annotation.
-
-    Attributes:
-        network: Folder of the network trained on this project's labels, for a second pass, or "".
-        leave_out: If True, continue without cameras that do not fit.
-    """
+    """Settings of the automatic annotation."""
 
     model: str = "full"
-    network: str = ""
+    network: str = ""  # folder of the network trained on this project's labels, for a second pass, or ""
     fps: float = 30.0
-    leave_out: bool = False
+    leave_out: bool = False  # if True, continue without cameras that do not fit
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,11 @@ _MEMORY_S: Final = 1.0  # time after which a lost track ends
 
 
 class Group(NamedTuple):
-    """Instances of M views that are one thing in space.
+    """Instances of M views that are one thing in space."""
 
-    Attributes:
-        rows: (M,) indices of the instances, at most one per view.
-        points_m: (K, 3) position, NaN where unknown.
-        support: Agreement of its views from 0 (barely) to 1 (exactly), averaged with their scores as weights.
-    """
-
-    rows: IndexArray
-    points_m: FloatArray
-    support: float
+    rows: IndexArray  # (M,) indices of the instances, at most one per view
+    points_m: FloatArray  # (K, 3) position, NaN where unknown
+    support: float  # agreement of its views from 0 (barely) to 1 (exactly), averaged with their scores as weights
 
 
 def tolerance_px(points_px: FloatArray) -> FloatArray:
@@ -212,17 +206,11 @@ def count_mirrored_hands(hands: Sequence[tuple[str, FloatArray]]) -> tuple[int, 
 
 @dataclass(frozen=True, eq=False)
 class ViewDetections:
-    """The hands that C views show in one frame set, up to H in each.
+    """The hands that C views show in one frame set, up to H in each."""
 
-    Attributes:
-        points_px: (C, H, 21, 2) keypoints, NaN for none.
-        score: (C, H) presence, 0..1.
-        right: (C, H) probability of a right hand.
-    """
-
-    points_px: FloatArray
-    score: FloatArray
-    right: FloatArray
+    points_px: FloatArray  # (C, H, 21, 2) keypoints, NaN for none
+    score: FloatArray  # (C, H) presence, 0..1
+    right: FloatArray  # (C, H) probability of a right hand
 
 
 def associate_hands(rig: CameraRig, detections: ViewDetections, before_m: FloatArray | None = None) -> IndexArray:

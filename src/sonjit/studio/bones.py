@@ -168,15 +168,10 @@ _MAX_GAP_S: Final = 0.5  # longest gap that is interpolated
 
 
 class Skeletons(NamedTuple):
-    """The K joints of a hand or a body over N frames.
+    """The K joints of a hand or a body over N frames."""
 
-    Attributes:
-        points_m: (N, K, 3) positions in metres, NaN where unknown.
-        covariance_m2: (N, K, 3, 3) covariances, NaN where unknown.
-    """
-
-    points_m: FloatArray
-    covariance_m2: FloatArray
+    points_m: FloatArray  # (N, K, 3) positions in metres, NaN where unknown
+    covariance_m2: FloatArray  # (N, K, 3, 3) covariances, NaN where unknown
 
 
 def fit_skeletons(

@@ -84,19 +84,12 @@ class Bundle:
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Observed points of targets.
+    """Observed points of targets."""
 
-    Attributes:
-        camera: (M,) index of each point's camera.
-        frame: (M,) index of each point's target pose.
-        points_m: (M, 3) position in the target's frame, metres.
-        pixels: (M, 2) position in the image.
-    """
-
-    camera: IndexArray
-    frame: IndexArray
-    points_m: FloatArray
-    pixels: FloatArray
+    camera: IndexArray  # (M,) index of each point's camera
+    frame: IndexArray  # (M,) index of each point's target pose
+    points_m: FloatArray  # (M, 3) position in the target's frame, metres
+    pixels: FloatArray  # (M, 2) position in the image
 
     def only(self, mask: BoolArray) -> Observations:
         """Return the observations that a mask (M,) selects."""
@@ -109,16 +102,11 @@ class LensPrior:
 
     It is Gaussian, except for fx - fy, which follows a Cauchy distribution so that images of an anamorphic lens
     prevail.
-
-    Attributes:
-        means: (C, 11) means of fx - fy, cx, cy and the eight coefficients.
-        deviations: (C, 11) standard deviations.
-        noise_px: Standard deviation of an image coordinate, which the prior is weighed against.
     """
 
-    means: FloatArray
-    deviations: FloatArray
-    noise_px: float
+    means: FloatArray  # (C, 11) means of fx - fy, cx, cy and the eight coefficients
+    deviations: FloatArray  # (C, 11) standard deviations
+    noise_px: float  # standard deviation of an image coordinate, which the prior is weighed against
 
     def terms(self, lenses: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return cost, gradient (C, 12) and curvature (C, 12, 12) in squared pixels, scaled like those of errors."""

@@ -94,16 +94,11 @@ def _agreement_matrix(rig: CameraRig, pixels: FloatArray, threshold_px: float) -
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A rig's points in pixels and in space.
-
-    Attributes:
-        pixels: (C, ..., 2) pixels of each camera, NaN if unknown.
-        points_m: (..., 3) points triangulated from the cameras that agree, NaN if unknown.
-    """
+    """A rig's points in pixels and in space."""
 
     rig: CameraRig
-    pixels: FloatArray
-    points_m: FloatArray
+    pixels: FloatArray  # (C, ..., 2) pixels of each camera, NaN if unknown
+    points_m: FloatArray  # (..., 3) points triangulated from the cameras that agree, NaN if unknown
     bad: frozenset[int]
     threshold_px: float
 

@@ -21,17 +21,11 @@ Transform = tuple["FloatArray", "FloatArray"]
 
 @dataclass(frozen=True, eq=False)
 class TargetPose:
-    """A target's pose relative to one camera.
+    """A target's pose relative to one camera."""
 
-    Attributes:
-        R: (3, 3) rotation from target to camera.
-        t: (3,) translation in metres.
-        rms_px: Error of the points without outliers, pixels.
-    """
-
-    R: FloatArray
-    t: FloatArray
-    rms_px: float
+    R: FloatArray  # (3, 3) rotation from target to camera
+    t: FloatArray  # (3,) translation in metres
+    rms_px: float  # error of the points without outliers, pixels
 
 
 def poses_from_points(

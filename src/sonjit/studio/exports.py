@@ -249,22 +249,14 @@ def _column_labels(people: PeopleInSpace) -> list[str]:
 
 
 class CompleteHand(NamedTuple):
-    """One hand in the M frame sets in which all its joints are known.
+    """One hand in the M frame sets in which all its joints are known."""
 
-    Attributes:
-        name: Name such as "right", or "person2-left" of several people.
-        frames: (M,) numbers of the frame sets.
-        times_s: (M,) times in seconds.
-        points_m: (M, 21, 3) joints in metres.
-        lengths_m: (20,) bone lengths over all frame sets.
-    """
-
-    name: str
+    name: str  # name such as "right", or "person2-left" of several people
     side: Side
-    frames: IndexArray
-    times_s: FloatArray
-    points_m: FloatArray
-    lengths_m: FloatArray
+    frames: IndexArray  # (M,) numbers of the frame sets
+    times_s: FloatArray  # (M,) times in seconds
+    points_m: FloatArray  # (M, 21, 3) joints in metres
+    lengths_m: FloatArray  # (20,) bone lengths over all frame sets
 
 
 def complete_hands(people: PeopleInSpace) -> list[CompleteHand]:

@@ -185,21 +185,13 @@ THRESHOLD_PX: Final = 11.0  # largest error of a view that agrees, with the dete
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """Learned offsets of M hands in views.
+    """Learned offsets of M hands in views."""
 
-    Attributes:
-        looks_m: (M, 21, 3) joints in the camera's view, see `_hands_from_camera`.
-        median_m: (21, 2) median offset across the direction of view.
-        pulls_m: (M, 21, 2) weight of each hand in the offset of similar hands.
-        squares_m2: (M, 21) squared leave-one-out error, NaN where unknown.
-        frames: (21,) number of frame sets by joint.
-    """
-
-    looks_m: FloatArray
-    median_m: FloatArray
-    pulls_m: FloatArray
-    squares_m2: FloatArray
-    frames: IntArray
+    looks_m: FloatArray  # (M, 21, 3) joints in the camera's view, see `_hands_from_camera`
+    median_m: FloatArray  # (21, 2) median offset across the direction of view
+    pulls_m: FloatArray  # (M, 21, 2) weight of each hand in the offset of similar hands
+    squares_m2: FloatArray  # (M, 21) squared leave-one-out error, NaN where unknown
+    frames: IntArray  # (21,) number of frame sets by joint
 
     def correct(
         self, rig: CameraRig, detections: run_folder.ChunkDetections, points_m: FloatArray
@@ -358,17 +350,11 @@ def fit_project_offsets(project: Project) -> Offsets:
 
 
 class HeldOutError(NamedTuple):
-    """Distances of the machine's joints from people's, for each joint of a frame set that both know.
+    """Distances of the machine's joints from people's, for each joint of a frame set that both know."""
 
-    Attributes:
-        before_m: (M,) distances of the detector's joints.
-        after_m: (M,) distances with offsets that were fitted to other frame sets.
-        frame_set: (M,) index of the marked frame set. Errors within one are correlated.
-    """
-
-    before_m: FloatArray
-    after_m: FloatArray
-    frame_set: IntArray
+    before_m: FloatArray  # (M,) distances of the detector's joints
+    after_m: FloatArray  # (M,) distances with offsets that were fitted to other frame sets
+    frame_set: IntArray  # (M,) index of the marked frame set. Errors within one are correlated.
     not_found: int
 
 

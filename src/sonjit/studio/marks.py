@@ -285,15 +285,10 @@ CREATE INDEX history_by_frame ON history (frame, version);
 
 @dataclass(frozen=True)
 class WriteResult:
-    """Result of writing one mark.
+    """Result of writing one mark."""
 
-    Attributes:
-        mark: Current mark in the store: the one sent, or the existing one if `written` is false.
-        written: True if the mark was written, now or when the same id was sent before.
-    """
-
-    mark: Mark
-    written: bool
+    mark: Mark  # current mark in the store: the one sent, or the existing one if `written` is false
+    written: bool  # True if the mark was written, now or when the same id was sent before
 
 
 class AnnotationStore:

@@ -44,22 +44,14 @@ def part_slices(parts: Sequence[Part]) -> Iterator[tuple[Part, slice]]:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Detections by C cameras of N people in F frame sets.
-
-    Attributes:
-        frames: (F,) numbers of the frame sets, ascending.
-        times_s: (F,) times in seconds, medians over the cameras, NaN where no table has them.
-        points_px: (C, F, N, K, 2) keypoints in pixels, NaN where unknown.
-        confidence: (C, F, N, K) weights: scores, for bodies times the visibility.
-        unmatched: (C,) number of detections of each view that match no other view and are dropped.
-    """
+    """Detections by C cameras of N people in F frame sets."""
 
     parts: tuple[Part, ...]
-    frames: tuple[int, ...]
-    times_s: FloatArray
-    points_px: FloatArray
-    confidence: FloatArray
-    unmatched: tuple[int, ...] = ()
+    frames: tuple[int, ...]  # (F,) numbers of the frame sets, ascending
+    times_s: FloatArray  # (F,) times in seconds, medians over the cameras, NaN where no table has them
+    points_px: FloatArray  # (C, F, N, K, 2) keypoints in pixels, NaN where unknown
+    confidence: FloatArray  # (C, F, N, K) weights: scores, for bodies times the visibility
+    unmatched: tuple[int, ...] = ()  # (C,) number of detections of each view that match no other view and are dropped
 
     def of_cameras(self, rows: Sequence[int]) -> "Detections":
         """Return the detections of some cameras."""
@@ -317,20 +309,13 @@ def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested li
 
 @dataclass(frozen=True, eq=False)
 class PeopleInSpace:
-    """People over a recording.
-
-    Attributes:
-        people: (N,) ids of the people.
-        frames: (F,) numbers of the frame sets, ascending.
-        times_s: (F,) times in seconds.
-        points_m: (F, N, K, 3) keypoints in metres, NaN where unknown.
-    """
+    """People over a recording."""
 
     parts: tuple[Part, ...]
-    people: tuple[int, ...]
-    frames: IndexArray
-    times_s: FloatArray
-    points_m: FloatArray
+    people: tuple[int, ...]  # (N,) ids of the people
+    frames: IndexArray  # (F,) numbers of the frame sets, ascending
+    times_s: FloatArray  # (F,) times in seconds
+    points_m: FloatArray  # (F, N, K, 3) keypoints in metres, NaN where unknown
 
     @cached_property
     def step_s(self) -> float:

@@ -49,16 +49,11 @@ class FacesFound(NamedTuple):
 
 
 class ReleasedImage(NamedTuple):
-    """A camera's released image, without distortion.
+    """A camera's released image, without distortion."""
 
-    Attributes:
-        rgb: Downsized image, not to be released if a face is `withheld`.
-        boxes: Boxes of faces in its pixels, also of a withheld one.
-    """
-
-    rgb: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]  # downsized image, not to be released if a face is `withheld`
     faces: FacesFound
-    boxes: tuple[Box, ...]
+    boxes: tuple[Box, ...]  # boxes of faces in its pixels, also of a withheld one
 
 
 def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray) -> ReleasedImage:

@@ -33,27 +33,16 @@ _FILE_NAME: Final = "{:012d}.parquet"  # name of the file of labels of a chunk, 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of N frame sets for the right and the left hand.
+    """Labels of N frame sets for the right and the left hand."""
 
-    Attributes:
-        frames: (N,) numbers of the frame sets.
-        points_m: (N, 2, 21, 3) joints in the world, NaN without a label.
-        covariance_m2: (N, 2, 21, 3, 3) covariances of the joints.
-        source: (N, 2, 21) indices in `SOURCES`.
-        views: (N, 2, 21) number of views that agree.
-        residual_px: (N, 2, 21) root mean square error over these views.
-        seen: (N, C, 2, 21) which views agree.
-        mesh_m: (N, 2) mean distance of the fitted mesh's joints, NaN without a mesh.
-    """
-
-    frames: IntArray
-    points_m: FloatArray
-    covariance_m2: FloatArray
-    source: IntArray
-    views: IntArray
-    residual_px: FloatArray
-    seen: BoolArray
-    mesh_m: FloatArray
+    frames: IntArray  # (N,) numbers of the frame sets
+    points_m: FloatArray  # (N, 2, 21, 3) joints in the world, NaN without a label
+    covariance_m2: FloatArray  # (N, 2, 21, 3, 3) covariances of the joints
+    source: IntArray  # (N, 2, 21) indices in `SOURCES`
+    views: IntArray  # (N, 2, 21) number of views that agree
+    residual_px: FloatArray  # (N, 2, 21) root mean square error over these views
+    seen: BoolArray  # (N, C, 2, 21) which views agree
+    mesh_m: FloatArray  # (N, 2) mean distance of the fitted mesh's joints, NaN without a mesh
 
     @property
     def std_m(self) -> FloatArray:
@@ -196,36 +185,24 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """Settings of the detection, which identify a run.
-
-    Attributes:
-        network: Folder of `sonjit annotate train --network` for a second pass, or "".
-        recordings: Hash of the recordings, see `Project.recordings`.
-    """
+    """Settings of the detection, which identify a run."""
 
     project: str
     views: tuple[str, ...]
     model: str = "full"
-    network: str = ""
-    recordings: str = ""
+    network: str = ""  # folder of `sonjit annotate train --network` for a second pass, or ""
+    recordings: str = ""  # hash of the recordings, see `Project.recordings`
     version: int = 2
 
 
 @dataclass(frozen=True, eq=False)
 class ChunkDetections:
-    """Both hands in C views of n frame sets.
+    """Both hands in C views of n frame sets."""
 
-    Attributes:
-        frames: (n,) numbers of the frame sets.
-        points_px: (n, C, 2, 21, 2) right and left hand in pixels, NaN without.
-        confidence: (n, C, 2, 21) confidences, 0 without.
-        problems: One line for each image that was not used.
-    """
-
-    frames: IntArray
-    points_px: Float32Array
-    confidence: Float32Array
-    problems: tuple[str, ...]
+    frames: IntArray  # (n,) numbers of the frame sets
+    points_px: Float32Array  # (n, C, 2, 21, 2) right and left hand in pixels, NaN without
+    confidence: Float32Array  # (n, C, 2, 21) confidences, 0 without
+    problems: tuple[str, ...]  # one line for each image that was not used
 
     def swap_hands(self, rows: BoolArray) -> ChunkDetections:
         """Return detections with the hands swapped in some of the frame sets (n,)."""

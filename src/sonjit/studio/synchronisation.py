@@ -281,16 +281,11 @@ _WARN_DRIFT_PPM = 200  # drift above which a warning is issued
 
 @dataclass(frozen=True)
 class Clock:
-    """A camera's clock relative to the first camera's.
-
-    Attributes:
-        drift_ppm: Parts per million by which its seconds are too short.
-        rms_s: Error of common events after the fit, NaN without a fit.
-    """
+    """A camera's clock relative to the first camera's."""
 
     offset_s: float = 0.0
-    drift_ppm: float = 0.0
-    rms_s: float = float("nan")
+    drift_ppm: float = 0.0  # parts per million by which its seconds are too short
+    rms_s: float = float("nan")  # error of common events after the fit, NaN without a fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,25 +23,15 @@ NOT_FETCHED = (
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One download from a registry.
+    """One download from a registry."""
 
-    Attributes:
-        name: The package's name in its registry.
-        registry: `pypi` or `npm`.
-        version: The exact version.
-        bytes: Size of the download.
-        platform: The wheel's platform tag; None for npm.
-        python: The wheel's Python version, e.g. `3.11`; None for npm.
-        implementation: The wheel's interpreter tag, e.g. `cp`; None for npm.
-    """
-
-    name: str
-    registry: str
-    version: str
-    bytes: int
-    platform: str | None = None
-    python: str | None = None
-    implementation: str | None = None
+    name: str  # the package's name in its registry
+    registry: str  # `pypi` or `npm`
+    version: str  # the exact version
+    bytes: int  # size of the download
+    platform: str | None = None  # the wheel's platform tag; None for npm
+    python: str | None = None  # the wheel's Python version, e.g. `3.11`; None for npm.
+    implementation: str | None = None  # the wheel's interpreter tag, e.g. `cp`; None for npm.
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -57,33 +47,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One published file.
+    """One published file."""
 
-    Attributes:
-        name: The record's name, e.g. `hand-full`.
-        file: The file's name in the cache.
-        bytes: The file's size.
-        sha256: The file's hash, hexadecimal.
-        licence: SPDX identifier.
-        group: The group that it belongs to, e.g. `hands`.
-        also: Further groups that pull it. The search for hands also uses faces and arms.
-        sources: Packages that contain exactly these bytes, the preferred one first.
-        inputs: Shape of each input tensor by name (float32); empty when the file is not a network.
-        outputs: Shape of each output tensor by name (float32).
-        about: What the file is when it is not a network.
-    """
-
-    name: str
-    file: str
-    bytes: int
-    sha256: str
-    licence: str
-    group: str
-    sources: tuple[Source, ...]
-    inputs: Shapes
-    outputs: Shapes
-    about: str = ""
-    also: tuple[str, ...] = ()
+    name: str  # the record's name, e.g. `hand-full`.
+    file: str  # the file's name in the cache
+    bytes: int  # the file's size
+    sha256: str  # the file's hash, hexadecimal
+    licence: str  # SPDX identifier
+    group: str  # the group that it belongs to, e.g. `hands`.
+    sources: tuple[Source, ...]  # packages that contain exactly these bytes, the preferred one first
+    inputs: Shapes  # shape of each input tensor by name (float32); empty when the file is not a network
+    outputs: Shapes  # shape of each output tensor by name (float32)
+    about: str = ""  # what the file is when it is not a network
+    also: tuple[str, ...] = ()  # further groups that pull it. The search for hands also uses faces and arms.
 
 
 def load_catalog() -> dict[str, Weight]:

@@ -27,17 +27,11 @@ BEHIND: Final = (9, 2, 3, 4, 4, 6, 7, 8, 8, 10, 11, 12, 12, 14, 15, 16, 16, 18, 
 
 @dataclass(frozen=True, eq=False)
 class HeadInputs:
-    """Inputs of the heads for one hand.
+    """Inputs of the heads for one hand."""
 
-    Attributes:
-        local: (21, L) Maps sampled at the keypoints, with the channels of all maps concatenated.
-        shape: (63,) Keypoints x, y, z in crop coordinates from -1 to 1.
-        mean: (C,) Mean of the network's last map.
-    """
-
-    local: Floats
-    shape: Floats
-    mean: Floats
+    local: Floats  # (21, L) Maps sampled at the keypoints, with the channels of all maps concatenated
+    shape: Floats  # (63,) Keypoints x, y, z in crop coordinates from -1 to 1
+    mean: Floats  # (C,) Mean of the network's last map
 
 
 class AppearanceInputs(NamedTuple):
@@ -52,17 +46,11 @@ class AppearanceInputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HandReading:
-    """Outputs of the heads for one hand.
+    """Outputs of the heads for one hand."""
 
-    Attributes:
-        visibility: (21,) Probability that each keypoint is in the image and not occluded.
-        left: Probability of a left hand in a selfie view, as in the network's own output.
-        appearance: Inputs of the gesture features. None if the network has no such head.
-    """
-
-    visibility: Floats
-    left: float
-    appearance: AppearanceInputs | None
+    visibility: Floats  # (21,) Probability that each keypoint is in the image and not occluded
+    left: float  # probability of a left hand in a selfie view, as in the network's own output
+    appearance: AppearanceInputs | None  # inputs of the gesture features. None if the network has no such head.
 
 
 class HandHeads:
@@ -195,31 +183,19 @@ WORLD_SCALE: Final = 10.0  # factor from metres to the refinement's inputs and o
 
 
 class RefinementInputs(NamedTuple):
-    """Outputs of the landmark network for one hand. They are kept, because most crops never become results.
+    """Outputs of the landmark network for one hand. They are kept, because most crops never become results."""
 
-    Attributes:
-        keypoints: (21, 3) as fractions of the crop, z as in the network's output.
-        world: (21, 3) metres in the axes of the crop.
-        maps: Three maps (1, C, side, side).
-    """
-
-    keypoints: Floats
-    world: Floats
-    maps: Sequence[Floats]
+    keypoints: Floats  # (21, 3) as fractions of the crop, z as in the network's output
+    world: Floats  # (21, 3) metres in the axes of the crop
+    maps: Sequence[Floats]  # three maps (1, C, side, side)
 
 
 class RefinedKeypoints(NamedTuple):
-    """Refined keypoints of one hand.
+    """Refined keypoints of one hand."""
 
-    Attributes:
-        keypoints: (21, 3) as fractions of the crop. z is relative to the wrist, in the scale of x and y.
-        world: (21, 3) metres in the axes of the crop.
-        error: (21,) float32 expected distance of x and y from the exact position, as fractions of the crop.
-    """
-
-    keypoints: Floats
-    world: Floats
-    error: Floats
+    keypoints: Floats  # (21, 3) as fractions of the crop. z is relative to the wrist, in the scale of x and y.
+    world: Floats  # (21, 3) metres in the axes of the crop
+    error: Floats  # (21,) float32 expected distance of x and y from the exact position, as fractions of the crop
 
 
 class HandRefinement:

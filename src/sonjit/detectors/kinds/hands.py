@@ -50,17 +50,11 @@ assumed view, and of the distance of rendered hands with known length and camera
 
 
 class SizedHand(NamedTuple):
-    """A hand with the bone lengths of its track.
+    """A hand with the bone lengths of its track."""
 
-    Attributes:
-        keypoints_3d: (21, 3) metres with the same origin and bone directions as before.
-        distance_m: Distance of the origin from the lens in metres; None if it is unknown.
-        error_m: Standard deviation of the distance in metres; None if it is unknown.
-    """
-
-    keypoints_3d: Float32Array
-    distance_m: float | None
-    error_m: float | None
+    keypoints_3d: Float32Array  # (21, 3) metres with the same origin and bone directions as before
+    distance_m: float | None  # distance of the origin from the lens in metres; None if it is unknown
+    error_m: float | None  # standard deviation of the distance in metres; None if it is unknown
 
 
 class HandSizes:
@@ -162,13 +156,7 @@ class RefinableCrop:
 
 @dataclass(frozen=True, eq=False)
 class HandObservation:
-    """Observation of a hand in one box; see `Observation`.
-
-    Attributes:
-        refinable: Inputs of the refinement; None without one, and for refined keypoints.
-        error_px: (21,) expected error of refined keypoints in pixels; None for others.
-        published: Observation before the refinement; None for published keypoints.
-    """
+    """Observation of a hand in one box; see `Observation`."""
 
     score: float
     keypoints: NDArray[np.float32]
@@ -177,9 +165,9 @@ class HandObservation:
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
     appearance: hand_heads.AppearanceInputs | None = None
-    refinable: RefinableCrop | None = None
-    error_px: NDArray[np.float32] | None = None
-    published: "HandObservation | None" = None
+    refinable: RefinableCrop | None = None  # inputs of the refinement; None without one, and for refined keypoints
+    error_px: NDArray[np.float32] | None = None  # (21,) expected error of refined keypoints in pixels; None for others
+    published: "HandObservation | None" = None  # observation before the refinement; None for published keypoints
     colours: None = None
 
     @property

@@ -40,18 +40,12 @@ class Agreement:
     """Maximum differences between a tracked box and the box of a search at which the tracked box is kept.
 
     Source: options of the `RoiTrackingCalculator` in MediaPipe's holistic graph.
-
-    Attributes:
-        rotation: Difference of the angles in radians.
-        shift: Distance along each axis of the image, relative to the size of the searched box.
-        scale: Difference of the sizes, relative to the size of the searched box.
-        margin: Margin of the searched box, relative to its size, that must not contain tracked keypoints.
     """
 
-    rotation: float
-    shift: float
-    scale: float
-    margin: float
+    rotation: float  # difference of the angles in radians
+    shift: float  # distance along each axis of the image, relative to the size of the searched box
+    scale: float  # difference of the sizes, relative to the size of the searched box
+    margin: float  # margin of the searched box, relative to its size, that must not contain tracked keypoints
 
     def accepts(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
         """Check whether the tracked box is close to the found box, which must contain its keypoints (K, 2)."""
