@@ -128,27 +128,17 @@ def _logit(probability: float) -> float:
 
 @dataclass(frozen=True)
 class AnchorGrid:
-    """How anchors are laid over a square input.
+    """How anchors are laid over a square input."""
 
-    Attributes:
-        input_size: Side of the network's input in pixels.
-        strides: One per layer; neighbouring layers of one stride share a grid.
-        aspect_ratios: Width / height of each anchor of a layer.
-        interpolated_aspect_ratio: Aspect ratio of one more anchor per layer, at a scale between two layers; 0: none.
-        min_scale: Scale of the first layer, as a fraction of the input.
-        max_scale: Scale of the last layer, as a fraction of the input.
-        fixed_size: Every anchor is 1 x 1; only the centres count.
-        reduce_lowest_layer: The first layer has three fixed anchors instead.
-    """
-
-    input_size: int
-    strides: tuple[int, ...]
-    aspect_ratios: tuple[float, ...] = (1.0,)
+    input_size: int  # side of the network's input in pixels
+    strides: tuple[int, ...]  # one per layer; neighbouring layers of one stride share a grid
+    aspect_ratios: tuple[float, ...] = (1.0,)  # width / height of each anchor of a layer
+    # aspect ratio of one more anchor per layer, at a scale between two layers; 0: none
     interpolated_aspect_ratio: float = 1.0
-    min_scale: float = 0.2
-    max_scale: float = 0.95
-    fixed_size: bool = True
-    reduce_lowest_layer: bool = False
+    min_scale: float = 0.2  # scale of the first layer, as a fraction of the input
+    max_scale: float = 0.95  # scale of the last layer, as a fraction of the input
+    fixed_size: bool = True  # every anchor is 1 x 1; only the centres count
+    reduce_lowest_layer: bool = False  # the first layer has three fixed anchors instead
 
     def anchors(self) -> NDArray[np.float32]:
         """Return the anchors (N, 4) float32: relative centre x, y, width and height, rows first."""

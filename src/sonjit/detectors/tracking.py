@@ -64,31 +64,21 @@ Propagate: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
 
 @dataclass(eq=False)
 class Track(Generic[O]):
-    """One instance over time.
+    """One instance over time."""
 
-    Attributes:
-        id: Identifier, stable while the instance is tracked or remembered.
-        observation: Observation in the newest frame, not smoothed.
-        smoothed: Observation in the newest frame, smoothed if the options ask for it.
-        smoother: Smoother of the observations; None for no smoothing.
-        seen_s: Time of the newest frame in seconds.
-        left: Belief that the instance is a left one; None for instances without sides.
-        colours: Running mean of the colours while no other instance is near; None if there are none.
-        occluded_s: Time in seconds since another instance occluded it; None while it is visible. The observations are
-            then propagated from the last one.
-        unoccluded_s: Time in seconds without an occluder during an occlusion.
-    """
-
-    id: int
-    observation: O
-    smoothed: O
-    smoother: Smoother[O] | None
-    seen_s: float
-    left: float | None = None
+    id: int  # identifier, stable while the instance is tracked or remembered
+    observation: O  # observation in the newest frame, not smoothed
+    smoothed: O  # observation in the newest frame, smoothed if the options ask for it
+    smoother: Smoother[O] | None  # smoother of the observations; None for no smoothing
+    seen_s: float  # time of the newest frame in seconds
+    left: float | None = None  # belief that the instance is a left one; None for instances without sides
+    # running mean of the colours while no other instance is near; None if there are none
     colours: NDArray[np.float32] | None = None
     frames: int = 0
+    # time in seconds since another instance occluded it; None while it is visible. The observations are then propagated
+    # from the last one.
     occluded_s: float | None = None
-    unoccluded_s: float = 0.0
+    unoccluded_s: float = 0.0  # time in seconds without an occluder during an occlusion
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
     _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))

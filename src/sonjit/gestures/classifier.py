@@ -29,14 +29,10 @@ class Direction:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Shapes and gesture names of a classifier.
+    """Shapes and gesture names of a classifier."""
 
-    Attributes:
-        shapes: Shapes of hands in the order of the probabilities, `NONE` first.
-        directions: Directions of the shapes whose name depends on the direction in the image.
-    """
-
-    shapes: tuple[str, ...]
+    shapes: tuple[str, ...]  # shapes of hands in the order of the probabilities, `NONE` first
+    # directions of the shapes whose name depends on the direction in the image
     directions: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
 
     @property

@@ -170,17 +170,13 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """Command of a rule for a frame.
-
-    Attributes:
-        value: Value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for
-            `Zoom` the ratio of distances.
-        content: Content that `post` sends.
-    """
+    """Command of a rule for a frame."""
 
     rule: Rule
+    # value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for `Zoom` the
+    # ratio of distances
     value: float
-    content: JsonObject
+    content: JsonObject  # content that `post` sends
 
     def to_dict(self) -> JsonObject:
         """Return the command as plain JSON types."""

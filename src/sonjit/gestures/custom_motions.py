@@ -65,14 +65,10 @@ class GestureSegment:
 
 @dataclass(frozen=True, eq=False)
 class MotionRecording:
-    """Examples of one motion.
+    """Examples of one motion."""
 
-    Attributes:
-        name: Name of the motion.
-        ways: Examples (T, 24) float16: in T steps the movement of the palm and fingertips, and their positions.
-    """
-
-    name: str
+    name: str  # name of the motion
+    # examples (T, 24) float16: in T steps the movement of the palm and fingertips, and their positions
     ways: tuple[NDArray[np.float16], ...]
 
     def __len__(self) -> int:

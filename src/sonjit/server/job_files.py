@@ -39,16 +39,11 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 
 @dataclass(frozen=True)
 class JobInput:
-    """Input of a job.
+    """Input of a job."""
 
-    Attributes:
-        source: File or folder for `open_source`.
-        name: Name of the input in tables, pages and downloads.
-        drawing: File ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images.
-    """
-
-    source: Path
-    name: str
+    source: Path  # file or folder for `open_source`
+    name: str  # name of the input in tables, pages and downloads
+    # file ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images
     drawing: str
 
 

@@ -117,15 +117,11 @@ def _kinds_in_page(engine: Path) -> JsonObject:
 
 
 class PageNetworks(NamedTuple):
-    """Names of the weights that the module for web pages uses for a model, by their role.
+    """Names of the weights that the module for web pages uses for a model, by their role."""
 
-    Attributes:
-        needed: Weights of the model; `search` detects faces in the windows of a stream.
-        for_stills: Further weights for the thorough search of still images, which is fast without them. For hands
-            `guide` detects the bodies below faces; for bodies `face` and `face_detector` detect faces.
-    """
-
-    needed: Mapping[str, str]
+    needed: Mapping[str, str]  # weights of the model; `search` detects faces in the windows of a stream
+    # further weights for the thorough search of still images, which is fast without them. For hands `guide` detects the
+    # bodies below faces; for bodies `face` and `face_detector` detect faces.
     for_stills: Mapping[str, str]
 
 

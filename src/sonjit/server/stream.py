@@ -50,29 +50,18 @@ class ProtocolError(Exception):
 
 @dataclass(slots=True)
 class StreamImage:
-    """One frame of a stream.
+    """One frame of a stream."""
 
-    Attributes:
-        number: Number that the client gave the frame; the answer contains it.
-        time_s: Time of the frame in seconds on the client's clock.
-        format: Format of the data: 0 for encoded, 1 for RGBA, 2 for RGB.
-        width: Width of a raw image in pixels.
-        height: Height of a raw image in pixels.
-        data: Encoded image, or rows of pixels; empty after decoding.
-        arrived_s: Arrival time on the clock of `time.perf_counter`.
-        rgb: (H, W, 3) decoded image, or the reason why it cannot be decoded.
-        timing: Times of the answer by name, in milliseconds.
-    """
-
-    number: int
-    time_s: float
-    format: int
-    width: int
-    height: int
-    data: memoryview
-    arrived_s: float = field(default_factory=time.perf_counter)
+    number: int  # number that the client gave the frame; the answer contains it
+    time_s: float  # time of the frame in seconds on the client's clock
+    format: int  # format of the data: 0 for encoded, 1 for RGBA, 2 for RGB
+    width: int  # width of a raw image in pixels
+    height: int  # height of a raw image in pixels
+    data: memoryview  # encoded image, or rows of pixels; empty after decoding
+    arrived_s: float = field(default_factory=time.perf_counter)  # arrival time on the clock of `time.perf_counter`
+    # (H, W, 3) decoded image, or the reason why it cannot be decoded
     rgb: NDArray[np.uint8] | RefusedError | None = None
-    timing: dict[str, float] = field(default_factory=dict[str, float])
+    timing: dict[str, float] = field(default_factory=dict[str, float])  # times of the answer by name, in milliseconds
 
     def decode(self, max_pixels: int, decoders: processes.Decoders) -> NDArray[np.uint8]:
         """Return the frame as (H, W, 3) uint8 RGB. Raise RefusedError if it is not an image."""
@@ -85,15 +74,11 @@ class StreamImage:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Request for other detectors.
+    """Request for other detectors."""
 
-    Attributes:
-        detectors: Options of the detectors, or the reason why the request is refused.
-        control: Control map whose commands are reported but not sent.
-    """
-
+    # options of the detectors, or the reason why the request is refused
     detectors: tuple[SessionOptions, ...] | RefusedError
-    control: ControlMap | None = None
+    control: ControlMap | None = None  # control map whose commands are reported but not sent
     custom: LearnedGestures | None = None
 
 

@@ -372,24 +372,18 @@ _NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 @dataclass(frozen=True)
 class CalibrationBoard:
-    """A flat board of squares or markers.
+    """A flat board of squares or markers."""
 
-    Attributes:
-        kind: charuco (squares with markers in the white ones), checkerboard, aruco (markers) or aprilgrid (Kalibr's
-            tags, numbered from the lower left).
-        columns: Squares or markers across. A checkerboard has one inner corner fewer.
-        square_m: Side of a square, measured on the print. For a grid, distance from one marker to the next.
-        inverted: True if black and white are exchanged.
-        legacy: True if a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6.
-    """
-
+    # charuco (squares with markers in the white ones), checkerboard, aruco (markers) or aprilgrid (Kalibr's tags,
+    # numbered from the lower left)
     kind: BoardKind
-    columns: int
+    columns: int  # squares or markers across. A checkerboard has one inner corner fewer.
     rows: int
-    square_m: float
+    square_m: float  # side of a square, measured on the print. For a grid, distance from one marker to the next.
     marker_m: float = 0.0
     dictionary: str = ""
-    inverted: bool = False
+    inverted: bool = False  # True if black and white are exchanged
+    # True if a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6
     legacy: bool = False
 
     is_flat = True

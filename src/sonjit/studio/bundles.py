@@ -39,29 +39,19 @@ _LENS_TO_PRIOR[0, :2] = 1, -1  # (11, 12) matrix from a lens to the values that 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """The parameters of C cameras and F target poses, as arrays.
+    """The parameters of C cameras and F target poses, as arrays."""
 
-    Attributes:
-        lenses: (C, 12) fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6; for a fisheye fx, fy, cx, cy, k1 to k4 and
-            zeros.
-        camera_rotations: (C, 3, 3) rotations from world to camera.
-        camera_translations: (C, 3) metres.
-        target_rotations: (F, 3, 3) rotations from target to world.
-        target_translations: (F, 3) metres.
-        fisheye: (C,) whether the lens follows the fisheye model.
-        times: (F, C) time of each camera's image in frame sets relative to the target's pose. None if all images of a
-            frame set are simultaneous.
-        paths: (F, P, 6) rotation (about the world's axes) and translation of a target by the first to P-th power of
-            time.
-    """
-
+    # (C, 12) fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6; for a fisheye fx, fy, cx, cy, k1 to k4 and zeros
     lenses: FloatArray
-    camera_rotations: FloatArray
-    camera_translations: FloatArray
-    target_rotations: FloatArray
-    target_translations: FloatArray
-    fisheye: BoolArray
+    camera_rotations: FloatArray  # (C, 3, 3) rotations from world to camera
+    camera_translations: FloatArray  # (C, 3) metres
+    target_rotations: FloatArray  # (F, 3, 3) rotations from target to world
+    target_translations: FloatArray  # (F, 3) metres
+    fisheye: BoolArray  # (C,) whether the lens follows the fisheye model
+    # (F, C) time of each camera's image in frame sets relative to the target's pose. None if all images of a frame set
+    # are simultaneous.
     times: FloatArray | None = None
+    # (F, P, 6) rotation (about the world's axes) and translation of a target by the first to P-th power of time
     paths: FloatArray | None = None
 
     def by_lens(

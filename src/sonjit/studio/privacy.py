@@ -198,18 +198,13 @@ _SHRINK_FACTOR: Final = 0.9  # step by which an image becomes smaller until its 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Resolution of skin in a view's released images.
+    """Resolution of skin in a view's released images."""
 
-    Attributes:
-        size: Released width and height in pixels.
-        ridge_px: Period of a ridge there in pixels.
-        ridge_contrast: Fraction of the contrast of synthetic ridges that downsizing leaves. Ridges below two pixels per
-            period cannot be read whatever remains of them.
-    """
-
-    size: tuple[int, int]
+    size: tuple[int, int]  # released width and height in pixels
     px_per_mm: float
-    ridge_px: float
+    ridge_px: float  # period of a ridge there in pixels
+    # fraction of the contrast of synthetic ridges that downsizing leaves. Ridges below two pixels per period cannot be
+    # read whatever remains of them.
     ridge_contrast: float
 
     @property

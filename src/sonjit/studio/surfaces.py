@@ -148,26 +148,18 @@ _BATCH_SIZE: Final = 256  # number of frame sets per batch
 
 @dataclass(frozen=True, eq=False)
 class HandSurface:
-    """One hand's surface in N frame sets.
+    """One hand's surface in N frame sets."""
 
-    Attributes:
-        name: Name of the hand in files, such as "right" or "person2-left".
-        frames: (N,) numbers of the frame sets.
-        vertices_m: (N, V, 3) vertices in the world.
-        faces: (F, 3) indices, counterclockwise from outside.
-        parameters: Parameters by name. The rigged hand has rotation_xyzw (N, 4), wrist_m (N, 3), angles_rad (N, 5, 3,
-            3) as in `RigPose`, and bones_m (20,). MANO has pose (N, 48), axis-angles in radians relative to its mean
-            pose; shape (10,); trans (N, 3) metres.
-        error_m: (N,) mean distance of its joints from the given ones.
-    """
-
-    name: str
+    name: str  # name of the hand in files, such as "right" or "person2-left"
     side: Side
-    frames: IndexArray
-    vertices_m: Float32Array
-    faces: IntArray
+    frames: IndexArray  # (N,) numbers of the frame sets
+    vertices_m: Float32Array  # (N, V, 3) vertices in the world
+    faces: IntArray  # (F, 3) indices, counterclockwise from outside
+    # parameters by name. The rigged hand has rotation_xyzw (N, 4), wrist_m (N, 3), angles_rad (N, 5, 3, 3) as in
+    # `RigPose`, and bones_m (20,). MANO has pose (N, 48), axis-angles in radians relative to its mean pose; shape
+    # (10,); trans (N, 3) metres.
     parameters: Mapping[str, FloatArray]
-    error_m: FloatArray
+    error_m: FloatArray  # (N,) mean distance of its joints from the given ones
 
 
 def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None) -> list[HandSurface]:

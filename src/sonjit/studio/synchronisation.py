@@ -130,22 +130,15 @@ _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The times and brightness of one camera's images.
+    """The times and brightness of one camera's images."""
 
-    Attributes:
-        index: (n,) number of each image in its source. A gap is an image that could not be read.
-        time_s: (n,) times by the source's clock or a file of time stamps, NaN for stills without.
-        brightness: (n,) mean grey levels.
-        timecode_s: Time of day at which a video starts by its timecode, or None.
-        onsets: Onsets of the video's sound, see `read_onsets`. None if it was not requested or does not exist.
-    """
-
-    index: IndexArray
-    time_s: FloatArray
-    brightness: FloatArray
-    timecode_s: float | None = None
+    index: IndexArray  # (n,) number of each image in its source. A gap is an image that could not be read.
+    time_s: FloatArray  # (n,) times by the source's clock or a file of time stamps, NaN for stills without
+    brightness: FloatArray  # (n,) mean grey levels
+    timecode_s: float | None = None  # time of day at which a video starts by its timecode, or None
     duplicates: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
+    # onsets of the video's sound, see `read_onsets`. None if it was not requested or does not exist.
     onsets: FloatArray | None = None
 
     @property
@@ -290,16 +283,12 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Sync:
-    """The images of each frame set.
-
-    Attributes:
-        images: (F, C) number of each camera's image of a frame set, -1 for none.
-        times_s: (F,) times of the frame sets by the first camera's clock. (0,) if they were matched by numbers.
-    """
+    """The images of each frame set."""
 
     names: tuple[str, ...]
-    images: IndexArray
+    images: IndexArray  # (F, C) number of each camera's image of a frame set, -1 for none
     clocks: Mapping[str, Clock]
+    # (F,) times of the frame sets by the first camera's clock. (0,) if they were matched by numbers.
     times_s: FloatArray
     warnings: tuple[str, ...]
 

@@ -24,21 +24,14 @@ _FULL_FROM_UPPER: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 @dataclass(frozen=True, eq=False)
 class CameraArrays:
-    """A rig's C cameras as arrays.
+    """A rig's C cameras as arrays."""
 
-    Attributes:
-        K: (C, 3, 3) camera matrices, pixels.
-        R: (C, 3, 3) rotations from world to camera.
-        t: (C, 3) translations, metres.
-        lenses: Indices (G,) and coefficients (G, 1, 4, 5 or 8) of cameras with distortion, by number of coefficients.
-        folds: (C, 1) radii at which the lens models stop to be monotonic.
-    """
-
-    K: FloatArray
-    R: FloatArray
-    t: FloatArray
+    K: FloatArray  # (C, 3, 3) camera matrices, pixels
+    R: FloatArray  # (C, 3, 3) rotations from world to camera
+    t: FloatArray  # (C, 3) translations, metres
+    # indices (G,) and coefficients (G, 1, 4, 5 or 8) of cameras with distortion, by number of coefficients
     lenses: tuple[tuple[IndexArray, FloatArray], ...]
-    folds: FloatArray
+    folds: FloatArray  # (C, 1) radii at which the lens models stop to be monotonic
 
     @property
     def focal_px(self) -> FloatArray:

@@ -48,17 +48,13 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class TaskBundle:
-    """Contents of one task bundle.
-
-    Attributes:
-        task: Task of the bundle: `hand_landmarker`, `face_landmarker`, `pose_landmarker`,
-            `gesture_recognizer` or `holistic_landmarker`.
-        members: Contents by name, without nested bundles; for published networks their files.
-    """
+    """Contents of one task bundle."""
 
     name: str
+    # task of the bundle: `hand_landmarker`, `face_landmarker`, `pose_landmarker`, `gesture_recognizer` or
+    # `holistic_landmarker`
     task: str
-    members: Mapping[str, bytes | Path]
+    members: Mapping[str, bytes | Path]  # contents by name, without nested bundles; for published networks their files
 
     def read(self, member: str) -> bytes:
         """Return the bytes of one member."""

@@ -37,18 +37,12 @@ _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "p
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a kind.
+    """One model of a kind."""
 
-    Attributes:
-        name: Name of the model, as `create_detector` takes it.
-        weights: Names of its files in the catalogue by role.
-        min_detection_score: Default minimum score of a new detection.
-        is_box: True if the results are boxes, found in every frame. They have their own table columns and no measures.
-    """
-
-    name: str
-    weights: Mapping[str, str]
-    min_detection_score: float = 0.5
+    name: str  # name of the model, as `create_detector` takes it
+    weights: Mapping[str, str]  # names of its files in the catalogue by role
+    min_detection_score: float = 0.5  # default minimum score of a new detection
+    # True if the results are boxes, found in every frame. They have their own table columns and no measures.
     is_box: bool = False
 
 

@@ -85,20 +85,14 @@ _PART_INTERVAL = 2
 
 @dataclass(eq=False)
 class _Part:
-    """A hand or face of one person, tracked from frame to frame.
-
-    Attributes:
-        box: Crop of the next frame, or None if the part is not tracked.
-        anchor: (2,) Position of the part in the body's keypoints when the box was made, in pixels.
-        wait: Frames until the next search.
-        keypoints: (K, 2) Keypoints that the box was made of.
-    """
+    """A hand or face of one person, tracked from frame to frame."""
 
     smoother: KeypointSmoother | None
-    box: RotatedBox | None = None
+    box: RotatedBox | None = None  # crop of the next frame, or None if the part is not tracked
+    # (2,) Position of the part in the body's keypoints when the box was made, in pixels
     anchor: NDArray[np.float32] | None = None
-    wait: int = 0
-    keypoints: NDArray[np.float32] | None = None
+    wait: int = 0  # frames until the next search
+    keypoints: NDArray[np.float32] | None = None  # (K, 2) Keypoints that the box was made of
 
     def observe(
         self,

@@ -347,26 +347,19 @@ def _shorten(keys: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """Facts about a network.
-
-    Attributes:
-        summary: Predictions of the network, in one line.
-        flops: Floating point operations for one image; a multiply-add counts as two. For Mask R-CNN with the maximum
-            number of proposals and instances (1000 and 100), because the actual number depends on the image.
-        inputs: Names, shapes without the batch, and ranges of the inputs.
-        weights: Path of the weights, or their source in words or as the command that downloads them.
-        is_local: True if the weights are on this machine.
-    """
+    """Facts about a network."""
 
     name: str
-    summary: str
+    summary: str  # predictions of the network, in one line
     source: str
     parameters: int
+    # floating point operations for one image; a multiply-add counts as two. For Mask R-CNN with the maximum number of
+    # proposals and instances (1000 and 100), because the actual number depends on the image.
     flops: int
-    inputs: tuple[InputSpec, ...]
+    inputs: tuple[InputSpec, ...]  # names, shapes without the batch, and ranges of the inputs
     licence: str
-    weights: str
-    is_local: bool
+    weights: str  # path of the weights, or their source in words or as the command that downloads them
+    is_local: bool  # True if the weights are on this machine
 
 
 def describe_network(name: str) -> NetworkFacts:
