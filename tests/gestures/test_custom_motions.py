@@ -5,8 +5,7 @@ import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
-from sonjit.gestures.control import Controller, load_map
-from sonjit.gestures.custom import find_motions
+from sonjit.gestures import control, custom
 from sonjit.results import Hand
 
 
@@ -86,7 +85,7 @@ def test_lost_hands_and_wrong_calls(motions, moved):
 def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
     mine = gestures.LearnedGestures.learn([gestures.MotionRecording.of("tick", moved("tick", "tick", "tick"))])
     (tmp_path / "map.toml").write_text('[[rule]]\non = "tick"\npost = "http://127.0.0.1:9/tick"\n')
-    controller = Controller(load_map(tmp_path / "map.toml", mine.names), mine)
+    controller = control.Controller(control.load_map(tmp_path / "map.toml", mine.names), mine)
     sent = [one for frame in moved("tick", seed=2) for one in controller(frame.hands, frame.time, (640, 480))]
     (tick,) = (one.content for one in sent)
     assert tick.items() >= {"name": "tick", "phase": "end", "id": 0, "moved": [0, 0]}.items()  # a motion's JSON
@@ -95,7 +94,7 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
     """Check that they are reported once at their end, or at the end of the clip."""
     gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
-    recognizer = gestures.MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
+    recognizer = gestures.MotionRecognizer(custom=custom.find_motions(str(tmp_path / "mine.npz")))
     frames = list(moved("tick", "zigzag", seed=9))
     frames = [frame for frame in frames if frame.time < 3.25]  # the second ends at 3.2
     events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]
@@ -105,4 +104,4 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     assert 1.6 < tick.time < 2.0
     assert 0.5 < tick.strength <= 1
     assert late == ["zigzag"]
-    assert find_motions("asl").names == ("J", "Z")
+    assert custom.find_motions("asl").names == ("J", "Z")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.gestures import GestureSegment, segments_of
-from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
+from sonjit.gestures import GestureSegment, exports, segments_of
 from sonjit.results import Body, Frame, Person
 
 SEGMENTS = [
@@ -46,7 +45,7 @@ def test_segments_are_what_is_held_for_a_while(frames):
 
 
 def test_csv_has_a_row_for_each_segment(tmp_path):
-    save_segments_csv(tmp_path / "clip.csv", SEGMENTS)
+    exports.save_segments_csv(tmp_path / "clip.csv", SEGMENTS)
     with (tmp_path / "clip.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["gesture"] for row in rows] == ["I & J", "J", "A"]
@@ -54,7 +53,7 @@ def test_csv_has_a_row_for_each_segment(tmp_path):
 
 
 def test_elan_has_a_tier_for_the_gestures_of_a_hand_and_one_for_its_motions(tmp_path):
-    save_segments_eaf(tmp_path / "clip.eaf", SEGMENTS, "/films/clip.mp4")
+    exports.save_segments_eaf(tmp_path / "clip.eaf", SEGMENTS, "/films/clip.mp4")
     root = ElementTree.parse(tmp_path / "clip.eaf").getroot()
     assert root.tag == "ANNOTATION_DOCUMENT"
     assert root.find("HEADER/MEDIA_DESCRIPTOR").get("RELATIVE_MEDIA_URL") == "./clip.mp4"
@@ -73,7 +72,7 @@ def test_elan_has_a_tier_for_the_gestures_of_a_hand_and_one_for_its_motions(tmp_
         "Right 0 motion": [("J", 750, 1500)],
         "Left 3 held": [("A", 1500, 2000)],
     }
-    save_segments_eaf(tmp_path / "empty.eaf", [], "bad\udcff\1.mp4")
+    exports.save_segments_eaf(tmp_path / "empty.eaf", [], "bad\udcff\1.mp4")
     root = ElementTree.parse(tmp_path / "empty.eaf").getroot()
     assert root.find("TIER") is None
     assert root.find("HEADER/MEDIA_DESCRIPTOR").get("MEDIA_URL") == "bad\\xff\\x01.mp4"
@@ -111,7 +110,7 @@ def read_pose(path):
 
 
 def test_pose_files_hold_every_hand_under_mediapipes_names(frames, tmp_path):
-    save_pose(tmp_path / "clip.pose", frames, (640, 480))
+    exports.save_pose(tmp_path / "clip.pose", frames, (640, 480))
     size, named, fps, points, scores = read_pose(tmp_path / "clip.pose")
     assert size == (640, 480)
     assert list(named) == ["LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS"]
@@ -125,13 +124,13 @@ def test_pose_files_hold_every_hand_under_mediapipes_names(frames, tmp_path):
     assert not scores[22].any()
     two = [Frame(0, 0.0, [replace(frames[0].hands[0], id=key) for key in (4, 9)])]
     two += [Frame(row, row / 30, [replace(frames[0].hands[0], id=key)]) for row, key in ((1, 9), (2, 9), (3, 7))]
-    save_pose(tmp_path / "two.pose", [*two, replace(two[0], index=4, time=4 / 30)], (640, 480))
+    exports.save_pose(tmp_path / "two.pose", [*two, replace(two[0], index=4, time=4 / 30)], (640, 480))
     shown = read_pose(tmp_path / "two.pose")[4].any(-1).tolist()  # 9 stays where it is, 7 takes the free number
     assert shown == [[True, True], [False, True], [False, True], [True, False], [True, True]]
     with pytest.raises(InputError, match="requires a video with at least two frames"):
-        save_pose(tmp_path / "one.pose", frames[:1], (640, 480))
+        exports.save_pose(tmp_path / "one.pose", frames[:1], (640, 480))
     with pytest.raises(InputError, match="no keypoints were found"):
-        save_pose(tmp_path / "none.pose", frames[20:25], (640, 480))
+        exports.save_pose(tmp_path / "none.pose", frames[20:25], (640, 480))
 
 
 def test_people_have_their_own_hands_in_pose_files(posed, tmp_path):
@@ -141,7 +140,7 @@ def test_people_have_their_own_hands_in_pose_files(posed, tmp_path):
         return Body(0.9, points, points.copy(), np.full(33, 0.5, np.float32), np.full(33, 0.5, np.float32), id=0)
 
     people = [Person(body(1), None, None, None), Person(body(2), None, posed("open"), None)]
-    save_pose(tmp_path / "two.pose", [Frame(0, 0.0, people=people), Frame(1, 0.04)], (64, 48))
+    exports.save_pose(tmp_path / "two.pose", [Frame(0, 0.0, people=people), Frame(1, 0.04)], (64, 48))
     _, named, fps, points, scores = read_pose(tmp_path / "two.pose")
     assert list(named) == ["POSE_LANDMARKS", "RIGHT_HAND_LANDMARKS"]
     assert named["POSE_LANDMARKS"][:2] == ["NOSE", "LEFT_EYE_INNER"]
@@ -154,7 +153,7 @@ def test_people_have_their_own_hands_in_pose_files(posed, tmp_path):
 
 def test_the_formats_own_package_reads_the_same(frames, tmp_path):
     reader = pytest.importorskip("pose_format", reason="pose-format, which only this test needs, is not installed")
-    save_pose(tmp_path / "clip.pose", frames, (640, 480))
+    exports.save_pose(tmp_path / "clip.pose", frames, (640, 480))
     pose = reader.Pose.read((tmp_path / "clip.pose").read_bytes())
     _, _, fps, points, scores = read_pose(tmp_path / "clip.pose")
     assert pose.body.fps == pytest.approx(fps)

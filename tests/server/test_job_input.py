@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.media import open_source
-from sonjit.server.errors import RefusedError
-from sonjit.server.job_files import input_from_files
+from sonjit.server import errors, job_files
 
 from .conftest import png_of
 
@@ -45,14 +44,14 @@ def sound(path):
 @pytest.mark.parametrize(("make", "name", "drawing"), [(video, "손.jpg", ".mp4"), (image, "upload", ".jpg")])
 def test_one_file_whatever_its_name(tmp_path, make, name, drawing):
     file = make(tmp_path / name)
-    given = input_from_files([file], None, max_pixels=MANY)
+    given = job_files.input_from_files([file], None, max_pixels=MANY)
     assert (given.source, given.name, given.drawing) == (file, name, drawing)
 
 
 def test_images_become_a_folder_that_is_read_completely_and_in_order(tmp_path):
     files = [image(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
     (tmp_path / "f3.webp").write_bytes(b"text")  # a problem of the job's, not of the upload's
-    given = input_from_files([*files, tmp_path / "f3.webp"], "shots", max_pixels=MANY)
+    given = job_files.input_from_files([*files, tmp_path / "f3.webp"], "shots", max_pixels=MANY)
     assert (given.source, given.name, given.drawing) == (tmp_path, "shots", ".zip")
     with open_source(given.source) as source:
         assert [source.frame_source(frame.index) for frame in source] == ["F1.jpeg", "f2.bin.jpg", "f9.jpg", "f10.png"]
@@ -76,8 +75,8 @@ def test_images_become_a_folder_that_is_read_completely_and_in_order(tmp_path):
 )
 def test_invalid_input_is_named(tmp_path, make, says):
     files = make(tmp_path)
-    with pytest.raises(RefusedError, match=says) as refused:
-        input_from_files(files, None, max_pixels=MANY)
+    with pytest.raises(errors.RefusedError, match=says) as refused:
+        job_files.input_from_files(files, None, max_pixels=MANY)
     assert refused.value.code == "bad_image"
     assert str(tmp_path) not in str(refused.value)
 
@@ -96,8 +95,8 @@ def write(path, data):
     ],
 )
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, make):
-    with pytest.raises(RefusedError, match="big has") as refused:
-        input_from_files(make(tmp_path), None, max_pixels=640 * 480 - 1)
+    with pytest.raises(errors.RefusedError, match="big has") as refused:
+        job_files.input_from_files(make(tmp_path), None, max_pixels=640 * 480 - 1)
     assert refused.value.code == "too_many_pixels"
 
 
@@ -105,6 +104,6 @@ def test_a_file_that_no_image_can_fill_is_not_read(tmp_path):
     file = image(tmp_path / "big.png")
     with file.open("ab") as opened:
         opened.truncate(100_000_000)
-    with pytest.raises(RefusedError, match="larger than any image") as refused:
-        input_from_files([file], None, max_pixels=1_000_000)
+    with pytest.raises(errors.RefusedError, match="larger than any image") as refused:
+        job_files.input_from_files([file], None, max_pixels=1_000_000)
     assert refused.value.code == "too_large"

@@ -11,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from sonjit._util.data_files import read_json
-from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util import data_files, errors
 from sonjit.lab.datasets.reading import load_matlab, load_yaml, stream_json
 
 JSON = st.recursive(
@@ -47,15 +46,15 @@ def test_streams_that_are_cut_off_are_reported(tmp_path_factory, value, data):
     path = tmp_path_factory.getbasetemp() / "cut.json"
     text = json.dumps(value)
     path.write_text(text[: data.draw(st.integers(0, len(text) - 1))], "utf-8")
-    for read in (lambda: list(stream_json(path, 1)), lambda: read_json(path)):
-        with pytest.raises(InputError, match=r"cut\.json is damaged") as caught:
+    for read in (lambda: list(stream_json(path, 1)), lambda: data_files.read_json(path)):
+        with pytest.raises(errors.InputError, match=r"cut\.json is damaged") as caught:
             read()
         assert "\n" not in str(caught.value)
 
 
 def test_missing_files_are_named(tmp_path):
-    for read in (lambda path: list(stream_json(path, 1)), read_json, load_matlab, load_yaml):
-        with pytest.raises(InputError, match=r"none\.x"):
+    for read in (lambda path: list(stream_json(path, 1)), data_files.read_json, load_matlab, load_yaml):
+        with pytest.raises(errors.InputError, match=r"none\.x"):
             read(tmp_path / "none.x")
 
 
@@ -82,7 +81,7 @@ def test_matlab_arrays_survive_a_round_trip(tmp_path, packed, code):
 def test_matlab_variables_of_other_kinds_are_refused(tmp_path, value):
     path = tmp_path / "labels.mat"
     path.write_bytes(matlab({"handPara": value}))
-    with pytest.raises(InputError, match=r"labels\.mat is damaged: .*real numbers"):
+    with pytest.raises(errors.InputError, match=r"labels\.mat is damaged: .*real numbers"):
         load_matlab(path)
 
 
@@ -91,7 +90,7 @@ def test_matlab_files_of_other_versions_are_refused(tmp_path, version):
     path = tmp_path / "labels.mat"
     content = matlab({"handPara": np.ones(3)})
     path.write_bytes(content[:124] + version + content[128:])
-    with pytest.raises(InputError, match="-v7"):
+    with pytest.raises(errors.InputError, match="-v7"):
         load_matlab(path)
 
 
@@ -117,7 +116,7 @@ def mutated(content, chance):
 def complaint(path):
     try:
         load_matlab(path)
-    except InputError as error:
+    except errors.InputError as error:
         return str(error)
     return None
 
@@ -145,7 +144,7 @@ def test_damaged_matlab_files_are_one_line(tmp_path, packed):
 def test_other_yaml_is_one_line(tmp_path, content):
     path = tmp_path / "meta.yml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"meta\.yml") as caught:
+    with pytest.raises(errors.InputError, match=r"meta\.yml") as caught:
         load_yaml(path)
     assert "\n" not in str(caught.value)
 
@@ -153,5 +152,5 @@ def test_other_yaml_is_one_line(tmp_path, content):
 @pytest.mark.parametrize(("read", "package"), [(load_matlab, "scipy.io"), (load_yaml, "yaml")])
 def test_without_the_extra_its_name_is_reported(tmp_path, monkeypatch, read, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
+    with pytest.raises(errors.MissingExtraError, match=r"sonjit\[eval\]"):
         read(tmp_path / "labels")

@@ -7,9 +7,8 @@ import torch
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
-from sonjit.lab.hand_models import demo_mano, load_mano
+from sonjit.lab.hand_models import demo_mano, load_mano, mano_files
 from sonjit.lab.hand_models.mano import SIDES, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
-from sonjit.lab.hand_models.mano_files import JOINTS, PARENTS, SHAPES
 
 NEAR_M = 1e-5
 LAYERS = {
@@ -58,7 +57,7 @@ def test_meshes_are_the_references(mano, golden, tips):
 
 @pytest.mark.golden
 def test_axis_angles_turn_as_the_references(golden):
-    given_ = matrix_from_axis_angle(golden["pose"].unflatten(1, (JOINTS, 3))).flatten(2)
+    given_ = matrix_from_axis_angle(golden["pose"].unflatten(1, (mano_files.JOINTS, 3))).flatten(2)
     assert_near(given_, golden["rodrigues"], 1e-6)
 
 
@@ -132,21 +131,21 @@ CAMERA = CalibratedCamera(np.array([[900.0, 0, 200], [0, 900, 150], [0, 0, 1]]),
 def hand_fields(side="right", shapes="corrected", *, growth=True, seed=5):
     """Return the fields of a hand of random points, whose first shape is growth, or random as well."""
     rng = np.random.default_rng(seed)
-    template = rng.normal(0, 0.04, SHAPES["v_template"]) + np.array([0.09, 0.01, 0.0])
-    directions = rng.normal(0, 0.003, SHAPES["shapedirs"])
+    template = rng.normal(0, 0.04, mano_files.SHAPES["v_template"]) + np.array([0.09, 0.01, 0.0])
+    directions = rng.normal(0, 0.003, mano_files.SHAPES["shapedirs"])
     if growth:
         directions[..., 3] += 0.06 * template
     mirror = FLIP if side == "left" else np.ones(3)
-    rows = {name: rng.uniform(0, 1, SHAPES[name]) ** 8 for name in ("J_regressor", "weights")}
+    rows = {name: rng.uniform(0, 1, mano_files.SHAPES[name]) ** 8 for name in ("J_regressor", "weights")}
     return {
         "v_template": template * mirror,
         "shapedirs": directions * (mirror[:, None] if shapes == "corrected" else 1.0),
-        "posedirs": np.zeros(SHAPES["posedirs"]),
+        "posedirs": np.zeros(mano_files.SHAPES["posedirs"]),
         **{name: values / values.sum(1, keepdims=True) for name, values in rows.items()},
         "hands_components": np.eye(45),
         "hands_mean": np.zeros(45),
-        "f": np.zeros(SHAPES["f"], np.int64),
-        "kintree_table": np.array([PARENTS, range(16)]),
+        "f": np.zeros(mano_files.SHAPES["f"], np.int64),
+        "kintree_table": np.array([mano_files.PARENTS, range(16)]),
     }
 
 

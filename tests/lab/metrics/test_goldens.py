@@ -12,8 +12,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit.lab import metrics
 from sonjit.lab.explain import enlarge
 from sonjit.lab.metrics import joint_errors, mean_error
-from sonjit.lab.networks.deformer import Motion, fused_pose
-from sonjit.lab.networks.internet import LAYOUTS, TwoHands, joints_in_camera, two_hands_from_outputs
+from sonjit.lab.networks import deformer, internet
 from sonjit.lab.training.losses import maxmse
 
 pytestmark = pytest.mark.golden
@@ -129,7 +128,7 @@ def fusion(case, **arrays):
     """Compare the frame in the middle, for which the network fuses poses."""
     parts = (torch.from_numpy(arrays[name])[None] for name in ("theta", "forward", "backward", "confidence"))
     case["expected"]["fused"] = case["expected"]["fused"][len(arrays["theta"]) // 2]
-    return {"fused": fused_pose(Motion(*parts))[0]}
+    return {"fused": deformer.fused_pose(deformer.Motion(*parts))[0]}
 
 
 METRICS = {
@@ -319,9 +318,9 @@ def test_stb(file):
     with np.load(file) as given:
         seen, camera = seen_hands(given)
         samples = len(given["stb.gt_cam_raw21"])
-        seen = TwoHands(*(array[:samples] for array in seen))
+        seen = internet.TwoHands(*(array[:samples] for array in seen))
         depth = given["stb.abs_depth"].astype(np.float64)
-        layout, left = LAYOUTS["stb"], np.arange(samples) % 2 == 0
+        layout, left = internet.LAYOUTS["stb"], np.arange(samples) % 2 == 0
         both = joints(seen, np.stack([depth, depth], 1), "stb", camera)
         hands = [both[row, layout.joints("Left" if left[row] else "Right")] for row in range(samples)]
         error = metrics.mpjpe(hands, given["stb.gt_cam_raw21"], root=0)
@@ -334,8 +333,8 @@ def seen_hands(given):
     names = ("joint_coord", "rel_root_depth", "hand_type")
     outputs = {name: torch.from_numpy(given[f"ih.pred.{name}"]) for name in names}
     camera = Intrinsics(*given["ih.focal"].tolist(), *given["ih.princpt"].tolist())
-    return two_hands_from_outputs(outputs, given["ih.pred.inv_trans"]), camera
+    return internet.two_hands_from_outputs(outputs, given["ih.pred.inv_trans"]), camera
 
 
 def joints(seen, roots_mm, layout, camera):
-    return joints_in_camera(seen, roots_mm, LAYOUTS[layout], camera)
+    return internet.joints_in_camera(seen, roots_mm, internet.LAYOUTS[layout], camera)

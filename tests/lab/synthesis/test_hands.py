@@ -7,8 +7,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis import hands
-from sonjit.lab.synthesis.gestures import sample_angles
+from sonjit.lab.synthesis import gestures, hands
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")
@@ -17,7 +16,7 @@ SIDES = ("Right", "Left")
 def some_hand(side="Right", seed=0, **look):
     rng = np.random.default_rng(seed)
     shape = rng.normal(size=36).clip(-2, 2)
-    angles = sample_angles(hands.rig_from_shape(side, shape), rng)
+    angles = gestures.sample_angles(hands.rig_from_shape(side, shape), rng)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn[:, 0] *= np.linalg.det(turn)
     pose = RigPose(turn[None], rng.normal((0, 0, 0.6), 0.1, (1, 3)), angles[None])

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.lab.synthesis import layouts, scenes
 from sonjit.lab.synthesis.factors import FACTORS, Choice, Factors
 from sonjit.lab.synthesis.hands import keypoints_from_hand
-from sonjit.lab.synthesis.layouts import SynthSettings
-from sonjit.lab.synthesis.scenes import MAX_VIEWS, camera_rig, render_samples
 
 
 def make(index, *factors, seed=1, **more):
-    return next(SynthSettings(99, seed=seed, factors=factors, **more).sampler().make(index))
+    return next(layouts.SynthSettings(99, seed=seed, factors=factors, **more).sampler().make(index))
 
 
 def numbers(scene):
@@ -34,7 +33,7 @@ def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
     assert numbers(light) == numbers(dark)
     assert [hand.appearance.tone for hand in dark.hands] == [10] * len(dark.hands)
-    ((a, seen_a),), ((b, seen_b),) = render_samples(renderer, light), render_samples(renderer, dark)
+    ((a, seen_a),), ((b, seen_b),) = scenes.render_samples(renderer, light), scenes.render_samples(renderer, dark)
     np.testing.assert_array_equal(seen_a.instances, seen_b.instances)
     np.testing.assert_array_equal(seen_a.depth, seen_b.depth)
     skin = (seen_a.instances > 0) & (seen_a.instances < 100)
@@ -55,9 +54,9 @@ def test_side_and_distance_hold(rigs):
 MIDDLE = np.array([0.0, 0, 0.6])
 
 
-@pytest.mark.parametrize("views", [1, 2, 7, MAX_VIEWS])
+@pytest.mark.parametrize("views", [1, 2, 7, scenes.MAX_VIEWS])
 def test_a_dome_looks_at_its_middle_from_all_sides(views):
-    cameras = camera_rig("dome", views, (320, 240), 60, MIDDLE)
+    cameras = scenes.camera_rig("dome", views, (320, 240), 60, MIDDLE)
     assert len(cameras) == views
     places = np.stack([-camera.R.T @ camera.t for camera in cameras])
     for camera in cameras:
@@ -73,15 +72,15 @@ def test_a_dome_looks_at_its_middle_from_all_sides(views):
 
 def test_the_longer_side_has_the_requested_angle():
     for size in ((320, 240), (240, 320)):
-        (camera,) = camera_rig("webcam", 1, size, 90, MIDDLE)
+        (camera,) = scenes.camera_rig("webcam", 1, size, 90, MIDDLE)
         edge = np.array([1.0, 0, 1]) if size[0] > size[1] else np.array([0, 1.0, 1])
         assert camera.project(edge).max() == pytest.approx(320)
 
 
-@pytest.mark.parametrize(("rig", "views"), [("webcam", 2), ("glasses", 1), ("dome", 0), ("dome", MAX_VIEWS + 1)])
+@pytest.mark.parametrize(("rig", "views"), [("webcam", 2), ("glasses", 1), ("dome", 0), ("dome", scenes.MAX_VIEWS + 1)])
 def test_a_rig_refuses_what_it_has_not(rig, views):
     with pytest.raises(InputError, match=f"--rig {rig} with --views {views}: requires"):
-        camera_rig(rig, views, (64, 64), 60, MIDDLE)
+        scenes.camera_rig(rig, views, (64, 64), 60, MIDDLE)
 
 
 def setting(factor, rng):

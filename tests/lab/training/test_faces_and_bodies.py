@@ -9,8 +9,7 @@ from sonjit.cli import main
 from sonjit.detectors import create_detector
 from sonjit.lab.datasets import Instance, Sample, face_labels
 from sonjit.lab.networks import create_network
-from sonjit.lab.training import faces_and_bodies
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings
+from sonjit.lab.training import augment, faces_and_bodies
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
 
@@ -75,7 +74,7 @@ def test_bodies_learn_what_they_share_with_the_labels():
             if name in BODY:
                 rows[BODY.index(name), :2] = torch.from_numpy(place)
     assert faces_and_bodies.point_error(network, [one]) == pytest.approx(0, abs=1e-3)
-    mirrored = faces_and_bodies.augmented_crop(one, Augmentation(mirror=True, scale=1.25))
+    mirrored = faces_and_bodies.augmented_crop(one, augment.Augmentation(mirror=True, scale=1.25))
     left, right = names.index("left_hip"), names.index("right_hip")
     middle = (one.crop.size - 1) / 2
     expected = middle - (one.crop.keypoints[left, 0] - middle) / 1.25
@@ -123,6 +122,6 @@ def test_data_are_needed_and_of_the_kind(tmp_path):
     with pytest.raises(InputError, match="face-mesh requires --data; it trains on any set of faces"):
         run_recipe(TrainingRequest("face-mesh", tmp_path))
     with pytest.raises(InputError, match=r"augmentation.mirror=0.5 does not apply to faces"):
-        faces_and_bodies.PointSettings(augmentation=AugmentationSettings(mirror=0.5))
+        faces_and_bodies.PointSettings(augmentation=augment.AugmentationSettings(mirror=0.5))
     with pytest.raises(InputError, match=r"Unknown loss 'kl'. Choose from l1, l2, smooth-l1, wing, distance"):
         faces_and_bodies.PointSettings(loss="kl")

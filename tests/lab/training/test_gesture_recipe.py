@@ -9,14 +9,12 @@ import torch
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.gestures import CustomMotions, LearnedGestures, classifier
-from sonjit.lab.training import gesture_data
+from sonjit.lab.training import gesture_appearance, gesture_data, gestures
 from sonjit.lab.training.alphabets import load_alphabet
-from sonjit.lab.training.gesture_appearance import AppearanceNetwork, AppearanceSettings
-from sonjit.lab.training.gestures import GestureSettings, train_network, with_appearance
 from sonjit.lab.training.recipes import TrainingRequest, held_out_change, run_recipe, settings_from
 
 POSED = ("victory", "ok", "relaxed")
-SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
+SMALL = gestures.GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
 
 
 def posed(count, seed, free=0):
@@ -75,7 +73,7 @@ def test_the_arrays_equal_the_network_of_the_image():
     hands = seen(6, 3)
     features = hands.features() + np.random.default_rng(0).normal(size=(6, classifier.FEATURES)).astype(np.float32)
     torch.manual_seed(0)
-    network = AppearanceNetwork(3, 8, 5, 16).eval()
+    network = gesture_appearance.AppearanceNetwork(3, 8, 5, 16).eval()
     network.fit_normalisation(hands, features)
     torch.nn.init.normal_(network.move.weight)
     maps, places = gesture_data.split_maps(hands.appearance)
@@ -84,10 +82,10 @@ def test_the_arrays_equal_the_network_of_the_image():
         logits, keypoints, corrected = network(*inputs)
     assert keypoints.shape == (6, 126)
     assert (corrected - inputs[1]).abs().mean() > 0.01
-    plain = GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
-    weights = train_network([(posed(6, 1), 1.0)], plain).arrays()
+    plain = gestures.GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
+    weights = gestures.train_network([(posed(6, 1), 1.0)], plain).arrays()
     both = classifier.GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
-    shown = with_appearance(hands, network.heads()).appearance
+    shown = gestures.with_appearance(hands, network.heads()).appearance
     around = corrected.numpy() - corrected.numpy().mean(1, keepdims=True)
     scale = np.sqrt((around**2).mean((1, 2), keepdims=True))
     np.testing.assert_allclose(shown[..., -2:], around / scale, atol=1e-4)
@@ -97,15 +95,15 @@ def test_the_arrays_equal_the_network_of_the_image():
 
 def test_unlearnable_data_is_reported(tmp_path):
     with pytest.raises(InputError, match="two poses"):
-        train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
+        gestures.train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
     with pytest.raises(InputError, match="in held_out and in train or seen"):
-        GestureSettings(train=("a",), held_out=("a",))
+        gestures.GestureSettings(train=("a",), held_out=("a",))
     with pytest.raises(InputError, match="seen applies only to the shipped gestures"):
-        GestureSettings(seen=AppearanceSettings(folders=("a",)), alphabet="asl")
+        gestures.GestureSettings(seen=gesture_appearance.AppearanceSettings(folders=("a",)), alphabet="asl")
     with pytest.raises(InputError, match=r"rendered=0.6 and flawless=0.5"):
-        GestureSettings(rendered=0.6, flawless=0.5)
+        gestures.GestureSettings(rendered=0.6, flawless=0.5)
     with pytest.raises(InputError, match="seen requires folders"):
-        settings_from(GestureSettings, {"seen": {"steps": 5}})
+        settings_from(gestures.GestureSettings, {"seen": {"steps": 5}})
     with pytest.raises(InputError, match="seen is not a table"):  # settings of what is left out
         run_recipe(TrainingRequest("gestures", tmp_path, data=tmp_path, settings={"seen": "none", "seen.steps": "5"}))
 

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from sonjit import InputError, JobError
-from sonjit.lab.training import recipes
-from sonjit.lab.training.augment import AugmentationSettings
+from sonjit.lab.training import augment, recipes
 
 RECIPE = """summary = "one"
 function = "sonjit.lab.training.cam:train_cam"
@@ -221,7 +220,7 @@ def test_values_of_another_type_are_refused(given, message):
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
     augmentation, written = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    recipes.settings_from(AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
+    recipes.settings_from(augment.AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
     recipe = recipes.recipe_from_table(tomllib.loads(written), "gloves")
     recipes.prepare(recipe, recipes.TrainingRequest("gloves", tmp_path, data=tmp_path))
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
