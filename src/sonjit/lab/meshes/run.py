@@ -200,7 +200,7 @@ class MeshHands(Task):
 
         if isinstance(network, mano_networks.deformer.DeformerNetwork):
             return mano_networks.DeformerHands(network, sight, mirrored=self.mirrored)
-        assert isinstance(network, mano_networks.HandOccNetwork)
+        assert isinstance(network, mano_networks.handoccnet.HandOccNetwork)
         return mano_networks.HandOccHands(network, sight, mirrored=self.mirrored, features=features)
 
 
