@@ -212,7 +212,7 @@ class FinishedFiles:
     def key(self, file: File, outputs: Outputs) -> str:
         """Return the hash of everything on which the results of a file depend."""
         folder = Path(outputs.paths[0]).parent
-        names = [os.path.relpath(path, folder) for path in outputs.paths]
+        names = [_relative(path, folder) for path in outputs.paths]
         place = (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
         parts = [*self._common, *place, names]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -228,8 +228,14 @@ class FinishedFiles:
     def add(self, key: str, outputs: Outputs, written: Iterable[str]) -> None:
         """Add a finished file to the log."""
         folder = Path(outputs.paths[0]).parent
-        stamps = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
+        stamps = {_relative(path, folder): file_stamp(Path(path)) for path in written}
         append_line(folder / LOG, json_from({"key": key, "files": stamps}, spaced=True))
+
+
+def _relative(path: str, folder: Path) -> str:
+    """Return a path relative to a folder."""
+    parent, name = os.path.split(path)
+    return name if parent == str(folder) else os.path.relpath(path, folder)
 
 
 def remove_finished(folder: Path) -> None:
