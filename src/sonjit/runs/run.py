@@ -4,6 +4,7 @@ A run skips files that an earlier run has finished with the same options. One ta
 same way: one table per file in a hidden work folder, joined at the end.
 """
 
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -275,7 +276,8 @@ class _JoinThread:
 def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> Generator[tuple[int, Summary | str]]:
     """Yield the index of each call with its summary or error message, in the order in which they finish."""
     if calls and (workers != "pool" or (jobs > 1 and len(calls) > 1)):
-        yield from run_calls(_process_file_in_worker, [(task, *call) for call in calls], jobs=jobs, workers=workers)
+        sent = pickle.dumps(task)  # once, not with each file
+        yield from run_calls(_process_file_in_worker, [(sent, *call) for call in calls], jobs=jobs, workers=workers)
     elif calls:
         with closing(_Workers(task)) as opened:
             yield from run_calls(partial(_process_file, opened), calls)
@@ -301,11 +303,13 @@ class _Workers:
             worker.close()
 
 
-_workers_of_process = per_process(_Workers)  # processes of a cluster outlast a run
+@per_process  # processes of a cluster outlast a run
+def _workers_of_process(task: bytes) -> _Workers:
+    return _Workers(pickle.loads(task))  # noqa: S301  # of the process that started this one
 
 
 def _process_file_in_worker(
-    task: Task, file: File, outputs: Outputs, limit: int | None, reading: Reading
+    task: bytes, file: File, outputs: Outputs, limit: int | None, reading: Reading
 ) -> Summary | str:
     return _process_file(_workers_of_process(task), file, outputs, limit, reading)
 
