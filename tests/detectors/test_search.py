@@ -13,20 +13,19 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search.bodies import is_same_person
+from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import (
     Proposal,
     Window,
     is_same_instance,
     reach,
-    torso_distance,
     torso_size,
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import HandBox, _published_people
-from sonjit.detectors.search.score import CONSTANTS, LIMITS
+from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
@@ -61,24 +60,20 @@ def a_find(x, head, size=100.0):
     return Candidate([body], NOWHERE, features={"own_head": float(head)})
 
 
+is_same = partial(BodySearch.is_same, None)
+
+
 def test_one_person_has_one_face_and_one_torso():
-    assert is_same_person(a_find(0, 1), a_find(500, 1))
-    assert is_same_person(a_find(0, 1), a_find(5, 2))
-    assert not is_same_person(a_find(0, 1), a_find(500, 2))
-    assert not is_same_person(a_find(0, -1), a_find(500, -1))
-    assert is_same_person(a_find(30, -1, size=40), a_find(0, 2))
-
-
-def test_a_body_inside_another_one_is_another_person_if_the_torsos_are_apart():
-    small, large = a_find(50, -1, size=20), a_find(0, 2)
-    assert torso_distance(small.last, large.last) > LIMITS["near_torso"]
-    assert not is_same_person(small, large)
+    assert is_same(a_find(0, 1), a_find(500, 1))
+    assert is_same(a_find(0, 1), a_find(5, 2))
+    assert not is_same(a_find(0, 1), a_find(500, 2))
+    assert not is_same(a_find(0, -1), a_find(500, -1))
 
 
 def test_two_faces_with_nearly_one_torso_are_one_person():
     torso = torso_size(a_find(0, 1).last)
-    assert is_same_person(a_find(0, 1), a_find(0.4 * torso, 2))
-    assert not is_same_person(a_find(0, 1), a_find(0.6 * torso, 2))
+    assert is_same(a_find(0, 1), a_find(0.4 * torso, 2))
+    assert not is_same(a_find(0, 1), a_find(0.6 * torso, 2))
 
 
 def test_one_inside_the_other_is_one_find_and_one_reading():

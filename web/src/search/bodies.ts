@@ -3,7 +3,7 @@
 import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
 import type { RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, overlapOverSmaller, sizeOf } from "../observations.js";
+import { cornersOf, distance, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
@@ -64,15 +64,17 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */
   protected async verify(proposal: Proposal): Promise<BodyCandidate | null> {
-    const { bodies } = this.networks;
     const image = this.#withoutOthers(proposal);
-    const first = await bodies.observe(image, proposal.box);
-    if (first.score < LIMITS.body_seen) return null;
-    const second = await bodies.observe(image, geometry.boxAroundBody(first));
-    if (second.score < LIMITS.body_seen) return null;
-    if (proposal.head && !geometry.isHeadOf(second, proposal.head)) return null;
-    if (proposal.person && geometry.boxIou(proposal.person, clippedBox(second, image)) < LIMITS.person_overlap) return null;
-    return newCandidate([first, second], proposal, geometry.bodyOks(first, second, image));
+    const first = await this.networks.bodies.observe(image, proposal.box);
+    if (!this.#fits(first, proposal)) return null;
+    const second = await this.networks.bodies.observe(image, geometry.boxAroundBody(first));
+    return this.#fits(second, proposal) ? newCandidate([first, second], proposal, geometry.bodyOks(first, second, image)) : null;
+  }
+
+  /** Check whether a body is present, and has the head or overlaps the box of its proposal. */
+  #fits(body: BodyObservation, { head, person }: Proposal): boolean {
+    if (body.score < LIMITS.body_seen) return false;
+    return head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) >= LIMITS.person_overlap;
   }
 
   /** Return the image without what belongs to other people. The network finds only one person in a crop. */
@@ -86,8 +88,12 @@ export class BodySearch extends StillSearch<BodyObservation> {
     return scoreOf("body", candidate.features);
   }
 
+  /** Check whether two candidates share the face, the torso or, if one of them has no face, the head. */
   protected override isSame(candidate: BodyCandidate, better: BodyCandidate): boolean {
-    return isSamePerson(candidate, better);
+    const [mine, other] = [candidate.features.own_head!, better.features.own_head!];
+    const [first, second] = [lastView(candidate), lastView(better)];
+    if ((mine >= 0 && mine === other) || geometry.isSameTorso(first, second)) return true;
+    return Math.min(mine, other) < 0 && geometry.isSameHead(first, second);
   }
 }
 
@@ -124,13 +130,7 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
   const overlaps = people.map(({ score, box }) => ({ overlap: geometry.boxIou(around, box), score }));
   const { overlap, score: person } = overlaps.sort((a, b) => b.overlap - a.overlap)[0] ?? { overlap: 0, score: 0 };
   const { keypoints, visibility } = body;
-  const isInside = Array.from(visibility, (_, k) => {
-    const [x, y] = geometry.pointAt(keypoints, k);
-    return Number(x > 0 && x < width && y > 0 && y < height);
-  });
-  const torso = geometry.torsoSize(body);
-  const off = (head: Head) => geometry.headDistance(body, head.middle) / geometry.heightOf(head);
-  const own = heads.filter((head) => geometry.isHeadOf(body, head)).sort((a, b) => off(a) - off(b))[0];
+  const own = heads.filter((head) => geometry.isHeadOf(body, head)).sort((a, b) => geometry.headOffset(body, a) - geometry.headOffset(body, b))[0];
   return {
     own_head: own ? heads.indexOf(own) : -1,
     lower: logit(presenceOf(candidate)),
@@ -141,24 +141,12 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
     core: geometry.mean(TORSO.map((k) => visibility[k]!)),
     visible: geometry.mean(visibility),
     heatmap: body.heatmapPeak,
-    inside: geometry.mean(isInside),
     size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
     faced: Number(own !== undefined),
     face: own ? logit(own.score) : 0,
     neck: own ? neckFit(body, own) : 0,
-    head_size: own ? Math.abs(Math.log(geometry.heightOf(geometry.headOfBody(body)) / geometry.heightOf(own))) : 0,
-    torso: own ? Math.min(Math.log(torso / geometry.heightOf(own)), 1) : 0,
+    torso: own ? Math.min(Math.log(geometry.torsoSize(body) / geometry.heightOf(own)), 1) : 0,
   };
-}
-
-/** Check whether two candidates are the same person. The score of `a` is lower. */
-function isSamePerson(a: BodyCandidate, b: BodyCandidate): boolean {
-  const [mine, other] = [a.features.own_head!, b.features.own_head!];
-  const [first, second] = [lastView(a), lastView(b)];
-  const away = geometry.torsoDistance(first, second);
-  if ((mine >= 0 && mine === other) || away < LIMITS.same_person) return true;
-  if (mine < 0 && away < LIMITS.near_torso && overlapOverSmaller(first.keypoints, second.keypoints) > LIMITS.inside) return true;
-  return Math.min(mine, other) < 0 && geometry.isSameHead(first, second);
 }
 
 /** Return how well the position of the shoulders fits a head, 0..1. */

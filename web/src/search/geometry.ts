@@ -178,18 +178,11 @@ export function bodyOks(first: BodyObservation, second: BodyObservation, { width
   return oks(first.keypoints, second.keypoints, { tolerance: BODY.TOLERANCE, weights, hasMoved });
 }
 
-export function sharedArea(a: Corners, b: Corners): number {
-  const across = Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0);
-  return across * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
-}
-
-export function areaOf([left, top, right, bottom]: Corners): number {
-  return Math.max((right - left) * (bottom - top), 1e-6);
-}
-
 /** Return the intersection over union of two upright boxes. */
 export function boxIou(a: Corners, b: Corners): number {
-  const shared = sharedArea(a, b);
+  const across = Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0);
+  const shared = across * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
+  const areaOf = ([left, top, right, bottom]: Corners) => Math.max((right - left) * (bottom - top), 1e-6);
   return shared / (areaOf(a) + areaOf(b) - shared);
 }
 
@@ -222,12 +215,6 @@ export function heightOf({ down }: Head): number {
   return Math.max(Math.hypot(...down), 1);
 }
 
-/** Return the upright square around a face. */
-export function squareOf(head: Head): Corners {
-  const [[x, y], half] = [head.middle, heightOf(head) / 2];
-  return [x - half, y - half, x + half, y + half];
-}
-
 /** Return the crop of the face mesh at a head. */
 export function faceCrop(head: Head): RotatedBox {
   const [side, [cx, cy], [dx, dy]] = [OF.FACE_CROP * heightOf(head), head.middle, head.down];
@@ -253,14 +240,14 @@ export function headOfBody({ score, keypoints }: BodyObservation): Head {
   return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
 }
 
-/** Return the distance from the middle of a body's face to a point, in pixels. */
-export function headDistance({ keypoints }: BodyObservation, centre: Point): number {
-  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), centre);
+/** Return the distance from the middle of a body's face to that of a head, in face heights. */
+export function headOffset({ keypoints }: BodyObservation, head: Head): number {
+  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
 }
 
 /** Check whether a head is that of a body. */
 export function isHeadOf(body: BodyObservation, head: Head): boolean {
-  return headDistance(body, head.middle) < LIMITS.own_face * heightOf(head);
+  return headOffset(body, head) < LIMITS.own_face;
 }
 
 /** Return the width of the shoulders of a body in pixels. */
@@ -274,14 +261,9 @@ export function torsoSize(body: BodyObservation): number {
   return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.TORSO.slice(2))), shouldersOf(body), 1);
 }
 
-/** Return the mean distance of shoulders and hips, in sizes of the torso. */
-export function torsoDistance(a: BodyObservation, b: BodyObservation): number {
-  return meanPixels(a.keypoints, b.keypoints, OF.TORSO) / Math.max(torsoSize(a), torsoSize(b));
-}
-
-/** Check whether two bodies have one torso. */
+/** Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the torso. */
 export function isSameTorso(a: BodyObservation, b: BodyObservation): boolean {
-  return torsoDistance(a, b) < LIMITS.same_torso;
+  return meanPixels(a.keypoints, b.keypoints, OF.TORSO) < LIMITS.same_torso * Math.max(torsoSize(a), torsoSize(b));
 }
 
 /** Check whether two bodies have one head. */

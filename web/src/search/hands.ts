@@ -4,12 +4,12 @@ import type { Bodies, BodyObservation } from "../body.js";
 import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { centreOf, cornersOf, distance, sizeOf, type Point } from "../observations.js";
+import { centreOf, distance, sizeOf, type Point } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Head, Proposal, Window } from "./geometry.js";
+import type { Proposal, Window } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
@@ -128,7 +128,7 @@ export class HandSearch extends StillSearch<HandObservation> {
     }
   }
 
-  /** Yield the palms near the wrists of a body where no certain hand is. */
+  /** Yield the palms near the wrists of a body where no hand is. */
   async *#handsOf(body: BodyObservation): AsyncGenerator<Proposal[]> {
     const { width, height } = this.image;
     const face = faceHeight(body);
@@ -136,7 +136,7 @@ export class HandSearch extends StillSearch<HandObservation> {
       const end = geometry.pointAt(body.keypoints, OF.WRISTS[side]!);
       const [x, y] = end;
       if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
-      if (this.certain.some((hand) => isAt(hand, end))) continue;
+      if (this.candidates.some((candidate) => isAt(lastView(candidate), end))) continue;
       const elbow = geometry.pointAt(body.keypoints, OF.ELBOWS[side]!);
       const [dx, dy] = [x - elbow[0], y - elbow[1]];
       const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
@@ -180,14 +180,12 @@ export class HandSearch extends StillSearch<HandObservation> {
       network: this.#networkOdds(boxAroundHand(hand.keypoints)),
       wrist: Math.max(1 - wristDistance(hand, this.#bodies, SIDES), 0),
       people: Number(this.#bodies.length > 0),
-      face: shareInFace(hand, this.#bodies.map(geometry.headOfBody)),
       foot: footNearness(hand, this.#bodies),
       published: Number(candidate.isPublished),
       seen: hand.visibility ? geometry.mean(hand.visibility) : 0.5,
       small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
       side: geometry.mean(views.map(({ left }) => logit(left))),
       arm: armSide(hand, this.#bodies),
-      ...proportions(hand),
     };
     return scoreOf("hand", candidate.features);
   }
@@ -197,15 +195,6 @@ export class HandSearch extends StillSearch<HandObservation> {
 function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
   const isNear = Math.hypot(a.cx - b.cx, a.cy - b.cy) < OF.NEAR_CROP * Math.max(a.width, b.width);
   return isNear && a.width / b.width > 1 / OF.NEAR_SIZE && a.width / b.width < OF.NEAR_SIZE;
-}
-
-/** Return log ratios of lengths in space: palm length to palm width, and fingers to palm. */
-function proportions({ keypoints3D }: HandObservation): { palm: number; fingers: number } {
-  const length = (a: number, b: number) => Math.hypot(...[0, 1, 2].map((k) => keypoints3D[3 * a + k]! - keypoints3D[3 * b + k]!));
-  const [palm, across] = [length(0, 9), length(5, 17)];
-  const fingers = [5, 9, 13, 17].flatMap((k) => [length(k, k + 1), length(k + 1, k + 2), length(k + 2, k + 3)]);
-  const finger = fingers.reduce((sum, length) => sum + length, 0) / 4;
-  return { palm: Math.log((palm + 1e-3) / (across + 1e-3)), fingers: Math.log((finger + 1e-3) / (palm + 1e-3)) };
 }
 
 function isAt({ keypoints }: HandObservation, wrist: Point): boolean {
@@ -245,11 +234,4 @@ function footNearness(hand: HandObservation, bodies: readonly BodyObservation[])
   }));
   const nearest = Math.min(...distances);
   return nearest < wristDistance(hand, bodies, SIDES) ? Math.max(1 - nearest, 0) : 0;
-}
-
-/** Return the share of a small hand inside a face. An ear or a nose has share 1. */
-function shareInFace({ keypoints }: HandObservation, heads: readonly Head[]): number {
-  const [box, size] = [cornersOf(keypoints), sizeOf(keypoints)];
-  const small = heads.filter((head) => size < OF.PART_OF_FACE * geometry.heightOf(head));
-  return Math.max(0, ...small.map((head) => geometry.sharedArea(box, geometry.squareOf(head)) / geometry.areaOf(box)));
 }

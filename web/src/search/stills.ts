@@ -91,11 +91,6 @@ export abstract class StillSearch<O extends Observation> {
     return isSameInstance(lastView(candidate).keypoints, lastView(better).keypoints);
   }
 
-  /** Observations of the certain candidates. */
-  protected get certain(): O[] {
-    return this.candidates.filter(isCertain).map(lastView);
-  }
-
   /** Return all instances with their scores, best first. */
   search(): Promise<Found<O>> {
     return this.run(this.propose());
@@ -115,7 +110,7 @@ export abstract class StillSearch<O extends Observation> {
   }
 
   #hasEnough(): boolean {
-    if (this.certain.length < this.limits.enough) return false;
+    if (this.candidates.filter(isCertain).length < this.limits.enough) return false;
     return this.#suppressed().filter(isCertain).length >= this.limits.enough;
   }
 

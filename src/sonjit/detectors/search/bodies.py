@@ -15,7 +15,7 @@ from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small,
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import Box, RotatedBox, box_iou, overlap_over_smaller, size_of
+from sonjit.geometry.boxes import Box, RotatedBox, box_iou, size_of
 
 _TOLERANCE = 0.05
 """See `oks`."""
@@ -84,18 +84,23 @@ class BodySearch(StillSearch[BodyObservation]):
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
-        rgb = self._without_others(proposal)
-        first = self._bodies.observe(rgb, proposal.box)
-        if first.score < LIMITS["body_seen"]:
-            return None
-        second = self._bodies.observe(rgb, self._bodies.box_after(first))
-        if second.score < LIMITS["body_seen"]:
-            return None
-        if proposal.head is not None and not geometry.is_head_of(second, proposal.head):
-            return None
-        if proposal.person is not None and box_iou(proposal.person, clipped(second, rgb)) < LIMITS["person_overlap"]:
-            return None
-        return Candidate([first, second], proposal, body_oks(first, second, rgb))
+        rgb, box = self._without_others(proposal), proposal.box
+        views: list[BodyObservation] = []
+        for _ in range(2):
+            views.append(self._bodies.observe(rgb, box))
+            if not self._fits(views[-1], proposal):
+                return None
+            box = self._bodies.box_after(views[-1])
+        return Candidate(views, proposal, body_oks(views[0], views[1], rgb))
+
+    def _fits(self, body: BodyObservation, proposal: geometry.Proposal) -> bool:
+        """Check whether a body is present, and has the head or overlaps the box of its proposal."""
+        if body.score < LIMITS["body_seen"]:
+            return False
+        if proposal.head is not None:
+            return geometry.is_head_of(body, proposal.head)
+        assert proposal.person is not None
+        return box_iou(proposal.person, clipped(body, self.rgb)) >= LIMITS["person_overlap"]
 
     def _without_others(self, proposal: geometry.Proposal) -> Image:
         """Return the image without what belongs to other people. The network finds only one person in a crop."""
@@ -111,8 +116,11 @@ class BodySearch(StillSearch[BodyObservation]):
         return probability("body", candidate.features)
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
-        """Check whether two candidates are the same person."""
-        return is_same_person(candidate, better)
+        """Check whether two candidates share the face, the torso or, if one of them has no face, the head."""
+        heads = candidate.features["own_head"], better.features["own_head"]
+        if heads[0] == heads[1] >= 0 or geometry.is_same_torso(candidate.last, better.last):
+            return True
+        return min(heads) < 0 and geometry.is_same_head(candidate.last, better.last)
 
 
 def clipped(body: BodyObservation, rgb: Image) -> Box:
@@ -145,16 +153,12 @@ def body_features(
 ) -> dict[str, float]:
     """Return the features of the score of a body. `own_head` is the index of its head, or -1."""
     height, width = rgb.shape[:2]
-    body, torso = candidate.last, geometry.torso_size(candidate.last)
+    body, around = candidate.last, clipped(candidate.last, rgb)
     own = [number for number, head in enumerate(heads) if geometry.is_head_of(body, head)]
-    distances = {
-        number: geometry.head_distance(body, heads[number].middle.tolist()) / heads[number].height for number in own
-    }
-    nearest = min(own, key=distances.__getitem__, default=-1)
-    around = clipped(body, rgb)
+    nearest = min(own, key=lambda number: geometry.head_offset(body, heads[number]), default=-1)
+    head = heads[nearest] if own else None
     overlap, person = max(((box_iou(around, box), score) for score, box in people), default=(0.0, 0.0))
-    x, y = body.keypoints[:, 0], body.keypoints[:, 1]
-    features = {
+    return {
         "own_head": float(nearest),
         "lower": logit(candidate.presence),
         "upper": logit(max(view.score for view in candidate.views)),
@@ -164,40 +168,12 @@ def body_features(
         "core": float(body.visibility[geometry.TORSO].mean()),
         "visible": float(body.visibility.mean()),
         "heatmap": body.heatmap_peak,
-        "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
         "size": math.log(size_of(body.keypoints[:, :2]) / max(width, height)),
-        "faced": 0.0,
-        "face": 0.0,
-        "neck": 0.0,
-        "head_size": 0.0,
-        "torso": 0.0,
+        "faced": float(head is not None),
+        "face": logit(head.score) if head else 0.0,
+        "neck": _neck_fit(body, head) if head else 0.0,
+        "torso": min(math.log(geometry.torso_size(body) / head.height), 1.0) if head else 0.0,
     }
-    if nearest >= 0:
-        head = heads[nearest]
-        features |= {
-            "faced": 1.0,
-            "face": logit(head.score),
-            "neck": _neck_fit(body, head),
-            "head_size": abs(math.log(geometry.head_of_body(body).height / head.height)),
-            "torso": min(math.log(torso / head.height), 1.0),
-        }
-    return features
-
-
-def is_same_person(a: Candidate[BodyObservation], b: Candidate[BodyObservation]) -> bool:
-    """Check whether two candidates are the same person. The score of `a` is lower.
-
-    They share the face or the torso, or one of them has no face and either shares the head or lies inside the other,
-    with the torso nearby.
-    """
-    heads = a.features["own_head"], b.features["own_head"]
-    distance = geometry.torso_distance(a.last, b.last)
-    if (heads[0] >= 0 and heads[0] == heads[1]) or distance < LIMITS["same_person"]:
-        return True
-    may_be_nested = heads[0] < 0 and distance < LIMITS["near_torso"]
-    if may_be_nested and overlap_over_smaller(a.last.keypoints, b.last.keypoints) > LIMITS["inside"]:
-        return True
-    return min(heads) < 0 and geometry.is_same_head(a.last, b.last)
 
 
 def _neck_fit(body: BodyObservation, head: geometry.Head) -> float:

@@ -1,7 +1,7 @@
 """Define windows, proposals and heads, and compare instances."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -206,12 +206,6 @@ class Head(NamedTuple):
         return max(float(np.linalg.norm(self.down)), 1.0)
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Return the upright square around the face: x_min, y_min, x_max, y_max."""
-        (x, y), half = self.middle.tolist(), self.height / 2
-        return x - half, y - half, x + half, y + half
-
-    @property
     def crop(self) -> RotatedBox:
         """Return the crop of the face mesh."""
         side, (cx, cy), (dx, dy) = _FACE_CROP * self.height, self.middle.tolist(), self.down.tolist()
@@ -236,14 +230,14 @@ def head_of_body(body: BodyObservation) -> Head:
     return head_from_points(body.score, points[_EYES].mean(axis=0), points[_MOUTH].mean(axis=0))
 
 
-def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
-    """Return the distance from the middle of a body's face to a point, in pixels."""
-    return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), centre)
+def head_offset(body: BodyObservation, head: Head) -> float:
+    """Return the distance from the middle of a body's face to that of a head, in face heights."""
+    return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), head.middle.tolist()) / head.height
 
 
 def is_head_of(body: BodyObservation, head: Head) -> bool:
     """Check whether a head is that of a body."""
-    return head_distance(body, head.middle.tolist()) < LIMITS["own_face"] * head.height
+    return head_offset(body, head) < LIMITS["own_face"]
 
 
 def torso_size(body: BodyObservation) -> float:
@@ -253,15 +247,10 @@ def torso_size(body: BodyObservation) -> float:
     return max(down, math.dist(torso[0], torso[1]), 1.0)
 
 
-def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
-    """Return the mean distance of shoulders and hips, in sizes of the torso."""
-    first, second = (o.keypoints[TORSO, :2] for o in (a, b))
-    return float(np.linalg.norm(first - second, axis=1).mean()) / max(torso_size(a), torso_size(b))
-
-
 def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
-    """Check whether two bodies have one torso."""
-    return torso_distance(a, b) < LIMITS["same_torso"]
+    """Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the torso."""
+    away = np.linalg.norm(a.keypoints[TORSO, :2] - b.keypoints[TORSO, :2], axis=1).mean()
+    return float(away) < LIMITS["same_torso"] * max(torso_size(a), torso_size(b))
 
 
 def is_same_head(a: BodyObservation, b: BodyObservation) -> bool:

@@ -16,7 +16,7 @@ from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, h
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, iou, latest_boxes, shared_area, size_of
+from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
 
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
@@ -43,8 +43,6 @@ _VISIBLE_FOOT = 0.3
 """Minimum visibility of a foot."""
 _SMALL_PX = 48.0
 """Size up to which the size of a hand affects its score."""
-_PART_OF_FACE = 0.6
-"""Maximum size of a candidate that may be an ear or a nose, in face heights."""
 
 
 class HandSearch(StillSearch[HandObservation]):
@@ -136,14 +134,15 @@ class HandSearch(StillSearch[HandObservation]):
                 yield from self._hands_of(body)
 
     def _hands_of(self, body: BodyObservation) -> Iterator[list[geometry.Proposal]]:
-        """Yield the palms near the wrists of a body where no certain hand is."""
+        """Yield the palms near the wrists of a body where no hand is."""
         height, width = self.rgb.shape[:2]
         face = face_height(body)
         for side, wrist in enumerate(_WRISTS):
             end = body.keypoints[wrist, :2].astype(np.float64)
             if not (-0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height):
                 continue
-            if any(math.dist(hand.keypoints[0, :2], end) < size_of(hand.keypoints[:, :2]) for hand in self.certain):
+            found = (candidate.last.keypoints[:, :2] for candidate in self.candidates)
+            if any(math.dist(hand[0], end) < size_of(hand) for hand in found):
                 continue
             arm = end - body.keypoints[_ELBOWS[side], :2]
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
@@ -187,14 +186,12 @@ class HandSearch(StillSearch[HandObservation]):
             "network": self._network_odds(box_around_hand(hand.keypoints)),
             "wrist": max(1 - wrist_distance(hand, self.bodies), 0),
             "people": float(bool(self.bodies)),
-            "face": share_in_face(hand, [geometry.head_of_body(body) for body in self.bodies]),
             "foot": foot_nearness(hand, self.bodies),
             "published": float(candidate.published),
             "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
             "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
             "side": float(np.mean([logit(view.left) for view in views])),
             "arm": arm_side(hand, self.bodies),
-            **proportions(hand),
         }
         return probability("hand", candidate.features)
 
@@ -259,15 +256,6 @@ def wrist_distance(hand: HandObservation, bodies: Iterable[BodyObservation], sid
     return nearest
 
 
-def proportions(hand: HandObservation) -> dict[str, float]:
-    """Return log ratios of lengths in space: palm length to palm width, and fingers to palm."""
-    points = hand.keypoints_3d.astype(np.float64)
-    palm, across = math.dist(points[0], points[9]), math.dist(points[5], points[17])
-    bones = points[[6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20]] - points[[5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]]
-    fingers = float(np.linalg.norm(bones, axis=1).sum()) / 4
-    return {"palm": math.log((palm + 1e-3) / (across + 1e-3)), "fingers": math.log((fingers + 1e-3) / (palm + 1e-3))}
-
-
 def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     """Return whether a hand is at a left arm (up to 1.5) or a right arm (down to -1.5). Return 0 if both are far."""
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
@@ -288,11 +276,3 @@ def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> f
                 points = np.vstack([points, points.mean(axis=0)])
                 nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
     return max(1 - nearest, 0.0) if nearest < wrist_distance(hand, bodies) else 0.0
-
-
-def share_in_face(hand: HandObservation, heads: Sequence[geometry.Head]) -> float:
-    """Return the share of a small hand inside a face. An ear or a nose has share 1."""
-    x_min, y_min, x_max, y_max = box = box_around(hand.keypoints)
-    area = max((x_max - x_min) * (y_max - y_min), 1e-6)
-    small = [head for head in heads if size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height]
-    return max((shared_area(box, head.box) / area for head in small), default=0.0)

@@ -79,11 +79,6 @@ class StillSearch(ABC, Generic[O]):
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
-    @property
-    def certain(self) -> list[O]:
-        """Observations of the certain candidates."""
-        return [candidate.last for candidate in self.candidates if candidate.certain]
-
     def windows(self, parts: int) -> list[Window]:
         """Return nearly square windows, `parts` of them along the longer side of the image."""
         return windows(self.rgb.shape[1], self.rgb.shape[0], parts, fewer=True)
@@ -136,7 +131,7 @@ class StillSearch(ABC, Generic[O]):
         return Found(self.suppressed(), self.complete)
 
     def _has_enough(self) -> bool:
-        if self.enough is None or len(self.certain) < self.enough:
+        if self.enough is None or sum(candidate.certain for candidate in self.candidates) < self.enough:
             return False
         return sum(candidate.certain for candidate in self.suppressed()) >= self.enough
 
