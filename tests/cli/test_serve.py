@@ -25,6 +25,9 @@ from sonjit.server import settings as server_settings
 from sonjit.server.settings import Settings, fingerprint, own_certificate, page_addresses, qr_lines
 from sonjit.weights import find_weight
 
+WAIT_S = 120
+"""Time limit of each step on a busy machine."""
+
 
 @pytest.fixture
 def taken():
@@ -51,13 +54,13 @@ def test_it_prints_its_address_and_stops_silently(signal_):
         assert line.startswith("serving at http://127.0.0.1:")
         assert address.endswith("/#token=a%26b")
         host, shown = address.removeprefix("http://").partition("/")[0], {"authorization": "Bearer a&b"}
-        with connect(f"ws://{host}/v1/stream", additional_headers=shown) as stream:
+        with connect(f"ws://{host}/v1/stream", additional_headers=shown, open_timeout=WAIT_S) as stream:
             stream.send('{"type": "configure", "detectors": []}')
-            assert "ready" in stream.recv(timeout=20)
+            assert "ready" in stream.recv(timeout=WAIT_S)
             process.send_signal(signal_)
             with pytest.raises(ConnectionClosed) as closed:
-                stream.recv(timeout=20)
-        rest, complaints = process.communicate(timeout=30)
+                stream.recv(timeout=WAIT_S)
+        rest, complaints = process.communicate(timeout=WAIT_S)
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server stops")
     assert (rest, complaints) == ("", "")
     assert process.returncode in (0, -signal.SIGTERM)
@@ -95,11 +98,11 @@ def test_https_with_a_certificate(tmp_path, sonjit):
         trusting.check_hostname = False
         with urllib.request.urlopen(f"{address}healthz", context=trusting) as response:
             assert response.status == 200
-        with connect(address.replace("https", "wss") + "v1/stream", ssl=trusting) as stream:
+        with connect(address.replace("https", "wss") + "v1/stream", ssl=trusting, open_timeout=WAIT_S) as stream:
             stream.send('{"type": "configure", "detectors": []}')
-            assert "ready" in stream.recv(timeout=20)
+            assert "ready" in stream.recv(timeout=WAIT_S)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=WAIT_S)
     status, _, (line,) = sonjit("serve", "--cert", key, "--key", cert)
     assert (status, "do not make a certificate" in line) == (2, True)
 
@@ -175,7 +178,7 @@ def test_https_with_its_own_certificate(tmp_path, monkeypatch):
         with urllib.request.urlopen(f"{address}v1/addresses", context=trusting) as response:
             answer = json.load(response)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=WAIT_S)
     assert answer == {"https": True, "addresses": [], "fingerprint": fingerprint}
 
 
