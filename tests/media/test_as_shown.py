@@ -416,6 +416,12 @@ def test_a_folder_with_a_rate_is_a_recording_with_its_gaps(tmp_path):
         for frame in opened:
             drawing.write(frame.rgb, frame.time, index=frame.index, under=frame)
     assert [round(time, 2) for _, time, _ in read(tmp_path / "a.mp4")[1]] == [0, 0.1, 0.3]
+    for index, name in ((0, "cam2_001_v2"), (1, "cam2_004_v2")):
+        (tmp_path / f"f_{index + 1:03}.png").rename(tmp_path / f"{name}.png")
+    assert [frame[0] for frame in read(f"{tmp_path}/cam2_%03d_v2.png", fps=25)[1]] == [0, 3]
+    source, frames = read(f"{tmp_path}/[cf]*.png", fps=25)
+    assert [frame[0] for frame in frames] == list(range(len(frames)))
+    assert "Gaps are not visible" in source.notes[0]
 
 
 def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path, monkeypatch):

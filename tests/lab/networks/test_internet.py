@@ -1,14 +1,17 @@
 """InterNet and RootNet: outputs and quirks of the released code, layouts, pre- and postprocessing."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
 from sonjit.lab.networks import create_network, internet, load_checkpoint, network_entry, rootnet
+from sonjit.lab.training.internet import prepare_for_training
 
 from .properties import assert_near, golden_noise, run, tamed, watch
 
@@ -163,3 +166,23 @@ def test_depths_of_wrong_shape_or_value_are_refused(k_value, message):
     network = create_network("rootnet", "demo", input_scale=1, **ROOT_TINY).eval()
     with pytest.raises(InputError, match=message):
         network(torch.zeros(2, 3, 64, 64), k_value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prefix", "resnet", "message"),
+    [
+        ("", "resnet50", ""),
+        ("_orig_mod.", "resnet50", ""),
+        ("encoder_q.", "resnet50", "trunk"),
+        ("", "resnet101", "unexp"),
+    ],
+)
+def test_a_trunk_is_loaded_completely_or_refused(prefix, resnet, message, tmp_path):
+    weights = getattr(torchvision.models, resnet)().state_dict()
+    torch.save({f"{prefix}{key}": value for key, value in weights.items()}, tmp_path / "trunk.pth")
+    network = create_network("internet")
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        prepare_for_training(network, str(tmp_path / "trunk.pth"), "cpu")
+        own = network.state_dict()
+        assert all(torch.equal(own[network.resnet_prefix + k], v) for k, v in weights.items() if k[:2] != "fc")

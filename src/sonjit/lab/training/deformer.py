@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from sonjit.lab.datasets.sample import frames_around
 from sonjit.lab.hand_models.mano import matrix_from_axis_angle
 from sonjit.lab.meshes.mano_networks import frame_crop
 from sonjit.lab.networks import create_network, load_checkpoint
+from sonjit.lab.networks.checkpoints import without_prefixes
 from sonjit.lab.networks.deformer import (
     GAP,
     DeformerNetwork,
@@ -357,7 +357,7 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     assert isinstance(network, DeformerNetwork)
     assert isinstance(discriminator, MotionDiscriminator)
     if settings.trunk_weights:
-        network.base_net.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
+        network.base_net.load_imagenet(without_prefixes(load_checkpoint(settings.trunk_weights), ("conv1.weight",)))
     if not settings.discriminator:
         factors = settings.learning_rate_factors
         others = {part: factor for part, factor in factors.items() if not part.startswith("discriminator")}

@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 import cv2
@@ -33,6 +32,7 @@ from sonjit.lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_fro
 from sonjit.lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
 from sonjit.lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.lab.networks import create_network, handoccnet, load_checkpoint
+from sonjit.lab.networks.checkpoints import without_prefixes
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.batches import to_device
 from sonjit.lab.training.building_blocks import export_trained
@@ -307,7 +307,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     )
     assert isinstance(network, handoccnet.HandOccNetwork)
     if settings.trunk_weights:
-        network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
+        network.backbone.load_imagenet(without_prefixes(load_checkpoint(settings.trunk_weights), ("conv1.weight",)))
     network.to(request.device).train()
     side = handoccnet.SIZES[settings.size].image
     make_example = partial(example_from_sample, mano=mano, side=side, augmentation=settings.augmentation)

@@ -7,7 +7,6 @@ and which hands are present. Source: Moon et al. 2020, InterHand2.6M, section 5.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matri
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit.lab.networks import create_network, internet, load_checkpoint, rootnet
+from sonjit.lab.networks.checkpoints import without_prefixes
 from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
@@ -29,9 +29,20 @@ from sonjit.lab.training.settings import Depth, Width
 
 
 def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
-    """Load the weights of a trunk, move a network to a device and set it to train mode."""
+    """Load the weights of a trunk, move a network to a device and set it to train mode.
+
+    The weights are those of torchvision's ResNet with the same layers, or of a complete network.
+    """
     if trunk_weights:
-        network.load_official(load_checkpoint(Path(trunk_weights)), strict=False)
+        own = network.state_dict().keys()
+        weights = network.from_official(without_prefixes(load_checkpoint(trunk_weights), {*own, "conv1.weight"}))
+        trunk = {key for key in own if key.startswith(network.resnet_prefix) and not key.endswith("_tracked")}
+        if not trunk <= weights.keys() <= own:
+            wrong = min(trunk - weights.keys() or weights.keys() - own)
+            raise InputError(
+                f"{trunk_weights} does not fit the trunk of {network.name}: {wrong} is missing or unexpected"
+            )
+        network.load_official(weights, strict=False)
     network.to(device).train()
 
 

@@ -109,9 +109,13 @@ class SequenceSource(FolderSource):
     def __init__(self, name: str, files: Sequence[File], fps: float, notes: Sequence[str] = ()) -> None:
         super().__init__(name, files, [file.name for file in files], notes)
         self.fps = fps
-        numbers = [int((re.findall(r"[0-9]+", file.stem) or ["0"])[-1]) for file in files]
-        rises = all(before < after for before, after in pairwise(numbers))
-        self._numbers = [number - numbers[0] for number in numbers] if rises else list(range(len(files)))
+        found = [[int(number) for number in re.findall(r"[0-9]+", file.stem)] for file in files]
+        parts = zip(*found, strict=False) if len({len(numbers) for numbers in found}) == 1 else ()
+        rising = [part for part in parts if all(before < after for before, after in pairwise(part))]
+        if not rising and len(files) > 1:
+            self.notes.append(f"{name}: the names have no number that rises from file to file. Gaps are not visible")
+        numbers = rising[-1] if rising else range(len(files))
+        self._numbers = [number - numbers[0] for number in numbers]
         if missing := self._numbers[-1] + 1 - len(files):
             self.notes.append(f"{name}: {pluralize(missing, 'frame')} missing between the numbers of the files")
 
