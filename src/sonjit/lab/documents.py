@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sonjit._util import FloatArray, RealArray, optional_import
-from sonjit._util.files import write_bytes
+from sonjit._util.files import write_bytes, xml_text
 
 Block: TypeAlias = "Heading | Text | BulletList | Table | Plot | Image"
 
@@ -134,7 +134,7 @@ def markdown_of(block: Block) -> str:
 def html_from(title: str, blocks: Sequence[Block]) -> str:
     """Return the document as an HTML page that needs no files except its images."""
     body = "\n".join(map(_html, blocks))
-    return (
+    return xml_text(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_PAGE_STYLE}</style>\n</head>\n<body>\n"

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections import Counter, defaultdict, deque
 from datetime import UTC, datetime
@@ -168,6 +169,10 @@ def test_other_contents_are_refused(tmp_path):
         archive.writestr("words.txt", "no checkpoint")
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path / "archive.pt")
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), tmp_path / "program.pt")
+    with pytest.raises(InputError, match="is a program of TorchScript, not weights"):
+        load_checkpoint(tmp_path / "program.pt")
     with pytest.raises(InputError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "absent.pt")
     (tmp_path / "net.onnx").write_bytes(b"x")

@@ -282,7 +282,8 @@ def _pdf(recording: _Recording, pictures: list[tuple[str, Image]]) -> bytes:
         from matplotlib.figure import Figure
     plots, counted, file = recording.plots, recording.repetitions[:_MAX_COUNTS], io.BytesIO()
     figure = Figure((8.27, 11.69), layout="constrained")
-    figure.suptitle(f"Joint angles: {recording.name}\n{_facts(recording)}", fontsize=11)
+    title = f"Joint angles: {files.xml_text(recording.name)}\n{_facts(recording)}"
+    figure.suptitle(title, fontsize=11, parse_math=False)
     heights = [0.17 * len(rows) + 0.4 for rows in (recording.rows, counted)]
     lines = math.ceil(len(plots) / 2)
     grid: Any = figure.add_gridspec(3 + lines, 2, height_ratios=[2.6, *heights, *[1] * lines])

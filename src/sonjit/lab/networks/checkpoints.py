@@ -63,6 +63,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
         ) from None
     except Exception as error:  # damaged files raise arbitrary errors in torch.load
         check_memory(error)
+        if "TorchScript" in str(error):
+            raise InputError(f"{path} is a program of TorchScript, not weights; save its state_dict") from None
         raise InputError(f"{path}: damaged checkpoint ({_first_sentence(error)}); copy it again") from None
     weights = _find_weights(loaded, path)
     if weights is None:
