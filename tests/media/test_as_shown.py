@@ -366,6 +366,16 @@ def test_what_is_not_read_of_a_file_is_named(ending, options, expected):
     assert notes == [f"a: {line}" for line in expected]
 
 
+@pytest.mark.parametrize(("primaries", "expected"), [(1, []), (9, [f"a: {COLOURS}"]), (12, [f"a: {COLOURS}"])])
+def test_colours_of_a_wider_gamut_are_named(primaries, expected):
+    data, notes = io.BytesIO(), []
+    pytest.importorskip("PIL.Image").fromarray(picture()).save(data, "AVIF")
+    content = re.sub(rb"(?<=colrnclx\0).", bytes([primaries]), data.getvalue())
+    decode_image(content, "a", notes=notes)
+    assert notes == expected
+    assert content.count(b"colrnclx") == 1
+
+
 def test_images_of_a_video_keep_the_first_size(tmp_path):
     path = tmp_path / "a.mjpeg"
     parts = [cv2.imencode(".jpg", picture(64 * size, 96 * size))[1].tobytes() for size in (2, 2, 1)]

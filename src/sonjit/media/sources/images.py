@@ -52,6 +52,8 @@ _IS_SMALLER, _COLOURS, _FURTHER_IMAGES = (
     262,
     330,
 )  # TIFF tags: a preview of another image, Lab, further directories
+_HEAD_BYTES: Final = 1 << 16
+_WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -363,7 +365,8 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
     if image_format == "png" and (at := data.find(b"iCCP", 0, data.find(b"IDAT"))) >= 0:
         with suppress(zlib.error):
             profile = zlib.decompressobj().decompress(data[data.find(b"\0", at + 4) + 2 :])
-    if profile[36:40] == b"acsp" and profile[16:20] != b"GRAY" and not _is_srgb(profile):
+    is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[:_HEAD_BYTES]) is not None
+    if is_wide or (profile[36:40] == b"acsp" and profile[16:20] != b"GRAY" and not _is_srgb(profile)):
         yield "its colour profile is not sRGB and is not applied"
     with suppress(struct.error):
         if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
