@@ -43,11 +43,7 @@ function smooth({ width, height, data }: Pixels): Float32Array {
   const along = (from: ArrayLike<number>, count: number, stride: number, lines: number, next: number) => {
     const to = new Float32Array(from.length);
     const last = count - 1;
-    const inside = (i: number) => {
-      if (last === 0) return 0;
-      const turn = Math.abs(i) % (2 * last);
-      return turn > last ? 2 * last - turn : turn;
-    };
+    const inside = (i: number) => Math.max(last - Math.abs(last - Math.abs(i)), 0);
     for (let line = 0; line < lines; line++) {
       for (let i = 0; i < count; i++) {
         const places = weights.map((_, k) => line * next + inside(i + k - reach) * stride);

@@ -42,7 +42,7 @@ export async function searchPeople(
   const hands = handsOfBodies(observations, around.candidates.map(resultOf).filter(({ score }) => score > least));
   const faces: FaceObservation[] = [];
   for (const [index, candidate] of shown.entries()) {
-    const pair = SIDES.map((side) => hands.get(armIndex(index, side)) ?? null) as [HandObservation | null, HandObservation | null];
+    const pair = SIDES.map((side) => hands.get(2 * index + side) ?? null) as [HandObservation | null, HandObservation | null];
     let face = await faceOf(image, people, lastView(candidate), search.heads);
     if (face && faces.some((other) => isSameInstance(face!.keypoints, other.keypoints))) face = null;
     if (face) faces.push(face);
@@ -62,17 +62,12 @@ async function faceOf(image: Pixels, people: Holistic, body: BodyObservation, he
   return Math.min(first.score, second.score) > constants.search.geometry.PRESENT ? second : null;
 }
 
-/** Return the index of an arm from the index of its body and its side, 0 left, 1 right. */
-function armIndex(body: number, side: number): number {
-  return 2 * body + side;
-}
-
-/** Assign hands to arms greedily by cost, by index of the arm. Each arm has at most one hand. */
+/** Assign hands to arms greedily by cost. The index of an arm is twice that of its body, plus 1 on the right. */
 function handsOfBodies(bodies: readonly BodyObservation[], hands: readonly HandObservation[]): Map<number, HandObservation> {
   const pairs = bodies.flatMap((body, number) => SIDES.flatMap((side) => hands.flatMap((hand) => {
     const distance = wristDistance(body, side, hand);
     const other = side === 0 ? 1 - hand.left : hand.left;
-    return distance < OF.MAX_WRIST_DISTANCE ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: armIndex(number, side), part: hand }] : [];
+    return distance < OF.MAX_WRIST_DISTANCE ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: 2 * number + side, part: hand }] : [];
   })));
   const chosen = new Map<number, HandObservation>();
   const taken = new Set<HandObservation>();
