@@ -67,9 +67,11 @@ function joined(published: readonly PersonBox[], own: readonly PersonBox[]): Per
   return all.sort((a, b) => b.score - a.score);
 }
 
-/** Return the people whose boxes are not known. */
-export function newPeople(people: readonly PersonBox[], known: readonly PersonBox[]): PersonBox[] {
-  return people.filter((person) => known.every((other) => boxIou(person.box, other.box) < OF.KNOWN_BOX));
+/** Return the people whose boxes overlap none that is known or comes earlier. */
+export function newPeople(people: readonly PersonBox[], known: readonly PersonBox[] = []): PersonBox[] {
+  const found = [...known];
+  for (const person of people) if (found.every((other) => boxIou(person.box, other.box) < OF.SAME_PERSON)) found.push(person);
+  return found.slice(known.length);
 }
 
 /** Check whether an image shows small people, whose neighbours and hands only windows show. */
@@ -120,22 +122,17 @@ function publishedPeople(codes: Float32Array, logits: Float32Array, area: Rotate
     const halfHeight = (Math.exp(tall / OF.SIZE_CODE) * height * area.width) / 2;
     all.push({ score: 1 / (1 + Math.exp(-logit)), box: [cx - halfWidth, cy - halfHeight, cx + halfWidth, cy + halfHeight] });
   }
-  return suppressed(all.sort((a, b) => b.score - a.score));
-}
-
-/** Return the people without duplicates of earlier ones. */
-function suppressed(people: readonly PersonBox[]): PersonBox[] {
-  const isNew = (found: PersonBox[], { box }: PersonBox) => found.every((other) => boxIou(box, other.box) < OF.SAME_BOX);
-  return people.reduce<PersonBox[]>((found, person) => (isNew(found, person) ? [...found, person] : found), []);
+  return newPeople(all.sort((a, b) => b.score - a.score));
 }
 
 /** Return the people at the peaks of the values of the own network, best first. */
 function peopleIn(values: Float32Array, area: RotatedBox, least: number): PersonBox[] {
   const sideOf = (size: number) => (Math.exp(Math.min(size, OF.MOST_SIZE)) * area.width) / OF.SIDE / 2;
-  return suppressed(peaks(values, OF.PERSON_AT, area, least).map(({ score, cx, cy, own: [width, height] }) => {
+  const people = peaks(values, OF.PERSON_AT, area, least).map(({ score, cx, cy, own: [width, height] }) => {
     const [x, y] = [sideOf(width!), sideOf(height!)];
-    return { score, box: [cx - x, cy - y, cx + x, cy + y] };
-  }));
+    return { score, box: [cx - x, cy - y, cx + x, cy + y] } as const;
+  });
+  return newPeople(people);
 }
 
 /** Return the hands at the peaks of the values of the own network, best first. */

@@ -44,16 +44,12 @@ MIN_SCALE, MAX_SCALE = 0.2, 0.95
 _PERSON: Final = 4
 """Index of the class of people."""
 _CENTRE_CODE, _SIZE_CODE = 10.0, 5.0
-_SAME_BOX = 0.45
-"""Minimum IoU of two boxes of one person."""
 _MIN_ASPECT = 0.8
 """Minimum ratio of height and width of a person's box. Wider boxes show parts of people or groups."""
 _MOST_SIZE = 5.0
 """Maximum log side of a hand, in cells of the map."""
-_SAME_PERSON = 0.5
-"""Minimum IoU of boxes of one person from two networks."""
-_KNOWN_BOX = 0.6
-"""Minimum IoU of a box and a known box of the same person."""
+_SAME_PERSON = 0.55
+"""Minimum IoU of two boxes of one person."""
 
 
 class PersonBox(NamedTuple):
@@ -128,16 +124,7 @@ def _published_people(codes: Map, logits: Map, area: RotatedBox, least: float) -
     corners = [(middle + sign * half - 0.5) * area.width + (area.cx, area.cy) for sign in (-1, 1)]
     boxes = np.concatenate(corners, axis=1).tolist()
     order = np.argsort(-logits[chosen], kind="stable")
-    return _suppressed([PersonBox(1 / (1 + math.exp(-logits[chosen[i]])), tuple(boxes[i])) for i in order])
-
-
-def _suppressed(people: Iterable[PersonBox]) -> list[PersonBox]:
-    """Return the people without duplicates of earlier ones."""
-    found: list[PersonBox] = []
-    for person in people:
-        if all(box_iou(person.box, other.box) < _SAME_BOX for other in found):
-            found.append(person)
-    return found
+    return new_people(PersonBox(1 / (1 + math.exp(-logits[chosen[i]])), tuple(boxes[i])) for i in order)
 
 
 @cache
@@ -155,7 +142,7 @@ def _people(values: Map, area: RotatedBox, least: float) -> list[PersonBox]:
     for score, cx, cy, sizes in _peaks(values, area, least):
         x, y = (math.exp(min(size, _MOST_SIZE)) * scale / 2 for size in sizes)
         people.append(PersonBox(score, (cx - x, cy - y, cx + x, cy + y)))
-    return _suppressed(people)
+    return new_people(people)
 
 
 def _hands(values: Map, area: RotatedBox, least: float) -> list[HandBox]:
@@ -183,9 +170,13 @@ def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[float, flo
     ]
 
 
-def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox]) -> list[PersonBox]:
-    """Return the people whose boxes are not known."""
-    return [person for person in people if all(box_iou(person.box, other.box) < _KNOWN_BOX for other in known)]
+def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox] = ()) -> list[PersonBox]:
+    """Return the people whose boxes overlap none that is known or comes earlier."""
+    found = [*known]
+    for person in people:
+        if all(box_iou(person.box, other.box) < _SAME_PERSON for other in found):
+            found.append(person)
+    return found[len(known) :]
 
 
 def has_small(people: Iterable[PersonBox], rgb: Image) -> bool:
