@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from sonjit.media.tables.base import ColumnType, Extras, Row, TableRows
 
 R = TypeVar("R", bound=Result)
-_PREVIEW_PX = 480
-"""Maximum side of the preview in a notebook, in pixels."""
+_PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
 
 
 def draw(

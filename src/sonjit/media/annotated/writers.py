@@ -190,10 +190,8 @@ def _file_names(files: list[Path], ending: str | None) -> list[str]:
 
 _PIXELS = "yuv420p"
 _FULL_RANGE = 2
-_LIMITED_RANGE = 1
-"""FFmpeg's numbers of colour ranges."""
-_ITU601, _ITU709 = 5, 1
-"""Numbers of colour matrices of FFmpeg's scaler."""
+_LIMITED_RANGE = 1  # FFmpeg's numbers of colour ranges
+_ITU601, _ITU709 = 5, 1  # numbers of colour matrices of FFmpeg's scaler
 _SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
 """Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
 

@@ -40,18 +40,15 @@ CONTOURS: dict[str, Colour] = {
     name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["face_contours"].items()
 }
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
-_MESH: Colour = (232, 240, 255)
-"""RGB of the lines of a face mesh."""
+_MESH: Colour = (232, 240, 255)  # RGB of the lines of a face mesh
 BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
 _BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
-_ERROR_WIDTH = 0.004
-"""Line width of the rings of expected errors, as a fraction of the size of the hand."""
+_ERROR_WIDTH = 0.004  # line width of the rings of expected errors, as a fraction of the size of the hand
 SEEN: float = load_spec("results")["visible_score"]
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
-_HIDDEN_OPACITY = 0.4
-"""Opacity of keypoints that are not visible."""
+_HIDDEN_OPACITY = 0.4  # opacity of keypoints that are not visible
 PERSON_COLOURS: tuple[Colour, ...] = (
     (96, 132, 255),
     (46, 204, 160),
@@ -60,10 +57,8 @@ PERSON_COLOURS: tuple[Colour, ...] = (
     (244, 202, 62),
     (90, 200, 250),
 )
-_OPACITY = 0.42
-"""Opacity of the mask of a person."""
-_BOARD = (255, 204)
-"""Greys of the checkerboard that shows transparency."""
+_OPACITY = 0.42  # opacity of the mask of a person
+_BOARD = (255, 204)  # greys of the checkerboard that shows transparency
 
 
 def draw_hand(canvas: Image, hand: Hand) -> None:

@@ -64,11 +64,8 @@ class DrawingStyle:
 
 
 USUAL = DrawingStyle()
-STYLE = ContextVar("STYLE", default=USUAL)
-"""Style of the instance that is being drawn, which `Strokes` and `own` read."""
-
-TILE_PX = 32
-"""Side of the tiles to which regions are aligned, in pixels."""
+STYLE = ContextVar("STYLE", default=USUAL)  # style of the instance that is being drawn, which `Strokes` and `own` read
+TILE_PX = 32  # side of the tiles to which regions are aligned, in pixels
 
 
 class Region(NamedTuple):
@@ -119,15 +116,11 @@ Colour: TypeAlias = tuple[int, int, int]
 _SPEC = load_spec("drawing")
 LEFT: Colour = rgb_from_hex(_SPEC["colours"]["left"])
 RIGHT: Colour = rgb_from_hex(_SPEC["colours"]["right"])
-NEUTRAL: Colour = rgb_from_hex(_SPEC["colours"]["neutral"])
-"""RGB of the person's left side, right side, and middle."""
-
-INK: Colour = rgb_from_hex(_SPEC["colours"]["ink"])
-"""The dark edge that keeps lines readable on skin and on white."""
+NEUTRAL: Colour = rgb_from_hex(_SPEC["colours"]["neutral"])  # RGB of the person's left side, right side, and middle
+INK: Colour = rgb_from_hex(_SPEC["colours"]["ink"])  # the dark edge that keeps lines readable on skin and on white
 
 HAND_WIDTH: float = _SPEC["hand_width"]
-BODY_WIDTH: float = _SPEC["body_width"]
-"""Line width as a share of the instance's size."""
+BODY_WIDTH: float = _SPEC["body_width"]  # line width as a share of the instance's size
 _MAX_WIDTH_SHARE: float = _SPEC["max_width_share"]
 _EDGE_SHARE: float = _SPEC["edge_share"]
 _MIN_EDGE_PX: float = _SPEC["min_edge_px"]
@@ -136,13 +129,10 @@ _FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-poin
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8
-_MIN_SCALE = 0.36
-"""Minimum scale of the letters of labels."""
-_LABEL_SIZE = 420
-"""Pixels of an instance whose label is in letters of scale 1."""
+_MIN_SCALE = 0.36  # minimum scale of the letters of labels
+_LABEL_SIZE = 420  # pixels of an instance whose label is in letters of scale 1
 _STEPS = 4
-_HIDING = 6.0
-"""Cost of a label that covers something completely, in label heights of displacement."""
+_HIDING = 6.0  # cost of a label that covers something completely, in label heights of displacement
 
 
 class Strokes:

@@ -28,18 +28,12 @@ if TYPE_CHECKING:
 Turns: TypeAlias = tuple[bool, bool, bool]
 """`transposed`, `flip_x` and `flip_y` of a `Geometry`."""
 _MATRIX_BYTES = 36
-_HEAD_BYTES = 1 << 18
-"""Bytes of an MKV file that are searched for its tracks."""
-HDR = (16, 18)
-"""Numbers of the transfer functions PQ and HLG (ITU-T H.273)."""
-_WHITE_NITS = 203.0
-"""Luminance of white in HDR (ITU-R BT.2408)."""
-_KNEE = 0.75
-"""Share of white up to which tone mapping keeps luminance. What is brighter is compressed."""
-_SIMILAR = 0.02
-"""Relative difference of two ratios of sides that is not corrected."""
-_MAX_ASPECT = 20
-"""Largest ratio of the sides of a pixel that is believed."""
+_HEAD_BYTES = 1 << 18  # bytes of an MKV file that are searched for its tracks
+HDR = (16, 18)  # numbers of the transfer functions PQ and HLG (ITU-T H.273)
+_WHITE_NITS = 203.0  # luminance of white in HDR (ITU-R BT.2408)
+_KNEE = 0.75  # share of white up to which tone mapping keeps luminance. What is brighter is compressed.
+_SIMILAR = 0.02  # relative difference of two ratios of sides that is not corrected
+_MAX_ASPECT = 20  # largest ratio of the sides of a pixel that is believed
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ IMAGE_ENDINGS = (
     *(".jfif", ".jpe", ".mpo", ".jp2", ".pgm", ".ppm"),
 )
 """File name endings of images in a folder, in lower case."""
-SNIFF_BYTES = 64
-"""Number of bytes from the start of a file that `image_format` and `is_text` need."""
+SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels as stored, before the EXIF orientation is applied."""
 _MAGIC: Final = (

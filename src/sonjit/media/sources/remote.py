@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 ADDRESS_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
 _PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,crypto,httpproxy"  # no file: an address opens nothing on this disk
-_OPEN_S, _READ_S = 10.0, 5.0
-"""Time limits of opening a camera and of reading an image."""
+_OPEN_S, _READ_S = 10.0, 5.0  # time limits of opening a camera and of reading an image
 
 
 def is_address(named: str) -> bool:
@@ -133,13 +132,9 @@ def is_remote(named: str) -> bool:
 
 @dataclass(frozen=True)
 class RemoteFile(os.PathLike[str]):
-    """One file on remote storage, with as much of `Path` as inputs need.
+    """One file on remote storage, with as much of `Path` as inputs need."""
 
-    Attributes:
-        url: URL such as `s3://bucket/clips/a.mp4`.
-    """
-
-    url: str
+    url: str  # URL such as `s3://bucket/clips/a.mp4`
 
     def __str__(self) -> str:
         return self.url

@@ -33,11 +33,9 @@ VIDEO_ENDINGS = (
     *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".lrv", ".insv", ".dav"),
 )
 """Usual endings, for messages and globs; a named video is known by its content."""
-_UNTIMED = 128
-"""Flag of FFmpeg for containers without times, such as raw H.264."""
+_UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
 _SYNC = 0x47  # of a packet of a transport stream
-_UNALIGNED = 1
-"""Flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels."""
+_UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels.
 
 
 class DecodedFrame(SourceFrame):

@@ -193,8 +193,7 @@ class TableFormat:
     noun: str = ""
 
 
-FORMATS: Registry[TableFormat] = Registry("table format")
-"""Formats by file name ending."""
+FORMATS: Registry[TableFormat] = Registry("table format")  # formats by file name ending
 
 
 class _ReadableEndings(KeysView[str]):

@@ -215,14 +215,12 @@ COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), 
 """`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
 pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
 of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
-ERROR_COLUMN = "error_px"
-"""The column after these if a table may contain refined hands."""
+ERROR_COLUMN = "error_px"  # the column after these if a table may contain refined hands
 BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
 """Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
 photographs `instance`."""
-SOURCE_COLUMN = "source"
-"""The column after these for a folder of stills: the image's file."""
+SOURCE_COLUMN = "source"  # the column after these for a folder of stills: the image's file
 Row: TypeAlias = tuple[Any, ...]
 """A row's values in the order of the columns."""
 RowRecord: TypeAlias = "Mapping[str, Any]"

@@ -16,8 +16,7 @@ __all__ = [
     "BODY_ANGLES", "BODY_ANGLES_2D", "LIMBS", "body_angles_2d_rad", "body_angles_rad", "limb_lengths_m", "measure_body",
     "neck_flexion_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "wrist_angles_rad",
 ]  # fmt: skip
-MIN_VISIBILITY = 0.5
-"""Minimum visibility of keypoints; measures of less visible keypoints are NaN."""
+MIN_VISIBILITY = 0.5  # minimum visibility of keypoints; measures of less visible keypoints are NaN
 _JOINTS = {
     "elbow": ("shoulder", "elbow", "wrist"),
     "shoulder": ("elbow", "shoulder", "hip"),

@@ -127,8 +127,7 @@ _CORNER: Final = (291, 61)  # of the mouth
 _INNER_CORNER: Final = (308, 78)
 _UPPER_EDGE: Final = (311, 81)  # of the lips, between the middle and the corner
 _LOWER_EDGE: Final = (402, 178)
-_SIDES: Final = (("Left", 1), ("Right", -1))
-"""Name of each side, and the direction of x away from the nose."""
+_SIDES: Final = (("Left", 1), ("Right", -1))  # name of each side, and the direction of x away from the nose
 
 
 def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:

@@ -18,15 +18,13 @@ __all__ = [
     "hand_length_m", "measure_hand", "palm_facing", "palm_normal", "pinch_distance_m", "thumb_spread_rad",
 ]  # fmt: skip
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-FULL_CURL_RAD = (1.8, 3.9, 3.9, 3.9, 3.9)
-"""Curl of each finger in a fist: what `finger_curls` calls 1."""
+FULL_CURL_RAD = (1.8, 3.9, 3.9, 3.9, 3.9)  # curl of each finger in a fist: what `finger_curls` calls 1
 _WRIST, _INDEX_MCP, _PINKY_MCP = 0, 5, 17
 _CHAINS = tuple((_WRIST, *range(1 + 4 * finger, 5 + 4 * finger)) for finger in range(5))
 _JOINTS = tuple((chain[i], chain[i + 1], chain[i + 2]) for chain in _CHAINS for i in range(3))
 _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
 _DIRECTIONS = ((2, 4), (_WRIST, _INDEX_MCP), (5, 6), (9, 10), (13, 14), (17, 18))
-_MAX_TILT_RAD = math.pi / 3
-"""Maximum tilt of the palm, at which spreads of the fingers are still measured."""
+_MAX_TILT_RAD = math.pi / 3  # maximum tilt of the palm, at which spreads of the fingers are still measured
 _FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
 HAND_MEASURES = (
     *(f"{finger}_curl_rad" for finger in FINGERS),

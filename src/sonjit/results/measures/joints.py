@@ -81,8 +81,7 @@ def named(names: Sequence[str], values: RealArray | Sequence[Any]) -> dict[str, 
 
 _SPEC = data_files.load_spec("repetitions")
 LOW_RAD = math.radians(_SPEC["low_deg"])
-HIGH_RAD = math.radians(_SPEC["high_deg"])
-"""Default limits, which suit the knee in squats."""
+HIGH_RAD = math.radians(_SPEC["high_deg"])  # default limits, which suit the knee in squats
 _MIN_DURATION_S: float = _SPEC["min_duration_s"]
 _MIN_HOLD_S: float = _SPEC["min_hold_s"]
 _MAX_GAP_S: float = _SPEC["max_gap_s"]

@@ -17,8 +17,7 @@ from sonjit._util import BoolArray, FloatArray
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 """Convention of bone names."""
 
-CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")
-"""Endings of character files."""
+CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")  # endings of character files
 
 SIDES: Final = ("left", "right")
 FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")
@@ -87,8 +86,7 @@ _ROWS: Final = _TRUNK + tuple(
 PARENTS: Final = {bone: parent for bone, parent, *_ in _ROWS}
 """Parent of each bone by its name in VRM. The parent of the hips is empty."""
 
-BONES: Final = tuple(PARENTS)
-"""Names of all bones as in VRM. A parent comes before its children."""
+BONES: Final = tuple(PARENTS)  # names of all bones as in VRM. A parent comes before its children.
 
 NAMES: Final[dict[BoneNames, dict[str, str]]] = {
     "vrm": {bone: bone for bone in BONES},

@@ -96,8 +96,7 @@ def _axes(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.stack([first, second, np.cross(first, second)], -1)
 
 
-FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
-"""Factors from the camera's axes to those of characters."""
+FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])  # factors from the camera's axes to those of characters
 
 _X, _Y, _Z = np.eye(3)
 _NOSE, _EARS, _HIPS, _SHOULDERS = 0, (7, 8), (23, 24), (11, 12)
@@ -125,22 +124,18 @@ _FACE: Final = np.array([0.0, -0.2, 0.98])  # from the ears to the nose
 _MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 
 _MIN_PRESENCE = 0.5
-_MIN_KEYPOINTS = 6
-"""Minimum presence of a keypoint that is used. If fewer keypoints have it, all are used."""
+_MIN_KEYPOINTS = 6  # minimum presence of a keypoint that is used. If fewer keypoints have it, all are used.
 _FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
-_NEAREST_M = 0.1
-"""Minimum depth of a keypoint in front of the camera."""
+_NEAREST_M = 0.1  # minimum depth of a keypoint in front of the camera
 _SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S, _FINGER_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05, 0.02
 """Time constants of keypoints, the person's position, axes of elbows and knees, rotations of hands, and fingers."""
 _MAX_SIDEWAYS: Final = 60
 """Maximum angle of a finger joint to the side in degrees. Keypoints of fists are noisy, so hinges have it too."""
-_EASE_S: Final = 0.3
-"""Time in which fingers ease to the rest pose in gaps of more than twice this time."""
+_EASE_S: Final = 0.3  # time in which fingers ease to the rest pose in gaps of more than twice this time
 _STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
 _CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
 """Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
-_GROUND_PERCENTILE = 5
-"""Percentile of the heights of the feet that is the ground."""
+_GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the ground
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,8 @@ def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
     return points
 
 
-_MAX_FRAMES: Final = 24
-"""Frames whose median bone lengths a character has."""
-_MAX_SPEED: Final = 25.0
-"""Maximum speed of a bone relative to its parent in radians per second."""
+_MAX_FRAMES: Final = 24  # frames whose median bone lengths a character has
+_MAX_SPEED: Final = 25.0  # maximum speed of a bone relative to its parent in radians per second
 
 
 class LiveCharacter:
@@ -326,13 +324,9 @@ def _octahedron(start: FloatArray, end: FloatArray) -> FloatArray:
     return np.concatenate(triangles)
 
 
-CHARACTER_LISTS: Final = ("bodies", "people")
-"""Kinds of results that become characters."""
-
-_DEFAULT_FPS = 30
-"""Frames per second of sources without a rate."""
-_SHORTEST_TRACK = 5
-"""Minimum number of frames of a person that becomes a character, unless all have fewer."""
+CHARACTER_LISTS: Final = ("bodies", "people")  # kinds of results that become characters
+_DEFAULT_FPS = 30  # frames per second of sources without a rate
+_SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a character, unless all have fewer
 
 
 class CharacterWriter(FrameWriter):
