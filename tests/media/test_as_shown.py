@@ -337,14 +337,12 @@ def test_dark_values_are_scaled_by_what_the_file_states(bits, head):
     assert notes == []
 
 
-PREVIEW = {"tiffinfo": {254: 1}}  # of a raw photograph
-PROFILE = bytes(16) + b"RGB XYZ ".ljust(20, b"\0") + b"acsp".ljust(92, b"\0") + bytes([0, 0, 0, 1])
-P3 = {
-    "icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in (0.515, 0.241, 0)))
-}
-SRGB = {
-    "icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in (0.436, 0.222, 0)))
-}
+PREVIEW, NAMED = {"tiffinfo": {254: 1}}, {"tiffinfo": {270: 20 * "acsp"}}  # a raw photograph, a description
+PROFILE = bytes(12) + b"mntrRGB XYZ ".ljust(24, b"\0") + b"acsp".ljust(92, b"\0") + bytes([0, 0, 0, 1])
+P3, SRGB = (
+    {"icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in red))}
+    for red in ((0.515, 0.241, 0), (0.436, 0.222, 0))
+)
 XMP = {"xmp": b'<rdf:Description tiff:Orientation="6"/>'}
 MORE, COLOURS = "only the first image of the file is read", "its colour profile is not sRGB and is not applied"
 TURN = "the orientation in its XMP data is not applied, as in browsers"
@@ -355,6 +353,7 @@ TURN = "the orientation in its XMP data is not applied, as in browsers"
     [
         *((ending, {"save_all": True}, [MORE]) for ending in ("WEBP", "PNG", "TIFF")), ("TIFF", PREVIEW, [MORE]),
         ("TIFF", {"save_all": True, "big_tiff": True}, [MORE]), ("JPEG", XMP, [TURN]), ("WEBP", XMP, [TURN]),
+        ("TIFF", NAMED, []),
         *((ending, P3, [COLOURS]) for ending in ("JPEG", "WEBP", "PNG", "TIFF")), ("PNG", SRGB, []), ("JPEG", SRGB, []),
     ],
 )  # fmt: skip

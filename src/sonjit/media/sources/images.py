@@ -46,11 +46,8 @@ _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
 _EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....(?:Exif\0\0)?)(?=II\*\0|MM\0\*)", re.DOTALL)  # of PNG and WebP
 _ORIENTATION: Final = 274  # EXIF tag
-_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = (
-    254,
-    262,
-    330,
-)  # TIFF tags: a preview of another image, Lab, further directories
+# Tags of TIFF: a preview of another image, colours such as Lab, further directories.
+_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = 254, 262, 330
 _HEAD_BYTES: Final = 1 << 16
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
@@ -365,7 +362,8 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
         with suppress(zlib.error):
             profile = zlib.decompressobj().decompress(data[data.find(b"\0", at + 4) + 2 :])
     is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[:_HEAD_BYTES]) is not None
-    if is_wide or (profile[36:40] == b"acsp" and profile[16:20] != b"GRAY" and not _is_srgb(profile)):
+    is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
+    if is_wide or (is_profile and profile[16:20] != b"GRAY" and not _is_srgb(profile)):
         yield "its colour profile is not sRGB and is not applied"
     with suppress(struct.error):
         if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
