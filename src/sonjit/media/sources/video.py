@@ -182,10 +182,11 @@ class VideoSource(Source):
             )
         if clock.restarts:
             self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
-        if self._stream is not None and (self._stream.read(1 << 16) or True) and getattr(self._stream, "heads", 0) > 1:
-            self.problems.append(
-                f"{self.name}: contains joined recordings. Only the first is read: name the file itself"
-            )
+        if self._stream is not None:
+            self._stream.read(1 << 16)  # FFmpeg may stop before the head of a second recording
+            if getattr(self._stream, "heads", 0) > 1:
+                problem = f"{self.name}: contains joined recordings. Only the first is read: name the file itself"
+                self.problems.append(problem)
         if damage:
             first = next(iter(damage))
             parts = pluralize(damage.total(), "damaged part")
@@ -387,8 +388,9 @@ def video_stream(container: InputContainer) -> VideoStream | None:
     from av.video.stream import VideoStream
 
     stream = container.streams.best("video")
-    has_decoder = isinstance(stream, VideoStream) and getattr(stream, "codec_context", None) is not None
-    return stream if has_decoder and isinstance(stream, VideoStream) else None
+    if not isinstance(stream, VideoStream) or getattr(stream, "codec_context", None) is None:
+        return None
+    return stream
 
 
 def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | None:
