@@ -136,7 +136,7 @@ def _parts(frame: Frame, places: Mapping[str, dict[int, int]]) -> Iterator[tuple
     """Yield the component, person number, skeleton and instance of every part of a frame.
 
     The n-th left and the n-th right hand, face and body stand for one person where no person joins them. `places` keeps
-    the numbers of track IDs, so that nobody gets the number of another one who left.
+    the numbers of track IDs, so that the number of a person who left is not used again.
     """
     found: defaultdict[str, list[tuple[int, Instance]]] = defaultdict(list)
     for number, part in frame.instances():
