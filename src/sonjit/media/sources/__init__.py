@@ -476,5 +476,5 @@ class _Rejoined:
     def read(self, size: int) -> bytes:
         part, self._head = self._head[:size] or self._rest.read(size), self._head[size:]
         self.heads += len(_RECORDING.findall(self._tail + part))
-        self._tail = part[-7:]
+        self._tail = (self._tail + part)[-7:]
         return part
