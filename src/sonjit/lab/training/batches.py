@@ -70,9 +70,8 @@ def prefetch(
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
-                raise JobError(
-                    f"a worker process was killed ({error}; out of memory?); set fewer than workers={workers}"
-                ) from None
+                reason = f"{error.__cause__ or error}; out of memory?"  # the cause names the signal
+                raise JobError(f"a worker process was killed ({reason}); set fewer than workers={workers}") from None
             if isinstance(item, SonjitError):
                 raise item
             yield to_device(item, device)
