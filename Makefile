@@ -5,6 +5,8 @@ WORKERS ?= 2
 RUNS ?= 10
 COVERAGE := 90  # per cent of the branches and lines of the tracker that the tests run
 export SONJIT_TEST_DATA ?= ../shared
+# Tests start many processes, and each would compile the sources again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install models more-models browser graphics web demo serve test coverage test-core test-fast repeat check check-page \
   bench cards docs learn test-lowest lock audit release clean
