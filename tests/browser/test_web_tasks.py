@@ -29,10 +29,11 @@ DETECT = """
 """
 HANDS = {"baseOptions": {"modelAssetPath": "https://example.org/hand_landmarker.task"}, "numHands": 2}
 CONNECTIONS = """
-    const kit = await import(given[0]);
-    const {HandLandmarker, PoseLandmarker, FaceLandmarker} = kit;
-    const named = [HandLandmarker, PoseLandmarker, FaceLandmarker].flatMap((task) => Object.entries(task));
-    return Object.fromEntries(named.filter(([, value]) => Array.isArray(value)));
+    const {HandLandmarker, PoseLandmarker, FaceLandmarker} = await import(given[0]);
+    const named = {};
+    for (const task of [HandLandmarker, PoseLandmarker, FaceLandmarker])
+        for (const name in task) if (Array.isArray(task[name])) named[name] = task[name];
+    return named;
 """
 DRAW = """
     const {DrawingUtils, HandLandmarker} = await import(given[0]);

@@ -8,6 +8,22 @@ export interface RotatedBox {
   readonly rotation: number;
 }
 
+/** Left, top, right and bottom of an upright box or window. */
+export type Corners = readonly [number, number, number, number];
+
+/** Return the box with these corners, rotated about its centre. */
+export function boxBetween([left, top, right, bottom]: Corners, rotation = 0): RotatedBox {
+  return { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
+}
+
+/** Return the intersection over union of two upright boxes. */
+export function cornersIou(a: Corners, b: Corners): number {
+  const across = Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0);
+  const shared = across * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
+  const areaOf = ([left, top, right, bottom]: Corners) => Math.max((right - left) * (bottom - top), 1e-6);
+  return shared / (areaOf(a) + areaOf(b) - shared);
+}
+
 /** Return the same angle in [-pi, pi). */
 export const wrapAngle = (angle: number): number => angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
 
@@ -39,9 +55,8 @@ export function rotatedBoxAround(points: Float32Array, chosen: readonly number[]
     top = Math.min(top, alongY);
     bottom = Math.max(bottom, alongY);
   }
-  const x = (left + right) / 2;
-  const y = (top + bottom) / 2;
-  return { cx: x * cos - y * sin, cy: x * sin + y * cos, width: right - left, height: bottom - top, rotation };
+  const { cx: x, cy: y, ...box } = boxBetween([left, top, right, bottom], rotation);
+  return { ...box, cx: x * cos - y * sin, cy: x * sin + y * cos };
 }
 
 /** Return the intersection over union of two boxes. Rotations are ignored, as in MediaPipe's association. */

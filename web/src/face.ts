@@ -3,11 +3,11 @@
  * and irises; and MediaPipe Face Detection (Bazarevsky et al. 2019): a box and six keypoints.
  */
 
-import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
+import { boxBetween, pointsFromCrop, squareBox, wrapAngle, type Corners, type RotatedBox } from "./boxes.js";
 import { BLENDSHAPES, constants } from "./data.js";
 import { faceTransform, type CanonicalFace } from "./metric-faces.js";
 import type { Network } from "./network.js";
-import { cornersOf, meanPixels, movedPoints, type Observation, type Point } from "./observations.js";
+import { cornersOf, meanPixels, movedPoints, pointAt, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Face, type InWorker } from "./results.js";
@@ -23,8 +23,6 @@ const SOURCES = new Uint16Array(OF.REFINED);
 [...Array(OF.MESH).keys(), ...LIPS, ...LEFT_EYE, ...RIGHT_EYE, ...Array.from({ length: IRISES }, (_, i) => OF.MESH + i)].forEach(
   (target, source) => (SOURCES[target] = source),
 );
-
-type Corners = readonly [number, number, number, number];
 
 export interface FaceObservation extends Observation {
   readonly keypoints3D: null;
@@ -139,9 +137,8 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<
 
   /** Return the enlarged box around all landmarks, turned so that the eyes are level. */
   boxAfter({ keypoints }: FaceObservation): RotatedBox {
-    const at = (k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
     const [right, left] = this.mirrored ? [OF.LEFT_CORNER, OF.RIGHT_CORNER] : [OF.RIGHT_CORNER, OF.LEFT_CORNER];
-    return boxAroundFace(cornersOf(keypoints), at(right), at(left));
+    return boxAroundFace(cornersOf(keypoints), pointAt(keypoints, right), pointAt(keypoints, left));
   }
 
   async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<InWorker<Face>> {
@@ -182,13 +179,13 @@ export function boxAroundDetection({ box, keypoints }: Detection, growth?: Param
 
 /** Return the box for the landmark network around the corners of a face, with level eyes; square, or in the shape of the face. */
 export function boxAroundFace(
-  [left, top, right, bottom]: Corners,
+  corners: Corners,
   rightEye: Point,
   leftEye: Point,
   growth: { scale: number; shift_y: number; isSquare?: boolean } = { scale: OF.BOX_SCALE, shift_y: 0 },
 ): RotatedBox {
   const rotation = wrapAngle(-Math.atan2(rightEye[1] - leftEye[1], leftEye[0] - rightEye[0]));
-  const face = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
+  const face = boxBetween(corners, rotation);
   if (growth.isSquare ?? true) return squareBox(face, growth);
   return { ...face, width: face.width * growth.scale, height: face.height * growth.scale };
 }
@@ -225,7 +222,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    this.#found = new Map((await this.faces.find(image, minScore)).map((face) => [uprightBox(face.box), face]));
+    this.#found = new Map((await this.faces.find(image, minScore)).map((face) => [boxBetween(face.box), face]));
     return [...this.#found.keys()];
   }
 
@@ -236,7 +233,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
 
   /** Return the box of the face. No network runs on it. */
   follow({ observation: { keypoints } }: Track<FaceObservation>): RotatedBox {
-    return uprightBox([keypoints[0]!, keypoints[1]!, keypoints[3]!, keypoints[4]!]);
+    return boxBetween([keypoints[0]!, keypoints[1]!, keypoints[3]!, keypoints[4]!]);
   }
 
   /** Return false: the detector has blended overlapping boxes. */
@@ -250,8 +247,4 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<F
     const values = Float32Array.from(order.flatMap((k) => [...keypoints.subarray(6 + 3 * k, 9 + 3 * k)]));
     return { score, keypoints: { values }, box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
   }
-}
-
-function uprightBox([left, top, right, bottom]: Corners): RotatedBox {
-  return { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation: 0 };
 }

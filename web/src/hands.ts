@@ -1,10 +1,10 @@
 /** MediaPipe Hands (Zhang et al. 2020): palm detector and 21 landmarks. */
 
-import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
+import { boxBetween, pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import type { HandHeads, HandRefinement, Taps } from "./hand-heads.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import { cornersOf, movedPoints, pointAt, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
 import { boxOf, type Hand, type HandPoints, type InWorker, type Points } from "./results.js";
@@ -31,20 +31,17 @@ export interface HandObservation extends Observation {
 /** A hand in the worker. Its appearance is an input of the gesture classifier and never sent to the page. */
 export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array };
 
-/** Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up. */
-export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
-  const [left, top, right, bottom] = box;
+/** Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up and then turned by radians. */
+export function boxFromPalm({ box, keypoints }: Detection, turn = 0): RotatedBox {
   const rotation = upright(keypoints[OF.PALM_WRIST]!, keypoints[OF.PALM_MIDDLE_MCP]!);
-  const palm = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
-  return squareBox(palm, OF.FROM_PALM);
+  return squareBox(boxBetween(box, wrapAngle(rotation + turn)), OF.FROM_PALM);
 }
 
 /** Return the crop of a hand with known keypoints: upright along the hand, twice as large as wrist, palm and first joints. */
 export function boxAroundHand(keypoints: Float32Array): RotatedBox {
-  const at = (i: number): Point => [keypoints[3 * i]!, keypoints[3 * i + 1]!];
-  const [index, middle, ring] = [at(OF.INDEX_MCP), at(OF.MIDDLE_MCP), at(OF.RING_MCP)];
+  const [index, middle, ring] = [OF.INDEX_MCP, OF.MIDDLE_MCP, OF.RING_MCP].map((k) => pointAt(keypoints, k)) as [Point, Point, Point];
   const knuckle = (k: 0 | 1) => ((index[k] + ring[k]) / 2 + middle[k]) / 2;
-  const rotation = upright(at(OF.WRIST), [knuckle(0), knuckle(1)]);
+  const rotation = upright(pointAt(keypoints, OF.WRIST), [knuckle(0), knuckle(1)]);
   return squareBox(rotatedBoxAround(keypoints, OF.BOX_KEYPOINTS, rotation), OF.AROUND_HAND);
 }
 
@@ -55,10 +52,12 @@ export const upright = (start: Point, end: Point): number => wrapAngle(Math.PI /
 export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly overlapKeypoints = null;
   readonly isSameInstance = overlapByHalf;
+  /** Rotation of the boxes of palms, in radians. */
+  protected readonly turn: number = 0;
 
   /** @param heads heads for the side and, on request, the appearance. `landmarks` then has additional outputs, which they read. */
   constructor(
-    protected readonly palms: SingleShotDetector | null,
+    private readonly palms: SingleShotDetector | null,
     private readonly landmarks: Network,
     private readonly isMirrored: boolean,
     private readonly heads: HandHeads | null = null,
@@ -83,7 +82,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return ((await this.palms?.find(image, minScore)) ?? []).map(boxFromPalm);
+    return ((await this.palms?.find(image, minScore)) ?? []).map((palm) => boxFromPalm(palm, this.turn));
   }
 
   /** Run the landmark network on one box: 21 keypoints, presence and handedness. */
@@ -122,11 +121,10 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   async observeMirrored(image: Pixels, box: RotatedBox): Promise<HandObservation> {
     const reach = 0.75 * box.width;
     const start = (at: number, size: number) => Math.min(Math.max(Math.trunc(at - reach), 0), size - 1);
-    const end = (at: number, size: number, from: number) =>
-      Math.max(Math.min(Math.trunc(at + reach) + 1, size), from + 1);
+    const end = (at: number, size: number, from: number) => Math.max(Math.min(Math.trunc(at + reach) + 1, size), from + 1);
     const [left, top] = [start(box.cx, image.width), start(box.cy, image.height)];
     const [right, bottom] = [end(box.cx, image.width, left), end(box.cy, image.height, top)];
-    const mirror = cut(image, left, top, right, bottom, { mirrored: true });
+    const mirror = cut(image, [left, top, right, bottom], { mirrored: true });
     const mirrored = await this.observe(mirror, { ...box, cx: right - box.cx, cy: box.cy - top, rotation: -box.rotation });
     const back = <P extends { readonly keypoints: Float32Array; readonly keypoints3D: Float32Array }>(points: P): P => ({
       ...points,

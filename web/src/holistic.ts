@@ -11,7 +11,7 @@ import { constants } from "./data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
 import { upright, type HandObservation, type Hands } from "./hands.js";
 import type { Network } from "./network.js";
-import { cornersOf, distance, isSameObject, sizeOf, type Observation, type Point } from "./observations.js";
+import { cornersOf, distance, isSameObject, pointAt, sizeOf, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Face, Hand, InWorker, Person } from "./results.js";
@@ -229,7 +229,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     const observations: (HandObservation | null)[] = [];
     for (const [side, part] of hands.entries()) {
       const search = () => this.handCrop(image, body, side);
-      observations.push(await part.observe(this.networks.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
+      observations.push(await part.observe(this.networks.hands, image, pointAt(body.keypoints, OF.WRIST[side]!), search, this.#limits));
     }
     const distances = observations.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
     for (const side of [0, 1] as const) {
@@ -273,8 +273,6 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   }
 }
 
-const pointOf = ({ keypoints }: Observation, k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
-
 function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
   return { cx, cy, width: side, height: side, rotation };
 }
@@ -282,7 +280,7 @@ function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
 /** Estimate a box around a hand from the body's wrist, index and little finger; null without a visible wrist. */
 export function handBox(body: BodyObservation, side: number): RotatedBox | null {
   if (body.visibility[OF.WRIST[side]!]! < OF.MIN_VISIBILITY) return null;
-  const [wrist, index, pinky] = [OF.WRIST, OF.INDEX, OF.PINKY].map((ends) => pointOf(body, ends[side]!)) as [Point, Point, Point];
+  const [wrist, index, pinky] = [OF.WRIST, OF.INDEX, OF.PINKY].map((ends) => pointAt(body.keypoints, ends[side]!)) as [Point, Point, Point];
   const knuckles: Point = [(2 * index[0] + pinky[0]) / 3, (2 * index[1] + pinky[1]) / 3];
   const box = boxAt(knuckles, 2 * distance(knuckles, wrist), upright(wrist, knuckles));
   return squareBox(box, { scale: OF.HAND_SCALE, shift_y: OF.HAND_SHIFT });
@@ -291,18 +289,18 @@ export function handBox(body: BodyObservation, side: number): RotatedBox | null 
 /** Return a square box around the head, with level eyes, or null if its keypoints are not visible. */
 function headBox(body: BodyObservation): RotatedBox | null {
   if (Math.max(...OF.HEAD.map((k) => body.visibility[k]!)) < OF.MIN_VISIBILITY) return null;
-  const [right, left] = OF.EYES.map((k) => pointOf(body, k)) as [Point, Point];
+  const [right, left] = OF.EYES.map((k) => pointAt(body.keypoints, k)) as [Point, Point];
   const box = boxAroundFace(cornersOf(body.keypoints, OF.HEAD), right, left, { scale: OF.HEAD_SCALE, shift_y: 0 });
   return box.width < OF.MIN_HEAD_PX ? null : box;
 }
 
 function middleOfHead(body: BodyObservation): Point {
-  const points = OF.HEAD.map((k) => pointOf(body, k));
+  const points = OF.HEAD.map((k) => pointAt(body.keypoints, k));
   const mean = (axis: 0 | 1) => points.reduce((sum, point) => sum + point[axis], 0) / points.length;
   return [mean(0), mean(1)];
 }
 
 /** Return the distance between the wrists of a body and a hand, in hand sizes. */
 export function wristDistance(body: BodyObservation, side: number, hand: HandObservation): number {
-  return distance(pointOf(body, OF.WRIST[side]!), pointOf(hand, 0)) / sizeOf(hand.keypoints);
+  return distance(pointAt(body.keypoints, OF.WRIST[side]!), pointAt(hand.keypoints, 0)) / sizeOf(hand.keypoints);
 }

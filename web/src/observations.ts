@@ -61,6 +61,9 @@ export function centreOf({ keypoints }: Observation): Point {
   return [(3 * x) / keypoints.length, (3 * y) / keypoints.length];
 }
 
+/** Return a keypoint of (K, 3) in the image. */
+export const pointAt = (points: Float32Array, k: number): Point => [points[3 * k]!, points[3 * k + 1]!];
+
 export const distance = (a: Point, b: Point): number => Math.hypot(a[0] - b[0], a[1] - b[1]);
 
 /** Return the mean distance of two sets of keypoints (K, 3) in pixels, of all or of the chosen indices. */

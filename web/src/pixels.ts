@@ -6,7 +6,7 @@
  * pixel is sampled and nothing is rounded, as MediaPipe does on graphics cards.
  */
 
-import { squareAround, type RotatedBox } from "./boxes.js";
+import { squareAround, type Corners, type RotatedBox } from "./boxes.js";
 
 /** An RGBA image. */
 export interface Pixels {
@@ -39,26 +39,38 @@ export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutsi
     sampleCentres(image, box, to, isBlackOutside);
     return;
   }
-  const { input: out, size, rows, levels } = to;
-  const cos = Math.cos(box.rotation);
-  const sin = Math.sin(box.rotation);
+  const { size } = to;
+  const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
+  const [perX, perY] = [box.width / size, box.height / to.rows];
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
-  const perX = box.width / size;
-  const perY = box.height / rows;
-  const left = box.cx - (cos * box.width - sin * box.height) / 2;
-  const top = box.cy - (sin * box.width + cos * box.height) / 2;
-  const columnX = new Int32Array(size).map((_, i) => fixed(cos * perX * i));
-  const columnY = new Int32Array(size).map((_, i) => fixed(sin * perX * i));
-  const { data, width, height } = image;
+  const columns = (step: number) => new Int32Array(size).map((_, i) => fixed(step * i));
+  const rows = (step: number, start: number) => new Int32Array(to.rows).map((_, j) => fixed(step * j + start) + 16);
+  sampleFixed(image, to, isBlackOutside, {
+    columnX: columns(cos * perX),
+    columnY: columns(sin * perX),
+    rowX: rows(-sin * perY, box.cx - (cos * box.width - sin * box.height) / 2),
+    rowY: rows(cos * perY, box.cy - (sin * box.width + cos * box.height) / 2),
+  });
+}
+
+/** Positions in an image in 1/1024 pixel. That of a pixel of a crop is the sum of the values of its column and row. */
+interface Positions {
+  readonly columnX: Int32Array;
+  readonly columnY: Int32Array;
+  readonly rowX: Int32Array;
+  readonly rowY: Int32Array;
+}
+
+/** Interpolate an image at positions on a grid of 1/32 pixel. */
+function sampleFixed({ data, width, height }: Pixels, to: Input, isBlackOutside: boolean, { columnX, columnY, rowX, rowY }: Positions): void {
+  const { input: out, levels } = to;
   const lastX = width - 1;
   const lastY = height - 1;
   let at = 0;
-  for (let j = 0; j < rows; j++) {
-    const rowX = fixed(-sin * perY * j + left) + 16;
-    const rowY = fixed(cos * perY * j + top) + 16;
-    for (let i = 0; i < size; i++) {
-      const x32 = (rowX + columnX[i]!) >> 5;
-      const y32 = (rowY + columnY[i]!) >> 5;
+  for (let j = 0; j < rowX.length; j++) {
+    for (let i = 0; i < columnX.length; i++) {
+      const x32 = (rowX[j]! + columnX[i]!) >> 5;
+      const y32 = (rowY[j]! + columnY[i]!) >> 5;
       const x = x32 >> 5;
       const y = y32 >> 5;
       const fx = x32 & 31;
@@ -125,57 +137,19 @@ function sampleCentres({ width, height, data }: Pixels, box: RotatedBox, { input
 
 /** Fit an image into a square, keep its aspect ratio and pad with zeros. */
 export function letterboxInto(image: Pixels, to: Input): void {
-  const { data, width, height } = image;
-  const box = squareAround(width, height);
+  const box = squareAround(image.width, image.height);
   if (to.samplesCentres) {
     sampleCentres(image, box, to, true);
     return;
   }
-  const { input: out, size, levels } = to;
-  const per = box.width / size;
-  const grid = (start: number) => new Int32Array(size).map((_, i) => rint((i * per + start) * 32));
-  const xs = grid(box.cx - box.width / 2);
-  const ys = grid(box.cy - box.height / 2);
-  const level = (x: number, y: number, channel: number) =>
-    x < 0 || y < 0 || x >= width || y >= height ? 0 : data[((y * width + x) << 2) + channel]!;
-  let at = 0;
-  for (let j = 0; j < size; j++) {
-    const y = ys[j]! >> 5;
-    const fy = ys[j]! & 31;
-    const isInsideY = y >= 0 && y + 1 < height;
-    for (let i = 0; i < size; i++) {
-      const x = xs[i]! >> 5;
-      const fx = xs[i]! & 31;
-      const wd = fx * fy;
-      const wc = (fy << 5) - wd;
-      const wb = (fx << 5) - wd;
-      const wa = 1024 - wb - wc - wd;
-      if (isInsideY && x >= 0 && x + 1 < width) {
-        const a = (y * width + x) << 2;
-        const c = a + (width << 2);
-        for (let k = 0; k < 3; k++) {
-          const sum = data[a + k]! * wa + data[a + k + 4]! * wb + data[c + k]! * wc + data[c + k + 4]! * wd;
-          out[at++] = levels[(sum + 512) >> 10]!;
-        }
-      } else {
-        for (let k = 0; k < 3; k++) {
-          const sum = level(x, y, k) * wa + level(x + 1, y, k) * wb + level(x, y + 1, k) * wc + level(x + 1, y + 1, k) * wd;
-          out[at++] = levels[(sum + 512) >> 10]!;
-        }
-      }
-    }
-  }
+  const per = box.width / to.size;
+  const grid = (start: number) => new Int32Array(to.size).map((_, i) => rint((i * per + start) * 32) << 5);
+  const zeros = new Int32Array(to.size);
+  sampleFixed(image, to, true, { columnX: grid(box.cx - box.width / 2), columnY: zeros, rowX: zeros, rowY: grid(box.cy - box.width / 2) });
 }
 
 /** Return a part of an image, mirrored on request. */
-export function cut(
-  image: Pixels,
-  left: number,
-  top: number,
-  right: number,
-  bottom: number,
-  { mirrored = false } = {},
-): Pixels {
+export function cut(image: Pixels, [left, top, right, bottom]: Corners, { mirrored = false } = {}): Pixels {
   const width = right - left;
   const height = bottom - top;
   const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.width * image.height);
@@ -188,28 +162,19 @@ export function cut(
   return { width, height, data: new Uint8ClampedArray(to.buffer) };
 }
 
-/** Weights with which the pixels of a row contribute to those of a row of another length, sorted by both indices. */
-interface Shares {
-  readonly count: number;
-  readonly from: Int32Array;
-  readonly to: Int32Array;
-  readonly weights: Float64Array;
-}
-
-function sharesOf(from: number, to: number): Shares {
+/** Return the weights with which the pixels of a row contribute to those of a row of another length, sorted by both indices. */
+function sharesOf(from: number, to: number) {
   const length = from + to;
-  const shares = { from: new Int32Array(length), to: new Int32Array(length), weights: new Float64Array(length) };
+  const shares = { count: 0, from: new Int32Array(length), to: new Int32Array(length), weights: new Float64Array(length) };
   const per = from / to;
-  let count = 0;
   for (let i = 0; i < to; i++) {
     for (let j = Math.floor(i * per); j < Math.min(Math.ceil((i + 1) * per), from); j++) {
-      shares.from[count] = j;
-      shares.to[count] = i;
-      shares.weights[count] = (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per;
-      count += 1;
+      shares.from[shares.count] = j;
+      shares.to[shares.count] = i;
+      shares.weights[shares.count++] = (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per;
     }
   }
-  return { count, ...shares };
+  return shares;
 }
 
 /**

@@ -1,22 +1,18 @@
 /** Detect objects with a single-shot detector and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
 
-import { squareAround, type RotatedBox } from "./boxes.js";
+import { cornersIou, squareAround, type Corners, type RotatedBox } from "./boxes.js";
 import type { Grid } from "./data.js";
 import type { Network } from "./network.js";
+import type { Point } from "./observations.js";
 import { cropInto, letterboxInto, type Pixels } from "./pixels.js";
 
 /** One detected object, in pixels of the image. */
 export interface Detection {
   readonly score: number;
   /** x_min, y_min, x_max, y_max; may leave the image. */
-  readonly box: readonly [number, number, number, number];
+  readonly box: Corners;
   /** x, y of each keypoint. */
-  readonly keypoints: readonly (readonly [number, number])[];
-}
-
-interface Candidate {
-  readonly score: number;
-  readonly values: Float64Array; // left, top, right, bottom, then x and y of each keypoint
+  readonly keypoints: readonly Point[];
 }
 
 /** Anchor-based detector whose outputs are boxes with keypoints (N, 4 + 2K) and logits (N). */
@@ -61,7 +57,7 @@ export class SingleShotDetector {
     const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
     const each = raw.length / logits.length;
     const minLogit = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));
-    const found: Candidate[] = [];
+    const found: Detection[] = [];
     for (let n = 0; n < logits.length; n++) {
       const logit = logits[n]!;
       if (!(logit >= minLogit)) continue;
@@ -71,10 +67,10 @@ export class SingleShotDetector {
       const y = (value: number) => (value / this.#size + this.#anchors[2 * n + 1]! - 0.5) * area.width;
       const [width, height] = [(row[2]! / this.#size) * (area.width / 2), (row[3]! / this.#size) * (area.width / 2)];
       const [cx, cy] = [x(row[0]!), y(row[1]!)];
-      const values = new Float64Array(each);
-      values.set([cx - width, cy - height, cx + width, cy + height]);
-      for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
-      found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
+      const keypoints: Point[] = [];
+      for (let k = 4; k < each; k += 2) keypoints.push([x(row[k]!), y(row[k + 1]!)]);
+      const score = 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100)));
+      found.push({ score, box: [cx - width, cy - height, cx + width, cy + height], keypoints });
     }
     return blendOverlapping(found, this.overlap).map((detection) => placed(detection, area));
   }
@@ -91,29 +87,21 @@ function placed({ score, box: [left, top, right, bottom], keypoints }: Detection
   return { score, box: [cx - width, cy - height, cx + width, cy + height], keypoints: keypoints.map(([x, y]) => place(x, y)) };
 }
 
-/** Return the score-weighted mean of each cluster of overlapping candidates, with the score of its best member. */
-function blendOverlapping(candidates: Candidate[], threshold: number): Detection[] {
-  let rest = candidates.sort((a, b) => b.score - a.score);
+/** Return the score-weighted mean of each cluster of overlapping detections, with the score of its best member. */
+function blendOverlapping(detections: Detection[], threshold: number): Detection[] {
+  let rest = detections.sort((a, b) => b.score - a.score);
   const found: Detection[] = [];
   while (rest.length) {
     const best = rest[0]!;
-    const cluster = rest.filter((other) => other === best || doOverlap(other.values, best.values, threshold));
+    const cluster = rest.filter((other) => other === best || cornersIou(other.box, best.box) > threshold);
     const total = cluster.reduce((sum, { score }) => sum + score, 0);
-    const mean = new Float64Array(best.values.length);
-    for (const { score, values } of cluster) values.forEach((value, k) => (mean[k]! += (score / total) * value));
-    const keypoints: [number, number][] = [];
-    for (let k = 4; k < mean.length; k += 2) keypoints.push([mean[k]!, mean[k + 1]!]);
-    found.push({ score: best.score, box: [mean[0]!, mean[1]!, mean[2]!, mean[3]!], keypoints });
+    const mean = (valueOf: (detection: Detection) => number) => cluster.reduce((sum, one) => sum + (one.score / total) * valueOf(one), 0);
+    found.push({
+      score: best.score,
+      box: [mean(({ box }) => box[0]), mean(({ box }) => box[1]), mean(({ box }) => box[2]), mean(({ box }) => box[3])],
+      keypoints: best.keypoints.map((_, k) => [mean(({ keypoints }) => keypoints[k]![0]), mean(({ keypoints }) => keypoints[k]![1])]),
+    });
     rest = rest.filter((other) => !cluster.includes(other));
   }
   return found;
 }
-
-function doOverlap(a: Float64Array, b: Float64Array, threshold: number): boolean {
-  const width = Math.min(a[2]!, b[2]!) - Math.max(a[0]!, b[0]!);
-  const height = Math.min(a[3]!, b[3]!) - Math.max(a[1]!, b[1]!);
-  const shared = Math.max(width, 0) * Math.max(height, 0);
-  return shared > threshold * (areaOf(a) + areaOf(b) - shared);
-}
-
-const areaOf = (box: Float64Array): number => (box[2]! - box[0]!) * (box[3]! - box[1]!);

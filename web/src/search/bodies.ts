@@ -1,13 +1,13 @@
 /** Search an image for bodies: people of two networks and heads without a body, verified by two inferences. */
 
 import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
-import type { RotatedBox } from "../boxes.js";
+import { cornersIou, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { cornersOf, distance, sizeOf } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
-import type { Corners, Head, Proposal } from "./geometry.js";
+import type { Head, Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
@@ -59,7 +59,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   /** Check whether a body has the head or fills the box of a proposal. */
   protected shows({ head, person }: Proposal, body: BodyObservation): boolean {
-    return head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box;
+    return head ? geometry.isHeadOf(body, head) : cornersIou(person!, clippedBox(body, this.image)) > LIMITS.same_person_box;
   }
 
   /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */
@@ -74,7 +74,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
   /** Check whether a body is present, and has the head or overlaps the box of its proposal. */
   #fits(body: BodyObservation, { head, person }: Proposal): boolean {
     if (body.score < LIMITS.body_seen) return false;
-    return head ? geometry.isHeadOf(body, head) : geometry.boxIou(person!, clippedBox(body, this.image)) >= LIMITS.person_overlap;
+    return head ? geometry.isHeadOf(body, head) : cornersIou(person!, clippedBox(body, this.image)) >= LIMITS.person_overlap;
   }
 
   /** Return the image without what belongs to other people. The network finds only one person in a crop. */
@@ -127,7 +127,7 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
   const { width, height } = image;
   const body = lastView(candidate);
   const around = clippedBox(body, image);
-  const overlaps = people.map(({ score, box }) => ({ overlap: geometry.boxIou(around, box), score }));
+  const overlaps = people.map(({ score, box }) => ({ overlap: cornersIou(around, box), score }));
   const { overlap, score: person } = overlaps.sort((a, b) => b.overlap - a.overlap)[0] ?? { overlap: 0, score: 0 };
   const { keypoints, visibility } = body;
   const own = heads.filter((head) => geometry.isHeadOf(body, head)).sort((a, b) => geometry.headOffset(body, a) - geometry.headOffset(body, b))[0];

@@ -1,12 +1,12 @@
 /** Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network. */
 
-import { iou, latestBoxes, squareAround } from "../boxes.js";
+import { iou, latestBoxes, squareAround, type Corners } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
-import type { Pixels } from "../pixels.js";
+import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { cutsOff, isSameInstance, mergeProposals, oks, partOf, proposalsIn, reachOf, windows, type Proposal, type Window } from "./geometry.js";
+import { cutsOff, isSameInstance, mergeProposals, oks, proposalsIn, reachOf, windows, type Proposal } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
 
@@ -29,7 +29,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     yield boxes.map((box) => ({ box, score: least, source: "published" }));
     const levels = new FinerWindows(image, () => this.candidates.map((each) => sizeOf(lastView(each).keypoints)), isThorough);
     for (const window of levels.windows()) {
-      const part = partOf(image, window);
+      const part = cut(image, window);
       const found: Detection[] = [];
       const whole = squareAround(part.width, part.height);
       for (const rotation of this.#turns(levels.parts)) found.push(...(await this.detector.findIn(part, { ...whole, rotation }, least)));
@@ -84,7 +84,7 @@ class FinerWindows {
   /** @param sizes returns the sizes of the faces found so far, in pixels */
   constructor(private readonly image: Pixels, private readonly sizes: () => readonly number[], private readonly isThorough: boolean) {}
 
-  *windows(): Generator<Window> {
+  *windows(): Generator<Corners> {
     for (let parts = 1; parts <= OF.MOST_PARTS; parts++) {
       this.parts = parts;
       const sizes = this.sizes();
@@ -126,8 +126,8 @@ export async function searchBoxes(image: Pixels, boxes: FaceBoxes, detector: Sin
   const levels = new FinerWindows(image, () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!)), limits.isThorough);
   for (const window of levels.windows()) {
     if (found.length >= limits.enough) break;
-    for (const face of await detector.find(partOf(image, window), Math.max(limits.published, OF.BOX_SCORE))) {
-      const observation = boxObservation(face, window.left, window.top);
+    for (const face of await detector.find(cut(image, window), Math.max(limits.published, OF.BOX_SCORE))) {
+      const observation = boxObservation(face, window[0], window[1]);
       const [left, top, , right, bottom] = observation.keypoints as unknown as [number, number, number, number, number];
       const isKnown = found.some((other) => isSameInstance(observation.keypoints, other.keypoints));
       if (!cutsOff(window, [left, top, right, bottom], image) && !isKnown) found.push(observation);

@@ -1,17 +1,17 @@
 /** Define how hands, faces and bodies are found in the windows of a stream, and how they are verified. */
 
 import type { Bodies, BodyObservation } from "../body.js";
-import { iou, type RotatedBox } from "../boxes.js";
+import { cornersIou, iou, type Corners, type RotatedBox } from "../boxes.js";
 import { FINDERS, constants } from "../data.js";
 import { boxAroundDetection, isTurnedFace, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
 import { cornersOf, distance, sizeOf, type Observation, type Point } from "../observations.js";
-import type { Pixels } from "../pixels.js";
+import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
 import { bodyFeatures, cropOf, onlyBox } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Head, Proposal, Window } from "./geometry.js";
+import type { Head, Proposal } from "./geometry.js";
 import type { PeopleNetwork } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { newCandidate } from "./stills.js";
@@ -74,7 +74,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
       parts: PARTS,
       cost: 1,
       async find(image, window) {
-        const found = await palms.find(geometry.partOf(image, window), LIMITS.stream_palm_share * minDetection);
+        const found = await palms.find(cut(image, window), LIMITS.stream_palm_share * minDetection);
         return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), "palm");
       },
     }],
@@ -105,7 +105,7 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
       parts: PARTS,
       cost: 1,
       async find(image, window) {
-        const part = geometry.partOf(image, window);
+        const part = cut(image, window);
         const found = await faces.find(part, LIMITS.face_share * minDetection);
         for (const [k, face] of found.entries()) found[k] = await meshes.turnedUpright(faces, part, face);
         return geometry.proposalsIn(window, found, boxAroundDetection, "face");
@@ -177,14 +177,14 @@ export class BodyFinder implements Finder<BodyObservation> {
       this.#frame - frame < OF.HEAD_FRAMES && !tracked.some((body) => geometry.isHeadOf(body, head)));
   }
 
-  async #peopleIn(image: Pixels, window: Window): Promise<Proposal[]> {
+  async #peopleIn(image: Pixels, window: Corners): Promise<Proposal[]> {
     const { people } = await (await this.#people()).find(image, window, LIMITS.stream_person);
     return people.map(({ score, box }) => ({ box: cropOf(box), score, source: "person", person: box }));
   }
 
-  async #bodiesBelowFaces(image: Pixels, window: Window): Promise<Proposal[]> {
+  async #bodiesBelowFaces(image: Pixels, window: Corners): Promise<Proposal[]> {
     const found = await geometry.headsIn(this.#faces, image, window, OF.HEAD_SCORE);
-    const name = geometry.keyOf(window);
+    const name = window.join();
     this.#heads = this.#heads.filter((other) => other.window !== name);
     this.#heads.push(...found.map((head) => ({ head, window: name, frame: this.#frame })));
     return found.map((head) => proposalBelow(head));
@@ -201,7 +201,7 @@ export class BodyFinder implements Finder<BodyObservation> {
   /** Check whether a proposal has the head or, without one, the box of a tracked body. */
   isTracked({ head, person }: Proposal, tracked: BodyObservation): boolean {
     if (head) return geometry.isHeadOf(tracked, head);
-    return person !== undefined && geometry.boxIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
+    return person !== undefined && cornersIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
   }
 
   /** Score a detected person as in stills, and a body below a face if the face is its own. */
@@ -295,8 +295,8 @@ async function faceScore(faces: SingleShotDetector, image: Pixels, centre: Point
   const [maxDistance, [minWidth, maxWidth], minScore] = fit as [number, [number, number], number];
   const window = geometry.windowAround(centre, OF.WINDOW * size, image);
   if (window === null) return 0;
-  for (const { score, box } of await faces.find(geometry.partOf(image, window), minScore)) {
-    const middle: Point = [window.left + (box[0] + box[2]) / 2, window.top + (box[1] + box[3]) / 2];
+  for (const { score, box } of await faces.find(cut(image, window), minScore)) {
+    const middle: Point = [window[0] + (box[0] + box[2]) / 2, window[1] + (box[1] + box[3]) / 2];
     const width = (box[2] - box[0]) / size;
     if (distance(middle, centre) < maxDistance * size && minWidth < width && width < maxWidth) return score;
   }

@@ -1,9 +1,9 @@
 /** Define windows, proposals and heads, and compare instances. */
 
 import { boxFromAlignment, type BodyObservation } from "../body.js";
-import { wrapAngle, type RotatedBox } from "../boxes.js";
+import { cornersIou, wrapAngle, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, sizeOf, type Point } from "../observations.js";
+import { cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, type Point } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { LIMITS } from "./score.js";
@@ -14,16 +14,6 @@ const BODY = constants.search.bodies;
 export const HEAD = [...Array(11).keys()];
 const MIN_WINDOW_PX = 24;
 const MIN_BOX_PX = 4;
-
-export type Corners = readonly [number, number, number, number];
-
-/** A part of an image in pixels. */
-export interface Window {
-  readonly left: number;
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
-}
 
 /** A box in which an instance may be. */
 export interface Proposal {
@@ -53,23 +43,14 @@ export function longestOf({ width, height }: Pixels): number {
   return Math.max(width, height);
 }
 
-/** Return a text that identifies a window. */
-export function keyOf({ left, top, right, bottom }: Window): string {
-  return [left, top, right, bottom].join();
-}
-
-export function partOf(image: Pixels, { left, top, right, bottom }: Window): Pixels {
-  return cut(image, left, top, right, bottom);
-}
-
 /** Return a box of a window in pixels of the image. */
-export function placed(box: RotatedBox, { left, top }: Window): RotatedBox {
+export function placed(box: RotatedBox, [left, top]: Corners): RotatedBox {
   return { ...box, cx: box.cx + left, cy: box.cy + top };
 }
 
 /** Return the boxes of detections in a window as proposals of a source. */
 export function proposalsIn<D extends { readonly score: number }>(
-  window: Window,
+  window: Corners,
   found: readonly D[],
   boxFrom: (detection: D) => RotatedBox,
   source: string,
@@ -78,7 +59,7 @@ export function proposalsIn<D extends { readonly score: number }>(
 }
 
 /** Check whether a box of the image reaches an edge of a window that is not an edge of the image. */
-export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
+export function cutsOff([left, top, right, bottom]: Corners, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
   const isFirst = (xMin < left + OF.EDGE_PX && left > 0) || (yMin < top + OF.EDGE_PX && top > 0);
   return isFirst || (xMax > right - OF.EDGE_PX && right < width) || (yMax > bottom - OF.EDGE_PX && bottom < height);
 }
@@ -96,11 +77,11 @@ export function reachOf(image: Pixels): number {
  * @param isFewer choose the number along the shorter side so that windows are nearly square; by default they are at most
  *   square
  */
-export function windows(image: Pixels, perReach: number, isFewer = false): Window[] {
+export function windows(image: Pixels, perReach: number, isFewer = false): Corners[] {
   const { width, height } = image;
   const longer = longestOf(image);
   const parts = perReach * rint(longer / reachOf(image));
-  if (parts === 1) return [{ left: 0, top: 0, right: width, bottom: height }];
+  if (parts === 1) return [[0, 0, width, height]];
   if (longer < parts * OF.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
   const step = longer / (parts - 1 + OF.OVERLAP);
   const spans = (length: number) => {
@@ -111,14 +92,14 @@ export function windows(image: Pixels, perReach: number, isFewer = false): Windo
     return starts.map((start) => [rint(start), Math.min(rint(start + side), length)] as const);
   };
   const columns = spans(width);
-  return spans(height).flatMap(([top, bottom]) => columns.map(([left, right]) => ({ left, top, right, bottom })));
+  return spans(height).flatMap(([top, bottom]) => columns.map(([left, right]): Corners => [left, top, right, bottom]));
 }
 
 /** Return the part of a square window that lies in an image, or null if it is too small. */
-export function windowAround([cx, cy]: Point, side: number, { width, height }: Pixels): Window | null {
+export function windowAround([cx, cy]: Point, side: number, { width, height }: Pixels): Corners | null {
   const [left, top] = [Math.max(Math.trunc(cx - side / 2), 0), Math.max(Math.trunc(cy - side / 2), 0)];
   const [right, bottom] = [Math.min(Math.trunc(cx + side / 2), width), Math.min(Math.trunc(cy + side / 2), height)];
-  return Math.min(right - left, bottom - top) >= MIN_WINDOW_PX ? { left, top, right, bottom } : null;
+  return Math.min(right - left, bottom - top) >= MIN_WINDOW_PX ? [left, top, right, bottom] : null;
 }
 
 /** Return proposals without weaker duplicates and without boxes far wider than the image, best first. */
@@ -178,22 +159,10 @@ export function bodyOks(first: BodyObservation, second: BodyObservation, { width
   return oks(first.keypoints, second.keypoints, { tolerance: BODY.TOLERANCE, weights, hasMoved });
 }
 
-/** Return the intersection over union of two upright boxes. */
-export function boxIou(a: Corners, b: Corners): number {
-  const across = Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0);
-  const shared = across * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
-  const areaOf = ([left, top, right, bottom]: Corners) => Math.max((right - left) * (bottom - top), 1e-6);
-  return shared / (areaOf(a) + areaOf(b) - shared);
-}
-
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
 export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  return boxIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
-}
-
-export function pointAt(points: Float32Array, k: number): Point {
-  return [points[3 * k]!, points[3 * k + 1]!];
+  return cornersIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
 }
 
 export function mean(values: ArrayLike<number>): number {
@@ -227,13 +196,13 @@ function headFromPoints(score: number, eyes: Point, mouth: Point): Head {
 }
 
 /** Return the heads of the faces detected in a window. */
-export async function headsIn(faces: SingleShotDetector, image: Pixels, window: Window, least: number): Promise<Head[]> {
-  const { left, top } = window;
+export async function headsIn(faces: SingleShotDetector, image: Pixels, window: Corners, least: number): Promise<Head[]> {
+  const [left, top] = window;
   const headFrom = ({ score, keypoints }: Detection): Head => {
     const [a, b, , mouth] = keypoints as [Point, Point, Point, Point];
     return headFromPoints(score, [(a[0] + b[0]) / 2 + left, (a[1] + b[1]) / 2 + top], [mouth[0] + left, mouth[1] + top]);
   };
-  return (await faces.find(partOf(image, window), least)).map(headFrom);
+  return (await faces.find(cut(image, window), least)).map(headFrom);
 }
 
 export function headOfBody({ score, keypoints }: BodyObservation): Head {

@@ -1,15 +1,15 @@
 /** Search an image for hands: palms, hands of a proposal network and ends of arms, verified by one or two inferences. */
 
 import type { Bodies, BodyObservation } from "../body.js";
-import { iou, latestBoxes, type RotatedBox } from "../boxes.js";
+import { cornersIou, iou, latestBoxes, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { centreOf, distance, sizeOf, type Point } from "../observations.js";
-import type { Pixels } from "../pixels.js";
+import { centreOf, distance, pointAt, sizeOf, type Point } from "../observations.js";
+import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Proposal, Window } from "./geometry.js";
+import type { Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
@@ -95,8 +95,8 @@ export class HandSearch extends StillSearch<HandObservation> {
   }
 
   /** Return boxes of palms in a window. */
-  async #palmsIn(window: Window, source: string): Promise<Proposal[]> {
-    const found = await this.networks.palms.find(geometry.partOf(this.image, window), this.#least);
+  async #palmsIn(window: Corners, source: string): Promise<Proposal[]> {
+    const found = await this.networks.palms.find(cut(this.image, window), this.#least);
     return this.#likely(geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), source));
   }
 
@@ -121,7 +121,7 @@ export class HandSearch extends StillSearch<HandObservation> {
     this.#examined = this.#people.length;
     for (const { box } of people) {
       const body = await bodies.observe(this.image, cropOf(box));
-      const isOwn = geometry.boxIou(clippedBox(body, this.image), box) > LIMITS.person_overlap;
+      const isOwn = cornersIou(clippedBox(body, this.image), box) > LIMITS.person_overlap;
       if (!(body.score > LIMITS.guide) || !isOwn || this.#bodies.some((other) => geometry.isSameTorso(body, other))) continue;
       this.#bodies.push(body);
       yield* this.#handsOf(body);
@@ -133,11 +133,11 @@ export class HandSearch extends StillSearch<HandObservation> {
     const { width, height } = this.image;
     const face = faceHeight(body);
     for (const side of SIDES) {
-      const end = geometry.pointAt(body.keypoints, OF.WRISTS[side]!);
+      const end = pointAt(body.keypoints, OF.WRISTS[side]!);
       const [x, y] = end;
       if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
       if (this.candidates.some((candidate) => isAt(lastView(candidate), end))) continue;
-      const elbow = geometry.pointAt(body.keypoints, OF.ELBOWS[side]!);
+      const elbow = pointAt(body.keypoints, OF.ELBOWS[side]!);
       const [dx, dy] = [x - elbow[0], y - elbow[1]];
       const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
       const window = geometry.windowAround([x + part * dx, y + part * dy], OF.ARM_WINDOW * face, this.image);
@@ -198,21 +198,21 @@ function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
 }
 
 function isAt({ keypoints }: HandObservation, wrist: Point): boolean {
-  return distance(geometry.pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
+  return distance(pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
 }
 
 /** Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away. */
 function faceHeight({ keypoints }: BodyObservation): number {
   const face = distance(geometry.meanOf(keypoints, [2, 5]), geometry.meanOf(keypoints, [9, 10]));
-  return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(geometry.pointAt(keypoints, 11), geometry.pointAt(keypoints, 12)));
+  return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(pointAt(keypoints, 11), pointAt(keypoints, 12)));
 }
 
 /** Return the distance from a hand to the nearest wrist or knuckles of a body, in sizes of the hand. */
 function wristDistance(hand: HandObservation, bodies: readonly BodyObservation[], sides: readonly Side[]): number {
-  const [wrist, centre] = [geometry.pointAt(hand.keypoints, 0), centreOf(hand)];
+  const [wrist, centre] = [pointAt(hand.keypoints, 0), centreOf(hand)];
   const distances = bodies.flatMap((body) => sides.map((side) => {
     const knuckles = OF.KNUCKLES[side]!;
-    return Math.min(distance(wrist, geometry.pointAt(body.keypoints, knuckles[0]!)), distance(centre, geometry.meanOf(body.keypoints, knuckles)));
+    return Math.min(distance(wrist, pointAt(body.keypoints, knuckles[0]!)), distance(centre, geometry.meanOf(body.keypoints, knuckles)));
   }));
   return Math.min(...distances) / sizeOf(hand.keypoints);
 }
@@ -230,7 +230,7 @@ function footNearness(hand: HandObservation, bodies: readonly BodyObservation[])
   const [size, centre] = [sizeOf(hand.keypoints), centreOf(hand)];
   const distances = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
     if (!(visibility[foot[0]!]! > OF.VISIBLE_FOOT)) return [];
-    return [...foot.map((k) => geometry.pointAt(keypoints, k)), geometry.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
+    return [...foot.map((k) => pointAt(keypoints, k)), geometry.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
   }));
   const nearest = Math.min(...distances);
   return nearest < wristDistance(hand, bodies, SIDES) ? Math.max(1 - nearest, 0) : 0;

@@ -1,10 +1,10 @@
 /** Propose people and hands in a window with a published network and one that continues from its map. */
 
-import { squareAround, type RotatedBox } from "../boxes.js";
+import { cornersIou, squareAround, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
-import { letterboxInto, type Pixels } from "../pixels.js";
-import { boxIou, cutsOff, partOf, placed, reachOf, type Corners, type Window } from "./geometry.js";
+import { cut, letterboxInto, type Pixels } from "../pixels.js";
+import { cutsOff, placed, reachOf } from "./geometry.js";
 import { LIMITS } from "./score.js";
 
 const OF = constants.search.network;
@@ -36,8 +36,8 @@ export class PeopleNetwork {
    *
    * @param minPerson minimum score of the people of the published network, or of all people if only its map is computed
    */
-  async find(image: Pixels, window: Window, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
-    const part = partOf(image, window);
+  async find(image: Pixels, window: Corners, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
+    const part = cut(image, window);
     letterboxInto(part, this.#network);
     const outputs = await this.#network.run();
     const [codes, logits] = outputs.length > 2 ? outputs : [];
@@ -49,7 +49,7 @@ export class PeopleNetwork {
       .filter(({ box }) => !cutsOff(window, box, image) && box[3] - box[1] > OF.MIN_ASPECT * (box[2] - box[0]));
     const clipped = people.map(({ score, box: [left, top, right, bottom] }): PersonBox => ({
       score,
-      box: [Math.max(left, window.left), Math.max(top, window.top), Math.min(right, window.right), Math.min(bottom, window.bottom)],
+      box: [Math.max(left, window[0]), Math.max(top, window[1]), Math.min(right, window[2]), Math.min(bottom, window[3])],
     }));
     return { people: clipped, hands: minHand < 1 ? handsIn(values!, area, minHand) : [] };
   }
@@ -59,7 +59,7 @@ export class PeopleNetwork {
 function joined(published: readonly PersonBox[], own: readonly PersonBox[]): PersonBox[] {
   const all = [...own];
   for (const person of published) {
-    const overlaps = own.map((other) => boxIou(other.box, person.box));
+    const overlaps = own.map((other) => cornersIou(other.box, person.box));
     const same = overlaps.lastIndexOf(Math.max(...overlaps));
     if (!(overlaps[same]! >= OF.SAME_PERSON)) all.push(person);
     else if (all[same]!.score < person.score) all[same] = { ...all[same]!, score: person.score };
@@ -70,7 +70,7 @@ function joined(published: readonly PersonBox[], own: readonly PersonBox[]): Per
 /** Return the people whose boxes overlap none that is known or comes earlier. */
 export function newPeople(people: readonly PersonBox[], known: readonly PersonBox[] = []): PersonBox[] {
   const found = [...known];
-  for (const person of people) if (found.every((other) => boxIou(person.box, other.box) < OF.SAME_PERSON)) found.push(person);
+  for (const person of people) if (found.every((other) => cornersIou(person.box, other.box) < OF.SAME_PERSON)) found.push(person);
   return found.slice(known.length);
 }
 

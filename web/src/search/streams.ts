@@ -4,19 +4,19 @@
  * A proposal is verified in the frame that found it and again in the next one; an instance is found where both agree.
  */
 
-import type { RotatedBox } from "../boxes.js";
+import type { Corners, RotatedBox } from "../boxes.js";
 import { constants, type FinderRecord } from "../data.js";
 import type { Observation } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
 import type { Track } from "../tracking.js";
-import { keyOf, longestOf, mergeProposals, windowAround, windows, type Proposal, type Window } from "./geometry.js";
+import { longestOf, mergeProposals, windowAround, windows, type Proposal } from "./geometry.js";
 
 const OF = constants.search.streams;
 
 /** A detector that proposes instances in the windows of an image. */
 export interface Source {
   /** Return the proposals in a window, in pixels of the image. */
-  find(image: Pixels, window: Window): Promise<Proposal[]>;
+  find(image: Pixels, window: Corners): Promise<Proposal[]>;
   /** Numbers of windows along the longer side of the image. */
   readonly parts: readonly number[];
   /** Time of a window, in inferences of the landmark network. */
@@ -62,7 +62,7 @@ interface Candidate<O> {
 /** Content of a window when it was searched. */
 interface SearchedWindow {
   readonly source: Source;
-  readonly window: Window;
+  readonly window: Corners;
   readonly frame: number;
   readonly thumbnail: Thumbnail;
   /** Mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere. */
@@ -230,7 +230,7 @@ export class StreamSearch<O extends Observation> {
     }
     const all = new Map<string, Pick<SearchedWindow, "source" | "window">>(sources.flatMap((source, number) =>
       source.parts.flatMap((count) => windows(image, count, source.isFewer))
-        .map((window) => [`${number} ${keyOf(window)}`, { source, window }] as const)));
+        .map((window) => [`${number} ${window.join()}`, { source, window }] as const)));
     const frames = [...all.values()].reduce((sum, { source }) => sum + source.cost, 0); // in which all windows can be searched
     for (const name of [...this.#searchedWindows.keys()]) if (!all.has(name)) this.#searchedWindows.delete(name);
     const never = [...all.keys()].filter((name) => !this.#searchedWindows.has(name));
@@ -255,7 +255,7 @@ export class StreamSearch<O extends Observation> {
     const rested = shown.frame - before.frame;
     if (rested <= before.pause * frames) return false;
     if (rested > (this.finder.refresh_frames ?? Infinity)) return true;
-    const { left, top, right, bottom } = shown.window;
+    const [left, top, right, bottom] = shown.window;
     const { width, height } = shown.thumbnail;
     const [from, to] = [Math.floor(left * scale), Math.min(Math.ceil(right * scale), width)];
     for (let y = Math.floor(top * scale); y < Math.min(Math.ceil(bottom * scale), height); y++) {

@@ -7,10 +7,10 @@ import { Detector } from "../pipeline.js";
 import type { Body, Face, Hand, InWorker, Person, Points, Result } from "../results.js";
 import { SingleShotDetector } from "../ssd.js";
 import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./drawing.js";
-import { TaskFaceBoxes, TaskHands } from "./graphs.js";
+import { taskFaceBoxes, TaskHands } from "./graphs.js";
 import { categoryOf, fullMask, matrixOf, normalizedLandmarks, worldLandmarks } from "./results.js";
 import type { Category, Classifications, Detection, DetectionResult, Frame, Landmark, Matrix, MPMask, NormalizedLandmark } from "./results.js";
-import { DetectorTask, FilesetResolver, opened, withCallback } from "./runner.js";
+import { DetectorTask, FilesetResolver, opened } from "./runner.js";
 import type { Callback, DetectorRequest, ImageProcessingOptions, ImageSource, ModelBuffer, Networks, VisionTaskOptions, WasmFileset, WithCallback } from "./runner.js";
 
 const NO_INDEX = -1;
@@ -22,18 +22,30 @@ const FACE_KEYPOINTS = 6;
 const PALM_KEYPOINTS = 7;
 
 /** Base of the tasks that process an image with `detect` or `detectForVideo`. */
-abstract class Landmarker<Options extends VisionTaskOptions, R> extends DetectorTask<Options> {
-  protected abstract result(found: Result[], frame: Frame): R;
-
+abstract class Landmarker<Options extends VisionTaskOptions, R> extends DetectorTask<Options, R> {
   /** Process one image. Return the result, and pass it to the callback if there is one. */
   detect(image: ImageSource, ...more: WithCallback<R>): R {
-    return withCallback(more, (options) => this.result(...this.run(image, null, options)));
+    return this.process(image, null, more);
   }
 
   /** Process the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   detectForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<R>): R {
-    return withCallback(more, (options) => this.result(...this.run(image, timestamp, options)));
+    return this.process(image, timestamp, more);
   }
+}
+
+/** Base of the tasks that detect face meshes. */
+abstract class FaceTask<Options extends VisionTaskOptions, R> extends Landmarker<Options, R> {
+  static FACE_LANDMARKS_LIPS = FACE.LIPS;
+  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
+  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
+  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
+  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
+  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
+  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
+  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
+  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
+  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
 }
 
 export interface HandLandmarkerOptions extends VisionTaskOptions {
@@ -147,7 +159,7 @@ export class HandLandmarker extends Landmarker<HandLandmarkerOptions, HandLandma
 }
 
 /** Detects hands and classifies their gestures. */
-export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
+export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions, GestureRecognizerResult> {
   static createFromOptions = (_: WasmFileset, options: GestureRecognizerOptions) => opened(new GestureRecognizer(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new GestureRecognizer(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new GestureRecognizer(), { baseOptions: { modelAssetBuffer } });
@@ -163,15 +175,15 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
 
   /** Process one image. */
   recognize(image: ImageSource, options?: ImageProcessingOptions): GestureRecognizerResult {
-    return this.#result(...this.run(image, null, options));
+    return this.process(image, null, [options]);
   }
 
   /** Process the next image of a video; `timestamp` in milliseconds. */
   recognizeForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): GestureRecognizerResult {
-    return this.#result(...this.run(image, timestamp, options));
+    return this.process(image, timestamp, [options]);
   }
 
-  #result(found: Result[], frame: Frame): GestureRecognizerResult {
+  protected result(found: Result[], frame: Frame): GestureRecognizerResult {
     return { ...handResult(found, frame), gestures: (found as InWorker<Hand>[]).map((hand) => this.#categories(hand)) };
   }
 
@@ -185,20 +197,10 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
 }
 
 /** Detects faces with 478 landmarks. */
-export class FaceLandmarker extends Landmarker<FaceLandmarkerOptions, FaceLandmarkerResult> {
+export class FaceLandmarker extends FaceTask<FaceLandmarkerOptions, FaceLandmarkerResult> {
   static createFromOptions = (_: WasmFileset, options: FaceLandmarkerOptions) => opened(new FaceLandmarker(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new FaceLandmarker(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new FaceLandmarker(), { baseOptions: { modelAssetBuffer } });
-  static FACE_LANDMARKS_LIPS = FACE.LIPS;
-  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
-  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
-  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
-  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
-  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
-  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
-  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
-  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
-  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
   protected readonly result = faceResult;
 
   protected request({ numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more }: FaceLandmarkerOptions): DetectorRequest {
@@ -221,7 +223,7 @@ export class FaceDetector extends Landmarker<FaceDetectorOptions, DetectionResul
 
   protected override async load(_: DetectorRequest, { open }: Networks): Promise<Make> {
     const network = await open("detector", detectorShape(GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE));
-    return (settings) => new TaskFaceBoxes(new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold), settings);
+    return (settings) => taskFaceBoxes(new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold), settings);
   }
 }
 
@@ -241,20 +243,10 @@ export class PoseLandmarker extends Landmarker<PoseLandmarkerOptions, PoseLandma
 }
 
 /** Detects one person with hands and face. */
-export class HolisticLandmarker extends Landmarker<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
+export class HolisticLandmarker extends FaceTask<HolisticLandmarkerOptions, HolisticLandmarkerResult> {
   static createFromOptions = (_: WasmFileset, options: HolisticLandmarkerOptions) => opened(new HolisticLandmarker(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new HolisticLandmarker(), { baseOptions: { modelAssetBuffer } });
-  static FACE_LANDMARKS_LIPS = FACE.LIPS;
-  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
-  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
-  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
-  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
-  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
-  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
-  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
-  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
-  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   protected readonly result = holisticResult;

@@ -103,22 +103,16 @@ async function readAll(reader: ReadableStreamDefaultReader): Promise<Uint8Array>
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Computes the results of stills and of the frames of a video. */
-export interface ImageGraph<R> {
-  detect(image: Pixels): Promise<R>;
-  track(image: Pixels, timeS: number | null): Promise<R>;
-}
-
 /** Load the networks of a new task. */
 export async function opened<T extends { setOptions(options: VisionTaskOptions): Promise<void> }>(task: T, options: Parameters<T["setOptions"]>[0]): Promise<T> {
   await task.setOptions(options);
   return task;
 }
 
-/** Base of the vision tasks; `R`: result for an image. */
-export abstract class VisionTask<Options extends VisionTaskOptions, R> {
-  /** Null after `close()`. */
-  protected graph: ImageGraph<R> | null = null;
+/** Base of the vision tasks; `Found`: what the graph finds in an image, `R`: the result in the shape of MediaPipe. */
+export abstract class VisionTask<Options extends VisionTaskOptions, Found, R> {
+  /** Processes a still, or the image of a video at a time in seconds. Null after `close()`. */
+  protected graph: ((image: Pixels, timeS: number | null) => Found | Promise<Found>) | null = null;
   #canvas = new OffscreenCanvas(1, 1);
 
   protected options = {} as Options;
@@ -127,6 +121,8 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
 
   /** Load the networks of the options and create the graph. */
   abstract open(): Promise<void>;
+
+  protected abstract result(found: Found, frame: Frame): R;
 
   /** Change options. Omitted options stay; undefined restores the default. */
   async setOptions(options: Options): Promise<void> {
@@ -142,8 +138,15 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
     this.graph = null;
   }
 
-  /** Process a still, or the next image of a video. */
-  protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [R, Frame] {
+  /** Process a still, or the next image of a video. Return the result, and pass it to the callback if there is one. */
+  protected process(image: ImageSource, timestampMs: number | null, [first, second]: WithCallback<R>): R {
+    const [options, callback] = typeof first === "function" ? [undefined, first] : [first, second];
+    const result = this.result(...this.run(image, timestampMs, options));
+    callback?.(result);
+    return result;
+  }
+
+  protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [Found, Frame] {
     const { runningMode = "IMAGE" } = this.options;
     const mode = timestampMs === null ? "IMAGE" : "VIDEO";
     if (runningMode !== mode) {
@@ -155,7 +158,7 @@ export abstract class VisionTask<Options extends VisionTaskOptions, R> {
     const turns = (((rotationDegrees / 90) % 4) + 4) % 4;
     const pixels = this.#readPixels(image, turns);
     // The pipeline runs without promises here; see synchronous() in build.js.
-    const found = (mode === "IMAGE" ? this.graph.detect(pixels) : this.graph.track(pixels, timestampMs! / 1000)) as unknown as R;
+    const found = this.graph(pixels, timestampMs === null ? null : timestampMs / 1000) as Found;
     return [found, { width: pixels.width, height: pixels.height, turns }];
   }
 
@@ -182,7 +185,7 @@ export interface DetectorRequest {
 }
 
 /** Base of the tasks that run a detector. */
-export abstract class DetectorTask<Options extends VisionTaskOptions> extends VisionTask<Options, Result[]> {
+export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends VisionTask<Options, Result[], R> {
   #make: Make | null = null;
   #loaded = "";
   #buffer: Uint8Array | undefined;
@@ -217,7 +220,8 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       this.#make = await this.load(request, networks);
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
-    this.graph = await this.#make(settings, false);
+    const detector = await this.#make(settings, false);
+    this.graph = (image, timeS) => (timeS === null ? detector.detect(image) : detector.track(image, timeS));
     this.#order.reset();
   }
 
@@ -236,14 +240,6 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
 export type Callback<I, O> = (input: I) => O;
 /** Arguments after an image: options, a callback, both or none. */
 export type WithCallback<R> = [options?: ImageProcessingOptions | Callback<R, void> | undefined, callback?: Callback<R, void> | undefined];
-
-/** Compute a result with the options, give it to the callback and return it. */
-export function withCallback<R>([first, second]: WithCallback<R>, compute: (options: ImageProcessingOptions | undefined) => R): R {
-  const [options, callback] = typeof first === "function" ? [undefined, first] : [first, second];
-  const result = compute(options);
-  callback?.(result);
-  return result;
-}
 
 /** The networks of one task. */
 export class Networks {

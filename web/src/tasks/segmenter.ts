@@ -3,9 +3,9 @@
 import { WEIGHTS } from "../data.js";
 import { Network, fetchNetwork } from "../network.js";
 import type { Mask } from "../results.js";
-import { SelfieMasks } from "./graphs.js";
+import { selfieMask } from "./graphs.js";
 import { categoryMask, fullMask, type Frame, type MPMask } from "./results.js";
-import { FilesetResolver, VisionTask, isPublished, opened, runtime, withCallback, type Callback, type ImageSource, type ModelBuffer, type VisionTaskOptions, type WasmFileset, type WithCallback } from "./runner.js";
+import { FilesetResolver, VisionTask, isPublished, opened, runtime, type Callback, type ImageSource, type ModelBuffer, type VisionTaskOptions, type WasmFileset, type WithCallback } from "./runner.js";
 
 /** Shapes of the inputs, (1, rows, columns, 3). */
 const SHAPES = { selfie: [1, 256, 256, 3], "selfie-landscape": [1, 144, 256, 3] } as const;
@@ -31,7 +31,7 @@ export class ImageSegmenterResult {
 }
 
 /** Separates people from their background. */
-export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
+export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask, ImageSegmenterResult> {
   static createFromOptions = (_: WasmFileset, options: ImageSegmenterOptions) => opened(new ImageSegmenter(), options);
   static createFromModelPath = (_: WasmFileset, modelAssetPath: string) => opened(new ImageSegmenter(), { baseOptions: { modelAssetPath } });
   static createFromModelBuffer = (_: WasmFileset, modelAssetBuffer: ModelBuffer) => opened(new ImageSegmenter(), { baseOptions: { modelAssetBuffer } });
@@ -46,7 +46,8 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
     const file = modelAssetBuffer ?? (await fetchNetwork(url, published));
     const shape = SHAPES[name];
     const what = modelAssetBuffer ? "modelAssetBuffer" : url;
-    this.graph = new SelfieMasks(await Network.compile(file, what, await runtime(), { sizes: [shape[1] * shape[2]], input: shape }));
+    const network = await Network.compile(file, what, await runtime(), { sizes: [shape[1] * shape[2]], input: shape });
+    this.graph = (image) => selfieMask(network, image);
     this.#loaded = modelAssetBuffer ?? modelAssetPath;
   }
 
@@ -57,15 +58,15 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
 
   /** Segment one image. Return the result, and pass it to the callback if there is one. */
   segment(image: ImageSource, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
-    return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
+    return this.process(image, null, more);
   }
 
   /** Segment the next image of a video; `timestamp` in milliseconds. Return the result, and pass it to the callback if there is one. */
   segmentForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
-    return withCallback(more, (options) => this.#result(...this.run(image, timestamp, options)));
+    return this.process(image, timestamp, more);
   }
 
-  #result(mask: Mask, frame: Frame): ImageSegmenterResult {
+  protected result(mask: Mask, frame: Frame): ImageSegmenterResult {
     const { outputConfidenceMasks = true, outputCategoryMask = false } = this.options;
     const confidence = outputConfidenceMasks ? [fullMask(mask, frame)] : undefined;
     return new ImageSegmenterResult(confidence, outputCategoryMask ? categoryMask(mask, frame) : undefined);
