@@ -113,12 +113,9 @@ def save_bundle(name: str, path: Path) -> None:
 
 
 def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: int = 1) -> None:
-    """Decode the first frames of a video into one `.npy` (N, H, W, 3) without loading the clip into memory.
+    """Decode the first frames of a video, the bundled clip by default, into one `.npy` (N, H, W, 3), frame by frame.
 
-    Args:
-        media: Video, or an image that is turned into a drifting clip. None uses the bundled clip.
-        max_frames: Maximum number of frames.
-        copies: Number of copies of each image in its frame, placed in a row.
+    An image becomes a drifting clip. `copies` copies of each image are placed in a row.
     """
     with open_media(media) as source, path.open("wb") as file:
         shape: tuple[int, ...] = ()

@@ -68,11 +68,9 @@ class Instance(TypedDict):
 
 
 class Timed(TypedDict):
-    """Result of "time".
+    """Result of "time": `cold_s` is the sum of the start-up times, `found` counts frames by number of instances.
 
-    It has the time per frame, `cpu_ms` over all threads, the time of the first frame, the frames by number of
-    instances, the peak memory in 10^6 bytes, and the start-up time, whose parts add up to `cold_s`. Only some libraries
-    have `bare_ms`, the p50 of the landmark network without the rest.
+    Memory is the peak in 10^6 bytes. `bare_ms` is the p50 of the landmark network without the rest.
     """
 
     p50_ms: float
@@ -330,10 +328,9 @@ def engines_of(part: object) -> Iterator[OpenVinoEngine]:
 
 
 def measure_closure(name: str) -> Closure:
-    """Measure the disk space of the installed distribution `name` and all that it requires without extras.
+    """Measure the disk space of an installed distribution and of all that it requires here without extras.
 
-    Requirements for another platform or Python are not installed and do not count. Bytecode does not count: whether a
-    RECORD lists it depends on the installer.
+    Bytecode does not count: whether a RECORD lists it depends on the installer.
     """
     found: dict[str, dict[str, Any]] = {}
     waiting = [name]

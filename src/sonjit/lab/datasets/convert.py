@@ -414,11 +414,7 @@ def split_dataset(
 
 
 def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: int = 0) -> dict[str, str]:
-    """Return the part of each group.
-
-    `groups`: group of every sample, so that large groups weigh more; `shares`: share of the samples in each part;
-    `seed`: seed of the assignment.
-    """
+    """Return the part of each group: `groups` has the group of every sample, `shares` the share of each part."""
     if not shares or any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise InputError(f"shares {dict(shares)} must be above 0 and add up to 1")
     sizes: dict[str, int] = defaultdict(int)

@@ -328,13 +328,7 @@ def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
 
 
 def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:
-    """Return keypoints in COCO's form, flat or in triples.
-
-    `record`: record with the keypoints; `field`: field name; `count`: required number of keypoints.
-
-    Returns:
-        Points (K, 2) in pixels, NaN where the flag is 0, and flags (K,).
-    """
+    """Return `count` keypoints (K, 2) in COCO's form, flat or in triples, NaN where the flag is 0, and flags (K,)."""
     values = np.asarray(record[field], np.float64)
     if values.size != 3 * count:
         raise ValueError(f"{_id_of(record)}{field} has {values.size} numbers; expected {3 * count} (x, y, flag)")

@@ -31,18 +31,7 @@ _MESHES: Final = (468, 478)
 
 
 def face_points(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
-    """Return the labelled points of 300W or WFLW on a face mesh.
-
-    Args:
-        mesh: Points (468 or 478, D) of `face_mediapipe468` or `face_mediapipe478`, in pixels.
-        skeleton: Name of the labels, `face_300w68` or `face_wflw98`.
-
-    Returns:
-        Points (68 or 98, D) in pixels.
-
-    >>> face_points(np.zeros((468, 2)), "face_300w68").shape
-    (68, 2)
-    """
+    """Return points (68 or 98, D) in the order of 300W or WFLW (`skeleton`) of a mesh (468 or 478, D), in its unit."""
     points = np.asarray(mesh, np.float64)
     return face_weights(points, skeleton) @ points
 

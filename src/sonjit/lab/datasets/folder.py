@@ -216,13 +216,7 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
 
 
 class TableSet(RecordDataset):
-    """Images of a table.
-
-    Args:
-        root: Folder that sample ids are relative to.
-        split: Name of the split, "all".
-        images: Folder of the images; by default the table's own folder.
-    """
+    """Images of a table; sample ids are relative to `root`, and `images` is by default the table's own folder."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
         super().__init__(entry, root, split)

@@ -49,10 +49,7 @@ _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 class ParsedHands(Dataset):
     """Images with 2D hands, and 3D hands if the file has them.
 
-    Args:
-        images: Folder of the images, below the root.
-        order: Indices of MediaPipe's keypoints among the file's.
-        side: Side of hands for which the file gives none.
+    `order`: indices of MediaPipe's keypoints among the file's; `side`: side of hands for which the file gives none.
     """
 
     def __init__(
@@ -141,13 +138,10 @@ _PARSED = "annotations/freihand_train.json"
 
 
 class FreiHand(Dataset):
-    """One split in its official form.
+    """One split, `training` or `evaluation`, in its official form. The joints of the latter may be absent.
 
-    Args:
-        root: Folder with `training_K.json`.
-        split: `training` or `evaluation`. The joints of the latter were published later and may be absent.
-        versions: Versions of the training images: all, gs, hom, sample or auto.
-        vertices: Also read the meshes, 300 MB in memory for the training split.
+    `versions`: versions of the training images: all, gs, hom, sample or auto; `vertices`: also read the meshes, 300 MB
+    in memory for the training split.
     """
 
     def __init__(
@@ -328,9 +322,8 @@ _TEST = "B1"  # the background that everybody tests on
 
 
 class Stb(Dataset):
-    """One split as seen by one camera.
+    """One split as seen by one camera: `train` (backgrounds 2 to 6), `test` (background 1) or `all`.
 
-    `root`: folder with `images` and `labels`; `split`: `train` (backgrounds 2 to 6), `test` (background 1) or `all`;
     `view`: BB_left, BB_right or SK_color.
     """
 
@@ -402,11 +395,7 @@ _LABEL_FOLDERS = ("Hand_pose_annotation_v1", "Hand_pose_annotation_v1_1")
 
 
 class Fpha(Dataset):
-    """One split with every labelled frame.
-
-    `root`: folder with `Video_files` and `Hand_pose_annotation_v1`; `split`: `all`, or the cross-subject split of hand
-    poses: `train` (subjects 1, 3 and 4) and `test` (the others).
-    """
+    """One split with every labelled frame: `all`, or the cross-subject `train` (subjects 1, 3 and 4) and `test`."""
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
@@ -480,10 +469,9 @@ _HO3D_METRES_PER_STEP = 0.00012498664727900177
 
 
 class Ho3d(Dataset):
-    """One split. Frames without labels are in `skipped`.
+    """One split, `train` or `evaluation`. Frames without labels are in `skipped`.
 
-    `root`: folder with `train`, `evaluation` and their lists; `split`: `train` or `evaluation`; `vertices`: also read
-    `evaluation_verts.json`, 220 MB in memory, if it exists.
+    `vertices`: also read `evaluation_verts.json`, 220 MB in memory, if it exists.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, vertices: bool = False) -> None:
@@ -649,12 +637,9 @@ class _Sequence(NamedTuple):
 class DexYcb(Dataset):
     """One split: every frame of every camera. A sample without a visible hand has no instances.
 
-    Args:
-        root: Folder with the subjects' folders and `calibration`.
-        split: `all`, or a setup with train, val or test, such as s0-test. Its test set has nothing new (s0), new people
-            (s1), new cameras (s2) or new objects (s3). Splits count a subject's hundred sequences by name, so that all
-            of them are required.
-        visible: Also read from the segmentation which keypoints an object hides, 2 ms per image.
+    `split`: `all`, or a setup with train, val or test, such as s0-test. Its test set has nothing new (s0), new people
+    (s1), new cameras (s2) or new objects (s3). Splits count a subject's hundred sequences by name, so all of them are
+    required. `visible`: also read from the segmentation which keypoints an object hides, 2 ms per image.
     """
 
     def __init__(self, entry: DatasetEntry, root: Path, split: str, *, visible: bool = False) -> None:

@@ -247,17 +247,12 @@ ORDER: Final = np.concatenate(_JOINTS)
 
 
 class InterHand(dataset.Dataset):
-    """One split of one release.
+    """One split, `train`, `val` or `test`, of one release; `root` may contain the folders of several releases.
 
-    Args:
-        root: Folder with `images` and `annotations`, or with the folders of several releases.
-        split: `train`, `val` or `test`.
-        annotations: Origin of the annotations: all, human or machine. Version 1.0 comes without lists of them: they are
-            read from `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each.
-        fps: Frame rate of the release, 5 or 30, if the root contains folders of several.
-
-    A sample's tags contain `hand_type` and `sequence_type`: PP, a motion from the neutral pose to a pose and back, or
-    ROM, gestures through the range of motion.
+    `annotations`: all, human or machine. Version 1.0 comes without lists of them: they are read from
+    `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each. `fps`: frame rate of
+    the release, 5 or 30, if there are several. A sample's tags contain `hand_type` and `sequence_type`: PP, a motion
+    from the neutral pose to a pose and back, or ROM, gestures through the range of motion.
     """
 
     def __init__(
@@ -402,9 +397,7 @@ def joints_record(points_m: FloatArray) -> dict[str, object]:
 def annotation_record(number: int, points_px: FloatArray, valid: BoolArray) -> dict[str, object]:
     """Return the entry of image `number` under `annotations` of `data.json`.
 
-    Args:
-        points_px: Keypoints (2, 21, 2) of the right and the left hand; NaN where unknown.
-        valid: Mask (2, 21) of the known joints.
+    Keypoints are (2, 21, 2) of the right and the left hand, NaN where unknown; `valid` is (2, 21).
     """
     points = points_px.reshape(42, 2)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)

@@ -32,12 +32,9 @@ _NUMBER_PARTS = ("", ".", "e", "E")
 
 
 def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield the values at one depth of a JSON file without loading the rest.
+    """Yield keys and indices that lead to a value at one depth of a JSON file, and the value, without loading the rest.
 
-    `path`: file of any size; `depth`: 1 for the members of the outermost object or list.
-
-    Yields:
-        Keys and indices that lead to a value, and the value. Values at a smaller depth are skipped.
+    Depth 1 are the members of the outermost object or list. Values at a smaller depth are skipped.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -206,13 +203,9 @@ def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
 def number_table(
     path: Path, shape: tuple[int, ...], wrong: dict[int, str] | None = None, *, half: bool = False
 ) -> NDArray[Any]:
-    """Return the rows of a JSON list of numbers as (N, *shape), float64.
+    """Return the rows of a JSON list of numbers as (N, *shape), float64, or float32 with `half`.
 
-    Args:
-        shape: Shape of each row.
-        wrong: Dictionary that receives the problem of each wrong row by index; such rows are NaN. None raises an error
-            instead.
-        half: Return float32.
+    `wrong` receives the problem of each wrong row by index; such rows are NaN. Without it a wrong row raises an error.
     """
     dtype = np.float32 if half else np.float64
     rows: list[NDArray[Any]] = []
@@ -233,10 +226,9 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> Float32Array:
-    """Return the depth (H, W) in metres of a colour PNG, whose low byte is in red and high byte in green.
+    """Return the depth (H, W) in metres of a colour PNG with two channels as the bytes of a 16-bit value of steps.
 
-    `path`: PNG file; `metres_per_step`: metres per step of the 16-bit value of two channels; `red_is_high`: the high
-    byte is in red and the low byte in green, as in RHD.
+    With `red_is_high`, as in RHD, the high byte is in red and the low byte in green; else the other way.
     """
     red, green = np.moveaxis(load_image(path, upright=False)[..., :2].astype(np.float32), -1, 0)
     steps = red * 256 + green if red_is_high else red + green * 256
@@ -336,13 +328,9 @@ def hand_before_camera(
     keypoints_px: NDArray[np.float64] | None = None,
     **more: Any,  # noqa: ANN401  # of Instance
 ) -> Instance:
-    """Return a hand whose joints are known in the camera's frame.
+    """Return a hand with joints (21, 3) in metres in the camera's frame, in MediaPipe's order, NaN where not `valid`.
 
-    Args:
-        joints_m: Joints (21, 3) in metres, in MediaPipe's order.
-        valid: Mask (21,) of labelled joints, all by default; others become NaN.
-        keypoints_px: Keypoints (21, 2) if the set labels them; by default the joints are projected.
-        **more: Additional fields of `Instance`.
+    Keypoints (21, 2) are the projected joints unless the set labels them. `more`: other fields of `Instance`.
     """
     if valid is None:
         known, placed = np.ones(len(joints_m), np.bool_), joints_m.copy()

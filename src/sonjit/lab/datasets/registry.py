@@ -37,11 +37,10 @@ _PROJECTED: Colour = (255, 255, 255)
 
 
 def check_sample(sample: Sample) -> None:
-    """Refuse a sample whose labels contradict each other.
+    """Refuse a sample whose image is missing or whose labels contradict each other.
 
-    Its image has to exist. 3D labels have to project onto the 2D labels and lie in front of the camera, and a hand
-    needs the size of a hand. Some visible labels have to lie in the image, and half of them in their own box, with a
-    margin: hands at the edge are labelled beyond it.
+    3D labels have to project onto the 2D labels, in front of the camera, and a hand needs the size of a hand. Some
+    visible labels have to lie in the image, and half of them in their own box, with a margin.
     """
     if isinstance(sample.image, Path) and not sample.image.is_file():
         raise InputError(f"{sample.dataset} {sample.id}: the image {sample.image} is missing")
@@ -53,11 +52,7 @@ def check_sample(sample: Sample) -> None:
 
 
 def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
-    """Check every sample.
-
-    `dataset`: data set to check; `skip_bad`: exclude bad samples and list them in `skipped`, instead of raising an
-    error for the first one.
-    """
+    """Check every sample; `skip_bad` lists bad samples in `skipped` and continues."""
     good: list[int] = []
     bad: list[Skipped] = []
     for index in range(len(dataset)):

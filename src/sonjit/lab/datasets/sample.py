@@ -284,10 +284,10 @@ class Sample:
 
 
 def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano) -> FloatArray:
-    """Return the vertices (778, 3) of a hand's MANO fit, metres in the camera's frame.
+    """Return the vertices (778, 3) of a hand's MANO fit, metres in the camera's frame; a world fit needs the `camera`.
 
-    A fit without translation is moved to the labelled wrist. If the set does not define the mean pose, the one that
-    comes nearer to the labelled joints is used. Only fits in the world frame need the `camera`.
+    A fit without translation is moved to the labelled wrist. If the set does not define the mean pose, the one nearer
+    to the labelled joints is used.
     """
     fit = hand.mesh
     if fit is None:
@@ -341,21 +341,11 @@ HandOf = Callable[[Sample, Instance | None], Instance | None]
 def frames_around(
     samples: Sequence[Sample], index: int, frames: int, gap: int, *, stops_at_gap: bool, hand_of: HandOf
 ) -> list[tuple[Sample, Instance]]:
-    """Return a sample and those before and after it in its recording, oldest first, each with the same hand.
+    """Return a sample and those around it in its recording, oldest first, each with the hand that `hand_of` finds.
 
-    A missing neighbour is replaced by the nearest frame found on its side. With `stops_at_gap`, frames beyond it are
-    not searched.
-
-    Args:
-        samples: Sequence[Sample], in which those of a recording are in order, possibly with gaps.
-        index: Index of the middle frame.
-        frames: Number of frames, odd.
-        gap: Distance between frames.
-        stops_at_gap: Stop the search at the first missing neighbour.
-        hand_of: Function that finds the hand in a sample.
-
-    Returns:
-        Samples with their hands; empty if the middle frame has no such hand.
+    `frames` is odd, and `gap` the distance between them in frames. A missing neighbour is replaced by the nearest frame
+    found on its side; with `stops_at_gap`, frames beyond it are not searched. The samples of a recording are in order,
+    possibly with gaps. The result is empty if the middle frame has no such hand.
     """
     middle = samples[index]
     hand = hand_of(middle, None)

@@ -102,8 +102,7 @@ def corner_and_size(box: Box) -> list[float]:
 def _numbered_images(evaluated: Sequence[EvaluatedItem]) -> tuple[list[Record], list[Record]]:
     """Return the images and all other records of evaluated images, each image with a number of its own.
 
-    Images of different sets may have one id. The order of their ids decides between equal scores, as in COCO's
-    evaluation, so the new numbers keep it. Images without ids keep their order.
+    The numbers keep the order of the ids, which decides between equal scores in COCO's evaluation.
     """
     ids = [item.records[0]["id"] or 0 for item in evaluated]
     order = sorted(range(len(ids)), key=lambda index: (isinstance(ids[index], str), ids[index]))
@@ -196,11 +195,7 @@ class InstanceEvaluator:
 
 
 class KeypointEvaluator:
-    """Evaluator of people's keypoints by average precision over all images.
-
-    `protocol`: protocol. `parts` are evaluated in addition to the body: any of foot, face, lefthand, righthand and
-    wholebody.
-    """
+    """Evaluator of people's keypoints by average precision over all images, of the body and the protocol's `parts`."""
 
     def __init__(self, protocol: protocols.Protocol) -> None:
         known = (*_PARTS, _WHOLE_BODY)
@@ -292,9 +287,8 @@ def _any_visible(prediction: Prediction) -> bool:
 def _predicted_parts(
     part: str, predictions: Iterable[Prediction], *, hidden: bool = False
 ) -> list[tuple[Prediction, NDArray[np.float64]]]:
-    """Return each prediction of a part with its keypoints (K, 3) as x, y, flag: zeros where one is not predicted.
-
-    Parts of people without a visible keypoint are returned only if `hidden`.
+    """Return each prediction of a part with keypoints (K, 3) as x, y, flag, zeros where absent; invisible ones if
+    `hidden`.
     """
     definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
@@ -315,8 +309,7 @@ def _predicted_parts(
 def _result(part: str, points: NDArray[np.float64], prediction: Prediction) -> Record:
     """Return a record of COCO's results format.
 
-    COCO takes the area of a result from its box if the results have boxes, else from its keypoints. Predictions without
-    a category are not from such a file, and their area is that of their keypoints.
+    COCO takes areas from the results' boxes, if they have any. Predictions without a category are of no such file.
     """
     result: Record = {
         "part": part, "category_id": prediction.category_id, "keypoints": points.ravel().tolist(),
@@ -342,10 +335,7 @@ def _whole_body_results(predictions: Sequence[Prediction]) -> Iterable[Record]:
 
 
 class PalmModel(Model):
-    """Palm detector on full images.
-
-    `name`: `palm-full` or `palm-lite`; `weights`: exported network to use in place of the published one.
-    """
+    """Palm detector on full images, `palm-full` or `palm-lite`, or the exported network of `weights`."""
 
     modes = ("reacquisition",)
 

@@ -115,10 +115,7 @@ class DetectionCounts:
 
 
 class DetectionEvaluator:
-    """Evaluator of the detection of one kind of instance.
-
-    `protocol`: protocol. `exhaustive` means that everything is labelled.
-    """
+    """Evaluator of the detection of one kind of instance."""
 
     main = "recall"
 
@@ -327,11 +324,10 @@ def region_covers(region: NDArray[np.bool_], box: Box) -> bool:
 
 
 def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str, bytes]:
-    """Draw what images of a class have in common, for at most twelve classes.
+    """Draw what images of a class have in common, as JPEG, for at most twelve classes.
 
-    Returns:
-        JPEG for each class: the mean of the maps of its correctly classified images, each scaled to a maximum of 1,
-        then the regions with the strongest evidence.
+    First comes the mean of the maps of its correctly classified images, each scaled to a maximum of 1, then the regions
+    with the strongest evidence.
     """
     import cv2
 

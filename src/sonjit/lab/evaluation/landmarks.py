@@ -133,10 +133,7 @@ class TwoHandEvaluator:
 def _relative_root_error(
     own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], two: bool
 ) -> dict[str, float]:
-    """Return the error of the left root relative to the right one, if all hands are positioned in the camera's frame.
-
-    `own`: prediction of each side; `joints`, `truth`: (42, 3) in metres; `two`: True if the hands interact.
-    """
+    """Return the error of the left root relative to the right one in joints (42, 3), m, if all hands are `placed`."""
     if not own or not all(prediction.placed for prediction in own.values()):
         return {}
     placed = joints.copy()
@@ -367,10 +364,7 @@ def add_motion_metrics(
     unit: str = "mm",
     origin: str = ", from the wrist",
 ) -> None:
-    """Add the smoothness of motion over the frames of recordings, also for the labels; nothing without recordings.
-
-    `evaluated`: items with the motion of those in recordings; `origin`: origin of the motion, shown in titles.
-    """
+    """Add the smoothness of motion over the frames of recordings, also for the labels; `origin` is shown in titles."""
     motions = {index: item.motion for index, item in enumerate(evaluated) if item.motion is not None}
     joints = next((motion.shape[1] for motion in motions.values()), 1)
     tracks: dict[str, dict[int, int]] = {}
@@ -420,11 +414,7 @@ _SKELETONS = {
 
 
 class LandmarkEvaluator:
-    """Evaluator of 2D keypoints of one kind of instance.
-
-    `protocol`: protocol with the thresholds of the curve, in per cent; `kind`: kind of instance: hands by the palm
-    (MNAE), bodies by the torso (and PDJ), faces by the eyes (IOD MAE).
-    """
+    """Evaluator of keypoints: hands by the palm (MNAE), bodies by the torso (and PDJ), faces by the eyes (IOD MAE)."""
 
     def __init__(self, protocol: Protocol, kind: LandmarkKind = "hand") -> None:
         self._curve, self._kind = protocol.curve, kind
@@ -561,10 +551,7 @@ def is_of(prediction: Prediction, kind: str) -> bool:
 
 
 def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Prediction:
-    """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks.
-
-    Points of 300W and WFLW are computed from a face mesh, see `face_points`.
-    """
+    """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks."""
     points = prediction.keypoints_px
     if skeleton is None or prediction.skeleton == skeleton or points is None:
         return prediction
@@ -588,9 +575,8 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
 
 
 class FaceEvaluator(LandmarkEvaluator):
-    """Evaluator of faces as in 300W, 300VW and WFLW.
-
-    `protocol`: protocol whose `curve` ends at the threshold of FR and AUC, in per cent.
+    """Evaluator of faces as in 300W, 300VW and WFLW; the protocol's `curve` ends at the threshold of FR and AUC, in per
+    cent.
     """
 
     def __init__(self, protocol: Protocol) -> None:

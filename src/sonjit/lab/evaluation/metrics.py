@@ -230,13 +230,7 @@ def mean_metric(
     clusters: Sequence[Hashable] | None = None,
     better: Better = "lower",
 ) -> Metric:
-    """Return the mean of the predicted errors (N,) or (N, K) with its interval.
-
-    Args:
-        errors: Errors: NaN is not evaluated, inf not predicted.
-        average: Averaging by joint first, or over all values.
-        clusters: Unit of resampling (N,), such as the subject.
-    """
+    """Return the mean and interval of errors (N, ...), NaN not evaluated, inf not predicted, over clusters (N,)."""
     known = rows(found(errors))
     low, high = _interval(known, average, clusters)
     mean, counted, missing = mean_error(known, average), int(np.isfinite(known).sum()), missing_count(errors)

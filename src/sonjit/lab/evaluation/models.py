@@ -30,15 +30,10 @@ _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_in
 
 
 class DetectorModel(records.Model):
-    """Detector in the two modes of the model cards.
+    """Detector in the two modes of the model cards, by default with `search="fast"`, as in the cards, and 4 instances.
 
     Tracking processes the images of a recording in order, each crop from the previous result; an image without
     predecessor is processed several times, as in the cards. Reacquisition searches every image.
-
-    Args:
-        kind: Kind, see `create_detector`.
-        model: Model, see `create_detector`.
-        **options: Options of `create_detector`; by default `search="fast"`, as in the cards, and 4 instances.
     """
 
     modes = ("tracking", "reacquisition")

@@ -44,12 +44,8 @@ _MIN_SCORE = 0.05  # minimum score of instances: that of Mask R-CNN
 class ClassifierModel(Model):
     """Classifier that predicts its five most probable classes with boxes.
 
-    Args:
-        classifier: Network from `load_classifier`.
-        localize_by: Source of the boxes; None uses its maps, or backprop if it has none.
-        view: Input; None uses that of its training.
-
-    `supervision`: labels it was trained on: weak for classes only, box for labelled boxes.
+    `localize_by`: source of the boxes; None uses its maps, or backprop if it has none; `view`: None uses that of its
+    training. The attribute `supervision` is weak for training on classes only, box for labelled boxes.
     """
 
     def __init__(
@@ -292,12 +288,11 @@ class CropRecord:
 
 
 class CropFile:
-    """Boxes and depths from a file in the form of RootNet's released results.
+    """Boxes and depths from a file in the form of RootNet's released results, a JSON list of records.
 
-    The file is a JSON list of records with `bbox` [x, y, width, height] in pixels, the area to crop, already square and
-    enlarged; `annot_id`, the set's number of the annotation, or `sample`, the sample's id in Sonjit's data set, with
-    `side`, Right or Left, if each hand has its own crop; and optionally `abs_depth` in mm, of the right and the left
-    root, or of the only one.
+    They have `bbox` [x, y, width, height] in pixels, the area to crop, already square and enlarged; `annot_id`, the
+    set's number of the annotation, or `sample`, the sample's id in Sonjit, with `side` if each hand has its own crop;
+    and optionally `abs_depth` in mm, of the right and the left root, or of the only one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -313,10 +308,8 @@ class CropFile:
             self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
 
     def of(self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool) -> CropRecord:
-        """Return the box of the hands of one crop.
-
-        `sample`: image; `group`: hands of the crop; `is_only`: True if the image has no other hands, so that records of
-        the image apply to them.
+        """Return the box of the hands of one crop; records of the image apply to them if the image has no others
+        (`is_only`).
         """
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
@@ -332,17 +325,11 @@ class CropFile:
 
 
 class InterNetModel(Model):
-    """InterNet in the boxes of a file or of the labels.
+    """InterNet (`load_internet`) in the boxes of a `CropFile` or of the labels.
 
-    Root depths come from the file of boxes, else from RootNet in each hand's own labelled box, else from the labels. If
-    both hands are visible, each keeps its own depth, and the network predicts the left root relative to the right one.
-
-    Args:
-        weights: Weights, see `load_internet`.
-        layout: Layout, see `load_internet`.
-        root_weights: Weights of RootNet, see `load_rootnet`; None without it.
-        root_input_scale: Input scale of RootNet, see `load_rootnet`.
-        boxes: File of `CropFile`; None uses the labels' boxes.
+    Root depths come from the file of boxes, else from RootNet (`load_rootnet`) in each hand's own labelled box, else
+    from the labels. If both hands are visible, each keeps its own depth, and the network predicts the left root
+    relative to the right one.
     """
 
     def __init__(

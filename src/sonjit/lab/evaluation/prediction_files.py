@@ -394,10 +394,8 @@ def _known_points(
 
 
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:
-    """Write the results of `encode_submission` for all samples in order.
-
-    Returns:
-        Number of zero rows, where nothing was found.
+    """Write the results of `encode_submission` for all samples in order, and return the number of zero rows (not
+    found).
     """
     with files.atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         if protocol.submission == "dexycb":

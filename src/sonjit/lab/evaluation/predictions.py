@@ -142,9 +142,8 @@ def match_predictions(
 ) -> dict[int, Prediction]:
     """Match predictions with instances one to one, nearest first.
 
-    A prediction with an instance index belongs to that instance. Others are matched by their keypoints in the image:
-    with the nearest instance, at a mean distance of at most half its size. A prediction without keypoints in the image
-    is matched by its side, or else if there is only one of both.
+    A prediction with an instance index belongs to that instance. Others are matched by their keypoints in the image, at
+    a mean distance of at most half the instance's size, or without them by side, or if there is only one of both.
     """
     found = {prediction.instance: prediction for prediction in predictions if prediction.instance is not None}
     free = [prediction for prediction in predictions if prediction.instance is None]
@@ -289,10 +288,7 @@ class RunRecord(TypedDict):
 
 
 class FileRecord(TypedDict):
-    """File of a model with its hash if it exists.
-
-    `name` is its name in the catalog of published weights. Files of the caller have a `path` instead.
-    """
+    """File of a model with its hash if it exists: `name` in the catalog of published weights, or a `path`."""
 
     name: NotRequired[str]
     file: str
@@ -399,11 +395,8 @@ class JournalLine:
 class Journal:
     """Journal that grows by a line per sample in any order, and is sorted when it is closed.
 
-    Args:
-        about: Description of the run. Another run cannot resume from it.
-        groups: Indices of the samples that are evaluated together, in the order of the lines.
-        resume: Resume from an existing file. Incomplete or changed groups are evaluated again.
-        is_current: Function that checks whether the sample of a line is unchanged.
+    Another run than `about` cannot resume from it. `groups`: indices of the samples that are evaluated together, in the
+    order of the lines. Incomplete groups, and those with samples that are not `is_current`, are evaluated again.
     """
 
     def __init__(

@@ -127,13 +127,10 @@ def _folder() -> Traversable:
 
 
 class ProtocolData:
-    """Samples of one or several data sets as one sequence.
+    """Samples of one or several data sets as one sequence, at most `limit` of each set.
 
-    Args:
-        root: The set's own folder, or the folder that contains the folders of several sets.
-        chosen: Other sets, "NAME" or "NAME:SPLIT", with the root as their folder.
-        split: Split to use in place of the protocol's.
-        limit: Maximum number of samples of each set.
+    `root`: the set's own folder, or the folder that contains those of several sets; `chosen`: other sets, "NAME" or
+    "NAME:SPLIT", in the root; `split`: replaces the protocol's.
     """
 
     def __init__(
@@ -230,10 +227,7 @@ class ProtocolData:
 
 
 class RecordedData(Sequence["Sample"]):
-    """Samples in the order of their recordings.
-
-    `order`: indices of the samples in the data; `at` is the inverse.
-    """
+    """Samples in the order of their recordings; `order` has their indices in the data, and `at` is the inverse."""
 
     def __init__(self, data: ProtocolData, order: Sequence[int]) -> None:
         self._data = data
@@ -546,12 +540,7 @@ def factors_of(
     better: Literal["lower", "higher"],
     fewest: int = FEWEST,
 ) -> list[Factor]:
-    """Return each factor of a group file, then each pair of factors.
-
-    Args:
-        units: Units of a run in eval.json: sample, subject, instance, value and so on, one per instance.
-        fewest: Minimum number of instances of a group.
-    """
+    """Return each factor of a group file, then each pair of factors, from the units of a run in eval.json."""
     keys = [name for name in _GROUP_KEYS if name in groups[0]]
     by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
     columns = [["" if item is None else str(item) for item in units[key]] for key in keys]
@@ -606,10 +595,7 @@ def _row(name: str, units: predictions.Units, indices: Sequence[int], fewest: in
 
 
 def verdict(factor: Factor, goal: float, unit: str) -> str:
-    """Return one sentence that compares the worst group with a goal.
-
-    `goal`: maximum gap between the worst group and the average; NaN without a goal.
-    """
+    """Return one sentence that compares the worst group's gap to the average with a goal, NaN without one."""
     few = [row.name for row in factor.rows if not row.enough]
     small = f" Too small to evaluate: {', '.join(few)}." if few else ""
     if not factor.worst:

@@ -90,11 +90,7 @@ def save_report(outcome: Evaluation, out: Path) -> None:
 
 
 def open_unit_table(save: str) -> RecordTable:
-    """Open a table for `write_units` with a row per evaluated item, in any format of `sonjit.media`.
-
-    Raises:
-        InputError: The ending is unknown or the file cannot be written. Raised before any work.
-    """
+    """Open a table for `write_units` with a row per evaluated item, in any format of `sonjit.media`."""
     return RecordTable(save, None, _UNIT)
 
 
@@ -245,10 +241,9 @@ def _draw_worst(data: ProtocolData, lines: Sequence[predictions.JournalLine], ro
 def _draw_case(
     sample: Sample, index: int, prediction: NDArray[np.float64] | None, *, only_labels: bool = False, bare: bool = False
 ) -> NDArray[np.uint8]:
-    """Draw (CASE_PX, CASE_PX, 3) around an instance: labels in green, predictions in red.
+    """Draw (CASE_PX, CASE_PX, 3) around an instance, -1 for all: labels in green, predictions (K, 2) in red.
 
-    `index`: instance, -1 for all; `prediction`: keypoints (K, 2) in pixels; `only_labels`: crop around the labels only;
-    `bare`: draw the image only.
+    `only_labels`: crop around the labels only; `bare`: draw the image only.
     """
     import cv2
 
@@ -342,12 +337,7 @@ class _Run(NamedTuple):
 def draw_comparison(
     runs: Sequence[tuple[str | None, Path]], root: Path, samples: Sequence[str] | None, columns: int
 ) -> NDArray[np.uint8]:
-    """Draw the image, uint8 RGB.
-
-    Args:
-        runs: Label, or None for the model's name, and folder of `sonjit eval` of each row.
-        samples: Names of the samples; None selects those on which the methods differ most.
-    """
+    """Draw (H, W, 3) uint8 with a row per label (None: the model's name) and folder, by default where they differ."""
     rows = [_load_run(label, folder) for label, folder in runs]
     first = rows[0].record
     for (_, folder), row in zip(runs[1:], rows[1:], strict=True):
@@ -456,11 +446,7 @@ _MAP_FRAME_STEP = 10
 
 @dataclass(frozen=True)
 class CardRequest:
-    """Content of a card in addition to its evaluations.
-
-    Name, licence, training data and intended use apply only to networks of the caller. A network is one of the caller
-    if an evaluated file is not in the catalog of published weights.
-    """
+    """Content of a card in addition to its evaluations; the last four fields apply only to the caller's networks."""
 
     groups: Sequence[Mapping[str, str]] = ()  # rows of a group file; empty for a card without groups
     # maximum gap between the worst group and the average; NaN uses the goal of the published card
@@ -476,10 +462,7 @@ class CardRequest:
 
 
 def card_files(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> dict[str, str]:
-    """Return the Markdown, HTML and plots of a card per evaluated model.
-
-    `records`: contents of eval.json for one or several models; `request`: additional content of the cards.
-    """
+    """Return the Markdown, HTML and plots of a card per evaluated model."""
     described = request.name or request.licence or request.training_data or request.intended_use
     titles = {_card_name(record, request) for record in records}
     if described and (len(titles) > 1 or not all(map(_own_files, records))):
@@ -760,10 +743,8 @@ def _card_facts(record: predictions.EvaluationRecord) -> Iterator[str]:
 
 
 def hand_maps_plot(record: predictions.EvaluationRecord) -> docs.Plot | None:
-    """Draw the mean class activation maps of the evaluated hand network, with the mean hand over them.
-
-    Returns:
-        The plot, or None if the model is not a hand detector or its landmark network is no longer the same file.
+    """Draw the mean class activation maps and hand of an evaluated hand network, or None if its file is no longer the
+    same.
     """
     file = landmark_file(record)
     if file is None:

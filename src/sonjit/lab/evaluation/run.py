@@ -364,12 +364,7 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
 
 
 def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
-    """Return the units of resampling and their name: subjects if enough are known, else images.
-
-    A very large number of units is grouped at random, which changes the width of an interval by about 1 %.
-
-    `keys`: data set, sample and subject of each evaluated item.
-    """
+    """Return the units of resampling and their name: subjects if enough are known, else images; many are grouped."""
     subjects = {subject for *_, subject in keys}
     by_subject = None not in subjects and len(subjects) >= _MIN_SUBJECTS
     numbers: dict[tuple[str, str | None], int] = {}

@@ -44,14 +44,10 @@ class ClassBox:
 def explain_classes(
     network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
-    """Compute class activation maps of one image in a single forward pass.
+    """Compute class activation maps of one image (H, W, 3) uint8 in a single forward pass of a `cam-*` network.
 
-    Args:
-        network: Network of `list_networks("cam-*")`, in eval mode.
-        rgb: (H, W, 3) uint8. It is scaled to the input without keeping its aspect ratio, so that maps cover it.
-        size: Side of the network's square input in pixels.
-        classes: Classes to explain; None for the `top` most probable ones.
-        top: Number of classes if `classes` is None.
+    The image is scaled to the square input without keeping its aspect ratio, so that maps cover it. `classes` are
+    explained, or the `top` most probable ones.
     """
     cam = cam_network(network)
     with torch.inference_mode():
@@ -69,10 +65,8 @@ def explain_classes(
 def saliency_of_classes(
     network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
-    """Compute saliency from the gradient of each class score, for networks without maps or for comparison.
-
-    Returns:
-        Maps with values (size, size), at least 0, that do not sum to the score.
+    """Compute saliency from the gradient of each class score: maps (size, size), at least 0, that do not sum to the
+    score.
     """
     images = image_tensor(rgb, size).to(network.device)
     with torch.inference_mode():
@@ -120,17 +114,12 @@ def localize_classes(
     true_box: Box | None = None,
     top: int = 5,
 ) -> list[ClassBox]:
-    """Return the most probable classes of an image and their boxes, best first.
+    """Return the most probable classes of an image (H, W, 3) uint8 and their boxes, best first.
+
+    `by`: origin of the boxes. With "heuristics" the first five are those of the paper, of three classes, and the other
+    classes follow without a box. `view`: part of the image to classify: the image, the crop of a map, or `true_box`.
 
     Sources: Zhou et al. 2016, sections 3.2 (boxes) and 4.1 (the crop that a map cuts out).
-
-    Args:
-        classifier: Classifier of `load_classifier`.
-        rgb: (H, W, 3) uint8.
-        by: Origin of the boxes. With "heuristics" the first five are those of the paper, of three classes, and the
-            other classes follow without a box.
-        view: Part of the image to classify: the image, the crop of a map, or the true box.
-        true_box: True box of the last class.
     """
     if by not in get_args(LocalizeBy):
         raise InputError(unknown_name("by", by, get_args(LocalizeBy)))

@@ -108,17 +108,9 @@ def explain(
 
 
 class ImageClassifier:
-    """A published classifier of photographs on OpenVINO. Several threads may use it; they wait for each other.
+    """A published classifier of photographs, one of `IMAGE_MODELS`, on OpenVINO. Several threads may use it in turn.
 
-    Args:
-        model: Name in `IMAGE_MODELS`.
-        models_dir: Folder with the weights. Default: the cache.
-        device: Device, as in `create_detector`.
-
-    Attributes:
-        model: Name in `IMAGE_MODELS`.
-        names, ids: Names and numbers of the classes.
-        weights: (C, K) weights of the linear layer.
+    `names`, `ids`: names and numbers of the classes; `weights`: (C, K) weights of the linear layer.
     """
 
     def __init__(self, model: str = IMAGE_MODELS[0], models_dir: str | Path | None = None, device: str = "CPU") -> None:
@@ -206,10 +198,8 @@ def _cached_classifier(model: str, models_dir: str | None) -> ImageClassifier:
 
 
 def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a checkpoint of PyTorch before 1.6 without PyTorch: tensors by name, in the order of the file.
-
-    Raises:
-        InputError: The file is damaged, or contains other objects than tensors. No code in it is run.
+    """Read a checkpoint of PyTorch before 1.6 without PyTorch or running code: tensors by name, in the order of the
+    file.
     """
     try:
         with path.open("rb") as file:

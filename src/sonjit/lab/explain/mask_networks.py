@@ -139,10 +139,7 @@ def _instances(found: Sequence[_Found]) -> Instances:
 class MaskRCNNFinder:
     """Find instances with Mask R-CNN; see `load_mask_rcnn` for the weights.
 
-    Args:
-        weights: Run, checkpoint, "demo", or None for the bundled network of people and hands.
-        min_score: Minimum confidence, 0 to 1.
-        min_side: Short side of resized images in pixels; None for the one of the weights.
+    `min_side`: short side of resized images in pixels; None for the one of the weights.
     """
 
     def __init__(self, weights: str | None, min_score: float, min_side: int | None, device: torch.device) -> None:

@@ -136,10 +136,7 @@ def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Image:
 def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = _COLUMNS) -> Image:
     """Draw the network's input and each map over it with its name, from blue (minimum) to red (maximum).
 
-    Args:
-        maps: name -> (h, w), or (C, h, w) of which the mean size of the channels is shown. Each is enlarged to the
-            input.
-        rgb: (H, W, 3) uint8: the network's input.
+    `maps`: (h, w) by name, or (C, h, w) of which the mean size of the channels is shown; `rgb`: (H, W, 3) uint8 input.
     """
     height, width = rgb.shape[:2]
     panels = [draw_title(rgb, "input")]
@@ -156,8 +153,8 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
 def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
     """Return HandOccNet's maps of one image of a batch, from outputs with `features=True`.
 
-    They are `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block the attention without and with the
-    sigmoid that suppresses places without correlation, and that sigmoid itself; of SET's last block the attention.
+    FIT's last block has the attention without and with the sigmoid that suppresses places without correlation, and the
+    sigmoid itself.
     """
     if "primary" not in outputs:
         raise InputError("the outputs contain no maps: call the network with features=True")

@@ -53,12 +53,7 @@ class Explained(NamedTuple):
 
 
 class HandSaliency:
-    """Detect hands and explain the outputs of the landmark network for each.
-
-    Args:
-        detector, explainer: Detector of hands, and explainer of their landmark network.
-        number: Number of the hand to explain, counted from 1; None for all hands.
-    """
+    """Detect hands and explain the outputs of the landmark network for hand `number`, from 1, or for all."""
 
     def __init__(
         self, detector: Detector[Any], explainer: HandExplainer, targets: Sequence[str], *, number: int | None = None
@@ -119,14 +114,9 @@ class HandSaliency:
 class ClassSaliency:
     """Explain the classes of images with one classifier, or compare several.
 
-    Args:
-        classifiers: Classifiers of `load_classifier`, or of photographs.
-        names: Names of the classes instead of those of the classifiers.
-        targets: Names or numbers of the classes to explain; None for the `top` most probable.
-        top: Number of classes if none are named.
-        boxes: Draw the box around the largest part above 20 % of each map's maximum.
-        backprop: Draw the baseline's saliency next to each map, or below it if there are several networks. Networks
-            without maps always have it.
+    `targets`: names or numbers of classes; None for the `top` most probable; `boxes`: draw the box around the largest
+    part above 20 % of each map's maximum; `backprop`: draw the baseline's saliency next to each map, or below it if
+    there are several networks. Networks without maps always have it.
     """
 
     def __init__(

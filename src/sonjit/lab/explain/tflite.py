@@ -14,12 +14,11 @@ _RELU6 = 3  # of TFLite's ActivationFunctionType
 
 
 def classifier_file(model: str = IMAGE_MODELS[0]) -> tuple[bytes, list[str]]:
-    """Return a TFLite file of a classifier with weights in half precision, and the names of its classes.
+    """Return a TFLite file of a classifier with TensorFlow's padding and weights in half precision, and its class
+    names.
 
     The input (1, 224, 224, 3) is RGB in -1..1. The outputs are the scores (1, C) before the softmax and the class
-    activation maps (1, h, w, C). The mean of a map and the bias of its class add up to the score.
-
-    `model`: classifier whose convolutions are padded as in TensorFlow.
+    activation maps (1, h, w, C), whose means plus the bias of their class are the scores.
     """
     require("ai_edge_litert", "networks of pages")
     layers, (weights, biases) = read_layers(find_weight(model), model)

@@ -38,15 +38,11 @@ def draw_mesh(
     normals: RealArray | None = None,
     opacity: float = 0.6,
 ) -> None:
-    """Draw a shaded mesh over an image, in place.
+    """Draw a shaded mesh over an RGB image (H, W, 3), uint8, in place.
 
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        vertices: (V, 3): x, y in pixels and z in any unit, smaller is nearer.
-        faces: Indices (F, 3), counterclockwise from outside; back faces are not drawn.
-        colour: RGB of the surface in full light.
-        normals: Normals (V, 3) in the axes of the vertices; default: the mean of each vertex's faces.
-        opacity: 0..1, how much of the image the mesh hides.
+    Vertices (V, 3) are x, y in pixels and z in any unit, smaller is nearer; faces (F, 3) are counterclockwise from
+    outside, and back faces are not drawn. Normals (V, 3) are by default the means of each vertex's faces. `opacity`:
+    0..1.
     """
     import cv2
 

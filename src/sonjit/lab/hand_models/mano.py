@@ -283,11 +283,8 @@ def _check(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None) -> dict[str, Tensor]:
-    """Return a checkpoint's weights without manopth's MANO model, which must be the given one.
-
-    Args:
-        prefix: Prefix of the MANO model's names, such as `regressor.mano_regHead.mano_layer.`.
-        mano: Model that the network uses; None checks nothing.
+    """Return a checkpoint's weights without manopth's MANO model below `prefix`, which must be `mano` unless that is
+    None.
     """
     saved = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
     if mano is not None:

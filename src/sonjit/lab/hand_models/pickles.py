@@ -27,11 +27,8 @@ def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
 
 
 def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
-    """Read a pickled mapping; `plain_array` converts its values to arrays.
-
-    Raises:
-        InputError: The content is not such a pickle, is damaged, or names a class that is not allowed. The message has
-            no path.
+    """Read a pickled mapping, whose values `plain_array` converts. An InputError without a path refuses all other
+    content.
     """
     try:
         _check_opcodes(content)
@@ -46,11 +43,7 @@ def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
 
 
 def plain_array(value: Any, depth: int = 0) -> np.ndarray:  # noqa: ANN401  # any unpickled value
-    """Convert an unpickled field to an array.
-
-    Raises:
-        ValueError, TypeError, IndexError, MemoryError: The field is not an array.
-    """
+    """Convert an unpickled field to an array. ValueError, TypeError, IndexError or MemoryError tell that it is none."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
     match value:

@@ -143,12 +143,11 @@ class Rig:
         return tuple(steps)
 
     def resized(self, lengths: RealArray) -> Rig:
-        """Return the same hand with other bone lengths; the skin grows with the bones.
+        """Return the same hand with bones of (20,) metres, in the order of the property `lengths`; the skin grows with
+        them.
 
-        Directions at rest stay. The skin stretches along each bone with it, and across it by the hand's mean growth.
-        Beyond the last joint of a finger it stretches only by the mean growth, whatever the position of the tip.
-
-        `lengths`: (20,) metres, in the order of the property `lengths`.
+        The skin stretches along each bone with it, and across it, and beyond the last joint of a finger, by the mean
+        growth.
         """
         growth = (np.asarray(lengths, np.float64) / self.lengths).reshape(5, 4)
         mean = float((growth * self.lengths.reshape(5, 4))[:, :3].sum() / self.lengths.reshape(5, 4)[:, :3].sum())
@@ -269,10 +268,9 @@ def _read_once(path: Path) -> Rig:
 
 
 def read_rig(path: Path) -> Rig:
-    """Read the first skinned mesh of a file; the positions of its joints determine the side.
+    """Read the first skinned mesh of a GLB file in metres; the positions of its joints determine the side.
 
-    `path`: path of a GLB file with JOINTS_0 and WEIGHTS_0, in metres. Its joints have the names and axes of WebXR Hand
-    Input; a word may precede the names, as in `right-1 thumb-tip`.
+    Its joints have the names and axes of WebXR Hand Input; a word may precede the names, as in `right-1 thumb-tip`.
     """
     glb = Glb(path)
     try:
@@ -356,12 +354,10 @@ def _side(path: Path, joints: FloatArray, frames: FloatArray) -> Side:
 
 
 def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
-    """Convert MANO's flat hand to a rig with the 25 joints of WebXR: 16 joints, tip vertices, four metacarpal bases.
+    """Convert MANO's flat hand (fields of `read_mano`) to a rig with the 25 joints of WebXR.
 
-    The bases are between the wrist and the knuckles and move nothing. Joints have the axes of another rig, rotated with
-    their bones.
-
-    `fields`: fields from `read_mano`; `plain`: rig of the same side, which gives the axes.
+    The four metacarpal bases lie between wrist and knuckles and move nothing. Joints have the axes of `plain`, a rig of
+    the same side, rotated with their bones.
     """
     template, count = fields["v_template"], len(fields["v_template"])
     layout = LAYOUTS["handoccnet"]
@@ -416,11 +412,9 @@ class FreeJoints(NamedTuple):
 
 
 def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
-    """Return the bone lengths (20,) in metres: medians over the frames, within 0.6 to 1.6 times the mean growth.
+    """Return the bone lengths (20,) in metres of keypoints (N, 21, 3): medians within 0.6 to 1.6 times the mean growth.
 
     The last bone of a finger may have 0.5 to 3 times the rig's length, because the tip keypoint may differ.
-
-    `rig`: hand at rest; `keypoints`: (N, 21, 3) metres in MediaPipe's order.
     """
     keypoints = _check_keypoints(keypoints)
     chains = keypoints[:, np.array([[0, *range(1 + 4 * f, 5 + 4 * f)] for f in range(5)])]
@@ -445,14 +439,10 @@ def fit_knuckles(rig: Rig, keypoints: RealArray) -> Rig:
 
 
 def fit_pose(rig: Rig, keypoints: RealArray, times: RealArray | None = None) -> RigPose:
-    """Return the pose with the nearest keypoints in each frame.
+    """Return the pose with the nearest keypoints (N, 21, 3) in each frame, in metres.
 
-    The directions of the bones give an initial pose. Damped Gauss-Newton steps over all frames refine it.
-
-    Args:
-        rig: Hand with the correct bone lengths, see `fit_lengths`.
-        keypoints: (N, 21, 3) metres in MediaPipe's order.
-        times: (N,) increasing seconds; frames that are close in time are smoothed. None fits each frame independently.
+    The directions of the bones give an initial pose of a rig with the correct bone lengths. Damped Gauss-Newton steps
+    over all frames refine it. Frames that are close in time (N,) are smoothed; None fits each frame independently.
     """
     keypoints = _check_keypoints(keypoints)
     joints = free_joints(rig)

@@ -54,12 +54,7 @@ Beyond this ratio a hand fills too little of a shared crop.
 
 
 class ExportedInterNet(nn.Module):
-    """Runs an exported InterNet on crops, one at a time.
-
-    Args:
-        path: `.xml` or `.onnx` file of an InterNet.
-        layout: Data set used for training, see `LAYOUTS`. None for files of Sonjit, which contain it.
-    """
+    """Runs an exported InterNet, `.xml` or `.onnx`, on crops, one at a time; files of Sonjit contain their `layout`."""
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
         super().__init__()
@@ -103,11 +98,9 @@ def _export_metadata(model: ov.Model, path: Path) -> SavedNetwork | None:
 
 
 def load_internet(weights: str, layout: str | None = None) -> InterNet | ExportedInterNet:
-    """Load InterNet from a checkpoint or an exported file.
+    """Load InterNet from an official or own checkpoint, a file of `sonjit export`, or "demo" for placeholder weights.
 
-    Args:
-        weights: Official or own checkpoint, file of `sonjit export`, or "demo" for placeholder weights.
-        layout: Data set of an official checkpoint. Sonjit's own checkpoints contain it.
+    Only official checkpoints need a `layout`, the data set of their training.
     """
     if Path(weights).suffix in EXPORTED:
         return ExportedInterNet(Path(weights), layout)

@@ -150,8 +150,7 @@ class Sight(NamedTuple):
     def pixels(self, placed: RealArray, joints: RealArray, xy_px: RealArray) -> FloatArray:
         """Return pixels and depth (V, 3) of vertices (V, 3) in camera space.
 
-        An assumed camera would shift them, so weak perspective aligns the joints (21, 3) with their pixels (21, 2)
-        instead.
+        For an assumed camera, weak perspective aligns the joints (21, 3) with their pixels (21, 2).
         """
         if self.assumed:
             return weak_view(joints, xy_px).pixels(placed)
@@ -203,13 +202,9 @@ class RiggedHands(MeshModel):
 
     The fit starts after the last image, because the bone lengths are medians over the video. Until then each hand needs
     0.5 kB per frame. x and y of the keypoints come from the image, where they are most accurate, and z from the metric
-    keypoints. Lifted keypoints are used unchanged, in camera space.
+    keypoints. Keypoints of the network `lifted_by` are used unchanged, in camera space.
 
-    Args:
-        sight: Function from image width and height to the camera. For lifted hands, the camera of the lifting.
-        models_dir: Folder with the rigs. Default: the cache.
-        mirrored: True if the images are selfie views, where a right hand looks like a left one.
-        lifted_by: Name of the network that lifted the keypoints to camera space, or None.
+    `sight`: function from image width and height to the camera, for lifted hands that of the lifting.
     """
 
     def __init__(

@@ -289,11 +289,7 @@ class HandOccHands(ManoHands):
 
 
 def load_handoccnet(weights: str | None, mano: str | None) -> handoccnet.HandOccNetwork:
-    """Load HandOccNet with MANO from the files of `sonjit mesh`.
-
-    Raises:
-        InputError: A file is missing or does not fit. The message names its origin.
-    """
+    """Load HandOccNet with MANO from the files of `sonjit mesh`."""
     hand = mano_option("handoccnet", "--mano", mano)
     network = create_network("handoccnet", registry.required_checkpoint("handoccnet", weights), mano=hand)
     assert isinstance(network, handoccnet.HandOccNetwork)

@@ -207,8 +207,8 @@ class MeshHands(Task):
 class MeshWorker(Worker[Frame]):
     """Loaded networks that find the hands of every image of an input and make meshes of them.
 
-    All images are processed before meshes are written, because the size of a hand comes from the full video. Drawing
-    reads the input a second time. Ctrl-C ends the first reading, and the meshes up to there are written.
+    Meshes are written at the end, because the size of a hand comes from the full video. Drawing reads the input a
+    second time. Ctrl-C ends the first reading, and the meshes up to there are written.
     """
 
     def __init__(self, task: MeshHands, *, is_stream: bool) -> None:

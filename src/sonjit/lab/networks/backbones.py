@@ -135,8 +135,8 @@ def whole_googlenet(tiny: bool = False) -> Backbone:
 def nin(tiny: bool = False) -> Backbone:
     """Build Network in Network (Lin et al. 2014) for ImageNet, up to the 1024 channels before the class maps.
 
-    The published last layer is a 1 x 1 convolution to one map per class, followed by the mean. This equals a linear
-    head over the mean of these features, except for a ReLU after it that is omitted here.
+    The published 1 x 1 convolution to one map per class, and the mean, equal a linear head over the mean of these
+    features, except for a ReLU after it that is omitted here.
     """
     a, b, c, d = (_narrow(size, tiny) for size in (96, 256, 384, 1024))
     features = nn.Sequential(
@@ -214,15 +214,11 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 class ResNet(nn.Module):
-    """The four stages of a residual network, C2..C5; keys are those of torchvision's ResNet without its classifier.
+    """The four stages of a residual network, C2..C5, with 10, 18, 34, 50 or 101 layers and torchvision's keys.
 
-    Source: He et al., Deep Residual Learning (2015), with the stride in the 3x3 convolution of a bottleneck as in
-    torchvision; Wu and He, Group Normalization (2018).
-
-    Args:
-        depth: Number of layers: 10, 18, 34, 50 or 101.
-        width: Channels of the first stage's 3x3 convolutions; 64 in the paper.
-        norm: Normalization: "frozen" keeps trained statistics, "batch" learns them, "group" has none.
+    `width`: channels of the first stage's 3x3 convolutions; `norm`: "frozen" keeps trained statistics, "batch" learns
+    them, "group" has none. Source: He et al., Deep Residual Learning (2015), with the stride in the 3x3 convolution of
+    a bottleneck as in torchvision; Wu and He, Group Normalization (2018).
     """
 
     def __init__(self, depth: int = 50, width: int = 64, norm: Norm = "frozen") -> None:

@@ -60,10 +60,8 @@ def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[in
 class CamNetwork(registry.Network):
     """CNN-GAP and CNN-GMP: a classifier with class activation maps.
 
-    Args:
-        pooling: "gap", the mean, which rewards finding all of an object, or "gmp", the maximum, which requires only its
-            most distinctive part.
-        units: Channels of the 3 x 3 convolutions with ReLU between backbone and pooling; the paper has one with 1024.
+    `pooling`: "gap", the mean, rewards finding all of an object, "gmp", the maximum, only its most distinctive part;
+    `units`: channels of the 3 x 3 convolutions between backbone and pooling; the paper has one with 1024.
     """
 
     mean: Tensor
@@ -90,12 +88,9 @@ class CamNetwork(registry.Network):
         self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return class scores and the features that they are pooled from.
+        """Return `scores` (B, classes) before the softmax, and the `features` (B, K, h, w) that they are pooled from.
 
         `images`: (B, 3, H, W) RGB in 0..1.
-
-        Returns:
-            `scores` (B, classes), before the softmax, and `features` (B, K, h, w).
         """
         features = self.extra(self.backbone((images - self.mean) / self.std))
         pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
@@ -123,13 +118,10 @@ class CamNetwork(registry.Network):
 
 
 class FullyConnected(registry.Network):
-    """A classifier with fully connected layers over all cells, which has no class activation maps.
+    """A classifier with fully connected layers over all cells of a backbone, which has no class activation maps.
 
-    Args:
-        backbone: Network that computes the features; its pooling follows here.
-        side: Side of the features after pooling.
-        hidden: Width of both layers before the classes.
-        dropout_first: True for dropout before each layer, as in AlexNet, False for dropout after it.
+    `side`: side of the features after pooling; `hidden`: width of both layers before the classes; `dropout_first`: True
+    for dropout before each layer, as in AlexNet, False for dropout after it.
     """
 
     mean: Tensor
@@ -313,13 +305,10 @@ def is_classifier(name: str) -> bool:
 
 
 def load_classifier(name: str, weights: str | Path | None, pooling: str | None = None) -> Classifier:
-    """Load a classifier with its weights and classes.
+    """Load a classifier of `list_networks("cam-*")` or `"fc-*"` with its weights and classes.
 
-    Args:
-        name: Name from `list_networks("cam-*")` or `list_networks("fc-*")`.
-        weights: Folder of a run of `sonjit train cam` or the weights in it; a checkpoint of torchvision; another one
-            with the same keys, which requires `pooling`; or "demo" for placeholder weights.
-        pooling: Pooling gap or gmp, for weights without a description.
+    `weights`: folder of a run of `sonjit train cam` or the weights in it; a checkpoint of torchvision; another one with
+    the same keys, which requires `pooling` gap or gmp; or "demo" for placeholder weights.
     """
     entry = registry.network_entry(name)
     size = entry.inputs[0].shape[-1]

@@ -31,11 +31,10 @@ from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, regis
 
 @dataclass(frozen=True)
 class DeformerSize:
-    """Dimensions of the network: sides of the crop and of a hand's map, frames of a window, and widths of layers.
+    """Dimensions: `width` and `blocks` of the trunk, `channels` of maps and tokens, `side` of the hand's map.
 
-    `width` and `blocks` are those of the trunk, `channels` those of maps and tokens, `layers` the number of layers of
-    each encoder and decoder, `hidden` the width of their feed-forward parts, and `widths` the two layers before the
-    pose.
+    `layers` are those of each encoder and decoder, `hidden` the width of their feed-forward parts, and `widths` the two
+    layers before the pose.
     """
 
     image: int
@@ -326,15 +325,12 @@ class DeformerNetwork(Network):
     """Deformer.
 
     Args:
-        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` or `"stand-in"` for
-            placeholders. It is not part of the weights.
+        mano: MANO's right hand from `load_mano`, which is not part of the weights; None to predict only pose and
+            shape; `"demo"` or `"stand-in"` for placeholders.
         mano_left: MANO's left hand, for windows of left hands.
-        variant: `ho3d` or `dexycb`, which use MANO differently. None takes the variant of the loaded checkpoint, or
-            `ho3d` for a new network.
+        variant: `ho3d` or `dexycb`, which use MANO differently; None takes that of the checkpoint, or `ho3d`.
         size: `full`, `small` for a trial on a CPU, or `tiny` for tests.
         fusion: True to fuse the poses of all frames by confidence; False takes the pose of the middle frame.
-
-    `variant`: name of the variant; None if neither an option nor a checkpoint defines it.
 
     Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Initial weights are
     those of the released code, except for layers of one transformer, which are copies of each other there.
@@ -380,12 +376,9 @@ class DeformerNetwork(Network):
     ) -> dict[str, Tensor]:
         """Predict the hand in the middle of each window: encode each frame, then fuse all frames.
 
-        Args:
-            images: (B, T, 3, 512, 512) RGB in 0..1, T = 7 frames of one hand, oldest first.
-            hand_boxes: (B, T, 4) boxes of the hand as x_min, y_min, x_max, y_max in pixels of the images; None for the
-                full images.
-            side: (B, T) as in `fuse`.
-            roots: (B, T, 3) as in `fuse`.
+        `images`: (B, T, 3, 512, 512) RGB in 0..1, T = 7 frames of one hand, oldest first; `hand_boxes`: (B, T, 4) boxes
+        of the hand as x_min, y_min, x_max, y_max in pixels, by default the full images; `side` and `roots` as in
+        `fuse`.
 
         Returns:
             The outputs of `fuse`, and `joints2d` (B * T, 21, 2): x, y in 0..1 of the hand's box.
@@ -405,10 +398,9 @@ class DeformerNetwork(Network):
         }
 
     def encode(self, images: Tensor, hand_boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute features of single frames: the expensive part, which a video requires once per frame.
+        """Compute features of single frames, the expensive part, which a video requires once per frame.
 
-        Images (N, 3, 512, 512) and boxes (N, 4) become tokens (N, 256) and joints (N, 21, 2) as x, y in 0..1 of the
-        box.
+        Images (N, 3, 512, 512) and boxes (N, 4) become tokens (N, 256) and joints (N, 21, 2) in 0..1 of the box.
         """
         owners = torch.arange(images.shape[0], dtype=hand_boxes.dtype, device=images.device)
         rois = torch.cat([owners[:, None], hand_boxes], 1)
@@ -572,13 +564,9 @@ class _Frame(NamedTuple):
 class DeformerStream:
     """Predict a hand's mesh for every frame, as soon as the frames around it are available.
 
-    It keeps 1.2 kB for each frame in reach: 30 before the frame that is due, and 30 after it.
-
-    `network`: network, which is set to eval mode; `gap`: frames between neighbouring frames of a window; `left`: True
-    for a left hand.
-
-    A frame of a window that is missing, because the video ends or because it was not pushed, is replaced by the last
-    available one between it and the middle.
+    It keeps 1.2 kB for each frame in reach: 30 before the frame that is due, and 30 after it. `gap`: frames between
+    neighbouring frames of a window. A missing frame of a window, because the video ends or because it was not pushed,
+    is replaced by the last available one between it and the middle.
     """
 
     def __init__(self, network: DeformerNetwork, gap: int = GAP, *, left: bool = False) -> None:
@@ -594,16 +582,10 @@ class DeformerStream:
 
     @torch.inference_mode()
     def push(self, index: int, image: Tensor, hand_box: Tensor, root: Tensor | None = None) -> list[Fused]:
-        """Add a frame.
+        """Add a frame, and return the outputs that are now complete, usually one, of 30 frames ago.
 
-        Args:
-            index: Index of the frame, greater than the previous one. Frames without the hand are skipped.
-            image: (3, 512, 512) RGB in 0..1.
-            hand_box: (4,) box of the hand as x_min, y_min, x_max, y_max in pixels of the image.
-            root: (3,) metres, added to this frame's mesh; None for zero.
-
-        Returns:
-            The outputs that are now complete, usually one, of 30 frames ago.
+        `index`: greater than the previous one; frames without the hand are skipped; `image`: (3, 512, 512) RGB in 0..1;
+        `hand_box`: (4,) x_min, y_min, x_max, y_max in pixels; `root`: (3,) metres, added to this frame's mesh.
         """
         if self._newest is not None and index <= self._newest:
             raise InputError(f"frame {index} came after frame {self._newest}; push frames in order")
@@ -676,15 +658,10 @@ def box_around(points: RealArray, scale: float = _BOX_SCALE) -> Corners:
 def crop_square(
     hand: Corners, width: int, height: int, held_object: Corners | None = None, rotation_rad: float = 0.0
 ) -> RotatedBox:
-    """Return the square of an image that is scaled to 512 x 512.
+    """Return the square of an image around a hand's box that is scaled to 512 x 512; its content rotates back.
 
-    Args:
-        hand: Box from `box_around` of the joints.
-        width: Width of the image in pixels.
-        height: Height of the image in pixels.
-        held_object: Box around the held object: on HO-3D `box_around` its corners, on DexYCB with scale 1 and only if
-            it overlaps the hand's.
-        rotation_rad: Rotation of the crop for training; its content rotates the other way.
+    The box around the held object is on HO-3D `box_around` its corners, on DexYCB with scale 1 and only if it overlaps
+    the hand's.
     """
     both = [hand, *([] if held_object is None else [held_object])]
     x_min, y_min, x_max, y_max = Corners(
@@ -741,13 +718,9 @@ class MotionDiscriminator(Network):
         self.fc = nn.Linear(channels, 1)
 
     def forward(self, motions: Tensor) -> dict[str, Tensor]:
-        """Score motions.
+        """Score motions (B, T, 46): side, and the fingers' numbers in the convention of Deformer's variant.
 
-        `motions`: (B, T, 46) side, and the fingers' numbers in the convention of Deformer's variant.
-
-        Returns:
-            `out` (B, 1): near 1 for real motions and near 0 for others, but not bounded; `attention` (B, T): weight of
-            each frame; `pooled` (B, 1024): pooled states.
+        `out` (B, 1) is unbounded, near 1 for real motions, `attention` (B, T), and `pooled` (B, 1024) states.
         """
         if motions.ndim != 3 or motions.shape[2] != MOTION or not motions.shape[1]:
             raise InputError(f"{self.name}: motions have shape {tuple(motions.shape)}; expected (B, T, {MOTION})")

@@ -122,9 +122,8 @@ KEYPOINTS = 21
 class Attention(nn.Module):
     """One block: each cell of the query map attends to the cells of the key map.
 
-    With `injecting`, the block of FIT, the query is not added to the output. With `sigmoid`, the output of FIT is
-    multiplied by a sigmoid of the correlation of a second query with the sum of all second keys (the paper's pooling is
-    that sum).
+    With `injecting`, the block of FIT, the query is not added to the output. With `sigmoid`, FIT's output is multiplied
+    by a sigmoid of the correlation of a second query with the sum of all second keys, the paper's pooling.
     """
 
     def __init__(self, channels: int, side: int, *, injecting: bool, sigmoid: bool = True) -> None:
@@ -290,9 +289,8 @@ class SpatialSoftmaxHead(SpatialSoftmax):
         self.score = nn.ModuleList([nn.Conv2d(channels, KEYPOINTS, 1)])
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return joints (B, 21, 2) in 0..1, heatmaps and scores (B, 21, H, W), and the encoding (B, C, H, W).
-
-        The order is joints, heatmaps, encoding, scores.
+        """Return joints (B, 21, 2) in 0..1, heatmaps (B, 21, H, W), the encoding (B, C, H, W), and scores (B, 21, H,
+        W).
         """
         encoding = self.fc[0](self.res[0](self.hg[0](features)))
         scores = self.score[0](encoding)
@@ -409,13 +407,10 @@ SIZES = {
 class HandOccNetwork(Network):
     """HandOccNet: mesh and joints of one hand that may be hidden.
 
-    Args:
-        mano: MANO's right hand from `load_mano`; None to predict only pose and shape; `"demo"` or `"stand-in"` for
-            placeholders. It is not part of the weights.
-        size: `full`, `small` for a trial on a CPU, or `tiny` for tests.
-        fit: Handling of hidden regions: `full`, as published; `softmax`, injection without the sigmoid; `gate`, lower
-            weights as in spatial attention, without injection; `none`.
-        refine: True for a network with SET.
+    `mano`: MANO's right hand from `load_mano`, which is not part of the weights; None to predict only pose and shape;
+    `"demo"` or `"stand-in"` for placeholders; `size`: `full`, `small` for a trial on a CPU, or `tiny` for tests; `fit`:
+    `full`, as published; `softmax`, injection without the sigmoid; `gate`, lower weights as in spatial attention,
+    without injection; `none`; `refine`: True for a network with SET.
 
     Source: Park et al. 2022, HandOccNet: Occlusion-Robust 3D Hand Mesh Estimation Network.
     """
@@ -450,19 +445,14 @@ class HandOccNetwork(Network):
                 part.apply(_initialise)
 
     def forward(self, images: Tensor, features: bool = False) -> dict[str, Tensor]:
-        """Predict the hands in crops.
-
-        Args:
-            images: (B, 3, 256, 256) RGB in 0..1 of right hands, or of mirrored left hands.
-            features: True to return the intermediate maps as well.
+        """Predict the hands in crops (B, 3, 256, 256), RGB in 0..1, of right hands or of mirrored left hands.
 
         Returns:
-            `gate` (B, 32, 32): visible share of the hand, 0..1; `pose6d` (B, 96); `joints_coord_img` (B, 21, 2): x, y
-            in 0..1 of the crop; `mano_pose` (B, 48): axis-angles without MANO's mean pose; `mano_shape` (B, 10). With
-            a MANO model `joints_coord_cam` (B, 21, 3) and `mesh_coord_cam` (B, 778, 3), metres in MANO's axes, neither
-            centred nor in camera space, and `manojoints2cam` (B, 16, 4, 4). Joints are MediaPipe's 21.
-
-            With `features` also `primary`, `secondary`, `FIT` and `SET` (B, 256, 32, 32), `score` (B, 21, 32, 32), and
+            `gate` (B, 32, 32): visible share of the hand, 0..1; `pose6d` (B, 96); `joints_coord_img` (B, 21, 2): x,
+            y in 0..1 of the crop; `mano_pose` (B, 48): axis-angles without MANO's mean pose; `mano_shape` (B, 10).
+            With a MANO model `joints_coord_cam` (B, 21, 3) and `mesh_coord_cam` (B, 778, 3), metres in MANO's axes,
+            neither centred nor in camera space, and `manojoints2cam` (B, 16, 4, 4). Joints are MediaPipe's 21. With
+            `features` also `primary`, `secondary`, `FIT` and `SET` (B, 256, 32, 32), `score` (B, 21, 32, 32), and
             for each block `FIT.block0` (B, 256, 32, 32), `FIT.block0.soft` (B, 4, 1024, 1024): the attention,
             `FIT.block0.sigmoid` (B, 4, 32, 32): the factor of its output; `SET.block0`, `SET.block0.soft`.
         """

@@ -64,8 +64,7 @@ class HandLayout:
     def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
         """Return one of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
 
-        STB has the palm's centre instead of the wrist. The wrist is then extrapolated from the middle finger's knuckle
-        through the palm's centre.
+        STB's wrist is extrapolated from the middle finger's knuckle through the palm's centre, which it has instead.
         """
         names = load_skeleton("hand_mediapipe21").keypoints
         own, skeleton = joints[..., self.joints(side), :], self.skeleton
@@ -176,17 +175,12 @@ LAYOUT_CHOICES: Final = (
 
 
 class InterNet(registry.Network):
-    """Both hands from a square crop around them.
+    """Both hands from a square crop around them, with the keys of the official checkpoints.
 
-    The module's keys are those of the official checkpoints.
-
-    Args:
-        layout: Order of hands and joints in the outputs: `interhand`, `stb` or `rhd`, the data set of the checkpoint.
-            It does not change the outputs, only their meaning; see `HandLayout`. None if it is not known.
-        depth: Number of layers of the residual network.
-        channels: Channels of the upsampled maps.
-        hidden: Width of the two heads on the mean of the features.
-        bins: Number of bins of depth, x and y: a quarter of the side of the crops.
+    `layout`: order of hands and joints in the outputs: `interhand`, `stb` or `rhd`, the data set of the checkpoint;
+    None if it is not known; see `HandLayout`; `depth`: number of layers of the residual network; `channels`: those of
+    the upsampled maps; `hidden`: width of the two heads; `bins`: number of bins of depth, x and y: a quarter of the
+    crop's side.
     """
 
     maxima = MappingProxyType({"joint_coord": "heatmap"})
@@ -219,15 +213,13 @@ class InterNet(registry.Network):
         return LAYOUTS[self._layout]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the hands in crops.
-
-        `images`: (B, 3, 256, 256) RGB in 0..1.
+        """Predict the hands in crops (B, 3, 256, 256), RGB in 0..1.
 
         Returns:
-            `joint_coord` (B, 42, 3): x, y, z in integer bins, in the layout's order; `rel_root_depth` (B, 1): depth of
-            the left root minus that of the right one, in bins; `hand_type` (B, 2): probability of a right and of a left
-            hand; and their sources: `heatmap` (B, 42, z, y, x), `root_heatmap1d_logits` (B, 64), `hand_type_logits`
-            (B, 2). `heatmap_space.two_hands_from_outputs` converts bins to millimetres.
+            `joint_coord` (B, 42, 3): x, y, z in integer bins, in the layout's order; `rel_root_depth` (B, 1): depth
+            of the left root minus that of the right one, in bins; `hand_type` (B, 2): probability of a right and of
+            a left hand; and their sources: `heatmap` (B, 42, z, y, x), `root_heatmap1d_logits` (B, 64),
+            `hand_type_logits` (B, 2). `two_hands_from_outputs` converts bins to millimetres.
         """
         return self.pose_net(self.backbone_net.resnet(images)[-1])
 

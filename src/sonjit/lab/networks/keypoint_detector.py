@@ -29,10 +29,9 @@ _PALM_M = 0.09  # typical length of a palm, the unit of an untrained network's p
 
 
 class TimmLandmarks(Network):
-    """Keypoints, presence and handedness of the hand in a square crop.
+    """K keypoints, presence and handedness of the hand in a square crop of `size` pixels.
 
-    `backbone`: name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`; `keypoints`:
-    number of keypoints K; `size`: side of the crops in pixels.
+    `backbone`: name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`.
     """
 
     mean: Tensor
@@ -55,15 +54,7 @@ class TimmLandmarks(Network):
         self.register_buffer("middle", torch.tensor([size / 2, size / 2, 0.0]).repeat(keypoints), persistent=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the hands in crops.
-
-        `images`: (B, 3, size, size) RGB in 0..1.
-
-        Returns:
-            `keypoints` (B, 3K): x, y in pixels of the crop, ordinal z from the wrist; `presence` (B, 1) and
-            `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
-            (B, 3K): metres in the crop's axes, origin at the hand's centre.
-        """
+        """Predict the hands in crops (B, 3, size, size), RGB in 0..1, as `HandLandmarkNetwork` does."""
         if images.shape[-2:] != (self.size, self.size):
             raise InputError(
                 f"{self.name}: images have shape {tuple(images.shape)}; expected (B, 3, {self.size}, {self.size})"
@@ -142,9 +133,7 @@ _BATCH: Final = 32
 class KeypointHeatmaps(Network):
     """Heatmaps of a hand's keypoints, and the visibility of each.
 
-    Args:
-        backbone: Name of an EfficientNet of timm, such as `tf_efficientnet_b0` or `efficientnet_lite0`.
-        backbone_weights: File of timm's weights for the trunk; None for random weights.
+    `backbone`: an EfficientNet of timm, such as `tf_efficientnet_b0`; `backbone_weights`: file of its weights, or None.
     """
 
     def __init__(
@@ -171,9 +160,7 @@ class KeypointHeatmaps(Network):
         self.visible = nn.Linear(channels, keypoints)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the keypoints in crops.
-
-        `images`: (B, 3, S, S) RGB in 0..1, S a multiple of 32.
+        """Predict the keypoints in crops (B, 3, S, S), RGB in 0..1, S a multiple of 32.
 
         Returns:
             `heatmaps` (B, K, S / 4, S / 4): logits, whose softmax over a map's cells is the distribution of the
@@ -257,12 +244,10 @@ class DetectedKeypoints(NamedTuple):
 
 
 class KeypointDetector:
-    """Detects the keypoints of hands in given boxes.
+    """Detects the keypoints of hands in given boxes, on `device` unless the network is exported.
 
-    Args:
-        weights: `weights.safetensors` of a run of `sonjit train keypoint-detector`, the run's folder, or its exported
-            `.onnx` or `.xml` file.
-        device: Device of torch; exported files run on the CPU.
+    `weights`: `weights.safetensors` of a run of `sonjit train keypoint-detector`, its folder, or its `.onnx` or `.xml`
+    file.
     """
 
     def __init__(self, weights: str | Path, device: str = "cpu") -> None:
@@ -287,12 +272,9 @@ class KeypointDetector:
 
     @torch.inference_mode()
     def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:
-        """Detect the keypoints in each box.
+        """Detect the keypoints of an image (H, W, 3) uint8 in each box, in their order.
 
-        `rgb`: (H, W, 3) uint8; `boxes`: x_min, y_min, x_max, y_max in pixels, tight around each hand's keypoints.
-
-        Returns:
-            The keypoints for each box, in the same order.
+        `boxes`: x_min, y_min, x_max, y_max in pixels, tight around each hand's keypoints.
         """
         areas = [area_of_box(box) for box in boxes]
         found: list[DetectedKeypoints] = []

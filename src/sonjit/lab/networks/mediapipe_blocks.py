@@ -81,8 +81,7 @@ def new_activation(name: str) -> nn.Module:
 class BlazeBlock(nn.Module):
     """Depthwise and pointwise convolution with a shortcut, followed by an activation (BlazeFace, section 3.2).
 
-    With stride 2 the shortcut is max pooled. It gets channels of zeros if it has too few. `between` is an activation
-    between the two convolutions.
+    The shortcut is max pooled with stride 2, and gets channels of zeros. `between` is applied between the convolutions.
     """
 
     def __init__(
@@ -112,8 +111,7 @@ class BlazeBlock(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, convolve depthwise and project, as in MobileNetV2 (Sandler et al. 2018, section 3.3).
 
-    There is a shortcut if input and output have the same channels, max pooled with stride 2. `even` pads equally on
-    both sides for any stride. `activation` is one of `ACTIVATIONS`.
+    Equal channels have a shortcut, max pooled with stride 2. `even` pads equally on both sides for any stride.
     """
 
     def __init__(
@@ -171,11 +169,7 @@ def rows_from_map(values: Tensor, length: int) -> Tensor:
 
 
 def depth_to_space(values: Tensor, factor: int = 2) -> Tensor:
-    """Reshape (B, factor * factor * C, H, W) to (B, C, factor * H, factor * W).
-
-    Channels have TensorFlow's order, a cell's groups of C channels row by row, which differs from PyTorch's
-    `pixel_shuffle`.
-    """
+    """Reshape (B, factor * factor * C, H, W) to (B, C, factor * H, factor * W), with channels in TensorFlow's order."""
     groups = values.unflatten(1, (factor * factor, -1))  # (B, factor * factor, C, H, W)
     return F.pixel_shuffle(groups.transpose(1, 2).flatten(1, 2), factor)
 
@@ -216,10 +210,9 @@ def register_published(
     multiple_of: int = 32,
     one_crop: bool = False,
 ) -> None:
-    """Register a network of MediaPipe for images of `size`, a height and width.
+    """Register a network of MediaPipe for images of `size`, a height and width, or only for that size with `one_crop`.
 
-    `weight` is its name in the catalogue: "" for the network's name, None if it is not published. `low` is the value of
-    the byte 0. With `one_crop` the network requires images of its own size.
+    `weight`: its name in the catalogue, "" for the network's, None if unpublished; `low`: the value of the byte 0.
     """
     images, small = (
         InputSpec("images", (3, *item), low, multiple_of=multiple_of, least=min(item) if one_crop else multiple_of)

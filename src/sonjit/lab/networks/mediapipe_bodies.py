@@ -157,11 +157,7 @@ class AnchorHead(nn.Module):
 
 
 class PoseDetectionNetwork(mp_blocks.PublishedNetwork):
-    """Person detector for full images.
-
-    `trunk`: `detector`, or `tiny` for tests; `channels`: channels of the two upward maps with anchors, the finer one
-    first.
-    """
+    """Person detector for full images; `channels` are those of the finer and the coarser upward map with anchors."""
 
     def __init__(self, trunk: str = "detector", channels: Sequence[int] = (96, 192)) -> None:
         super().__init__()
@@ -176,15 +172,13 @@ class PoseDetectionNetwork(mp_blocks.PublishedNetwork):
         self.boxes = nn.ModuleList(AnchorHead(count, anchors, _BOX) for count, anchors in maps)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict boxes and scores of the anchors.
-
-        `images`: (B, 3, 224, 224) RGB in -1..1.
+        """Predict boxes and scores of the anchors of images (B, 3, 224, 224), RGB in -1..1.
 
         Returns:
-            `boxes` (B, 2254, 12): centre and size of the face's box, then x and y of the centre of the hips, of a point
-            on the circle around the full body, of the centre of the shoulders and of one on the circle around the
-            upper body, in pixels of the input from the anchor's centre; `scores` (B, 2254, 1): logits. Anchors of the
-            finest map come first (28 x 28 x 2, 14 x 14 x 2, 7 x 7 x 6).
+            `boxes` (B, 2254, 12): centre and size of the face's box, then x and y of the centre of the hips, of a
+            point on the circle around the full body, of the centre of the shoulders and of one on the circle around
+            the upper body, in pixels of the input from the anchor's centre; `scores` (B, 2254, 1): logits. Anchors
+            of the finest map come first (28 x 28 x 2, 14 x 14 x 2, 7 x 7 x 6).
         """
         *_, eighth, sixteenth, last = self.trunk(images)
         middle = self.to_middle(last, sixteenth)
@@ -303,10 +297,7 @@ class SecondEncoder(nn.Module):
 
 
 class PoseLandmarkNetwork(mp_blocks.PublishedNetwork):
-    """Body landmarks from a square crop.
-
-    `variant`: `lite`, `full`, `heavy`, or `tiny` for tests.
-    """
+    """Body landmarks from a square crop: `lite`, `full`, `heavy`, or `tiny` for tests."""
 
     def __init__(self, variant: str = "full") -> None:
         super().__init__()
@@ -324,15 +315,13 @@ class PoseLandmarkNetwork(mp_blocks.PublishedNetwork):
         self.presence = nn.Conv2d(numbers.head, 1, numbers.size)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the bodies in crops.
-
-        `images`: (B, 3, 256, 256) RGB in 0..1.
+        """Predict the bodies in crops (B, 3, 256, 256), RGB in 0..1.
 
         Returns:
-            `keypoints` (B, 195): x, y in pixels of the crop, ordinal z from the hips, smaller is nearer, and
-            the logits of visibility and presence, of 39 points; `presence` (B, 1): probability of a body;
-            `segmentation` (B, 256, 256, 1): logits; `heatmap` (B, 64, 64, 39): logits; `keypoints_3d` (B, 117): metres
-            in the crop's axes, origin at the middle of the hips.
+            `keypoints` (B, 195): x, y in pixels of the crop, ordinal z from the hips, smaller is nearer, and the
+            logits of visibility and presence, of 39 points; `presence` (B, 1): probability of a body;
+            `segmentation` (B, 256, 256, 1): logits; `heatmap` (B, 64, 64, 39): logits; `keypoints_3d` (B, 117):
+            metres in the crop's axes, origin at the middle of the hips.
         """
         half, *inner, last = self.trunk(images)
         *finer, top = self.laterals
@@ -440,7 +429,7 @@ class SelfieUpStep(nn.Module):
 class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
     """Segmentation of people in an image taken at arm's length.
 
-    `channels`: channels of the maps at a half and a quarter, at an eighth, and at a sixteenth; `expanded`: expanded
+    `channels`: those of the maps at a half and a quarter, at an eighth, and at a sixteenth; `expanded`: expanded
     channels of each block at an eighth (two) and at a sixteenth; `context`: channels of the map before the upward path.
     """
 
@@ -480,12 +469,9 @@ class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
         self.read = nn.ConvTranspose2d(first, 1, 2, 2)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Segment the people in images.
+        """Return `segmentation` (B, H, W, 1), the probability of a person at each pixel.
 
         `images`: (B, 3, 256, 256) RGB in 0..1, or (B, 3, 144, 256) for the landscape files.
-
-        Returns:
-            `segmentation` (B, H, W, 1): the probability of a person at each pixel.
         """
         half = F.hardswish(self.stem(images))
         quarter = self.quarter(half)

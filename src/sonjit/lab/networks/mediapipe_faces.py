@@ -25,11 +25,7 @@ _SOURCE = "Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2"
 
 
 class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
-    """Face detector up to about 2 m.
-
-    `fine`: channels and stride of each block up to the finer map with anchors; `coarse`: channels and stride of each
-    block from there to the coarser map.
-    """
+    """Face detector up to about 2 m: channels and stride of each block up to the finer map with anchors, and after."""
 
     def __init__(
         self,
@@ -49,9 +45,7 @@ class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
         self.coarse_boxes = nn.Conv2d(coarse[-1][0], _COARSE_ANCHORS * _BOX, 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict boxes and scores of the anchors.
-
-        `images`: (B, 3, 128, 128) RGB in -1..1.
+        """Predict boxes and scores of the anchors of images (B, 3, 128, 128), RGB in -1..1.
 
         Returns:
             `boxes` (B, 896, 16): centre, size, then x and y of the person's right eye, left eye, nose, mouth, right
@@ -134,8 +128,8 @@ class AnchorHead(nn.Module):
 class FullRangeFaceNetwork(mp_blocks.PublishedNetwork):
     """Face detector up to about 5 m.
 
-    `down`: channels, and number of blocks with a shortcut, of the stem and after each further halving; `up`: channels,
-    and number of blocks, of each upward step.
+    `down`: channels and blocks of the stem and after each further halving; `up`: channels and blocks of each upward
+    step.
     """
 
     def __init__(
@@ -161,12 +155,10 @@ class FullRangeFaceNetwork(mp_blocks.PublishedNetwork):
         self.boxes = AnchorHead(outs[-1], _BOX)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict boxes and scores of the anchors.
+        """Predict `boxes` (B, 2304, 16) and `scores` (B, 2304, 1) as the short range does, on one map of 48 x 48
+        anchors.
 
         `images`: (B, 3, 192, 192) RGB in -1..1.
-
-        Returns:
-            `boxes` (B, 2304, 16) and `scores` (B, 2304, 1) as of the short range, on one map of 48 x 48 anchors.
         """
         values = self.first(F.relu(self.stem(images)))
         maps: list[Tensor] = []
@@ -250,10 +242,8 @@ class PointHead(nn.Module):
 class FaceLandmarkNetwork(mp_blocks.PublishedNetwork):
     """Face mesh from a square crop.
 
-    Args:
-        channels: Channels of the stem and after each further halving; mesh and presence each have their own last
-            halving.
-        size: Side of the last map: that of the crop divided by 2 to the number of halvings.
+    `channels`: channels of the stem and after each further halving; mesh and presence each have their own last halving;
+    `size`: side of the last map.
     """
 
     def __init__(self, channels: Sequence[int] = MESH_CHANNELS, size: int = 3, narrow: int = NARROW) -> None:
@@ -269,13 +259,11 @@ class FaceLandmarkNetwork(mp_blocks.PublishedNetwork):
         self.presence = PointHead(last, size, narrow, 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the faces in crops.
-
-        `images`: (B, 3, 192, 192) RGB in 0..1.
+        """Predict the faces in crops (B, 3, 192, 192), RGB in 0..1.
 
         Returns:
-            `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468 landmarks;
-            `presence` (B, 1): logit of a face.
+            `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468
+            landmarks; `presence` (B, 1): logit of a face.
         """
         values = self.stages(self.stem(images))
         return {
@@ -325,10 +313,10 @@ class RegionHead(nn.Module):
 
 
 class Region(nn.Module):
-    """A region of the face around mesh landmarks, and its own points.
+    """A region of the face around mesh landmarks, in which the left and the right landmark of `level` are level.
 
-    The left and the right landmark of `level` are level in the region. `channels` are those of the map that is cropped,
-    and after each of two halvings; `points` is the number of points of each head.
+    `channels`: those of the map that is cropped, and after each of two halvings; `points`: number of points of each
+    head.
     """
 
     def __init__(
@@ -358,10 +346,8 @@ class Region(nn.Module):
 class FaceAttentionNetwork(mp_blocks.PublishedNetwork):
     """Face mesh with lips, eyes and irises from a square crop.
 
-    Args:
-        channels: Channels of the stem and after each further halving.
-        size: Side of the last map: that of the crop divided by 2 to the number of halvings.
-        region_channels: Channels of a region and after each of two halvings; the first is `channels[1]`.
+    `channels`: channels of the stem and after each further halving; `size`: side of the last map; `region_channels`:
+    channels of a region and after each of two halvings; the first is `channels[1]`.
     """
 
     def __init__(
@@ -389,15 +375,13 @@ class FaceAttentionNetwork(mp_blocks.PublishedNetwork):
         self.presence = nn.Conv2d(narrow, 1, size, size)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the faces in crops; left and right are the image's.
-
-        `images`: (B, 3, 192, 192) RGB in 0..1.
+        """Predict the faces in crops (B, 3, 192, 192), RGB in 0..1; left and right are the image's.
 
         Returns:
-            `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468 landmarks;
-            x, y in pixels of the crop: `lips` (B, 160) of 80 points, `left_eye` and `right_eye` (B, 142) of 71 each,
-            `left_iris` and `right_iris` (B, 10) of centre, right, top, left and bottom; `presence` (B, 1): logit of a
-            face.
+            `keypoints` (B, 1404): x, y in pixels of the crop, z in the same scale, smaller is nearer, of 468
+            landmarks; x, y in pixels of the crop: `lips` (B, 160) of 80 points, `left_eye` and `right_eye` (B, 142)
+            of 71 each, `left_iris` and `right_iris` (B, 10) of centre, right, top, left and bottom; `presence` (B,
+            1): logit of a face.
         """
         fine = self.fine(self.stem(images))
         narrow = self.narrow(self.stages(fine))
@@ -510,9 +494,7 @@ class EyeHead(nn.Module):
 class IrisLandmarkNetwork(mp_blocks.PublishedNetwork):
     """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the mirrored other eye.
 
-    Args:
-        channels: Channels of the first maps; later maps have twice as many.
-        size: Side of the last map: that of the crop divided by 32.
+    `channels`: channels of the first maps; later maps have twice as many; `size`: side of the last map.
     """
 
     def __init__(self, channels: int = 64, size: int = 2) -> None:
@@ -529,14 +511,12 @@ class IrisLandmarkNetwork(mp_blocks.PublishedNetwork):
         self.iris = EyeHead(twice, channels, size, _IRIS)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the eyes in crops.
-
-        `images`: (B, 3, 64, 64) RGB in 0..1.
+        """Predict the eyes in crops (B, 3, 64, 64), RGB in 0..1.
 
         Returns:
-            `contours` (B, 213): x, y in pixels of the crop and z in the same scale, of 71 points of the lids, the skin
-            around them and the brow, in the order of `skeletons.face_regions`; `iris` (B, 15): the same of the iris's
-            centre, right, top, left and bottom.
+            `contours` (B, 213): x, y in pixels of the crop and z in the same scale, of 71 points of the lids, the
+            skin around them and the brow, in the order of `skeletons.face_regions`; `iris` (B, 15): the same of the
+            iris's centre, right, top, left and bottom.
         """
         values = self.shared(self.stem(images))
         return {"contours": self.contours(values), "iris": self.iris(values)}

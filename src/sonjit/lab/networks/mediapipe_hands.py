@@ -69,14 +69,10 @@ class Head(nn.Module):
 class PalmDetectionNetwork(mp_blocks.PublishedNetwork):
     """Palm detector for full images.
 
-    Args:
-        depth: Number of blocks after each halving: 4 in `palm-full`, 3 in `palm-lite`.
-        channels: Channels of the stem and after each further halving.
-        decoder: True for two upward steps of the pyramid. Without them the heads read the trunk's own maps, and the
-            last halving, which no head reads, is omitted.
-
-    Source: Zhang et al. 2020, MediaPipe Hands, section 2.1; Bazarevsky et al. 2019, BlazeFace, section 3.2. Numbers are
-    those of the published files, whose batch norms are folded into the pointwise convolutions.
+    `depth`: number of blocks after each halving: 4 in `palm-full`, 3 in `palm-lite`; `channels`: channels of the stem
+    and after each further halving; `decoder`: False omits the upward steps of the pyramid, so that the heads read the
+    trunk's own maps, and the last halving, which no head reads then. Source: Zhang et al. 2020, MediaPipe Hands,
+    section 2.1; Bazarevsky et al. 2019, BlazeFace, section 3.2; numbers of the published files.
     """
 
     def __init__(self, depth: int = 4, channels: Sequence[int] = _CHANNELS, decoder: bool = True) -> None:
@@ -93,9 +89,7 @@ class PalmDetectionNetwork(mp_blocks.PublishedNetwork):
         self.fine_head = Head(fine, _FINE_ANCHORS)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict boxes and scores of the anchors.
-
-        `images`: (B, 3, 192, 192) RGB in 0..1.
+        """Predict boxes and scores of the anchors of images (B, 3, 192, 192), RGB in 0..1.
 
         Returns:
             `boxes` (B, 2016, 18): centre, size, then x and y of seven keypoints, in pixels of the input from the
@@ -198,16 +192,11 @@ def trunk_of(name: str) -> Trunk:
 class HandLandmarkNetwork(registry.Network):
     """Hand landmarks from a square crop.
 
-    Args:
-        trunk: `full`, `lite` or, for tests, `tiny`; `hand-heavy` is a wider `full`.
-        keypoints: Number of keypoints, at least 21. Published weights fill the first 21;
-            the others start in the middle of the crop.
-        width: Factor on the trunk's channels.
-        activation: One of `ACTIVATIONS`, after the convolutions; published weights were trained with relu6.
-        dropout: Share of the averages of the last map that training leaves out.
-
-    Source: Zhang et al. 2020, MediaPipe Hands, section 2.2. Numbers are those of the published files, whose batch norms
-    are folded into the convolutions.
+    `trunk`: `full`, `lite` or, for tests, `tiny`; `width`: factor on its channels, above 1 for `hand-heavy`;
+    `keypoints`: at least 21; published weights fill the first 21, the others start in the middle of the crop;
+    `activation`: one of `ACTIVATIONS`; published weights were trained with relu6; `dropout`: share of the averages of
+    the last map that training leaves out. Source: Zhang et al. 2020, MediaPipe Hands, section 2.2; numbers of the
+    published files.
     """
 
     def __init__(
@@ -254,14 +243,12 @@ class HandLandmarkNetwork(registry.Network):
         return third(self.mix(second(self.widen(values))))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict the hands in crops.
-
-        `images`: (B, 3, 224, 224) RGB in 0..1.
+        """Predict the hands in crops (B, 3, 224, 224), RGB in 0..1.
 
         Returns:
             `keypoints` (B, 3K): x, y in pixels of the crop, ordinal z from the wrist; `presence` (B, 1) and
-            `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
-            (B, 3K): metres in the crop's axes, origin at the hand's centre.
+            `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d` (B,
+            3K): metres in the crop's axes, origin at the hand's centre.
         """
         mean = self.dropout(self.features(images).mean((2, 3)))  # (B, C)
         return {
@@ -305,12 +292,7 @@ MASK_STRIDE: Final = 4  # pixels of the crop per pixel of the masks
 
 
 class HandMaskNetwork(registry.Network):
-    """Masks of a hand and of what belongs to it.
-
-    Args:
-        trunk: Trunk of the hand landmark network: `full`, `lite` or, for tests, `tiny`.
-        size: Side of the crops in pixels, a multiple of 32. The network takes other sizes, but is trained on this one.
-    """
+    """Masks of a hand and of what belongs to it, in crops of `size` pixels (a multiple of 32) or other sizes."""
 
     def __init__(self, trunk: str = "full", channels: int = 48, size: int = 160) -> None:
         super().__init__()
@@ -328,12 +310,9 @@ class HandMaskNetwork(registry.Network):
         self.read = nn.Conv2d(channels, len(PARTS), 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Segment the hands in crops.
+        """Return `masks` (B, 3, H / 4, W / 4): logits of the hand, of objects in it and of its arm.
 
         `images`: (B, 3, H, W) RGB in 0..1, whose sides are 1.5 times those of the hand landmark network's crops.
-
-        Returns:
-            `masks` (B, 3, H / 4, W / 4): logits of the hand, of objects in it and of its arm.
         """
         maps = self._maps(images)
         values: Tensor | None = None

@@ -281,11 +281,7 @@ def _published_checkpoint(entry: NetworkEntry) -> Path:
 
 
 def required_checkpoint(name: str, weights: T | None) -> T:
-    """Return the checkpoint of a network without published weights.
-
-    Raises:
-        InputError: It is None or "published"; the message has its origin and licence.
-    """
+    """Return the checkpoint of a network without published weights, or refuse None and "published" with its origin."""
     if weights is None or str(weights) == "published":
         entry = network_entry(name)
         unpublished = "" if weights is None else "has no published weights. It "
@@ -313,8 +309,7 @@ def _load(network: Network, path: Path) -> None:
 def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
     """Load weights with the network's own names; without `strict`, keys may be missing or unexpected.
 
-    Raises:
-        InputError: Keys do not match or weights are not finite. The message names them, and the network is not changed.
+    An InputError names keys that do not match or weights that are not finite. The network is not changed then.
     """
     own = network.state_dict()
     missing = sorted(own.keys() - state_dict.keys())

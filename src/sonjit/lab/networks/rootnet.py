@@ -21,17 +21,12 @@ SCALE_CHOICES = "the input scale 255 for weights of the released code, or 1 for 
 
 
 class RootNet(Network):
-    """Position and depth of one root in a square crop.
+    """Position and depth of one root in a square crop, with the keys of the official checkpoints.
 
-    The module's keys are those of the official checkpoints.
-
-    Args:
-        input_scale: Value of white before ImageNet's mean and deviation are applied: 255 or 1. The released code
-            applies them, which are for values in 0..1, to values in 0..255, and its checkpoints require this. 1 is
-            correct for a new training. None if it is not known.
-        depth: Number of layers of the residual network.
-        channels: Channels of the upsampled maps.
-        side: Side of the training crops in pixels.
+    `input_scale`: value of white before ImageNet's mean and deviation are applied, 1 or 255. The released code applies
+    them, which are for values in 0..1, to values in 0..255, and its checkpoints require this. None if it is not known.
+    `depth`: number of layers of the residual network; `channels`: those of the upsampled maps; `side`: side of the
+    crops.
     """
 
     resnet_prefix = "backbone."
@@ -65,15 +60,13 @@ class RootNet(Network):
         return (images * self.input_scale - mean) / std
 
     def forward(self, images: Tensor, k_value: Tensor) -> dict[str, Tensor]:
-        """Predict the roots in crops.
+        """Predict the roots in crops (B, 3, 256, 256) from `normalise_crops`.
 
-        Args:
-            images: (B, 3, 256, 256) RGB from `normalise_crops`.
-            k_value: (B, 1) mm, the depth at which the box measures `HAND_BOX_MM`; see `depth_of_box`.
+        `k_value`: (B, 1) mm, the depth at which the box measures `HAND_BOX_MM`; see `depth_of_box`.
 
         Returns:
-            `coord` (B, 3): x, y in cells of the map (4 px of the crop each), depth in mm; `gamma` (B, 1): ratio of the
-            depth to `k_value`; `xy_logits` (B, 1, 64, 64).
+            `coord` (B, 3): x, y in cells of the map (4 px of the crop each), depth in mm; `gamma` (B, 1): ratio of
+            the depth to `k_value`; `xy_logits` (B, 1, 64, 64).
         """
         _check_k_value(k_value, len(images))
         maps = self.backbone(images)[-1]

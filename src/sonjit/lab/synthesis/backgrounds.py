@@ -26,14 +26,10 @@ _FINE: Final = 4  # fraction bits of cv2's coordinates
 
 
 def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Draw a procedural background.
+    """Draw a procedural background (H, W, 3), uint8 RGB, of `size`, a width and height in pixels.
 
     `kind`: `plain` is a wall in uneven light, `blobs` out-of-focus shapes, `texture` cloth, stone or stripes, `room`
-    walls, floor and furniture, `clutter` sharp shapes of all colours, also those of skin; `size`: width and height in
-    pixels.
-
-    Returns:
-        Image (H, W, 3), uint8 RGB.
+    walls, floor and furniture, `clutter` sharp shapes of all colours, also those of skin.
     """
     draw = {"plain": _plain, "blobs": _blobs, "texture": _texture, "room": _room, "clutter": _clutter}
     return np.ascontiguousarray(look_up("background", draw, kind)(size, rng))
@@ -193,10 +189,7 @@ class Effects:
 
 
 def apply_effects(rgb: Image, buffers: renderer.Buffers, effects: Effects, rng: np.random.Generator) -> Image:
-    """Return the image as a camera would record it.
-
-    `rgb`: image (H, W, 3), usually `buffers.rgb`.
-    """
+    """Return the image (H, W, 3) as a camera would record it."""
     if effects.backdrop_px > 0:
         rgb = _blur_backdrop(rgb, buffers.cover, effects.backdrop_px)
     if effects.motion_px > 1:

@@ -160,10 +160,7 @@ SEQUENCE_FACTORS: Final = tuple(
 
 
 class Factors:
-    """All factors with a caller's settings.
-
-    `settings`: texts such as `tone=3` or `distance=0.3..0.5`, see `--set`.
-    """
+    """All factors with a caller's settings, texts such as `tone=3` or `distance=0.3..0.5`, see `--set`."""
 
     def __init__(self, table: Iterable[SceneFactor], settings: Iterable[str] = ()) -> None:
         self.table = {item.name: item for item in table}

@@ -144,8 +144,7 @@ def _squares(points: Float32Array) -> Float32Array:
 
 
 def _nearest(points: Float32Array, others: Float32Array, squares: Float32Array) -> IndexArray:
-    """Return the indices (N,) of the points in `others` (3, M), with squares (M,), that are nearest to each of points
-    (3, N).
+    """Return the indices (N,) of the points of `others` (3, M), with squares (M,), nearest to points (3, N).
 
     Both are relative to a near point, so that single precision suffices.
     """
@@ -384,10 +383,7 @@ def _pull_apart(hands: list[MovingHand], *, straight: bool) -> bool:
 def separate_frames(
     poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: FloatArray
 ) -> Mapping[Side, RigPose]:
-    """Return every frame without penetration; corrections are spread over the frames before and after.
-
-    `rigs`: the person's hands, from `rig_from_shape`; `times`: times (N,) in seconds, evenly spaced.
-    """
+    """Return every frame without penetration; corrections are spread over the frames before and after."""
     fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     resolved = _resolve_frames(poses, rigs)
     for _ in range(_SMOOTHING_PASSES):
@@ -453,11 +449,7 @@ _DIRECTIONS: Final = {
 def angles_from_gesture(
     rig: Rig, name: str, rng: np.random.Generator | None = None, looseness: float = 1.0
 ) -> FloatArray:
-    """Return angles (5, 3, 3) in radians of a named gesture on this hand, with the fingers touching that it requires.
-
-    `rig`: rig from `rig_from_shape`; `name`: name in `gestures.gestures`; `rng`: generator of the deviation of each
-    joint; None for no deviation.
-    """
+    """Return angles (5, 3, 3) in radians of a named gesture on this hand, with its touches, and deviations if `rng`."""
     gesture = look_up("gesture", gestures(), name)
     angles = gesture.angles
     if rng is not None:
@@ -603,11 +595,7 @@ def neutral_station() -> Station:
 
 
 def pose_from_station(rig: Rig, station: Station, rng: np.random.Generator | None = None) -> RigPose:
-    """Return a pose of one frame, whose origin is the point in front of the chest.
-
-    `rig`: rig from `rig_from_shape`; `rng`: generator of deviations of position, rotation and joints by some
-    millimetres and degrees; None for none.
-    """
+    """Return a one-frame pose from the point in front of the chest, with deviations of some mm and degrees if `rng`."""
     mirror = np.array([1.0 if rig.side == "Right" else -1.0, 1, 1])
     palm, fingers = (np.array(_DIRECTIONS[word]) * mirror for word in (station.palm, station.fingers))
     rest = rig.frames[0]

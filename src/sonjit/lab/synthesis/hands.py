@@ -41,10 +41,7 @@ _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
 
 @lru_cache(maxsize=8)
 def load_hand_mesh(side: Side, files: "HandFiles | None" = None) -> Rig:
-    """Load the rig at rest.
-
-    `files`: files of the user's own hand; None for the catalog's rig.
-    """
+    """Load the rig at rest from the user's files or the catalog."""
     rig = rest_rig(side, files)
     try:
         return hand_mesh_from_rig(rig, side)
@@ -123,10 +120,9 @@ def _close_wrist(
 
 
 def _subdivide(values: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
-    """Divide each triangle into four by Loop's rules (1987) with Warren's weights.
+    """Divide each triangle into four by Loop's rules (1987) with Warren's weights: values (V + E, C), faces (4 F, 3).
 
-    Values (V, C) become (V + E, C), and faces (4 F, 3). The first three faces of each triangle
-    start at its old corners.
+    The first three faces of each triangle start at its old corners.
     """
     count = len(values)
     corners = np.stack([faces, np.roll(faces, -1, 1)], -1)  # (F, 3, 2) edges in the faces' order
@@ -252,11 +248,7 @@ class _Palm(NamedTuple):
 
 
 def rig_from_shape(side: Side, shape: RealArray, files: HandFiles | None = None) -> Rig:
-    """Return the hand of one person.
-
-    `shape`: standard deviations (36,) from the rig, by `SHAPE_NAMES`; `files`: files of the user's own hand; None for
-    the catalog's rig.
-    """
+    """Return the hand of one person, of standard deviations (36,) from the rig by `SHAPE_NAMES`."""
     shape = np.asarray(shape)
     if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
         raise InputError(f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones")
@@ -446,10 +438,7 @@ class HandAppearance:
 
 
 def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, float]:
-    """Return the linear RGB colour of a skin.
-
-    `tone`: tone on the Monk scale, 1 to 10; `undertone`: undertone, -1 (cool) to 1 (warm).
-    """
+    """Return the linear RGB colour of a skin: tone 1 to 10 on the Monk scale, undertone -1 (cool) to 1 (warm)."""
     if not 1 <= tone <= len(MONK_TONES):
         raise InputError(f"skin tone {tone}: the Monk scale has 1 to {len(MONK_TONES)}")
     code = MONK_TONES[tone - 1]
@@ -618,11 +607,10 @@ def wrist_edge(side: Side, files: HandFiles | None = None) -> Edge:
 
 
 def forearm(edge: FloatArray, normals: FloatArray, axes: FloatArray, bend: tuple[float, float]) -> Tube:
-    """Return the bare arm.
+    """Return the bare arm from the positions (K, 3) and normals (K, 3) of the vertices of `Edge.loop`.
 
-    `edge`: current positions (K, 3) of the vertices of `Edge.loop`; `normals`: skin normals (K, 3) at the edge; `axes`:
-    columns (3, 3) of the wrist's frame: bend axis, out of the back, back along the arm; `bend`: radians by which the
-    arm is bent towards the palm and turned towards the frame's x, relative to the hand.
+    `axes`: columns (3, 3) of the wrist's frame: bend axis, out of the back, back along the arm; `bend`: radians by
+    which the arm is bent towards the palm and turned towards the frame's x, relative to the hand.
     """
     tube = _tube(edge, axes, bend, _STATIONS_M, np.zeros(len(_STATIONS_M)))
     tube.normals[: len(edge)] = normals
@@ -755,10 +743,7 @@ class SceneHand:
 
 
 def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
-    """Return the hand's skin, then its forearm and garments.
-
-    `instance`: 1 to 49; a glove adds `GLOVE`, and forearm, sleeve and rings add `ARM`.
-    """
+    """Return the hand's skin, instance 1 to 49, then forearm, sleeve and rings (plus `ARM`), glove (plus `GLOVE`)."""
     rig = rig_from_shape(hand.side, hand.shape, hand.files)
     rest, edge = _rest_mesh(hand.side, hand.files), wrist_edge(hand.side, hand.files)
     vertices, normals = (edge.extend(values[0]) for values in rig.skin(hand.pose))

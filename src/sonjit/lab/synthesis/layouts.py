@@ -551,17 +551,8 @@ class SynthSummary:
 def synthesize(
     out: Path, settings: SynthSettings, *, jobs: int = 1, workers: str = "pool", progress: Progress = Progress()
 ) -> SynthSummary:
-    """Render a folder of labelled images, or resume one.
-
-    Args:
-        out: Folder, created if needed.
-        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
-        progress: Receiver of the progress in stills or sequences.
-
-    Raises:
-        InputError: The settings are impossible, the folder has other content, or the rig is missing (the message
-            explains how to fetch it).
-        JobError: The disk is full, or a process was ended from outside or crashed.
+    """Render a folder of labelled images with `workers` as in `run_calls`, or resume one; progress is in stills or
+    sequences.
     """
     settings.sampler()
     layout = _LAYOUTS[settings.format](out, settings)

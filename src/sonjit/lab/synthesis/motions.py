@@ -207,11 +207,7 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
 
 
 def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | None = None) -> Mapping[Side, RigPose]:
-    """Return one-frame poses of both hands in a named pose, touching as it requires, relative to the chest's front.
-
-    `name`: name from `pair_names`; `rigs`: the person's hands, from `rig_from_shape`; `rng`: generator of deviations of
-    positions and joints; None for none.
-    """
+    """Return one-frame poses of both hands in a pose of `pair_names`, touching as it requires, before the chest."""
     known = {script.name: script for script in gestures.scripts()["both"]}
     script = look_up("pose of two hands", known, name)
     stations: dict[Side, gestures.Station] = {side: each[0] for side, each in script.stations.items()}
@@ -287,10 +283,8 @@ def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.ra
 def retarget(
     side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
 ) -> tuple[FloatArray, RigPose]:
-    """Return the shape (36,) and the pose in every frame of a detected hand, in the axes of the keypoints.
-
-    `keypoints`: keypoints (N, 21, 3) in metres in MediaPipe's order; `times`: times (N,) in seconds, increasing; None
-    fits each frame separately; `files`: files of the user's own hand; None for the catalog's rig.
+    """Return the shape (36,) and poses of a detected hand (N, 21, 3), m, in its axes; without times frames are
+    separate.
     """
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)

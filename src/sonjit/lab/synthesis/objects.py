@@ -61,11 +61,7 @@ SCENE_OBJECTS: Final = {
 def drawable_from_solid(
     solid: Solid, rotation: FloatArray, place: FloatArray, material: Material, instance: int
 ) -> Drawable:
-    """Return the mesh of a solid with a pose.
-
-    `rotation`: rotation (3, 3) from its frame; `place`: position (3,) of its middle in metres; `instance`: instance,
-    from 200.
-    """
+    """Return the mesh of a solid with a rotation (3, 3) from its frame and the place (3,) of its middle in metres."""
     rest, normals, faces = _ball(solid.size[0]) if solid.kind == "ball" else _tube(solid)
     return Drawable(rest @ rotation.T + place, normals @ rotation.T, faces, material, instance, rest=rest)
 
@@ -84,10 +80,7 @@ def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> 
 
 
 def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instance: int) -> Drawable:
-    """Return an object of about a given size at a position, in a random rotation.
-
-    `place`: position (3,) in metres; `size_m`: longest extent in metres; `instance`: instance, from 200.
-    """
+    """Return an object of about a size at a position, both in metres, in a random rotation."""
     name = list(SCENE_OBJECTS)[rng.integers(len(SCENE_OBJECTS))]
     item = SCENE_OBJECTS[name]
     grown = np.array(item.solid.size) * size_m / (2 * max(item.solid.size))

@@ -116,10 +116,7 @@ def near_far(depths: RealArray) -> tuple[float, float]:
 
 
 def lens_edge(distortion: RealArray) -> float:
-    """Return the squared radius, at depth 1, up to which a lens's image does not fold back on itself.
-
-    `distortion`: coefficients (5,): k1, k2, p1, p2, k3.
-    """
+    """Return the squared radius at depth 1 where a lens (k1, k2, p1, p2, k3) starts to fold back on itself."""
     k1, k2, _, _, k3 = distortion
     r2 = np.linspace(0, _WIDEST, 400)
     growth = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3))  # of the bent radius with the radius
@@ -144,9 +141,8 @@ def light_view(direction: tuple[float, float, float], points_m: RealArray) -> Fl
 
 
 def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]) -> IntArray:
-    """Return boxes (D, 4) as left, top, right, bottom in full pixels around each of D meshes, clipped to the image.
-
-    `points_m`: vertices (V, 3) of all meshes in the camera's frame; `size`: width and height in pixels.
+    """Return boxes (D, 4) as left, top, right, bottom in full pixels around meshes of vertices (V, 3) before the
+    camera.
     """
     full_image = np.array([0, 0, *size])
     if camera.distortion is not None or not starts:
@@ -183,10 +179,10 @@ def camera_pose(camera: CalibratedCamera) -> tuple[FloatArray, FloatArray]:
 def camera_uniforms(
     camera: CalibratedCamera, samples: tuple[int, int], depths: tuple[float, float]
 ) -> Mapping[str, object]:
-    """Return the uniforms of the projection.
+    """Return the uniforms of the projection of a camera with intrinsics in pixels.
 
-    `camera`: camera with intrinsics in pixels; `samples`: columns and rows of samples: one in the middle of each pixel,
-    one between, one at each edge; `depths`: depths of the near and the far plane, metres.
+    `samples`: columns and rows of samples: one in the middle of each pixel, one between, one at each edge; `depths`:
+    depths of the near and the far plane, metres.
     """
     R, t = camera_pose(camera)
     K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
@@ -202,10 +198,7 @@ def camera_uniforms(
 
 
 def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: FloatArray | None) -> Mapping[str, object]:
-    """Return the uniforms of the light in the camera's frame.
-
-    `light_view`: matrix (4, 4) from the world to the shadow map; None without shadows.
-    """
+    """Return the light's uniforms in the camera's frame; the view (4, 4) leads from the world to the shadow map."""
     R, t = camera_pose(camera)
     directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
     for index, light in enumerate(lighting.lights):
@@ -372,10 +365,7 @@ class Targets:
             each.release()
 
     def read(self, box: PixelBox, instances: NDArray[np.uint8], background: Image) -> Buffers:
-        """Return the image and its labels.
-
-        `background`: image (H, W, 3) of the same size.
-        """
+        """Return the image over a background (H, W, 3), and its labels."""
         width, height = self.size
         left, top, right, bottom = box
         rgb, cover = background.copy(), np.zeros((height, width), np.float32)
@@ -537,12 +527,9 @@ _MAX_TARGETS: Final = 3
 
 
 class Renderer:
-    """Renderer of images. It compiles its shaders once and caches the last meshes, so that more views of them cost
-    less.
+    """Renderer of images, with or without shadows. Use it as a context manager, in one thread at a time.
 
-    Use it as a context manager, in one thread at a time. Several renderers may exist at once.
-
-    `shadows`: draw the shadows of lights that cast them.
+    It compiles its shaders once and caches the last meshes, so that more views of them cost less.
     """
 
     def __init__(self, *, shadows: bool = True) -> None:
@@ -580,10 +567,7 @@ class Renderer:
         lighting: Lighting,
         background: Image,
     ) -> Buffers:
-        """Render one image with its labels.
-
-        `size`: width and height in pixels; `background`: background (H, W, 3), uint8 RGB, stretched over the image.
-        """
+        """Render an image, a width and height, with its labels; the background (H, W, 3) uint8 is stretched over it."""
         width, height = size
         if min(size) < 1 or max(size) > 8000:
             raise InputError(f"an image of {width} x {height} pixels: 1 to 8000 each way can be drawn")

@@ -81,11 +81,7 @@ def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lightin
 def camera_rig(
     rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: FloatArray
 ) -> tuple[CalibratedCamera, ...]:
-    """Return cameras that point at a target; the first is at the world's origin with its axis along z.
-
-    `rig`: webcam (1 view), glasses (2, one at each temple), dome (1 to 140 around the point at equal distances);
-    `size`: width and height in pixels; `middle`: point (3,) in metres, in front of the first camera.
-    """
+    """Return cameras towards `middle` (3,), m, the first at the world's origin: a webcam, glasses, or a dome."""
     check_rig(rig, views)
     focal = max(size) / 2 / math.tan(math.radians(view_deg) / 2)
     matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
@@ -148,8 +144,7 @@ def place_hands(
 ) -> list[RigPose]:
     """Move hands so that their keypoints fall into the first camera's image; touching hands stay in contact.
 
-    `matrix`: camera matrix (3, 3) in pixels; `drawn`: values of the factors `distance` and `cut`; `spread`: 0 places
-    them in the middle of the image, 1 anywhere.
+    `drawn`: the factors `distance`, `hands` and `cut`; `spread`: 0 places them in the middle of the image, 1 anywhere.
     """
     hands = list(zip(rigs, poses, strict=True))
     points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in hands]
@@ -175,10 +170,7 @@ def place_hands(
 def place_motion(
     motion: HandMotion, matrix: FloatArray, size: tuple[int, int], drawn: Mapping[str, Value]
 ) -> HandMotion:
-    """Rotate a motion by the factors and move it in front of the first camera, completely in view.
-
-    `matrix`: camera matrix (3, 3) in pixels.
-    """
+    """Rotate a motion by the factors and move it in front of the first camera, completely in view."""
     turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
     poses = [
         replace(hand.pose, rotation=turn @ hand.pose.rotation, translation=hand.pose.translation @ turn.T)
@@ -221,8 +213,7 @@ def _move_into_view(
 ) -> FloatArray:
     """Return the translation (3,) that moves points (N, 3) in front of the camera to a position in its image.
 
-    `points`: points (N, 3) in metres; `matrix`: camera matrix (3, 3); `position`: position (2,), -1 to 1: between the
-    edges at which they are still in view; `crop_share`: share of them that may leave the image, 0 to 1.
+    `position`: (2,), -1 to 1 between the edges at which they are still in view; `crop_share`: share that may leave it.
     """
     move = np.array([0, 0, depth]) - (points.min(0) + points.max(0)) / 2
     image_size = np.array(size, np.float64)
@@ -381,10 +372,7 @@ class Hit(NamedTuple):
 
 
 def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[Drawable]) -> list[Hit]:
-    """Return the first surface between a camera's centre and each of some points. Source: Möller and Trumbore 1997.
-
-    `ends`: points (K, 3) in metres in the camera's frame, in front of it.
-    """
+    """Return the first surface before points (K, 3) in the camera's frame. Source: Möller and Trumbore 1997."""
     hits = [Hit(0, NO_PART, 1.0)] * len(ends)
     rays = ends[:, :2] / ends[:, 2:]  # (K, 2) at depth 1
     for drawable in drawables:
@@ -452,10 +440,7 @@ class HandLabel:
 def label_hands(
     keypoints: Sequence[FloatArray], drawables: Sequence[Drawable], camera: CalibratedCamera, buffers: Buffers
 ) -> list[HandLabel]:
-    """Return the labels of all hands of a scene for one camera.
-
-    `keypoints`: keypoints (21, 3) of each hand in metres in the world; the first hand has instance 1.
-    """
+    """Return the labels of all hands (21, 3), metres in the world, for one camera; the first hand has instance 1."""
     owners = np.zeros(256, np.uint8)
     owners[1 : len(keypoints) + 1] = owners[people.GLOVE + 1 : people.GLOVE + len(keypoints) + 1] = range(
         1, len(keypoints) + 1

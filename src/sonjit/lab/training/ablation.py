@@ -60,11 +60,7 @@ def run_ablation(
 ) -> AblationResult:
     """Train every row with every seed, each in a subfolder of the request's folder; finished runs are not repeated.
 
-    The request's settings apply to all rows. `announce` receives a line on each run that starts.
-
-    Raises:
-        InputError: The grid is unknown, or settings of a row cannot be used. Both are checked before any training.
-        JobError: The recipe's results lack the metric.
+    The request's settings apply to all rows, which are checked before any training. `announce` receives a line per run.
     """
     recipe = load_recipe(request.recipe)
     if name not in recipe.ablation:
@@ -80,13 +76,9 @@ def run_sweep(
     metric: str,
     announce: Callable[[str], None] = lambda line: None,
 ) -> AblationResult:
-    """Train every combination of values of settings, each in a subfolder; finished runs are not repeated.
+    """Train every combination of values by setting, each in a subfolder; finished runs are not repeated.
 
-    `values`: values by setting. Values of `seed` are averaged.
-
-    Raises:
-        InputError: A setting or value cannot be used, which is checked before any training.
-        JobError: The recipe's results lack the metric.
+    All are checked before any training. Values of `seed` are averaged.
     """
     recipe = load_recipe(request.recipe)
     varied = {name: tuple(dict.fromkeys(texts)) for name, texts in values.items() if name != "seed"}
@@ -168,10 +160,9 @@ def mean_with_interval(values: Sequence[float]) -> Mean:
 
 
 def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
-    """Check whether the means have the published order of rows, and describe each step of that order in a line.
+    """Check whether the means have the published order of rows, None without one, and describe each step in a line.
 
-    The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t. The first value is None
-    without a published order.
+    The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t.
     """
     known = [row for row in result.rows if row.published is not None]
     if len(known) < 2:

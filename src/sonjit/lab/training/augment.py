@@ -60,10 +60,7 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class AugmentedSettings(TrainingSettings):
-    """Base class of the settings of recipes that augment images.
-
-    `augmentation`: augmentation of the training images: a table, `augmentation.mirror=0` for one limit, or none.
-    """
+    """Settings of recipes that augment images: a table, `augmentation.mirror=0` for one limit, or none."""
 
     UNSUPPORTED: ClassVar[tuple[str, ...]] = ("reverse",)
     """Limits that have no effect in the recipe or would make its labels wrong."""
@@ -111,12 +108,7 @@ class Augmentation:
         return np.ascontiguousarray(image[:, ::-1]) if self.mirror else image
 
     def points(self, points: RealArray, width: int) -> FloatArray:
-        """Return points (..., 2) of a crop, mirrored if `mirror` is True.
-
-        Args:
-            points: Pixels; the centre of the first pixel is 0, as in `crop`.
-            width: Width of the crop in pixels.
-        """
+        """Return points (..., 2) of a crop, in pixels with the first one's centre at 0, mirrored if `mirror`."""
         if not self.mirror:
             return points.astype(np.float64)
         return np.concatenate([width - 1 - points[..., :1], points[..., 1:]], -1).astype(np.float64)

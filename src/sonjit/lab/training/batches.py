@@ -36,11 +36,7 @@ def prefetch(
     workers: int,
     device: torch.device,
 ) -> Generator[T]:
-    """Yield the batches of steps in order, on a device.
-
-    Workers are forked where the system supports it, so that a data set is not copied. Otherwise they are spawned and
-    `batch` is pickled.
-    """
+    """Yield the batches of steps in order, on a device; workers are forked where possible, which copies no data."""
     forks = "fork" in multiprocessing.get_all_start_methods()
     workers = min(workers, os.cpu_count() or 1)
     loader = DataLoader(

@@ -87,14 +87,7 @@ _LABELLED: Colour = (64, 255, 128)
 def draw_predictions(
     crops: Sequence[Image], predicted: Sequence[RealArray], labelled: Sequence[RealArray], known: Sequence[BoolArray]
 ) -> Image:
-    """Draw predicted and labelled keypoints into crops, side by side.
-
-    `crops`: images (S, S, 3) uint8; the first `MAX_CROPS` are drawn; `predicted`: keypoints (K, 2) in pixels of each
-    crop; `labelled`: labels (K, 2) in pixels of each crop; `known`: flags (K,), True for labelled keypoints.
-
-    Returns:
-        RGB image (H, W, 3) uint8 with at most four crops in a row.
-    """
+    """Draw keypoints (K, 2), and labels where known (K,), into the first crops (S, S, 3) uint8, four in a row."""
     import cv2
 
     shown = range(min(len(crops), MAX_CROPS))
@@ -119,13 +112,7 @@ _WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
 def export_trained(network: Network, request: TrainingRequest, name: str = "") -> dict[str, object]:
-    """Export a trained network if the request asks for it.
-
-    `name`: name of the file without its ending, the recipe's by default.
-
-    Returns:
-        The path of the file as "export", or an empty dict.
-    """
+    """Export a trained network if the request asks for it, and return the path of the file as "export"."""
     if request.export is None:
         return {}
     file = request.out / f"{name or request.recipe}{export.ENDINGS[request.export]}"

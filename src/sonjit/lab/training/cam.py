@@ -124,8 +124,7 @@ def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
 def train_vqa(request: TrainingRequest) -> dict[str, object]:
     """Train answers from a classifier's features; the classifier itself is not trained.
 
-    Returns:
-        "weights" and the accuracy on the held-out questions, 0..1, in the definition of visualqa.org.
+    The results are "weights" and the accuracy on the held-out questions, 0..1, in the definition of visualqa.org.
     """
     settings = settings_from(VqaSettings, request.settings)
     if request.data is None or request.weights is None:
@@ -255,9 +254,8 @@ class CamSettings(augment.AugmentedSettings):
 def train_cam(request: TrainingRequest) -> dict[str, object]:
     """Train on a data set, on the bundled clip, or on a video (`images`) with its ground truth (`data`).
 
-    Returns:
-        "weights" and, on held-out images, the accuracy and the number of images; for a data set also the errors in the
-        definition of ILSVRC, in per cent.
+    The results are "weights", the accuracy and number of held-out images, and for a data set ILSVRC's errors in per
+    cent.
     """
     settings = settings_from(CamSettings, request.settings)
     if settings.dataset:

@@ -54,12 +54,7 @@ def class_of(sample: Sample) -> str | None:
 
 
 class ClassImages:
-    """Training images and held-out images with classes.
-
-    `size`: side of a network's square input in pixels.
-
-    `ids`: ids of the classes in the data set.
-    """
+    """Training images and held-out images with classes, for a network's square input of `size` pixels."""
 
     def __init__(
         self, training: Dataset, held_out: Dataset, size: int, view: View = "full", cropper: Classifier | None = None
@@ -132,11 +127,7 @@ def open_class_images(
     view: View,
     cropper: Classifier | None,
 ) -> ClassImages:
-    """Open the images of a data set; without a split to evaluate on, every fifth image is held out.
-
-    `images`: folder or video of the images; None for that of the data set; `size`: side of a network's square input in
-    pixels.
-    """
+    """Open the images of a data set; without a split to evaluate on, every fifth image is held out."""
     entry = dataset_entry(dataset)
     options: dict[str, Any] = {"images": str(images)} if images else {}
     chosen = split or ("train" if "train" in entry.splits else entry.splits[0])
@@ -161,11 +152,7 @@ def open_class_images(
 
 
 def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, float]:
-    """Return errors on images in the definition of ILSVRC, in per cent.
-
-    Returns:
-        classification_error_1 and _5, and with boxes localization_error_1 and _5.
-    """
+    """Return ILSVRC's errors in per cent: classification_error_1 and _5, and with boxes localization_error_1 and _5."""
     by: LocalizeBy = "backprop" if classifier.pooling is None else "cam"
     found: list[list[ClassBox]] = []
     for sample in samples:
@@ -212,10 +199,9 @@ _MARGIN = 0.12  # distance of the skin from the keypoints, relative to the hand'
 
 
 class HandCrops:
-    """Crops of a clip with known hands.
+    """Crops of `size` pixels of a clip with known hands.
 
-    `truth`: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels;
-    `size`: side of a crop in pixels.
+    `truth`: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels.
     """
 
     def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
@@ -277,10 +263,7 @@ class HandCrops:
     def _crop(
         self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED
     ) -> Crop | None:  # fmt: skip
-        """Return a crop of one hand of a frame or, for an index beyond the last hand, without a hand.
-
-        None if the hand is outside the image or another hand is in the crop.
-        """
+        """Return a crop of a hand, or of none beyond the last index, if the hand and no other one is in it."""
         rgb, hands, size = self._images[index], self._hands[index], self._size
         height, width = rgb.shape[:2]
         _, points = hands[min(hand, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))

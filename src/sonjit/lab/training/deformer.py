@@ -73,11 +73,7 @@ class DeformerTargets(NamedTuple):
 def targets_from_mano(
     network: DeformerNetwork, pose: Tensor, shape: Tensor, side: Tensor, joints2d: Tensor
 ) -> DeformerTargets:
-    """Compute the ground truth from MANO parameters in the convention of the network's variant.
-
-    `pose`: (B, T, 48) axis-angles; `shape`: (B, T, 10) shape parameters; `side`: (B, T) 0 for right and 1 for left;
-    `joints2d`: (B, T, 21, 2) from `deformer_stream.joints_in_box`.
-    """
+    """Compute the ground truth from MANO parameters in the convention of the network's variant; see `Batch`."""
     windows = pose.shape[:2]
     with torch.no_grad():
         meshes = network.hands(pose.flatten(0, 1), shape.flatten(0, 1), side.flatten())

@@ -97,9 +97,8 @@ class PointBatch(NamedTuple):
 def train_points(request: TrainingRequest) -> Mapping[str, object]:
     """Fine-tune a face or body network; see the module.
 
-    Returns:
-        "weights"; "error_before" and "error" on held-out images, mean distances in per cent of the eyes' distance (NME)
-        or of the torso; "held_out", the number of faces or bodies; and the path of the "export".
+    The results are "weights"; "error_before" and "error" on "held_out" faces or bodies, mean distances in per cent of
+    the eyes' distance (NME) or of the torso; and the path of the "export".
     """
     settings = settings_from(PointSettings, request.settings)
     data = hand_data(request, settings, lambda sample: bool(_labelled_instances(sample, settings)))

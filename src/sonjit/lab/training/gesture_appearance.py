@@ -97,10 +97,8 @@ class AppearanceNetwork(nn.Module):
     def forward(self, maps: list[Tensor], places: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (B, P) logits, (B, 126) keypoints in the form of `aligned`, and (B, 21, 2) corrected keypoints.
 
-        In training, noise is added and some hands are classified only by keypoints.
-
-        `maps`: (B, C, side, side) for each of `MAPS`; `places`: (B, 21, 2) detected keypoints, as fractions of the
-        crop; `features`: (B, F) features of the keypoints.
+        `maps`: (B, C, side, side) for each of `MAPS`; `places`: (B, 21, 2) in fractions of the crop; `features`: (B, F)
+        of the keypoints. In training, noise is added and some hands are classified only by keypoints.
         """
         maps = [values / spread[:, None, None] for values, spread in zip(maps, self.map_spread, strict=True)]
         features = (features - self.middle) / self.spread
@@ -172,11 +170,7 @@ def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
 def train_with_image(
     hands: DetectedHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest | None = None
 ) -> tuple[dict[str, RealArray], dict[str, RealArray]]:
-    """Train the network and return arrays for the hand heads and for the file of gestures.
-
-    `chances`: (N,) probability that each hand is drawn; sum 1; `request`: training request whose folder the run uses;
-    None saves nothing.
-    """
+    """Train on hands drawn with chances (N,), and return arrays for the hand heads and for the file of gestures."""
     names, pose = np.unique(hands.pose, return_inverse=True)
     if len(names) < 2:
         raise InputError("seen requires hands of at least two poses; see the comments of the recipe's file")

@@ -173,9 +173,8 @@ def posed_hands(root: Path, progress: Callable[[int, int], None] | None = None, 
 def detect_hands(
     root: Path, progress: Callable[[int, int], None] | None = None, *, more: int = 0, maps: bool = False
 ) -> DetectedHands:
-    """Run the published hand network on one crop of each hand, with its appearance.
-
-    `maps`: True for the inputs of the appearance instead of the appearance, for training.
+    """Run the hand network on one crop of each hand, with its appearance, or with `maps` the inputs of that for
+    training.
     """
     network = _network(_Maps if maps else HandHeads)
 

@@ -103,10 +103,7 @@ class GestureSettings(TrainingSettings):
 
 
 class GestureNetwork(nn.Module):
-    """Network that predicts pose logits.
-
-    `shapes`: (P,) index of the shape of each pose.
-    """
+    """Network that predicts pose logits from shapes (P,) of the poses."""
 
     middle: Tensor
     spread: Tensor
@@ -231,10 +228,8 @@ def train_network(
     request: TrainingRequest | None = None,
     held_out: tuple[gesture_data.PosedHands, Alphabet] | None = None,
 ) -> GestureNetwork:
-    """Return a trained network without calibration, in eval mode on the CPU.
-
-    `sources`: hands and their share in a step; `request`: training request whose folder the run uses, and None saves
-    nothing; `held_out`: hands to evaluate on, and their alphabet.
+    """Return a trained network without calibration, in eval mode on the CPU; `sources` are hands and their share in a
+    step.
     """
     features = np.concatenate([hands.features() for hands, _ in sources])
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
@@ -294,9 +289,8 @@ def _chances(hands: gesture_data.PosedHands, alphabet: Alphabet, none: float) ->
 def calibrate(
     weights: Mapping[str, RealArray], hands: gesture_data.PosedHands, alphabet: Alphabet | None = None
 ) -> dict[str, RealArray]:
-    """Scale the last layer by the temperature with the least cross-entropy on other hands.
-
-    Source: Guo et al. 2017, On calibration of modern neural networks, section 4.2.
+    """Scale the last layer by the temperature with the least cross-entropy on other hands. Source: Guo et al. 2017, On
+    calibration of modern neural networks, section 4.2.
     """
     alphabet = alphabet or shipped_gestures()
     features, rows, shape = hands.features(), np.arange(len(hands)), hands.shapes(alphabet)
@@ -323,9 +317,9 @@ def with_appearance(hands: gesture_data.DetectedHands, heads: Mapping[str, RealA
 
 
 def image_calibration(weights: Mapping[str, RealArray], hands: gesture_data.DetectedHands) -> dict[str, RealArray]:
-    """Return the calibration array for probabilities from images, see `GestureClassifier`.
+    """Return the calibration for probabilities from images that minimises the cross-entropy on other hands.
 
-    It minimises the cross-entropy on other hands, of which `_NONE_SHARE` are assumed to have no gesture.
+    It is that of `GestureClassifier`; `_NONE_SHARE` of the hands are assumed to have no gesture.
     """
     shape = hands.shapes(shipped_gestures())
     shares = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)

@@ -99,10 +99,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
 
 
 def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool) -> FloatArray:
-    """Return a fit's pose as 16 axis-angles (48,) in the camera's axes.
-
-    `flat_mean`: True for finger angles relative to the flat hand; False for angles relative to MANO's mean pose.
-    """
+    """Return a fit's pose (48,), axis-angles in the camera's axes, relative to the flat hand or MANO's mean pose."""
     if fit.flat_mean is None:
         raise InputError("The data set does not define the mean pose of its MANO fits. Choose another data set.")
     fingers = torch.tensor(fit.pose[3:]).to(mano.components)
@@ -122,11 +119,10 @@ def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: M
 
 
 def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Sample]:
-    """Return synthetic clips, frame by frame; the clips depend only on the seed.
+    """Return synthetic clips, frame by frame in steps of ten, which depend only on the seed.
 
-    Returns:
-        Samples with camera, `sequence`, `frame` in steps of ten, and one right hand with keypoints, `visible`, and MANO
-        parameters in the camera's axes, with the fingers relative to the flat hand.
+    Samples have one right hand with keypoints, `visible`, and MANO parameters in the camera's axes, relative to the
+    flat hand.
     """
     samples: list[Sample] = []
     for clip in range(clips):
@@ -231,10 +227,8 @@ class HandOccTargets(NamedTuple):
 
 
 def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
-    """Compute the ground truth from MANO's parameters; other 3D joints of a data set are not used.
-
-    `pose`: (B, 48) axis-angles without the mean pose; `shape`: (B, 10) shape parameters; `joints_img`: (B, 21, 2) in
-    0..1 of the crop.
+    """Compute the ground truth from MANO's parameters only: pose (B, 48) without the mean pose, shape (B, 10), joints
+    (B, 21, 2).
     """
     with torch.no_grad():
         vertices, joints = mano(pose, shape, flat_hand_mean=False, tips="handoccnet")

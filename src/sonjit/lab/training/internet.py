@@ -29,10 +29,7 @@ from sonjit.lab.training.settings import Depth, Width
 
 
 def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
-    """Load the weights of a trunk, move a network to a device and set it to train mode.
-
-    The weights are those of torchvision's ResNet with the same layers, or of a complete network.
-    """
+    """Load a trunk, torchvision's ResNet or a complete network, and move the network to a device in train mode."""
     if trunk_weights:
         own = network.state_dict().keys()
         weights = network.from_official(without_prefixes(load_checkpoint(trunk_weights), {*own, "conv1.weight"}))
@@ -75,11 +72,10 @@ def heatmap_from_joints(joints: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def internet_losses(outputs: Mapping[str, Tensor], targets: InterNetTargets) -> dict[str, Tensor]:
-    """Return the three losses, whose sum is minimised.
+    """Return the three losses, means over the batch whose sum is minimised.
 
-    Returns:
-        `joints`: Squared difference of the volumes of valid joints, divided by the number of all joints. `rel_root`:
-        Distance in bins. `hand_type`: Cross-entropy. Each is a mean over the batch.
+    `joints` is the squared difference of the volumes of valid joints, over all joints, `rel_root` a distance in bins,
+    and `hand_type` cross-entropy.
     """
     heatmap = outputs["heatmap"]
     off = heatmap - heatmap_from_joints(targets.joints, (heatmap.shape[2], heatmap.shape[3], heatmap.shape[4]))
@@ -164,13 +160,11 @@ def example_from_image(
 def targets_from_crop(
     joints: RealArray, valid: BoolArray, layout: internet.HandLayout, space: internet.HeatmapSpace = _SPACE
 ) -> tuple[FloatArray, BoolArray, float]:
-    """Convert joints to bins.
+    """Convert joints (42, 3), x, y in pixels of the crop and depth in mm, to x, y, z in bins, depths relative to the
+    root.
 
-    `joints`: (42, 3) x, y in pixels of the crop, depth in mm from the camera; `valid`: (42,) True for known joints.
-
-    Returns:
-        (42, 3) x, y, z in bins, with depths relative to the same hand's root; (42,) True for known joints in the
-        volume; the bins from the right root to the left one, which may be out of range.
+    Return also which of them are known and in the volume, and the bins from the right root to the left one, maybe out
+    of range.
     """
     depth = np.array(joints[:, 2], np.float64)
     right, left = (layout.root(side) for side in internet.SIDES)
@@ -223,10 +217,9 @@ class InterNetSettings(TrunkSettings):
 def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     """Train InterNet.
 
-    Returns:
-        "weights", and metrics on held-out images: `mpjpe_mm`, joints relative to their hand's root, with the true depth
-        of the root; `mean_pose_mpjpe_mm`, the error of the training set's mean pose; `mrrpe_mm`, the left root relative
-        to the right one; `handedness`, the share of images with the correct hands.
+    On held-out images the results are `mpjpe_mm`, joints relative to their hand's root, with the true depth of the
+    root; `mean_pose_mpjpe_mm` of the training set's mean pose; `mrrpe_mm`, the left root relative to the right one; and
+    `handedness`, the share of images with the correct hands.
     """
     settings = settings_from(InterNetSettings, request.settings)
     torch.manual_seed(settings.seed)
@@ -263,10 +256,7 @@ class LabelledCrop:
 
 
 def crops_from_sample(sample: Sample, layout: internet.HandLayout) -> list[LabelledCrop]:
-    """Return the crops of an image: both hands in one, or one for each; none if no hand is known in camera space.
-
-    The box is that of the data set, as in InterHand2.6M, or else the box around the joints.
-    """
+    """Return the crops of an image, of both hands or of each, around the data set's box or the joints."""
     hands = _hands(sample)
     if layout.both_in_a_crop:
         return [_crop(sample, hands, layout)] if hands else []

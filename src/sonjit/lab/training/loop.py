@@ -40,12 +40,8 @@ class NormedConv(nn.Sequential):
 class ScaledHead(nn.Module):
     """A layer that is trained with outputs in a scaled unit.
 
-    Adam moves every weight by about the learning rate in a step, which is too little for a head with outputs in
-    pixels and too much for one with outputs in metres.
-
-    Args:
-        head: Layer to scale, changed in place; the outputs of the scaled head are those of the layer.
-        unit: Unit by which the outputs are divided in training.
+    Adam moves every weight by about the learning rate in a step, which is too little for a head with outputs in pixels
+    and too much for one with outputs in metres. The outputs of the scaled head are those of the layer.
     """
 
     def __init__(self, head: nn.Linear | nn.Conv2d, unit: float) -> None:
@@ -63,12 +59,7 @@ class ScaledHead(nn.Module):
 
 
 def add_batch_norms(network: nn.Module, without: Collection[nn.Module] = ()) -> None:
-    """Add a batch norm after every convolution that has a bias, in place.
-
-    Args:
-        network: Network to change. Convolutions without a bias stay, because folding would add a bias to them.
-        without: Modules to leave unchanged, such as heads.
-    """
+    """Add a batch norm after every convolution that has a bias, except in the modules of `without`, in place."""
     excluded = {id(module) for part in without for module in part.modules()}
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

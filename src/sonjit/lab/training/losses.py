@@ -46,10 +46,7 @@ def heatmap(predicted: Tensor, truth: Tensor, *, negative_power: float = 4.0, po
 
 
 def maxmse_weights(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the weights (..., N) of points (..., N, 3) in `maxmse`: each point's share of all squared errors.
-
-    They sum to 1, or are all 0 where there is no error.
-    """
+    """Return the weights (..., N) of points (..., N, 3) in `maxmse`: each point's share of all squared errors, or 0."""
     squared = (predicted - truth).square().sum(-1)
     total = squared.sum(-1, keepdim=True)
     return squared / torch.where(total > 0, total, 1)
@@ -81,9 +78,8 @@ def distance(offsets: Tensor) -> Tensor:
 
 
 def smooth_l1(offsets: Tensor, *, width: float = 0.1) -> Tensor:
-    """Return the mean (...) over coordinates of offsets (..., D): squared below `width`, linear above it.
-
-    Source: Girshick 2015, Fast R-CNN, equation 3.
+    """Return the mean (...) over coordinates of offsets (..., D): squared below `width`, linear above it (Fast R-CNN,
+    eq. 3).
     """
     return F.smooth_l1_loss(offsets, torch.zeros_like(offsets), beta=width, reduction="none").mean(-1)
 
@@ -106,12 +102,9 @@ def wing(offsets: Tensor, *, width: float = 0.2, curvature: float = 0.04) -> Ten
 
 
 def adaptive_wing(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the adaptive Wing loss of each cell of maps in 0..1, in the shape of the maps.
+    """Return the adaptive Wing loss of each cell of maps in 0..1, of which the true ones have peaks of 1.
 
     Cells near a peak of the ground truth have a gradient like that of the Wing loss; background has that of a square.
-
-    `predicted`: predicted maps; `truth`: maps with peaks of 1.
-
     Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.
     """
     alpha, omega, epsilon, theta = 2.1, 14.0, 1.0, 0.5  # the values of the paper
@@ -136,16 +129,10 @@ def point_loss(name: PointLoss) -> Callable[[Tensor], Tensor]:
 
 
 def heatmap_cells(logits: Tensor, truth: Tensor, name: MapLoss) -> Tensor:
-    """Return a loss of heatmaps, summed over the cells of each map.
+    """Return losses (B, K) of maps (B, K, N) of N cells against distributions, which sum to 1, summed over the cells.
 
-    Args:
-        logits: (B, K, N) predicted maps of N cells.
-        truth: (B, K, N) distributions, which sum to 1.
-        name: `kl` compares distributions; `mse` and `adaptive-wing` compare the sigmoid of the logits with the ground
-            truth scaled to peaks of 1.
-
-    Returns:
-        (B, K) losses.
+    `kl` compares distributions; `mse` and `adaptive-wing` compare the sigmoid of the logits with the ground truth
+    scaled to peaks of 1.
     """
     if name == "kl":
         return kl(logits, truth).sum(-1)

@@ -161,11 +161,7 @@ class MaskRCNNSettings(DataSettings):
 
 
 def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
-    """Train Mask R-CNN on a data set and evaluate it on held-out images.
-
-    Returns:
-        "weights", and average precisions of boxes and masks on the held-out images.
-    """
+    """Train Mask R-CNN on a data set; the results are average precisions of boxes and masks on held-out images."""
     settings = settings_from(MaskRCNNSettings, request.settings)
     if request.data is None:
         raise InputError("mask-rcnn requires --data, a COCO file or a folder")

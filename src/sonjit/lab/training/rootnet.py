@@ -55,9 +55,8 @@ class RootExample(NamedTuple):
 def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     """Train RootNet.
 
-    Returns:
-        "weights", and on held-out hands `depth_error_mm`, the mean error of the wrist's depth, and `by_size_error_mm`,
-        the error with the training set's mean hand size for every hand.
+    On held-out hands the results are `depth_error_mm`, the mean error of the wrist's depth, and `by_size_error_mm`, the
+    error with the training set's mean hand size for every hand.
     """
     settings = settings_from(RootNetSettings, request.settings)
     torch.manual_seed(settings.seed)
@@ -150,14 +149,10 @@ def _examples(sample: Sample, side: int) -> list[RootExample]:
 def rootnet_losses(
     outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor, loss: PointLoss = "l1"
 ) -> dict[str, Tensor]:
-    """Return the loss of the predicted root.
+    """Return the loss of the predicted root, `root`: mean over the three axes and the batch, in 64 cells or mm as unit.
 
-    `coord`: (B, 3) x, y in cells of the map, depth in mm; `visible`: (B,) 1 if the root is known and in the crop;
-    `has_depth`: (B,) 1 if its depth is known; images with only 2D labels have none; `loss`: name in
-    `losses.PointLoss`, in units of 64 cells or 64 mm.
-
-    Returns:
-        `root`: Mean loss over the three axes and the batch.
+    Roots (B, 3) are x, y in cells of the map and the depth in mm. `visible` (B,) is 1 for roots in the crop, and
+    `has_depth` (B,) for known depths; images with only 2D labels have none.
     """
     error_of = point_loss(loss)
     offsets = (outputs["coord"] - coord) / _UNIT

@@ -136,11 +136,8 @@ class RunState(TypedDict):
 
 
 class RunFolder:
-    """A run's folder.
-
-    Files are replaced atomically, so that a process that is killed at any moment leaves complete files.
-
-    `loggers`: trackers that receive the log, see `logger_factories`.
+    """A run's folder with its loggers. Files are replaced atomically, so that a process that is killed leaves complete
+    files.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object], *, loggers: Sequence[str] = ()) -> None:

@@ -19,9 +19,9 @@ _SAVE = 1  # request to save and continue. Requests to end have the number of th
 
 
 class SaveRequests:
-    """Context in which signals request a checkpoint instead of ending the process at once.
+    """Context in which signals, in the main thread, request a checkpoint instead of ending the process at once.
 
-    A second SIGTERM or SIGINT has its former effect. Outside of the main thread, signals keep their effect.
+    A second SIGTERM or SIGINT has its former effect.
     """
 
     def __init__(self) -> None:

@@ -521,16 +521,7 @@ def pool_levels(
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize masks to their boxes on the image.
-
-    Args:
-        masks: (N, M, M) probability.
-        boxes: (N, 4) pixels.
-        size: Height and width of the image.
-
-    Returns:
-        (N, H, W) probability, 0 outside of the box.
-    """
+    """Resize masks (N, M, M) to their boxes (N, 4) in pixels on an image of a height and width: (N, H, W)."""
     return paste_masks_in_image(masks[:, None], boxes, size)[:, 0]
 
 

@@ -55,11 +55,10 @@ class HeatmapTargets(NamedTuple):
 def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     """Train the keypoint detector.
 
-    Returns:
-        "weights", and metrics on held-out hands: "error_px", the mean distance in pixels of the images;
-        "error_of_hand", the same in longer sides of the hand's box; "mean_pose_error_of_hand", the error of the mean
-        pose; "found", the share of errors below a tenth of a side; and "visible_right", the share of keypoints whose
-        visibility is predicted correctly, where it is labelled.
+    The results are "weights", and on held-out hands "error_px", the mean distance in pixels of the images;
+    "error_of_hand", the same in longer sides of the hand's box; "mean_pose_error_of_hand"; "found", the share of errors
+    below a tenth of a side; and "visible_right", the share of keypoints whose visibility is predicted correctly, where
+    it is labelled.
     """
     settings = settings_from(KeypointDetectorSettings, request.settings)
     backbone = timm_name(settings.backbone, pretrained=settings.pretrained)
@@ -109,12 +108,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: MapLoss = "kl") -> dict[str, Tensor]:
-    """Return the losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
-
-    Returns:
-        `heatmaps`: Mean over known keypoints; 0 is the minimum. `visible`: Binary cross-entropy where visibility is
-        known.
-    """
+    """Return the losses `heatmaps`, against Gaussians around known keypoints, and `visible`, where that is known."""
     logits = outputs["heatmaps"]
     centres, cells = detectors.cell_from_px(targets.keypoints), logits.shape[-1]
     offsets = (torch.arange(cells, device=centres.device) - centres[..., None]) / detectors.sigma_of(

@@ -103,10 +103,9 @@ class LandmarkSettings(DataSettings):
 def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     """Train the hand landmark network; see the module.
 
-    Returns:
-        "weights"; "parameters"; "hands", the number of training hands; "error_before_px" and "error_px" on 1,000 evenly
-        spaced training hands; with held-out hands, their number as "held_out", "held_out_error_px", and their "mnae",
-        "handedness" and "presence" of `landmark_metrics`; "ms" with `timed`; and the path of the "export".
+    The results are "weights"; "parameters"; "hands"; "error_before_px" and "error_px" on 1,000 evenly spaced training
+    hands; with held-out hands, their number as "held_out", "held_out_error_px", and their "mnae", "handedness" and
+    "presence" of `landmark_metrics`; "ms" with `timed`; and the path of the "export".
     """
     settings = settings_from(LandmarkSettings, request.settings)
     if settings.backbone or settings.pretrained:

@@ -73,11 +73,7 @@ class MaskBatch(NamedTuple):
 
 
 def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
-    """Train the masks and evaluate them on held-out images.
-
-    Returns:
-        "weights", the numbers of hands, and the metrics of `evaluate` on the held-out hands.
-    """
+    """Train the masks; the results are "weights", the numbers of hands, and `evaluate` of the held-out hands."""
     settings = settings_from(HandMaskSettings, request.settings)
     assert request.data is not None
     hands = read_hands(request.data)

@@ -51,10 +51,7 @@ class PalmSample:
 
 
 class PalmSamples(building_blocks.LazySequence[PalmSample]):
-    """All images of a data set as input of the detector, also those without a hand; each is read on access.
-
-    `size`: side of the square images in pixels.
-    """
+    """Images with their palms."""
 
     def __init__(self, samples: Dataset, size: int) -> None:
         self.size = size
@@ -176,14 +173,10 @@ def _match_anchors(
 def palm_losses(
     outputs: Mapping[str, Tensor], targets: PalmTargets, loss: ScoreLoss, gamma: float = 2.0
 ) -> dict[str, Tensor]:
-    """Return the losses by name.
+    """Return the losses of boxes (B, N, 18) and scores (B, N, 1) by name.
 
-    `outputs`: outputs of the network: "boxes" (B, N, 18) and "scores" (B, N, 1); `loss`: loss of the scores, summed
-    over all anchors: focal (Lin et al. 2017, alpha 0.25) or cross-entropy.
-
-    Returns:
-        "scores" divided by the number of positive anchors; "boxes" and "keypoints" in palm sizes, divided by the number
-        of anchors in `placed`.
+    "scores", by focal loss (Lin et al. 2017, alpha 0.25) or cross-entropy, is summed over all anchors and divided by
+    the number of positive ones; "boxes" and "keypoints" are in palm sizes, means over the anchors in `placed`.
     """
     counted, is_palm = targets.found >= 0, targets.found > 0
     logits, truth = outputs["scores"][..., 0][counted].float(), is_palm[counted].float()
@@ -245,9 +238,8 @@ class PalmSettings(DataSettings):
 def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     """Train the palm detector; see `PalmSettings`.
 
-    Returns:
-        "weights", "images", "held_out" (number of images), "parameters", "ap" and "ap_strict" of `palm_precision`, and
-        the path of the "export".
+    The results are "weights", "images", "held_out", "parameters", "ap" and "ap_strict" of `palm_precision`, and
+    "export".
     """
     settings = settings_from(PalmSettings, request.settings)
     training, held_out = _images(request, settings)
@@ -342,13 +334,7 @@ def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[
 def palm_precision(
     network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray, device: str = "cpu"
 ) -> dict[str, float]:
-    """Return the average precision over images.
-
-    `anchors`: (N, 4) anchors of that size.
-
-    Returns:
-        "ap": Average precision in percent at an IoU of 0.5; "ap_strict": mean over IoU 0.5 to 0.95.
-    """
+    """Return "ap", average precision in percent at an IoU of 0.5, and "ap_strict", its mean over IoU 0.5 to 0.95."""
     results: list[Mapping[str, object]] = []
     truths: list[PalmSample] = []
     with torch.inference_mode():

@@ -153,11 +153,7 @@ def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict
 
 
 def recipe_from_table(table: Mapping[str, object], name: str) -> Recipe:
-    """Return the recipe of a TOML table.
-
-    Raises:
-        InputError: A key is unknown or missing, or a value has the wrong type.
-    """
+    """Return the recipe of a TOML table, or refuse a wrong key or value."""
     try:
         return settings_from(Recipe, {**table, "name": name})
     except InputError as error:
@@ -322,12 +318,7 @@ def _memory_errors() -> Generator[None]:
 
 
 def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
-    """Return the request with all settings: the recipe's, those of the smoke size, and the typed ones, all checked.
-
-    Raises:
-        InputError: A setting, path or option cannot be used.
-        MissingExtraError: The training, its export or a logger needs a module that is not installed.
-    """
+    """Return the request with all settings: the recipe's, those of the smoke size, and the typed ones, all checked."""
     try:
         published = recipe.published if request.weights == "published" else {}
         smoke = recipe.smoke if request.smoke else {}
@@ -364,14 +355,9 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
 
 
 def import_object(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or class
-    """Import a function or class of Sonjit or of an extension.
+    """Import a function or class of Sonjit or of a registered extension; `named_by` names it in messages.
 
     A recipe is data that others may have written. It reaches no other code.
-
-    `name`: `module:name`; `named_by`: what names it, for messages, such as `recipe cam`.
-
-    Raises:
-        InputError: The module is of another package, or has no such function or class.
     """
     module, _, attribute = name.partition(":")
     if not _is_allowed(module):
