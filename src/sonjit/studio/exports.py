@@ -175,7 +175,7 @@ def _faces(bands: int) -> IntArray:
 
 
 _BLOCK: Final = 512
-_MAX_FRAMES: Final = 65535  # C3D stores the number of frames in 16 bits
+_MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
 _MAX_LABELS: Final = 255
 """C3D stores the number of labels of a parameter in 8 bits; further labels go to LABELS2 and so on."""
 
@@ -183,11 +183,11 @@ _MAX_LABELS: Final = 255
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
     """Return the content of a C3D file with points (F, N, 3), NaN where unknown, in Intel's byte order.
 
-    The file is in millimetres. C3D cannot store more than 65,535 frames.
+    The file is in millimetres. C3D cannot store more than 65,535 frames, or 128 kB of labels.
     """
     count, width = len(points_m), max(map(len, labels))
-    if count > _MAX_FRAMES:
-        raise InputError(f"C3D stores at most {_MAX_FRAMES} frames, not {count}: write .trc or .csv")
+    if count > _MAX_FRAMES or width * len(labels) > _MAX_TEXT:
+        raise InputError(f"C3D cannot store {count} frames of {len(labels)} points: write .trc or .csv")
 
     def section(data_block: int, blocks: int) -> bytes:
         entries = [
