@@ -129,8 +129,7 @@ def test_flipping_is_of_the_output_only(hands, photo):
 
 
 @pytest.mark.parametrize(
-    "turned_in",
-    [lambda p: p[..., [0, 1, 2, 0]], lambda p: p.astype(np.uint16) * 257, np.asfortranarray],
+    "turned_in", [lambda p: p[..., [0, 1, 2, 0]], lambda p: p.astype(np.uint16) * 257, np.asfortranarray]
 )
 def test_the_same_image_in_another_form_gives_the_same_hands(hands, photo, turned_in):
     detector = hands(static_image=True)

@@ -232,8 +232,7 @@ def test_a_closed_detector_refuses_images(used):
 
 
 @pytest.mark.parametrize(
-    "image",
-    [None, "nowhere.jpg", np.zeros((3, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((1, 32_767, 3), np.uint8)],
+    "image", [None, "nowhere.jpg", np.zeros((3, 3)), np.zeros((0, 5, 3), np.uint8), np.zeros((1, 32_767, 3), np.uint8)]
 )
 def test_no_image_is_an_input_error(image):
     _, detector = make()

@@ -15,14 +15,7 @@ from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch
-from sonjit.detectors.search.geometry import (
-    Proposal,
-    Window,
-    is_same_instance,
-    reach,
-    torso_size,
-    windows,
-)
+from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, reach, torso_size, windows
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import HandBox, _published_people
 from sonjit.detectors.search.score import CONSTANTS

@@ -77,8 +77,7 @@ def test_each_run_reads_the_current_content_of_the_input(engine, convolution, im
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"),
-    [([1, 8], "takes|shape"), ([1, 5, 4, 6], "neither 1 x H x W x 3 nor 1 x 3 x H x W")],
+    ("shape", "words"), [([1, 8], "takes|shape"), ([1, 5, 4, 6], "neither 1 x H x W x 3 nor 1 x 3 x H x W")]
 )
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_network_that_takes_no_image_is_refused(engine, shape, words, tmp_path):

@@ -134,12 +134,7 @@ mirrored in training: a network for right hands must not learn to find adjacent 
 
 
 def train_network(
-    project: Project,
-    recipe: str,
-    settings: Mapping[str, str],
-    *,
-    device: str = "cpu",
-    progress: Progress = no_progress,
+    project: Project, recipe: str, settings: Mapping[str, str], *, device: str = "cpu", progress: Progress = no_progress
 ) -> tuple[Path, Mapping[str, object]]:
     """Train a network on every view of the frame sets that people marked, or resume a run.
 
