@@ -8,7 +8,7 @@ import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
-import { boxOf, type Body, type InWorker, type Mask } from "./results.js";
+import { boxOf, type Body, type InWorker, type Mask, type Result } from "./results.js";
 import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
 import type { SingleShotDetector } from "./ssd.js";
 import type { Kind, Track } from "./tracking.js";
@@ -37,7 +37,7 @@ export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
 }
 
 /** Detects bodies and their landmarks. Without a person detector the boxes come from elsewhere. */
-export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
+export class Bodies implements Kind<BodyObservation> {
   readonly overlapKeypoints = OF.CORE;
   readonly #order: readonly number[];
 
@@ -107,7 +107,11 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     return () => bodySmoother(settings);
   }
 
-  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): InWorker<Body> {
+  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Result | Promise<Result> {
+    return this.bodyOf(observation, track);
+  }
+
+  protected bodyOf(observation: BodyObservation, track: Track<BodyObservation> | null): InWorker<Body> {
     const { score, visibility, presence, mask } = observation;
     return {
       score,

@@ -210,9 +210,9 @@ export function limitsFromText(text: string, kinds: readonly string[]): EventLim
 /** Return a detector whose results have `events` in streams. */
 export function withEvents(detector: AnyDetector, { instances, events: limits }: { readonly instances: readonly string[]; readonly events: readonly EventLimits[] }): AnyDetector {
   const tracker = new EventTracker(limits);
-  return extended(detector, () => tracker.reset(), (found, time) => {
-    found.events = tracker.update([...trackedInstances(found, instances[0]!)], found.motions ?? [], time);
-    return found;
+  return extended(detector, () => tracker.reset(), (results, time) => {
+    const events = tracker.update([...trackedInstances(results, instances[0]!)], results.motions ?? [], time);
+    return { ...results, events };
   });
 }
 
@@ -273,7 +273,7 @@ export class EventTracker {
 }
 
 /** Yield the tracked instances, and the parts of people; `kind`: kind of the instances without parts. */
-function* trackedInstances(found: Results, kind: string): Generator<TrackedInstance, void, undefined> {
+function* trackedInstances({ found }: Results, kind: string): Generator<TrackedInstance, void, undefined> {
   for (const result of found) {
     if (result.id === null) continue;
     const parts = "body" in result

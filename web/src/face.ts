@@ -50,7 +50,7 @@ abstract class Faces {
 }
 
 /** Detects faces and their meshes; with the parts of a bundle, as in a face landmarker's graph. */
-export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
+export class FaceMeshes extends Faces implements Kind<FaceObservation> {
   readonly isSameInstance = overlapByHalf;
   readonly keepsOverlapping: boolean; // A bundle's graph keeps every box of its detector
 
@@ -213,7 +213,7 @@ export function boxObservation({ score, box, keypoints }: Detection, left = 0, t
 }
 
 /** Detects faces as boxes. An observation has the box's two corners, then the six keypoints, with unknown depth. */
-export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
+export class FaceBoxes extends Faces implements Kind<FaceObservation> {
   readonly searchesAlways = true;
   #found = new Map<RotatedBox, Detection>();
 

@@ -303,15 +303,14 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     const { appearance: _, ...sent } = hand;
     return { ...sent, gesture: classify(hand, id) };
   };
-  const withGesture = (found: Results, classify: Classify): Results => {
-    for (const [i, result] of found.entries()) {
-      if ("handedness" in result) found[i] = classified(result as HandWithAppearance, classify, result.id);
-      if (!("leftHand" in result)) continue;
-      const hands = Object.entries({ leftHand: result.leftHand, rightHand: result.rightHand });
-      const withGestures = hands.map(([name, hand]) => [name, hand && classified(hand, classify, result.id)]);
-      found[i] = { ...result, ...(Object.fromEntries(withGestures) as object) };
-    }
-    return found;
+  const withGesture = (results: Results, classify: Classify): Results => {
+    const found = results.found.map((result) => {
+      if ("handedness" in result) return classified(result as HandWithAppearance, classify, result.id);
+      if (!("leftHand" in result)) return result;
+      const part = (hand: HandWithAppearance | null) => hand && classified(hand, classify, result.id);
+      return { ...result, leftHand: part(result.leftHand), rightHand: part(result.rightHand) };
+    });
+    return { ...results, found };
   };
   const inStream = (found: Results, time: number): Results => {
     const tracked: Tracked[] = [];
@@ -324,8 +323,7 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
       tracked.push({ id, handedness, points: coordinatesOf(keypoints), metres: coordinatesOf(keypoints3D) });
       return gesture;
     });
-    results.motions = recognizer.update(tracked, time);
-    return results;
+    return { ...results, motions: recognizer.update(tracked, time) };
   };
   return extended(detector, reset, inStream, (found) => withGesture(found, (hand) => recognize(originalOf(hand))));
 }

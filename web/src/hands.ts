@@ -49,7 +49,7 @@ export function boxAroundHand(keypoints: Float32Array): RotatedBox {
 export const upright = (start: Point, end: Point): number => wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
 
 /** Detects hands and their landmarks. Without a palm detector the boxes come from elsewhere. */
-export class Hands implements Kind<HandObservation, HandWithAppearance> {
+export class Hands implements Kind<HandObservation> {
   readonly overlapKeypoints = null;
   readonly isSameInstance = overlapByHalf;
   /** Rotation of the boxes of palms, in radians. */

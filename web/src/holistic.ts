@@ -5,7 +5,7 @@
  * tracked parts belong to the track of one person and end with it.
  */
 
-import type { Bodies, BodyObservation } from "./body.js";
+import { Bodies, type BodyObservation } from "./body.js";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
@@ -16,7 +16,8 @@ import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Face, Hand, InWorker, Person } from "./results.js";
 import { keypointSmoothers, type Smoother, type SmootherOf } from "./smoothing.js";
-import type { Kind, Track } from "./tracking.js";
+import type { SingleShotDetector } from "./ssd.js";
+import type { Track } from "./tracking.js";
 
 const OF = constants.holistic;
 const SIDES = ["Left", "Right"] as const;
@@ -143,45 +144,33 @@ interface Parts {
 
 /** The networks of people's parts. */
 export interface PartNetworks {
-  readonly bodies: Bodies;
   readonly hands: Hands;
   readonly faces: FaceMeshes;
   readonly recrop: Network; // network that maps an image of a forearm's end to the hand's centre and the middle of its lower edge
 }
 
 /** Detects bodies with their hands and faces. */
-export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
-  readonly overlapKeypoints: Bodies["overlapKeypoints"];
+export class Holistic extends Bodies {
+  readonly faces: FaceMeshes;
   readonly #limits: Limits;
   readonly #mergeNested: boolean;
   readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
   readonly #parts = new WeakMap<Track<BodyObservation>, Parts>();
 
   /** @param searchesParts search hands and face in every frame of a stream, as in MediaPipe */
-  constructor(private readonly networks: PartNetworks, settings: Settings, private readonly searchesParts: boolean) {
+  constructor(detector: SingleShotDetector, landmarks: Network, private readonly networks: PartNetworks, settings: Settings, private readonly searchesParts: boolean) {
+    super(detector, landmarks, settings.mirrored);
     const { min_presence_score: minScore, search_interval, search } = settings;
-    this.overlapKeypoints = networks.bodies.overlapKeypoints;
+    this.faces = networks.faces;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
     this.#mergeNested = search !== "fast";
     this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
 
-  /** Networks of the faces. */
-  get faces(): FaceMeshes {
-    return this.networks.faces;
-  }
-
-  readonly find: Bodies["find"] = (...image) => this.networks.bodies.find(...image);
-  readonly observe: Bodies["observe"] = (...box) => this.networks.bodies.observe(...box);
-  readonly follow: Bodies["follow"] = (track) => this.networks.bodies.follow(track);
-  readonly isSameInstance: Bodies["isSameInstance"] = (...boxes) => this.networks.bodies.isSameInstance(...boxes);
-  readonly propagate: Bodies["propagate"] = (...observation) => this.networks.bodies.propagate(...observation);
-  readonly newSmoother: Bodies["newSmoother"] = (settings) => this.networks.bodies.newSmoother(settings);
-
   /** Return the body with its hands and face. An occluded person has a body only. */
-  async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
+  override async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
     const id = track?.id ?? null;
-    const body = this.networks.bodies.result(image, observation, track);
+    const body = this.bodyOf(observation, track);
     if (track !== null && track.occludedS !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
     const original = this.searchesParts ? observation : (track?.observation ?? observation); // smoothed keypoints lag behind the image
@@ -194,7 +183,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
       const smoothed = parts.hands[side as 0 | 1].smooth(hand, now);
       return { ...this.networks.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
-    const face: InWorker<Face> | null = mesh && { ...(await this.networks.faces.result(image, parts.face.smooth(mesh, now), null)), id };
+    const face: InWorker<Face> | null = mesh && { ...(await this.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 
@@ -202,7 +191,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
     if (this.searchesParts) return this.#searchParts(image, body, parts);
     const hands = await this.#handsOf(image, body, parts);
-    const face = await parts.face.observe(this.networks.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
+    const face = await parts.face.observe(this.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
     return { hands, face };
   }
 
@@ -213,14 +202,14 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     for (const [side, part] of parts.hands.entries()) {
       hands.push(await part.search(this.networks.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
     }
-    const face = await parts.face.search(this.networks.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
+    const face = await parts.face.search(this.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
     return { hands, face };
   }
 
   /** Return the face in the head crop of a body, or null. */
   async faceIn(image: Pixels, body: BodyObservation): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
-    const face = box && (await this.networks.faces.observe(image, box));
+    const face = box && (await this.faces.observe(image, box));
     return face && face.score > this.#limits.minScore ? face : null;
   }
 
@@ -268,8 +257,8 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   /** Return the box of the face that the face detector finds around the head, or null. */
   async #faceBox(image: Pixels, body: BodyObservation): Promise<RotatedBox | null> {
     const head = headBox(body);
-    const turn = this.networks.faces.mirrored ? Math.PI : 0; // the eyes of its head are exchanged
-    return head && this.networks.faces.findIn(image, { ...head, rotation: wrapAngle(head.rotation + turn) }, OF.MIN_FACE_SCORE);
+    const turn = this.faces.mirrored ? Math.PI : 0; // the eyes of its head are exchanged
+    return head && this.faces.findIn(image, { ...head, rotation: wrapAngle(head.rotation + turn) }, OF.MIN_FACE_SCORE);
   }
 }
 

@@ -13,10 +13,10 @@ import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
 import { Detector, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { AnyDetector, Result } from "./results.js";
+import type { AnyDetector } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
-import { BodyFinder, faceFinder, handFinder } from "./search/finders.js";
+import { bodyFinder, faceFinder, handFinder } from "./search/finders.js";
 import { reachOf } from "./search/geometry.js";
 import { HandSearch } from "./search/hands.js";
 import { PeopleNetwork } from "./search/network.js";
@@ -101,21 +101,21 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     };
   },
   body: async ({ open, proposals, recrops }) => {
-    const bodiesOf = await openBodies(open);
+    const networksOf = await openBodies(open);
     const wide = openWideDetector(open);
     const people = openPeople(open, proposals);
     return async (settings) => {
-      const bodies = await bodiesOf(settings);
+      const bodies = new Bodies(...(await networksOf(settings)), settings.mirrored);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
       const search = async (image: Pixels) => {
         return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings, image)).search();
       };
-      return searching(bodies, settings, search, async () => new BodyFinder(await wide(), people, bodies));
+      return searching(bodies, settings, search, async () => bodyFinder(await wide(), people, bodies));
     };
   },
   holistic: async ({ model, others, open, handArrays, proposals, searchesParts }) => {
     const names = { ...KINDS.holistic!.models[model]!, ...others };
-    const bodiesOf = await openBodies(open);
+    const networksOf = await openBodies(open);
     const { TAPS } = constants.hand_heads;
     const landmarks = once(() => open("hand", HAND_SHAPE));
     const refined = once(async () => ({
@@ -131,19 +131,18 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     return async (settings) => {
       const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
       const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
-      const bodies = await bodiesOf(settings);
       const faces = new FaceMeshes(faceDetector, faceLandmarks, null, settings.mirrored);
-      const people = new Holistic({ bodies, hands, faces, recrop }, settings, searchesParts);
+      const people = new Holistic(...(await networksOf(settings)), { hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
         const handLimits = { ...limitsOf(settings, image), enough: Infinity, published: PUBLISHED };
         const searches = {
-          bodies: new BodySearch(image, { bodies, people: await network(), faces: await wide() }, limitsOf(settings, image)),
+          bodies: new BodySearch(image, { bodies: people, people: await network(), faces: await wide() }, limitsOf(settings, image)),
           hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
         };
         return searchPeople(image, people, searches, settings);
       };
-      return searching(people, settings, search, async () => new BodyFinder(await wide(), network, bodies));
+      return searching(people, settings, search, async () => bodyFinder(await wide(), network, people));
     };
   },
 };
@@ -182,8 +181,8 @@ function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: 
 }
 
 /** Return a detector that searches stills, and with `search: "auto"` also streams, window by window, with verified detections. */
-async function searching<O extends Observation, R extends Result>(
-  kind: Kind<O, R>,
+async function searching<O extends Observation>(
+  kind: Kind<O>,
   settings: Settings,
   stillSearch: (image: Pixels) => Promise<Found<O>>,
   finder: () => Promise<Finder<O>>,
@@ -241,15 +240,15 @@ function meshShape(weight: string): NetworkShape {
   return { sizes: MESH_OUTPUTS[weight.replace("face-", "") as keyof typeof MESH_OUTPUTS] };
 }
 
-/** Return a function that creates the kind of bodies. The branch for masks is compiled on first use. */
-async function openBodies(open: Open): Promise<(settings: Settings) => Promise<Bodies>> {
+/** Return a function that returns the networks of bodies. The branch for masks is compiled on first use. */
+async function openBodies(open: Open): Promise<(settings: Settings) => Promise<readonly [SingleShotDetector, Network]>> {
   const { DETECTOR_RANGE, MASK_OUTPUT } = constants.body;
   const people = await openDetector(open, "detector", GRIDS.person, 4, { range: DETECTOR_RANGE });
   const withMasks = { sizes: [...BODY_SHAPE.sizes, 256 * 256], outputs: [...BODY_SHAPE.outputs, MASK_OUTPUT] };
   const compiled = new Map<boolean, Promise<Network>>();
-  return async ({ segmentation, mirrored }) => {
+  return async ({ segmentation }) => {
     if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : BODY_SHAPE));
-    return new Bodies(people, (await compiled.get(segmentation))!, mirrored);
+    return [people, (await compiled.get(segmentation))!];
   };
 }
 

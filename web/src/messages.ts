@@ -4,7 +4,7 @@ import type { Role } from "./data.js";
 import type { Accelerator } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import type { Event, MotionEvent, Result } from "./results.js";
+import type { Results } from "./results.js";
 
 /** Addresses of a detector's files, and how its networks run. */
 export interface Places {
@@ -41,18 +41,9 @@ export type Request =
   | { readonly id: number; readonly type: "classify"; readonly image: Sent; readonly top: number; readonly runtime: string; readonly network: string };
 
 /** Results of an image of this size. */
-export interface Answer {
+export interface Answer extends Results {
   readonly width: number;
   readonly height: number;
-  readonly found: readonly Result[];
-  /** Number of instances found, including those beyond `max_instances`. */
-  readonly total: number;
-  /** True if the search processed all proposals or found enough confident instances; false if it left out windows. */
-  readonly complete: boolean;
-  /** Steps of motions in this image; only in streams with `gestures`. */
-  readonly motions?: readonly MotionEvent[];
-  /** Events that begin or end in this image; only in streams with `gestures` or `events`. */
-  readonly events?: readonly Event[];
 }
 
 /** A class of a photograph. */

@@ -21,7 +21,7 @@ const { COUNT_INTERVAL, NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
 export type StillSearch<O extends Observation> = (image: Pixels) => Promise<{ found: O[]; complete: boolean } | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
-export class Detector<O extends Observation, R extends Result> {
+export class Detector<O extends Observation> {
   readonly #tracker: Tracker<O>;
   #excess = 0; // number of instances that the last search found beyond `max_instances`
   #time = -Infinity;
@@ -34,7 +34,7 @@ export class Detector<O extends Observation, R extends Result> {
    * @param stillSearch searches stills, and streams if `search` is "thorough"
    * @param recrops true to search each frame until `max_instances` are tracked, and to replace the boxes of tracks by those found
    */
-  constructor(private readonly kind: Kind<O, R>, private readonly settings: Settings, private readonly streamSearch: StreamSearch<O> | null, private readonly stillSearch: StillSearch<O> | null = null, private readonly recrops = false) {
+  constructor(private readonly kind: Kind<O>, private readonly settings: Settings, private readonly streamSearch: StreamSearch<O> | null, private readonly stillSearch: StillSearch<O> | null = null, private readonly recrops = false) {
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
@@ -53,8 +53,8 @@ export class Detector<O extends Observation, R extends Result> {
     this.#size = size;
     const tracks = await this.#step(image, time);
     if (tracks.length < this.settings.max_instances) this.#excess = 0;
-    const results = await this.#results(image, tracks.map((track) => [track.smoothed, track]));
-    return Object.assign(results, { total: tracks.length + this.#excess });
+    const found = await this.#results(image, tracks.map((track) => [track.smoothed, track]));
+    return { found, total: tracks.length + this.#excess, complete: true };
   }
 
   /** Find the instances in a still. */
@@ -62,12 +62,13 @@ export class Detector<O extends Observation, R extends Result> {
     const searched = await this.stillSearch?.(inGoodLight(image));
     if (searched) {
       const present = searched.found.filter((observation) => this.#isPresent(observation));
-      const results = await this.#results(image, present.slice(0, this.settings.max_instances).map((observation) => [observation, null]));
-      return Object.assign(results, { total: present.length, complete: searched.complete });
+      const shown = present.slice(0, this.settings.max_instances);
+      return { found: await this.#results(image, shown.map((observation) => [observation, null])), total: present.length, complete: searched.complete };
     }
     const found = await this.#inImage(image, this.kind.keepsOverlapping);
     const observations = this.kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
-    return this.#results(image, observations.map((observation) => [observation, null]));
+    const results = await this.#results(image, observations.map((observation) => [observation, null]));
+    return { found: results, total: results.length, complete: true };
   }
 
   /** Forget all tracked instances and the time. The next image starts a new stream. */

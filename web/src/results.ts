@@ -87,16 +87,17 @@ export type InWorker<R> = R extends null
 export type Result = InWorker<Found> | InWorker<Person>;
 
 /** Results of a detector for one image. */
-export type Results = Result[] & {
-  /** Only in streams with `gestures`. */
-  motions?: readonly MotionEvent[];
-  /** Only in streams with `gestures` or `events`. */
-  events?: readonly Event[];
+export interface Results {
+  readonly found: readonly Result[];
   /** Number of instances found, including those beyond `max_instances`. */
-  total?: number;
+  readonly total: number;
   /** True if the search processed all proposals or found enough confident instances; false if it left out windows. */
-  complete?: boolean;
-};
+  readonly complete: boolean;
+  /** Steps of motions in this image; only in streams with `gestures`. */
+  readonly motions?: readonly MotionEvent[];
+  /** Events that begin or end in this image; only in streams with `gestures` or `events`. */
+  readonly events?: readonly Event[];
+}
 
 const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].map((names) => [names.length, names]));
 

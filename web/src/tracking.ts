@@ -392,7 +392,7 @@ export class InstanceOrder {
 }
 
 /** What differs between hands, faces, bodies and people. */
-export interface Kind<O extends Observation, R extends Result> {
+export interface Kind<O extends Observation> {
   /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
   readonly searchesAlways?: boolean;
   readonly keepsOverlapping?: boolean; // true if overlapping instances of a still are kept
@@ -410,7 +410,7 @@ export interface Kind<O extends Observation, R extends Result> {
   /** Return the observation of an occluded instance: shifted by a number of pixels, with another score. */
   propagate(observation: O, shift: Point, score: number): O;
   /** Return the public result for one instance; `track` is null for stills. */
-  result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
+  result(image: Pixels, observation: O, track: Track<O> | null): Result | Promise<Result>;
 }
 
 /** Check whether two boxes overlap by more than half, as boxes of one hand or face do. */

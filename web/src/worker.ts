@@ -11,7 +11,7 @@ import type { Answer, ImageClass, Places, Reply, Request, Sent } from "./message
 import { fetchNetwork, loadRuntime, Network, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import type { AnyDetector, Results } from "./results.js";
+import type { AnyDetector } from "./results.js";
 
 /** Reads all images into one buffer. With a new buffer for each image, memory fills up faster than browsers collect it. */
 class ImageReader {
@@ -82,9 +82,8 @@ async function answer(request: Request): Promise<Answer | readonly ImageClass[] 
     case "track":
     case "detect": {
       const image = await reader.read(request.image);
-      const found: Results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
-      const { motions, events, total = found.length, complete = true } = found;
-      return { width: image.width, height: image.height, found, total, complete, ...(motions && { motions }), ...(events && { events }) };
+      const results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
+      return { width: image.width, height: image.height, ...results };
     }
   }
 }

@@ -15,7 +15,7 @@ import type { Head, Proposal } from "./geometry.js";
 import type { PeopleNetwork } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 import { newCandidate } from "./stills.js";
-import type { Finder, Source } from "./streams.js";
+import type { Finder } from "./streams.js";
 
 const OF = constants.search.stream_finders;
 const { PARTS, TRACKED_IOU } = constants.search.streams;
@@ -34,7 +34,7 @@ interface WindowHead {
 }
 
 /** History of a tracked instance: when it is verified next, and whether it stays. */
-class Record {
+class TrackRecord {
   #frames = 0;
   #failures = 0;
   #successes = 0;
@@ -58,11 +58,14 @@ class Record {
   }
 }
 
-/** Return the record of a track. A track keeps its record in the map. */
-function recordOf(records: WeakMap<object, Record>, track: { observation: Observation }): Record {
-  const known = records.get(track) ?? new Record(track.observation.score);
-  records.set(track, known);
-  return known;
+/** Return a function that returns the record of a track. */
+function newRecords(): (track: { readonly observation: Observation }) => TrackRecord {
+  const records = new WeakMap<object, TrackRecord>();
+  return (track) => {
+    const record = records.get(track) ?? new TrackRecord(track.observation.score);
+    records.set(track, record);
+    return record;
+  };
 }
 
 /** Return a finder that proposes hands by the palm detector and verifies them in the mirrored image. */
@@ -91,7 +94,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
  * The mesh network can mistake a hand for a face.
  */
 export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
-  const records = new WeakMap<object, Record>();
+  const recordOf = newRecords();
   const isFace = async (image: Pixels, face: FaceObservation) => {
     if (await isTurnedFace(faces, image, meshes.boxAfter(face))) return true;
     const [left, top, right, bottom] = cornersOf(face.keypoints);
@@ -118,7 +121,7 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
     },
     acceptsNew: isFace,
     async verify(image, track, observation) {
-      const record = recordOf(records, track);
+      const record = recordOf(track);
       if (!record.isDue()) return observation;
       const hasPassed = await isFace(image, observation);
       return record.isKept(hasPassed, hasPassed) ? observation : null;
@@ -139,139 +142,102 @@ function finderOf<O extends Observation>(
 }
 
 /**
- * Propose people, and bodies below faces. These are observed with all other heads covered, as in stills.
+ * Return a finder that proposes people, and bodies below faces. These are observed with all other heads covered, as in stills.
  *
  * Both networks of bodies can mistake a hand for a body. The face detector must therefore detect a face at the head. A body
  * without a face requires a high score as in stills.
  */
-export class BodyFinder implements Finder<BodyObservation> {
-  readonly min_presence = FINDERS.BodyFinder.min_presence;
-  readonly inferences = FINDERS.BodyFinder.inferences;
-  readonly refresh_frames = FINDERS.BodyFinder.refresh_frames;
-  readonly sources: readonly Source[] = [
-    { find: (image, window) => this.#bodiesBelowFaces(image, window), parts: PARTS, cost: OF.FACE_COST },
-    { find: (image, window) => this.#peopleIn(image, window), parts: OF.PEOPLE_PARTS, cost: OF.PEOPLE_COST, isFewer: true },
-  ];
-  readonly boxAfter = geometry.boxAroundBody;
-  readonly isSame = geometry.isSameTorso;
-  readonly #faces: SingleShotDetector;
-  readonly #people: () => Promise<PeopleNetwork>;
-  readonly #bodies: Bodies;
-  readonly #records = new WeakMap<object, Record>();
-  #frame = 0;
-  #heads: WindowHead[] = [];
+export function bodyFinder(faces: SingleShotDetector, people: () => Promise<PeopleNetwork>, bodies: Bodies): Finder<BodyObservation> {
+  const recordOf = newRecords();
+  let frame = 0;
+  let heads: WindowHead[] = [];
 
-  constructor(faces: SingleShotDetector, people: () => Promise<PeopleNetwork>, bodies: Bodies) {
-    [this.#faces, this.#people, this.#bodies] = [faces, people, bodies];
-  }
+  const withoutOtherHeads = (image: Pixels, box: RotatedBox, others: readonly Head[], own: Head) =>
+    geometry.withoutOtherHeads(image, box, [...heads.map(({ head }) => head), ...others], own);
 
-  /** Forget the previous stream. */
-  reset(): void {
-    [this.#frame, this.#heads] = [0, []];
-  }
-
-  /** Forget the heads of tracked bodies, and old ones. */
-  beginFrame(tracked: readonly BodyObservation[]): void {
-    this.#frame += 1;
-    this.#heads = this.#heads.filter(({ head, frame }) =>
-      this.#frame - frame < OF.HEAD_FRAMES && !tracked.some((body) => geometry.isHeadOf(body, head)));
-  }
-
-  async #peopleIn(image: Pixels, window: Corners): Promise<Proposal[]> {
-    const { people } = await (await this.#people()).find(image, window, LIMITS.stream_person);
-    return people.map(({ score, box }) => ({ box: cropOf(box), score, source: "person", person: box }));
-  }
-
-  async #bodiesBelowFaces(image: Pixels, window: Corners): Promise<Proposal[]> {
-    const found = await geometry.headsIn(this.#faces, image, window, OF.HEAD_SCORE);
-    const name = window.join();
-    this.#heads = this.#heads.filter((other) => other.window !== name);
-    this.#heads.push(...found.map((head) => ({ head, window: name, frame: this.#frame })));
-    return found.map((head) => proposalBelow(head));
-  }
-
-  /** Run the landmark network with all heads covered except that of the proposal. */
-  observe(image: Pixels, box: RotatedBox, proposal: Proposal, tracked: readonly BodyObservation[]): Promise<BodyObservation> {
-    const { head, person } = proposal;
-    if (person) return this.#bodies.observe(onlyBox(image, person), box);
-    const shown = head ? this.#withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head) : image;
-    return this.#bodies.observe(shown, box);
-  }
-
-  /** Check whether a proposal has the head or, without one, the box of a tracked body. */
-  isTracked({ head, person }: Proposal, tracked: BodyObservation): boolean {
-    if (head) return geometry.isHeadOf(tracked, head);
-    return person !== undefined && cornersIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
-  }
-
-  /** Score a detected person as in stills, and a body below a face if the face is its own. */
-  async score(image: Pixels, proposal: Proposal, first: BodyObservation, second: BodyObservation): Promise<number> {
-    const agreement = geometry.bodyOks(first, second, image, true);
-    if (!proposal.head) return facelessScore(image, [first, second], agreement);
-    if (!geometry.isHeadOf(second, proposal.head)) return 0;
-    return scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) });
-  }
-
-  /** Return the image with the heads of all other people covered. */
-  imageForTrack(image: Pixels, track: BodyTrack, tracks: readonly BodyTrack[]): Pixels {
-    return this.#withoutOtherHeads(image, track.box, otherHeads(track, tracks), geometry.headOfBody(track.observation));
-  }
-
-  #withoutOtherHeads(image: Pixels, box: RotatedBox, people: readonly Head[], own: Head): Pixels {
-    return geometry.withoutOtherHeads(image, box, [...this.#heads.map(({ head }) => head), ...people], own);
-  }
-
-  /** Check whether a new detection is a body. A doubtful body must be detected in several frames. */
-  async acceptsNew(image: Pixels, observation: BodyObservation, detections: number, proposal: Proposal | null): Promise<boolean> {
-    const known = Math.max(0, ...this.#heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
-    if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
-    const face = await this.#faceScore(image, observation);
-    if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
-    if (detections < OF.FACELESS_DETECTIONS) return false;
-    if (proposal?.head) return false;
-    return (proposal === null ? await this.#facelessScore(image, observation) : observation.score) > LIMITS.faceless;
-  }
-
-  /**
-   * Return a tracked body, or null if it is no longer one.
-   *
-   * A body of low presence, or whose box now shows another tracked person, stays while its face is detected.
-   */
-  async verify(image: Pixels, track: BodyTrack, current: BodyObservation, tracks: readonly BodyTrack[]): Promise<BodyObservation | null> {
-    const [before, record] = [track.observation, recordOf(this.#records, track)];
-    let [observation, isSure] = [current, false];
-    const isAnother = !geometry.isHeadOf(current, geometry.headOfBody(before))
-      && otherHeads(track, tracks).some((head) => geometry.isHeadOf(current, head));
-    const agreement = isAnother ? 0 : geometry.bodyOks(before, observation, image);
-    record.presence += OF.MEMORY * (observation.score * agreement - record.presence);
-    if (isAnother || observation.score < OF.FAINT_PRESENCE) {
-      const faced = await this.#firstWithFace(image, isAnother ? [before] : [observation, before]);
-      if (faced === null) return isAnother ? null : observation;
-      [observation, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];
-    }
-    if (!record.isDue()) return observation;
-    const hasFace = isSure || (await this.#faceScore(image, observation)) > 0;
-    const evidence = hasFace ? 1 : await this.#facelessScore(image, observation);
-    return record.isKept(evidence > LIMITS.faceless, evidence > LIMITS.faceless_kept) ? observation : null;
-  }
-
-  async #firstWithFace(image: Pixels, bodies: readonly BodyObservation[]): Promise<BodyObservation | null> {
-    for (const body of bodies) if ((await this.#faceScore(image, body)) > 0) return body;
-    return null;
-  }
-
-  #faceScore(image: Pixels, { keypoints }: BodyObservation): Promise<number> {
+  const faceScoreOf = (image: Pixels, { keypoints }: BodyObservation) => {
     const size = Math.max(sizeOf(keypoints, 2, geometry.HEAD), OF.MIN_HEAD_PX);
-    return faceScore(this.#faces, image, geometry.meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
-  }
+    return faceScore(faces, image, geometry.meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
+  };
 
   /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
-  async #facelessScore(image: Pixels, observation: BodyObservation): Promise<number> {
-    const [x, y] = geometry.meanOf(observation.keypoints, geometry.HEAD);
+  const facelessScoreOf = async (image: Pixels, body: BodyObservation) => {
+    const [x, y] = geometry.meanOf(body.keypoints, geometry.HEAD);
     if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
-    const again = await this.#bodies.observe(image, geometry.boxAroundBody(observation));
-    return facelessScore(image, [again, observation], geometry.bodyOks(observation, again, image));
-  }
+    const again = await bodies.observe(image, geometry.boxAroundBody(body));
+    return facelessScore(image, [again, body], geometry.bodyOks(body, again, image));
+  };
+
+  const bodiesBelowFaces = async (image: Pixels, window: Corners) => {
+    const found = await geometry.headsIn(faces, image, window, OF.HEAD_SCORE);
+    const name = window.join();
+    heads = [...heads.filter((other) => other.window !== name), ...found.map((head) => ({ head, window: name, frame }))];
+    return found.map((head) => proposalBelow(head));
+  };
+
+  const peopleIn = async (image: Pixels, window: Corners) => {
+    const found = await (await people()).find(image, window, LIMITS.stream_person);
+    return found.people.map(({ score, box }): Proposal => ({ box: cropOf(box), score, source: "person", person: box }));
+  };
+
+  return {
+    ...FINDERS.BodyFinder,
+    sources: [
+      { find: bodiesBelowFaces, parts: PARTS, cost: OF.FACE_COST },
+      { find: peopleIn, parts: OF.PEOPLE_PARTS, cost: OF.PEOPLE_COST, isFewer: true },
+    ],
+    boxAfter: geometry.boxAroundBody,
+    isSame: geometry.isSameTorso,
+    reset() {
+      [frame, heads] = [0, []];
+    },
+    beginFrame(tracked) { // forget the heads of tracked bodies, and old ones
+      frame += 1;
+      heads = heads.filter((other) => frame - other.frame < OF.HEAD_FRAMES && !tracked.some((body) => geometry.isHeadOf(body, other.head)));
+    },
+    observe(image, box, proposal, tracked) {
+      const { head, person } = proposal;
+      if (person) return bodies.observe(onlyBox(image, person), box);
+      return bodies.observe(head ? withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head) : image, box);
+    },
+    isTracked({ head, person }, tracked) {
+      if (head) return geometry.isHeadOf(tracked, head);
+      return person !== undefined && cornersIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
+    },
+    async score(image, { head }, first, second) { // of a person as in stills, of a body below a face if the face is its own
+      const agreement = geometry.bodyOks(first, second, image, true);
+      if (!head) return facelessScore(image, [first, second], agreement);
+      return geometry.isHeadOf(second, head) ? scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) }) : 0;
+    },
+    imageForTrack: (image, track, tracks) =>
+      withoutOtherHeads(image, track.box, otherHeads(track, tracks), geometry.headOfBody(track.observation)),
+    async acceptsNew(image, observation, detections, proposal) { // a doubtful body must be detected in several frames
+      const known = Math.max(0, ...heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
+      if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
+      const face = await faceScoreOf(image, observation);
+      if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
+      if (detections < OF.FACELESS_DETECTIONS || proposal?.head) return false;
+      return (proposal === null ? await facelessScoreOf(image, observation) : observation.score) > LIMITS.faceless;
+    },
+    async verify(image, track, current, tracks) { // a body of low presence, or that shows another person, stays while its face is detected
+      const [before, record] = [track.observation, recordOf(track)];
+      let [observation, isSure] = [current, false];
+      const isAnother = !geometry.isHeadOf(current, geometry.headOfBody(before))
+        && otherHeads(track, tracks).some((head) => geometry.isHeadOf(current, head));
+      const agreement = isAnother ? 0 : geometry.bodyOks(before, observation, image);
+      record.presence += OF.MEMORY * (observation.score * agreement - record.presence);
+      if (isAnother || observation.score < OF.FAINT_PRESENCE) {
+        let faced: BodyObservation | null = null;
+        for (const body of isAnother ? [before] : [observation, before]) if (faced === null && (await faceScoreOf(image, body)) > 0) faced = body;
+        if (faced === null) return isAnother ? null : observation;
+        [observation, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];
+      }
+      if (!record.isDue()) return observation;
+      const hasFace = isSure || (await faceScoreOf(image, observation)) > 0;
+      const evidence = hasFace ? 1 : await facelessScoreOf(image, observation);
+      return record.isKept(evidence > LIMITS.faceless, evidence > LIMITS.faceless_kept) ? observation : null;
+    },
+  };
 }
 
 /** Return the score of a body without a face from two observations. */

@@ -23,13 +23,8 @@ export interface HandBox {
 
 /** Proposes people and hands by the published network and by one that continues from its map. */
 export class PeopleNetwork {
-  readonly #network: Network;
-  readonly #own: Network;
-
   /** @param network the published network, or a part of it that computes only the map */
-  constructor(network: Network, own: Network) {
-    [this.#network, this.#own] = [network, own];
-  }
+  constructor(private readonly network: Network, private readonly own: Network) {}
 
   /**
    * Return the people and hands in a window, in pixels of the image, best first. People at an inner edge are left out.
@@ -38,11 +33,11 @@ export class PeopleNetwork {
    */
   async find(image: Pixels, window: Corners, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
     const part = cut(image, window);
-    letterboxInto(part, this.#network);
-    const outputs = await this.#network.run();
+    letterboxInto(part, this.network);
+    const outputs = await this.network.run();
     const [codes, logits] = outputs.length > 2 ? outputs : [];
-    this.#own.input.set(outputs[codes ? 2 : 0]!);
-    const [values] = await this.#own.run();
+    this.own.input.set(outputs[codes ? 2 : 0]!);
+    const [values] = await this.own.run();
     const area = placed(squareAround(part.width, part.height), window);
     const own = peopleIn(values!, area, codes ? LIMITS.own_person : minPerson);
     const people = (codes ? joined(publishedPeople(codes, logits!, area, minPerson), own) : own)

@@ -17,10 +17,11 @@ export class TaskHands extends Hands {
 /** Return a detector of boxes and keypoints of faces in each image separately, without tracking. */
 export function taskFaceBoxes(faces: SingleShotDetector, { min_detection_score }: Settings): AnyDetector {
   const detect = async (image: Pixels) => {
-    return (await faces.find(image, min_detection_score)).map(({ score, box, keypoints }) => {
+    const found = (await faces.find(image, min_detection_score)).map(({ score, box, keypoints }) => {
       const values = Float32Array.from(keypoints.flatMap(([x, y]) => [x, y, 0]));
       return { id: null, score, box: boxOf(box), keypoints: { values } };
     });
+    return { found, total: found.length, complete: true };
   };
   return { detect, track: detect, reset() {} };
 }

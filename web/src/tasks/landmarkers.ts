@@ -4,7 +4,7 @@ import { BLENDSHAPES, constants, GRIDS } from "../data.js";
 import { loadGestures, type LoadedGestures } from "../gestures.js";
 import { detectorShape, HAND_SHAPE, openDetector, type Make } from "../kinds.js";
 import { Detector } from "../pipeline.js";
-import type { Body, Face, Hand, InWorker, Person, Points, Result } from "../results.js";
+import type { Body, Face, Hand, InWorker, Person, Points, Results } from "../results.js";
 import { SingleShotDetector } from "../ssd.js";
 import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./drawing.js";
 import { taskFaceBoxes, TaskHands } from "./graphs.js";
@@ -183,8 +183,8 @@ export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions, Ge
     return this.process(image, timestamp, [options]);
   }
 
-  protected result(found: Result[], frame: Frame): GestureRecognizerResult {
-    return { ...handResult(found, frame), gestures: (found as InWorker<Hand>[]).map((hand) => this.#categories(hand)) };
+  protected result(results: Results, frame: Frame): GestureRecognizerResult {
+    return { ...handResult(results, frame), gestures: (results.found as InWorker<Hand>[]).map((hand) => this.#categories(hand)) };
   }
 
   #categories(hand: InWorker<Hand>): Category[] {
@@ -274,7 +274,7 @@ function modelOf({ baseOptions }: VisionTaskOptions): string {
   return /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
 }
 
-function handResult(found: Result[], frame: Frame): HandLandmarkerResult {
+function handResult({ found }: Results, frame: Frame): HandLandmarkerResult {
   const hands = found as InWorker<Hand>[];
   const handedness = hands.map(({ handedness: side, handednessScore }) => [categoryOf(handednessScore, side === "Right" ? 0 : 1, side, side)]);
   return {
@@ -285,7 +285,7 @@ function handResult(found: Result[], frame: Frame): HandLandmarkerResult {
   };
 }
 
-function faceResult(found: Result[], frame: Frame): FaceLandmarkerResult {
+function faceResult({ found }: Results, frame: Frame): FaceLandmarkerResult {
   const faces = found as InWorker<Face>[];
   return {
     faceLandmarks: faces.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
@@ -298,7 +298,7 @@ function classificationsOf(blendshapes: Record<string, number>): Classifications
   return { categories: BLENDSHAPES.map((name, index) => categoryOf(blendshapes[name]!, index, name)), headIndex: NO_INDEX, headName: "" };
 }
 
-function poseResult(found: Result[], frame: Frame): PoseLandmarkerResult {
+function poseResult({ found }: Results, frame: Frame): PoseLandmarkerResult {
   const bodies = found as InWorker<Body>[];
   const masks = bodies.flatMap(({ mask }) => (mask ? [fullMask(mask, frame)] : []));
   return new PoseLandmarkerResult(
@@ -308,7 +308,7 @@ function poseResult(found: Result[], frame: Frame): PoseLandmarkerResult {
   );
 }
 
-function boxResult(found: Result[], frame: Frame): DetectionResult {
+function boxResult({ found }: Results, frame: Frame): DetectionResult {
   const faces = [...(found as InWorker<Face>[])].sort((one, other) => other.score - one.score);
   return { detections: faces.map((face) => detectionOf(face, frame)) };
 }
@@ -326,7 +326,7 @@ function detectionOf({ box, keypoints, score }: InWorker<Face>, frame: Frame): D
   };
 }
 
-function holisticResult(found: Result[], frame: Frame): HolisticLandmarkerResult {
+function holisticResult({ found }: Results, frame: Frame): HolisticLandmarkerResult {
   const people = found as InWorker<Person>[];
   const hands = (side: "leftHand" | "rightHand", wrist: number) => {
     const all = people.flatMap((person) => (person[side] ? [{ hand: person[side], body: person.body }] : []));

@@ -6,7 +6,7 @@ import { LOADERS, type Make, type Open } from "../kinds.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions } from "../options.js";
 import type { Pixels } from "../pixels.js";
-import type { Result } from "../results.js";
+import type { Results } from "../results.js";
 import { InstanceOrder } from "../tracking.js";
 import type { Frame } from "./results.js";
 
@@ -185,7 +185,7 @@ export interface DetectorRequest {
 }
 
 /** Base of the tasks that run a detector. */
-export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends VisionTask<Options, Result[], R> {
+export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends VisionTask<Options, Results, R> {
   #make: Make | null = null;
   #loaded = "";
   #buffer: Uint8Array | undefined;
@@ -225,9 +225,9 @@ export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends
     this.#order.reset();
   }
 
-  protected override run(image: ImageSource, timestampMs: number | null, options?: ImageProcessingOptions): [Result[], Frame] {
-    const [found, frame] = super.run(image, timestampMs, options);
-    return [timestampMs === null ? found : this.#order.sort(found), frame];
+  protected override run(image: ImageSource, timestampMs: number | null, options?: ImageProcessingOptions): [Results, Frame] {
+    const [results, frame] = super.run(image, timestampMs, options);
+    return [timestampMs === null ? results : { ...results, found: this.#order.sort(results.found) }, frame];
   }
 
   /** Free the networks. */
