@@ -215,10 +215,7 @@ def _plot(draw: Callable[..., None], title: str, *, width: int = 640, height: in
 
 
 def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
-    """Draw shares over thresholds, one labelled line per curve, in the unit of the first.
-
-    `curves`: pairs of a label and a curve.
-    """
+    """Draw shares over thresholds, one line per curve with its label, in the unit of the first."""
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
         for index, (name, curve) in enumerate(curves):
@@ -232,10 +229,7 @@ def curves_svg(curves: Sequence[tuple[str, Curve]]) -> str:
 
 
 def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> str:
-    """Draw a bar per row with its interval. A row without a number stays empty.
-
-    `values`: mean and the ends of its interval of each row (N, 3); NaN where unknown.
-    """
+    """Draw a bar per row of mean and interval (N, 3), NaN where unknown. A row without a number stays empty."""
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
         ends = np.maximum(np.asarray(values, np.float64).reshape(-1, 3), 0)  # NaN stays
@@ -254,10 +248,7 @@ def bars_svg(names: Sequence[str], values: ArrayLike, unit: str, title: str) -> 
 def maps_svg(
     maps: Sequence[tuple[str, RealArray]], points: RealArray, bones: Sequence[tuple[int, int]], title: str
 ) -> str:
-    """Draw maps in a row with a skeleton over each: blue cells are below 0, orange ones above.
-
-    `maps`: pairs of a name and values (H, W); `points`: points (K, 2) in fractions of the map.
-    """
+    """Draw named maps (H, W), blue below 0, orange above, with a skeleton (K, 2) in fractions of the map over each."""
 
     def draw(*axes: Any) -> None:  # noqa: ANN401  # Matplotlib
         from matplotlib.colors import LinearSegmentedColormap
@@ -348,10 +339,7 @@ def _downsample(line: Line) -> tuple[FloatArray, FloatArray]:
 def heat_map_svg(
     rows: Sequence[str], cells: Mapping[tuple[int, int], tuple[float, str]], columns: int, title: str
 ) -> str:
-    """Draw a coloured cell per row and column: green for 0, yellow for 0.5, red for 1 and more.
-
-    `cells`: value and tooltip by (row, column). Missing cells stay empty.
-    """
+    """Draw cells of value and tooltip: green for 0, yellow for 0.5, red for 1 and more. Missing cells stay empty."""
     wide, high, left = max(4, min(18, 1000 // max(columns, 1))), 18, 120
     marks = [f'<text y="{row * high + 13}" fill="{INK}">{escape(name[:16])}</text>' for row, name in enumerate(rows)]
     marks += [

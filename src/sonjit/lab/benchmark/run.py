@@ -177,8 +177,7 @@ FRAMES = 300  # frames that a worker processes. The clip is played forwards and 
 METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
 _TIMEOUT_S = 300  # time limit of a worker, which usually takes a few seconds
 _WORKER = Path(__file__).with_name("worker.py")
-_LAYER_FRAMES = 10
-"""Frames that the detector processes before its layers are measured, so that each network has a real input."""
+_LAYER_FRAMES = 10  # frames that are processed before layers are measured, for real inputs
 _LAYER_RUNS = 20  # runs of each network per turn
 
 _COLUMNS = {

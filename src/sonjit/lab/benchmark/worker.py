@@ -1,9 +1,8 @@
 """Measure one configuration in a fresh process: `PYTHON worker.py JOB_JSON` prints one JSON line.
 
-Start it by its path, as the benchmark does, so that the import of the package is timed too. The file runs under Python
-3.9 or newer and imports nothing of Sonjit at its top, so that the interpreter of MediaPipe measures it by the same
-lines. The library of a job is `sonjit` (its own interface), `solutions` (`mediapipe.solutions`), or `tasks` under the
-module's name.
+Start it by its path, so that the import of the package is timed too. It runs under Python 3.9 or newer and imports
+nothing of Sonjit at its top, so that the interpreter of MediaPipe measures by the same lines. The library of a job is
+`sonjit` (its own interface), `solutions` (`mediapipe.solutions`), or `tasks` under the module's name.
 """
 
 from __future__ import annotations
@@ -39,10 +38,7 @@ _PARTS = {
 
 
 class Job(TypedDict):
-    """Job of a worker: frames (path of the `.npy`), their number, and the options of `create_detector`.
-
-    Jobs of tasks also name the module with the tasks and the path of the bundle.
-    """
+    """Job of a worker: path and number of frames, options of `create_detector`, and for tasks module and bundle."""
 
     task: Literal["time", "find"]
     library: Literal["sonjit", "solutions", "tasks"]
@@ -186,10 +182,7 @@ class Solutions:
 
 
 class Tasks:
-    """Tasks of one module, run frame by frame as a video.
-
-    `module`: name of the module: `mediapipe` or `sonjit.compat.mediapipe`.
-    """
+    """Tasks of one module, `mediapipe` or `sonjit.compat.mediapipe`, run frame by frame as a video."""
 
     def __init__(self, module: str) -> None:
         self._name, self._time_ms = module, 0

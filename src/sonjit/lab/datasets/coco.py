@@ -152,10 +152,7 @@ class CocoSet(dataset.RecordDataset):
     """Images with annotations in COCO's format. A loader calls `read` once, at the end of its `__init__`."""
 
     def read(self, annotations: Path, *images: Path) -> None:
-        """Read an annotation file.
-
-        `annotations`: JSON file; `images`: folders that its file names may be relative to, most likely first.
-        """
+        """Read a JSON file of annotations; its file names may be relative to `images`, the most likely folder first."""
         self._folders = [
             (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
             for folder in images
@@ -211,9 +208,8 @@ class CocoSet(dataset.RecordDataset):
 
 
 def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:
-    """Return the fields of an instance for keypoints stored as x, y, flag.
-
-    `has_visibility`: True if flags separate hidden (1) from visible (2) keypoints.
+    """Return the fields of an instance for keypoints stored as x, y, flag, which may separate hidden (1) from visible
+    (2).
     """
     points, flags = dataset.points_with_flags(annotation, field, count)
     return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _VISIBLE if has_visibility else None}

@@ -1,11 +1,9 @@
 """Convert data sets to COCO keypoints or Parquet, and split them by subject.
 
-* No person or image is in two parts of a split. A hash of the seed and the name assigns each group. The order of the
-  samples does not matter, and the same seed gives the same split on every machine.
-* A Parquet table has one row per instance with the fields of its sample; a sample without instances keeps one row.
-  Field names are those of `Sample` and `Instance`, units included. Unknown values are null or absent. Masks are
-  packed run lengths. A sample's depth is not stored. Keypoints are flat lists. Camera, tags, mesh, mask, extra and
-  other fields are JSON text. `image` is the path of the image, relative to the table.
+No person or image is in two parts of a split: a hash of the seed and the name assigns each group, on every machine. A
+Parquet table has a row per instance, named as the fields of `Sample` and `Instance`; a sample without instances keeps
+one row. Unknown values are null or absent, masks are packed run lengths, keypoints flat lists, and nested values JSON
+text. Depth is not stored. `image` is the path of the image, relative to the table.
 """
 
 import hashlib

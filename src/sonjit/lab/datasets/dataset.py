@@ -1,11 +1,7 @@
-"""Base classes of data sets: sequences of samples that are read on access.
+"""Base classes of data sets: sequences of samples that are read on access, also by PyTorch's loaders.
 
-PyTorch's loaders accept a data set as it is. It pickles to little data for worker processes: indices are arrays, and
-files are opened for each sample.
-
-`RecordDataset` makes each sample from a small record. All records are stored as JSON in one block of bytes. A million
-records in one block take the memory of their text, pickle at once, and are shared between the processes of a loader.
-Lists of Python objects are not.
+`RecordDataset` makes each sample from a small record. All records are JSON in one block of bytes, which takes the
+memory of their text, pickles at once, and is shared between the processes of a loader. Lists of objects are not.
 """
 
 from __future__ import annotations
@@ -307,10 +303,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
-    """Read the width and height in pixels from the head of an image file.
-
-    `path`: image file; `upright`: return the size of the shown image, see `still_geometry`, not the stored size.
-    """
+    """Read the stored width and height in pixels of an image file, or with `upright` those of the shown image."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)

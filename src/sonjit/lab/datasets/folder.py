@@ -1,13 +1,10 @@
 """The user's own images: with a COCO file, with tables that Sonjit wrote, or sorted into a folder per class.
 
-* In a COCO file, keypoints that have the names of a known skeleton are reordered to that skeleton. In addition to
-  COCO's fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in
-  the camera's frame) and `group` (region, skin_tone, gender, age...); an image `subject`, `sequence`, `frame`,
-  `view`, `tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). No field
-  names a person; `subject` is used only for splits. The images may be frames of a video: `frame` is the frame, or
-  else the file name, such as `000012.png`, or `frame_000012.PNG` as CVAT writes it, for frame 12.
-* Tables are those that Sonjit wrote for images, such as with `sonjit hands photos/ --save t.json`, and those of
-  converted data sets.
+In a COCO file, keypoints with the names of a known skeleton are reordered to it. In addition to COCO's fields an
+annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame)
+and `group` (region, skin_tone, gender, age...); an image `subject` (for splits), `sequence`, `frame`, `view`, `tags`,
+`camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). The images may be frames of a
+video: `frame`, or the file name, such as `000012.png`, or `frame_000012.PNG` as CVAT writes it.
 """
 
 from collections import Counter

@@ -1,25 +1,23 @@
 """Hands in space: FreiHAND, RHD, STB, the First-Person Hand Action benchmark, HO-3D and DexYCB.
 
-* FreiHAND (Zimmermann et al., ICCV 2019) has right hands with MANO fits, each training image with four backgrounds.
-  Image i + n v is sample i in version v of a set of n samples; labels exist once per sample. Metres in the camera's
-  frame.
-* RHD (Zimmermann and Brox, ICCV 2017) has rendered people, both hands, with depth and masks of the parts. The
-  official pickle stores the left hand first, in metres in the camera's frame.
-* Others rewrote RHD and FreiHAND as JSON similar to COCO's, in the joint order of the original set. Such files store
-  keypoints as flat x, y, flag or as nested lists, 3D joints as `joint_cam` in millimetres and an image's camera as
-  `cam_param`. The keypoint names in RHD's own `categories` do not fit its numbers and are not read.
-* STB (Zhang et al., ICIP 2017) has one person's left hand in front of a stereo and a depth camera, with six
-  backgrounds. Labels are in millimetres in the frame of the stereo pair's left camera, or of the depth camera. The
-  set labels the palm's centre in place of the wrist. The wrist is placed as far behind it as the middle finger's
-  knuckle is in front, and marked as derived.
-* FPHA (Garcia-Hernando et al., CVPR 2018) has right hands with magnetic sensors, seen from the shoulder. Joints are
-  in millimetres in the depth camera's frame, which is the world frame here. Images are from the colour camera. Copies
-  of a smaller size are common; they are enlarged to 1920 x 1080.
-* HO-3D (Hampali et al., CVPR 2020) has right hands. Files use metres in OpenGL's axes (y up, z backward) and MANO's
-  joint order. Evaluation frames give only the wrist and the hand's box. Their joints and vertices were published
-  later, in files with a row per line of the list.
-* DexYCB (Chao et al., CVPR 2021, https://dex-ycb.github.io) has hands that grasp objects in front of eight cameras.
-  Labels are in metres in each camera's frame.
+FreiHAND (Zimmermann et al., ICCV 2019): right hands with MANO fits, metres in the camera's frame. Image i + n v is
+sample i of n before background v; labels exist once per sample.
+
+RHD (Zimmermann and Brox, ICCV 2017): rendered people with depth and masks of the parts. The official pickle has the
+left hand first, metres in the camera's frame. Others rewrote it and FreiHAND as JSON similar to COCO's, in the joint
+order of the set, with `joint_cam` in millimetres and `cam_param`; its own keypoint names do not fit and are not read.
+
+STB (Zhang et al., ICIP 2017): one person's left hand before a stereo and a depth camera, in millimetres in the frame of
+the pair's left camera, or of the depth camera. It labels the palm's centre. The wrist is placed as far behind it as the
+middle finger's knuckle is in front, and marked as derived.
+
+FPHA (Garcia-Hernando et al., CVPR 2018): right hands with magnetic sensors, seen from the shoulder, in millimetres in
+the depth camera's frame, the world here. Smaller copies of the colour images are enlarged to 1920 x 1080.
+
+HO-3D (Hampali et al., CVPR 2020): right hands, metres in OpenGL's axes (y up, z backward), in MANO's joint order.
+Evaluation frames have only the wrist and a box; joints and vertices were published later, a row per line of the list.
+
+DexYCB (Chao et al., CVPR 2021, https://dex-ycb.github.io): hands that grasp objects before eight cameras, in metres.
 """
 
 import re
@@ -462,8 +460,7 @@ def _table(path: Path, count: int) -> FloatArray:
     return np.array(rows).reshape(-1, 1 + count)
 
 
-FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])
-"""Factor that converts points between OpenGL's axes and the camera's, in both directions."""
+FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and the camera's, both ways
 
 _HO3D_METRES_PER_STEP = 0.00012498664727900177
 

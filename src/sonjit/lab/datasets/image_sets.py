@@ -1,34 +1,26 @@
 """Images with classes and boxes, faces with landmarks, and hands without a third dimension.
 
-* CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/) has a class, a box and parts per bird. Classes
-  count from 0 here, as in networks, and from 1 in the files. Boxes are stored as x, y, width, height.
-* Source: the layout and files of https://www.kaggle.com/c/imagenet-object-localization-challenge.
-* ILSVRC has one class per image and a box per object of that class. A class's number is its index in
-  `LOC_synset_mapping.txt`, the order of torchvision's networks. Box corners stay as in the files: the last pixels
-  that belong to the object.
-* Sources of 300W, 300VW and WFLW: https://ibug.doc.ic.ac.uk/resources/300-W/,
-  https://ibug.doc.ic.ac.uk/resources/300-VW/ and https://wywu.github.io/projects/LAB/WFLW.html. `.pts` files count
-  pixels from 1, as Matlab does. `origin` is subtracted; 0 keeps the stored numbers.
-* WFLW has 98 points per face with attributes. Lines of its lists are faces; those of one image become one sample.
-* OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
-  (https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
-  (http://domedb.perception.cs.cmu.edu/handdb.html).
-* HaGRID (https://github.com/hukenovs/hagrid) has a box per hand. Boxes and landmarks are shares of the image's sides.
-  The landmarks come from MediaPipe, so they are no truth for evaluating such a network. Many images are mirrored:
-  `leading_hand` becomes a tag, and the side is unknown.
+CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/): birds; classes count from 0 here, from 1 in files.
 
-The folder of photographs contains `hands.json`, `people.json` or both. The first object of the example is from
-`hands.json`, and the second from `people.json`:
+ILSVRC (https://www.kaggle.com/c/imagenet-object-localization-challenge): a class's number is its index in
+`LOC_synset_mapping.txt`. Box corners are the last pixels of the object.
 
-    {"a.jpg": {"width": 640, "height": 480, "crowd": [box, ...], "hands": [
-        {"box": box, "side": "Left", "clear": true, "hidden": 0.1, "view": "back", "note": "ring"}]}}
-    {"a.jpg": {"width": 640, "height": 480, "crowd": [box, ...], "people": [
-        {"box": box, "face": box or null, "clear": true, "face_clear": true, "note": ""}]}}
+300W, 300VW (https://ibug.doc.ic.ac.uk/resources/300-W/ and 300-VW/): `.pts` files count pixels from 1; `origin` is
+subtracted. WFLW (https://wywu.github.io/projects/LAB/WFLW.html) has 98 points per face; faces of an image are a sample.
 
-A box is `[x_min, y_min, x_max, y_max]` in pixels of the displayed image, rotated by its EXIF orientation. Only `box` is
-required. `clear: false` marks instances that may be found or missed, and `crowd` areas of such instances. `side` is the
-person's own hand, null if unclear; `skin` may name a skin tone. Other keys of the files begin with `_`: `_split`
-{"choose": [file, ...], "report": [file, ...]} separates images for choosing settings from images to report.
+OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
+(https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
+(http://domedb.perception.cs.cmu.edu/handdb.html).
+
+HaGRID (https://github.com/hukenovs/hagrid): boxes and landmarks are shares of the image's sides. The landmarks come
+from MediaPipe, so they are no truth for such a network. Many images are mirrored, so the side is unknown.
+
+The folder of photographs contains `hands.json`, `people.json` or both, an object per image with `width`, `height`,
+`crowd` (boxes), and `hands` {box, side, clear, hidden, view, skin, note} or `people` {box, face or null, clear,
+face_clear, note}. A box is `[x_min, y_min, x_max, y_max]` in pixels of the displayed image. Only `box` is required.
+`clear: false` marks instances that may be found or missed, and `crowd` areas of such instances. `side` is the person's
+own hand, null if unclear. Other keys of the files begin with `_`: `_split` {"choose": [file, ...], "report": [...]}
+separates images for choosing settings from images to report.
 """
 
 from collections.abc import Iterator, Mapping

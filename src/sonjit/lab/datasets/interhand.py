@@ -1,10 +1,8 @@
 """InterHand2.6M: one and two hands in front of many calibrated cameras, read and written in the set's layout.
 
 Source: Moon et al., ECCV 2020, https://mks0601.github.io/InterHand2.6M. Joints are in millimetres in the world of a
-capture, x_camera = R (x_world - centre). MANO's fits are in metres in that world.
-
-Annotation files are streamed into arrays: about 60 bytes per image, a hundredth of the size of their objects. A wrong
-record stays in the index with its problem, so that it raises an error on access and can be excluded.
+capture, x_camera = R (x_world - centre), MANO's fits in metres. Annotation files are streamed into arrays, about 60
+bytes per image. A wrong record stays in the index with its problem, and raises an error on access.
 """
 
 from array import array
@@ -242,8 +240,7 @@ Annotations = Literal["all", "human", "machine"]
 _SIDES: tuple[sample.Side, sample.Side] = ("Right", "Left")
 _OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 _JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
-ORDER: Final = np.concatenate(_JOINTS)
-"""Indices (42,) of MediaPipe's keypoints of the right, then of the left hand, in the set's order."""
+ORDER: Final = np.concatenate(_JOINTS)  # indices (42,) of MediaPipe's keypoints of the right, then the left hand
 
 
 class InterHand(dataset.Dataset):
@@ -379,10 +376,7 @@ def cameras_record(
 
 
 def joints_record(points_m: FloatArray) -> dict[str, object]:
-    """Return a frame's entry of `joint_3d.json`.
-
-    `points_m`: joints (2, 21, 3) of the right and the left hand in the world; NaN where unknown.
-    """
+    """Return a frame's entry of `joint_3d.json` from joints (2, 21, 3) in the world, right hand first."""
     valid = np.asarray(np.isfinite(points_m).all(-1), np.bool_)
     world = np.ones((42, 3))  # as the set marks what is not known
     world[ORDER[valid.reshape(42)]] = 1000 * points_m[valid]
@@ -395,10 +389,7 @@ def joints_record(points_m: FloatArray) -> dict[str, object]:
 
 
 def annotation_record(number: int, points_px: FloatArray, valid: BoolArray) -> dict[str, object]:
-    """Return the entry of image `number` under `annotations` of `data.json`.
-
-    Keypoints are (2, 21, 2) of the right and the left hand, NaN where unknown; `valid` is (2, 21).
-    """
+    """Return an entry of `data.json` from keypoints (2, 21, 2), right hand first, and their mask."""
     points = points_px.reshape(42, 2)
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     size = _BOX_SCALE * (high - low)

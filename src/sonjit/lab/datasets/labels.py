@@ -54,10 +54,7 @@ class _Image(NamedTuple):
 
 
 class LabelWriter(FrameWriter):
-    """Detections of images or a video as labels of one format. They stay in memory until the end.
-
-    `path`: file whose ending is a key of `LABEL_FORMATS`. Labels of YOLO are in the folder `labels` next to it.
-    """
+    """Labels of one format for images or a video, in memory until the end; YOLO's are in the folder `labels`."""
 
     def __init__(self, path: Path, header: Header) -> None:
         super().__init__()

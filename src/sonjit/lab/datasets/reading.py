@@ -1,10 +1,7 @@
 """Read annotation files and depth images, and make hands from joints, for the readers of data sets.
 
-Errors name file and field. A joint order is the index of each of MediaPipe's 21 keypoints. Sources of the orders: the
-pages and code of the sets. STB labels the palm's centre in place of a wrist.
-
-SciPy reads MATLAB files. Its reader trusts the types that a file declares, and an unknown type ends the process. A file
-is therefore scanned first. Source: "MAT-File Format", The MathWorks, chapter 1.
+Errors name file and field. A joint order is the index of each of MediaPipe's 21 keypoints. SciPy's reader of MATLAB
+files trusts the types that a file declares, so the file is scanned first ("MAT-File Format", The MathWorks, chapter 1).
 """
 
 import json
@@ -129,10 +126,7 @@ def _walk(text: _Text, depth: int, keys: tuple[str | int, ...]) -> Iterator[tupl
 
 
 def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
-    """Return numbers of a known shape, where -1 allows any length.
-
-    `shape`: required shape; `named`: file and field, shown in error messages.
-    """
+    """Return numbers of a known shape, where -1 allows any length; `named` are file and field for messages."""
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -184,10 +178,7 @@ def one_line(error: Exception) -> str:
 
 
 def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
-    """Return a YAML file that contains a mapping of plain values.
-
-    `path`: file, also shown in error messages; `text`: content to use in place of the file's.
-    """
+    """Return a YAML file that contains a mapping of plain values, or the `text` of one."""
     with optional_import("YAML files"):
         import yaml
     content_text = file_bytes(path) if text is None else text
@@ -226,9 +217,8 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = False) -> Float32Array:
-    """Return the depth (H, W) in metres of a colour PNG with two channels as the bytes of a 16-bit value of steps.
-
-    With `red_is_high`, as in RHD, the high byte is in red and the low byte in green; else the other way.
+    """Return the depth (H, W) in metres of a PNG with a 16-bit value of steps in red and green, in RHD red is the high
+    byte.
     """
     red, green = np.moveaxis(load_image(path, upright=False)[..., :2].astype(np.float32), -1, 0)
     steps = red * 256 + green if red_is_high else red + green * 256

@@ -23,8 +23,7 @@ from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Stro
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 
-TOLERANCE_PX = 2.0
-"""Maximum distance between a label in the image and its projected 3D label. Some sets round to full pixels."""
+TOLERANCE_PX = 2.0  # maximum distance between a label and its projected 3D label; some sets round to pixels
 
 _MARGIN = 0.25  # of a box's or image's longer side: how far outside labels may lie
 _MIN_SHARE_INSIDE = 0.5  # of labels that must lie inside

@@ -1,12 +1,9 @@
 """Evaluate classes and boxes as ILSVRC does, and instances, people's keypoints and palms as COCO does.
 
-* Each part of a person (body, and as in COCO-WholeBody feet, face and hands) is evaluated separately over all people,
-  by object keypoint similarity with the part's own sigmas and the area of its person. The whole body consists of all
-  parts of one person. Unlabelled keypoints do not count.
-* A palm is the square around seven keypoints, as in the detector's training. Hands whose palm is unlabelled or
-  crosses the image's edge do not count.
-
-Sources: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body Human Pose Estimation in the Wild.
+Each part of a person, as in COCO-WholeBody, is evaluated over all people with its own sigmas and the area of its
+person. A palm is the square around seven keypoints, as in the detector's training. Hands whose palm is unlabelled or
+crosses the image's edge do not count. Sources: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body
+Human Pose Estimation in the Wild.
 """
 
 import math
@@ -287,9 +284,7 @@ def _any_visible(prediction: Prediction) -> bool:
 def _predicted_parts(
     part: str, predictions: Iterable[Prediction], *, hidden: bool = False
 ) -> list[tuple[Prediction, NDArray[np.float64]]]:
-    """Return each prediction of a part with keypoints (K, 3) as x, y, flag, zeros where absent; invisible ones if
-    `hidden`.
-    """
+    """Return each prediction of a part with keypoints (K, 3): x, y, flag, 0 if absent; hidden ones if `hidden`."""
     definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:

@@ -1,14 +1,11 @@
 """Evaluate detection (recall, false and duplicate detections, precision) and informative objects of scenes.
 
-* The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or
-  if its centre is in the label's box and its longest side is between half and twice the label's. Detections are
-  assigned by descending score, each to the free label with the largest IoU. A detection that matches only assigned
-  labels is a duplicate, and one that matches none is false. Labels that are not clear do not count, nor do detections
-  in a crowd's area.
-* Informative objects of scenes are labelled objects where the map of an image's class is high. Source: Zhou et al.
-  2016, Learning Deep Features for Discriminative Localization, section 4.2: the objects that most often overlap the
-  regions of high activation. A region is where the map exceeds half of its maximum. It contains an object if half of
-  the object is in it, or if the object covers half of it.
+The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or if
+its centre is in the label's box and its longest side is between half and twice the label's. Detections are assigned by
+descending score, each to the free label with the largest IoU. One that matches only assigned labels is a duplicate, one
+that matches none is false. Unclear labels and detections in a crowd's area do not count. Informative objects overlap a
+region where the map of an image's class exceeds half of its maximum, by half of either. Source: Zhou et al. 2016,
+Learning Deep Features for Discriminative Localization, section 4.2.
 """
 
 import math
@@ -46,9 +43,7 @@ from sonjit.media.sources.images import encode_image
 from sonjit.results import LEAST_SIDE_SCORE, Box
 
 _MIN_IOU = 0.3  # minimum IoU of a detection and its label
-_MIN_SIZE_RATIO, _MAX_SIZE_RATIO = 0.5, 2.0
-"""Ratio of the longest sides at which a detection with its centre in the label fits it too: networks enclose different
-parts of an instance."""
+_MIN_SIZE_RATIO, _MAX_SIZE_RATIO = 0.5, 2.0  # of longest sides, if the centre is in the label
 _MAX_HIDDEN = 0.5  # maximum occluded share of a label that must be found
 _MIN_KEYPOINTS = 10  # minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact.
 _SCORE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -575,9 +575,7 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
 
 
 class FaceEvaluator(LandmarkEvaluator):
-    """Evaluator of faces as in 300W, 300VW and WFLW; the protocol's `curve` ends at the threshold of FR and AUC, in per
-    cent.
-    """
+    """Evaluator of faces as in 300W, 300VW and WFLW; the protocol's `curve` ends at the threshold of FR and AUC."""
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol, "face")

@@ -23,8 +23,7 @@ from sonjit.weights import find_weight
 if TYPE_CHECKING:
     from sonjit.lab.evaluation.network_models import DeformerModel
 
-TRACKING_PASSES = 5
-"""Number of passes over an image without predecessor, so that tracking takes its crop from the previous pass."""
+TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
 

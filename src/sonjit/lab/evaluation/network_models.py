@@ -308,9 +308,7 @@ class CropFile:
             self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
 
     def of(self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool) -> CropRecord:
-        """Return the box of the hands of one crop; records of the image apply to them if the image has no others
-        (`is_only`).
-        """
+        """Return the box of the hands of one crop; records of the image apply if it has no others (`is_only`)."""
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
         sides: list[internet.Side | None] = list(group) if len(group) == 1 else []

@@ -1,7 +1,5 @@
 """Read files of predictions, and write predictions in the formats of challenge servers and toolkits.
 
-Other programs or `sonjit hands --save` made the files that are read.
-
 FreiHAND and HO-3D require `pred.json`, joints and vertices of every image in order, in metres: FreiHAND in the camera's
 frame; HO-3D in OpenGL's axes, joints in MANO's order and the hand moved to the data set's wrist. DexYCB's toolkit
 requires lines of text with an image's number in its split and 63 numbers, the joints in millimetres. Sources: `pred.py`
@@ -394,9 +392,7 @@ def _known_points(
 
 
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:
-    """Write the results of `encode_submission` for all samples in order, and return the number of zero rows (not
-    found).
-    """
+    """Write the results of `encode_submission` for all samples in order. Return the number of rows without a hand."""
     with files.atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         if protocol.submission == "dexycb":
             points = {line.place: 1000 * _decode(line.submission) for line in lines if line.submission}

@@ -252,8 +252,7 @@ class ImpossibleTableError(InputError):
 
 
 MetricRecord = dict[str, Any]  # metric, see `metrics.Metric`; None for NaN
-PartRecord = dict[str, Any]
-"""Mean of a part of the main metric, with the ends of its interval, the numbers of values and of missing ones."""
+PartRecord = dict[str, Any]  # mean of a part, ends of its interval, numbers of values and missing ones
 
 
 class Units(TypedDict):

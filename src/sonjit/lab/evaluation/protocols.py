@@ -1,11 +1,7 @@
 """Protocols, the samples that they evaluate, published tables next to Sonjit's metrics, and tables of groups.
 
-A protocol is a TOML file with the samples, alignment and metrics of a published table. `ProtocolData` contains the
-samples that a protocol evaluates, in order.
-
-The published tables contain rows of benchmarks and the groups of model cards. They are checked too, because a mean
-outside of its own range is impossible. A table of groups shows how evenly a model serves groups, which groups are too
-small to evaluate, and which group has the worst value.
+A protocol is a TOML file with the samples, alignment and metrics of a published table. Published tables are checked
+too, because a mean outside of its own range is impossible. A table of groups shows how evenly a model serves groups.
 """
 
 import csv

@@ -1,10 +1,8 @@
 """Write reports and model cards of evaluations, and draw worst cases and comparisons.
 
-The report contains metrics next to published ones, curves, parts and worst cases. Pictures of the worst cases show the
-truth and the prediction, cropped around the instance. A comparison has a row per method and a column per sample.
-
-A card contains intended use, quality, fairness, speed, facts of the training, and metadata for Hugging Face. The card
-of a hand landmark network also shows its mean class activation maps over the hands of the bundled clip.
+A report has metrics next to published ones, curves, parts and worst cases; a comparison a row per method and a column
+per sample; a card intended use, quality, fairness, speed, training, metadata for Hugging Face, and for a hand landmark
+network its mean class activation maps over the hands of the bundled clip.
 """
 
 import json
@@ -743,9 +741,7 @@ def _card_facts(record: predictions.EvaluationRecord) -> Iterator[str]:
 
 
 def hand_maps_plot(record: predictions.EvaluationRecord) -> docs.Plot | None:
-    """Draw the mean class activation maps and hand of an evaluated hand network, or None if its file is no longer the
-    same.
-    """
+    """Draw mean class activation maps and hand of an evaluated hand network, or None if its file has changed."""
     file = landmark_file(record)
     if file is None:
         return None

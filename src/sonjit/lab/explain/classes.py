@@ -65,9 +65,7 @@ def explain_classes(
 def saliency_of_classes(
     network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
-    """Compute saliency from the gradient of each class score: maps (size, size), at least 0, that do not sum to the
-    score.
-    """
+    """Compute saliency from the gradient of each class score: maps (size, size), at least 0, of no fixed sum."""
     images = image_tensor(rgb, size).to(network.device)
     with torch.inference_mode():
         scores = network(images)["scores"][0]

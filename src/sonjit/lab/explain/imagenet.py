@@ -108,9 +108,8 @@ def explain(
 
 
 class ImageClassifier:
-    """A published classifier of photographs, one of `IMAGE_MODELS`, on OpenVINO. Several threads may use it in turn.
-
-    `names`, `ids`: names and numbers of the classes; `weights`: (C, K) weights of the linear layer.
+    """A published classifier of photographs on OpenVINO, for several threads in turn; `weights` (C, K) are the last
+    layer's.
     """
 
     def __init__(self, model: str = IMAGE_MODELS[0], models_dir: str | Path | None = None, device: str = "CPU") -> None:
@@ -198,9 +197,7 @@ def _cached_classifier(model: str, models_dir: str | None) -> ImageClassifier:
 
 
 def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a checkpoint of PyTorch before 1.6 without PyTorch or running code: tensors by name, in the order of the
-    file.
-    """
+    """Read a checkpoint of PyTorch before 1.6 without PyTorch or running code: tensors by name, in the file's order."""
     try:
         with path.open("rb") as file:
             *_, tensors, order = (_Tensors(file).load() for _ in range(5))

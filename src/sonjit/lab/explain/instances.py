@@ -32,10 +32,7 @@ class Instances(NamedTuple):
         return Instances(self.boxes[chosen], self.scores[chosen], self.labels[chosen], self.masks[chosen])
 
     def in_image(self, size: tuple[int, int]) -> Float32Array:
-        """Return the probability per pixel (N, H, W) in an image of height and width `size`, 0 outside of the boxes.
-
-        The pixels equal those of torchvision's `paste_masks_in_image`.
-        """
+        """Return the probability per pixel (N, H, W) in an image of height and width `size`, 0 outside of the boxes."""
         placed = np.zeros((len(self.boxes), *size), np.float32)
         side = self.masks.shape[-1]
         middle, half = (self.boxes[:, 2:] + self.boxes[:, :2]) / 2, (self.boxes[:, 2:] - self.boxes[:, :2]) / 2

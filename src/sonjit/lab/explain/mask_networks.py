@@ -30,8 +30,7 @@ CATEGORIES: Final = tuple(
     mask_rcnn.Category(i, name) for i, name in enumerate(("left_hand", "right_hand", "arm", "object"), 1)
 )
 _LABELS: Final = {"Left": 1, "Right": 2, "arm": 3, "object": 4}
-_ARM_SCALE: Final = 1.6
-"""Side of the crop for arms, which reach farther than hands and objects, relative to the network's crop."""
+_ARM_SCALE: Final = 1.6  # side of the crop for arms, which reach farther, relative to the network's crop
 _MASK_SIDE: Final = 56
 _MIN_SHARE: Final = 0.01  # least share of a crop that an arm or an object covers
 _SAME: Final = 0.5  # IoU of boxes from which two objects or arms are one, seen from two hands
@@ -90,10 +89,7 @@ class _Found(NamedTuple):
 def mask_in_image(
     mask: Float32Array, box: RotatedBox, size: tuple[int, int]
 ) -> tuple[Float32Array, Float32Array] | None:
-    """Move a crop's mask (h, w) of probabilities from its box into an image of height and width `size`.
-
-    Returns the upright box (4,) around it and the mask (56, 56) in that box; None if it is empty or outside the image.
-    """
+    """Move a crop's mask (h, w) into an image: its upright box (4,) and mask (56, 56); None if it is outside."""
     matrix = crop_matrix(box, mask.shape[1], mask.shape[0])
     rows, columns = np.nonzero(mask >= 0.5)
     corners = [np.stack([columns + dx, rows + dy, np.ones(len(rows))]) for dx in (0, 1) for dy in (0, 1)]
@@ -137,10 +133,7 @@ def _instances(found: Sequence[_Found]) -> Instances:
 
 
 class MaskRCNNFinder:
-    """Find instances with Mask R-CNN; see `load_mask_rcnn` for the weights.
-
-    `min_side`: short side of resized images in pixels; None for the one of the weights.
-    """
+    """Find instances with Mask R-CNN, see `load_mask_rcnn`, at the weights' or another short side in pixels."""
 
     def __init__(self, weights: str | None, min_score: float, min_side: int | None, device: torch.device) -> None:
         sides = {} if min_side is None else {"min_side": min_side, "max_side": min_side * 5 // 3}

@@ -67,9 +67,8 @@ def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Imag
 
 
 def draw_colour_bar(canvas: Image, values: Float32Array, area: Box) -> list[Label]:
-    """Draw the colours of a map (h, w) at the lower edge of its area in place, and return labels of its ends.
-
-    The area is x_min, y_min, x_max, y_max in pixels. Without finite values, nothing is drawn.
+    """Draw the colours of a map at the lower edge of its area, x_min, y_min, x_max, y_max, and return labels of its
+    ends.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:

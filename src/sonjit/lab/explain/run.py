@@ -227,10 +227,7 @@ def _label_maps(canvas: Image, hands: Sequence[Hand], maps: Sequence[TargetMap])
 
 
 def _short(found: TargetMap) -> str:
-    """Return the value with its unit, and the probability of a logit.
-
-    The logit of handedness is positive for the person's right hand.
-    """
+    """Return the value with its unit, and the probability of a logit; handedness is positive for the right hand."""
     share = f" (p {1 / (1 + math.exp(-found.value)):.2f})" if found.unit == "logit" else f" {found.unit}"
     return f"{found.target} {found.value:.4g}{share}"
 

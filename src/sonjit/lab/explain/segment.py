@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
 """Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
 _SIDE_PX: Final = 640
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-"""Colour around the image in the network's input, which is the network's 0."""
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0
 
 
 class PeopleAndHands:

@@ -283,9 +283,7 @@ def _check(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None) -> dict[str, Tensor]:
-    """Return a checkpoint's weights without manopth's MANO model below `prefix`, which must be `mano` unless that is
-    None.
-    """
+    """Return a checkpoint's weights without manopth's MANO model below `prefix`, which must be the given one if any."""
     saved = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
     if mano is not None:
         for field, own in _fields(mano).items():
@@ -337,9 +335,8 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
 
 
 def matrix_from_6d(six: Tensor) -> Tensor:
-    """Convert two vectors (..., 6), made orthonormal, to the first two columns of matrices (..., 3, 3).
-
-    Source: Zhou et al. 2019, On the Continuity of Rotation Representations, section B.
+    """Make (..., 6) orthonormal columns of matrices (..., 3, 3). Source: Zhou et al. 2019, On the Continuity of
+    Rotation Representations, section B.
     """
     first, second = (six * 2.0**20).unflatten(-1, (2, 3)).unbind(-2)  # TFLite divides by at least 1e-6
     x = F.normalize(first, dim=-1)
@@ -348,9 +345,8 @@ def matrix_from_6d(six: Tensor) -> Tensor:
 
 
 def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
-    """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4) as w, x, y, z.
-
-    Of four formulas, the one that does not divide by a small number is used.
+    """Convert matrices (..., 3, 3) to unit quaternions (..., 4) by that of four formulas that divides by no small
+    number.
     """
     (m00, m10, m20), (m01, m11, m21), (m02, m12, m22) = (column.unbind(-1) for column in matrix.unbind(-1))
     a, b, c = m21 - m12, m02 - m20, m10 - m01  # antisymmetric part

@@ -62,10 +62,7 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
 
 
 def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    """Read MANO's fields as checked arrays of the shapes in `SHAPES`: float64, and int64 for faces and parents.
-
-    `source`: path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
-    """
+    """Read MANO's fields of a `.pkl`, `.npz` or mapping as arrays of `SHAPES`, float64 or int64 (faces, parents)."""
     if isinstance(source, Mapping):
         return _check_fields(source, "this mapping")
     path = Path(source)

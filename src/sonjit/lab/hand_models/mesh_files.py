@@ -1,10 +1,8 @@
 """Write hands as Wavefront OBJ, GLB and BVH files.
 
-A rigged hand in a GLB file has a mesh, a skin and one rotation per joint and frame. Joints are in the camera's axes
-under a node that converts them to glTF's axes (y up, z towards the viewer). A joint bends about its x axis, y points
-out of the back of the hand, z points back along the bone. A hand that is not visible is scaled to zero. A BVH file has
-the same axes; its rotations are relative to the rest pose of the rig and are applied as Z X Y. The twist about a bone
-is that of the fit: the first joint of each finger has a little, hinges have none.
+A rigged hand in a GLB file has a mesh, a skin and one rotation per joint and frame, with the axes of `rig` under a node
+that converts them to glTF's (y up, z towards the viewer). A hidden hand is scaled to zero. The rotations of a BVH file
+are relative to the rest pose of the rig and are applied as Z X Y.
 """
 
 from collections.abc import Iterable, Sequence

@@ -27,9 +27,7 @@ def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
 
 
 def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
-    """Read a pickled mapping, whose values `plain_array` converts. An InputError without a path refuses all other
-    content.
-    """
+    """Read a pickled mapping, whose values `plain_array` converts, or refuse other content without its path."""
     try:
         _check_opcodes(content)
         loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()

@@ -1,12 +1,9 @@
 """A rigged hand: its skeleton, skin, poses and file, and its fit to keypoints.
 
 Joint frames are those of WebXR Hand Input: the joint bends about x, y points out of the back of the hand, z points back
-along the bone. A rig of MANO has its template, joints and skinning weights, but not its shapes and pose corrections. It
-can be posed and rendered like the WebXR generic hand (MIT).
-
-Inverse kinematics fit the hand to 21 keypoints, with fixed bone lengths, joint limits and smooth motion. The two
-keypoints of a bone determine its direction, but not its twist. Only the first joint of each finger may twist, a little
-and against a prior, so that the hinge joints beyond it agree with their keypoints. Hinges never twist.
+along the bone. A rig of MANO has its template, joints and skinning weights, but not its shapes and pose corrections.
+Inverse kinematics fit the hand to 21 keypoints, with fixed bone lengths, joint limits and smooth motion. Only the first
+joint of each finger may twist, a little and against a prior, so that the hinges beyond it agree with their keypoints.
 """
 
 from __future__ import annotations
@@ -396,10 +393,8 @@ _MAX_LINK_S: Final = 0.25  # frames further apart in time are independent
 _KEYPOINT_M: Final = 0.003  # standard deviation of the keypoints
 _STEP_RAD: Final = 0.15  # standard deviation of an angle from the mean of its neighbours in time
 _ITERATIONS: Final = 10
-_KNUCKLE_SHARE: Final = 0.5
-"""Share of the median offset of the first finger joints by which the rig follows its keypoints."""
-_MAX_KNUCKLE_SHIFT: Final = 0.15
-"""Maximum shift of a first finger joint, as a fraction of the distance from wrist to middle knuckle."""
+_KNUCKLE_SHARE: Final = 0.5  # share of the median offset of first finger joints that the rig follows
+_MAX_KNUCKLE_SHIFT: Final = 0.15  # of a first finger joint, as a share of wrist to middle knuckle
 
 
 class FreeJoints(NamedTuple):
@@ -518,9 +513,8 @@ def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) 
 
 
 def turn_axes(rig: Rig, frames: FloatArray, angles: FloatArray) -> FloatArray:
-    """Return the world axes (N, 5, 3, 3, 3) of all angles: the twist axis moves with the bend, both with the turn.
-
-    Frames (N, 5, 3, 3, 3) are those after all three rotations.
+    """Return the world axes (N, 5, 3, 3, 3) of all angles from frames after them: twist moves with bend, both with
+    turn.
     """
     turn, bend, twist = rig.axes
     untwist = matrix_from_rotation_vector(-angles[..., 2, None] * twist)

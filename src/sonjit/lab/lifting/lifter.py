@@ -44,13 +44,8 @@ _OUTPUTS: Final = {"joint_coord": [1, 42, 3], "rel_root_depth": [1, 1], "hand_ty
 _MM = 1000.0
 _CPU = torch.device("cpu")
 _PALM_MM: Final = 90.0  # usual distance from the wrist to the knuckle of the middle finger
-GivenBox: TypeAlias = tuple[float, float, float, float]
-"""x, y, width, height in pixels."""
-_NEAR = 3.0
-"""Maximum ratio of the longer sides of the box around two hands and the box around the larger hand.
-
-Beyond this ratio a hand fills too little of a shared crop.
-"""
+GivenBox: TypeAlias = tuple[float, float, float, float]  # x, y, width, height in pixels
+_NEAR = 3.0  # maximum ratio of the sides of two hands' box and the larger hand's box in one crop
 
 
 class ExportedInterNet(nn.Module):
@@ -98,10 +93,7 @@ def _export_metadata(model: ov.Model, path: Path) -> SavedNetwork | None:
 
 
 def load_internet(weights: str, layout: str | None = None) -> InterNet | ExportedInterNet:
-    """Load InterNet from an official or own checkpoint, a file of `sonjit export`, or "demo" for placeholder weights.
-
-    Only official checkpoints need a `layout`, the data set of their training.
-    """
+    """Load InterNet from a checkpoint (official ones need a `layout`), a file of `sonjit export`, or "demo"."""
     if Path(weights).suffix in EXPORTED:
         return ExportedInterNet(Path(weights), layout)
     require_option(weights, "layout", layout, LAYOUT_CHOICES)
@@ -261,10 +253,7 @@ class Lifter:
 
 
 def image_crops(rgb: Image, areas: Sequence[RotatedBox], side: int) -> Tensor:
-    """Crop upright areas of an image to (B, 3, side, side) in 0..1, black outside the image.
-
-    Only the covered part is converted to floats, so that large images cost no more than small ones.
-    """
+    """Crop upright areas of an image to (B, 3, side, side) in 0..1, black outside; only those parts become floats."""
     height, width = rgb.shape[:2]
     crops: list[Float32Array] = []
     for area in areas:
@@ -281,10 +270,7 @@ def image_crops(rgb: Image, areas: Sequence[RotatedBox], side: int) -> Tensor:
 
 
 def pairs_of_hands(hands_px: Sequence[RealArray], sides: Sequence[Side]) -> list[dict[Side, int]]:
-    """Group hands (K, 2) in pixels into pairs of a right and a left hand and single hands, nearest pairs first.
-
-    Returns one mapping from side to index of the hand for each crop. Each hand is in one crop.
-    """
+    """Group hands (K, 2) in pixels into pairs of right and left, nearest first, and single hands: indices by side."""
     near = sorted(
         (_spread([hands_px[right], hands_px[left]]), right, left)
         for right in range(len(sides))

@@ -71,10 +71,7 @@ class HandMesh:
 
 
 class MeshModel(ABC):
-    """Computes the meshes of each image of a source.
-
-    Call `add_frame` for each image, then `finish`, then `meshes`.
-    """
+    """Computes the meshes of each image of a source: `add_frame` for each image, then `finish`, then `meshes`."""
 
     model: str  # model name in files
 
@@ -112,10 +109,7 @@ class WeakView(NamedTuple):
 
 
 def weak_view(points: RealArray, xy_px: RealArray) -> WeakView:
-    """Fit a weak-perspective camera to points (K, 3) in metres and their pixels (K, 2).
-
-    The centre and the spread of the projected points equal those of the pixels.
-    """
+    """Fit a weak-perspective camera to points (K, 3) in metres, with the centre and spread of their pixels (K, 2)."""
     flat, xy = np.asarray(points, np.float64)[:, :2], np.asarray(xy_px, np.float64)
     middle, xy_middle = flat.mean(0), xy.mean(0)
     spread = max(float(np.linalg.norm(flat - middle)), 1e-9)

@@ -303,10 +303,7 @@ def frame_crop(sample: Sample, points_px: RealArray, rotation_rad: float = 0.0) 
 
 
 def _grasped_object(sample: Sample, hand: deformer.Corners) -> deformer.Corners | None:
-    """Return the box of the grasped object, or None.
-
-    The box surrounds the corners of the object's 3D box (HO-3D), or its mask if that overlaps the hand (DexYCB).
-    """
+    """Return the box of the grasped object's corners (HO-3D), or of its mask if that overlaps the hand (DexYCB)."""
     for instance in sample.instances:
         if instance.kind != "object" or not instance.extra.get("grasped"):
             continue

@@ -1,11 +1,8 @@
 """Compute object keypoint similarity, COCO's average precision, and errors of classes and their location.
 
-faster-coco-eval computes average precision of boxes, masks and keypoints. The numbers equal those of pycocotools,
-except that NaN replaces its -1, which means that nothing is annotated. Classification and localization errors are those
-of ILSVRC.
-
-Sources: Zhou et al. 2016, Learning Deep Features for Discriminative Localization, sections 3.2 and 3.3; Russakovsky et
-al. 2015, ImageNet Large Scale Visual Recognition Challenge, section 4.
+faster-coco-eval computes average precision, with the numbers of pycocotools, except that NaN replaces its -1: nothing
+is annotated. Sources: Zhou et al. 2016, Learning Deep Features for Discriminative Localization, sections 3.2 and 3.3;
+Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge, section 4.
 """
 
 import contextlib
@@ -217,8 +214,7 @@ def _check_numbers(what: str, records: Sequence[Mapping[str, Any]]) -> None:
             raise InputError(f"{what} {number}: score {record['score']} is not a finite number")
 
 
-LOOSE, TIGHT = 0.2, 0.5
-"""Thresholds as shares of the maximum. The paper uses 20 % for its single box and does not state the tight one."""
+LOOSE, TIGHT = 0.2, 0.5  # shares of the maximum; the paper uses 20 % for its single box
 
 
 def box_from_map(values: RealArray, threshold: float = LOOSE, *, connectivity: Literal[4, 8] = 8) -> Box | None:

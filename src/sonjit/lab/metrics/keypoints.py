@@ -37,8 +37,7 @@ __all__ = [
     "similarity_aligned", "torso_sizes", "two_hand_errors", "two_hand_mpjpe",
 ]  # fmt: skip
 
-_RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
-"""Points that differ by no more than this share of the largest coordinate count as equal."""
+_RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps  # share of the largest coordinate that counts as equal
 
 _SERVER_EPSILON = 1e-8  # summand of norms in the released evaluation of FreiHAND, HO-3D and DexYCB
 

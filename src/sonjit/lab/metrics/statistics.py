@@ -202,8 +202,7 @@ def _by_cluster(values: NDArray[np.generic], clusters: Sequence[Hashable]) -> ND
     return total
 
 
-OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Edges of the bins of the hidden share of a hand, as in Deformer's tables."""
+OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)  # bins of the hidden share of a hand, as in Deformer's tables
 
 
 class Part(NamedTuple):

@@ -86,10 +86,7 @@ def save_answerer(folder: Path, answerer: Answerer) -> None:
 
 
 def load_answerer(name: str, folder: str | Path | None) -> Answerer:
-    """Load a run of `sonjit train vqa`.
-
-    `name`: name of the network for the features; `folder`: folder of the run.
-    """
+    """Load the folder of a run of `sonjit train vqa` with a network for the features."""
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
     path = Path(folder)

@@ -295,10 +295,7 @@ class TimmMaps(Backbone):
         return self.features(images)
 
     def from_published(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors of the catalogue's checkpoint, which are in the order of this module, by the names here.
-
-        The last two belong to the linear layer, named `fc`.
-        """
+        """Return the tensors of the catalogue's checkpoint, in this module's order, by the names here and `fc`."""
         return dict(zip([*self.state_dict(), "fc.weight", "fc.bias"], tensors.values(), strict=True))
 
 

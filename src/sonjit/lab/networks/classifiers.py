@@ -1,12 +1,9 @@
 """Classifiers with class activation maps: features, global pooling, one linear layer; and their saved runs.
 
-Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is
-S_c = sum_k w_k^c F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean
-pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map only ranks cells.
-
-VGG-16, AlexNet and the small network also exist with fully connected layers. These have no maps and serve as a
-comparison for pooling and backprop. A run contains the weights, the classes and the part of an image that the network
-was trained on.
+Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization. The class score is S_c = sum_k w_k^c
+F_k with F_k the pooled channel k, and the class activation map M_c = sum_k w_k^c f_k. With mean pooling S_c is the mean
+of M_c plus the layer's bias; with max pooling the map only ranks cells. VGG-16, AlexNet and the small network also
+exist with fully connected layers, without maps, as a comparison for pooling and backprop.
 """
 
 import shutil
@@ -88,9 +85,8 @@ class CamNetwork(registry.Network):
         self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return `scores` (B, classes) before the softmax, and the `features` (B, K, h, w) that they are pooled from.
-
-        `images`: (B, 3, H, W) RGB in 0..1.
+        """Return `scores` (B, classes) before the softmax and `features` (B, K, h, w) of images (B, 3, H, W) RGB in
+        0..1.
         """
         features = self.extra(self.backbone((images - self.mean) / self.std))
         pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
@@ -271,8 +267,7 @@ _register_fully_connected(
 _register_fully_connected("fc-small", backbones.small, 6, "Sonjit", hidden=256, size=96, least=9)
 
 
-View = Literal["full", "crop", "box"]
-"""Part of an image that a classifier sees: the full image, the crop by a map, or the labelled box."""
+View = Literal["full", "crop", "box"]  # what a classifier sees: all, the crop by a map, the labelled box
 
 _OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
                    "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip

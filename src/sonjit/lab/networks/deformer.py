@@ -1,9 +1,8 @@
 """Deformer: a hand's mesh in a video, fused from several frames where the hand is hidden or blurred.
 
-A transformer over each frame's feature map predicts a token and 2D joints. A transformer over the tokens of a window
-combines its frames. Each frame then has a pose and its motion to the neighbouring frames, which carry all poses to the
-centre. MANO makes the meshes of right and left hands in the convention of one of two variants. `DeformerStream` runs
-the network on a video of any length. Training uses `MotionDiscriminator`.
+A transformer over each frame's feature map predicts a token and 2D joints, a second one combines the tokens of a
+window. Each frame then has a pose and its motion to the neighbouring frames, which carry all poses to the centre. MANO
+makes the meshes in the convention of one of two variants.
 
 Sources: Fu et al. 2023, Deformer; Carion et al. 2020, End-to-End Object Detection with Transformers, appendix A.4.
 """
@@ -114,10 +113,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A sequence of decoder layers with a final norm.
-
-    DETR also trains the answers of the other layers; only those of the last layer are used here.
-    """
+    """A sequence of decoder layers with a final norm, of which only the answers of the last layer are used."""
 
     def __init__(self, layers: int, channels: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -134,10 +130,7 @@ class Decoder(nn.Module):
 
 
 def sine_positions(length: int, channels: int) -> Tensor:
-    """Return positions 1 to `length`, scaled to a full turn, as sines and cosines of decreasing frequency.
-
-    The shape is (length, channels).
-    """
+    """Return positions 1 to `length`, scaled to a full turn, as sines and cosines (length, channels)."""
     steps = torch.arange(1, length + 1, dtype=torch.get_default_dtype()) / (length + _TINY) * 2 * math.pi
     waves = _MAX_WAVE ** (torch.arange(0, channels, 2, dtype=torch.get_default_dtype()) / channels)
     angles = steps[:, None] / waves  # (length, channels / 2)
@@ -287,9 +280,8 @@ class VariantHands(nn.Module):
         self.left = model and model.in_convention("distributed")  # the released code reads MANO's files as they are
 
     def forward(self, pose: Tensor, shape: Tensor, side: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return vertices (N, 778, 3) and joints (N, 21, 3) in metres in MANO's axes.
-
-        Poses are (N, 48), shapes (N, 10), sides (N,) 0 for right and 1 for left; None for right.
+        """Return vertices (N, 778, 3) and joints (N, 21, 3) in metres in MANO's axes; sides (N,) are 0 or None for
+        right.
         """
         if side is None or not side.any():
             return self._meshes(self.right, pose, shape)
@@ -476,9 +468,8 @@ class DeformerNetwork(Network):
             raise InputError(f"{self.name}: {name} have shape {tuple(values.shape)}; expected {expected}")
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weights of a published checkpoint, without its MANO models, which must be the given ones.
-
-        The MANO models in the checkpoint determine its variant.
+        """Return the weights of a published checkpoint without its MANO models, which are the given ones of its
+        variant.
         """
         weights = dict(state_dict)
         for prefix in _PREFIXES:
@@ -504,10 +495,7 @@ class DeformerNetwork(Network):
 
 
 def official_variant(state_dict: Mapping[str, Tensor]) -> str | None:
-    """Return the variant of a checkpoint of the released code by its MANO models, or None if it has none.
-
-    Checkpoints of DexYCB contain the principal components of their poses, those of HO-3D do not.
-    """
+    """Return the variant of a released checkpoint by its MANO models, with principal components for DexYCB, or None."""
     fields = {key.rpartition(".")[2] for key in state_dict if any(mano in key for mano in _MANO_KEYS)}
     return None if not fields else "dexycb" if "th_comps" in fields else "ho3d"
 
@@ -645,10 +633,7 @@ class Corners(NamedTuple):
 
 
 def box_around(points: RealArray, scale: float = _BOX_SCALE) -> Corners:
-    """Return the box of points (K, 2), enlarged about its centre, which is truncated to whole pixels as published.
-
-    The frame's box for `encode` is this box of the joints in the crop, clipped to the crop.
-    """
+    """Return the box of points (K, 2) in the crop, enlarged about its centre, in whole pixels as published."""
     low, high = points.min(0), points.max(0)
     x, y = np.trunc((low + high) / 2).tolist()
     half_width, half_height = (scale * (high - low) / 2).tolist()

@@ -26,8 +26,7 @@ Format = Literal["onnx", "openvino", "tflite"]
 
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}
 
-MAX_DIFFERENCE = 1e-3
-"""Maximum difference from PyTorch, as a fraction of an output's range; files with a larger one are not written."""
+MAX_DIFFERENCE = 1e-3  # from PyTorch, as a share of an output's range, of files that are written
 
 _SEEDS = range(3)
 

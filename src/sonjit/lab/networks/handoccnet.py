@@ -289,8 +289,8 @@ class SpatialSoftmaxHead(SpatialSoftmax):
         self.score = nn.ModuleList([nn.Conv2d(channels, KEYPOINTS, 1)])
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return joints (B, 21, 2) in 0..1, heatmaps (B, 21, H, W), the encoding (B, C, H, W), and scores (B, 21, H,
-        W).
+        """Return joints (B, 21, 2) in 0..1, heatmaps (B, 21, H, W), the encoding (B, C, H, W), and scores like
+        heatmaps.
         """
         encoding = self.fc[0](self.res[0](self.hg[0](features)))
         scores = self.score[0](encoding)

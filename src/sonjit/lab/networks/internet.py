@@ -145,10 +145,7 @@ def two_hands_from_outputs(
 
 
 def apply_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
-    """Return the depths (B, 2) of right and left roots from their independent estimates (B, 2).
-
-    With both hands, the depth of the left root is that relative to the right one, because InterNet sees both at once.
-    """
+    """Return depths (B, 2) of right and left roots; with both hands, that of the left root is relative to the right."""
     depths = np.array(own_mm, np.float64)
     both = hands.present.all(1)
     depths[both, 1] = depths[both, 0] + hands.rel_root_mm[both]
@@ -288,9 +285,8 @@ def expected_bin(probabilities: Tensor) -> Tensor:
 
 
 def highest_bin(heatmap: Tensor) -> Tensor:
-    """Return the x, y, z (B, J, 3) of the maximum of volumes (B, J, z, y, x).
-
-    Of equal values the smallest x, then the smallest y, then the smallest z is chosen, as in the released code.
+    """Return x, y, z (B, J, 3) of the maximum of volumes (B, J, z, y, x), of equal values the smallest x, y, z as
+    released.
     """
     # Maxima without indices are five times as fast; indices are then searched in one column and one row.
     x = heatmap.amax((2, 3)).argmax(2, keepdim=True)  # (B, J, 1)

@@ -1,10 +1,8 @@
 """Hand keypoints on networks of timm: heatmaps for own labels, and the outputs of MediaPipe's landmark networks.
 
-`KeypointHeatmaps` has one heatmap for each keypoint. The maps are logits of one distribution over all cells, so that
-the sum near a peak is a probability. `TimmLandmarks` reads the keypoints from pooled features of any network of timm.
-
-Sources: Tan and Le 2019, EfficientNet, for the trunk; Xiao et al. 2018, Simple Baselines, for heatmaps at a quarter of
-the crop's side; Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK), for positions between cells.
+The maps are logits of one distribution over all cells, so that the sum near a peak is a probability. Sources: Tan and
+Le 2019, EfficientNet, for the trunk; Xiao et al. 2018, Simple Baselines, for heatmaps at a quarter of the crop's side;
+Zhang et al. 2020, Distribution-Aware Coordinate Representation (DARK), for positions between cells.
 """
 
 import difflib
@@ -29,10 +27,7 @@ _PALM_M = 0.09  # typical length of a palm, the unit of an untrained network's p
 
 
 class TimmLandmarks(Network):
-    """K keypoints, presence and handedness of the hand in a square crop of `size` pixels.
-
-    `backbone`: name of a network of timm, such as `resnet18`, `mobilenetv3_small_050` or `convnext_atto`.
-    """
+    """K keypoints, presence and handedness of the hand in a crop of `size` pixels, by any network of timm."""
 
     mean: Tensor
     std: Tensor
@@ -131,10 +126,7 @@ _BATCH: Final = 32
 
 
 class KeypointHeatmaps(Network):
-    """Heatmaps of a hand's keypoints, and the visibility of each.
-
-    `backbone`: an EfficientNet of timm, such as `tf_efficientnet_b0`; `backbone_weights`: file of its weights, or None.
-    """
+    """Heatmaps of a hand's keypoints, and the visibility of each, by an EfficientNet of timm with weights of a file."""
 
     def __init__(
         self,
@@ -272,10 +264,7 @@ class KeypointDetector:
 
     @torch.inference_mode()
     def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:
-        """Detect the keypoints of an image (H, W, 3) uint8 in each box, in their order.
-
-        `boxes`: x_min, y_min, x_max, y_max in pixels, tight around each hand's keypoints.
-        """
+        """Detect the keypoints of an image in tight boxes, x_min, y_min, x_max, y_max in pixels, in their order."""
         areas = [area_of_box(box) for box in boxes]
         found: list[DetectedKeypoints] = []
         for start in range(0, len(areas), _BATCH):
@@ -330,10 +319,7 @@ def read_heatmaps(logits: Float32Array) -> tuple[FloatArray, Float32Array]:
 
 
 def _peak_offsets(maps: FloatArray, x: IntArray, y: IntArray) -> FloatArray:
-    """Return offsets (N, 2) from cells (N,) of log-likelihoods (N, h, w) to the peaks of parabolas; zero at edges.
-
-    Near its peak the logarithm of a Gaussian is a parabola, whose peak follows from two derivatives.
-    """
+    """Return offsets (N, 2) from cells (N,) of log-likelihoods (N, h, w) to the peaks of parabolas; zero at edges."""
     rows = np.arange(len(maps))
     inside = (x > 0) & (x < maps.shape[2] - 1) & (y > 0) & (y < maps.shape[1] - 1)
     x, y = np.clip(x, 1, maps.shape[2] - 2), np.clip(y, 1, maps.shape[1] - 2)

@@ -236,10 +236,7 @@ def register_published(
 
 @dataclass(frozen=True)
 class TfliteLayer:
-    """One layer with weights in a TFLite file, in PyTorch's layout; slopes (C,) of a PReLU.
-
-    The bias is None if there is none or only zeros. The stride is vertical and horizontal.
-    """
+    """One layer with weights in a TFLite file, in PyTorch's layout; without a bias that is only zeros."""
 
     kind: str
     weight: Tensor
@@ -274,10 +271,7 @@ def read_tflite_layers(path: Path) -> list[TfliteLayer]:
 
 
 def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] | None = None) -> None:
-    """Load the weights of a TFLite file into a module of the same architecture.
-
-    `order` contains the modules in the order in which the file runs their layers; by default that of their creation.
-    """
+    """Load the weights of a TFLite file into a module, whose parts it runs in `order`, by default that of creation."""
     own = [
         (name, layer)
         for part in ([network] if order is None else order)

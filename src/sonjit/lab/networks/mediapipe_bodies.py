@@ -1,12 +1,10 @@
 """MediaPipe's person detector, body landmark networks and selfie segmentation.
 
-* Detector and landmark networks share a trunk of inverted residuals with five halvings. In the landmark networks its
-  maps are added on the way up to a quarter of the crop's size, which gives heatmaps and mask. Two further halvings of
-  the trunk's last map, or of a second encoder in the heaviest network, give the keypoints. The trunk of the selfie
-  network resembles MobileNetV3 with four halvings. Three of its four upward steps add a map of the trunk, gated by
-  both maps.
-* Sources: Bazarevsky et al. 2020, BlazePose, sections 2.2 and 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic,
-  section 2; Tan and Le 2019, EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4.
+Detector and landmark networks share a trunk of inverted residuals with five halvings. The latter add its maps on the
+way up to a quarter of the crop, for heatmaps and mask; two further halvings give the keypoints. The selfie network
+resembles MobileNetV3; three of its four upward steps add a gated map of the trunk. Sources: Bazarevsky et al. 2020,
+BlazePose, sections 2.2 and 2.3; Grishchenko et al. 2022, BlazePose GHUM Holistic, section 2; Tan and Le 2019,
+EfficientNet, section 4; Howard et al. 2019, MobileNetV3, sections 5 and 6.4.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,11 @@
 """MediaPipe's face detectors, face mesh, attention mesh and iris network.
 
-* The short-range detector is BlazeFace for faces up to about 2 m away. The full-range detector, for up to about 5 m,
-  has five halvings and three upward steps of a feature pyramid, with one anchor on every fourth pixel. The attention
-  mesh refines lips, eyes and irises from their own regions of a feature map. Matrices (B, 2, 3) map x, y of a region,
-  in its own pixels, to pixels of the map; pixel centres are at half-integers.
-* Sources: Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2; Kartynnik et al. 2019, Real-time Facial Surface
-  Geometry, section 3; Grishchenko et al. 2020, Attention Mesh, section 2; Jaderberg et al. 2015, Spatial Transformer
-  Networks, sections 3.2 and 3.3; Ablavatski et al. 2020, Real-time Pupil Tracking, section 2.
+The full-range detector has five halvings and three upward steps, with one anchor on every fourth pixel. The attention
+mesh refines lips, eyes and irises from their own regions of a feature map. Matrices (B, 2, 3) map x, y of a region, in
+its own pixels, to pixels of the map; pixel centres are at half-integers. Sources: Bazarevsky et al. 2019, BlazeFace,
+sections 3.1 and 3.2; Kartynnik et al. 2019, Real-time Facial Surface Geometry, section 3; Grishchenko et al. 2020,
+Attention Mesh, section 2; Jaderberg et al. 2015, Spatial Transformer Networks, sections 3.2 and 3.3; Ablavatski et al.
+2020, Real-time Pupil Tracking, section 2.
 """
 
 from collections.abc import Sequence
@@ -202,8 +201,7 @@ mp_blocks.register_published(
 
 MESH = 468  # number of landmarks of the mesh
 INPUT_SIZE = 192
-MESH_CHANNELS = (16, 32, 64, 128, 128, 128)
-"""Channels of the stem and after each further halving; the last halving is only for the mesh."""
+MESH_CHANNELS = (16, 32, 64, 128, 128, 128)  # of the stem and after each halving; the last is for the mesh
 NARROW = 32  # channels before the heads
 
 
@@ -492,10 +490,7 @@ class EyeHead(nn.Module):
 
 
 class IrisLandmarkNetwork(mp_blocks.PublishedNetwork):
-    """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the mirrored other eye.
-
-    `channels`: channels of the first maps; later maps have twice as many; `size`: side of the last map.
-    """
+    """Contours of an eye and its iris from a square crop of the eye on the image's left, or of the other's mirror."""
 
     def __init__(self, channels: int = 64, size: int = 2) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
 """MediaPipe's palm detectors and hand landmark networks, and masks of hands on the trunk of the latter.
 
-The trunk of the palm detectors resembles BlazeFace with five halvings and 5 x 5 kernels. Two upward steps of a feature
-pyramid have a head each. The trunk of the landmark networks resembles MobileNetV2 with five halvings. Its last map of
-7 x 7 is averaged and read by four linear heads. Every output is therefore the mean of the head's outputs for each cell,
-and its class activation map is exact.
+The trunk of the palm detectors resembles BlazeFace, that of the landmark networks MobileNetV2, with five halvings each.
+The last map of 7 x 7 is averaged and read by four linear heads. Every output is therefore the mean of the head's
+outputs for each cell, and its class activation map is exact.
 """
 
 from collections.abc import Sequence
@@ -124,16 +123,12 @@ for _name, _depth in (("lite", 3), ("full", 4)):
 
 PUBLISHED_KEYPOINTS = 21
 _INPUT_SIZE = 224
-_HEAVY_WIDTH = 1.23
-"""Width that gives `full` the 4.02 million parameters of heavy in the paper's table 3, which was never published."""
+_HEAVY_WIDTH = 1.23  # gives `full` the 4.02 million parameters of the paper's heavy, never published
 
 
 @dataclass(frozen=True)
 class Trunk:
-    """Dimensions of a trunk: channels of the first convolution and block, and of the last map.
-
-    `blocks` are kernel, stride, expanded and output channels of each inverted residual.
-    """
+    """Channels of the first convolution and block, kernel, stride and channels of residuals, and the last map's."""
 
     stem: tuple[int, int]
     blocks: tuple[tuple[int, int, int, int], ...]
@@ -286,8 +281,7 @@ for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("he
 
 
 PARTS: Final = ("hand", "object", "arm")  # channels of the masks
-CONTEXT: Final = 1.5
-"""Side of the crops relative to those of the hand landmark network, so that objects and arms are inside."""
+CONTEXT: Final = 1.5  # side of the crops relative to the hand landmark network's, for objects and arms
 MASK_STRIDE: Final = 4  # pixels of the crop per pixel of the masks
 
 

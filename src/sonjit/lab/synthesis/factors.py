@@ -16,8 +16,7 @@ from sonjit._util import InputError, data_files, unknown_name
 from sonjit.lab.synthesis import hands, objects, read_table
 from sonjit.lab.synthesis.gestures import gestures, pair_names, random_gestures
 
-_MIN_SHARE = 1e-6
-"""Minimum share of a normal distribution between the ends of a range. A smaller share is drawn evenly."""
+_MIN_SHARE = 1e-6  # of a normal distribution between the ends of a range; a smaller one is drawn evenly
 
 Value: TypeAlias = float | int | str | bool
 

@@ -1,13 +1,10 @@
 """Finger angles of named gestures and free poses, scripts of sequences, and hands that touch without penetration.
 
-* Gestures are read from `gestures.toml`, scripts from `sequences.toml`. Fingers are coupled: neighbours bend alike,
-  the end joint follows the middle one, and fingers that are bent at the knuckle spread little.
-* Penetration is described by the vertices inside another skin, the nearest point of that skin, and the depth. The
-  meshes are those before subdivision, with vertices about 4 mm apart. Each vertex inside another skin gives one
-  equation for how the nearest skin must move. Damped Gauss-Newton steps over the angles of all fingers and the
-  positions of the hands solve them together, within the joint limits. Hands that still penetrate are opened and
-  pulled apart, so that the result is always valid. In motions, corrections are spread over neighbouring frames so
-  that hands do not jump.
+Fingers are coupled: neighbours bend alike, the end joint follows the middle one, and bent fingers spread little. Each
+vertex inside another skin, of meshes before subdivision, gives one equation for how the nearest skin must move. Damped
+Gauss-Newton steps over the angles of all fingers and the positions of the hands solve them, within the joint limits.
+Hands that still penetrate are opened and pulled apart, so that the result is always valid. In motions, corrections are
+spread over neighbouring frames so that hands do not jump.
 """
 
 from collections.abc import Mapping, Sequence
@@ -144,10 +141,7 @@ def _squares(points: Float32Array) -> Float32Array:
 
 
 def _nearest(points: Float32Array, others: Float32Array, squares: Float32Array) -> IndexArray:
-    """Return the indices (N,) of the points of `others` (3, M), with squares (M,), nearest to points (3, N).
-
-    Both are relative to a near point, so that single precision suffices.
-    """
+    """Return indices (N,) of the points of `others` (3, M), with squares (M,), nearest to points (3, N), all near 0."""
     rows = max(_BLOCK // len(squares), 1)
     found: list[IndexArray] = []
     for first in range(0, points.shape[1], rows):
@@ -429,10 +423,7 @@ def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPo
 _NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
 _KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
 _MIDDLE_RAD: Final = np.deg2rad(100)
-_END_SHARE: Final = 0.62
-"""Bend of the end joint as a share of the middle joint's: about two thirds in grasping hands (Rijpkema and Girard
-1991).
-"""
+_END_SHARE: Final = 0.62  # of the end joint's bend, about two thirds in grasps (Rijpkema and Girard 1991)
 
 _FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the thumb where they lie 1 apart
 _DIRECTIONS: Final = {

@@ -1,14 +1,10 @@
 """Meshes of a scene's hands: skin, forearm, gloves, rings and sleeves, by name, and their keypoints.
 
-* The rig is cut just behind the wrist. The forearm begins with the vertices of the edge of that cut, so that no seam
-  is visible.
-* The hand of one person has a mesh, 36 blend shapes of skin and joints, and a skin. The mesh is closed and finer than
-  the rig's file, and the left hand mirrors the right one. The file splits vertices where its texture has seams. They
-  are merged here, a mesh that is open at the wrist is extended behind it and closed, and each triangle is subdivided
-  once. The user's own hands, a rig or MANO, may replace the catalog's.
-* Every shape is made from the rig's own joints, bones and weights, on the hand in its file; the other side's shapes
-  mirror these. Each shape is linear, so that a hand is the rig plus a weighted sum. Bones keep their directions and
-  joints stay their centres. Skin has a colour by tone and undertone, and marks of nails, creases, palm and back.
+The rig is cut just behind the wrist. The forearm begins with the vertices of that edge, so that no seam is visible. The
+hand of one person has a mesh, 36 linear blend shapes of skin and joints, and a skin. The rig's file splits vertices
+where its texture has seams: they are merged, a mesh that is open at the wrist is extended behind it and closed, and
+each triangle is subdivided once. Shapes are made from the rig's own joints, bones and weights; the other side's mesh
+and shapes mirror these. Bones keep their directions and joints stay their centres.
 """
 
 import hashlib

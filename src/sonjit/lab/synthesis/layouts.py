@@ -38,8 +38,7 @@ from sonjit.media import open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 
-Record: TypeAlias = Mapping[str, Any]
-"""A line of truth: one image without its pixels."""
+Record: TypeAlias = Mapping[str, Any]  # a line of truth: one image without its pixels
 FolderFormat = Literal["coco", "interhand", "video"]
 
 Extra = Literal["depth", "normals", "masks"]
@@ -551,9 +550,7 @@ class SynthSummary:
 def synthesize(
     out: Path, settings: SynthSettings, *, jobs: int = 1, workers: str = "pool", progress: Progress = Progress()
 ) -> SynthSummary:
-    """Render a folder of labelled images with `workers` as in `run_calls`, or resume one; progress is in stills or
-    sequences.
-    """
+    """Render a folder of labelled images with `workers` as in `run_calls`, or resume one; progress is in scenes."""
     settings.sampler()
     layout = _LAYOUTS[settings.format](out, settings)
     layout.check()

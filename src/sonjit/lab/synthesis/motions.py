@@ -1,11 +1,9 @@
 """Poses of hands, and motions from named sequences or from the detected hands of a video.
 
-* A peak pose (PP) moves from the neutral pose (separate hands in front of the chest) to a named pose and back. A
-  range of motion (ROM) has several poses. Names are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand,
-  02.. both. Between two poses, joints and positions follow one minimum-jerk trajectory (Flash and Hogan 1985), with
-  small time offsets of the fingers.
-* To grasp, an object is placed in the palm or between the tips, then each finger closes until it touches. The closing
-  is searched over its full range in coarse steps, then refined around the first contact.
+A peak pose (PP) moves from the neutral pose to a named pose and back; a range of motion (ROM) has several poses. Names
+are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand, 02.. both. Joints and positions follow minimum-jerk
+trajectories (Flash and Hogan 1985), with small time offsets of the fingers. To grasp, an object is placed in the palm
+or between the tips, then each finger closes until it touches, in coarse steps that are refined at the first contact.
 """
 
 from collections import defaultdict
@@ -283,9 +281,7 @@ def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.ra
 def retarget(
     side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
 ) -> tuple[FloatArray, RigPose]:
-    """Return the shape (36,) and poses of a detected hand (N, 21, 3), m, in its axes; without times frames are
-    separate.
-    """
+    """Return the shape (36,) and poses of a detected hand (N, 21, 3), m; without times frames are separate."""
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)
     measured = fit_lengths(plain, keypoints)

@@ -1,14 +1,10 @@
 """Renderer: meshes, light and a camera in, an image with labels of each pixel out, with OpenGL without a screen.
 
-* OpenGL is opened through EGL on a GPU if there is one, else in Mesa's software renderer. All meshes are drawn once,
-  without light, into samples of position, normal and owner; then each sample is lit once. This makes hands of
-  thousands of small triangles cheap for a software renderer.
-* There is one more sample along each axis between the centres of neighbouring pixels. A pixel's colour is the
-  weighted mean of the nine samples around its centre, nearer ones weighted more; its labels are those of the centre.
-  Edges are therefore smooth and labels exact.
-* World and camera frames: x right, y down, z forward, metres. Colours are linear RGB, 0 to 1. The functions project
-  cameras and lights onto images and shadow maps, and convert cameras, lights and materials into uniforms of the
-  shaders.
+OpenGL is opened through EGL on a GPU if there is one, else in Mesa's software renderer. All meshes are drawn once into
+samples of position, normal and owner, then each sample is lit once, which makes thousands of small triangles cheap. One
+more sample is between neighbouring pixels. A pixel's colour is the weighted mean of the nine samples around its centre,
+its labels are those of the centre: edges are smooth and labels exact. World and camera frames: x right, y down, z
+forward, metres. Colours are linear RGB, 0 to 1.
 """
 
 from __future__ import annotations
@@ -141,9 +137,7 @@ def light_view(direction: tuple[float, float, float], points_m: RealArray) -> Fl
 
 
 def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCamera, size: tuple[int, int]) -> IntArray:
-    """Return boxes (D, 4) as left, top, right, bottom in full pixels around meshes of vertices (V, 3) before the
-    camera.
-    """
+    """Return boxes (D, 4) as left, top, right, bottom in full pixels around meshes of vertices (V, 3)."""
     full_image = np.array([0, 0, *size])
     if camera.distortion is not None or not starts:
         return np.tile(full_image, (len(starts), 1))

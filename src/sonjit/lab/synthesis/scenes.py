@@ -1,12 +1,10 @@
 """Scenes with hands, objects, light, background and cameras, sampled from a seed, and their labelled images.
 
-* A scene contains only numbers and names, so that it can be stored as truth and rendered again. Camera rigs are a
-  webcam, a stereo pair as on glasses, or a dome of up to 140 cameras. An index stands for one still, or for a
-  sequence with a scene per frame. Every random choice has its own generator, from seed, index and purpose, so that no
-  choice changes another.
-* Each camera of a scene gives a sample with keypoints and their occluders, masks and boxes. A keypoint is inside its
-  finger. It is visible if the ray from the camera's centre to it hits no surface, or first hits the same hand where a
-  bone next to the keypoint moves the skin. Otherwise the first surface on the ray occludes it.
+A scene contains only numbers and names, so that it can be stored as truth and rendered again. An index stands for one
+still, or for a sequence with a scene per frame. Every random choice has its own generator, from seed, index and
+purpose, so that no choice changes another. A keypoint is inside its finger. It is visible if the ray from the camera's
+centre to it hits no surface, or first hits the same hand where a bone next to the keypoint moves the skin. Otherwise
+the first surface on the ray occludes it.
 """
 
 import math
@@ -36,8 +34,7 @@ from sonjit.results import Box
 RigKind = Literal["webcam", "glasses", "dome"]
 MAX_VIEWS: Final = 140
 _GLASSES_WIDTH_M: Final = 0.13  # distance between the cameras at the temples of a pair of glasses
-_GOLDEN_ANGLE: Final = math.pi * (3 - math.sqrt(5))
-"""Golden angle: points on a spiral with this rotation are evenly spread on a sphere."""
+_GOLDEN_ANGLE: Final = math.pi * (3 - math.sqrt(5))  # spreads the points of a spiral evenly on a sphere
 _DOME_HEIGHTS: Final = (0.93, -0.55)  # height of the dome's highest and lowest cameras above its middle, in radii
 
 
@@ -125,8 +122,7 @@ FIRST_OBJECT: Final = 200  # instance of the first object
 _SKIN_MARGIN_M: Final = 0.012  # margin of skin around the keypoints
 _MIN_DISTANCE_M: Final = 0.1  # minimum distance of any part of a hand or forearm from the camera
 _FOREARM_M: Final = 0.26
-_OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))
-"""Range of an occluder's size, and of its distance in front of a hand's keypoint."""
+_OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))  # ranges of an occluder's size and distance to a keypoint
 _ROUNDS: Final = 3
 
 _MAX_SPREAD: Final = 0.1  # maximum distance of hands from the middle of the image when seen by several cameras

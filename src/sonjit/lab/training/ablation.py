@@ -76,10 +76,7 @@ def run_sweep(
     metric: str,
     announce: Callable[[str], None] = lambda line: None,
 ) -> AblationResult:
-    """Train every combination of values by setting, each in a subfolder; finished runs are not repeated.
-
-    All are checked before any training. Values of `seed` are averaged.
-    """
+    """Train every combination of values by setting, each in a subfolder; values of `seed` are averaged."""
     recipe = load_recipe(request.recipe)
     varied = {name: tuple(dict.fromkeys(texts)) for name, texts in values.items() if name != "seed"}
     rows = tuple(

@@ -25,8 +25,7 @@ T = TypeVar("T")
 _Share: TypeAlias = Annotated[float, Range(0, 1)]
 _MINIMUM_BLUR_PX = 0.05
 _COLOURS = ("brightness", "contrast", "saturation", "channels", "hue", "blur_px")
-_BOX_SCALE, _BOX_SHIFT = (0.9, 1.12), 0.06
-"""Range of the scale and the shift, as a fraction of the side, of a hand's box between two frames."""
+_BOX_SCALE, _BOX_SHIFT = (0.9, 1.12), 0.06  # range of scale, and shift in sides, of a hand's box between frames
 OTHER_SIDE: Final[Mapping[Side | None, Side]] = {"Left": "Right", "Right": "Left"}
 """Handedness of a hand after mirroring."""
 
@@ -62,8 +61,7 @@ class AugmentationSettings:
 class AugmentedSettings(TrainingSettings):
     """Settings of recipes that augment images: a table, `augmentation.mirror=0` for one limit, or none."""
 
-    UNSUPPORTED: ClassVar[tuple[str, ...]] = ("reverse",)
-    """Limits that have no effect in the recipe or would make its labels wrong."""
+    UNSUPPORTED: ClassVar[tuple[str, ...]] = ("reverse",)  # limits without effect, or with wrong labels
 
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 

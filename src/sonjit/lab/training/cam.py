@@ -1,11 +1,9 @@
 """Train classifiers with class activation maps (recipe `cam`), and answers from their features (recipe `vqa`).
 
-* The maps locate the classes in the image. A classifier is trained on the images of a data set, or on crops of a
-  video with known hands, each with one hand or none. Training uses only classes, except in the view "box". Labelled
-  boxes only evaluate the maps.
-* The data of `vqa` have the layout of https://visualqa.org (Antol et al. 2015; Goyal et al. 2017): a folder with
-  `*OpenEnded_mscoco_SPLIT_questions.json` and `*mscoco_SPLIT_annotations.json`, and images
-  `SPLIT/COCO_SPLIT_000000000001.jpg` in it or in the folder of `--images`.
+A classifier is trained on the images of a data set, or on crops of a video with known hands. Training uses only
+classes, except in the view "box"; labelled boxes only evaluate the maps. The data of `vqa` have the layout of
+https://visualqa.org (Antol et al. 2015; Goyal et al. 2017): `*OpenEnded_mscoco_SPLIT_questions.json`,
+`*mscoco_SPLIT_annotations.json` and images `SPLIT/COCO_SPLIT_000000000001.jpg`.
 """
 
 import re
@@ -122,9 +120,8 @@ def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
 
 
 def train_vqa(request: TrainingRequest) -> dict[str, object]:
-    """Train answers from a classifier's features; the classifier itself is not trained.
-
-    The results are "weights" and the accuracy on the held-out questions, 0..1, in the definition of visualqa.org.
+    """Train answers from a classifier's features. The result is the held-out accuracy, 0..1, as visualqa.org defines
+    it.
     """
     settings = settings_from(VqaSettings, request.settings)
     if request.data is None or request.weights is None:

@@ -32,8 +32,7 @@ from sonjit.lab.training.settings import Count, ImageBatch, Weight
 from sonjit.results.skeletons import load_skeleton
 
 _SIZES = {"face": 192, "pose": 256}
-_FOREHEAD = 0.8
-"""Height of the forehead above the eyes relative to the eyes above the chin: 68 and 98 points end at the brows."""
+_FOREHEAD = 0.8  # height above the eyes relative to eyes above the chin: 68 and 98 points end at brows
 _BODY_MARGIN = 1.1  # radius of the circle around a body, relative to the farthest keypoint
 _BODY = load_skeleton("body_blazepose33").keypoints
 _POSE_POINTS = 39  # of the published body networks, with five numbers each; the last six are not keypoints

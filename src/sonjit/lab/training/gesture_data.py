@@ -30,8 +30,7 @@ from sonjit.results.measures.hands import palm_frame
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
-_EXAMPLES, _CANDIDATES = 40, 6
-"""Number of examples of each gesture's pose, and how many of the nearest ones a free pose is compared with."""
+_EXAMPLES, _CANDIDATES = 40, 6  # examples of a gesture's pose, and nearest ones to compare a free pose with
 _SIMILAR: Final = 8  # number of similar detected hands, one of which provides the errors of an exact hand
 _MAX_ERROR: Final = 0.2  # maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match
 _BLOCK: Final = 4096
@@ -173,9 +172,7 @@ def posed_hands(root: Path, progress: Callable[[int, int], None] | None = None, 
 def detect_hands(
     root: Path, progress: Callable[[int, int], None] | None = None, *, more: int = 0, maps: bool = False
 ) -> DetectedHands:
-    """Run the hand network on one crop of each hand, with its appearance, or with `maps` the inputs of that for
-    training.
-    """
+    """Run the hand network on one crop of each hand, with its appearance, or with `maps` the inputs of that."""
     network = _network(_Maps if maps else HandHeads)
 
     def detect(sample: Sample, rng: np.random.Generator) -> Iterator[_DetectedHand]:
@@ -313,8 +310,7 @@ def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:
 
 
 _LOOSENESS: Final = (0.3, 1.8)
-_LEVEL, _PITCH_DEG = 0.5, 28.0
-"""Share of hands that are nearly level, and the standard deviation of their pitch; others have any pitch."""
+_LEVEL, _PITCH_DEG = 0.5, 28.0  # share of nearly level hands, and deviation of their pitch
 _DISTANCE_M: Final = (0.25, 0.8)
 _OFF_AXIS: Final = 0.12  # standard deviation from the image centre, relative to the distance
 _TOUCH_DEVIATION: Final = 0.3  # fraction of a deviation that remains for touching fingers

@@ -228,9 +228,7 @@ def train_network(
     request: TrainingRequest | None = None,
     held_out: tuple[gesture_data.PosedHands, Alphabet] | None = None,
 ) -> GestureNetwork:
-    """Return a trained network without calibration, in eval mode on the CPU; `sources` are hands and their share in a
-    step.
-    """
+    """Return a trained network without calibration, in eval mode on the CPU; `sources` are hands and their share."""
     features = np.concatenate([hands.features() for hands, _ in sources])
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
     if len(names) < 2:
@@ -289,9 +287,7 @@ def _chances(hands: gesture_data.PosedHands, alphabet: Alphabet, none: float) ->
 def calibrate(
     weights: Mapping[str, RealArray], hands: gesture_data.PosedHands, alphabet: Alphabet | None = None
 ) -> dict[str, RealArray]:
-    """Scale the last layer by the temperature with the least cross-entropy on other hands. Source: Guo et al. 2017, On
-    calibration of modern neural networks, section 4.2.
-    """
+    """Scale the last layer by the temperature of least cross-entropy (Guo et al. 2017, On calibration, section 4.2)."""
     alphabet = alphabet or shipped_gestures()
     features, rows, shape = hands.features(), np.arange(len(hands)), hands.shapes(alphabet)
 
@@ -317,10 +313,7 @@ def with_appearance(hands: gesture_data.DetectedHands, heads: Mapping[str, RealA
 
 
 def image_calibration(weights: Mapping[str, RealArray], hands: gesture_data.DetectedHands) -> dict[str, RealArray]:
-    """Return the calibration for probabilities from images that minimises the cross-entropy on other hands.
-
-    It is that of `GestureClassifier`; `_NONE_SHARE` of the hands are assumed to have no gesture.
-    """
+    """Return the calibration of least cross-entropy for images, of which `_NONE_SHARE` are to have no gesture."""
     shape = hands.shapes(shipped_gestures())
     shares = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
     has_gesture = shape > 0

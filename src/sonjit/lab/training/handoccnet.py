@@ -1,10 +1,7 @@
 """Train HandOccNet (recipe `handoccnet`) on images with MANO parameters, and prepare data of all recipes on MANO.
 
-Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
-
-Synthetic clips replace HO-3D and DexYCB at the smoke size, without MANO's licence or the data sets. They show a moving
-hand of shaded tubes with MANO parameters (`hand_models.placeholders.placeholder_mano`). A coloured bar hides a part of
-it in the middle frames.
+Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code. Synthetic clips replace HO-3D and DexYCB at the
+smoke size: a moving hand of shaded tubes (`placeholder_mano`), which a coloured bar hides in the middle frames.
 """
 
 import copy
@@ -227,9 +224,7 @@ class HandOccTargets(NamedTuple):
 
 
 def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
-    """Compute the ground truth from MANO's parameters only: pose (B, 48) without the mean pose, shape (B, 10), joints
-    (B, 21, 2).
-    """
+    """Compute the ground truth from MANO's parameters: pose (B, 48), shape (B, 10), joints in the crop (B, 21, 2)."""
     with torch.no_grad():
         vertices, joints = mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
         rotations = matrix_from_axis_angle(pose.unflatten(1, (-1, 3)))

@@ -301,10 +301,7 @@ def fit(
     pictures: Callable[[N], Mapping[str, Image]] | None = None,
     saved_module: Callable[[N], nn.Module] = lambda network: network,
 ) -> dict[str, float]:
-    """Train a network of a recipe with `train` in `folder` of its run; without a request, save and evaluate nothing.
-
-    `inputs` are other inputs that identify the run, `request.inputs()` by default.
-    """
+    """Train a network of a recipe with `train` in a folder of its run; without a request, save and evaluate nothing."""
     if request is None:
         return train(network, batch, losses, settings)
     if request.require_better and not folder and not (evaluate and settings.evaluate_first):
@@ -410,10 +407,7 @@ def _deterministic(network: nn.Module) -> Generator[None]:
 
 
 def layer_gradients(network: nn.Module) -> dict[str, float]:
-    """Return the root mean square of each layer's gradient, from the input to the output.
-
-    A layer is a module with a weight matrix or kernel. Norms and biases have few weights and are not included.
-    """
+    """Return the root mean square of the gradient of each layer with a weight matrix or kernel, from the input on."""
     return {
         name.removesuffix(".weight"): weight.grad.norm().item() / math.sqrt(weight.numel())
         for name, weight in network.named_parameters()

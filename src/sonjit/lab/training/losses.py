@@ -34,10 +34,7 @@ def focal(scores: Tensor, truth: Tensor, *, alpha: float = 0.25, gamma: float = 
 
 
 def heatmap(predicted: Tensor, truth: Tensor, *, negative_power: float = 4.0, positive_power: float = 2.0) -> Tensor:
-    """Return the focal loss of scores (B, K, H, W) and maps 0..1 with peaks of exactly 1, divided by their number.
-
-    Mistakes near a peak have less weight. Source: Law and Deng 2018, CornerNet, equation 1.
-    """
+    """Return the focal loss of scores (B, K, H, W) and maps 0..1 with peaks of 1 (Law and Deng 2018, CornerNet)."""
     chance = predicted.sigmoid()
     peak = truth.eq(1)
     at_peaks = (1 - chance).pow(positive_power) * F.logsigmoid(predicted)
@@ -78,9 +75,7 @@ def distance(offsets: Tensor) -> Tensor:
 
 
 def smooth_l1(offsets: Tensor, *, width: float = 0.1) -> Tensor:
-    """Return the mean (...) over coordinates of offsets (..., D): squared below `width`, linear above it (Fast R-CNN,
-    eq. 3).
-    """
+    """Return the mean (...) over offsets (..., D): squared below `width`, linear above it (Fast R-CNN, equation 3)."""
     return F.smooth_l1_loss(offsets, torch.zeros_like(offsets), beta=width, reduction="none").mean(-1)
 
 

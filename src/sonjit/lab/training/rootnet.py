@@ -27,8 +27,7 @@ from sonjit.lab.training.settings import Range
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop
-_UNIT = 64.0
-"""Length in cells or mm in whose unit losses compare roots. A power of two, so that l1 is exactly the published one."""
+_UNIT = 64.0  # cells or mm in which losses compare roots; a power of two, so that l1 is as published
 
 
 @dataclass(frozen=True)

@@ -93,16 +93,14 @@ _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 _REMOVED = {"initialise": "own"}  # settings of earlier versions, with the value that trains as this version does
 
-ENVIRONMENT = "environment"
-"""Key of the settings file that describes how a run was started; it does not identify the run."""
+ENVIRONMENT = "environment"  # key of how a run was started, which does not identify the run
 
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
 """File names in a run's folder."""
 
 IMAGES = "images"  # subfolder of pictures, whose file names are captions in the report
 
-BEST = "best.safetensors"
-"""File of the weights with the best evaluation so far."""
+BEST = "best.safetensors"  # weights with the best evaluation so far
 
 HELD_OUT = "held_out.json"  # file of the first held-out metric before and after the training
 RESULT = "result.json"  # file of a recipe's results and the settings that it ran with
@@ -136,9 +134,7 @@ class RunState(TypedDict):
 
 
 class RunFolder:
-    """A run's folder with its loggers. Files are replaced atomically, so that a process that is killed leaves complete
-    files.
-    """
+    """A run's folder with its loggers; files are replaced atomically and stay complete if the process is killed."""
 
     def __init__(self, folder: Path, settings: Mapping[str, object], *, loggers: Sequence[str] = ()) -> None:
         self.folder = folder

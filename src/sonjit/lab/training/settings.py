@@ -53,27 +53,19 @@ def check_ranges(settings: object) -> None:
                 limits.check(name, getattr(settings, name))
 
 
-Count: TypeAlias = Annotated[int, Range(0, 1_000_000_000)]
-"""Number of things that need no memory, such as images of a data set."""
+Count: TypeAlias = Annotated[int, Range(0, 1_000_000_000)]  # of things that need no memory, such as images
 Steps: TypeAlias = Annotated[int, Range(1, 1_000_000_000)]
-SmallBatch: TypeAlias = Annotated[int, Range(1, 65_536)]
-"""Number of small examples in a batch, or of batches in a step."""
+SmallBatch: TypeAlias = Annotated[int, Range(1, 65_536)]  # of small examples, or of batches in a step
 ImageBatch: TypeAlias = Annotated[int, Range(1, 4096)]
 MAX_WIDTH: Final = 16_384
-Width: TypeAlias = Annotated[int, Range(1, MAX_WIDTH)]
-"""Number of channels of a layer."""
-WideWidth: TypeAlias = Annotated[int, Range(8, MAX_WIDTH)]
-"""Number of channels of a layer with group normalisation."""
+Width: TypeAlias = Annotated[int, Range(1, MAX_WIDTH)]  # channels of a layer
+WideWidth: TypeAlias = Annotated[int, Range(8, MAX_WIDTH)]  # of a layer with group normalisation
 Depth: TypeAlias = Annotated[int, Range(1, 1000)]
-Copies: TypeAlias = Annotated[int, Range(0, 1000)]
-"""Number of further crops of each hand."""
-Side: TypeAlias = Annotated[int, Range(32, 4096, step=32)]
-"""Side of images in pixels that can be halved five times, as backbones do."""
+Copies: TypeAlias = Annotated[int, Range(0, 1000)]  # further crops of each hand
+Side: TypeAlias = Annotated[int, Range(32, 4096, step=32)]  # in pixels, halved five times by backbones
 Fraction: TypeAlias = Annotated[float, Range(0, 1, is_open=True)]
-Weight: TypeAlias = Annotated[float, Range(0, 1e6)]
-"""Weight of a loss."""
-Decay: TypeAlias = Annotated[float, Range(0, 1e9)]
-"""Decay of the weights in a step, relative to the learning rate."""
+Weight: TypeAlias = Annotated[float, Range(0, 1e6)]  # of a loss
+Decay: TypeAlias = Annotated[float, Range(0, 1e9)]  # of the weights, relative to the learning rate
 
 
 @dataclass(frozen=True)

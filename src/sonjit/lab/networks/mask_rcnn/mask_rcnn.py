@@ -35,8 +35,7 @@ __all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "load_mask_rcnn",
 
 Pooling = Literal["align", "pool"]
 MaskHeadName = Literal["fcn", "skip"]
-WEIGHTS = "weights.safetensors"
-"""File name of the weights in a training run."""
+WEIGHTS = "weights.safetensors"  # file of the weights in a training run
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
 SHIPPED = ASSETS / "people_and_hands"  # run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command
@@ -346,10 +345,7 @@ class MaskRCNN(Network):
     def _instances(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, ...]:
-        """Return boxes (K, 4), scores (K,) and classes (K,) of one image, best first.
-
-        Each proposal is moved for each class. Unlikely, tiny and duplicate boxes are removed.
-        """
+        """Return boxes (K, 4), scores (K,) and classes (K,) of one image, best first, moved for each class."""
         scores = logits.softmax(-1)
         owners, labels = (scores[:, 1:] > self.min_score).nonzero().unbind(1)
         labels = labels + 1
@@ -500,10 +496,7 @@ def pyramid_levels(boxes: Tensor, highest: int = 5) -> Tensor:
 def pool_levels(
     pyramid: Sequence[Tensor], boxes: Sequence[Tensor], size: int, *, kind: Pooling = "align"
 ) -> tuple[Tensor, Tensor]:
-    """Pool the map of each box from its own level of the pyramid P2, P3, ..., by RoIAlign or RoIPool.
-
-    Boxes (N_b, 4) are in pixels of each image. Returns maps (N, C, size, size) over all images, and the levels (N,).
-    """
+    """Pool each box (N_b, 4), in pixels, from its level of P2, P3, ...: maps (N, C, size, size), and levels."""
     every = torch.cat(list(boxes))
     owners = torch.cat([torch.full_like(box[:, :1], i) for i, box in enumerate(boxes)])
     rois = torch.cat([owners, every], 1)  # (N, 5)

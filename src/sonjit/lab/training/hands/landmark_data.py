@@ -27,14 +27,11 @@ PALM_M = 0.09  # length from the wrist to the middle finger's knuckle, as a unit
 _Z_SCALE = 0.4  # ratio of the network's depth to a length in the crop
 
 PUBLISHED_SIZE = 224
-_MARGIN = 0.25
-"""Margin around a crop, as a fraction of its side, in whole pixels, so that the larger crop contains the detector's."""
+_MARGIN = 0.25  # around a crop, as a share of its side, so that it contains the detector's crop
 
-_MAX_REACH = 0.9
-"""Maximum distance from its centre that a rotated, scaled and shifted crop reaches, as a fraction of its side."""
+_MAX_REACH = 0.9  # of a changed crop from its centre, as a share of its side
 
-_SKIN_MARGIN = 0.15
-"""Margin of a hand around its annotated box, as a fraction of the side; the box may be that of its keypoints."""
+_SKIN_MARGIN = 0.15  # around an annotated box, which may be that of keypoints, as a share of the side
 
 _NO_HAND = -1  # instance index of a crop without a hand
 _MAX_TRIES = 10  # maximum number of boxes that are tried for a crop without a hand

@@ -35,8 +35,7 @@ from sonjit.lab.training.settings import MAX_WIDTH, Count, ImageBatch, Range, Si
 ScoreLoss = Literal["focal", "cross-entropy"]
 _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
 """IoU from which an anchor is positive, and below which it is negative; anchors between them are ignored."""
-_BOX_IOU = 0.2
-"""IoU from which an anchor's box is trained, also for another anchor's palm: the detector blends all that overlap."""
+_BOX_IOU = 0.2  # from which an anchor trains its box: the detector blends all that overlap
 _BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0  # weights of the losses of boxes and keypoints; the scores have the weight 1
 
 
@@ -123,10 +122,7 @@ class PalmTargets(NamedTuple):
 
 
 def palm_anchors(size: int) -> FloatArray:
-    """Return the anchors of the published detector as (N, 4) centre x, y, width, height in pixels of a square input.
-
-    Their sizes matter only for matching; predictions are relative to the centres.
-    """
+    """Return the published anchors (N, 4): centre x, y in pixels, width and height, which serve to match."""
     grid = AnchorGrid(size, (8, 16, 16, 16), min_scale=0.1484375, max_scale=0.75, fixed_size=False)
     return grid.anchors().astype(np.float64) * size
 
@@ -198,9 +194,7 @@ def corners_of(boxes: FloatArray) -> FloatArray:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
 
 
-_PRIOR = 0.01
-"""Initial score of every anchor, so that the many negatives do not dominate the first steps (Lin et al. 2017, section
-4.1); for both losses."""
+_PRIOR = 0.01  # initial score of anchors, against the many negatives (Lin et al. 2017, section 4.1)
 
 _MIN_SCORE, _BATCH = 0.02, 32
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)

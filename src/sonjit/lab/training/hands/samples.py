@@ -25,8 +25,7 @@ B = TypeVar("B")
 FRAMES = "frames"  # subfolder of a run with the frames of a video that it trains on
 
 _LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
-_SEGMENT_FRAMES = 60
-"""Length of a segment of the bundled clip; the first three quarters of each segment are for training."""
+_SEGMENT_FRAMES = 60  # segments of the bundled clip, of which three quarters are for training
 _MAX_TRIES = 50  # maximum number of images that are searched for one with the labels that a network requires
 
 
@@ -67,10 +66,7 @@ class HandData(NamedTuple):
 
 
 def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
-    """Return the data of a recipe, or the bundled clip of rendered hands without `--data`.
-
-    `request`: training request with the root of the data, or None.
-    """
+    """Return the data of a recipe, or the bundled clip of rendered hands without `--data`."""
     if request.data is None:
         training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
@@ -91,10 +87,7 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
 
 
 def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
-    """Open a data set to train on, whose images can be read in any order.
-
-    The `images` of the request are the images' folder of a `folder`, or the video of its frames.
-    """
+    """Open a data set to train on, in any order; `images` is the folder of a `folder`, or the video of its frames."""
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
     frames = request.out / FRAMES / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}.json"
     data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
@@ -133,10 +126,7 @@ def draw_examples(
     rng: np.random.Generator,
     count: int,
 ) -> list[T]:
-    """Return examples of samples (or of their indices) drawn at random.
-
-    `make_example` returns None for a sample without the labels, for which another sample is drawn.
-    """
+    """Return examples of samples (or indices) drawn at random, again where `make_example` returns None."""
 
     def draw_one(own: np.random.Generator) -> T:
         for _ in range(_MAX_TRIES):
