@@ -5,24 +5,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import Image
+from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.search import geometry
-from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, size_of
 
-_TOLERANCE = 0.05
-"""See `oks`."""
+_TOLERANCE = 0.05  # see `oks`
 _OWN_BOX, _UNSEEN = 0.3, 0.02
 """Minimum IoU of a body and its person box, and score of a person that the network does not find."""
-_MARGIN = 0.1
-"""Margin of a person's box that stays visible, relative to the box."""
+_MARGIN = 0.1  # margin of a person's box that stays visible, relative to the box
 _HIPS, _RADIUS = 0.72, 0.75
 """Distance from the upper edge of a person's box to the hips, and radius of the circle around the body, in heights."""
 PLACEMENTS = ((3.35, 4.5), (2.8, 3.6))
@@ -57,7 +53,7 @@ class BodySearch(StillSearch[BodyObservation]):
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the people of the networks, and heads without a body."""
         for window in self.windows(1):
-            self.heads += detected_heads(self._faces, self.rgb, window, LIMITS["head"])
+            self.heads += geometry.detected_heads(self._faces, self.rgb, window, LIMITS["head"])
         yield from self._people_in(1)
         for head in self.heads:
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
@@ -206,7 +202,7 @@ def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.He
     return masked
 
 
-def _pixel(point: NDArray[np.floating]) -> tuple[int, int]:
+def _pixel(point: RealArray) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
 

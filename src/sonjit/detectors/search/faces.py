@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
@@ -14,25 +14,13 @@ from sonjit.detectors.search.stills import Candidate, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, letterbox_box, size_of
 
-_SAME_FACE = 0.4
-"""Minimum overlap of the box of a proposal and that of a known face that it shows."""
-_MOST_PARTS = 3
-"""Maximum number of windows along the longer side of an image."""
-_BOX_SCORE = 0.6
-"""Published threshold of the full-range detector."""
-_TURNS = 0.0, math.pi
-"""Rotations in which the detector searches for faces: upright and upside down."""
-_BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
-"""Keypoints at the ends of the mesh, to measure its height and width."""
+_SAME_FACE = 0.4  # minimum overlap of the box of a proposal and that of a known face that it shows
+_MOST_PARTS = 3  # maximum number of windows along the longer side of an image
+_BOX_SCORE = 0.6  # published threshold of the full-range detector
+_TURNS = 0.0, math.pi  # rotations in which the detector searches for faces: upright and upside down
+_BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)  # keypoints at the ends of the mesh, to measure its height and width
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 """Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
-
-
-def detected_heads(
-    detector: SingleShotDetector, rgb: geometry.Image, window: geometry.Window, min_score: float
-) -> list[geometry.Head]:
-    """Return the heads of the faces detected in a window."""
-    return [geometry.head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
 
 
 class FaceSearch(StillSearch[FaceObservation]):
@@ -40,7 +28,7 @@ class FaceSearch(StillSearch[FaceObservation]):
 
     def __init__(
         self,
-        rgb: geometry.Image,
+        rgb: Image,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
         *,
@@ -116,13 +104,13 @@ def mesh_proportions(face: FaceObservation) -> dict[str, float]:
     }
 
 
-def _length(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+def _length(a: RealArray, b: RealArray) -> float:
     """Return the distance of two keypoints in space, at least a pixel."""
     return max(math.dist(a.tolist(), b.tolist()), 1.0)
 
 
 def search_boxes(
-    rgb: geometry.Image,
+    rgb: Image,
     detector: SingleShotDetector,
     boxes: FaceBoxes,
     *,
@@ -153,7 +141,7 @@ class FinerWindows:
     If a level is left out because faces are large, `complete` is False.
     """
 
-    def __init__(self, rgb: geometry.Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
+    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
         self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
         self.complete, self.parts = True, 1
 

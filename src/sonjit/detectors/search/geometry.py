@@ -6,36 +6,28 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import Image
+from sonjit._util import FloatArray, Image, RealArray
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.ssd import Detection
+from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
 
 _MIN_WINDOW_PX = 96
 """Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
-_OVERLAP = 1.15
-"""Side of a window, in steps between windows."""
-_LONG = 2
-"""Ratio of the sides of the parts in which a very wide or tall image is searched."""
+_OVERLAP = 1.15  # side of a window, in steps between windows
+_LONG = 2  # ratio of the sides of the parts in which a very wide or tall image is searched
 _EDGE_PX = 2
-_TOLERANCE = 0.08
-"""Distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)."""
+_TOLERANCE = 0.08  # distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)
 _SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
 _NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
 _MIDDLE, _HEIGHT = 0.39, 2.41
 """Centre of a face mesh below the eyes, and height of the mesh, in distances from eyes to mouth."""
-_FACE_CROP = 1.5
-"""Side of the crop of a face mesh, in face heights."""
-PRESENT = 0.5
-"""Minimum presence of an instance in the published search."""
+_FACE_CROP = 1.5  # side of the crop of a face mesh, in face heights
+PRESENT = 0.5  # minimum presence of an instance in the published search
 _SHOULDERS, _EYES, _MOUTH = [11, 12], [2, 5], [9, 10]
-TORSO = [*_SHOULDERS, 23, 24]
-"""Shoulders and hips of a body."""
-HEAD = slice(0, 11)
-"""Keypoints of a body that are on its head."""
+TORSO = [*_SHOULDERS, 23, 24]  # shoulders and hips of a body
+HEAD = slice(0, 11)  # keypoints of a body that are on its head
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]
 
 
@@ -118,23 +110,14 @@ def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | Non
 
 @dataclass(eq=False)
 class Proposal:
-    """A box in which an instance may be.
+    """A box in which an instance may be."""
 
-    Attributes:
-        box: Crop of the landmark network, in pixels of the image.
-        score: Score of the detector, 0..1.
-        source: Name of the source. `"published"` is the published search.
-        head: Head below which a body is proposed.
-        person: Upright box around a person that the network found.
-        otherwise: Proposal that replaces this one if it is not verified.
-    """
-
-    box: RotatedBox
-    score: float
-    source: str
-    head: "Head | None" = None
-    person: Box | None = None
-    otherwise: "Proposal | None" = None
+    box: RotatedBox  # crop of the landmark network, in pixels of the image
+    score: float  # score of the detector, 0..1
+    source: str  # name of the source; "published" is the published search
+    head: "Head | None" = None  # head below which a body is proposed
+    person: Box | None = None  # upright box around a person that the network found
+    otherwise: "Proposal | None" = None  # proposal that replaces this one if it is not verified
 
     @property
     def published(self) -> bool:
@@ -161,10 +144,10 @@ def is_near(a: RotatedBox, b: RotatedBox) -> bool:
 
 
 def oks(
-    a: NDArray[np.floating],
-    b: NDArray[np.floating],
+    a: RealArray,
+    b: RealArray,
     tolerance: float = _TOLERANCE,
-    weights: NDArray[np.floating] | None = None,
+    weights: RealArray | None = None,
     *,
     moved: bool = False,
 ) -> float:
@@ -179,7 +162,7 @@ def oks(
     return float(near.mean()) if weights is None else float((near * weights).sum() / max(weights.sum(), 1e-6))
 
 
-def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
+def is_same_instance(a: RealArray, b: RealArray) -> bool:
     """Check whether keypoints (K, 2 or more) coincide, overlap, or one set lies inside the other."""
     distance = np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean()
     if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
@@ -188,17 +171,11 @@ def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
 
 
 class Head(NamedTuple):
-    """Position of a face.
+    """Position of a face."""
 
-    Attributes:
-        score: Score of the face detector.
-        middle: Point (2,) half-way between forehead and chin, in pixels.
-        down: Vector (2,) from forehead to chin, in pixels.
-    """
-
-    score: float
-    middle: NDArray[np.float64]
-    down: NDArray[np.float64]
+    score: float  # score of the face detector
+    middle: FloatArray  # point (2,) half-way between forehead and chin, in pixels
+    down: FloatArray  # vector (2,) from forehead to chin, in pixels
 
     @property
     def height(self) -> float:
@@ -212,16 +189,17 @@ class Head(NamedTuple):
         return RotatedBox(cx, cy, side, side, math.atan2(-dx, dy))
 
 
-def head_from_points(score: float, eyes: NDArray[np.float64], mouth: NDArray[np.float64]) -> Head:
+def head_from_points(score: float, eyes: FloatArray, mouth: FloatArray) -> Head:
     """Return a head from the middle (2,) of its eyes and of its mouth, in pixels."""
     down = mouth - eyes
     return Head(score, eyes + _MIDDLE * down, _HEIGHT * down)
 
 
-def head_from_detection(face: Detection, window: Window) -> Head:
-    """Return the head of a face that was detected in a window."""
-    corner = np.array([window.left, window.top])
-    return head_from_points(face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner)
+def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
+    """Return the heads of the faces detected in a window."""
+    found, corner = detector.find(window.cut(rgb), min_score), np.array(window[:2])
+    points = ((face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner) for face in found)
+    return [head_from_points(*each) for each in points]
 
 
 def head_of_body(body: BodyObservation) -> Head:

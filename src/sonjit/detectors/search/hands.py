@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
@@ -20,10 +19,8 @@ from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_o
 
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
-_CROP_SCORE = 0.5
-"""Score of the proposals from a body's own crops of its hands."""
-_SAME_HAND = 0.4
-"""Minimum IoU of a proposal and a certain hand that it shows."""
+_CROP_SCORE = 0.5  # score of the proposals from a body's own crops of its hands
+_SAME_HAND = 0.4  # minimum IoU of a proposal and a certain hand that it shows
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
 """Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
@@ -31,18 +28,12 @@ _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
 _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
 """Terms of `arm_side`: maximum distance of the nearer arm, limit of the distances, and term added to them, in hand
 sizes; and limit of the log ratio."""
-_HAND_WINDOW = 2.0
-"""Side of the window around a hand of the network, in sides of its crop."""
-_NETWORK_SHARE = 0.5
-"""Weight of the log odds of the network, relative to those of the palm detector."""
-_NEAR_CROP, _NEAR_SIZE = 0.3, 2.0
-"""Maximum distance, in sides, and maximum ratio of two crops of one hand."""
-_UNSEEN = 0.02
-"""Score of a hand that the network does not find."""
-_VISIBLE_FOOT = 0.3
-"""Minimum visibility of a foot."""
-_SMALL_PX = 48.0
-"""Size up to which the size of a hand affects its score."""
+_HAND_WINDOW = 2.0  # side of the window around a hand of the network, in sides of its crop
+_NETWORK_SHARE = 0.5  # weight of the log odds of the network, relative to those of the palm detector
+_NEAR_CROP, _NEAR_SIZE = 0.3, 2.0  # maximum distance, in sides, and maximum ratio of two crops of one hand
+_UNSEEN = 0.02  # score of a hand that the network does not find
+_VISIBLE_FOOT = 0.3  # minimum visibility of a foot
+_SMALL_PX = 48.0  # size up to which the size of a hand affects its score
 
 
 class HandSearch(StillSearch[HandObservation]):
@@ -206,7 +197,7 @@ class HandSearch(StillSearch[HandObservation]):
         """Return the hands of known people, from these crops and from the ends of their arms."""
         self.bodies = [*bodies]
         own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
-        return self.run(chain([own], *map(self._hands_of, bodies)))
+        return self.run(proposals for source in ([own], *map(self._hands_of, bodies)) for proposals in source)
 
 
 def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:

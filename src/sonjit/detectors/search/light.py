@@ -5,16 +5,12 @@ import numpy as np
 
 from sonjit._util import Image
 
-_DARK, _LIT = 100.0, 230.0
-"""99th percentile of luma below which an image is brightened, and its value afterwards."""
+_DARK, _LIT = 100.0, 230.0  # 99th percentile of luma below which an image is brightened, and its value afterwards
 _NOISE_SIGMA_PX = 1.0
 """Standard deviation of the smoothing before, because brightening amplifies the noise of the sensor."""
-_GREY = 8.5
-"""Mean range of red, green and blue in a pixel below which an image is grey, in grey levels."""
-_SKIN = 1.2, 0.95, 0.8
-"""Red, green and blue of skin, relative to its luma."""
-_SAMPLES = 128
-"""Minimum number of sampled pixels along the shorter side, if the image has as many."""
+_GREY = 8.5  # mean range of red, green and blue in a pixel below which an image is grey, in grey levels
+_SKIN = 1.2, 0.95, 0.8  # red, green and blue of skin, relative to its luma
+_SAMPLES = 128  # minimum number of sampled pixels along the shorter side, if the image has as many
 
 
 def in_good_light(rgb: Image) -> Image:

@@ -14,10 +14,9 @@ from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.search import network
+from sonjit.detectors.search import geometry, network
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
-from sonjit.detectors.search.geometry import PRESENT, Head, Image, is_head_of, is_same_instance
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.light import in_good_light
 from sonjit.detectors.search.score import LIMITS
@@ -30,10 +29,8 @@ from sonjit.engines.precision import available_precision
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
 
-_MAX_WRIST_DISTANCE = 1.0
-"""Maximum distance from the wrist of a hand to the wrist of its body, in hand sizes."""
-_OTHER_SIDE_COST = 0.5
-"""Distance that is added if a hand is of the other side, in hand sizes."""
+_MAX_WRIST_DISTANCE = 1.0  # maximum distance from the wrist of a hand to the wrist of its body, in hand sizes
+_OTHER_SIDE_COST = 0.5  # distance that is added if a hand is of the other side, in hand sizes
 
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
@@ -50,10 +47,10 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
-def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
+def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
     """Return a search as `Detector` calls it. Stills are brightened before."""
 
-    def run(rgb: Image) -> tuple[list[O], bool]:
+    def run(rgb: geometry.Image) -> tuple[list[O], bool]:
         found = search(in_good_light(rgb) if options.static_image else rgb)
         return [candidate.result for candidate in found.candidates], found.complete
 
@@ -117,7 +114,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     )
     new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
 
-    def find(rgb: Image) -> Found[BodyObservation]:
+    def find(rgb: geometry.Image) -> Found[BodyObservation]:
         """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
         body_search = new_body_search(rgb)
         every_body = body_search.search()
@@ -129,7 +126,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
         faces: list[FaceObservation] = []
         for index, body in enumerate(shown):
             face = _face_of(rgb, people, body, body_search.heads)
-            if face is not None and any(is_same_instance(face.keypoints, other.keypoints) for other in faces):
+            if face is not None and any(geometry.is_same_instance(face.keypoints, other.keypoints) for other in faces):
                 face = None
             faces += [] if face is None else [face]
             body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
@@ -140,7 +137,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     return _as_still_search(find, options)
 
 
-def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
+def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry.Image], BodySearch]:
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
@@ -173,15 +170,17 @@ def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSe
     return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), network, bodies))
 
 
-def _face_of(rgb: Image, people: Holistic, body: BodyObservation, heads: Sequence[Head]) -> FaceObservation | None:
+def _face_of(
+    rgb: geometry.Image, people: Holistic, body: BodyObservation, heads: Sequence[geometry.Head]
+) -> FaceObservation | None:
     """Return the face in the head crop of a body, or at the head that the search found. Return None for no face."""
     face = people.face_in(rgb, body)
-    own = next((head for head in heads if is_head_of(body, head)), None)
+    own = next((head for head in heads if geometry.is_head_of(body, head)), None)
     if face is not None or own is None:
         return face
     first = people.faces.observe(rgb, own.crop)
     second = people.faces.observe(rgb, people.faces.box_after(first))
-    return second if min(first.score, second.score) > PRESENT else None
+    return second if min(first.score, second.score) > geometry.PRESENT else None
 
 
 def hands_of_bodies(

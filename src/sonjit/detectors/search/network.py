@@ -32,24 +32,18 @@ if TYPE_CHECKING:
 INPUT_RANGE: Final = (-1.0, 1.0)
 SIDE, CHANNELS, VALUES = 38, 32, 11
 """Side and channels of the map from which the own network continues, and its values per cell."""
-PERSON_AT = 6
-"""Index of the first value of a person."""
-OWN_FILE: Final = ASSETS / "proposals.tflite"
-"""Network of people and hands, trained by `benchmarks/proposals.py`."""
+PERSON_AT = 6  # index of the first value of a person
+OWN_FILE: Final = ASSETS / "proposals.tflite"  # network of people and hands, trained by `benchmarks/proposals.py`
 INPUT_PX: Final = 300
 STRIDES: Final = (16, 32, 64, 100, 150, 300)
 RATIOS: Final = (1.0, 2.0, 0.5, 3.0, 1 / 3)
-MIN_SCALE, MAX_SCALE = 0.2, 0.95
-"""Layout of the anchors; see `AnchorGrid`."""
-_PERSON: Final = 4
-"""Index of the class of people."""
+MIN_SCALE, MAX_SCALE = 0.2, 0.95  # layout of the anchors; see `AnchorGrid`
+_PERSON: Final = 4  # index of the class of people
 _CENTRE_CODE, _SIZE_CODE = 10.0, 5.0
 _MIN_ASPECT = 0.8
 """Minimum ratio of height and width of a person's box. Wider boxes show parts of people or groups."""
-_MOST_SIZE = 5.0
-"""Maximum log side of a hand, in cells of the map."""
-_SAME_PERSON = 0.55
-"""Minimum IoU of two boxes of one person."""
+_MOST_SIZE = 5.0  # maximum log side of a hand, in cells of the map
+_SAME_PERSON = 0.55  # minimum IoU of two boxes of one person
 
 
 class PersonBox(NamedTuple):

@@ -14,23 +14,14 @@ O = TypeVar("O", bound=Observation)  # noqa: E741
 
 @dataclass(eq=False)
 class Candidate(Generic[O]):
-    """A possible instance with its observations.
+    """A possible instance with its observations."""
 
-    Attributes:
-        views: Observations of the landmark network. The last one becomes the result.
-        proposal: Proposal that led to it, with the maximum score of the proposals of the instance.
-        agreement: Keypoint similarity of two views, 0..1.
-        published: True if the published search finds it too.
-        score: Probability that this is an instance.
-        features: Features of the score by name.
-    """
-
-    views: list[O]
-    proposal: Proposal
-    agreement: float = 1.0
-    published: bool = False
-    score: float = 0.0
-    features: Mapping[str, float] = field(default_factory=dict[str, float])
+    views: list[O]  # observations of the landmark network; the last one becomes the result
+    proposal: Proposal  # the proposal that led to it, with the maximum score of the proposals of the instance
+    agreement: float = 1.0  # keypoint similarity of two views, 0..1
+    published: bool = False  # True if the published search finds it too
+    score: float = 0.0  # probability that this is an instance
+    features: Mapping[str, float] = field(default_factory=dict[str, float])  # features of the score by name
 
     @property
     def last(self) -> O:
@@ -54,15 +45,10 @@ class Candidate(Generic[O]):
 
 
 class Found(NamedTuple, Generic[O]):
-    """Result of the search of an image.
+    """Result of the search of an image."""
 
-    Attributes:
-        candidates: All candidates, best first.
-        complete: True if all sources were searched or enough instances were found.
-    """
-
-    candidates: list[Candidate[O]]
-    complete: bool
+    candidates: list[Candidate[O]]  # best first
+    complete: bool  # True if all sources were searched or enough instances were found
 
 
 class StillSearch(ABC, Generic[O]):
@@ -116,11 +102,7 @@ class StillSearch(ABC, Generic[O]):
         return self.run(self.propose())
 
     def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[O]:
-        """Verify the proposals of one source after another, until enough instances are certain.
-
-        Returns:
-            All instances with their scores, best first.
-        """
+        """Verify the proposals of each source, until enough instances are certain. Return all, best first."""
         for proposals in sources:
             for proposal in proposals:
                 if proposal.published or not self.is_known(proposal):

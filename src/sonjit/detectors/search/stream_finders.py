@@ -1,7 +1,7 @@
 """Define how hands, faces and bodies are found in the windows of a stream, and how they are verified."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -9,64 +9,44 @@ from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
-from sonjit.detectors.search import bodies, geometry
-from sonjit.detectors.search.faces import detected_heads
+from sonjit.detectors.search import bodies, geometry, network, stills
 from sonjit.detectors.search.hands import observe_mirrored
-from sonjit.detectors.search.network import PeopleNetwork
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.streams import Finder, Source
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
 
-_WINDOW = 3.0
-"""Side of the window in which a face is searched, in widths of the head."""
-_CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30
-"""Number of frames between checks of a tracked instance, after a failure and after a success."""
+_WINDOW = 3.0  # side of the window in which a face is searched, in widths of the head
+_CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30  # frames between checks of a track, after a failure and a success
+# Failures in a row that end a track: without a success, more for each success, and the maximum.
 _MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
-"""Number of failures in a row that end a track: without a success, more for each success, and the maximum."""
+# Fit of a face to a mesh, and to the head of a body, which spans eyes, ears and mouth: maximum distance of the centres
+# and range of the width, in head sizes; minimum score.
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
-"""Fit of a face to a mesh: maximum distance of the centres and range of the width, in head sizes; minimum score."""
+_ON_BODY = 0.4, (0.75, 2.3), 0.45
 _NO_PROPOSAL = geometry.Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
-_HEAD_SCORE = 0.5
-"""Minimum score of a face that proposes a body."""
-_TRACKED_IOU = 0.4
-"""Minimum IoU of the box of a proposed person and that of a tracked body that it shows."""
-_HEAD_FRAMES = 40
-"""Number of frames for which a detected head counts."""
-_PEOPLE_PARTS = (1, 2)
-"""Numbers of windows along the longer side of an image in which people are detected."""
-_FACE_COST, _PEOPLE_COST = 0.25, 3.0
-"""Time in which faces and people are detected in a window, in inferences of the landmark network of bodies."""
+_HEAD_SCORE = 0.5  # minimum score of a face that proposes a body
+_TRACKED_IOU = 0.4  # minimum IoU of the box of a proposed person and that of a tracked body that it shows
+_HEAD_FRAMES = 40  # number of frames for which a detected head counts
+_PEOPLE_PARTS = (1, 2)  # numbers of windows along the longer side of an image in which people are detected
+_FACE_COST, _PEOPLE_COST = 0.25, 3.0  # time of a window with faces and people, in inferences of the landmark network
 _MIN_HEAD_PX = 8.0
-_CERTAIN_FACE = 0.75
-"""Minimum score of a face that verifies a new body in the first frame."""
+_CERTAIN_FACE = 0.75  # minimum score of a face that verifies a new body in the first frame
+# Detections of a new body with a face of lower score, and of one without a face.
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
-"""Number of detections of a new body with a face of lower score, and of one without a face."""
-_FAINT_PRESENCE = 0.5
-"""Presence below which a tracked body stays only if its face is detected."""
-_MEMORY = 0.15
-"""Weight of a new frame in the confidence of a body. The presence of a mostly occluded body varies between frames."""
-_ON_BODY = 0.4, (0.75, 2.3), 0.45  # the head of a body spans eyes, ears and mouth
-"""Fit of a face to a head: maximum distance of the centres and range of the width, in head sizes; minimum score."""
+_FAINT_PRESENCE = 0.5  # presence below which a tracked body stays only if its face is detected
+_MEMORY = 0.15  # weight of a new frame in the confidence of a body: the presence of an occluded body varies
 
 
 @dataclass
 class Record:
-    """History of a tracked instance.
+    """History of a tracked instance."""
 
-    Attributes:
-        confidence: Mean presence of the last frames.
-        frames: Number of frames since the last check.
-        failures: Number of failed checks in a row.
-        successes: Number of passed checks.
-    """
-
-    confidence: float = 1.0
-    frames: int = 0
-    failures: int = 0
-    successes: int = 0
+    confidence: float = 1.0  # mean presence of the last frames
+    frames: int = 0  # since the last check
+    failures: int = 0  # failed checks in a row
+    successes: int = 0  # passed checks
 
     def is_due(self) -> bool:
         """Count a frame and return whether the instance is checked in it."""
@@ -123,18 +103,17 @@ class FaceFinder(Finder[FaceObservation]):
         return (Source(self._faces_in),)
 
     def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
-        image, detector = window.cut(rgb), self._detector
-        found = detector.find(image, self._min_detection)
-        faces = (self._meshes.turned_upright(detector, image, face) for face in found)
+        image = window.cut(rgb)
+        found = self._detector.find(image, self._min_detection)
+        faces = (self._meshes.turned_upright(self._detector, image, face) for face in found)
         return window.proposals(faces, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
         presence = logit(min(first.score, second.score))
         agreement = logit(geometry.oks(first.keypoints, second.keypoints, moved=True))
-        return probability(
-            "stream_face", {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
-        )
+        features = {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
+        return probability("stream_face", features)
 
     def accepts_new(
         self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: geometry.Proposal | None = None
@@ -172,10 +151,10 @@ class BodyFinder(Finder[BodyObservation]):
     refresh_frames = 30
     min_presence = 0.02
 
-    def __init__(self, faces: SingleShotDetector, network: Callable[[], PeopleNetwork], bodies: Bodies) -> None:
+    def __init__(self, faces: SingleShotDetector, people: Callable[[], network.PeopleNetwork], bodies: Bodies) -> None:
         super().__init__(bodies)
         self._records: WeakKeyDictionary[Track[BodyObservation], Record] = WeakKeyDictionary()
-        self._faces, self._network = faces, network
+        self._faces, self._people = faces, people
         self.reset()
 
     @property
@@ -201,28 +180,23 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _people_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of the people in a window."""
-        people, _ = self._network().find(rgb, window, LIMITS["stream_person"])
-        return [geometry.Proposal(bodies.crop_of(one.box), one.score, "person", person=one.box) for one in people]
+        people, _ = self._people().find(rgb, window, LIMITS["stream_person"])
+        return [geometry.Proposal(bodies.crop_of(box), score, "person", person=box) for score, box in people]
 
     def _bodies_below_faces(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         """Return the boxes of bodies below the faces of a window."""
-        heads = detected_heads(self._faces, rgb, window, _HEAD_SCORE)
+        heads = geometry.detected_heads(self._faces, rgb, window, _HEAD_SCORE)
         self._heads = [item for item in self._heads if item[1] != window]
         self._heads += [(head, window, self._frame) for head in heads]
         return [_proposal_below(head) for head in heads]
-
-    def _without_other_heads(
-        self, rgb: Image, box: RotatedBox, own: geometry.Head, people: Iterable[geometry.Head]
-    ) -> Image:
-        """Return an image with the detected heads and those of people covered in a box, except one."""
-        return bodies.without_other_heads(rgb, box, (*(head for head, *_ in self._heads), *people), own)
 
     def observe(
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
     ) -> BodyObservation:
         """Run the landmark network with all heads covered except that of the proposal."""
         if proposal.head is not None:
-            rgb = self._without_other_heads(rgb, proposal.box, proposal.head, map(geometry.head_of_body, tracked))
+            heads = (*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked))
+            rgb = bodies.without_other_heads(rgb, proposal.box, heads, proposal.head)
         elif proposal.person is not None:
             rgb = bodies.only_box(rgb, proposal.person)
         return self._kind.observe(rgb, box)
@@ -256,9 +230,7 @@ class BodyFinder(Finder[BodyObservation]):
         face = self._face_score(rgb, observation)
         if face > 0:
             return face > _CERTAIN_FACE or detections >= _FACE_DETECTIONS
-        if detections < _FACELESS_DETECTIONS:
-            return False
-        if proposal is not None and proposal.head is not None:
+        if detections < _FACELESS_DETECTIONS or (proposal is not None and proposal.head is not None):
             return False
         score = self._faceless_score(rgb, observation) if proposal is None else observation.score
         return score > LIMITS["faceless"]
@@ -267,8 +239,8 @@ class BodyFinder(Finder[BodyObservation]):
         self, rgb: Image, track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]
     ) -> Image:
         """Return the image with the heads of all other people covered."""
-        others = _other_heads(track, tracked)
-        return self._without_other_heads(rgb, track.box, geometry.head_of_body(track.observation), others)
+        heads = (*(head for head, *_ in self._heads), *_other_heads(track, tracked))
+        return bodies.without_other_heads(rgb, track.box, heads, geometry.head_of_body(track.observation))
 
     def verify(
         self,
@@ -314,21 +286,19 @@ class BodyFinder(Finder[BodyObservation]):
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return 0.0
         again = self._kind.observe(rgb, self.box_after(observation))
-        agreement = bodies.body_oks(observation, again, rgb)
-        return _faceless_score(rgb, [again, observation], agreement)
+        return _faceless_score(rgb, [again, observation], bodies.body_oks(observation, again, rgb))
 
 
 def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:
     """Return the score of a body without a face from two observations."""
-    return probability("faceless", bodies.body_features(Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
+    return probability("faceless", bodies.body_features(stills.Candidate(views, _NO_PROPOSAL, agreement), rgb, ()))
 
 
 def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposal:
     """Return the proposal of a body below a head, whose alternatives are the further placements."""
     otherwise = _proposal_below(head, placement + 1) if placement + 1 < len(bodies.PLACEMENTS) else None
-    return geometry.Proposal(
-        bodies.box_below(head, placement), head.score / (1 + placement), "head", head, None, otherwise
-    )
+    box, score = bodies.box_below(head, placement), head.score / (1 + placement)
+    return geometry.Proposal(box, score, "head", head, None, otherwise)
 
 
 def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[geometry.Head]:

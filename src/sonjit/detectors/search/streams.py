@@ -21,56 +21,53 @@ from sonjit.detectors.search.stills import O
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
 
-_TRACKED_IOU = 0.3
-"""Minimum overlap of a proposal and the box of a tracked instance that it shows."""
-_PARTS = (2, 3)
-"""Numbers of windows along the longer side of an image."""
+_TRACKED_IOU = 0.3  # minimum overlap of a proposal and the box of a tracked instance that it shows
+_PARTS = (2, 3)  # numbers of windows along the longer side of an image
 _MIN_SCORE = 0.5
 _MIN_INFERENCES = 2
-_MIN_PROPOSALS = 3
-"""Minimum number of proposals that are kept. Otherwise two for each instance that may be added."""
-_MAX_REPEATS = 3
-"""Maximum number of frames in which a detection that is not tracked is returned again."""
-_LOST_WINDOW = 2.0
-"""Side of the window around a lost instance, in box sides."""
-_THUMBNAIL = 48
-"""Longer side of the thumbnail in which changes are detected, in pixels."""
-_ROWS_PER_PIXEL = 8
-"""Number of image rows whose mean is one row of the thumbnail, if the image has as many."""
-_CHANGE = 6
-"""Difference of a thumbnail's pixel, in grey levels, above which a window has changed."""
-_MAX_PAUSE = 3
-"""Maximum number of passes that a window is skipped. The pause grows each time that a window has no proposals."""
+_MIN_PROPOSALS = 3  # minimum number of proposals that are kept; otherwise two for each instance that may be added
+_MAX_REPEATS = 3  # maximum number of frames in which a detection that is not tracked is returned again
+_LOST_WINDOW = 2.0  # side of the window around a lost instance, in box sides
+_THUMBNAIL = 48  # longer side of the thumbnail in which changes are detected, in pixels
+_ROWS_PER_PIXEL = 8  # number of image rows whose mean is one row of the thumbnail, if the image has as many
+_CHANGE = 6  # difference of a thumbnail's pixel, in grey levels, above which a window has changed
+_MAX_PAUSE = 3  # maximum number of passes that a window is skipped; it grows with each search without proposals
 
 
 class Source(NamedTuple):
-    """A detector that proposes instances in the windows of an image.
+    """A detector that proposes instances in the windows of an image."""
 
-    Attributes:
-        find: Function that returns the proposals in a window of an image (H, W, 3), in pixels of the image.
-        parts: Numbers of windows along the longer side of the image.
-        cost: Time of a window, in inferences of the landmark network.
-        fewer: See `windows`.
-    """
+    find: Callable[[Image, Window], Sequence[Proposal]]  # proposals in a window of an image, in pixels of the image
+    parts: Sequence[int] = _PARTS  # numbers of windows along the longer side of the image
+    cost: float = 1.0  # time of a window, in inferences of the landmark network
+    fewer: bool = False  # see `windows`
 
-    find: Callable[[Image, Window], Sequence[Proposal]]
-    parts: Sequence[int] = _PARTS
-    cost: float = 1.0
-    fewer: bool = False
+
+@dataclass
+class _SearchedWindow:
+    """Content of a window when it was searched."""
+
+    frame: int
+    thumbnail: NDArray[np.int16]  # (h, w, 3)
+    free: NDArray[np.int16]  # (h, w, 1), 0 where an instance was tracked and 1 elsewhere
+    pause: int = 1  # number of passes over all windows during which the window is skipped
+
+
+class _Candidate(NamedTuple, Generic[O]):
+    """Observation of a proposal in the previous frame."""
+
+    proposal: Proposal
+    observation: O
+    repeats: int = 0
 
 
 class Finder(ABC, Generic[O]):
-    """Base of the finders, one for each kind. A finder that `verifies` also implements `interfaces.Verifier`.
-
-    Attributes:
-        refresh_frames: Number of frames after which an unchanged window is searched again.
-        min_presence: Minimum score of an observation that is verified in the next frame, by `inferences` inferences.
-    """
+    """Base of the finders, one for each kind. A finder that `verifies` also implements `interfaces.Verifier`."""
 
     verifies: ClassVar[bool] = False
-    refresh_frames: ClassVar[float] = math.inf
-    min_presence: ClassVar[float] = 0.2
-    inferences: ClassVar[int] = 1
+    refresh_frames: ClassVar[float] = math.inf  # number of frames after which an unchanged window is searched again
+    min_presence: ClassVar[float] = 0.2  # minimum score of an observation that is verified in the next frame
+    inferences: ClassVar[int] = 1  # number of inferences of this verification
 
     def __init__(self, kind: Kind[O, Any]) -> None:
         self._kind, self.box_after = kind, kind.box_after
@@ -103,13 +100,9 @@ class Finder(ABC, Generic[O]):
         return is_same_instance(observation.keypoints, tracked.keypoints)
 
     def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
-        """Check whether a new detection may start a track.
+        """Check whether a new detection may start a track: one of so many frames in a row, and of this proposal.
 
-        Args:
-            rgb: Image (H, W, 3).
-            observation: New detection.
-            detections: Number of frames in a row in which it was detected.
-            proposal: Proposal that led to it in a search of windows; None for the search of the image.
+        The proposal is None for the search of the complete image.
         """
         return True
 
@@ -120,15 +113,6 @@ class Finder(ABC, Generic[O]):
     def verify(self, rgb: Image, track: Track[O], observation: O, tracked: Sequence[Track[O]]) -> O | None:
         """Return the verified observation of a track, or None if the track ends."""
         return observation
-
-
-@dataclass
-class _Candidate(Generic[O]):
-    """Observation of a proposal in the previous frame."""
-
-    proposal: Proposal
-    observation: O
-    repeats: int = 0
 
 
 class StreamSearch(Generic[O]):
@@ -181,11 +165,19 @@ class StreamSearch(Generic[O]):
             return found
         for candidate in candidates:
             second = self._verified(rgb, candidate, tracked, found)
-            if second is not None:
-                found.append(second)
+            found += [] if second is None else [second]
         if candidates:
             self._search_windows(rgb, lost, tracked)
-        self._observe_proposals(rgb, tracked, max(_MIN_PROPOSALS, 2 * room))
+        proposals = merge_proposals(self._proposals, 4 * max(rgb.shape))
+        self._proposals = self._untracked(proposals, tracked)[: max(_MIN_PROPOSALS, 2 * room)]
+        while self._proposals and self._inferences_left > 0:
+            self._inferences_left -= 1
+            proposal = self._proposals.pop(0)
+            observation = self._finder.observe(rgb, proposal.box, proposal, tracked)
+            if observation.score > self._finder.min_presence:
+                self._candidates.append(_Candidate(proposal, observation))
+            elif proposal.otherwise is not None:
+                self._proposals.append(proposal.otherwise)
         return found
 
     def _search_windows(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> None:
@@ -199,8 +191,7 @@ class StreamSearch(Generic[O]):
             box = lost[self._number // 2 % len(lost)]
             around = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
             if around is not None:
-                for source in self._finder.sources:
-                    self._proposals += source.find(rgb, around)
+                self._proposals += (found for source in self._finder.sources for found in source.find(rgb, around))
                 return
         chosen = self._next_windows(rgb, tracked)
         self._debt = sum(source.cost for source, _ in chosen)
@@ -210,25 +201,12 @@ class StreamSearch(Generic[O]):
                 self._searched_windows[source, window].pause = 1
             self._proposals += new
 
-    def _observe_proposals(self, rgb: Image, tracked: Sequence[O], limit: int) -> None:
-        """Observe the best proposals. Those that show an instance are verified in the next frame."""
-        proposals = merge_proposals(self._proposals, 4 * max(rgb.shape))
-        self._proposals = self._untracked(proposals, tracked)[:limit]
-        while self._proposals and self._inferences_left > 0:
-            self._inferences_left -= 1
-            proposal = self._proposals.pop(0)
-            observation = self._finder.observe(rgb, proposal.box, proposal, tracked)
-            if observation.score > self._finder.min_presence:
-                self._candidates.append(_Candidate(proposal, observation))
-            elif proposal.otherwise is not None:
-                self._proposals.append(proposal.otherwise)
-
     def _verified(self, rgb: Image, candidate: _Candidate[O], tracked: Sequence[O], found: Sequence[O]) -> O | None:
         """Verify a candidate in the next frame. Return its second observation if it is a new instance.
 
         Without enough inferences, the candidate is kept for the next frame.
         """
-        finder, proposal, first = self._finder, candidate.proposal, candidate.observation
+        finder, (proposal, first, repeats) = self._finder, candidate
         if any(finder.is_same(first, other) for other in tracked):
             return None
         if self._inferences_left < finder.inferences:
@@ -241,18 +219,18 @@ class StreamSearch(Generic[O]):
         if score <= _MIN_SCORE or any(finder.is_same(second, other) for other in (*tracked, *found)):
             self._proposals += [proposal.otherwise] if proposal.otherwise is not None else []
             return None
-        repeats = candidate.repeats + 1
-        if repeats < _MAX_REPEATS:
-            self._detected.append(_Candidate(proposal, second, repeats))
-        return second if finder.accepts_new(rgb, second, repeats, proposal) else None
+        if repeats + 1 < _MAX_REPEATS:
+            self._detected.append(_Candidate(proposal, second, repeats + 1))
+        return second if finder.accepts_new(rgb, second, repeats + 1, proposal) else None
 
     def _untracked(self, proposals: Sequence[Proposal], tracked: Sequence[O]) -> list[Proposal]:
-        return [
-            proposal for proposal in proposals if not any(self._finder.is_tracked(proposal, other) for other in tracked)
-        ]
+        return [item for item in proposals if not any(self._finder.is_tracked(item, other) for other in tracked)]
 
     def _next_windows(self, rgb: Image, tracked: Sequence[O]) -> list[tuple[Source, Window]]:
-        """Return the changed windows without tracked instances that were searched longest ago."""
+        """Return the windows without tracked instances that were searched longest ago.
+
+        A window is due if it changed after its pause, or was not searched for long.
+        """
         height, width = rgb.shape[:2]
         thumbnail, scale = _thumbnail(rgb), _THUMBNAIL / max(width, height)
         free = np.ones((*thumbnail.shape[:2], 1), np.int16)
@@ -280,7 +258,11 @@ class StreamSearch(Generic[O]):
             )
             current, last = _SearchedWindow(self._frame, thumbnail[part], free[part]), before.get((source, window))
             if last is not None:
-                if not self._is_due(current, last, frames):
+                rested = current.frame - last.frame
+                if rested <= last.pause * frames:
+                    continue
+                changes = np.abs(current.thumbnail - last.thumbnail) * current.free * last.free
+                if changes.max() <= _CHANGE and rested <= self._finder.refresh_frames:
                     continue
                 current.pause = min(last.pause + 1, _MAX_PAUSE)
                 del self._searched_windows[source, window]
@@ -288,34 +270,6 @@ class StreamSearch(Generic[O]):
             chosen.append((source, window))
             cost += source.cost
         return chosen
-
-    def _is_due(self, current: "_SearchedWindow", before: "_SearchedWindow", frames: float) -> bool:
-        """Check whether a window is due: it changed after its pause, or was not searched for long.
-
-        `frames` is the number of frames in which all windows can be searched.
-        """
-        rested = current.frame - before.frame
-        if rested <= before.pause * frames:
-            return False
-        changes = np.abs(current.thumbnail - before.thumbnail) * current.free * before.free
-        return bool(changes.max() > _CHANGE) or rested > self._finder.refresh_frames
-
-
-@dataclass
-class _SearchedWindow:
-    """Content of a window when it was searched.
-
-    Attributes:
-        frame: Number of the frame.
-        thumbnail: Thumbnail (h, w, 3) of the window.
-        free: Mask (h, w, 1), 0 where an instance was tracked and 1 elsewhere.
-        pause: Number of passes over all windows during which the window is skipped.
-    """
-
-    frame: int
-    thumbnail: NDArray[np.int16]
-    free: NDArray[np.int16]
-    pause: int = 1
 
 
 def _thumbnail(rgb: Image) -> NDArray[np.int16]:
