@@ -50,7 +50,6 @@ def test_images_are_answered_in_order(page, server, photo):
     points = [[hand["keypoints"] for hand in answer["hands"]] for answer in (first, second)]
     assert points[0] == points[1]
     assert [first["frame"], first["time"], second["frame"], second["time"]] == [0, 0, 1, 1]
-    assert first["sent_ms"] < first["answered_ms"]
 
 
 def test_a_refused_configuration_changes_nothing(page, server):

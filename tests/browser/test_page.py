@@ -19,11 +19,7 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert page.browser.find_element("css selector", ".mirror-note").is_displayed()
     hands = page.wait(lambda: page.latest.get("hands"), "hands")
     assert "keypoints" in hands[0]
-    page.wait(lambda: page["latency"].get_attribute("data-p95"), "a latency")
-    shown = page.browser.execute_script("return {...document.getElementById('latency').dataset}")
-    times = [float(shown[name]) for name in ("capture", "send", "detect", "draw")]
-    assert min(times) >= 0
-    assert sum(times) == pytest.approx(float(shown["total"]), abs=1)
+    page.wait(lambda: page["latency"].text.startswith(tuple("123456789")), "a latency")
     page.wait(lambda: page["fps"].text.replace(".", "").isdigit(), "frames a second")
     page.click("tab-json")
     page.wait(lambda: "hands" in page["json"].text, "the answer as JSON")

@@ -5,7 +5,7 @@ import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null, gestures_file?: string | null}} Configuration */
 /** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed because no images were sent */
-/** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
+/** @typedef {Record<string, any> & {frame: number}} Answer */
 
 const FIRST_RETRY_S = 0.5;
 const LONGEST_RETRY_S = 8;
@@ -33,7 +33,7 @@ export class Connection extends WithState {
   /** @type {Configuration} */ #requested;
   /** @type {Configuration | null} last configuration that the server accepted */ #accepted = null;
   /** @type {{configuration: Configuration, resolve: Function, reject: Function}[]} in order of sending */ #pending = [];
-  /** @type {Map<number, {resolve: Function, reject: Function, sent_ms: number}>} in order of sending */ #frames = new Map();
+  /** @type {Map<number, {resolve: Function, reject: Function}>} in order of sending */ #frames = new Map();
   /** @type {PromiseWithResolvers<any> | null} */ #opening = null;
   #next = 0;
   #failures = 0;
@@ -96,7 +96,7 @@ export class Connection extends WithState {
    * Send an image.
    *
    * @param {{blob: Blob, time: number}} image encoded, with its `time` in seconds
-   * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
+   * @returns {Promise<Answer>} the server's "frame" message
    * @throws {ServerError} "dropped" if the server processed a newer image instead, "gone" if it is not available
    */
   async send({ blob, time }) {
@@ -108,7 +108,7 @@ export class Connection extends WithState {
     const frame = this.#next;
     this.#next = (frame + 1) % 2 ** 32;
     socket.send(frameMessage(frame, time, blob));
-    return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject, sent_ms: performance.now() }));
+    return new Promise((resolve, reject) => this.#frames.set(frame, { resolve, reject }));
   }
 
   #isOpen() {
@@ -146,10 +146,8 @@ export class Connection extends WithState {
 
   /** @param {Record<string, any>} message */
   #receive(message) {
-    if (message.type === "frame") {
-      const waiting = this.#take(message.frame);
-      waiting?.resolve({ ...message, sent_ms: waiting.sent_ms, answered_ms: performance.now() });
-    } else if (message.type === "loading") this.become("loading", message);
+    if (message.type === "frame") this.#take(message.frame)?.resolve(message);
+    else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
     else if (message.type === "error") this.#failed(message);
   }

@@ -15,7 +15,6 @@ const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
  * @typedef {Connection | LocalConnection} AnyConnection
  * @typedef {{kind: string}[]} Wanted the detectors of a stream
  * @typedef {{draw(frame: Record<string, any>, seen: ShownImage): void, clear(): void}} View
- * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
 
 /** Starts and stops runs and draws their results, for any number of detectors. */
@@ -40,7 +39,7 @@ export class Detectors {
 
   /**
    * @param {View[]} views views that show each frame @param {View} rivalView view of the compared detectors @param {Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
+   * @param {{phase(phase: string, detail?: object): void, frame(frame: Record<string, any>, latencyMs: number, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is being processed; null: it is processed again
    */
   constructor(views, rivalView, capture, listener) {
     this.#views = views;
@@ -210,15 +209,7 @@ export class Detectors {
   /** @param {Record<string, any>} frame @param {ShownImage} shown @param {number} since */
   #present(frame, shown, since) {
     for (const view of this.#views) view.draw(frame, shown);
-    const drawn = performance.now();
-    const detect_ms = frame.timing?.detect_ms ?? 0;
-    this.#listener.frame(frame, {
-      capture_ms: frame.sent_ms - since,
-      send_ms: Math.max(frame.answered_ms - frame.sent_ms - detect_ms, 0),
-      detect_ms,
-      draw_ms: drawn - frame.answered_ms,
-      total_ms: drawn - since,
-    }, (frame.dropped ?? 0) + this.#skipped);
+    this.#listener.frame(frame, performance.now() - since, (frame.dropped ?? 0) + this.#skipped);
   }
 
   #clear() {
@@ -305,19 +296,18 @@ class LocalConnection extends WithState {
 
   /** One image of the stream. @param {{image: HTMLCanvasElement, time: number}} shot `time` in seconds @returns {Promise<import("./connection.js").Answer>} */
   async send({ image, time }) {
-    const sent_ms = performance.now();
+    const start = performance.now();
     const frame = this.#next++;
     this.inFlight += 1;
     try {
       const found = await Promise.all(this.#running.map(({ detector, isStill }) => (isStill ? detector.detect(image) : detector.track(image, { time }))));
-      const answered_ms = performance.now();
+      const timing = { detect_ms: performance.now() - start };
       const { width, height } = image;
       const [motions, events] = ["motions", "events"].map((name) => found.flatMap((answer) => answer[name] ?? []));
       const lists = found.flatMap(({ motions: _, events: __, ...rest }) => Object.entries(rest).filter(([, list]) => Array.isArray(list)));
       const total = found.reduce((sum, answer) => sum + answer.total, 0);
       const hidden = total - lists.flatMap(([, list]) => list).length;
-      const timing = { detect_ms: answered_ms - sent_ms };
-      return { frame, time, width, height, dropped: 0, timing, ...Object.fromEntries(lists.map(named)), motions, events, hidden, sent_ms, answered_ms };
+      return { frame, time, width, height, dropped: 0, timing, ...Object.fromEntries(lists.map(named)), motions, events, hidden };
     } finally {
       this.inFlight -= 1;
     }

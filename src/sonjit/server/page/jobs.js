@@ -191,27 +191,14 @@ class JobItem {
     this.node.querySelector(".job-state").textContent = stateText(this.job);
   }
 
-  /** Return links to the results and a preview of the annotated copy. */
+  /** Return links to the results. */
   #results() {
     const { downloads = {}, name } = this.job;
     const link = (/** @type {string} */ path, /** @type {string} */ label) =>
       make("a", { className: "button small", href: addressOf(path), download: "", ariaLabel: `${label}: ${name}` }, label);
     const labels = [...TABLES.map((ending) => [ending, ending.toUpperCase()]), ...MORE_TABLES.map(([ending, key]) => [ending, text(key)])];
     const nodes = labels.filter(([ending]) => downloads[ending]).map(([ending, label]) => link(downloads[ending], label));
-    if (!downloads.drawn) return nodes;
-    const isZip = downloads.drawn.endsWith(".zip");
-    const preview = makeButton(text("job.look"), () => this.#togglePreview(preview, downloads.drawn), { ariaExpanded: "false" });
-    return [...nodes, link(downloads.drawn, text("job.drawn")), ...(isZip ? [] : [preview])];
-  }
-
-  /** Show or hide the annotated copy. @param {HTMLElement} button @param {string} path */
-  #togglePreview(button, path) {
-    const shown = this.node.querySelector(".drawn");
-    button.ariaExpanded = String(!shown);
-    if (shown) return shown.remove();
-    const members = { className: "drawn", src: addressOf(path) };
-    const isClip = path.endsWith(".mp4");
-    this.node.append(isClip ? make("video", { controls: true, autoplay: true, muted: true, loop: true, ...members }) : make("img", { alt: text("job.drawn"), ...members }));
+    return downloads.drawn ? [...nodes, link(downloads.drawn, text("job.drawn"))] : nodes;
   }
 }
 

@@ -40,47 +40,34 @@ export class Pace {
 }
 
 const WINDOW_MS = 3000;
-const PARTS = ["capture", "send", "detect", "draw"];
 
 /** Return the meters of frame rate, latency and dropped images. */
 export function latencyMeter() {
   const [fps, latency, dropped] = ["fps", "latency", "dropped"].map(find);
-  const part = (/** @type {string} */ selector) => latency.querySelector(selector);
-  /** @type {{at: number, [part: string]: number}[]} */ let samples = [];
+  /** @type {{at: number, ms: number}[]} */ let samples = [];
   let count = 0;
   const pace = new Pace(() => {
-    const mean = (/** @type {string} */ name) => samples.reduce((sum, sample) => sum + sample[name], 0) / samples.length;
+    const times = samples.map(({ ms }) => ms).sort((a, b) => a - b);
+    const total = times.reduce((sum, ms) => sum + ms, 0) / times.length;
+    const p95 = times[Math.min(Math.floor(times.length * 0.95), times.length - 1)];
     const seconds = (samples[samples.length - 1].at - samples[0].at) / 1000;
     put(fps, samples.length > 1 ? ((samples.length - 1) / seconds).toFixed(1) : "–");
     put(dropped, String(count));
-    for (const name of PARTS) {
-      const ms = mean(`${name}_ms`);
-      latency.dataset[name] = part(`.bar .${name}`).style.flexGrow = ms.toFixed(1);
-      part(`.legend .${name}`).dataset.ms = ms.toFixed(0);
-    }
-    const totals = samples.map((sample) => sample.total_ms).sort((a, b) => a - b);
-    const [total, p95] = [mean("total_ms"), totals[Math.min(Math.floor(totals.length * 0.95), totals.length - 1)]];
-    Object.assign(latency.dataset, { total: total.toFixed(1), p95: p95.toFixed(1) });
-    put(part(".latency-text"), text("latency.value", { total: total.toFixed(0), p95: p95.toFixed(0) }));
+    put(latency, text("latency.value", { total: total.toFixed(0), p95: p95.toFixed(0) }));
   });
   return {
-    /** @param {import("./detectors.js").Latency} sample @param {number} all images dropped so far */
-    add(sample, all) {
+    /** @param {number} ms from an image to its drawn results @param {number} all images dropped so far */
+    add(ms, all) {
       const at = performance.now();
-      samples = [...samples, { at, ...sample }].filter((other) => other.at > at - WINDOW_MS);
+      samples = [...samples, { at, ms }].filter((other) => other.at > at - WINDOW_MS);
       count = all;
       pace.ask();
     },
     clear() {
       pace.stop();
       samples = [];
-      fps.textContent = part(".latency-text").textContent = "–";
+      fps.textContent = latency.textContent = "–";
       dropped.textContent = "0";
-      for (const name of PARTS) {
-        part(`.bar .${name}`).style.flexGrow = "0";
-        delete part(`.legend .${name}`).dataset.ms;
-      }
-      for (const name of [...PARTS, "total", "p95"]) delete latency.dataset[name];
     },
   };
 }
@@ -145,7 +132,7 @@ export function inspector(container) {
   const write = () => {
     if (!waiting) return;
     at = performance.now();
-    const { type, sent_ms, answered_ms, ...frame } = waiting;
+    const { type, ...frame } = waiting;
     container.textContent = pretty(frame, "");
   };
   const isBeingRead = () => {

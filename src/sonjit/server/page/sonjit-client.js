@@ -12,10 +12,8 @@ import { fileOf, openDetector, skeletonHelpers } from "./tfjs.js";
 
 export { SupportedModels, calculators } from "./tfjs.js";
 
-/** @typedef {import("./tfjs.js").Answer} Answer */
 /** @typedef {import("./tfjs.js").Backend} Backend */
 /** @typedef {import("./tfjs.js").Wanted} Wanted */
-/** @typedef {import("./tfjs.js").ImageLike} ImageLike */
 /** @typedef {import("./tfjs.js").Options} Options */
 
 /** @param {string} name @returns {Promise<any>} */
@@ -44,82 +42,55 @@ export async function createDetector(model, config) {
   return openDetector(model, config, { where: "the server", own: ["server", ...REFUSED], open });
 }
 
-/** @param {Options} own @param {Wanted} wanted */
-async function open({ server = thisServer }, wanted) {
+/** Run networks on a server. @param {Options} own @param {Wanted} configuration @returns {Promise<Backend>} */
+async function open({ server = thisServer }, configuration) {
   const { url = thisServer, token = null } = typeof server === "string" ? { url: server } : server;
   await call(new URL("/healthz", url), token); // reports errors in more detail than a WebSocket
-  const backend = new OnServer({ url, token }, wanted);
-  await backend.load();
-  return backend;
-}
-
-/** Runs networks on a server. @implements {Backend} */
-class OnServer {
-  #server;
-  #connection;
-  #configured;
-  /** @type {Promise<unknown>} */ #last = Promise.resolve();
-
-  /** @param {{url: string, token: string | null}} server @param {Wanted} wanted */
-  constructor(server, wanted) {
-    this.#server = server;
-    this.#configured = wanted;
-    this.#connection = new Connection({ ...server, detectors: [wanted] });
-  }
-
-  /** Connect and load the networks. @returns {Promise<void>} */
-  async load() {
-    const lost = new Promise((_, reject) => {
-      this.#connection.addEventListener("state", (event) => {
-        const { state, reason } = /** @type {CustomEvent} */ (event).detail;
-        if (state === "waiting") reject(new ServerError("gone", reason));
-      });
+  const connection = new Connection({ url, token, detectors: [configuration] });
+  let configured = configuration;
+  /** @type {Promise<unknown>} */ let last = Promise.resolve();
+  const lost = new Promise((_, reject) => {
+    connection.addEventListener("state", (event) => {
+      const { state, reason } = /** @type {CustomEvent} */ (event).detail;
+      if (state === "waiting") reject(new ServerError("gone", reason));
     });
-    try {
-      await Promise.race([this.#connection.open(), lost]);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
-  /** Reset after the images in transit. */
-  reset() {
-    this.#last = this.#last.then(() => this.#connection.reset());
-  }
-
-  /** Disconnect from the server. */
-  close() {
-    this.#connection.close();
-  }
-
-  /** @param {ImageLike} image @param {{wanted: Wanted, flip: boolean}} how @returns {Promise<Answer>} */
-  async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
-    const file = await fileOf(image, { flip, type: "image/png" });
-    return /** @type {Promise<any>} */ (detectImage(kind, file, { ...options, full: true }, this.#server));
-  }
-
-  /** Detect in order, after the previous images. @param {ImageLike} image @param {{wanted: Wanted, flip: boolean, time: number}} how @returns {Promise<Answer>} */
-  track(image, { wanted, flip, time }) {
-    const file = fileOf(image, { flip, type: "image/jpeg" });
-    const turn = Promise.all([file, this.#last]).then(([blob]) => this.#send(blob, wanted, time));
-    this.#last = turn.catch(() => {});
-    return turn;
+  });
+  try {
+    await Promise.race([connection.open(), lost]);
+  } catch (error) {
+    connection.close();
+    throw error;
   }
 
   /** @param {Blob} blob @param {Wanted} wanted @param {number} time @returns {Promise<any>} */
-  async #send(blob, wanted, time) {
-    if (JSON.stringify(wanted) !== JSON.stringify(this.#configured)) {
-      await this.#connection.configure({ detectors: [wanted] });
-      this.#configured = wanted;
+  async function send(blob, wanted, time) {
+    if (JSON.stringify(wanted) !== JSON.stringify(configured)) {
+      await connection.configure({ detectors: [wanted] }).then(() => (configured = wanted));
     }
     for (;;) {
-      await this.#connection.open(); // waits while the server is not available
+      await connection.open(); // waits while the server is not available
       try {
-        return await this.#connection.send({ blob, time });
+        return await connection.send({ blob, time });
       } catch (error) {
         if (!(error instanceof ServerError) || error.code !== "gone") throw error;
       }
     }
   }
+
+  return {
+    async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
+      const file = await fileOf(image, { flip, type: "image/png" });
+      return /** @type {Promise<any>} */ (detectImage(kind, file, { ...options, full: true }, { url, token }));
+    },
+    track(image, { wanted, flip, time }) { // in order, after the previous images
+      const file = fileOf(image, { flip, type: "image/jpeg" });
+      const turn = Promise.all([file, last]).then(([blob]) => send(blob, wanted, time));
+      last = turn.catch(() => {});
+      return turn;
+    },
+    reset() { // after the images in transit
+      last = last.then(() => connection.reset());
+    },
+    close: () => connection.close(),
+  };
 }

@@ -34,7 +34,7 @@ const IGNORED = ["runtime", "solutionPath"];
  * @param {string} model of SupportedModels
  * @param {Options | null | undefined} config
  * @param {Runner} runner
- * @returns {Promise<Detector & Options>}
+ * @returns {Promise<{reset(): void, dispose(): void} & Options>}
  * @throws {Error} an unknown model, option or value
  */
 export async function openDetector(model, config, { where, own, open }) {
@@ -46,7 +46,7 @@ export async function openDetector(model, config, { where, own, open }) {
   const chosen = checked(tfjs, { ...MODELS[model].config, ...EVERY_ESTIMATION }, [...own, ...IGNORED]);
   const wanted = wantedOf(MODELS[model], chosen);
   const backend = await open(Object.fromEntries(given.filter(([name]) => own.includes(name))), wanted);
-  return new Detector(MODELS[model], chosen, backend);
+  return detectorOf(MODELS[model], chosen, backend);
 }
 
 /** Convert tfjs-models' options to Sonjit's. @param {Model} model @param {Options} options @returns {Wanted} */
@@ -54,34 +54,22 @@ function wantedOf(model, options) {
   return { kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) };
 }
 
-/** Detector of `createDetector`, with `estimateHands`, `estimateFaces` or `estimatePoses`, `reset` and `dispose`. */
-class Detector {
-  #model;
-  #chosen;
-  #backend;
-  /** @type {Known} */ #known;
-  #flipped = false;
-  #isDisposed = false;
+/**
+ * Return the detector of `createDetector`, with `estimateHands`, `estimateFaces` or `estimatePoses`.
+ *
+ * @param {Model} model @param {Options} chosen @param {Backend} backend
+ */
+function detectorOf(model, chosen, backend) {
+  const rules = Object.entries({ ...EVERY_ESTIMATION, ...model.estimation });
+  /** @type {Known} */ const known = Object.fromEntries(rules.map(([name, [rule, value]]) => [name, [rule, chosen[name] ?? value]]));
+  let [isFlipped, isDisposed] = [false, false];
 
-  /** @param {Model} model @param {Options} chosen @param {Backend} backend */
-  constructor(model, chosen, backend) {
-    this.#model = model;
-    this.#chosen = chosen;
-    this.#backend = backend;
-    const known = Object.entries({ ...EVERY_ESTIMATION, ...model.estimation });
-    this.#known = Object.fromEntries(known.map(([name, [rule, value]]) => [name, [rule, chosen[name] ?? value]]));
-    Object.assign(this, { [model.estimate]: this.#estimate.bind(this) });
-  }
-
-  /** Forget all tracked instances. The next image starts a new stream. */
-  reset() {
-    this.#backend.reset();
-  }
-
-  /** Release the networks. */
-  dispose() {
-    this.#isDisposed = true;
-    this.#backend.close();
+  /** Detect in the next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */
+  function track(image, wanted, flip, timestamp) {
+    const time = timestamp ?? (image instanceof HTMLVideoElement ? image.currentTime * 1000 : performance.now());
+    if (flip !== isFlipped) backend.reset();
+    isFlipped = flip;
+    return backend.track(image, { wanted, flip, time: time / 1000 });
   }
 
   /**
@@ -90,28 +78,31 @@ class Detector {
    * @param {number} [timestamp] ms; by default the time of the video, otherwise the clock
    * @returns {Promise<object[]>}
    */
-  async #estimate(image, options, timestamp) {
-    const requested = checked(options ?? {}, this.#known);
-    if (this.#isDisposed) throw new Error("this detector is disposed of. Create a new one.");
+  async function estimate(image, options, timestamp) {
+    const requested = checked(options ?? {}, known);
+    if (isDisposed) throw new Error("this detector is disposed of. Create a new one.");
     if (image === null || image === undefined) {
-      this.reset();
+      backend.reset();
       return [];
     }
-    const wanted = wantedOf(this.#model, { ...this.#chosen, ...requested });
+    const wanted = wantedOf(model, { ...chosen, ...requested });
     const flip = requested.flipHorizontal;
     const isStill = requested.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
-    const answer = await (isStill ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
-    const found = answer[this.#model.list].map((/** @type {any} */ result) => this.#model.shape(result, answer));
+    const answer = await (isStill ? backend.detect(image, { wanted, flip }) : track(image, wanted, flip, timestamp));
+    const found = answer[model.list].map((/** @type {any} */ result) => model.shape(result, answer));
     return Object.assign(found, answer.motions && { motions: answer.motions, events: answer.events });
   }
 
-  /** Detect in the next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */
-  #frame(image, wanted, flip, timestamp) {
-    const time = timestamp ?? (image instanceof HTMLVideoElement ? image.currentTime * 1000 : performance.now());
-    if (flip !== this.#flipped) this.reset();
-    this.#flipped = flip;
-    return this.#backend.track(image, { wanted, flip, time: time / 1000 });
-  }
+  return {
+    [model.estimate]: estimate,
+    /** Forget all tracked instances. The next image starts a new stream. */
+    reset: () => backend.reset(),
+    /** Release the networks. */
+    dispose() {
+      isDisposed = true;
+      backend.close();
+    },
+  };
 }
 
 /** @typedef {Record<string, any>} Options */
@@ -223,64 +214,53 @@ export function checked(given, known, others = []) {
 /** @param {string} what @param {unknown} value @param {readonly string[]} known */
 export const unknown = (what, value, known) => new Error(`unknown ${what} ${JSON.stringify(value)}; known: ${known.join(", ")}`);
 
-/** @param {import("./masks.js").Segmentation} segmentation as the server gives it @param {{width: number, height: number}} image pixels */
+/**
+ * Return a mask of tfjs-models, which is decoded at the first access.
+ *
+ * @param {import("./masks.js").Segmentation} segmentation as the server gives it @param {{width: number, height: number}} image pixels
+ */
 export function segmentationFrom(segmentation, image) {
-  return { maskValueToLabel, mask: new Mask(segmentation, image) };
+  /** @type {Promise<ImageData> | null} */ let pixels = null;
+
+  async function decodeMask() {
+    const mask = await greyOf(segmentation, image.width, image.height);
+    const { data } = mask;
+    for (let at = 0; at < data.length; at += 4) {
+      data[at + 3] = data[at];
+      data[at + 1] = data[at + 2] = 0;
+    }
+    return mask;
+  }
+
+  const mask = {
+    /** Return the mask in the size of the image. @returns {Promise<ImageData>} */
+    toImageData: () => (pixels ??= decodeMask()),
+
+    /** @returns {Promise<HTMLCanvasElement>} */
+    async toCanvasImageSource() {
+      const canvas = Object.assign(document.createElement("canvas"), image);
+      canvas.getContext("2d")?.putImageData(await mask.toImageData(), 0, 0);
+      return canvas;
+    },
+
+    /** @returns {Promise<object>} a tensor (height, width, 4) of the page's own tfjs, 0 to 255 */
+    async toTensor() {
+      const { tf } = /** @type {any} */ (globalThis);
+      if (typeof tf?.browser?.fromPixels !== "function") {
+        throw new Error("toTensor: the page has no global tf; load tfjs before, or use toImageData()");
+      }
+      return tf.browser.fromPixels(await mask.toImageData(), 4);
+    },
+
+    getUnderlyingType: () => "imagedata",
+  };
+  return { maskValueToLabel, mask };
 }
 
 /** @param {number} value of a mask's red, 0 to 255 @returns {string} */
 function maskValueToLabel(value) {
   if (!(Number.isInteger(value) && value >= 0 && value <= 255)) throw new Error(`mask value ${value}: give a whole number from 0 to 255`);
   return "person";
-}
-
-/** A mask that is decoded at the first access. */
-class Mask {
-  #segmentation;
-  #image;
-  /** @type {Promise<ImageData> | null} */ #pixels = null;
-
-  /** @param {import("./masks.js").Segmentation} segmentation @param {{width: number, height: number}} image */
-  constructor(segmentation, image) {
-    this.#segmentation = segmentation;
-    this.#image = image;
-  }
-
-  /** Return the mask in the size of the image. @returns {Promise<ImageData>} */
-  toImageData() {
-    this.#pixels ??= this.#decode();
-    return this.#pixels;
-  }
-
-  /** @returns {Promise<HTMLCanvasElement>} */
-  async toCanvasImageSource() {
-    const canvas = Object.assign(document.createElement("canvas"), this.#image);
-    canvas.getContext("2d")?.putImageData(await this.toImageData(), 0, 0);
-    return canvas;
-  }
-
-  /** @returns {Promise<object>} a tensor (height, width, 4) of the page's own tfjs, 0 to 255 */
-  async toTensor() {
-    const { tf } = /** @type {any} */ (globalThis);
-    if (typeof tf?.browser?.fromPixels !== "function") {
-      throw new Error("toTensor: the page has no global tf; load tfjs before, or use toImageData()");
-    }
-    return tf.browser.fromPixels(await this.toImageData(), 4);
-  }
-
-  getUnderlyingType() {
-    return "imagedata";
-  }
-
-  async #decode() {
-    const pixels = await greyOf(this.#segmentation, this.#image.width, this.#image.height);
-    const { data } = pixels;
-    for (let at = 0; at < data.length; at += 4) {
-      data[at + 3] = data[at];
-      data[at + 1] = data[at + 2] = 0;
-    }
-    return pixels;
-  }
 }
 
 /** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap | ImageData | Blob} ImageLike */

@@ -1,4 +1,4 @@
-/** The endpoints under /v1/annotate (see docs/annotation.md) and a cache of their images. */
+/** The endpoints under /v1/annotate (see docs/annotation.md). */
 
 import { addressOf, call, responseOf, ServerError, withQuery } from "../endpoints.js";
 import { memory } from "../texts.js";
@@ -58,50 +58,10 @@ export const getChanges = (since) => ask("/changes", { since });
 /** @returns {Promise<Agreement>} */
 export const getAgreement = () => ask("/agreement");
 
-/** Return an image, or its region x, y, width, height. @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region] @returns {Promise<ImageBitmap>} */
+/** Return an image, or its region x, y, width, height, as a file. @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region] @returns {Promise<Blob>} */
 export async function getImage(view, frame, longest, region) {
-  const answer = await responseOf(endpoint("/image", { view, frame, longest, region: region?.join(",") }));
-  return createImageBitmap(await answer.blob());
+  return (await responseOf(endpoint("/image", { view, frame, longest, region: region?.join(",") }))).blob();
 }
-
-const MAX_CACHED = 60; // bitmaps
-
-/** Cache of the images of all views, with prefetching. */
-export class Images {
-  /** @type {Map<string, Promise<ImageBitmap>>} in order of use */ #cached = new Map();
-  #request = 0;
-
-  /** @param {string} view @param {number} frame @param {number} longest */
-  get(view, frame, longest) {
-    const key = `${frame} ${longest} ${view}`;
-    const known = this.#cached.get(key) ?? getImage(view, frame, longest);
-    this.#cached.delete(key);
-    this.#cached.set(key, known);
-    known.catch(() => this.#cached.delete(key)); // a later request may succeed
-    this.#forget();
-    return known;
-  }
-
-  /** Prefetch frames one after the other, so that displayed images have priority. @param {View[]} views @param {number[]} frames the most likely one first @param {number} longest */
-  async prepare(views, frames, longest) {
-    const request = (this.#request += 1);
-    for (const frame of frames) {
-      if (request !== this.#request) return; // another frame was selected
-      const there = views.filter(({ missing }) => !missing.includes(frame));
-      await Promise.allSettled(there.map(({ name }) => this.get(name, frame, longest)));
-    }
-  }
-
-  #forget() {
-    for (const [key, image] of this.#cached) {
-      if (this.#cached.size <= MAX_CACHED) return;
-      this.#cached.delete(key);
-      // It may still be displayed for a moment.
-      setTimeout(() => image.then((bitmap) => bitmap.close(), () => {}), 2000);
-    }
-  }
-}
-
 
 const AT_ONCE = 500;
 const AGAIN_MS = 1500;

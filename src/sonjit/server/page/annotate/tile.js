@@ -324,8 +324,8 @@ export class Tile {
   /** @param {number} frame @param {ImageBitmap} image */
   show(frame, image) {
     if (frame !== this.#frame) this.#dropDetail();
-    this.#frame = frame;
-    this.#bitmap = image;
+    this.#bitmap?.close();
+    [this.#frame, this.#bitmap] = [frame, image];
     this.#reason.textContent = "";
     if (this.#fitted) this.#fit();
     this.#refine();
@@ -334,8 +334,8 @@ export class Tile {
 
   /** Show the reason why there is no image. @param {number} frame @param {string} why */
   blank(frame, why) {
-    this.#frame = frame;
-    this.#bitmap = null;
+    this.#bitmap?.close();
+    [this.#frame, this.#bitmap] = [frame, null];
     this.#dropDetail();
     this.#reason.textContent = why;
     this.render();
@@ -464,7 +464,7 @@ export class Tile {
       const region = [...from.map(Math.floor), ...to.map((end, k) => Math.ceil(end) - Math.floor(from[k]))];
       if (Math.min(region[2], region[3]) < 2) return;
       try {
-        const bitmap = await getImage(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region);
+        const bitmap = await createImageBitmap(await getImage(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region));
         if (frame !== this.#frame || view !== this.view) return bitmap.close();
         this.#dropDetail();
         this.#detail = { bitmap, region };

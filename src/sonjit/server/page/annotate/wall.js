@@ -3,7 +3,7 @@
 import { find, make, makeRow } from "../dom.js";
 import { LEFT, RIGHT } from "../kinds.js";
 import { onLanguage, text } from "../texts.js";
-import { Images, placeOf } from "./project.js";
+import { getImage, placeOf } from "./project.js";
 import { FAR_PX, Tile } from "./tile.js";
 
 const STEP_PX = 320; // requested image sizes; a small number improves caching
@@ -17,7 +17,6 @@ export class Wall {
   /** @type {Tile[]} */ tiles = [];
   #studio;
   #place = find("views");
-  #images = new Images();
   #options = { advance: /** @type {Advance} */ ("view"), machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
   /** @type {[number, number] | null} */ cursor = null;
@@ -182,7 +181,7 @@ export class Wall {
     return own ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
   }
 
-  /** Show the images of the frame and prefetch the next ones. */
+  /** Show the images of the frame, and fetch those of near frames into the browser's cache. */
   async #turn() {
     const { frame, shown, annotator } = this.#studio.state;
     if (frame < 0 || !annotator) return;
@@ -194,8 +193,11 @@ export class Wall {
     this.turnMs = performance.now() - start;
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
-    const near = [1, -1, 2].map((by) => frames[place + by]).filter((item) => item !== undefined);
-    this.#images.prepare(this.tiles.flatMap(({ view }) => view ?? []), near, longest);
+    for (const near of [1, -1, 2].map((by) => frames[place + by])) {
+      if (near === undefined || frame !== this.#studio.state.frame) continue; // another frame was selected
+      const views = this.tiles.flatMap(({ view }) => (view?.missing.includes(near) ? [] : view ?? []));
+      await Promise.allSettled(views.map(({ name }) => getImage(name, near, longest)));
+    }
   }
 
   /** @param {Tile} tile @param {number} frame @param {number} longest */
@@ -204,8 +206,9 @@ export class Wall {
     const isCurrent = () => tile.view === view && frame === this.#studio.state.frame;
     if (view.missing.includes(frame)) return tile.blank(frame, text("tile.missing"));
     try {
-      const image = await this.#images.get(view.name, frame, longest);
+      const image = await createImageBitmap(await getImage(view.name, frame, longest));
       if (isCurrent()) tile.show(frame, image);
+      else image.close();
     } catch (error) {
       if (isCurrent()) tile.blank(frame, /** @type {Error} */ (error).message);
     }
