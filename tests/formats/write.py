@@ -116,7 +116,8 @@ def write_all(folder):
 def write_job(folder):
     """Write a jobs folder with one finished job."""
     store = job_store.JobStore(Settings(jobs_folder=folder))
-    job = store.create((options.read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
+    job = job_store.UploadJob((options.read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
+    store.add(job)
     shutil.rmtree(job.input_folder)
     job.input, job.state, job.frames, job.of, job.instances = (
         job_files.JobInput(job.input_folder, "clip", ".mp4"),

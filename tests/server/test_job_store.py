@@ -6,7 +6,7 @@ import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.server import errors, job_files, job_store, processes
-from sonjit.server.job_store import MARKER, JobStore
+from sonjit.server.job_store import MARKER, JobStore, UploadJob
 from sonjit.server.settings import Settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -81,7 +81,9 @@ OWNER = "0" * 32
 
 
 def create(jobs, address="10.0.0.1"):
-    return jobs.create((("hands", {"model": "full"}),), OWNER, draw=False, address=address)
+    job = UploadJob((("hands", {"model": "full"}),), OWNER, draw=False, address=address)
+    jobs.add(job)
+    return job
 
 
 def add(jobs, name="a.mp4", address="10.0.0.1"):

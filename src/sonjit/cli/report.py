@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOptions) -> int:
-    """Run a task with a progress bar, and print its results.
-
-    Returns:
-        Exit status: 1 if there were problems, else 0.
-    """
+    """Run a task with a progress bar, and print its results. The exit status is 1 if there were problems."""
     if batch.reading != inputs.reading:
         inputs = Inputs.find(inputs.named, batch.reading)
     with progress_bar(None, inputs.unit) as bar:
@@ -129,14 +125,9 @@ def print_table(
     right: Collection[str] = (),
     wrapped: Collection[str] = (),
 ) -> None:
-    """Print a table on standard output, `width` characters wide if it is redirected.
+    """Print a table on standard output, `width` characters wide if it is redirected, so that no name is cut.
 
-    Args:
-        headings: Headings of the columns.
-        rows: Texts of each row.
-        width: Width without a terminal, so that no name is cut.
-        right: Headings of the columns that are right-justified.
-        wrapped: Headings of the columns that may take several lines.
+    `right` are the headings of right-justified columns, `wrapped` of those that may take several lines.
     """
     from rich.console import Console
     from rich.table import Table

@@ -383,23 +383,6 @@ class Person(Result):
         """Return the detected parts in the order body, left hand, right hand, face."""
         return [part for part in (self.body, self.left_hand, self.right_hand, self.face) if part is not None]
 
-    def to_dict(self, *, full: bool = False) -> JsonObject:
-        """Return "body", "leftHand", "rightHand" and "face" as JSON types or None; "id" with `full=True`."""
-        result: JsonObject = {"id": self.id} if full else {}
-        for name, (key, _) in self.members.items():
-            part: Instance | None = getattr(self, name)
-            result[key] = None if part is None else part.to_dict(full=full)
-        return result
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Create a person from the values that `to_dict(full=True)` wrote."""
-        values = {name: (kind, data[key]) for name, (key, kind) in cls.members.items()}
-        parts: dict[str, Any] = {
-            n: None if part is None else kind.from_dict(part) for n, (kind, part) in values.items()
-        }
-        return cls(**parts)
-
 
 @dataclass(slots=True)
 class Frame:

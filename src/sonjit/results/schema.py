@@ -6,9 +6,9 @@ declares its fields in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 
@@ -214,7 +214,10 @@ class Result:
 
     def to_dict(self, *, full: bool = False) -> JsonObject:
         """Return plain JSON types in the shape of tfjs-models; `from_dict` reads `full=True` back exactly."""
-        result: JsonObject = {}
+        result: JsonObject = {"id": self.id} if self.members and full else {}
+        for name, (key, _) in self.members.items():
+            part: Result | None = getattr(self, name)
+            result[key] = None if part is None else part.to_dict(full=full)
         names = self.skeleton.keypoints
         for item in self.schema:
             value = getattr(self, item.name)
@@ -232,6 +235,8 @@ class Result:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the result that `to_dict(full=True)` wrote; a missing z becomes NaN."""
         values: dict[str, Any] = {}
+        for name, (key, kind) in cls.members.items():
+            values[name] = None if data[key] is None else kind.from_dict(data[key])
         parameters, optional = _parameters(cls)
         for item in cls.schema:
             if item.name not in parameters:
@@ -347,19 +352,12 @@ def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] |
     Args:
         results: Results of one detector.
         additions: Additional members of each part, in the order of `Frame.instances`. A person has several parts.
-        full: If True, write all fields and the skeleton's name, as `to_dict(full=True)` does. Otherwise write only the
-            fields of tfjs-models.
+        full: Write all fields and the skeleton's name, not only the fields of tfjs-models.
     """
     remaining = iter(additions or ())
-    return json_from([_with_additions(result, remaining, full=full) for result in results])
-
-
-def _with_additions(result: Result, additions: Iterator[JsonObject], *, full: bool) -> JsonObject:
-    if not result.members:
-        skeleton: JsonObject = {"skeleton": result.skeleton.name} if full else {}
-        return result.to_dict(full=full) | skeleton | next(additions, {})
-    shown: JsonObject = {"id": result.id} if full else {}
-    for name, (key, _) in result.members.items():
-        part: Result | None = getattr(result, name)
-        shown[key] = None if part is None else _with_additions(part, additions, full=full)
-    return shown
+    records = [result.to_dict(full=full) for result in results]
+    for result, record in zip(results, records, strict=True):
+        found = [record[key] for key, _ in result.members.values()] if result.members else [record]
+        for part, own in zip(result.parts, cast("list[JsonObject]", [*filter(None, found)]), strict=True):
+            own |= ({"skeleton": part.skeleton.name} if full else {}) | next(remaining, {})
+    return json_from(records)

@@ -46,13 +46,9 @@ def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
 
 @dataclass(frozen=True)
 class EventLimits:
-    """Limits of a measure: an event begins at the first and ends at the second.
+    """Limits of a measure in its unit: an event begins at the first and ends at the second.
 
-    Attributes:
-        measure: Name of the measure.
-        begin: Value at which the event begins, in the unit of the measure.
-        end: Value at which the event ends. A larger value than `begin` means that the event begins when the measure
-            falls to `begin`, a smaller one that it begins when the measure rises to `begin`.
+    If `end` is larger than `begin`, the event begins when the measure falls to `begin`, otherwise when it rises to it.
     """
 
     measure: str
@@ -61,11 +57,7 @@ class EventLimits:
 
     @classmethod
     def from_text(cls, text: str, kind: str) -> EventLimits:
-        """Read `NAME:BEGIN:END`, with limits of angles in degrees.
-
-        Raises:
-            InputError: The instances have no such measure, or the limits are invalid.
-        """
+        """Read `NAME:BEGIN:END`, with limits of angles in degrees. Raise InputError if it is invalid."""
         name, *limits = text.split(":")
         name = _find_measure(name, kind, f"events {text}: unknown measure")
         try:
@@ -104,13 +96,9 @@ class _State:
 
 @dataclass
 class EventTracker:
-    """Find the events of a stream, frame by frame.
+    """Find the events of a stream, frame by frame."""
 
-    Attributes:
-        limits: Measures that make events.
-    """
-
-    limits: Sequence[EventLimits] = ()
+    limits: Sequence[EventLimits] = ()  # measures that make events
     _states: dict[tuple[str, str, int, Handedness | None], _State] = field(default_factory=dict, init=False)  # pyright: ignore[reportUnknownVariableType]
     _motions: dict[tuple[str, int, Handedness], Event] = field(default_factory=dict, init=False)  # pyright: ignore[reportUnknownVariableType]
     _time_s: float = field(default=0.0, init=False)
@@ -239,17 +227,10 @@ def table_columns(
     transform: bool = False,
     distance: bool = False,
 ) -> Columns:
-    """Return names and types of the additional table columns of a model.
+    """Return names and types of the additional table columns of a model such as `hands-full`.
 
-    Args:
-        model: Kind and model, such as `hands-full`. Models that detect boxes always have columns for the box, because
-            the six keypoints of a face do not determine it.
-        measures: Add a column per measure. Hands also get their gesture.
-        gestures: Add the gesture of each hand and its score.
-        counts: Add these columns of repetitions.
-        blendshapes: Add a column per blendshape of a face.
-        transform: Add a column per entry of a face's 4 x 4 transform.
-        distance: Add the distance of each hand and its error.
+    Models that detect boxes always have columns for the box, because the six keypoints of a face do not determine it.
+    With `measures`, hands also get their gesture. `counts` are columns of repetitions.
     """
     entry, selected = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(BOX_COLUMNS, float) if selected.is_box else {}
@@ -265,17 +246,11 @@ def table_columns(
 
 @dataclass(frozen=True)
 class AngleLimits:
-    """Limits of an angle between which a movement counts as one repetition.
-
-    Attributes:
-        measure: Name of the angle's measure.
-        low_rad: Angle at or below which the joint is bent.
-        high_rad: Angle at or above which the joint is straight again.
-    """
+    """Limits of an angle between which a movement counts as one repetition."""
 
     measure: str
-    low_rad: float = math.radians(110)
-    high_rad: float = math.radians(150)
+    low_rad: float = math.radians(110)  # at or below which the joint is bent
+    high_rad: float = math.radians(150)  # at or above which the joint is straight again
 
     @property
     def text(self) -> str:
@@ -284,11 +259,7 @@ class AngleLimits:
 
     @classmethod
     def from_text(cls, text: str, kind: str) -> AngleLimits:
-        """Read `NAME` or `NAME:LOW:HIGH`.
-
-        Raises:
-            InputError: The instances have no such angle, or the limits are invalid.
-        """
+        """Read `NAME` or `NAME:LOW:HIGH` with limits in degrees. Raise InputError if it is invalid."""
         name, *limits = text.split(":")
         name = _find_measure(name, kind, f"--count {text}: unknown angle", ending="_rad")
         if not limits:
@@ -374,15 +345,10 @@ class RepetitionCounts:
 
 
 class Annotations(NamedTuple):
-    """Additional values of the instances of a frame.
+    """Additional values of the instances of a frame."""
 
-    Attributes:
-        extras: Values of the additional table columns, per instance; None without additional columns.
-        notes: Text for the label of each instance; empty for none.
-    """
-
-    extras: Extras | None
-    notes: list[str]
+    extras: Extras | None  # values of the additional table columns, per instance; None without additional columns
+    notes: list[str]  # text for the label of each instance; empty for none
 
 
 def annotate(

@@ -39,37 +39,23 @@ _MIN_FRAMES: Final = 10  # number of frames without results after which a more t
 
 @dataclass(frozen=True)
 class Detect(Task):
-    """Detect instances of one kind.
-
-    Attributes:
-        kind: Kind of the detector.
-        options: Options of `create_detector`. Defaults that are missing depend on the kind and on the input.
-        measures: Write measures into the table, and the shipped gestures if the options name no others.
-        count: Angles whose repetitions to count.
-        lift: Settings for lifting hands into the camera's space, or None.
-        also: Further detectors for the same images. Their results go into the same tables and drawings.
-        rows: What a row of a table describes; None for the default of the format.
-        bones: Bone names of a character; None for the default.
-        events: Limits of measures that make events.
-        style: Settings of drawings.
-        degrees: Write angles in degrees, also into tables that are not .xlsx.
-        roi: Region x, y, width and height in pixels that is searched.
-    """
+    """Detect instances of one kind."""
 
     joins_videos: ClassVar[bool] = True
 
     kind: str
+    # of `create_detector`; defaults that are missing depend on the kind and on the input
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    measures: bool = False
-    count: tuple[AngleLimits, ...] = ()
-    lift: Lift | None = None
-    also: tuple[Detect, ...] = ()
-    rows: TableRows | None = None
-    bones: BoneNames | None = None
-    events: tuple[EventLimits, ...] = ()
-    style: DrawingStyle = USUAL
-    degrees: bool = False
-    roi: tuple[int, int, int, int] | None = None
+    measures: bool = False  # write measures into the table, and the shipped gestures if the options name no others
+    count: tuple[AngleLimits, ...] = ()  # angles whose repetitions to count
+    lift: Lift | None = None  # settings for lifting hands into the camera's space
+    also: tuple[Detect, ...] = ()  # further detectors for the same images, tables and drawings
+    rows: TableRows | None = None  # what a row of a table describes; None for the default of the format
+    bones: BoneNames | None = None  # bone names of a character; None for the default
+    events: tuple[EventLimits, ...] = ()  # limits of measures that make events
+    style: DrawingStyle = USUAL  # settings of drawings
+    degrees: bool = False  # write angles in degrees, also into tables that are not .xlsx
+    roi: tuple[int, int, int, int] | None = None  # region x, y, width and height in pixels that is searched
 
     @cached_property
     def entry(self) -> kinds.KindEntry:

@@ -25,15 +25,11 @@ Record: TypeAlias = Mapping[str, Any]
 class RecordTable(files.Output):
     """File of records: `.json`, `.jsonl` (a header if there is one, then a record a line), or rows in another format.
 
-    Args:
-        save: Path of the table. The ending selects the format.
-        header: Object to write before the records; None for a list of records only.
-        columns: Names and types of the columns in formats of rows. Lists and objects are written as JSON text.
-        rows: Function that returns the rows of a record, with values by column. Missing values are unknown.
-        renumber: Function that returns the record of one of several files, given the index of the file and its name.
-
-    `more_paths`: paths of further files, of which there are none.
+    In formats of rows, `rows` returns those of a record, with values by column. Missing values are unknown, lists and
+    objects become JSON text. `renumber` changes a record of one of several files, given the file's index and name.
     """
+
+    more_paths: Sequence[str] = ()  # further files, of which there are none
 
     def __init__(
         self,
@@ -45,7 +41,6 @@ class RecordTable(files.Output):
     ) -> None:
         super().__init__()
         self._writer = open_row_writer(Path(save), header, columns)
-        self.more_paths: list[str] = []
         self._header, self._columns, self._rows, self._renumber = header, columns, rows, renumber
 
     def write(self, record: Record) -> None:
@@ -106,18 +101,10 @@ def open_motion_table(save: str) -> RecordTable:
 
 
 class FrameTable:
-    """Table of frames. In a format of rows, `NAME.motions.csv` and `NAME.events.csv` contain motions and events.
+    """Table of frames at a path, or lines of JSON on standard output for "-".
 
-    Args:
-        save: Path of the table, or "-" for lines of JSON on standard output.
-        with_motions: Write motions into another table if the format has no place for them.
-        rows: What a row describes; None for the default of the format.
-        bones: Bone names of a character; None for the default.
-        with_events: Write events into another table if the format has no place for them.
-        limits: Limits of measures that make events, with which `append_part` finds the events that a file ends.
-        degrees: Write angles in degrees, as `.xlsx` always does.
-
-    `more_paths`: paths of the tables of motions and events.
+    If the format has no place for motions and events, `NAME.motions.csv` and `NAME.events.csv` contain them, whose
+    paths are in `more_paths`. With `limits`, `append_part` finds the events that the end of a file ends.
     """
 
     def __init__(
@@ -181,11 +168,9 @@ class FrameTable:
         self.writer.remarks = tuple(dict.fromkeys((*self.writer.remarks, *lines)))
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
-        """Append the frames of a `.jsonl` table of one file.
+        """Append the frames of a `.jsonl` table of one file, which is named `source` in this table.
 
-        Args:
-            index: Index of the file, which becomes the index of a still image. Frames of a video keep theirs.
-            source: Name of the file in this table.
+        The index of the file becomes that of a still image. Frames of a video keep theirs.
         """
         with open_json_lines(path) as (header, frames):
             if source is not None:

@@ -28,29 +28,19 @@ _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of a run.
+    """Inputs of a run."""
 
-    Attributes:
-        named: Files, folders, globs, or one stream, as the user named them.
-        files: Images and videos of several inputs in order; None for a single input.
-        labels: Name of each file in tables over several inputs.
-        notes: Notes on the inputs, such as files that were left out.
-        reading: Which frames to read.
-    """
-
-    named: tuple[str, ...]
-    files: tuple[File, ...] | None = None
-    labels: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    reading: Reading = Reading()
+    named: tuple[str, ...]  # files, folders, globs, or one stream, as the user named them
+    files: tuple[File, ...] | None = None  # images and videos of several inputs in order; None for a single input
+    labels: tuple[str, ...] = ()  # name of each file in tables over several inputs
+    notes: tuple[str, ...] = ()  # on the inputs, such as files that were left out
+    reading: Reading = Reading()  # which frames to read
 
     @classmethod
     def find(cls, named: Iterable[str], reading: Reading = Reading()) -> "Inputs":
-        """Find the inputs that a user names.
+        """Find the inputs that a user names: paths, folders and globs, or one stream such as camera:0 or -.
 
-        Args:
-            named: Paths, folders and globs, or one stream such as camera:0, rtsp://... or -.
-            reading: Which frames to read. With a rate, a folder or pattern of images is one recording.
+        If `reading` has a rate, a folder or pattern of images is one recording.
 
         Raises:
             InputError: An input does not exist, or a stream is named in addition to other inputs.
@@ -198,11 +188,9 @@ WITHOUT_EFFECT = ("threads",)  # options that change no result
 
 
 class FinishedFiles:
-    """Log of finished files in the folder of their first output. The log of each folder is read once.
+    """Log of finished files in the folder of their first output. Logs, and the files of a task, are read once.
 
-    Args:
-        task: Work on each image. Size and time of the files that it names are read once.
-        limit: Settings of reading, such as the maximum number of frames of each file.
+    `limit` has the settings of reading, such as the maximum number of frames of each file.
     """
 
     def __init__(self, task: Task, limit: object) -> None:

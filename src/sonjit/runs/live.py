@@ -24,15 +24,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class LiveOutput:
-    """Send frames to an address.
+    """Send frames to an address `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
 
-    `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame. `vmc` sends
-    the Virtual Motion Capture protocol: the bones of one body, or the blendshapes and the head of one face.
-
-    Args:
-        address: `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
-        list_name: Name of the list of results that each frame has, even if it is empty.
-        mirrored: The images are selfie views. It applies to the bones of `vmc`; detectors exchange all other sides.
+    `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame, which has the
+    list of results even if it is empty. `vmc` sends the Virtual Motion Capture protocol: the bones of one body, or the
+    blendshapes and the head of one face. `mirrored` applies to bones; detectors exchange all other sides.
     """
 
     def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:

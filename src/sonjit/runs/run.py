@@ -120,14 +120,8 @@ def run_job(
 ) -> Summary:
     """Process every input. Ctrl-C keeps the finished files. A file that fails does not stop the others.
 
-    Args:
-        task: Work on each image.
-        inputs: Files, folders or a stream.
-        outputs: Output paths. For many inputs they are folders, or names with `{name}`; `save` may be one table.
-        limit: Maximum number of frames of each file.
-        jobs: Number of processes for many files.
-        workers: `pool`, `ray` or `ray:ADDRESS` for many files, see `run_calls`.
-        progress: Receiver of the progress in files, or in frames for one input.
+    For many inputs, output paths are folders or names with `{name}`, and `save` may be one table. `limit` is the
+    maximum number of frames of each file. `jobs` processes, or the `workers` of `run_calls`, process many files.
 
     Raises:
         InputError, JobError: The task cannot be opened, an output cannot be written, or the only input fails.
@@ -317,10 +311,7 @@ def _process_file_in_worker(
 def _process_file(
     workers: _Workers, file: File, outputs: Outputs, limit: int | None, reading: Reading
 ) -> Summary | str:
-    """Process one file.
-
-    Returns:
-        The summary, or an error message if the file fails, so that the run continues with other files.
+    """Process one file. If it fails, return an error message, so that the run continues with other files.
 
     Raises:
         SonjitError: The task cannot be opened, which ends the run.

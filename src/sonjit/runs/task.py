@@ -28,21 +28,13 @@ _HELD_S: Final = 0.5  # time for which the place of a face stays blurred
 
 @dataclass(frozen=True)
 class Outputs:
-    """Output paths of an input; None for an output that is not wanted.
+    """Output paths of an input; None for an output that is not wanted."""
 
-    Attributes:
-        save: Table, or another file of results.
-        draw: Annotated image, folder of images or video.
-        mask: Cut-out image, folder of images or video.
-        figures: Image or folder of images that show intermediate values of a network.
-        json: Print each frame as a line of JSON on standard output.
-    """
-
-    save: str | None = None
-    draw: str | None = None
-    mask: str | None = None
-    figures: str | None = None
-    json: bool = False
+    save: str | None = None  # table, or another file of results
+    draw: str | None = None  # annotated image, folder of images or video
+    mask: str | None = None  # cut-out image, folder of images or video
+    figures: str | None = None  # image or folder of images that show intermediate values of a network
+    json: bool = False  # print each frame as a line of JSON on standard output
 
     @property
     def paths(self) -> list[str]:
@@ -52,35 +44,21 @@ class Outputs:
 
 @dataclass
 class Summary:
-    """Result of a run over one or several inputs.
+    """Result of a run over one or several inputs."""
 
-    Attributes:
-        frames: Number of processed images.
-        instances: Number of detected instances in all images.
-        seconds: Duration of the run.
-        files: Number of finished files; None for a run over one input.
-        skipped: Number of files that an earlier run has finished.
-        last: Newest frame of a detector.
-        measured: Additional values of each instance in that frame, such as its measures.
-        lines: Results to print, one line each.
-        notes: Hints for the user, one line each.
-        written: Paths of written files and folders.
-        times: Seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
-        problems: Errors of single images or files, one line each.
-    """
-
-    frames: int = 0
-    instances: int = 0
-    seconds: float = 0.0
-    files: int | None = None
-    skipped: int = 0
-    last: Frame | None = None
-    measured: Extras | None = None
-    lines: list[str] = field(default_factory=list[str])
-    notes: list[str] = field(default_factory=list[str])
-    written: list[str] = field(default_factory=list[str])
+    frames: int = 0  # number of processed images
+    instances: int = 0  # number of detected instances in all images
+    seconds: float = 0.0  # duration of the run
+    files: int | None = None  # number of finished files; None for a run over one input
+    skipped: int = 0  # number of files that an earlier run has finished
+    last: Frame | None = None  # newest frame of a detector
+    measured: Extras | None = None  # additional values of each instance in that frame, such as its measures
+    lines: list[str] = field(default_factory=list[str])  # results to print
+    notes: list[str] = field(default_factory=list[str])  # hints for the user, one line each
+    written: list[str] = field(default_factory=list[str])  # paths of files and folders
+    # seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
     times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    problems: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])  # errors of single images or files, one line each
 
 
 class Task(ABC):
@@ -89,12 +67,9 @@ class Task(ABC):
     Subclasses are frozen dataclasses. The results depend only on their fields and on the files in `files`.
     """
 
-    save_ending: ClassVar[str] = ".json"
-    """Ending of the file of results that each input gets in a folder."""
-    figures_ending: ClassVar[str] = ""
-    """Ending of the figure that each input gets in a folder; empty for a folder of figures per input."""
-    joins_videos: ClassVar[bool] = False
-    """Whether one table may contain the frames of videos in addition to those of still images."""
+    save_ending: ClassVar[str] = ".json"  # of the file of results that each input gets in a folder
+    figures_ending: ClassVar[str] = ""  # of the figure that each input gets; empty for a folder of figures per input
+    joins_videos: ClassVar[bool] = False  # one table may contain the frames of videos in addition to still images
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -107,31 +82,19 @@ class Task(ABC):
 
     @abstractmethod
     def open(self, *, is_stream: bool) -> "Worker[Any]":
-        """Load the networks.
-
-        Args:
-            is_stream: Load them for videos and cameras, not for independent images.
-        """
+        """Load the networks, for videos and cameras or for independent images."""
 
     def open_table(self, save: str, source: Source) -> FrameTable | RecordTable | None:
-        """Open one table for several files.
+        """Open one table for several files, which the source describes.
 
-        Args:
-            save: Path of the table.
-            source: Source that describes all files.
-
-        Returns:
-            The table; None if only a single worker that reads all files as one source can write it.
+        None means that only a single worker that reads all files as one source can write it.
         """
         del save, source
         return None
 
 
 class Anonymiser:
-    """Hide people in the images below drawings.
-
-    `how`: black, blur or none, as in `DrawingStyle`; `models_dir`: folder with the weight files of the face detector.
-    """
+    """Hide people in the images below drawings. `models_dir` has the weight files of the face detector."""
 
     def __init__(self, how: Anonymise, models_dir: object = None) -> None:
         self._how, self.keeps_people = how, how == "none"
@@ -161,15 +124,10 @@ class Anonymiser:
 
 
 class Worker(Closing, ABC, Generic[Item]):
-    """Loaded networks that process one input after the other. A worker is a context manager that frees them.
-
-    Attributes:
-        times: Seconds spent on parts of the current input.
-        hidden: Hides people in drawings.
-    """
+    """Loaded networks that process one input after the other. A worker is a context manager that frees them."""
 
     def __init__(self, anonymise: Anonymise = "none", models_dir: object = None) -> None:
-        self.times: defaultdict[str, float] = defaultdict(float)
+        self.times: defaultdict[str, float] = defaultdict(float)  # seconds spent on parts of the current input
         self.hidden = Anonymiser(anonymise, models_dir)
         self._drawings: dict[str, BestEffortDrawing] = {}
 
@@ -177,10 +135,7 @@ class Worker(Closing, ABC, Generic[Item]):
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
         """Prepare for a new input and open its outputs, so that a wrong path fails before any work.
 
-        Args:
-            source: Open source.
-            outputs: Output paths.
-            files: Stack that keeps the outputs at the end or at Ctrl-C, and discards them after any other exception.
+        The stack keeps the outputs at the end or at Ctrl-C, and discards them after any other exception.
         """
 
     @abstractmethod
@@ -203,10 +158,7 @@ class Worker(Closing, ABC, Generic[Item]):
     def open_drawing(self, path: str, source: Source, outputs: Outputs) -> DrawingWriter:
         """Open annotated output that is dropped if its encoder fails, so that the other outputs are kept.
 
-        Args:
-            path: Path of the annotated output.
-            source: Open source.
-            outputs: All outputs of the input. If there are no others, the failure ends the run.
+        If there are no others, the failure ends the run.
         """
         writer = open_drawing_writer(path, source, sound=self.hidden.keeps_people)
         return self.as_optional(writer, path, outputs)
@@ -249,30 +201,17 @@ NETWORKS = ("internet",)
 
 @dataclass(frozen=True)
 class Lift:
-    """Settings for lifting hands.
+    """Settings for lifting hands, see `Lifting` of the command line."""
 
-    Attributes:
-        network: Name in `NETWORKS`.
-        weights: Checkpoint, or its .xml or .onnx by `sonjit export`, or "demo" for placeholder weights.
-        root_weights: Checkpoint of RootNet; None estimates the distance from the size of the hands.
-        layout: Data set of the checkpoint, interhand, stb or rhd, if the checkpoint does not contain it.
-        root_input_scale: Input scale 255 or 1 of RootNet's checkpoint, if that does not contain it; see `RootNet`.
-        camera: Camera of all images; None assumes one for each image.
-        mirrored: Treat the images as selfie views.
-        device: Device, see `torch_device`. Exported networks run on the CPU.
-        box: Box (x, y, width, height) around the hands of one person in every image. InterNet then decides which hands
-            are visible, whatever a detector finds.
-    """
-
-    network: str = "internet"
-    weights: str | None = None
-    root_weights: str | None = None
-    layout: str | None = None
-    root_input_scale: float | None = None
-    camera: Intrinsics | None = None
-    mirrored: bool = False
-    device: str = "cpu"
-    box: tuple[float, float, float, float] | None = None
+    network: str = "internet"  # name in `NETWORKS`
+    weights: str | None = None  # checkpoint, or its .xml or .onnx by `sonjit export`, or "demo" for placeholder weights
+    root_weights: str | None = None  # checkpoint of RootNet; None estimates the distance from the size of the hands
+    layout: str | None = None  # data set of the checkpoint, if that does not contain it
+    root_input_scale: float | None = None  # 255 or 1, if RootNet's checkpoint does not contain it; see `RootNet`
+    camera: Intrinsics | None = None  # of all images; None assumes one for each image
+    mirrored: bool = False  # treat the images as selfie views
+    device: str = "cpu"  # see `torch_device`. Exported networks run on the CPU.
+    box: tuple[float, float, float, float] | None = None  # (x, y, width, height) around the hands of one person
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.websockets import WebSocket
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -33,26 +33,38 @@ _STOP_S = 2  # time in which open connections end when the server stops
 
 @dataclass(frozen=True)
 class Health:
-    """Answer of `GET /healthz`.
-
-    `jobs`: number of jobs that upload, wait or run; `kinds`: models of each kind of detector, the default first.
-    """
+    """Answer of `GET /healthz`."""
 
     status: str
     version: str
     clients: int
-    jobs: int
-    kinds: dict[str, list[str]]
+    jobs: int  # that upload, wait or run
+    kinds: dict[str, list[str]]  # models of each kind of detector, the default first
     missing: list[str]
     limits: dict[str, int | float]
 
 
-def create_app(settings: Settings | None = None, folder: Path | None = None, engine: Path = BUILT_ENGINE) -> FastAPI:
-    """Return the server as an ASGI app. Its parts are in `app.state.service`.
+@dataclass(frozen=True)
+class PageAddress:
+    """Address of the page that other devices can open."""
 
-    Args:
-        settings: Options of `sonjit serve`. Default: no options.
-        engine: Output folder of `make web`. If it exists, the page can run detectors itself.
+    url: str
+    qr: str | None  # QR code as a `data:` URL of an SVG; None if the address is too long
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Answer of `GET /v1/addresses`."""
+
+    https: bool  # True if the server uses https. Browsers of other devices require it for the camera.
+    addresses: list[PageAddress]  # addresses that other devices can open; empty for a server on loopback
+    fingerprint: str | None  # SHA-256 of the certificate; None without https
+
+
+def create_app(settings: Settings | None = None, folder: Path | None = None, engine: Path = BUILT_ENGINE) -> FastAPI:
+    """Return the server as an ASGI app, with an annotation project in `folder`. Its parts are in `app.state.service`.
+
+    `engine`: output folder of `make web`. If it exists, the page can run detectors itself.
     """
     extensions.load_extensions()
     settings = settings or Settings()
@@ -100,6 +112,18 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
             limits=settings.limits(),
         )
 
+    @app.get("/v1/addresses", tags=["server"])
+    def addresses(request: Request) -> Addresses:
+        """Addresses of the page for other devices."""
+        server: Any = request.scope["server"]
+        cert = settings.tls_cert
+        pages = [
+            PageAddress(url, code and code.svg_data_uri(border=QUIET_ZONE, light="#fff"))
+            for url in for_other_devices(page_addresses(settings, server[1]))
+            for code in [qr_code(url)]
+        ]
+        return Addresses(cert is not None, pages, cert and fingerprint(cert))
+
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await Stream(socket, service).run()
@@ -108,51 +132,11 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     if project is not None:
         app.include_router(project[0])
     app.include_router(kind_router(engine, annotates=project is not None))
-    app.include_router(address_router(settings))
     app.include_router(middleware.token_router(settings))
     app.include_router(gestures.gesture_router(service))
     app.include_router(images.image_router(service))
     add_files(app, settings, engine)
     return app
-
-
-@dataclass(frozen=True)
-class PageAddress:
-    """Address of the page that other devices can open.
-
-    `qr`: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
-    """
-
-    url: str
-    qr: str | None
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Answer of `GET /v1/addresses`."""
-
-    https: bool  # True if the server uses https. Browsers of other devices require it for the camera.
-    addresses: list[PageAddress]  # addresses that other devices can open; empty for a server on loopback
-    fingerprint: str | None  # SHA-256 of the certificate; None without https
-
-
-def address_router(settings: Settings) -> APIRouter:
-    """Return the endpoint `GET /v1/addresses`."""
-    router = APIRouter(tags=["server"])
-
-    @router.get("/v1/addresses")
-    def addresses(request: Request) -> Addresses:
-        """Addresses of the page for other devices."""
-        server: Any = request.scope["server"]
-        urls = for_other_devices(page_addresses(settings, server[1]))
-        cert = settings.tls_cert
-        pages = [
-            PageAddress(url, code and code.svg_data_uri(border=QUIET_ZONE, light="#fff"))
-            for url, code in zip(urls, map(qr_code, urls), strict=True)
-        ]
-        return Addresses(cert is not None, pages, cert and fingerprint(cert))
-
-    return router
 
 
 class _Server(uvicorn.Server):
@@ -172,14 +156,9 @@ def serve(
     started: Callable[[list[str]], None] = lambda _: None,
     project: Path | None = None,
 ) -> None:
-    """Serve until Ctrl-C.
+    """Serve until Ctrl-C. Port 0 is any free port; `project` is the folder of an annotation project.
 
-    Args:
-        port: Port to listen on; 0 for any free port.
-        verbose: If True, log every request.
-        started: Function that is called with the page's addresses when the server listens, first the one for this
-            machine.
-        project: Folder of an annotation project to serve in addition.
+    `started` is called with the page's addresses when the server listens, first the one for this machine.
 
     Raises:
         InputError: The host or port cannot be used, or the folder is not a project.
@@ -256,13 +235,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address[:2], family=family, backlog=512)  # pyright: ignore[reportArgumentType]
     except OSError as error:
-        raise JobError(_listen_error(error, host, port)) from None
-
-
-def _listen_error(error: OSError, host: str, port: int) -> str:
-    known: dict[int | None, str] = {
-        errno.EADDRINUSE: f"port {port} of {host} is taken: stop what uses it, or give another --port",
-        errno.EACCES: f"port {port} may not be used by this account: give a --port above 1023",
-        errno.EADDRNOTAVAIL: f"{host} is not an address of this machine: give another --host",
-    }
-    return known.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")
+        known: dict[int | None, str] = {
+            errno.EADDRINUSE: f"port {port} of {host} is taken: stop what uses it, or give another --port",
+            errno.EACCES: f"port {port} may not be used by this account: give a --port above 1023",
+            errno.EADDRNOTAVAIL: f"{host} is not an address of this machine: give another --host",
+        }
+        raise JobError(known.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")) from None

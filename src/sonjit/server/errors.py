@@ -51,9 +51,9 @@ class RefusedError(SonjitError):
 
 
 def refusal_from(error: Exception, code: str | None = None) -> RefusedError:
-    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
+    """Convert any error to a refusal: Sonjit's with the code, or by default `bad_option` for an InputError or `failed`.
 
-    `code`: code of Sonjit's errors. Default: `bad_option` for an InputError, which the client can fix, or `failed`.
+    Other errors are logged as failures of the server.
     """
     if isinstance(error, RefusedError):
         return error

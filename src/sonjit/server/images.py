@@ -39,7 +39,6 @@ _FULL = option.Option(
     type="boolean",
     default=False,
 )
-_FULL_ADDS = "id, depth, box and skeleton"
 _IMPLY_FULL = ("blendshapes", "transform", "distance")
 """Options of detectors whose results only a full answer contains. Refined keypoints also belong to them."""
 _MAX_MASK_PX = 512  # longer side of a mask for clients, twice that of the network's output
@@ -47,24 +46,16 @@ _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
 
 class Session:
-    """A detector of the pool that works for one client.
-
-    Attributes:
-        list: Name of the list of results in an answer.
-        hands: Hands of the last image, including those of people.
-        motions: Motions of the last image; None if the detector classifies no gestures.
-        events: Gestures and motions that begin or end in the last image.
-        hidden: Number of instances found in the last image beyond `max_instances`.
-    """
+    """A detector of the pool that works for one client."""
 
     def __init__(self, options: SessionOptions, detector: Detector[Any]) -> None:
         self.detector = detector
-        self.hands: list[Hand] = []
-        self.motions: list[MotionEvent] | None = None
-        self.events: list[Event] = []
+        self.hands: list[Hand] = []  # of the last image, including those of people
+        self.motions: list[MotionEvent] | None = None  # of the last image; None if gestures are not classified
+        self.events: list[Event] = []  # gestures and motions that begin or end in the last image
+        self.hidden = 0  # number of instances found in the last image beyond `max_instances`
         self._event_tracker = EventTracker()
-        self.hidden = 0
-        self.list = KINDS[options.kind].list_name
+        self._list = KINDS[options.kind].list_name
         self._configure(options, None)
 
     def reset(self) -> None:
@@ -106,7 +97,7 @@ class Session:
             if explainer := explainer_of(self.options):
                 members.append([{"map": _explain(explainer, rgb, hand, self.options)} for hand in found])
         additions = [dict(chain(*map(dict.items, own))) for own in zip(*members, strict=True)]
-        return f'"{self.list}":{results_to_json(found, additions, full=not strict)}'
+        return f'"{self._list}":{results_to_json(found, additions, full=not strict)}'
 
     def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         self.options, self._custom = options, custom
@@ -230,7 +221,7 @@ def image_router(service: Service) -> APIRouter:
             methods=["POST"],
             summary=f"{kind.capitalize()} in one image",
             operation_id=f"detect_{kind}",
-            responses=responses(image_answer(kind), f"The detected instances; full=true adds {_FULL_ADDS}."),
+            responses=responses(image_answer(kind), "The instances; full=true adds id, depth, box and skeleton."),
             openapi_extra={
                 "parameters": query_parameters((*known_options(kind).values(), _FULL)),
                 "requestBody": upload_body(),

@@ -43,8 +43,7 @@ class JobInput:
 
     source: Path  # file or folder for `open_source`
     name: str  # name of the input in tables, pages and downloads
-    # file ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images
-    drawing: str
+    drawing: str  # ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images
 
 
 def job_worker(max_pixels: int, folder: Path | None = None) -> Worker:
@@ -283,17 +282,10 @@ def run_detectors(
     style: Mapping[str, Any],
     report_progress: Callable[[Mapping[str, object]], None],
 ) -> list[str]:
-    """Run detectors over the input of a job, in a child process.
+    """Run detectors over the input of a job in a child process. Write `result.jsonl` and the drawing.
 
-    Args:
-        kinds: Extensions of the server, which register kinds.
-        folder: Folder for `result.jsonl`.
-        drawing: Path of the annotated copy; None for none.
-        detectors: Kind and options of each detector.
-        report_progress: Function that receives `of`, the expected number of images, and then `frames` and `instances`.
-
-    Returns:
-        One line for each image that cannot be read, and for each change of what was read.
+    `report_progress` receives `of`, the expected number of images, and then `frames` and `instances`. The result is one
+    line for each image that cannot be read, and for each change of what was read.
     """
     kinds.load()
     # images are drawn into a folder

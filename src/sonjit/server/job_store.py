@@ -39,55 +39,42 @@ ENDED = ("done", "failed", "cancelled")
 INPUT, RECORD = "input", "job.json"  # names in a job's folder
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
-REPORT_ENDINGS = (".html", ".pdf")
-_RECORDED = "id number frames of instances message problems disk_bytes address draw style owner is_private"
-"""Attributes that a record contains as they are, separated by spaces."""
+_REPORT_ENDINGS = (".html", ".pdf")
+_RECORDED = (
+    "id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address", "draw", "style",
+    "owner", "is_private",
+)  # fmt: skip
+"""Attributes that a record contains as they are."""
 
 
 @dataclass(eq=False)
 class UploadJob:
-    """Detectors that run over one upload.
+    """Detectors that run over one upload."""
 
-    Attributes:
-        folder: Folder of the job's files. The store creates and removes it.
-        detectors: Kind and options of each detector, as returned by `read_options`.
-        draw: If True, make an annotated copy of the input.
-        style: Settings of the annotated copy, of `DrawingStyle`.
-        owner: Secret of the client that owns the job.
-        is_private: True if only the owner may access the job, even by its id.
-        id: Random id; part of the job's URLs.
-        number: Creation time in nanoseconds, above those of older jobs; jobs are sorted by it.
-        input: Uploaded files; known when the upload is complete.
-        state: State of the job; changes only under the store's lock.
-        of: Expected number of images; None if unknown.
-        problems: One line for each image that cannot be read, and for each change of what was read.
-        is_suspended: True if the server stops and the next server restarts the job.
-        ran_s: Run time before the server restarted.
-        started_s, ended_s: Times on the clock of `time.monotonic`; None before them.
-    """
-
-    folder: Path
-    detectors: tuple[DetectorChoice, ...]
-    draw: bool
-    owner: str
-    style: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    is_private: bool = False
-    address: str = ""
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
-    number: int = field(default_factory=time.time_ns)
-    input: JobInput = field(init=False)
-    state: State = "uploading"
+    detectors: tuple[DetectorChoice, ...]  # kind and options of each, as returned by `read_options`
+    owner: str  # secret of the client that owns the job
+    draw: bool = True  # if True, make an annotated copy of the input
+    style: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # settings of the annotated copy, of `DrawingStyle`
+    is_private: bool = False  # True if only the owner may access the job, even by its id
+    address: str = ""  # network address of the client
+    id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs
+    number: int = field(default_factory=time.time_ns)  # creation time in nanoseconds, above those of older jobs
+    folder: Path = field(init=False)  # folder of the job's files. The store creates and removes it.
+    input: JobInput = field(init=False)  # uploaded files; known when the upload is complete
+    state: State = "uploading"  # changes only under the store's lock
     frames: int = 0
-    of: int | None = None
+    of: int | None = None  # expected number of images; None if unknown
     instances: int = 0
     message: str | None = None
-    problems: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])  # unreadable images, and changes of what was read
     disk_bytes: int = 0
-    is_suspended: bool = False
+    is_suspended: bool = False  # True if the server stops and the next server restarts the job
     worker: Worker | None = None
-    ran_s: float = 0.0
-    started_s: float | None = field(default=None, init=False)
-    ended_s: float | None = field(default=None, init=False)
+    ran_s: float = 0.0  # run time before the server restarted
+    started_s: float | None = None  # on the clock of `time.monotonic`
+    ended_s: float | None = None
     _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
@@ -101,15 +88,23 @@ class UploadJob:
         return self.folder / f"drawn{self.input.drawing}" if self.draw else None
 
     @property
-    def has_motions(self) -> bool:
-        """Whether the job has tables of hand motions, which requires a video and gestures."""
-        return self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures
-
-    @property
-    def reported_model(self) -> str | None:
+    def _reported_model(self) -> str | None:
         """Model of the body whose angles a report describes; None if the job has no report."""
         models = [str(options["model"]) for kind, options in self.detectors if kind in ("body", "holistic")]
         return models[0] if models and self.input.drawing == ".mp4" else None
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that clients can download: tables, a report and the drawing, see `file`."""
+        is_single = len(self.detectors) == 1  # wide tables have the columns of one detector
+        names = [f"result{end}" for end in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or end != ".wide.csv"]
+        if self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures:
+            names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
+        if self._reported_model:
+            names += [f"report{ending}" for ending in _REPORT_ENDINGS]
+        if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message
+            names.append(self.drawing.name)
+        return names
 
     @property
     def seconds(self) -> float:
@@ -121,15 +116,8 @@ class UploadJob:
     def to_dict(self) -> JsonObject:
         """Return the job as clients see it."""
         state = self.state  # read first: the files of a finished job exist before its state changes
-        endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
-        downloads: JsonObject = {ending[1:]: f"{endpoint}/result{ending}" for ending in self.table_endings}
-        if state == "done" and self.has_motions:
-            downloads |= {f"motions{ending}": f"{endpoint}/motions{ending}" for ending in ROW_ENDINGS}
-            downloads |= {f"events{ending}": f"{endpoint}/events{ending}" for ending in ROW_ENDINGS}
-        if state == "done" and self.reported_model:
-            downloads |= {f"report{ending}": f"{endpoint}/report{ending}" for ending in REPORT_ENDINGS}
-        if drawing is not None and drawing.exists():  # otherwise `problems` contains the encoder's message
-            downloads["drawn"] = f"{endpoint}/{drawing.name}"
+        names = self.files if state == "done" else []
+        keys = ["drawn" if name.startswith("drawn") else name.removeprefix("result.") for name in names]
         return {
             "id": self.id,
             "kind": "+".join(kind for kind, _ in self.detectors),
@@ -142,14 +130,8 @@ class UploadJob:
             "seconds": round(self.seconds, 2),
             "message": self.message,
             "problems": list(self.problems),
-            "downloads": downloads if state == "done" else {},
+            "downloads": {key: f"/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
         }
-
-    @property
-    def table_endings(self) -> list[str]:
-        """Endings of the result tables. Wide tables have the columns of one detector."""
-        is_single = len(self.detectors) == 1
-        return [ending for ending in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or ending != ".wide.csv"]
 
     def measure(self) -> None:
         """Update `disk_bytes`."""
@@ -160,26 +142,23 @@ class UploadJob:
                     sizes.append(Path(parent, name).lstat().st_size)
         self.disk_bytes = sum(sizes)
 
-    def table(self, name: str, ending: str) -> Path:
-        """Return a table. The first call writes it.
-
-        Args:
-            name: "result", "motions" or "events", see `has_motions`, or "report".
-            ending: One of `table_endings` for results, otherwise one of `ROW_ENDINGS`.
+    def file(self, name: str) -> Path:
+        """Return one of `files`. The first call writes a table or a report.
 
         Raises:
             JobError: The disk refuses the file.
             MissingExtraError: Parquet requires pyarrow.
         """
-        path, lines = self.folder / f"{name}{ending}", self.folder / "result.jsonl"
+        path, lines = self.folder / name, self.folder / "result.jsonl"
+        table, _, ending = name.partition(".")
         with self._converting:
             if not path.exists():
-                if name == "result":
-                    convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(ending))
-                elif name == "report":
-                    load_function("write_report")(path, lines, self.drawing, self.input.name, self.reported_model)
+                if table == "result":
+                    convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
+                elif table == "report":
+                    load_function("write_report")(path, lines, self.drawing, self.input.name, self._reported_model)
                 else:
-                    (convert_motions if name == "motions" else convert_events)(lines, path)
+                    (convert_motions if table == "motions" else convert_events)(lines, path)
                 self.measure()
         return path
 
@@ -199,7 +178,7 @@ class UploadJob:
         given = None
         if self.state != "uploading":
             given = vars(self.input) | {"source": self.input.source.relative_to(self.folder).as_posix()}
-        record = {name: getattr(self, name) for name in _RECORDED.split()} | {
+        record = {name: getattr(self, name) for name in _RECORDED} | {
             "state": "waiting" if self.state == "running" else self.state,  # the next server restarts a running job
             "seconds": round(self.seconds, 2),
             "given": given,
@@ -217,12 +196,9 @@ def load_job(folder: Path) -> UploadJob:
     record: dict[str, Any] = {"style": {}} | json.loads((folder / RECORD).read_text("utf-8"))  # a later addition
     if record["state"] not in get_args(State):  # a newer server wrote it
         raise ValueError(f"Unknown state {record['state']!r}")
-    job = UploadJob(
-        folder,
-        tuple(read_detector(detector, job=True) for detector in record["detectors"]),
-        state=record["state"],
-        **{name: record[name] for name in _RECORDED.split()},
-    )
+    detectors = tuple(read_detector(detector, job=True) for detector in record["detectors"])
+    job = UploadJob(detectors, state=record["state"], **{name: record[name] for name in _RECORDED})
+    job.folder = folder
     if job.state != "uploading":
         job.input = JobInput(**record["given"] | {"source": folder / record["given"]["source"]})
     if job.state == "waiting":
@@ -292,17 +268,8 @@ class JobStore:
             except OSError as error:
                 raise storage_refusal(error, self.settings) from None
 
-    def create(
-        self,
-        detectors: tuple[DetectorChoice, ...],
-        owner: str,
-        *,
-        draw: bool = True,
-        style: Mapping[str, Any] | None = None,
-        is_private: bool = False,
-        address: str = "",
-    ) -> UploadJob:
-        """Create a job and the folder for its upload. Call `submit` or `discard` when the upload ends."""
+    def add(self, job: UploadJob) -> None:
+        """Add a job and make the folder for its upload. Call `submit` or `discard` when the upload ends."""
         self.prepare()
         with self._lock:
             self._require_open()
@@ -311,24 +278,16 @@ class JobStore:
                     "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
                 )
             assert self._root is not None
-            last = max((other.number for other in self._jobs.values()), default=0)
-            job = UploadJob(
-                folder=self._root / secrets.token_hex(8),
-                detectors=detectors,
-                draw=draw,
-                style=style or {},
-                owner=owner,
-                is_private=is_private,
-                address=address,
-                number=max(time.time_ns(), last + 1),  # the clock may step back
-            )
+            job.folder = self._root / secrets.token_hex(8)
+            job.number = max(
+                [job.number, *(other.number + 1 for other in self._jobs.values())]
+            )  # the clock may step back
             try:
                 job.input_folder.mkdir(parents=True)
             except OSError as error:
                 raise storage_refusal(error, self.settings) from None
             self._jobs[job.id] = job
             self._write_record(job)
-        return job
 
     def reserve(self, job: UploadJob, count: int) -> None:
         """Add bytes to the size of an upload. Evict finished jobs if the files of all jobs exceed the quota."""

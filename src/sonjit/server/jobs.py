@@ -13,19 +13,16 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util import Json, SonjitError, json_from, unknown_name
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle
-from sonjit.runs import ROW_ENDINGS
 from sonjit.server import middleware, service
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, Upload, input_from_files
-from sonjit.server.job_store import ENDED, REPORT_ENDINGS, JobStore, UploadJob, storage_refusal
+from sonjit.server.job_store import ENDED, JobStore, UploadJob, storage_refusal
 from sonjit.server.kinds import JobState, responses, upload_body
 from sonjit.server.options import (
     DetectorChoice,
@@ -144,7 +141,7 @@ def job_router(store: JobStore) -> APIRouter:
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
         name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=status)
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=status)
 
     return router
 
@@ -171,16 +168,11 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     detectors = _detectors(query)
     for kind, options in detectors:
         service.require_weights(kind, str(options["model"]))
-    owner = _owner(request)
+    owner, address = _owner(request), request.client.host if request.client else ""
+    own_secret, draw = owner or secrets.token_hex(16), bool(own["draw"])
+    job = UploadJob(detectors, own_secret, draw, style, is_private=bool(owner), address=address)
     await asyncio.to_thread(store.prepare)
-    job = store.create(
-        detectors,
-        owner or secrets.token_hex(16),
-        draw=bool(own["draw"]),
-        style=style,
-        is_private=bool(owner),
-        address=request.client.host if request.client else "",
-    )
+    store.add(job)
     try:
         body = middleware.limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
         store.submit(job, await _receive_input(body, job.input_folder, str(own["name"]), settings))
@@ -263,45 +255,8 @@ def _file_of(job: UploadJob, file: str) -> Path:
     if job.state != "done":
         reason = "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
         raise RefusedError("not_found", f"job {job.id} has no results: it {reason}")
-    name, _, ending = file.partition(".")
-    if name == "drawn":
-        if job.drawing is None or job.drawing.name != file:
-            reason = "was not requested (draw=false)" if job.drawing is None else f"is {job.drawing.name}"
-            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {reason}")
-        if not job.drawing.exists() and job.problems:  # the encoder refused it
+    if file not in job.files:
+        if job.drawing is not None and file == job.drawing.name and job.problems:  # the encoder refused it
             raise RefusedError("not_found", job.problems[-1])
-        return job.drawing
-    if name == "report" and job.reported_model and f".{ending}" in REPORT_ENDINGS:
-        return job.table(name, f".{ending}")
-    if name not in ("result", "motions", "events"):
-        raise HTTPException(404)
-    is_result = name == "result"
-    endings = job.table_endings if is_result else ROW_ENDINGS
-    if f".{ending}" not in endings:
-        wanted = f"table {ending[:20]!r}" if is_result else f"{name}.{ending[:20]}"
-        raise RefusedError("not_found", f"no {wanted}. Choose from {', '.join(endings)}")
-    if not is_result and not job.has_motions:
-        raise RefusedError("not_found", f"no {name}: they are those of videos, with gestures or measures of hands")
-    return job.table(name, f".{ending}")
-
-
-class _Download(FileResponse):
-    """A file that may be removed before it is opened. The headers are sent when it is open."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or the reason why it is missing."""
-        head: list[Message] = []
-
-        async def send_when_open(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                head.append(message)
-                return
-            while head:
-                await send(head.pop())
-            await send(message)
-
-        try:
-            await super().__call__(scope, receive, send_when_open)
-        except FileNotFoundError:
-            removed = RefusedError("not_found", "the job and its files were removed just now")
-            await removed.response()(scope, receive, send)
+        raise RefusedError("not_found", f"job {job.id} has no {file[:40]!r}. Choose from {', '.join(job.files)}")
+    return job.file(file)

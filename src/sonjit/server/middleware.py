@@ -56,11 +56,7 @@ _SUBPROTOCOL, _BEARER = "sonjit", "sonjit.token."
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None]) -> Request:
     """Return a request whose body raises RefusedError as soon as it is known to be too large.
 
-    Args:
-        request: Request whose body is not read yet.
-        max_bytes: Maximum size of the body.
-        option: Option of `sonjit serve` that sets the limit; named in the message.
-        take: Function that is called with the size of each piece before it is passed on.
+    The message names the option of `sonjit serve` that sets the limit. `take` is called with the size of each piece.
     """
     too_large = RefusedError("too_large", f"the body is larger than {max_bytes / MB:g} MB; send less or raise {option}")
     stated = request.headers.get("content-length", "0")

@@ -50,14 +50,7 @@ class Worker(files.Closing):
     """A child process that runs one function at a time; a context manager that ends the process.
 
     The process starts with the first call, and again after a crash. It ends with the server, however the server ends.
-
-    Args:
-        max_pixels: Maximum number of pixels of an image.
-        more_bytes: Memory limit (on Linux) beyond that of decoding an image.
-        folder: Folder for temporary files. Default: the system's folder.
-
-    Attributes:
-        process: The process, if it was started.
+    Its memory limit on Linux is that of decoding an image and `more_bytes`. `folder` is for its temporary files.
     """
 
     def __init__(self, max_pixels: int, more_bytes: int = 0, folder: Path | None = None) -> None:
@@ -75,14 +68,9 @@ class Worker(files.Closing):
         seconds: float = math.inf,
         report_progress: ReportProgress | None = None,
     ) -> Any:  # noqa: ANN401  # JSON or an image
-        """Run a function and return its result, which is JSON or an image.
+        """Run a function of a module with arguments and a time limit, and return its result: JSON or an image.
 
-        Args:
-            function: Function at the top level of a module. If progress is reported, it gets the function to call with
-                progress as another argument.
-            arguments: Arguments of the function.
-            seconds: Time limit.
-            report_progress: Function that receives progress.
+        If progress is reported, the function gets a function that reports it as another argument.
 
         Raises:
             InputError: The function raised an error.

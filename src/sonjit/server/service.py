@@ -100,23 +100,19 @@ class DetectorPool:
 
 
 class Service:
-    """The parts of the server.
-
-    Attributes:
-        streams: Functions that close the open connections, by connection.
-        body_bytes: Size of the bodies in memory, those of images and others.
-        threads: The worker threads, of which each call of `run` takes one.
-    """
+    """The parts of the server."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         workers = settings.workers or os.cpu_count() or 1
-        self.threads = CapacityLimiter(workers)
+        self.threads = CapacityLimiter(workers)  # each call of `run` takes one
         self.decoders = processes.Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
         self.jobs = job_store.JobStore(settings)
-        self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
-        self.body_bytes = 0
+        self.streams: dict[
+            object, Callable[[], Awaitable[None]]
+        ] = {}  # functions that close connections, by connection
+        self.body_bytes = 0  # size of the bodies in memory
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0
         self._is_stopped = False

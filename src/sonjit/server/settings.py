@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 MB = 1_000_000  # bytes of a megabyte
-_LIMITS = (
-    "queue", "max_clients", "max_rate", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
-    "keep_jobs", "max_disk_mb", "read_timeout_s", "idle_minutes",
-)  # fmt: skip
-"""Limits that clients can read."""
 _MAX_LIMIT = 1e9  # maximum value of a limit
 _MAX_WORKERS = 1024  # maximum number of workers
 _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -97,7 +92,7 @@ class Settings(Limits):
 
     def __post_init__(self) -> None:
         """Check the settings. Raise InputError with one line."""
-        for name in ("workers", *_LIMITS):
+        for name in ("workers", *self.limits()):
             value, maximum = getattr(self, name), _MAX_WORKERS if name == "workers" else _MAX_LIMIT
             if value is not None and not 0 < value <= maximum:
                 raise InputError(f"{option_name(name)} {value}: give more than 0 and at most {maximum:g}")
@@ -125,7 +120,8 @@ class Settings(Limits):
 
     def limits(self) -> dict[str, int | float]:
         """Return the limits that clients can read, by name."""
-        return {name: getattr(self, name) for name in _LIMITS}
+        names = [item.name for item in fields(Limits) if item.name not in ("workers", "max_models")]
+        return {name: getattr(self, name) for name in names}
 
 
 def option_name(name: str) -> str:

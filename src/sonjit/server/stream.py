@@ -369,10 +369,7 @@ class DryRun:
     ) -> list[Json]:
         """Return the commands of one frame, as `sonjit control --dry-run` prints them; none for still images.
 
-        Args:
-            time_s: Time of the frame in seconds.
-            size: Width and height of the frame in pixels.
-            motions: Motions that the stream's detectors found; None if one of them does not look for motions.
+        `size` is (width, height) in pixels. `motions` is None if one of the detectors does not look for motions.
         """
         if not math.isfinite(time_s) or any(hand.id is None for hand in hands):
             return []

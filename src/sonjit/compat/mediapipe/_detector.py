@@ -32,12 +32,9 @@ def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> Non
 def open_detector(
     kind: str, given: Mapping[str, Any], thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
 ) -> Future[Detector[Any]]:
-    """Check the options of `create_detector`, and load the networks in another thread.
+    """Check options of `create_detector`, and load the networks in another thread.
 
-    Args:
-        kind: Kind of the detector.
-        given: Options that differ from the defaults. Those of smoothing and search are MediaPipe's.
-        thresholds: Thresholds of the graph.
+    The defaults of smoothing and search are MediaPipe's.
 
     Raises:
         InputError: A value is wrong, or a network is missing.
@@ -66,8 +63,7 @@ def check_detector(kind: str, given: Mapping[str, Any]) -> CommonOptions:
 class InstanceOrder:
     """Order of the instances of a video. Instances that stay in view keep their order.
 
-    Args:
-        new_first: True if instances that appear are placed before the others, False if after them.
+    Instances that appear are placed before the others if `new_first` is True, otherwise after them.
     """
 
     def __init__(self, *, new_first: bool) -> None:
@@ -90,11 +86,7 @@ class InstanceOrder:
 
 
 def choice(name: str, value: int, names: Mapping[int, V]) -> V:
-    """Return the meaning of a number.
-
-    Raises:
-        InputError: The number is unknown.
-    """
+    """Return the meaning of a number. Raise InputError if it is unknown."""
     if value not in names:
         raise InputError(f"{name}={value}: give {' or '.join(f'{number} ({what})' for number, what in names.items())}")
     return names[value]

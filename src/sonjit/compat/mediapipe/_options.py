@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from functools import wraps
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -40,10 +41,7 @@ class BaseOptions:
     delegate: _Delegate | None = None
 
     def file(self, published: str) -> Path:
-        """Return the model's file, or the name of a published network.
-
-        Args:
-            published: Name of the task's own bundle or network.
+        """Return the model's file, or the name of a published network. `published` is the task's own.
 
         Raises:
             ModelError: The path does not exist and is no published name, both a path and a buffer are given, or the
@@ -180,11 +178,4 @@ def accept_newer_names(**names: str) -> Callable[[type[Options]], type[Options]]
 
 def _alias(field: str) -> property:
     """Return a property that reads and writes another attribute."""
-
-    def read(self: object) -> object:
-        return getattr(self, field)
-
-    def write(self: object, value: object) -> None:
-        setattr(self, field, value)
-
-    return property(read, write)
+    return property(attrgetter(field), lambda options, value: setattr(options, field, value))

@@ -77,22 +77,17 @@ class DetectorSolution(Solution[Found]):
         self,
         kind: str,
         static_image_mode: bool,
-        min_detection_confidence: float | None,
-        min_tracking_confidence: float = 0.5,
+        confidences: tuple[float | None, float],
+        options: dict[str, Any],
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
-        **options: object,
     ) -> None:
-        """Create the detector from MediaPipe's arguments and options of `create_detector`."""
-        _detector.check_confidences(
-            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        """Create the detector from MediaPipe's confidences of detection and tracking, and our options."""
+        detection, tracking = confidences
+        _detector.check_confidences(min_detection_confidence=detection, min_tracking_confidence=tracking)
+        scores = {"min_detection_score": detection, "min_presence_score": tracking}
+        self._loading = _detector.open_detector(
+            kind, {"static_image": static_image_mode, **scores, **options}, thresholds
         )
-        given: dict[str, Any] = {
-            "static_image": static_image_mode,
-            "min_detection_score": min_detection_confidence,
-            "min_presence_score": min_tracking_confidence,
-            **options,
-        }
-        self._loading = _detector.open_detector(kind, given, thresholds)
         self._order = _detector.InstanceOrder(new_first=True)
 
     def _detect(self, image: Image) -> list[Any]:
@@ -147,17 +142,10 @@ class Hands(DetectorSolution[HandsOutputs]):
     ) -> None:
         model = _detector.choice("model_complexity", model_complexity, _HAND_MODELS)
         _detector.check_count(max_num_hands=max_num_hands)
-        self._open(
-            "hands",
-            static_image_mode,
-            min_detection_confidence,
-            min_tracking_confidence,
-            model=model,
-            max_instances=max_num_hands,
-            mirrored=True,
-            search_interval=search_interval,
-            precision=precision,
-        )
+        confidences = min_detection_confidence, min_tracking_confidence
+        options = {"search_interval": search_interval, "precision": precision, "mirrored": True}
+        options |= {"model": model, "max_instances": max_num_hands}
+        self._open("hands", static_image_mode, confidences, options)
 
     def _outputs(self, image: Image) -> HandsOutputs:
         hands: list[Hand] = self._detect(image)
@@ -212,16 +200,11 @@ class FaceMesh(DetectorSolution[FaceMeshOutputs]):
         precision: Precision = "f32",
     ) -> None:
         _detector.check_count(max_num_faces=max_num_faces)
-        self._open(
-            "face",
-            static_image_mode,
-            min_detection_confidence,
-            min_tracking_confidence,
-            model="attention" if refine_landmarks else "mesh",
-            max_instances=max_num_faces,
-            search_interval=search_interval,
-            precision=precision,
-        )
+        model = "attention" if refine_landmarks else "mesh"
+        confidences = min_detection_confidence, min_tracking_confidence
+        options = {"search_interval": search_interval, "precision": precision}
+        options |= {"model": model, "max_instances": max_num_faces}
+        self._open("face", static_image_mode, confidences, options)
 
     def _outputs(self, image: Image) -> FaceMeshOutputs:
         faces: list[Face] = self._detect(image)
@@ -261,16 +244,9 @@ class FaceDetection(DetectorSolution[FaceDetectionOutputs]):
         self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "f32"
     ) -> None:
         is_full = _detector.choice("model_selection", model_selection, _FACE_MODELS) == _FACE_MODELS[1]
-        _detector.check_confidences(min_detection_confidence=min_detection_confidence)
-        self._open(
-            "face",
-            True,
-            min_detection_confidence,
-            thresholds=GraphThresholds(blended=0.6 if is_full else 0.5),
-            model="box-full" if is_full else "box",
-            max_instances=_MAX_FACES,
-            precision=precision,
-        )
+        thresholds = GraphThresholds(blended=0.6 if is_full else 0.5)
+        options = {"model": "box-full" if is_full else "box", "max_instances": _MAX_FACES, "precision": precision}
+        self._open("face", True, (min_detection_confidence, 0.5), options, thresholds)
 
     def _outputs(self, image: Image) -> FaceDetectionOutputs:
         height, width = image.shape[:2]
@@ -335,17 +311,14 @@ class Pose(DetectorSolution[PoseOutputs]):
         *,
         precision: Precision = "f32",
     ) -> None:
-        self._open(
-            "body",
-            static_image_mode,
-            min_detection_confidence,
-            min_tracking_confidence,
-            model=_detector.choice("model_complexity", model_complexity, _BODY_MODELS),
-            smoothing="published" if smooth_landmarks else None,
-            segmentation=enable_segmentation,
-            smooth_segmentation=smooth_segmentation,
-            precision=precision,
-        )
+        options = {
+            "model": _detector.choice("model_complexity", model_complexity, _BODY_MODELS),
+            "smoothing": "published" if smooth_landmarks else None,
+            "segmentation": enable_segmentation,
+            "smooth_segmentation": smooth_segmentation,
+            "precision": precision,
+        }
+        self._open("body", static_image_mode, (min_detection_confidence, min_tracking_confidence), options)
 
     def _outputs(self, image: Image) -> PoseOutputs:
         bodies: list[Body] = self._detect(image)
@@ -412,21 +385,19 @@ class Holistic(DetectorSolution[HolisticOutputs]):
         search_interval: int = 1,
         precision: Precision = "f32",
     ) -> None:
-        self._open(
-            "holistic",
-            static_image_mode,
-            min_detection_confidence,
-            min_tracking_confidence,
-            GraphThresholds(searches_parts=search_interval == 1),
-            model=_detector.choice("model_complexity", model_complexity, _BODY_MODELS),
-            hand_model="full",
-            face_model="attention" if refine_face_landmarks else "mesh",
-            smoothing="published" if smooth_landmarks else None,
-            segmentation=enable_segmentation,
-            smooth_segmentation=smooth_segmentation,
-            search_interval=search_interval,
-            precision=precision,
-        )
+        options = {
+            "model": _detector.choice("model_complexity", model_complexity, _BODY_MODELS),
+            "hand_model": "full",
+            "face_model": "attention" if refine_face_landmarks else "mesh",
+            "smoothing": "published" if smooth_landmarks else None,
+            "segmentation": enable_segmentation,
+            "smooth_segmentation": smooth_segmentation,
+            "search_interval": search_interval,
+            "precision": precision,
+        }
+        confidences = min_detection_confidence, min_tracking_confidence
+        thresholds = GraphThresholds(searches_parts=search_interval == 1)
+        self._open("holistic", static_image_mode, confidences, options, thresholds)
 
     def _outputs(self, image: Image) -> HolisticOutputs:
         people: list[Person] = self._detect(image)

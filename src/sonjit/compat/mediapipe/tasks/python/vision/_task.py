@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonjit._util import Float32Array, InputError
 from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import _detector, _options, follows_current
-from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
+from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
@@ -40,19 +40,12 @@ class TaskOptions:
 
 
 class Frame(NamedTuple):
-    """Image in a task.
+    """Image in a task."""
 
-    Attributes:
-        image: Image as the caller passed it.
-        rgb: (H, W, 3) uint8, turned upright.
-        turns: Number of clockwise quarter turns, 0 to 3.
-        timestamp_ms: None for a single image.
-    """
-
-    image: Image
-    rgb: NDArray[np.uint8]
-    turns: int
-    timestamp_ms: int | None
+    image: Image  # as the caller passed it
+    rgb: NDArray[np.uint8]  # (H, W, 3), turned upright
+    turns: int  # number of clockwise quarter turns, 0 to 3
+    timestamp_ms: int | None  # None for a single image
 
     @property
     def time_s(self) -> float | None:
@@ -94,17 +87,13 @@ class Frame(NamedTuple):
 class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     """Base of the vision tasks. Use as a context manager.
 
-    Attributes:
-        options_type: Class of the options.
-        turns_as_mediapipe: True to shift a turned image by one pixel, as MediaPipe does.
-
     Raises:
         InputError: The mode is unknown, or does not fit the callback; it is a ValueError.
         ModelError: The model is missing or invalid; it is a ValueError and a RuntimeError.
     """
 
     options_type: ClassVar[type[TaskOptions]]
-    turns_as_mediapipe: ClassVar[bool] = False
+    turns_as_mediapipe: ClassVar[bool] = False  # shift a turned image by one pixel, as MediaPipe does
 
     @classmethod
     def create_from_model_path(cls, model_path: str) -> Self:
@@ -187,44 +176,13 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         assert self._live is not None
         self._live.send(frame)
 
-    def convert_to_normalized_rect(
-        self, options: _options.ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
-    ) -> NormalizedRect:
-        """Return the part and rotation of the image that the options select.
-
-        Args:
-            options: Processing options, or None for the complete upright image.
-            image: Image that the processing options apply to.
-            roi_allowed: Allow a region of interest.
-
-        Returns:
-            The region with the size after the rotation. Its rotation is the negative of `rotation_degrees`.
-
-        Raises:
-            InputError: The rotation is not a multiple of 90, or the region is empty, outside the image or not allowed.
-        """
-        if options is None:
-            return NormalizedRect(0.5, 0.5, 1, 1, 0)
-        degrees, region = options.rotation_degrees, options.region_of_interest
+    def _frame(self, image: Image, options: _options.ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
+        degrees = 0 if options is None else options.rotation_degrees
         if degrees % 90:
             raise InputError(f"Expected rotation to be a multiple of 90°, not {degrees}")
-        if region is None:
-            region = Rect(0, 0, 1, 1)
-        elif not roi_allowed:
+        if options is not None and options.region_of_interest is not None:
             raise InputError("This task doesn't support region-of-interest.")
-        if region.left >= region.right or region.top >= region.bottom:
-            raise InputError(f"Expected Rect with left < right and top < bottom, not {region}")
-        if not all(0 <= side <= 1 for side in (region.left, region.top, region.right, region.bottom)):
-            raise InputError(f"Expected Rect values to be in [0,1], not {region}")
-        width, height = region.right - region.left, region.bottom - region.top
-        if degrees % 180:
-            width, height = height * image.height / image.width, width * image.width / image.height
-        centre = (region.left + region.right) / 2, (region.top + region.bottom) / 2
-        return NormalizedRect(*centre, width, height, -math.radians(degrees))
-
-    def _frame(self, image: Image, options: _options.ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
-        self.convert_to_normalized_rect(options, image, roi_allowed=False)  # its checks
-        turns, rgb = 0 if options is None else options.rotation_degrees // 90 % 4, rgb_of(image)
+        turns, rgb = degrees // 90 % 4, rgb_of(image)
         if turns:
             rgb = _moved_corner(np.rot90(rgb, -turns), turns) if self.turns_as_mediapipe else np.rot90(rgb, -turns)
         return Frame(image, np.ascontiguousarray(rgb), turns, timestamp_ms)
@@ -265,17 +223,11 @@ class DetectingTask(BaseVisionTaskApi[Found]):
 
 
 class DetectorTask(BaseVisionTaskApi[Found]):
-    """Base of the tasks that run one detector.
+    """Base of the tasks that run one detector."""
 
-    Attributes:
-        kind: Kind of the detector.
-        model: File name of the published model.
-        arguments: Name in `create_detector` of each option of the task that is one there.
-    """
-
-    kind: ClassVar[str]
-    model: ClassVar[str]
-    arguments: ClassVar[Mapping[str, str]]
+    kind: ClassVar[str]  # of the detector
+    model: ClassVar[str]  # file name of the published model
+    arguments: ClassVar[Mapping[str, str]]  # name in `create_detector` of each option of the task that is one there
 
     def _open(self, options: Any) -> None:  # noqa: ANN401  # each task's own
         values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
@@ -361,24 +313,16 @@ def as_model_errors() -> Generator[None]:
 
 _LOG = logging.getLogger("sonjit")
 _CLOSING_S = 0.8
-_MAX_WAIT_S = 0.02
-"""Maximum time that a result waits for the callback. An older one is dropped if a newer one is in progress."""
-_MAX_AGE_S = 0.1
-"""Maximum age of a frame at delivery. The result of an older one is dropped if a newer one is in progress."""
-_SLOW_RUNS = 1.5
-"""Maximum age of a frame in fastest recent runs, where this is longer than `_MAX_AGE_S`: no frame is younger."""
+_MAX_WAIT_S, _MAX_AGE_S = 0.02, 0.1
+"""Maximum time that a result waits for the callback, and maximum age of its frame if a newer one is in progress."""
+_SLOW_RUNS = 1.5  # maximum age of a frame in fastest recent runs, where this is longer: no frame is younger
 
 
 class LiveStream:
     """Process frames in one thread and pass their results to a callback in another thread.
 
     At most one frame and one result wait, always the newest. Exceptions of both functions are logged, and the stream
-    continues.
-
-    Args:
-        run: Function that returns the result of a frame. All calls come from one thread.
-        deliver: Function that takes a frame and its result, in the order of the frames.
-        end: Function that frees what `run` needs, called after the last run.
+    continues. After the last run, `end` frees what `run` needs.
     """
 
     def __init__(self, run: Callable[[Any], Any], deliver: Callable[[Any, Any], None], end: Callable[[], None]) -> None:
@@ -410,24 +354,24 @@ class LiveStream:
 
     def _run_all(self) -> None:
         while (taken := self._frames.take()) is not None:
-            started_s = time.monotonic()
+            (frame, waited_s), started_s = taken, time.monotonic()
             try:
-                result = self._run(taken.item)
+                result = self._run(frame)
             except Exception:
-                self._frames.finish()
+                self._frames.is_taken = False
                 _LOG.exception("a frame of a live stream failed; the stream continues")
             else:
                 self._runs_s.append(time.monotonic() - started_s)
-                self._frames.finish()  # before the callback thread checks for newer frames
-                self._results.put((taken.item, result, started_s - taken.waited_s))
+                self._frames.is_taken = False  # before the callback thread checks for newer frames
+                self._results.put((frame, result, started_s - waited_s))
         self._results.close()
         self._end()
 
     def _deliver_all(self) -> None:
         while (taken := self._results.take()) is not None:
-            frame, result, sent_s = taken.item
+            (frame, result, sent_s), waited_s = taken
             max_age_s = max(_MAX_AGE_S, _SLOW_RUNS * min(self._runs_s))
-            is_old = taken.waited_s > _MAX_WAIT_S or time.monotonic() - sent_s > max_age_s
+            is_old = waited_s > _MAX_WAIT_S or time.monotonic() - sent_s > max_age_s
             if is_old and (self._frames.in_use or self._is_closing):
                 continue
             try:
@@ -436,36 +380,27 @@ class LiveStream:
                 _LOG.exception("the result_callback of a live stream failed; the stream continues")
 
 
-class _Taken(NamedTuple):
-    """Item that was taken, and how many seconds it waited."""
-
-    item: Any
-    waited_s: float
-
-
 class _Newest:
-    """Queue of one item. A new item replaces the waiting one."""
+    """Queue of one item. A new item replaces the waiting one.
+
+    `is_taken`: True until the owner has finished the item that it took.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._item: object | None = None
-        self._since_s = 0.0
-        self._is_closed = self._is_taken = False
-
-    def put(self, item: object) -> None:
-        """Add an item, in place of the waiting one."""
-        with self._changed:
-            self._item, self._since_s = item, time.monotonic()
-            self._changed.notify()
+        self._waiting: tuple[Any, float] | None = None
+        self._is_closed = self.is_taken = False
 
     @property
     def in_use(self) -> bool:
         """Whether an item waits, or was taken and is not finished."""
-        return self._item is not None or self._is_taken  # in this order, so that an item taken in between counts
+        return self._waiting is not None or self.is_taken  # in this order, so that an item taken in between counts
 
-    def finish(self) -> None:
-        """Mark the taken item as finished."""
-        self._is_taken = False
+    def put(self, item: object) -> None:
+        """Add an item, in place of the waiting one."""
+        with self._changed:
+            self._waiting = item, time.monotonic()
+            self._changed.notify()
 
     def close(self) -> None:
         """End the queue after the waiting item."""
@@ -473,10 +408,12 @@ class _Newest:
             self._is_closed = True
             self._changed.notify()
 
-    def take(self) -> _Taken | None:
-        """Wait for an item and return it. Return None at the end."""
+    def take(self) -> tuple[Any, float] | None:
+        """Wait for an item, and return it with the seconds that it waited. Return None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._is_closed)
-            self._is_taken = self._item is not None
-            item, self._item = self._item, None
-            return None if item is None else _Taken(item, time.monotonic() - self._since_s)
+            self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
+            if self._waiting is None:
+                return None
+            self.is_taken = True
+            (item, since_s), self._waiting = self._waiting, None
+            return item, time.monotonic() - since_s
