@@ -14,15 +14,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.server.settings import (
-    Limits,
-    Settings,
-    addresses_of_machine,
-    fingerprint,
-    for_other_devices,
-    own_certificate,
-    qr_lines,
-)
+from sonjit.server import settings
 
 
 def serve(
@@ -37,7 +29,7 @@ def serve(
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     jobs_folder: Path | None = None,
     verbose: Annotated[bool, Parameter(negative="")] = False,
-    limits: Annotated[Limits | None, Parameter(name="*", group=Group("Limits", sort_key=1))] = None,
+    limits: Annotated[settings.Limits | None, Parameter(name="*", group=Group("Limits", sort_key=1))] = None,
 ) -> int:
     """Serve the live app and its endpoints until Ctrl-C.
 
@@ -62,15 +54,17 @@ def serve(
     """
     from sonjit.server.app import serve
 
-    settings = Settings(
-        **vars(limits or Limits()), host=host, token=token, tls_cert=cert, tls_key=key, allow_origins=allow_origin,
-        jobs_folder=jobs_folder,
+    chosen = settings.Settings(
+        **vars(limits or settings.Limits()), host=host, token=token, tls_cert=cert, tls_key=key,
+        allow_origins=allow_origin, jobs_folder=jobs_folder,
     )  # fmt: skip
     if tls and cert is None:
-        path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
-        settings = replace(settings, tls_cert=path, tls_key=path)
+        path = settings.own_certificate(
+            settings.addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host]
+        )
+        chosen = replace(chosen, tls_cert=path, tls_key=path)
     log_to_stderr(verbose=verbose)
-    serve(settings, port, verbose=verbose, started=address_printer(open_page=open_page, cert=settings.tls_cert))
+    serve(chosen, port, verbose=verbose, started=address_printer(open_page=open_page, cert=chosen.tls_cert))
     return 0
 
 
@@ -83,12 +77,12 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")
         if cert is not None:
-            sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {fingerprint(cert)}\n")
-        for other in for_other_devices([address, *others])[:1]:
+            sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {settings.fingerprint(cert)}\n")
+        for other in settings.for_other_devices([address, *others])[:1]:
             if other.startswith("http:"):
                 sys.stdout.write("browsers of other devices require https for the camera: add --tls\n")
             if sys.stdout.isatty():
-                _show_qr(qr_lines(other))
+                _show_qr(settings.qr_lines(other))
         sys.stdout.flush()
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -12,15 +12,7 @@ from sonjit._util import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.base import BOX_COLUMNS, Extras
 from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
-from sonjit.results.measures import (
-    DISTANCE_COLUMNS,
-    TRANSFORM_COLUMNS,
-    RepetitionCounter,
-    instance_values,
-    measure_names,
-    measures,
-    with_owners,
-)
+from sonjit.results import measures as measuring
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
 _MIN_VISIBLE_S: Final = 0.25
@@ -33,7 +25,9 @@ _LOST_S: Final = 0.5  # time after which the events of a lost instance end
 
 def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
     """Return the measure of a kind with a name or, in degrees, its twin; or the only one that begins with the text."""
-    names = [name for item in find_kind(kind).instances for name in measure_names(item) if name.endswith(ending)]
+    names = [
+        name for item in find_kind(kind).instances for name in measuring.measure_names(item) if name.endswith(ending)
+    ]
     wanted = text.lower().replace("-", "_")
     wanted = f"{wanted.removesuffix('_deg')}_rad" if wanted.endswith("_deg") else wanted
     begin = [name for name in names if name.startswith(f"{wanted}_")]
@@ -112,7 +106,7 @@ class EventTracker:
         self._time_s = time_s = max(self._time_s, frame.time)  # a damaged video may step back a little
         events: list[Event] = []
         seen: set[tuple[str, str, int, Handedness | None]] = set()
-        for instance, owner in with_owners(frame):
+        for instance, owner in measuring.with_owners(frame):
             if instance.id is None:
                 continue
             key = (instance.kind, instance.id, instance.handedness)
@@ -121,7 +115,7 @@ class EventTracker:
                 seen.add(gesture_key)
                 events += self._follow_gesture(self._state(gesture_key, time_s), instance, time_s)
             if self.limits:
-                values = measures(owner)
+                values = measuring.measures(owner)
                 for limits in self.limits:
                     value = values.get(limits.measure, math.nan)
                     if not math.isnan(value):
@@ -238,9 +232,9 @@ def table_columns(
     if (measures or gestures) and Hand.kind in kinds:
         columns |= {"gesture": str, "gesture_score": float}
     if measures:
-        columns |= {name: float for kind in kinds for name in measure_names(kind)}
+        columns |= {name: float for kind in kinds for name in measuring.measure_names(kind)}
     columns |= dict.fromkeys(counts, int)
-    optional = {BLENDSHAPES: blendshapes, TRANSFORM_COLUMNS: transform, DISTANCE_COLUMNS: distance}
+    optional = {BLENDSHAPES: blendshapes, measuring.TRANSFORM_COLUMNS: transform, measuring.DISTANCE_COLUMNS: distance}
     return columns | {name: float for names, is_wanted in optional.items() if is_wanted for name in names}
 
 
@@ -290,7 +284,7 @@ class RepetitionCounts:
 
     def __init__(self, *limits: AngleLimits) -> None:
         self._columns = count_columns(limits)
-        self._counters: dict[str, dict[tuple[str, int, Handedness | None], RepetitionCounter]] = {
+        self._counters: dict[str, dict[tuple[str, int, Handedness | None], measuring.RepetitionCounter]] = {
             column: {} for column in self._columns
         }
         self._ranges_rad = dict.fromkeys(self._columns, (math.inf, -math.inf))
@@ -300,8 +294,8 @@ class RepetitionCounts:
         """Return an event for each repetition that ends in a frame. Photographs have none."""
         self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back in time
         events: list[Event] = []
-        for instance, owner in with_owners(frame):
-            values = {} if instance.id is None else measures(owner)
+        for instance, owner in measuring.with_owners(frame):
+            values = {} if instance.id is None else measuring.measures(owner)
             for column, limits in self._columns.items():
                 angle_rad = values.get(limits.measure)
                 if instance.id is None or angle_rad is None:
@@ -309,7 +303,7 @@ class RepetitionCounts:
                 low, high = self._ranges_rad[column]
                 self._ranges_rad[column] = min(low, angle_rad), max(high, angle_rad)
                 key = instance.kind, instance.id, instance.handedness
-                fresh = RepetitionCounter(limits.low_rad, limits.high_rad)
+                fresh = measuring.RepetitionCounter(limits.low_rad, limits.high_rad)
                 counter = self._counters[column].setdefault(key, fresh)
                 before = counter.count
                 if counter.update(angle_rad, self._time_s) > before and (last := counter.last) is not None:
@@ -357,10 +351,10 @@ def annotate(
     """Measure the instances of a frame. `columns` are those of `table_columns`."""
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
-    for instance, owner in with_owners(frame):
+    for instance, owner in measuring.with_owners(frame):
         row: dict[str, float | str | None] = {}
         if columns:
-            row |= instance_values(instance, owner)
+            row |= measuring.instance_values(instance, owner)
         note: list[str] = []
         if gestures and isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")

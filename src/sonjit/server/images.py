@@ -20,16 +20,10 @@ from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format,
 from sonjit.results import Event, Frame, Hand, MotionEvent, Result
 from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import EventTracker, annotate, table_columns
+from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError
 from sonjit.server.kinds import image_answer, responses, upload_body
-from sonjit.server.options import (
-    SessionOptions,
-    check_pixels,
-    known_options,
-    query_parameters,
-    read_options,
-    single_values,
-)
+from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
 from sonjit.server.service import Service, require_weights
 
@@ -189,7 +183,7 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
     if size is None:
         reason = f"a damaged {known_format} image" if known_format else "not an image of a known format"
         raise RefusedError("bad_image", f"{len(data)} bytes are {reason}: send a complete JPEG, PNG or WebP file")
-    check_pixels(*size, max_pixels)
+    client_options.check_pixels(*size, max_pixels)
     try:
         return decoders.decode(data)
     except SonjitError as error:
@@ -202,7 +196,7 @@ def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixe
         raise RefusedError(
             "bad_image", f"{len(data)} bytes are not {width} x {height} pixels of {channels} bytes: send complete rows"
         )
-    check_pixels(width, height, max_pixels)
+    client_options.check_pixels(width, height, max_pixels)
     pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
     if channels == 3:
         return pixels
@@ -223,7 +217,7 @@ def image_router(service: Service) -> APIRouter:
             operation_id=f"detect_{kind}",
             responses=responses(image_answer(kind), "The instances; full=true adds id, depth, box and skeleton."),
             openapi_extra={
-                "parameters": query_parameters((*known_options(kind).values(), _FULL)),
+                "parameters": client_options.query_parameters((*client_options.known_options(kind).values(), _FULL)),
                 "requestBody": upload_body(),
             },
         )
@@ -256,7 +250,7 @@ def image_router(service: Service) -> APIRouter:
 
 def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def detect(request: Request) -> Response:
-        values = read_options(kind, single_values(request.query_params), more=(_FULL,))
+        values = client_options.read_options(kind, client_options.single_values(request.query_params), more=(_FULL,))
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)

@@ -20,19 +20,11 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
+from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import JobInput, Upload, input_from_files
 from sonjit.server.job_store import ENDED, JobStore, UploadJob, storage_refusal
 from sonjit.server.kinds import JobState, responses, upload_body
-from sonjit.server.options import (
-    DetectorChoice,
-    known_options,
-    query_parameters,
-    read_detector,
-    read_detectors,
-    read_values,
-    single_values,
-)
 from sonjit.server.settings import MB, Settings
 
 _DETECTORS = Option(
@@ -69,9 +61,11 @@ _MEDIA_TYPES = {
 def _parameters() -> list[Json]:
     """Return the parameters of `POST /v1/jobs`, including the options of all kinds."""
     kind = Option("Kind of instance to find.", name="kind", choices=tuple(KINDS))
-    options = {name: option for known in KINDS for name, option in known_options(known, job=True).items()}
+    options = {
+        name: option for known in KINDS for name, option in client_options.known_options(known, job=True).items()
+    }
     options["model"] = Option("Model of the kind. Default: its first model.", name="model")
-    return query_parameters((kind, _DETECTORS, _DRAW, _STYLE, _NAME, *options.values()))
+    return client_options.query_parameters((kind, _DETECTORS, _DRAW, _STYLE, _NAME, *options.values()))
 
 
 def job_router(store: JobStore) -> APIRouter:
@@ -161,9 +155,14 @@ def _with_owner(response: Response, owner: str) -> Response:
 async def _create_job(request: Request, store: JobStore) -> UploadJob:
     """Return the job of a request, queued. Requests are refused before the body is read where possible."""
     settings = store.settings
-    query = single_values(request.query_params)
+    query = client_options.single_values(request.query_params)
     own = {name: query.pop(name) for name in (_DRAW.name, _STYLE.name, _NAME.name) if name in query}
-    own = {"draw": True, "style": "{}", "name": "upload", **read_values((_DRAW, _STYLE, _NAME), own, "a job")}
+    own = {
+        "draw": True,
+        "style": "{}",
+        "name": "upload",
+        **client_options.read_values((_DRAW, _STYLE, _NAME), own, "a job"),
+    }
     style = _read_style(str(own["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:
@@ -198,10 +197,10 @@ def _read_style(text: str) -> dict[str, Any]:
     raise RefusedError("bad_option", f"style: {reason}")
 
 
-def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
+def _detectors(query: dict[str, str]) -> tuple[client_options.DetectorChoice, ...]:
     """Return the detectors of a query: one by its kind and options, or several as JSON."""
     if _DETECTORS.name not in query:
-        return (read_detector(query, job=True),)
+        return (client_options.read_detector(query, job=True),)
     text = query.pop(_DETECTORS.name)
     if query:
         raise RefusedError(
@@ -211,7 +210,7 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
         listed: object = json.loads(text)
     except (ValueError, RecursionError):
         listed = None
-    return read_detectors(listed or None, job=True)
+    return client_options.read_detectors(listed or None, job=True)
 
 
 async def _receive_input(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:

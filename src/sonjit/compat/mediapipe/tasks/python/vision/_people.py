@@ -14,14 +14,7 @@ from sonjit.compat.mediapipe import _containers
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._images import Image, ImageFormat
 from sonjit.compat.mediapipe._options import accept_newer_names
-from sonjit.compat.mediapipe.tasks.python.vision._task import (
-    DetectingTask,
-    DetectorTask,
-    Frame,
-    TaskOptions,
-    normalized_landmarks,
-    world_landmarks,
-)
+from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.results import Body, Face, Hand, Person
 
@@ -49,7 +42,7 @@ class FaceLandmarkerResult:
 
 
 @dataclass
-class FaceLandmarkerOptions(TaskOptions):
+class FaceLandmarkerOptions(_task.TaskOptions):
     """Options of `FaceLandmarker`.
 
     The model bundle is `face_landmarker.task`. No package contains its networks.
@@ -73,7 +66,7 @@ class FaceLandmarkerOptions(TaskOptions):
     result_callback: Callable[[FaceLandmarkerResult, Image, int], None] | None = None
 
 
-class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandmarkerResult]):
+class FaceLandmarker(_task.DetectorTask[FaceLandmarkerResult], _task.DetectingTask[FaceLandmarkerResult]):
     """Find faces in images, videos and live streams. Use as a context manager."""
 
     options_type = FaceLandmarkerOptions
@@ -87,10 +80,10 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
     }
     turns_as_mediapipe = True
 
-    def _run(self, frame: Frame) -> FaceLandmarkerResult:
+    def _run(self, frame: _task.Frame) -> FaceLandmarkerResult:
         faces: list[Face] = self._detect(frame)
         return FaceLandmarkerResult(
-            [normalized_landmarks(frame.points(face.keypoints)) for face in faces],
+            [_task.normalized_landmarks(frame.points(face.keypoints)) for face in faces],
             [_blendshape_categories(face.blendshapes) for face in faces if face.blendshapes is not None],
             [frame.transform(face.transform) for face in faces if face.transform is not None],
         )
@@ -102,7 +95,7 @@ def _blendshape_categories(blendshapes: dict[str, float]) -> list[_containers.Ca
 
 
 @dataclass
-class FaceDetectorOptions(TaskOptions):
+class FaceDetectorOptions(_task.TaskOptions):
     """Options of `FaceDetector`, with the network `blaze_face_short_range.tflite`.
 
     Attributes:
@@ -115,7 +108,7 @@ class FaceDetectorOptions(TaskOptions):
     result_callback: Callable[[FaceDetectorResult, Image, int], None] | None = None
 
 
-class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorResult]):
+class FaceDetector(_task.DetectorTask[FaceDetectorResult], _task.DetectingTask[FaceDetectorResult]):
     """Find faces in images, videos and live streams. Use as a context manager."""
 
     options_type = FaceDetectorOptions
@@ -130,12 +123,12 @@ class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorR
     def _thresholds(self, options: FaceDetectorOptions) -> GraphThresholds:
         return GraphThresholds(overlap=options.min_suppression_threshold)
 
-    def _run(self, frame: Frame) -> FaceDetectorResult:
+    def _run(self, frame: _task.Frame) -> FaceDetectorResult:
         faces: list[Face] = self._detect(frame)
         return FaceDetectorResult([_detection(face, frame) for face in sorted(faces, key=lambda face: -face.score)])
 
 
-def _detection(face: Face, frame: Frame) -> _containers.Detection:
+def _detection(face: Face, frame: _task.Frame) -> _containers.Detection:
     x_min, y_min, x_max, y_max = face.box
     corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
     size = frame.image.width, frame.image.height
@@ -162,7 +155,7 @@ class PoseLandmarkerResult:
 
 
 @dataclass
-class PoseLandmarkerOptions(TaskOptions):
+class PoseLandmarkerOptions(_task.TaskOptions):
     """Options of `PoseLandmarker`.
 
     The model bundle is `pose_landmarker.task` or another size such as `pose_landmarker_lite.task`.
@@ -184,7 +177,7 @@ class PoseLandmarkerOptions(TaskOptions):
     result_callback: Callable[[PoseLandmarkerResult, Image, int], None] | None = None
 
 
-class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandmarkerResult]):
+class PoseLandmarker(_task.DetectorTask[PoseLandmarkerResult], _task.DetectingTask[PoseLandmarkerResult]):
     """Find people in images, videos and live streams. Use as a context manager."""
 
     options_type = PoseLandmarkerOptions
@@ -200,12 +193,18 @@ class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandm
         self._gives_masks = options.output_segmentation_masks
         return PUBLISHED_THRESHOLDS if options.min_tracking_confidence == _BY_HIPS else super()._thresholds(options)
 
-    def _run(self, frame: Frame) -> PoseLandmarkerResult:
+    def _run(self, frame: _task.Frame) -> PoseLandmarkerResult:
         bodies: list[Body] = self._detect(frame)
         masks = [Image(ImageFormat.VEC32F1, frame.mask(body.mask)) for body in bodies if body.mask is not None]
         return PoseLandmarkerResult(
-            [normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence) for body in bodies],
-            [world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence) for body in bodies],
+            [
+                _task.normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence)
+                for body in bodies
+            ],
+            [
+                _task.world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence)
+                for body in bodies
+            ],
             masks if self._gives_masks and bodies else None,
         )
 
@@ -243,7 +242,7 @@ class HolisticLandmarkerResult:
     output_pose_segmentation_masks="output_segmentation_mask",
 )
 @dataclass
-class HolisticLandmarkerOptions(TaskOptions):
+class HolisticLandmarkerOptions(_task.TaskOptions):
     """Options of `HolisticLandmarker`. Names of MediaPipe 1.2.3 are accepted.
 
     The model bundle is `holistic_landmarker.task`. Without a bundle, the published networks of bodies, hands and faces
@@ -273,7 +272,7 @@ class HolisticLandmarkerOptions(TaskOptions):
     result_callback: Callable[[HolisticLandmarkerResult, Image, int], None] | None = None
 
 
-class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[HolisticLandmarkerResult]):
+class HolisticLandmarker(_task.DetectorTask[HolisticLandmarkerResult], _task.DetectingTask[HolisticLandmarkerResult]):
     """Find one person with hands and face in images, videos and live streams. Use as a context manager."""
 
     options_type = HolisticLandmarkerOptions
@@ -298,7 +297,7 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             searches_parts=True,
         )
 
-    def _run(self, frame: Frame) -> HolisticLandmarkerResult:
+    def _run(self, frame: _task.Frame) -> HolisticLandmarkerResult:
         people: list[Person] = self._detect(frame)
         if not people:
             return HolisticLandmarkerResult([], [], [], [], [], [], [])
@@ -306,19 +305,19 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
         body = person.body
 
         def landmarks(part: Hand | Face | None) -> list[_containers.NormalizedLandmark]:
-            return [] if part is None else normalized_landmarks(frame.points(part.keypoints))
+            return [] if part is None else _task.normalized_landmarks(frame.points(part.keypoints))
 
         def in_metres(hand: Hand | None, wrist: int) -> list[_containers.Landmark]:
             if hand is None:
                 return []
             moved = hand.keypoints_3d + (body.keypoints_3d[wrist] - hand.keypoints_3d[0])
-            return world_landmarks(frame.directions(moved))
+            return _task.world_landmarks(frame.directions(moved))
 
         shapes = None if person.face is None else person.face.blendshapes
         return HolisticLandmarkerResult(
             landmarks(person.face),
-            normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
-            world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
+            _task.normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
+            _task.world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
             landmarks(person.left_hand),
             in_metres(person.left_hand, _LEFT_WRIST),
             landmarks(person.right_hand),
