@@ -71,40 +71,22 @@ class BodySearch(StillSearch[BodyObservation]):
                 self._boxes.append(person)
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
-    def shows(self, proposal: geometry.Proposal, instance: BodyObservation) -> bool:
-        """Check whether a body has the head or fills the box of a proposal."""
+    def shows(self, proposal: geometry.Proposal, instance: BodyObservation, limit: str = "same_person_box") -> bool:
+        """Check whether a body has the head of a proposal, or fills its box by a minimum IoU."""
         if proposal.head is not None:
             return geometry.is_head_of(instance, proposal.head)
-        assert proposal.person is not None
-        return box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS["same_person_box"]
+        return proposal.person is not None and box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS[limit]
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
-        rgb, box = self._without_others(proposal), proposal.box
+        rgb, box = without_others(self.rgb, proposal, self.heads), proposal.box
         views: list[BodyObservation] = []
         for _ in range(2):
             views.append(self._bodies.observe(rgb, box))
-            if not self._fits(views[-1], proposal):
+            if views[-1].score < LIMITS["body_seen"] or not self.shows(proposal, views[-1], "person_overlap"):
                 return None
             box = self._bodies.box_after(views[-1])
         return Candidate(views, proposal, body_oks(views[0], views[1], rgb))
-
-    def _fits(self, body: BodyObservation, proposal: geometry.Proposal) -> bool:
-        """Check whether a body is present, and has the head or overlaps the box of its proposal."""
-        if body.score < LIMITS["body_seen"]:
-            return False
-        if proposal.head is not None:
-            return geometry.is_head_of(body, proposal.head)
-        assert proposal.person is not None
-        return box_iou(proposal.person, clipped(body, self.rgb)) >= LIMITS["person_overlap"]
-
-    def _without_others(self, proposal: geometry.Proposal) -> Image:
-        """Return the image without what belongs to other people. The network finds only one person in a crop."""
-        if proposal.person is not None:
-            return only_box(self.rgb, proposal.person)
-        if proposal.head is not None:
-            return without_other_heads(self.rgb, proposal.box, self.heads, proposal.head)
-        return self.rgb
 
     def score(self, candidate: Candidate[BodyObservation]) -> float:
         """Return the probability that a candidate is a body."""
@@ -185,11 +167,15 @@ def box_below(head: geometry.Head, placement: int) -> RotatedBox:
     return box_from_alignment(np.stack([head.middle + hips * head.down, head.middle + (hips - radius) * head.down]))
 
 
-def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
-    """Return an image with the heads near a box covered, except one.
+def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geometry.Head]) -> Image:
+    """Return an image without what belongs to other people. The network finds only one person in a crop."""
+    if proposal.head is not None:
+        return without_other_heads(rgb, proposal.box, heads, proposal.head)
+    return rgb if proposal.person is None else only_box(rgb, proposal.person)
 
-    The network finds only one of several people in a crop.
-    """
+
+def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
+    """Return an image with the heads near a box covered, except one."""
     near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
     if all(head is own for head in near):
         return rgb

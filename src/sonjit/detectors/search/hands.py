@@ -67,9 +67,8 @@ class HandSearch(StillSearch[HandObservation]):
         latest = latest_boxes(boxes, self._hands.is_same_instance)
         yield [geometry.Proposal(box, boxes[box], "published") for box in latest]
         yield from self._network_in(1)
-        yield self._likely(
-            geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more)
-        )
+        palms = (geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more))
+        yield self._likely(palms)
         yield from self._arms()
         if self.thorough or has_small(self._people, self.rgb):
             yield from self._network_in(2)
@@ -115,12 +114,9 @@ class HandSearch(StillSearch[HandObservation]):
         people, self._examined = self._people[self._examined :], len(self._people)
         for person in people:
             body = self._load_bodies().observe(self.rgb, crop_of(person.box))
-            is_own = box_iou(clipped(body, self.rgb), person.box) > LIMITS["person_overlap"]
-            if (
-                body.score > LIMITS["guide"]
-                and is_own
-                and not any(geometry.is_same_torso(body, other) for other in self.bodies)
-            ):
+            overlap = box_iou(clipped(body, self.rgb), person.box)
+            is_known = any(geometry.is_same_torso(body, other) for other in self.bodies)
+            if body.score > LIMITS["guide"] and overlap > LIMITS["person_overlap"] and not is_known:
                 self.bodies.append(body)
                 yield from self._hands_of(body)
 
@@ -128,14 +124,13 @@ class HandSearch(StillSearch[HandObservation]):
         """Yield the palms near the wrists of a body where no hand is."""
         height, width = self.rgb.shape[:2]
         face = face_height(body)
-        for side, wrist in enumerate(_WRISTS):
+        for elbow, wrist in zip(_ELBOWS, _WRISTS, strict=True):
             end = body.keypoints[wrist, :2].astype(np.float64)
-            if not (-0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height):
-                continue
+            is_inside = -0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height
             found = (candidate.last.keypoints[:, :2] for candidate in self.candidates)
-            if any(math.dist(hand[0], end) < size_of(hand) for hand in found):
+            if not is_inside or any(math.dist(hand[0], end) < size_of(hand) for hand in found):
                 continue
-            arm = end - body.keypoints[_ELBOWS[side], :2]
+            arm = end - body.keypoints[elbow, :2]
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
             window = geometry.window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
             if window is not None:
@@ -237,14 +232,10 @@ def face_height(body: BodyObservation) -> float:
 
 def wrist_distance(hand: HandObservation, bodies: Iterable[BodyObservation], side: int | None = None) -> float:
     """Return the distance from a hand to the nearest wrist or knuckles of a body, in sizes of the hand."""
-    size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
-    nearest = math.inf
-    for body in bodies:
-        for s in (0, 1) if side is None else (side,):
-            points = body.keypoints[list(_KNUCKLES[s]), :2]
-            near = min(math.dist(hand.keypoints[0, :2], points[0]), math.dist(centre, points.mean(axis=0)))
-            nearest = min(nearest, near / size)
-    return nearest
+    points, sides = hand.keypoints[:, :2], _KNUCKLES if side is None else _KNUCKLES[side : side + 1]
+    centre, ends = points.mean(axis=0), (body.keypoints[list(end), :2] for body in bodies for end in sides)
+    near = (min(math.dist(points[0], end[0]), math.dist(centre, end.mean(axis=0))) for end in ends)
+    return min(near, default=math.inf) / size_of(points)
 
 
 def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
@@ -258,12 +249,8 @@ def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
 
 def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     """Return the nearness of a hand to a foot: 1 on it, 0 if it is far or nearer to a wrist."""
-    size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
-    nearest = math.inf
-    for body in bodies:
-        for foot in _FEET:
-            if body.visibility[foot[0]] > _VISIBLE_FOOT:
-                points = body.keypoints[list(foot), :2]
-                points = np.vstack([points, points.mean(axis=0)])
-                nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
+    own, seen = hand.keypoints[:, :2], ((body, foot) for body in bodies for foot in _FEET)
+    feet = (body.keypoints[list(foot), :2] for body, foot in seen if body.visibility[foot[0]] > _VISIBLE_FOOT)
+    away = (np.vstack([foot, foot.mean(axis=0)]) - own.mean(axis=0) for foot in feet)
+    nearest = min((float(np.linalg.norm(each, axis=1).min()) for each in away), default=math.inf) / size_of(own)
     return max(1 - nearest, 0.0) if nearest < wrist_distance(hand, bodies) else 0.0

@@ -7,18 +7,16 @@ from dataclasses import fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.face_boxes import FaceBoxes
-from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.search import geometry, network
+from sonjit.detectors.search import geometry, light, network
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandSearch
-from sonjit.detectors.search.light import in_good_light
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
@@ -51,7 +49,7 @@ def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: Comm
     """Return a search as `Detector` calls it. Stills are brightened before."""
 
     def run(rgb: geometry.Image) -> tuple[list[O], bool]:
-        found = search(in_good_light(rgb) if options.static_image else rgb)
+        found = search(light.in_good_light(rgb) if options.static_image else rgb)
         return [candidate.result for candidate in found.candidates], found.complete
 
     return run
@@ -85,12 +83,14 @@ def load_arms(options: HandOptions) -> Bodies:
     return load_bodies(as_in_streams, finds=False)
 
 
-def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> StillSearch[FaceObservation] | None:
+def search_faces(
+    options: CommonOptions, meshes: FaceMeshes | face_boxes.FaceBoxes
+) -> StillSearch[FaceObservation] | None:
     """Return the search for faces, or None for boxes in streams, which use the published search in every frame."""
-    if isinstance(meshes, FaceBoxes) and not options.static_image:
+    if isinstance(meshes, face_boxes.FaceBoxes) and not options.static_image:
         return None
-    detector, limits = load_face_detector(options, "face-full"), _limits(options)
-    if isinstance(meshes, FaceBoxes):
+    detector, limits = face_networks.load_face_detector(options, "face-full"), _limits(options)
+    if isinstance(meshes, face_boxes.FaceBoxes):
         return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, **limits), options)
     new_search = partial(FaceSearch, detector=detector, meshes=meshes, **limits)
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
@@ -142,7 +142,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry
     return partial(
         BodySearch,
         network=cache(partial(load_network, published)),
-        faces=load_face_detector(published, "face-full"),
+        faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         enough=options.max_instances,
         thorough=options.search == "thorough",
@@ -158,7 +158,7 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Search for faces window by window."""
-    detector = load_face_detector(options, "face-full")
+    detector = face_networks.load_face_detector(options, "face-full")
     return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
 
 
@@ -167,7 +167,7 @@ def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSe
     bodies = kind.bodies if isinstance(kind, Holistic) else kind
     options.file("person-detector")  # a missing file is an error before the first frame
     network = cache(partial(load_network, options))
-    return StreamSearch(BodyFinder(load_face_detector(options, "face-full"), network, bodies))
+    return StreamSearch(BodyFinder(face_networks.load_face_detector(options, "face-full"), network, bodies))
 
 
 def _face_of(

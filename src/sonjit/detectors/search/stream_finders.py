@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from sonjit._util import Image
@@ -37,6 +38,10 @@ _CERTAIN_FACE = 0.75  # minimum score of a face that verifies a new body in the 
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
 _FAINT_PRESENCE = 0.5  # presence below which a tracked body stays only if its face is detected
 _MEMORY = 0.15  # weight of a new frame in the confidence of a body: the presence of an occluded body varies
+
+
+FaceTrack: TypeAlias = Track[FaceObservation]
+BodyTrack: TypeAlias = Track[BodyObservation]
 
 
 @dataclass
@@ -94,7 +99,7 @@ class FaceFinder(Finder[FaceObservation]):
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         super().__init__(meshes)
-        self._records: WeakKeyDictionary[Track[FaceObservation], Record] = WeakKeyDictionary()
+        self._records: WeakKeyDictionary[FaceTrack, Record] = WeakKeyDictionary()
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
     @property
@@ -126,11 +131,7 @@ class FaceFinder(Finder[FaceObservation]):
         return is_turned or face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
 
     def verify(
-        self,
-        rgb: Image,
-        track: Track[FaceObservation],
-        observation: FaceObservation,
-        tracked: Sequence[Track[FaceObservation]],
+        self, rgb: Image, track: FaceTrack, observation: FaceObservation, tracked: Sequence[FaceTrack]
     ) -> FaceObservation | None:
         """Return a tracked face, or None if it is no longer one. Tracked faces are verified periodically."""
         record = self._records.setdefault(track, Record())
@@ -153,7 +154,7 @@ class BodyFinder(Finder[BodyObservation]):
 
     def __init__(self, faces: SingleShotDetector, people: Callable[[], network.PeopleNetwork], bodies: Bodies) -> None:
         super().__init__(bodies)
-        self._records: WeakKeyDictionary[Track[BodyObservation], Record] = WeakKeyDictionary()
+        self._records: WeakKeyDictionary[BodyTrack, Record] = WeakKeyDictionary()
         self._faces, self._people = faces, people
         self.reset()
 
@@ -194,12 +195,8 @@ class BodyFinder(Finder[BodyObservation]):
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
     ) -> BodyObservation:
         """Run the landmark network with all heads covered except that of the proposal."""
-        if proposal.head is not None:
-            heads = (*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked))
-            rgb = bodies.without_other_heads(rgb, proposal.box, heads, proposal.head)
-        elif proposal.person is not None:
-            rgb = bodies.only_box(rgb, proposal.person)
-        return self._kind.observe(rgb, box)
+        heads = (*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked))
+        return self._kind.observe(bodies.without_others(rgb, proposal, heads), box)
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a detected person as in stills, and a body below a face if the face is its own."""
@@ -235,19 +232,13 @@ class BodyFinder(Finder[BodyObservation]):
         score = self._faceless_score(rgb, observation) if proposal is None else observation.score
         return score > LIMITS["faceless"]
 
-    def image_for_track(
-        self, rgb: Image, track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]
-    ) -> Image:
+    def image_for_track(self, rgb: Image, track: BodyTrack, tracked: Sequence[BodyTrack]) -> Image:
         """Return the image with the heads of all other people covered."""
         heads = (*(head for head, *_ in self._heads), *_other_heads(track, tracked))
         return bodies.without_other_heads(rgb, track.box, heads, geometry.head_of_body(track.observation))
 
     def verify(
-        self,
-        rgb: Image,
-        track: Track[BodyObservation],
-        observation: BodyObservation,
-        tracked: Sequence[Track[BodyObservation]],
+        self, rgb: Image, track: BodyTrack, observation: BodyObservation, tracked: Sequence[BodyTrack]
     ) -> BodyObservation | None:
         """Return a tracked body, or None if it is no longer one. Tracked bodies are re-verified periodically.
 
@@ -301,11 +292,10 @@ def _proposal_below(head: geometry.Head, placement: int = 0) -> geometry.Proposa
     return geometry.Proposal(box, score, "head", head, None, otherwise)
 
 
-def _other_heads(track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]) -> list[geometry.Head]:
+def _other_heads(track: BodyTrack, tracked: Sequence[BodyTrack]) -> list[geometry.Head]:
     """Return the heads of the other visible people."""
-    return [
-        geometry.head_of_body(other.observation) for other in tracked if other is not track and other.occluded_s is None
-    ]
+    others = (other for other in tracked if other is not track and other.occluded_s is None)
+    return [geometry.head_of_body(other.observation) for other in others]
 
 
 def face_score(
