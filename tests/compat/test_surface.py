@@ -21,9 +21,13 @@ NAMES = {
     ),
     "tasks": "python",
     "tasks.python": "components core vision",
-    "tasks.python.components": "containers processors",
-    "tasks.python.components.containers": ("bounding_box category detections keypoint landmark rect"),
+    "tasks.python.components": "containers processors utils",
+    "tasks.python.components.containers": (
+        "bounding_box category classification_result detections embedding_result keypoint landmark "
+        "landmark_detection_result rect"
+    ),
     "tasks.python.components.processors": "classifier_options",
+    "tasks.python.components.utils": "cosine_similarity",
     "tasks.python.core": "base_options",
     "tasks.python.vision": (
         "core drawing_styles drawing_utils face_detector face_landmarker gesture_recognizer "
@@ -62,6 +66,8 @@ def test_timestamps_count_microseconds():
     assert mp.Timestamp(3) > mp.Timestamp(2)
     assert mp.Timestamp(mp.Timestamp(100)) == 100
     assert str(mp.Timestamp(100)) == "<mediapipe.Timestamp with value: 100>"
+    assert str(mp.Timestamp.UNSET) == "<mediapipe.Timestamp with value: UNSET>"
+    assert mp.Timestamp.MIN < 0 < mp.Timestamp.MAX < mp.Timestamp.DONE
 
 
 def test_an_array_of_four_channels_is_read_as_srgb():
@@ -95,9 +101,11 @@ def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
     mask = mp.Image(mp.ImageFormat.VEC32F1, np.zeros((4, 6), np.float32))
     frame = api.Frame(mask, np.zeros((4, 6, 3), np.uint8), 0, None)
     assert mask.numpy_view().shape == (4, 6)
+    assert (mask.step, mask.is_contiguous()) == (24, True)
     assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float64
     mp.follow_version("1.2.2")
     assert mask.numpy_view().shape == (4, 6, 1)
+    assert (mask.step, mask.is_contiguous()) == (32, False)
     assert image.rgb_of(mp.Image(mp.ImageFormat.GRAY8, np.zeros((4, 6), np.uint8))).shape == (4, 6, 3)
     assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float32
 

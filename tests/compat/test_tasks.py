@@ -400,10 +400,18 @@ def test_images():
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     image = image_of(pixels)
     assert (image.width, image.height, image.channels, image[1, 2, 0]) == (4, 2, 3, 18)
+    assert image.is_aligned(1)
+    assert image.is_aligned(4)
+    assert not image.is_aligned(8)  # rows of 12 bytes
     pixels[:] = 0
     assert image[1, 2, 0] == 18
+    assert (image.step, image.is_contiguous(), image.is_empty(), image.uses_gpu()) == (12, True, False, False)
+    padded = image_of(np.zeros((2, 5, 3), np.uint8))
+    assert (padded.step, padded.is_contiguous(), padded.numpy_view().shape) == (16, False, (2, 5, 3))
     with pytest.raises(ValueError, match="read-only"):
         image.numpy_view()[0] = 0
+    assert image.numpy_view().base is image
+    assert padded.numpy_view().base is not padded
     with pytest.raises(IndexError, match="Invalid index dimension"):
         image[0, 0]
     grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)
@@ -450,10 +458,24 @@ def test_containers_are_messages_too():
         containers.DetectionResult([found, containers.Detection(box, [], [])]),
     ):  # fmt: skip
         assert type(one).create_from_pb2(one.to_pb2()) == one
+    named = containers.Classifications([category], 1, "head")
+    marks = [containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25)], [category]
+    region = containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7)
+    found = containers.LandmarksDetectionResult(*marks, [containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)], region)
+    for one in (named, containers.ClassificationResult([named, named], 7), found):
+        message = one.to_pb2()
+        assert type(one).create_from_pb2(type(message).FromString(message.SerializeToString())) == one
     for unknown in (None, 0.0):
         assert not containers.Landmark(1.0, 2.0, 3.0, unknown).to_pb2().HasField("visibility")
     # bytes of MediaPipe's own messages
-    region = containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7)
+    encoded = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
+    assert encoded.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
+    bare = containers.NormalizedLandmark(1.0, 2.0, 3.0)
+    encoded = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
+    assert encoded.hex() == (
+        "0a110a0f0d0000803f15000000401d0000404012160a140803150000003f1a046e616d65220573686f776e"
+        "1a00221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
+    )
     assert region.to_pb2().SerializeToString().hex() == "0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
     first = containers.Detection(box, [containers.Category(0, 0.5)], [containers.NormalizedKeypoint(0.0, 0.25, "", 0)])
     assert first.to_pb2().SerializeToString().hex() == "1a040000003f22130801120808011002180320042a05150000803e"

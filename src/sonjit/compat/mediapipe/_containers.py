@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import cache, reduce
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util import InputError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -26,7 +31,7 @@ class Container(Generic[AnyMessage]):
 
     Args of a subclass:
         message: Name of the message, by default that of the class.
-        names: Names in the message of fields with another name there.
+        names: Paths in the message of fields with another name there.
     """
 
     _message: ClassVar[str]
@@ -37,18 +42,50 @@ class Container(Generic[AnyMessage]):
 
     def to_pb2(self) -> AnyMessage:
         """Convert to a message. Fields that are None are unset."""
-        return _message(self._message, **{key: getattr(self, name) for name, key in self._keys().items()})
+        message = _message(self._message)
+        for name, (*parents, last), _ in _layout(type(self)):
+            value: Any = getattr(self, name)
+            place = reduce(getattr, parents, message)
+            if parents:
+                place.SetInParent()
+            if isinstance(value, list):
+                getattr(place, last).extend([part.to_pb2() for part in value])
+            elif isinstance(value, Container):
+                getattr(place, last).CopyFrom(value.to_pb2())
+            elif value is not None:
+                setattr(place, last, value)
+        return message
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: AnyMessage) -> Self:
-        """Create from a message. Unset fields become 0 or an empty string."""
-        return cls(**{name: getattr(pb2_obj, key) for name, key in cls._keys().items()})
+        """Create from a message. Unset fields become 0, an empty string or an empty list."""
+        values: dict[str, Any] = {}
+        for name, path, kind in _layout(cls):
+            value: Any = reduce(getattr, path, pb2_obj)
+            if kind is None:
+                values[name] = value
+            elif hasattr(value, "DESCRIPTOR"):
+                values[name] = kind.create_from_pb2(value)
+            else:
+                values[name] = [kind.create_from_pb2(part) for part in value]
+        return cls(**values)
 
-    @classmethod
-    def _keys(cls) -> dict[str, str]:
-        """Return the name in the message of each field."""
-        declared: Any = cls  # a subclass is a dataclass
-        return {field.name: cls._names.get(field.name, field.name) for field in fields(declared)}
+
+@cache
+def _layout(kind: type[Container[Any]]) -> list[tuple[str, list[str], Any]]:
+    """Return each field's name, its path in the message, and the container that it has or lists, or None."""
+    declared: Any = kind  # a subclass is a dataclass
+    types, names = get_type_hints(kind), declared._names
+    return [
+        (field.name, names.get(field.name, field.name).split("."), _container_in(types[field.name]))
+        for field in fields(declared)
+    ]
+
+
+def _container_in(kind: Any) -> Any:  # noqa: ANN401  # a type
+    if hasattr(kind, "create_from_pb2"):
+        return kind
+    return next(filter(None, map(_container_in, get_args(kind))), None)
 
 
 @dataclass
@@ -146,6 +183,25 @@ class NormalizedRect(Container["_messages.NormalizedRect"]):
 
 
 @dataclass
+class Classifications(
+    Container["_messages.Classifications"], names={"categories": "classification_list.classification"}
+):
+    """Labels of one head of a classifier, best first, with index and name of the head."""
+
+    categories: list[Category]
+    head_index: int
+    head_name: str | None = None
+
+
+@dataclass
+class ClassificationResult(Container["_messages.ClassificationResult"]):
+    """Results of all heads of a classifier, and the start of the piece of a time series in milliseconds."""
+
+    classifications: list[Classifications]
+    timestamp_ms: int | None = None
+
+
+@dataclass
 class Detection:
     """Detected object: box in pixels, labels and points."""
 
@@ -187,19 +243,50 @@ class Detection:
 
 
 @dataclass
-class DetectionResult:
+class DetectionResult(Container["_messages.DetectionList"], message="DetectionList", names={"detections": "detection"}):
     """Detections of one image, best first."""
 
     detections: list[Detection]
 
-    def to_pb2(self) -> _messages.DetectionList:
-        """Convert to a message."""
-        return _message("DetectionList", detection=[found.to_pb2() for found in self.detections])
 
-    @classmethod
-    def create_from_pb2(cls, pb2_obj: _messages.DetectionList) -> Self:
-        """Create from a message."""
-        return cls(list(map(Detection.create_from_pb2, pb2_obj.detection)))
+@dataclass
+class Embedding:
+    """The feature vector that one head of an embedder returns.
+
+    Attributes:
+        embedding: (D,) float64, or uint8 if it is quantized.
+        head_index: Index of the head.
+        head_name: Name of the head.
+    """
+
+    embedding: NDArray[Any]
+    head_index: int | None = None
+    head_name: str | None = None
+
+
+@dataclass
+class EmbeddingResult:
+    """The feature vectors of all heads, and the start of the piece of a time series in milliseconds."""
+
+    embeddings: list[Embedding]
+    timestamp_ms: int | None = None
+
+
+@dataclass
+class LandmarksDetectionResult(
+    Container["_messages.LandmarksDetectionResult"],
+    names={
+        "landmarks": "landmarks.landmark",
+        "categories": "classifications.classification",
+        "world_landmarks": "world_landmarks.landmark",
+    },
+):
+    """Landmarks of an object in the image and in metres, its labels, and its search region."""
+
+    landmarks: list[NormalizedLandmark] | None
+    categories: list[Category] | None
+    world_landmarks: list[Landmark] | None
+    rect: NormalizedRect
 
 
 @dataclass(frozen=True)
@@ -210,9 +297,33 @@ class Connection:
     end: int
 
 
+def cosine_similarity(u: Embedding, v: Embedding) -> float:
+    """Return the cosine of the angle between two feature vectors, -1 to 1.
+
+    Raises:
+        InputError: The vectors differ in length or type, are empty, or one of them is zero.
+    """
+    one, other = u.embedding, v.embedding
+    if len(one) != len(other):
+        raise InputError(
+            f"Cannot compute cosine similarity between embeddings of different sizes ({len(one)} vs. {len(other)})."
+        )
+    if (one.dtype == np.uint8) != (other.dtype == np.uint8):
+        raise InputError("Cannot compute cosine similarity between quantized and float embeddings.")
+    if one.dtype == np.uint8:
+        one, other = one.view(np.int8), other.view(np.int8)
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if not norms:
+        raise InputError("Cannot compute cosine similarity on embeddings that are empty or have a norm of 0.")
+    return float(one @ other) / norms
+
+
 def _message(name: str, **values: Any) -> Any:  # noqa: ANN401  # a message of that name
     """Return a message of a type, with the values that are not None."""
     from sonjit.compat.mediapipe import _messages
 
-    kind: Any = reduce(getattr, name.split("."), _messages)
+    kind: Any = _messages
+    for part in name.split("."):
+        kind = getattr(kind, part)
     return kind(**values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class ImageFormat(IntEnum):
     __str__ = Enum.__str__
 
 
+_ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
 _LAYOUTS: dict[ImageFormat, tuple[int, type[np.generic]]] = {
     ImageFormat.SRGB: (3, np.uint8),
     ImageFormat.SRGBA: (4, np.uint8),
@@ -111,7 +112,13 @@ class Image:
 
         One channel is (H, W) as in MediaPipe 0.10.21, and (H, W, 1) after `follow_version("1.2.2")`.
         """
-        return self._data[:, :, None] if self._data.ndim == 2 and follows_current() else self._data
+        view = np.asarray(self) if self.is_contiguous() else self._data  # padded rows are a copy in MediaPipe
+        return view[:, :, None] if view.ndim == 2 and follows_current() else view
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """The pixels for NumPy, whose arrays then keep the image."""
+        return self._data.__array_interface__
 
     @property
     def width(self) -> int:
@@ -127,6 +134,31 @@ class Image:
     def channels(self) -> int:
         """Numbers of each pixel."""
         return _LAYOUTS[self.image_format][0]
+
+    @property
+    def step(self) -> int:
+        """Bytes of a row as MediaPipe keeps it. The array of `numpy_view` has no such padding.
+
+        It is a multiple of 4 as in MediaPipe 0.10.21, and of 16 after `follow_version("1.2.2")`.
+        """
+        alignment = _CURRENT_ALIGNMENT if follows_current() else _ALIGNMENT
+        return -(-self._data.strides[0] // alignment) * alignment
+
+    def is_contiguous(self) -> bool:
+        """Check whether rows follow one another without padding, see `step`."""
+        return self.step == self._data.strides[0]
+
+    def is_aligned(self, alignment_boundary: int) -> bool:
+        """Check whether every row begins at a multiple of a number of bytes."""
+        return self._data.ctypes.data % alignment_boundary == self.step % alignment_boundary == 0
+
+    def is_empty(self) -> bool:
+        """Never."""
+        return False
+
+    def uses_gpu(self) -> bool:
+        """Never."""
+        return False
 
     def __getitem__(self, place: tuple[int, ...]) -> int | float:
         """Return one value by row, column and, for several channels, channel.
@@ -171,12 +203,32 @@ class ImageFrame(Image):
         return self.numpy_view().itemsize
 
 
+_SPECIAL = {
+    "UNSET": -(2**63),
+    "UNSTARTED": 1 - 2**63,
+    "PRESTREAM": 2 - 2**63,
+    "MIN": 3 - 2**63,
+    "MAX": 2**63 - 4,
+    "POSTSTREAM": 2**63 - 3,
+    "DONE": 2**63 - 1,
+}
+"""Times before, at the limits of and after a stream."""
+
+
 class Timestamp(int):
     """A time as an integer of microseconds.
 
     >>> Timestamp.from_seconds(1.5).value
     1500000
     """
+
+    UNSET: ClassVar[Timestamp]
+    UNSTARTED: ClassVar[Timestamp]
+    PRESTREAM: ClassVar[Timestamp]
+    MIN: ClassVar[Timestamp]
+    MAX: ClassVar[Timestamp]
+    POSTSTREAM: ClassVar[Timestamp]
+    DONE: ClassVar[Timestamp]
 
     @classmethod
     def from_seconds(cls, seconds: float) -> Self:
@@ -197,5 +249,10 @@ class Timestamp(int):
         return int(self)
 
     def __repr__(self) -> str:
-        """Return MediaPipe's text."""
-        return f"<mediapipe.Timestamp with value: {self.value}>"
+        """Return MediaPipe's text, with the name of a special value."""
+        names = (name for name in _SPECIAL if getattr(Timestamp, name) == self)
+        return f"<mediapipe.Timestamp with value: {next(names, self.value)}>"
+
+
+for _name, _value in _SPECIAL.items():
+    setattr(Timestamp, _name, Timestamp(_value))

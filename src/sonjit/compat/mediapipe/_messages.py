@@ -186,6 +186,43 @@ class NormalizedRect(Message):
     rect_id: Int64
 
 
+class Classifications(Message):
+    """Labels of one head of a classifier."""
+
+    classification_list: ClassificationList
+    head_index: int
+    head_name: str
+    _numbers = {"classification_list": 4, "head_index": 2, "head_name": 3}  # noqa: RUF012
+
+
+class ClassificationResult(Message):
+    """Labels of all heads of a classifier."""
+
+    classifications: Messages[Classifications]
+    timestamp_ms: Int64
+
+
+class LandmarksDetectionResult(Message):
+    """Landmarks of an object, its labels, and its search region."""
+
+    landmarks: NormalizedLandmarkList
+    classifications: ClassificationList
+    world_landmarks: LandmarkList
+    rect: NormalizedRect
+
+
+class HolisticResult(Message):
+    """Person of one image."""
+
+    pose_landmarks: NormalizedLandmarkList
+    left_hand_landmarks: NormalizedLandmarkList
+    right_hand_landmarks: NormalizedLandmarkList
+    face_landmarks: NormalizedLandmarkList
+    auxiliary_landmarks: NormalizedLandmarkList
+    face_blendshapes: ClassificationList
+    pose_world_landmarks: LandmarkList
+
+
 def image_landmarks(
     keypoints: Float32Array, image: Image, visibility: Float32Array | None = None
 ) -> NormalizedLandmarkList:

@@ -73,12 +73,17 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "tasks.python.components.containers": {},
     "tasks.python.components.containers.bounding_box": {"_containers": "BoundingBox"},
     "tasks.python.components.containers.category": {"_containers": "Category"},
+    "tasks.python.components.containers.classification_result": {"_containers": "ClassificationResult Classifications"},
     "tasks.python.components.containers.detections": {"_containers": "Detection DetectionResult"},
+    "tasks.python.components.containers.embedding_result": {"_containers": "Embedding EmbeddingResult"},
     "tasks.python.components.containers.keypoint": {"_containers": "NormalizedKeypoint"},
     "tasks.python.components.containers.landmark": {"_containers": "Landmark NormalizedLandmark"},
+    "tasks.python.components.containers.landmark_detection_result": {"_containers": "LandmarksDetectionResult"},
     "tasks.python.components.containers.rect": {"_containers": "NormalizedRect Rect RectF"},
     "tasks.python.components.processors": {},
     "tasks.python.components.processors.classifier_options": {"_options": "ClassifierOptions"},
+    "tasks.python.components.utils": {},
+    "tasks.python.components.utils.cosine_similarity": {"_containers": "cosine_similarity"},
     "tasks.python.core": {},
     "tasks.python.core.base_options": {"_images": "ModelError", "_options": "BaseOptions"},
     "tasks.python.vision": {
@@ -117,7 +122,8 @@ _OTHER_OBJECTS: Final = "its networks find other things than hands, faces and bo
 _NO_NETWORKS: Final = "no package publishes its networks, so results cannot be compared"
 REASONS: Final[Mapping[str, str]] = {
     "ObjectDetector": f"{_OTHER_OBJECTS}, and end in an operator that OpenVINO and ONNX Runtime lack",
-    **dict.fromkeys(["ImageClassifier", "ImageEmbedder", "Classifications", "Embedding"], _OTHER_OBJECTS),
+    "ImageClassifier": _OTHER_OBJECTS,
+    "ImageEmbedder": _OTHER_OBJECTS,
     "InteractiveSegmenter": _NO_NETWORKS,
     "FaceStylizer": _NO_NETWORKS,
     "FaceAligner": _NO_NETWORKS,
@@ -184,7 +190,11 @@ def _real_path(path: str) -> str:
 
 
 def add_covered_names(package: dict[str, Any]) -> None:
-    """Give a module's `globals()` its names in the table, which load at their first use, and errors for other names."""
+    """Give a module its names in the table, which are loaded at their first use, and errors for unknown names.
+
+    Args:
+        package: `globals()` of the module.
+    """
     own = package["__name__"]
     path = own.removeprefix(PACKAGE).removeprefix(".")
     below = [key for key in IMPORT_PATHS if key and key.rpartition(".")[0] == path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from sonjit.compat.mediapipe._options import accept_newer_names
 from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.results import Body, Face, Hand, Person
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import _messages as messages
 
 _MAX_FACES = 100
 _BY_HIPS = 0.5
@@ -234,6 +237,27 @@ class HolisticLandmarkerResult:
     right_hand_world_landmarks: list[_containers.Landmark]
     face_blendshapes: list[_containers.Category] | None = None
     segmentation_mask: Image | None = None
+
+    @classmethod
+    def create_from_pb2(cls, pb2_obj: messages.HolisticResult) -> Self:
+        """Create from a message, without masks and metric hands."""
+
+        def points(found: messages.NormalizedLandmarkList) -> list[_containers.NormalizedLandmark]:
+            return [_containers.NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
+
+        return cls(
+            points(pb2_obj.face_landmarks),
+            points(pb2_obj.pose_landmarks),
+            [_containers.Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
+            points(pb2_obj.left_hand_landmarks),
+            [],
+            points(pb2_obj.right_hand_landmarks),
+            [],
+            [
+                _containers.Category.create_from_pb2(classification)
+                for classification in pb2_obj.face_blendshapes.classification
+            ],
+        )
 
 
 @accept_newer_names(

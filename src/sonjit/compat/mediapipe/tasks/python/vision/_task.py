@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sonjit._util import Float32Array, InputError
 from sonjit._util.files import Closing
 from sonjit.compat.mediapipe import _detector, _options, follows_current
-from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe._containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
 from sonjit.compat.mediapipe._images import Image, ModelError, rgb_of
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
@@ -176,13 +176,44 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         assert self._live is not None
         self._live.send(frame)
 
-    def _frame(self, image: Image, options: _options.ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
-        degrees = 0 if options is None else options.rotation_degrees
+    def convert_to_normalized_rect(
+        self, options: _options.ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
+    ) -> NormalizedRect:
+        """Return the part and rotation of the image that the options select.
+
+        Args:
+            options: Processing options, or None for the complete upright image.
+            image: Image that the processing options apply to.
+            roi_allowed: Allow a region of interest.
+
+        Returns:
+            The region with the size after the rotation. Its rotation is the negative of `rotation_degrees`.
+
+        Raises:
+            InputError: The rotation is not a multiple of 90, or the region is empty, outside the image or not allowed.
+        """
+        if options is None:
+            return NormalizedRect(0.5, 0.5, 1, 1, 0)
+        degrees, region = options.rotation_degrees, options.region_of_interest
         if degrees % 90:
             raise InputError(f"Expected rotation to be a multiple of 90°, not {degrees}")
-        if options is not None and options.region_of_interest is not None:
+        if region is None:
+            region = Rect(0, 0, 1, 1)
+        elif not roi_allowed:
             raise InputError("This task doesn't support region-of-interest.")
-        turns, rgb = degrees // 90 % 4, rgb_of(image)
+        if region.left >= region.right or region.top >= region.bottom:
+            raise InputError(f"Expected Rect with left < right and top < bottom, not {region}")
+        if not all(0 <= side <= 1 for side in (region.left, region.top, region.right, region.bottom)):
+            raise InputError(f"Expected Rect values to be in [0,1], not {region}")
+        width, height = region.right - region.left, region.bottom - region.top
+        if degrees % 180:
+            width, height = height * image.height / image.width, width * image.width / image.height
+        centre = (region.left + region.right) / 2, (region.top + region.bottom) / 2
+        return NormalizedRect(*centre, width, height, -math.radians(degrees))
+
+    def _frame(self, image: Image, options: _options.ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
+        self.convert_to_normalized_rect(options, image, roi_allowed=False)  # its checks
+        turns, rgb = 0 if options is None else options.rotation_degrees // 90 % 4, rgb_of(image)
         if turns:
             rgb = _moved_corner(np.rot90(rgb, -turns), turns) if self.turns_as_mediapipe else np.rot90(rgb, -turns)
         return Frame(image, np.ascontiguousarray(rgb), turns, timestamp_ms)
