@@ -34,16 +34,16 @@ const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"))
 const answers = {};
 for (const [name, urls] of Object.entries(files)) answers[name] = hands.map((await loadGestures(urls)).recognize);
 const stream = hands.map((hand) => ({ ...hand, id: 3 }));
-const detector = withGestures({ track: async () => [stream.shift()], reset() {} }, await loadGestures([shipped]));
+const detector = withGestures({ track: async () => ({ found: [stream.shift()] }) }, await loadGestures([shipped]));
 answers.steady = [];
-for (const k of hands.keys()) answers.steady.push((await detector.track({}, k / 30))[0].gesture);
+for (const k of hands.keys()) answers.steady.push((await detector.track({}, k / 30)).found[0].gesture);
 const person = { id: 1, body: {}, face: null, rightHand: null, leftHand: hands[0] };
-const still = withGestures({ detect: async () => [person] }, await loadGestures([shipped]));
-answers.person = (await still.detect(null))[0].leftHand.gesture;
+const still = withGestures({ detect: async () => ({ found: [person] }) }, await loadGestures([shipped]));
+answers.person = (await still.detect(null)).found[0].leftHand.gesture;
 const over = ({ values }) => ({ values: values.map((value, i) => (i % 3 ? value : 640 - value)) });
 const mirror = hands.map((hand) => ({ ...hand, keypoints: over(hand.keypoints), keypoints3D: over(hand.keypoints3D) }));
-const flipped = withGestures({ detect: async () => mirror }, await loadGestures([shipped]), true);
-answers.flipped = (await flipped.detect(null)).map(({ gesture }) => gesture?.name);
+const flipped = withGestures({ detect: async () => ({ found: mirror }) }, await loadGestures([shipped]), true);
+answers.flipped = (await flipped.detect(null)).found.map(({ gesture }) => gesture?.name);
 answers.refused = [];
 for (const bad of ["data:,hands", url(`${folder}/wrong.npz`)]) {
   await loadGestures([bad, shipped]).catch((error) => answers.refused.push(error.message));
@@ -113,7 +113,7 @@ const points = (list) => ({ values: Float32Array.from(list.flat()) });
 const streams = [];
 for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8"))) {
   let hands = [];
-  const detector = withGestures({ track: async () => hands, reset() {} }, loaded);
+  const detector = withGestures({ track: async () => ({ found: hands }), reset() {} }, loaded);
   const events = [];
   for (const frame of frames) {
     hands = frame.hands.map(([id, handedness, flat, metres]) =>

@@ -44,7 +44,7 @@ const measured = given.measured.map(([kind, one]) => [...measuresOf({ kind, hand
 const streams = [];
 for (const { kind, events, frames } of given.streams) {
   let found = [];
-  const detector = withEvents({ track: async () => found, reset() {} }, settingsOf(kind, { events }));
+  const detector = withEvents({ track: async () => ({ found }), reset() {} }, settingsOf(kind, { events }));
   const reported = [];
   for (const frame of frames) {
     found = frame.found.map(made);

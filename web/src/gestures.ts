@@ -3,7 +3,7 @@
 import { GESTURES } from "./data.js";
 import { fetchArrays, type NumpyArray } from "./files.js";
 import type { HandWithAppearance } from "./hands.js";
-import { joinMotions, MotionRecognizer, motionsOf, type CustomMotions, type Tracked } from "./motions/recognizer.js";
+import { MotionRecognizer, motionsOf, type Example, type Tracked } from "./motions/recognizer.js";
 import { mirroredHand, type AnyDetector, type Gesture, type Hand, type InWorker, type Points, type Results } from "./results.js";
 import { extended } from "./smoothing.js";
 
@@ -26,7 +26,7 @@ const POINTS = GESTURES.keypoints;
 /** Gestures and motions of files. */
 export interface LoadedGestures {
   readonly recognize: Recognize;
-  readonly motions: CustomMotions;
+  readonly motions: readonly Example[]; // of custom motions
   readonly readsAppearance: boolean; // true if a classifier also reads the appearance of hands
 }
 
@@ -38,11 +38,11 @@ export interface LoadedGestures {
 export async function loadGestures(urls: readonly string[]): Promise<LoadedGestures> {
   const files = await Promise.all(urls.map((url) => fetchArrays(url, "gestures")));
   const shipped = new GestureClassifier(files.at(-1)!);
-  const motions: CustomMotions[] = [];
+  const motions: Example[] = [];
   const classifiers = [shipped];
   const all = files.map((arrays, k) => {
     try {
-      motions.push(motionsOf(arrays));
+      motions.push(...motionsOf(arrays));
       if (k === files.length - 1) return shipped.recognize;
       if (arrays.has("weights_0")) {
         const classifier = new GestureClassifier(arrays);
@@ -61,7 +61,7 @@ export async function loadGestures(urls: readonly string[]): Promise<LoadedGestu
     }
     return null;
   };
-  return { recognize, motions: joinMotions(motions), readsAppearance: classifiers.some((classifier) => classifier.readsAppearance) };
+  return { recognize, motions, readsAppearance: classifiers.some((classifier) => classifier.readsAppearance) };
 }
 
 function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...shape: readonly number[]): readonly number[] {

@@ -20,10 +20,10 @@ const distanceIn = (points: Points, a: number, b: number): number =>
   Math.hypot(...points[a]!.map((value, axis) => value - points[b]![axis]!));
 
 /** Return the length of a hand along the bones from the wrist to the tip of the middle finger. */
-export const handLength = (points: Points): number => lengthAlong(points, MOTIONS.chains[2]!);
+const handLength = (points: Points): number => lengthAlong(points, MOTIONS.chains[2]!);
 
 /** Path and motions of one hand. */
-export class HandTrack {
+class HandTrack {
   time = -Infinity;
   palm: Point = [0, 0];
   readonly pinch = new Holds("Pinch");
@@ -98,7 +98,7 @@ export class HandTrack {
 }
 
 /** Motions of two hands: zooms of two pinches, and claps. */
-export class HandPair {
+class HandPair {
   #zoom: { readonly start: Point; readonly gap: number } | null = null;
   #clap: Point | null = null;
   #recent: { readonly time: number; readonly gap: number; readonly speed: number }[] = [];
@@ -163,134 +163,24 @@ const CUSTOM = MOTIONS.custom;
 const WIDTH = CUSTOM.STEP_FEATURES;
 const HALF = WIDTH / 2;
 
-/** Motions of gesture files. */
-export interface CustomMotions {
-  readonly names: readonly string[];
-  readonly ways: readonly (readonly number[])[]; // steps (T, 24) of each example, row by row
-  readonly motion: readonly number[]; // index of each example's name
-  readonly reaches: readonly number[]; // mean step cost of each name at which a path is as likely no motion
+/** One example of a custom motion of a gesture file. */
+export interface Example {
+  readonly name: string;
+  readonly steps: readonly number[]; // (T, 24), row by row
+  readonly reach: number; // mean step cost of the motion at which a path is as likely no motion
 }
 
-/** Return the motions of a gesture file, which may have none. */
-export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): CustomMotions {
+/** Return the examples of custom motions of a gesture file, which may have none. */
+export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): Example[] {
   const [names, steps, lengths, motion, reaches] = ["names", "steps", "lengths", "of", "reaches"].map(
     (name) => arrays.get(`motion_${name}`)?.values ?? [],
   ) as [string[], number[], number[], number[], number[]];
   let end = 0;
-  const ways = lengths.map((length) => steps.slice(end, (end += WIDTH * length)));
-  const isComplete = end === steps.length && lengths.every((length) => length > 0) && motion.length === ways.length;
-  const isNamed = reaches.length === names.length && motion.every((k) => names[k] !== undefined) && reaches.every((reach) => reach > 0);
+  const examples = lengths.map((length, k) => ({ name: names[motion[k]!]!, reach: reaches[motion[k]!]!, steps: steps.slice(end, (end += WIDTH * length)) }));
+  const isComplete = end === steps.length && lengths.every((length) => length > 0) && motion.length === lengths.length;
+  const isNamed = reaches.length === names.length && examples.every(({ name }) => name !== undefined) && reaches.every((reach) => reach > 0);
   if (!isComplete || !isNamed) throw new Error("its motions do not fit each other; train again from the recordings");
-  return { names, ways, motion, reaches };
-}
-
-/** Combine the motions of several files. */
-export function joinMotions(all: readonly CustomMotions[]): CustomMotions {
-  let before = 0;
-  return {
-    names: all.flatMap(({ names }) => names),
-    ways: all.flatMap(({ ways }) => ways),
-    motion: all.flatMap(({ names, motion }) => {
-      before += names.length;
-      return motion.map((k) => before - names.length + k);
-    }),
-    reaches: all.flatMap(({ reaches }) => reaches),
-  };
-}
-
-/** A detected custom motion. */
-export interface Match {
-  readonly name: string;
-  readonly score: number;
-}
-
-/** Search for the custom motions of one hand. */
-export class HandSearch {
-  readonly #path: Path;
-  readonly #warping: Warping;
-  #best: (Match & { readonly share: number; readonly end: number }) | null = null;
-
-  constructor(private readonly motions: CustomMotions, isLeft: boolean) {
-    this.#path = new Path(isLeft);
-    this.#warping = new Warping(motions.ways);
-  }
-
-  /** Time at which the hand was last detected, in seconds. */
-  get time(): number {
-    return this.#path.time;
-  }
-
-  follow(points: Points, time: number): void {
-    const steps = this.#path.follow(points, time);
-    if (this.#path.wasLost) this.#warping.reset();
-    for (const { features, end } of steps) {
-      let [share, best] = [Infinity, 0];
-      this.#warping.follow(features).forEach((cost, k) => {
-        const own = cost / this.motions.reaches[this.motions.motion[k]!]!;
-        if (own < share) [share, best] = [own, k];
-      });
-      const lowest = this.#best?.share ?? 1;
-      if (share >= Math.min(1, lowest + CUSTOM.AS_WELL)) continue;
-      const name = this.motions.names[this.motions.motion[best]!]!;
-      this.#best = { name, score: 1 - share / 2, share: Math.min(share, lowest), end };
-    }
-  }
-
-  /** Return the best match once it has not improved for a while. */
-  classify(time: number): Match | null {
-    const found = this.#best;
-    if (found === null || time - found.end < CUSTOM.SETTLE_S) return null;
-    this.#best = null;
-    this.#warping.reset(); // the next motion begins after this one
-    return found;
-  }
-}
-
-interface PathStep {
-  readonly end: number; // time in seconds
-  readonly features: Float32Array; // movement of the palm centre and fingertips, and their positions
-}
-
-/** Path of one hand, cut into steps, as Python's `_Path`. */
-class Path {
-  time = -Infinity;
-  wasLost = true;
-  readonly #mirror: number;
-  #length = 0;
-  #last: readonly Point[] | null = null; // points at the last step
-  #lastTime = 0;
-  #smooth: readonly Point[] = [];
-
-  constructor(isLeft: boolean) {
-    this.#mirror = isLeft ? -1 : 1;
-  }
-
-  /** Return the steps that end with this frame, none while the hand rests. */
-  follow(points: Points, time: number): PathStep[] {
-    const [length, elapsed] = [handLength(points), time - this.time];
-    if (!(length > 0) || !(elapsed > 0)) return [];
-    const at = points.map(([x, y]): Point => [this.#mirror * x, y]);
-    const flat = [middleOf(CUSTOM.PALM.map((k) => at[k]!)), ...CUSTOM.TIPS.map((k) => at[k]!)];
-    this.time = time;
-    this.wasLost = elapsed > CUSTOM.GAP_S;
-    if (this.#last === null || this.wasLost) {
-      [this.#length, this.#smooth, this.#last, this.#lastTime] = [length, flat, flat, time];
-      return [];
-    }
-    this.#length += (length - this.#length) * -Math.expm1(-elapsed / CUSTOM.LENGTH_S);
-    const keep = -Math.expm1(-elapsed / CUSTOM.SMOOTH_S);
-    this.#smooth = this.#smooth.map(([x, y], k) => [x + (flat[k]![0] - x) * keep, y + (flat[k]![1] - y) * keep]);
-    const ways = this.#smooth.flatMap((to, k) => way(this.#last![k]!, to)).map((value) => value / this.#length);
-    const far = Math.hypot(...ways) / Math.sqrt(CUSTOM.POINTS);
-    const count = Math.min(Math.floor(far / CUSTOM.STEP), CUSTOM.MOST_STEPS);
-    if (count === 0) return [];
-    const around = this.#smooth.flatMap((to) => way(this.#smooth[0]!, to)).map((value) => value / this.#length);
-    const features = Float32Array.from([...ways.map((value) => value / far), ...around]);
-    const begin = Math.max(this.#lastTime, time - elapsed); // before that the hand rested
-    const steps = Array.from({ length: count }, (_, n) => ({ end: begin + ((n + 1) * (time - begin)) / count, features }));
-    [this.#last, this.#lastTime] = [this.#smooth, time];
-    return steps;
-  }
+  return examples;
 }
 
 /** Lowest cost of a path to a step of an example, and its number of steps. */
@@ -302,42 +192,94 @@ interface PathCost {
 const START: PathCost = { cost: 0, count: 0 };
 const NOWHERE: PathCost = { cost: Infinity, count: 0 };
 
-/** Dynamic time warping of a stream of steps against examples, which may begin at any step. */
-class Warping {
+/** Searches for the custom motions of one hand. Its path is cut into steps and warped in time against the examples, which may begin at any step. */
+class CustomSearch {
+  time = -Infinity; // at which the hand was last detected, in seconds
+  readonly #mirror: number;
+  #length = 0;
+  #smooth: readonly Point[] = []; // palm centre and fingertips
+  #last: readonly Point[] | null = null; // those at the last step
+  #lastTime = 0;
   #costs: PathCost[][] = [];
+  #best: { readonly name: string; readonly score: number; readonly share: number; readonly end: number } | null = null;
 
-  constructor(private readonly ways: readonly (readonly number[])[]) {
-    this.reset();
+  constructor(private readonly examples: readonly Example[], isLeft: boolean) {
+    this.#mirror = isLeft ? -1 : 1;
+    this.#reset();
   }
 
   /** Forget all steps. */
-  reset(): void {
-    this.#costs = this.ways.map((way) => new Array<PathCost>(way.length / WIDTH).fill(NOWHERE));
+  #reset(): void {
+    this.#costs = this.examples.map(({ steps }) => new Array<PathCost>(steps.length / WIDTH).fill(NOWHERE));
   }
 
-  /** Return the mean step cost of each example that ends with this step. */
-  follow(step: Float32Array): number[] {
-    return this.ways.map((way, k) => {
-      const before = this.#costs[k]!;
-      // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
-      const now = before.map((stay, n) => {
-        const cost = costOf(way, n * WIDTH, step);
-        const come = n > 0 ? before[n - 1]! : START;
-        const leap = n > 1 ? before[n - 2]! : NOWHERE;
-        let best = { cost: come.cost + cost, count: come.count + 1 };
-        if (stay.cost + cost < best.cost) best = { cost: stay.cost + cost, count: stay.count + 1 };
-        if (leap.cost + 2 * cost < best.cost) best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
-        return best;
-      });
-      this.#costs[k] = now;
-      const { cost, count } = now.at(-1)!;
-      return cost / Math.max(count, 1);
+  /** Match the steps that end with this frame, none while the hand rests. */
+  follow(points: Points, time: number): void {
+    const [length, elapsed] = [handLength(points), time - this.time];
+    if (!(length > 0) || !(elapsed > 0)) return;
+    const at = points.map(([x, y]): Point => [this.#mirror * x, y]);
+    const flat = [middleOf(CUSTOM.PALM.map((k) => at[k]!)), ...CUSTOM.TIPS.map((k) => at[k]!)];
+    this.time = time;
+    if (this.#last === null || elapsed > CUSTOM.GAP_S) {
+      [this.#length, this.#smooth, this.#last, this.#lastTime] = [length, flat, flat, time];
+      this.#reset();
+      return;
+    }
+    this.#length += (length - this.#length) * -Math.expm1(-elapsed / CUSTOM.LENGTH_S);
+    const keep = -Math.expm1(-elapsed / CUSTOM.SMOOTH_S);
+    this.#smooth = this.#smooth.map(([x, y], k) => [x + (flat[k]![0] - x) * keep, y + (flat[k]![1] - y) * keep]);
+    const ways = this.#smooth.flatMap((to, k) => way(this.#last![k]!, to)).map((value) => value / this.#length);
+    const far = Math.hypot(...ways) / Math.sqrt(CUSTOM.POINTS);
+    const count = Math.min(Math.floor(far / CUSTOM.STEP), CUSTOM.MOST_STEPS);
+    if (count === 0) return;
+    const around = this.#smooth.flatMap((to) => way(this.#smooth[0]!, to)).map((value) => value / this.#length);
+    const step = Float32Array.from([...ways.map((value) => value / far), ...around]); // movements, then positions
+    const begin = Math.max(this.#lastTime, time - elapsed); // before that the hand rested
+    for (let n = 1; n <= count; n++) this.#match(step, begin + (n * (time - begin)) / count);
+    [this.#last, this.#lastTime] = [this.#smooth, time];
+  }
+
+  /** Match a step, and keep the example that ends with it if it is the best one so far. */
+  #match(step: Float32Array, end: number): void {
+    let [share, best] = [Infinity, ""];
+    for (const [k, example] of this.examples.entries()) {
+      const own = this.#costOf(example.steps, k, step) / example.reach;
+      if (own < share) [share, best] = [own, example.name];
+    }
+    const lowest = this.#best?.share ?? 1;
+    if (share < Math.min(1, lowest + CUSTOM.AS_WELL)) this.#best = { name: best, score: 1 - share / 2, share: Math.min(share, lowest), end };
+  }
+
+  /** Return the mean step cost of an example that ends with this step. */
+  #costOf(steps: readonly number[], example: number, step: Float32Array): number {
+    const before = this.#costs[example]!;
+    // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
+    const now = before.map((stay, n) => {
+      const cost = stepCost(steps, n * WIDTH, step);
+      const come = n > 0 ? before[n - 1]! : START;
+      const leap = n > 1 ? before[n - 2]! : NOWHERE;
+      let best = { cost: come.cost + cost, count: come.count + 1 };
+      if (stay.cost + cost < best.cost) best = { cost: stay.cost + cost, count: stay.count + 1 };
+      if (leap.cost + 2 * cost < best.cost) best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
+      return best;
     });
+    this.#costs[example] = now;
+    const { cost, count } = now.at(-1)!;
+    return cost / Math.max(count, 1);
+  }
+
+  /** Return the name and score of the best match once it has not improved for a while. */
+  classify(time: number): { readonly name: string; readonly score: number } | null {
+    const found = this.#best;
+    if (found === null || time - found.end < CUSTOM.SETTLE_S) return null;
+    this.#best = null;
+    this.#reset(); // the next motion begins after this one
+    return found;
   }
 }
 
 /** Return the cost of matching a step with the step of an example at an index. */
-function costOf(way: readonly number[], start: number, step: Float32Array): number {
+function stepCost(way: readonly number[], start: number, step: Float32Array): number {
   let [same, apart] = [0, 0];
   for (let i = 0; i < HALF; i++) {
     same += way[start + i]! * step[i]!;
@@ -362,11 +304,11 @@ interface KnownHand extends Pick<Tracked, "id" | "handedness"> {
 /** Recognizes the motions of hands, frame by frame. */
 export class MotionRecognizer {
   readonly #hands = new Map<string, KnownHand>();
-  readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: HandSearch }>();
+  readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: CustomSearch }>();
   #pair: { readonly first: KnownHand; readonly second: KnownHand; readonly both: HandPair } | null = null;
 
-  /** @param custom additional motions to report; each is one event, its end */
-  constructor(private readonly custom: CustomMotions) {}
+  /** @param custom examples of additional motions to report; each is one event, its end */
+  constructor(private readonly custom: readonly Example[]) {}
 
   /** Forget all hands before another stream. */
   reset(): void {
@@ -389,7 +331,7 @@ export class MotionRecognizer {
       this.#hands.delete(key);
       for (const step of known.track.stop()) events.push(eventOf(known, step, time));
     }
-    if (this.custom.names.length) events.push(...this.#customEvents(hands, time));
+    if (this.custom.length) events.push(...this.#customEvents(hands, time));
     return events;
   }
 
@@ -418,7 +360,7 @@ export class MotionRecognizer {
   *#customEvents(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
     for (const hand of hands) {
       const isLeft = hand.handedness === "Left";
-      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new HandSearch(this.custom, isLeft) })).watch.follow(hand.points, time);
+      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new CustomSearch(this.custom, isLeft) })).watch.follow(hand.points, time);
     }
     for (const [key, { watch, id, handedness }] of this.#watches) {
       const match = watch.classify(time);

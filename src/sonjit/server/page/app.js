@@ -15,7 +15,7 @@ import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFr
 import { SourceChooser, Transport } from "./source-chooser.js";
 import { listRecording, nameNow, Recorder, Table } from "./tables.js";
 import { onLanguage, PageError, showError, startLanguage, Store, text, textOr } from "./texts.js";
-import { MapEditor, Trainer } from "./trainer.js";
+import { createMapEditor, createTrainer } from "./trainer.js";
 import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
@@ -28,11 +28,11 @@ const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, so
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
 const avatar = new AvatarView(store);
-const trainer = new Trainer(({ file, names }, isTried) => {
+const trainer = createTrainer(({ file, names }, isTried) => {
   detectors.ask({ gestures_file: isTried ? file : null });
-  mapEditor.custom = names;
+  mapEditor.setCustom(names);
 }, () => store.state.phase === "running" && !store.state.paused && !chooser.isStill);
-const mapEditor = new MapEditor((map) => {
+const mapEditor = createMapEditor((map) => {
   if (map !== null) trainer.tryFor(map);
   detectors.ask({ control: map });
 });

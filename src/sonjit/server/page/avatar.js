@@ -87,8 +87,7 @@ export class AvatarView {
   #paint() {
     const gl = this.#canvas.getContext("webgl2");
     if (!this.#avatar || gl.isContextLost()) return;
-    this.#painter ??= new AvatarPainter(gl);
-    this.#painter.use(this.#avatar.model);
+    this.#painter = new AvatarPainter(gl, this.#avatar.model);
     this.#ask();
   }
 
@@ -252,19 +251,21 @@ const ATTRIBUTES = /** @type {const} */ ([["uv", 2, 2], ["joints", 3, 4], ["weig
 const UNIFORMS = ["projection", "image", "bones", "skinned", "node", "colour", "unlit", "opaque", "cutoff"];
 const SCREEN_GAMMA = 2.2;
 
+/** Draws one model. The browser frees its graphics memory when nothing refers to the painter. */
 class AvatarPainter {
   #gl;
   #program;
   /** @type {Record<string, WebGLUniformLocation | null>} */ #places;
-  /** @type {Model | null} */ #model = null;
-  /** @type {Drawn[]} */ #drawn = [];
+  #model;
+  /** @type {Drawn[]} */ #drawn;
   /** @type {Map<ImageBitmap, WebGLTexture>} */ #textures = new Map();
   #white;
   #bones;
 
-  /** @param {WebGL2RenderingContext} gl */
-  constructor(gl) {
+  /** @param {WebGL2RenderingContext} gl @param {Model} model */
+  constructor(gl, model) {
     this.#gl = gl;
+    this.#model = model;
     this.#program = programOf(gl);
     this.#places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(this.#program, name)]));
     this.#white = texture(gl);
@@ -273,18 +274,6 @@ class AvatarPainter {
     for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
     gl.enable(gl.DEPTH_TEST);
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  }
-
-  /** Load another model, and free the graphics memory of the previous one. @param {Model} model */
-  use(model) {
-    const gl = this.#gl;
-    for (const { array, positions, normals } of this.#drawn) {
-      gl.deleteVertexArray(array);
-      for (const buffer of [positions, normals]) gl.deleteBuffer(buffer);
-    }
-    for (const drawn of this.#textures.values()) gl.deleteTexture(drawn);
-    this.#textures.clear();
-    this.#model = model;
     this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
   }
 
@@ -375,7 +364,7 @@ class AvatarPainter {
   /** @param {number} node @param {Map<number, DOMMatrix>} worlds */
   #pose(node, worlds) {
     const gl = this.#gl;
-    const { nodes, skins } = /** @type {Model} */ (this.#model);
+    const { nodes, skins } = this.#model;
     const skin = skins[nodes[node].skin];
     gl.uniform1i(this.#places.skinned, Number(Boolean(skin)));
     gl.uniformMatrix4fv(this.#places.node, false, (worlds.get(node) ?? new DOMMatrix()).toFloat32Array());

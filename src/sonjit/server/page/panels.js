@@ -175,27 +175,15 @@ const MOST_COLUMNS = 6;
 
 /** Return the view of all measures as tables. @param {HTMLElement} container */
 export function liveTable(container) {
-  let layout = "";
   /** @type {Record<string, any>} */ let frame = {};
-  /** @type {HTMLElement[]} in the order of the values */ let cells = [];
   const pace = new Pace(() => {
     const groups = Object.values(Object.groupBy(trackedOf(frame), ({ kind }) => kind)).map((found = []) => found.slice(0, MOST_COLUMNS));
-    const tables = groups.map((found) => ({ labels: found.map(({ label }) => label), rows: rowsOf(found) }));
-    const wanted = JSON.stringify(tables.map(({ labels, rows }) => [labels, rows.map(({ name }) => name)]));
-    if (wanted !== layout) {
-      const content = tables.map(({ labels, rows }) => make("table", {},
-        make("thead", {}, makeRow("", labels, "th")),
-        make("tbody", {}, ...rows.map(({ name, values }) => makeRow(name, values)))));
-      container.replaceChildren(...(content.length ? content : [make("p", { className: "hint" }, text("live.empty"))]));
-      cells = [.../** @type {NodeListOf<HTMLElement>} */ (container.querySelectorAll("tbody td"))];
-      layout = wanted;
-    }
-    tables.flatMap(({ rows }) => rows.flatMap(({ values }) => values)).forEach((value, k) => put(cells[k], value));
+    const tables = groups.map((found) => make("table", {},
+      make("thead", {}, makeRow("", found.map(({ label }) => label), "th")),
+      make("tbody", {}, ...rowsOf(found).map(({ name, values }) => makeRow(name, values)))));
+    container.replaceChildren(...(tables.length ? tables : [make("p", { className: "hint" }, text("live.empty"))]));
   });
-  onLanguage(() => {
-    layout = "";
-    pace.now();
-  });
+  onLanguage(() => pace.now());
   return {
     draw(/** @type {Record<string, any>} */ next) {
       const isFirst = !Object.keys(frame).length;

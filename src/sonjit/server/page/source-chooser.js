@@ -193,14 +193,10 @@ async function filesOfEntry(entry) {
 }
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5, 2];
-const AROUND = 24; // number of thumbnails on each side of the current image; folders may have thousands of images
-const THUMBNAIL_PX = 144;
 
 export class Transport {
   /** @type {any} */ #player = null;
   #onChange;
-  /** @type {Map<File, string>} addresses of thumbnails */ #thumbnails = new Map();
-  /** @type {Promise<unknown>} */ #making = Promise.resolve();
 
   /** @param {(paused: boolean) => void} onChange called when playing starts or stops */
   constructor(onChange) {
@@ -219,7 +215,7 @@ export class Transport {
   use(player) {
     if (this.#player) this.#player.onChange = () => {};
     this.#player = player;
-    this.#clearThumbnails();
+    this.#makeThumbnails(player?.kind === "images" ? /** @type {any} */ (player).files : []);
     if (player) {
       player.onChange = () => this.#show();
       find("speed").value = "1";
@@ -247,57 +243,32 @@ export class Transport {
     setLabel(find("step-forward"), isClip ? "transport.forward" : "transport.next");
     const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
     if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // setting it again would flicker
-    if (!isClip) this.#showThumbnails(player.files, position);
+    if (!isClip) this.#showThumbnail(position);
   }
 
-  /** @param {File[]} files @param {number} position */
-  #showThumbnails(files, position) {
+  /** Mark the thumbnail of an image. @param {number} position */
+  #showThumbnail(position) {
     const list = find("thumbnails");
-    const first = Math.max(0, Math.min(position - AROUND, files.length - 2 * AROUND - 1));
-    if (list.dataset.first !== String(first)) {
-      list.dataset.first = String(first);
-      const had = list.contains(document.activeElement);
-      list.replaceChildren(...files.slice(first, first + 2 * AROUND + 1).map((file, k) => this.#thumbnail(file, first + k)));
-      if (had) list.children[position - first].focus();
-    }
-    const current = list.children[position - first];
-    for (const button of list.children) button.ariaCurrent = button === current ? "true" : null;
+    list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    const current = list.children[position];
+    current.ariaCurrent = "true";
     list.scrollTo({ left: current.offsetLeft - (list.clientWidth - current.offsetWidth) / 2 });
   }
 
-  /** @param {File} file @param {number} index */
-  #thumbnail(file, index) {
-    const onclick = () => {
-      this.#player.pause();
-      this.#player.seek(index);
-    };
-    const image = make("img", { alt: "" });
-    const button = make("button", { type: "button", title: file.name, ariaLabel: file.name, onclick }, image);
-    // one at a time, because large images need much memory
-    this.#making = this.#making.then(async () => {
-      if (button.isConnected) image.src = await this.#address(file);
-    }).catch(() => button.classList.add("broken"));
-    return button;
-  }
-
-  /** Return a small copy of an image, which needs less memory. @param {File} file */
-  async #address(file) {
-    const known = this.#thumbnails.get(file);
-    if (known) return known;
-    const bitmap = await createImageBitmap(file, { resizeHeight: THUMBNAIL_PX, resizeQuality: "medium" });
-    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
-    bitmap.close();
-    const address = URL.createObjectURL(await canvas.convertToBlob({ type: "image/jpeg" }));
-    this.#thumbnails.set(file, address);
-    return address;
-  }
-
-  #clearThumbnails() {
-    for (const address of this.#thumbnails.values()) URL.revokeObjectURL(address);
-    this.#thumbnails.clear();
-    find("thumbnails").replaceChildren();
-    delete find("thumbnails").dataset.first;
+  /** Make the thumbnails of images, which the browser loads when they come into view. @param {File[]} files */
+  #makeThumbnails(files) {
+    const list = find("thumbnails");
+    for (const { src } of list.querySelectorAll("img")) URL.revokeObjectURL(src);
+    list.replaceChildren(...files.map((file, index) => {
+      const onclick = () => {
+        this.#player.pause();
+        this.#player.seek(index);
+      };
+      const onerror = () => button.classList.add("broken");
+      const image = make("img", { alt: "", loading: "lazy", decoding: "async", onerror, src: URL.createObjectURL(file) });
+      const button = make("button", { type: "button", title: file.name, ariaLabel: file.name, onclick }, image);
+      return button;
+    }));
   }
 }
 

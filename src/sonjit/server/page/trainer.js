@@ -19,57 +19,49 @@ const MAX_FRAMES = 600; // frame rate and maximum length of a motion's recording
  * @typedef {{file: string, names: string[]}} Trained last trained gestures; `file` in base64
  */
 
-export class Trainer {
-  /** @type {Recording[]} */ #recordings = [];
-  /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ #taking = null;
-  /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ #following = null;
-  /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
-  /** @type {Trained | null} */ #trained = null;
-  #use;
-  #hasStream;
-
-  /**
-   * @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them
-   * @param {() => boolean} hasStream whether a camera or video runs
-   */
-  constructor(use, hasStream) {
-    this.#use = use;
-    this.#hasStream = hasStream;
-    find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      if (this.#following) this.#endMotion();
-      else this.#begin();
-    };
-    find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
-    find("trainer-moving").onchange = () => this.#write();
-    find("trainer-try").onchange = () => this.#useGestures();
-    find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
-      save(new Blob([bytesOf(file)]), "gestures.npz");
-      showStatus("trainer.trained", { names: names.join(", ") });
-      this.#trained = { file, names };
-      this.#useGestures();
-      this.#write();
-    });
-    find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
-      this.#tested = tables;
-      this.#write();
-    });
-    onLanguage(() => this.#write());
-  }
+/**
+ * @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them
+ * @param {() => boolean} hasStream whether a camera or video runs
+ */
+export function createTrainer(use, hasStream) {
+  /** @type {Recording[]} */ let recordings = [];
+  /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ let taking = null;
+  /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ let following = null;
+  /** @type {{names: string[], counts: number[][]}[]} */ let tested = [];
+  /** @type {Trained | null} */ let trained = null;
+  find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (following) endMotion();
+    else begin();
+  };
+  find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
+  find("trainer-moving").onchange = write;
+  find("trainer-try").onchange = useGestures;
+  find("trainer-train").onclick = () => ask("train", ({ file, names }) => {
+    save(new Blob([bytesOf(file)]), "gestures.npz");
+    showStatus("trainer.trained", { names: names.join(", ") });
+    trained = { file, names };
+    useGestures();
+    write();
+  });
+  find("trainer-test").onclick = () => ask("test", ({ tables }) => {
+    tested = tables;
+    write();
+  });
+  onLanguage(write);
 
   /** Use the trained gestures in the stream if a map names them. @param {string} map */
-  tryFor(map) {
+  function tryFor(map) {
     const box = find("trainer-try");
-    if (box.checked || !this.#trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
+    if (box.checked || !trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
     box.checked = true;
-    this.#useGestures();
+    useGestures();
   }
 
   /** @param {Record<string, any>} frame */
-  draw(frame) {
+  function draw(frame) {
     if (find("trainer-words").textContent === text("trainer.start")) find("trainer-words").textContent = "";
-    const taking = this.#taking;
-    if (this.#following) this.#follow(this.#following.frames, frame);
+    if (following) follow(following.frames, frame);
     if (!taking) return;
     const now = performance.now();
     const known = knownHands(frame);
@@ -79,98 +71,100 @@ export class Trainer {
       taking.until = now + PATIENCE_MS;
     }
     find("trainer-progress").value = taking.hands.length / SAMPLES;
-    if (taking.hands.length >= SAMPLES || now > taking.until) this.#end();
+    if (taking.hands.length >= SAMPLES || now > taking.until) end();
   }
 
-  clear() {
-    if (this.#taking) this.#end();
-    if (this.#following) this.#endMotion();
+  function clear() {
+    if (taking) end();
+    if (following) endMotion();
   }
 
-  #useGestures() {
-    if (this.#trained) this.#use(this.#trained, find("trainer-try").checked);
+  function useGestures() {
+    if (trained) use(trained, find("trainer-try").checked);
   }
 
   /** @param {{time: number, hands: Hand[]}[]} frames @param {Record<string, any>} frame */
-  #follow(frames, frame) {
+  function follow(frames, frame) {
     const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
     const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
     if (hands.length && !isBack) frames.push({ time: frame.time, hands });
     find("trainer-progress").value = frames.length / MAX_FRAMES;
-    if (isBack || frames.length >= MAX_FRAMES) this.#endMotion();
+    if (isBack || frames.length >= MAX_FRAMES) endMotion();
   }
 
   /** Let the server split the recording at pauses, and store it if it contains a motion. */
-  #endMotion() {
-    const recording = /** @type {Recording} */ (this.#following);
-    this.#following = null;
+  function endMotion() {
+    const recording = /** @type {Recording} */ (following);
+    following = null;
     find("trainer-progress").value = 0;
-    this.#write();
-    this.#ask("train", ({ examples }) => this.#keep({ ...recording, count: examples[0] }), [recording]);
+    write();
+    ask("train", ({ examples }) => keep({ ...recording, count: examples[0] }), [recording]);
   }
 
   /** @param {Recording} recording */
-  #keep(recording) {
-    this.#recordings.push(recording);
-    this.#tested = [];
+  function keep(recording) {
+    recordings.push(recording);
+    tested = [];
     showStatus("trainer.taken", { name: recording.name, count: countOf(recording) });
-    this.#write();
+    write();
   }
 
-  #begin() {
+  function begin() {
     const name = find("trainer-name").value.trim();
     if (!name) return undefined;
-    if (!this.#hasStream()) return showStatus("trainer.start");
+    if (!hasStream()) return showStatus("trainer.start");
     if (find("trainer-moving").checked) {
-      this.#following = { name, frames: [] };
-      this.#write();
+      following = { name, frames: [] };
+      write();
       return showStatus("trainer.move", { name });
     }
     const now = performance.now();
-    this.#taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
+    taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
     find("trainer-record").disabled = true;
     return showStatus("trainer.taking", { name });
   }
 
-  #end() {
-    const { name, hands } = /** @type {{name: string, hands: Hand[]}} */ (this.#taking);
-    this.#taking = null;
+  function end() {
+    const { name, hands } = /** @type {{name: string, hands: Hand[]}} */ (taking);
+    taking = null;
     find("trainer-record").disabled = false;
     find("trainer-progress").value = 0;
     if (hands.length < LEAST) showStatus("trainer.few");
-    else this.#keep({ name, hands: hands.slice(0, SAMPLES) });
+    else keep({ name, hands: hands.slice(0, SAMPLES) });
   }
 
-  /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [recordings] */
-  async #ask(what, show, recordings = this.#recordings) {
+  /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [sent] */
+  async function ask(what, show, sent = recordings) {
     try {
-      show(await call(addressOf(`/v1/gestures/${what}`), null, { method: "POST", body: JSON.stringify({ recordings }) }));
+      show(await call(addressOf(`/v1/gestures/${what}`), null, { method: "POST", body: JSON.stringify({ recordings: sent }) }));
     } catch (error) {
       showError(error);
     }
   }
 
-  #write() {
-    const names = this.#recordings.map(({ name }) => name);
+  function write() {
+    const names = recordings.map(({ name }) => name);
     const isEach = names.length > 0 && names.every((name) => names.filter((other) => other === name).length > 1);
     const moving = find("trainer-moving");
-    find("trainer-record").textContent = text(this.#following ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record");
-    moving.disabled = this.#following !== null;
-    find("trainer-try").disabled = this.#trained === null;
+    find("trainer-record").textContent = text(following ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record");
+    moving.disabled = following !== null;
+    find("trainer-try").disabled = trained === null;
     find("trainer-train").disabled = !names.length;
     find("trainer-test").disabled = !isEach;
-    find("trainer-recordings").replaceChildren(...this.#recordings.map((recording) => {
+    find("trainer-recordings").replaceChildren(...recordings.map((recording) => {
       const { name } = recording;
       const remove = () => {
-        this.#recordings = this.#recordings.filter((other) => other !== recording);
-        this.#tested = [];
-        this.#write();
+        recordings = recordings.filter((other) => other !== recording);
+        tested = [];
+        write();
       };
       const label = text(recording.frames ? "trainer.motions" : "trainer.recording", { name, count: countOf(recording) });
       return make("li", {}, label, " ", makeButton(text("trainer.remove"), remove, { ariaLabel: `${text("trainer.remove")}: ${name}` }));
     }));
-    find("trainer-table").replaceChildren(...this.#tested.map(tableOf));
+    find("trainer-table").replaceChildren(...tested.map(tableOf));
   }
+
+  return { tryFor, draw, clear };
 }
 
 /** @param {string} key of a text @param {Record<string, unknown>} [values] */
@@ -212,30 +206,25 @@ osc = "127.0.0.1:9000/volume"
 `;
 const MOST_COMMANDS = 30;
 
-export class MapEditor {
-  #dryRun;
-  #isRunning = false;
-  /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ #known = { gestures: [], motions: [], measures: [] };
-  /** @type {string[]} custom gestures that were trained here */ #custom = [];
-
-  /** @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop */
-  constructor(dryRun) {
-    this.#dryRun = dryRun;
-    const map = find("map-text");
-    map.value = EXAMPLE;
-    map.oninput = () => this.#stop();
-    find("map-add").onclick = () => this.#add();
-    find("map-download").onclick = async () => (await this.#check()) && save(new Blob([map.value], { type: "application/toml" }), "map.toml");
-    find("map-check").onclick = () => this.#check();
-    find("map-run").onchange = () => this.#run();
-    find("map-action").onchange = showHint;
-  }
+/** @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop */
+export function createMapEditor(dryRun) {
+  let isRunning = false;
+  /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ let known = { gestures: [], motions: [], measures: [] };
+  /** @type {string[]} custom gestures that were trained here */ let custom = [];
+  const map = find("map-text");
+  map.value = EXAMPLE;
+  map.oninput = stop;
+  find("map-add").onclick = add;
+  find("map-download").onclick = async () => (await check()) && save(new Blob([map.value], { type: "application/toml" }), "map.toml");
+  find("map-check").onclick = check;
+  find("map-run").onchange = run;
+  find("map-action").onchange = showHint;
 
   /** Fill the lists of names for rules. */
-  async load() {
-    const { actions, ...known } = /** @type {any} */ (await call(addressOf("/v1/control")));
-    this.#known = known;
-    this.#list();
+  async function load() {
+    const { actions, ...names } = /** @type {any} */ (await call(addressOf("/v1/control")));
+    known = names;
+    listNames();
     find("map-action").replaceChildren(...Object.entries(actions).map(([name, hint]) => {
       const option = new Option(name);
       option.dataset.hint = hint;
@@ -245,43 +234,41 @@ export class MapEditor {
   }
 
   /** Custom gestures that rules may name too. @param {string[]} names */
-  set custom(names) {
-    this.#custom = names;
-    this.#list();
+  function setCustom(names) {
+    custom = names;
+    listNames();
   }
 
-  #list() {
-    const { gestures, motions, measures } = this.#known;
+  function listNames() {
+    const { gestures, motions, measures } = known;
     const group = (/** @type {string} */ label, /** @type {string[]} */ names, key = "on") =>
       make("optgroup", { label }, ...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`)));
-    find("map-on").replaceChildren(group(text("map.motions"), motions), group(text("map.gestures"), [...this.#custom, ...gestures]), group(text("map.measures"), measures, "measure"));
+    find("map-on").replaceChildren(group(text("map.motions"), motions), group(text("map.gestures"), [...custom, ...gestures]), group(text("map.measures"), measures, "measure"));
   }
 
   /** @param {Record<string, any>} frame */
-  draw({ commands = [] }) {
-    if (!this.#isRunning) return; // an outdated answer
+  function draw({ commands = [] }) {
+    if (!isRunning) return; // an outdated answer
     const list = find("map-commands");
     for (const command of commands) list.prepend(make("li", {}, JSON.stringify(command)));
     while (list.children.length > MOST_COMMANDS) list.lastElementChild.remove();
   }
 
-  clear() {}
-
-  #add() {
-    const [map, on, action, target] = ["map-text", "map-on", "map-action", "map-target"].map(find);
+  function add() {
+    const [on, action, target] = ["map-on", "map-action", "map-target"].map(find);
     const before = map.value.trimEnd();
     map.value = `${before}${before ? "\n\n" : ""}[[rule]]\n${on.value}\n${action.value} = ${JSON.stringify(target.value)}\n`;
-    this.#stop();
-    this.#check();
+    stop();
+    check();
   }
 
   /** Check the map and show the errors. */
-  async #check() {
+  async function check() {
     const state = find("map-words");
     try {
       const address = addressOf("/v1/control");
-      for (const name of this.#custom) address.searchParams.append("gesture", name);
-      const { rules } = await call(address, null, { method: "POST", body: find("map-text").value });
+      for (const name of custom) address.searchParams.append("gesture", name);
+      const { rules } = await call(address, null, { method: "POST", body: map.value });
       state.textContent = text("map.right", { count: rules });
       state.dataset.state = "right";
     } catch (error) {
@@ -292,21 +279,23 @@ export class MapEditor {
     return state.dataset.state === "right";
   }
 
-  async #run() {
-    const run = find("map-run");
-    if (!run.checked) return this.#stop();
-    run.checked = await this.#check();
-    if (!run.checked) return undefined;
-    this.#isRunning = true;
-    return this.#dryRun(find("map-text").value);
+  async function run() {
+    const box = find("map-run");
+    if (!box.checked) return stop();
+    box.checked = await check();
+    if (!box.checked) return undefined;
+    isRunning = true;
+    return dryRun(map.value);
   }
 
-  #stop() {
+  function stop() {
     find("map-run").checked = false;
     find("map-commands").replaceChildren();
-    if (this.#isRunning) this.#dryRun(null);
-    this.#isRunning = false;
+    if (isRunning) dryRun(null);
+    isRunning = false;
   }
+
+  return { load, setCustom, draw, clear() {} };
 }
 
 /** Show an example of the selected action. */

@@ -58,10 +58,8 @@ export const getChanges = (since) => ask("/changes", { since });
 /** @returns {Promise<Agreement>} */
 export const getAgreement = () => ask("/agreement");
 
-/** Return an image, or its region x, y, width, height, as a file. @param {string} view @param {number} frame @param {number} longest pixels @param {number[]} [region] @returns {Promise<Blob>} */
-export async function getImage(view, frame, longest, region) {
-  return (await responseOf(endpoint("/image", { view, frame, longest, region: region?.join(",") }))).blob();
-}
+/** Return an image as a file. @param {string} view @param {number} frame @param {number} longest pixels */
+export const getImage = async (view, frame, longest) => (await responseOf(endpoint("/image", { view, frame, longest }))).blob();
 
 const AT_ONCE = 500;
 const AGAIN_MS = 1500;

@@ -273,6 +273,7 @@ class Pen {
 const MOST_ZOOM = 60;
 const AROUND = 0.7, LEAST = 0.05; // share of a tile that a hand fills, and minimum visible share of an image
 const DETAIL_AFTER_MS = 140;
+const MOST_PX = 8192; // of an image of the server
 
 /** @typedef {{tap: (x: number, y: number, joint: number | null) => void, activate: () => void,
  *   drag: (joint: number, x: number, y: number, done: boolean) => void}} Handlers */
@@ -285,7 +286,6 @@ export class Tile {
   #reason;
   #frame = -1;
   /** @type {ImageBitmap | null} */ #bitmap = null;
-  /** @type {{bitmap: ImageBitmap, region: number[]} | null} the visible part at full size */ #detail = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel, and position of the image's corner
   #fitted = true;
@@ -323,7 +323,6 @@ export class Tile {
 
   /** @param {number} frame @param {ImageBitmap} image */
   show(frame, image) {
-    if (frame !== this.#frame) this.#dropDetail();
     this.#bitmap?.close();
     [this.#frame, this.#bitmap] = [frame, image];
     this.#reason.textContent = "";
@@ -336,7 +335,6 @@ export class Tile {
   blank(frame, why) {
     this.#bitmap?.close();
     [this.#frame, this.#bitmap] = [frame, null];
-    this.#dropDetail();
     this.#reason.textContent = why;
     this.render();
   }
@@ -369,7 +367,6 @@ export class Tile {
   fit() {
     this.#fitted = true;
     this.#fit();
-    this.#dropDetail();
     this.render();
   }
 
@@ -404,11 +401,7 @@ export class Tile {
     const { scale, x, y } = this.#zoom;
     const image = clearedContext(this.#image);
     image.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
-    if (this.#bitmap && this.view) {
-      image.drawImage(this.#bitmap, x, y, this.view.width * scale, this.view.height * scale);
-      const { bitmap, region: [left, top, wide, high] } = this.#detail ?? { bitmap: null, region: [] };
-      if (bitmap) image.drawImage(bitmap, x + left * scale, y + top * scale, wide * scale, high * scale);
-    }
+    if (this.#bitmap && this.view) image.drawImage(this.#bitmap, x, y, this.view.width * scale, this.view.height * scale);
     const overlay = clearedContext(this.overlay);
     if (this.scene && this.#bitmap) drawScene(overlay, (u, v) => this.put(u, v), this.scene);
   }
@@ -445,29 +438,20 @@ export class Tile {
     return [(u - this.#zoom.x) / this.#zoom.scale, (v - this.#zoom.y) / this.#zoom.scale];
   }
 
-  #dropDetail() {
-    clearTimeout(this.#timer);
-    this.#detail?.bitmap.close();
-    this.#detail = null;
-  }
-
-  /** Fetch the visible part at full size if the image is coarser than the screen. */
+  /** Fetch the image at full size if it is coarser than the screen. */
   #refine() {
     clearTimeout(this.#timer);
-    const view = this.view;
+    const { view } = this;
     if (!view || !this.#bitmap) return;
     const resolution = this.#bitmap.width / view.width; // share of the image's pixels that were requested
-    if (resolution >= 1 || resolution >= this.#zoom.scale * devicePixelRatio * 0.95) return this.#dropDetail();
+    if (resolution >= 1 || resolution >= this.#zoom.scale * devicePixelRatio * 0.95) return;
     this.#timer = setTimeout(async () => {
       const frame = this.#frame;
-      const [from, to] = [this.inside(...this.take(0, 0)), this.inside(...this.take(this.node.clientWidth, this.node.clientHeight))];
-      const region = [...from.map(Math.floor), ...to.map((end, k) => Math.ceil(end) - Math.floor(from[k]))];
-      if (Math.min(region[2], region[3]) < 2) return;
       try {
-        const bitmap = await createImageBitmap(await getImage(view.name, frame, Math.min(Math.ceil(this.longest), 8192), region));
+        const bitmap = await createImageBitmap(await getImage(view.name, frame, Math.min(Math.max(view.width, view.height), MOST_PX)));
         if (frame !== this.#frame || view !== this.view) return bitmap.close();
-        this.#dropDetail();
-        this.#detail = { bitmap, region };
+        this.#bitmap?.close();
+        this.#bitmap = bitmap;
         this.#schedule();
       } catch (error) {
         showError(error);
