@@ -11,10 +11,10 @@ import importlib
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from weakref import ref
 
 import numpy as np
@@ -108,30 +108,15 @@ class _Shown(ABC):
 
     @overload
     def to_dataframe(
-        self,
-        library: Literal["pandas"] = "pandas",
-        *,
-        rows: TableRows = "keypoint",
-        measures: bool = False,
-        degrees: bool = False,
+        self, library: Literal["pandas"] = "pandas", **options: Unpack[TableOptions]
     ) -> pandas.DataFrame: ...
     @overload
+    def to_dataframe(self, library: Literal["polars"], **options: Unpack[TableOptions]) -> polars.DataFrame: ...
     def to_dataframe(
-        self, library: Literal["polars"], *, rows: TableRows = "keypoint", measures: bool = False, degrees: bool = False
-    ) -> polars.DataFrame: ...
-
-    def to_dataframe(
-        self,
-        library: Literal["pandas", "polars"] = "pandas",
-        *,
-        rows: TableRows = "keypoint",
-        measures: bool = False,
-        degrees: bool = False,
+        self, library: Literal["pandas", "polars"] = "pandas", **options: Unpack[TableOptions]
     ) -> pandas.DataFrame | polars.DataFrame:
         """Return the results as a data frame; see `sonjit.to_dataframe`."""
-        from sonjit.media.found import to_dataframe
-
-        return to_dataframe(self._frame(), library, rows=rows, measures=measures, degrees=degrees)
+        return to_dataframe(self._frame(), library, **options)
 
     def to_supervision(self, form: Literal["keypoints", "detections"] = "keypoints") -> Any:  # noqa: ANN401  # its types
         """Return the results as `supervision.KeyPoints`, or as `supervision.Detections` with boxes and track IDs.
@@ -142,18 +127,17 @@ class _Shown(ABC):
             InputError: An unknown form, or results with several numbers of keypoints.
             MissingExtraError: Supervision is not installed.
         """
-        from sonjit.media.found import to_supervision
-
         return to_supervision(self._frame(), form)
 
     def _repr_html_(self) -> str:
         """Return a small picture and a line per instance, for notebooks."""
         import html
 
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(result)) + "</tr>"
-            for result in self._frame().all_results()
-        )
+        rows = ""
+        for result in self._frame().all_results():
+            box = ", ".join(f"{value:.0f}" for value in result.box)
+            cells = result.title, f"{result.score:.2f}", "" if result.id is None else str(result.id), box
+            rows += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
         head = "".join(f"<th>{name}</th>" for name in ("found", "score", "id", "box (px)"))
         table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>nothing found</p>"
         try:
@@ -232,39 +216,26 @@ def _reference(image: ImageLike | None) -> object:
     return image if isinstance(image, (str, Path)) else ref(image)
 
 
-def _cells(result: Result) -> Iterator[str]:
-    yield result.title
-    yield f"{result.score:.2f}"
-    yield "" if result.id is None else str(result.id)
-    yield ", ".join(f"{value:.0f}" for value in result.box)
-
-
 Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
 
 _INTEGERS: Final = ("instance", "key", "id", "keypoint")
 _CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
 
+class TableOptions(TypedDict, total=False):
+    """Options of `to_dataframe`."""
+
+    rows: TableRows
+    measures: bool
+    degrees: bool
+
+
 @overload
 def to_dataframe(
-    found: Found,
-    library: Literal["pandas"] = "pandas",
-    *,
-    rows: TableRows = "keypoint",
-    measures: bool = False,
-    degrees: bool = False,
+    found: Found, library: Literal["pandas"] = "pandas", **options: Unpack[TableOptions]
 ) -> pandas.DataFrame: ...
 @overload
-def to_dataframe(
-    found: Found,
-    library: Literal["polars"],
-    *,
-    rows: TableRows = "keypoint",
-    measures: bool = False,
-    degrees: bool = False,
-) -> polars.DataFrame: ...
-
-
+def to_dataframe(found: Found, library: Literal["polars"], **options: Unpack[TableOptions]) -> polars.DataFrame: ...
 def to_dataframe(
     found: Found,
     library: Literal["pandas", "polars"] = "pandas",

@@ -40,77 +40,26 @@ def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
             yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 
-class JsonWriter(base.TextOutput, base.FrameWriter):
-    """Frames as JSON or JSON Lines, one frame a line.
+class _JsonOutput(base.TextOutput):
+    """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines after a header."""
 
-    JSON is `{"source", "width", "height", "fps", "model", "frames": [...]}`. JSON Lines begin with the header.
-    """
-
-    def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes) -> None:
-        super().__init__(path, newline="\n")
-        self._header, self._extra = header, extra
-        self._is_array = path.suffix.lower() == ".json"
-        self._file.write(self._start(header))
-        self._separator = ""
-
-    def _start(self, header: base.Header) -> str:
-        """Return the text before the frames."""
-        text = json_from(header.to_dict())
-        return f'{text[:-1]},"frames":[\n' if self._is_array else f"{text}\n"
-
-    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
-        """Append one frame."""
+    def __init__(self, path: Path, header: Mapping[str, object] | None) -> None:
+        super().__init__(path)
+        self._as_lines, self._has_header, self._separator = path.suffix.lower() == ".jsonl", header is not None, ""
         with failing_as_job(self._draft.final):
-            self._file.write(self._separator + _line_of_frame(self._header, self._extra, frame, extras))
-        self._separator = ",\n" if self._is_array else "\n"
+            self._file.write(self._start(header))
 
-    def _finish(self) -> None:
+    def _start(self, header: Mapping[str, object] | None) -> str:
+        """Return the text before the records."""
+        if header is None:
+            return "" if self._as_lines else "["
+        text = json_from(header)
+        return f"{text}\n" if self._as_lines else f'{text[:-1]},"frames":[\n'
+
+    def _put(self, record: str) -> None:
         with failing_as_job(self._draft.final):
-            self._file.write("\n]}\n" if self._is_array else "\n")
-            if self.sources or self.remarks:
-                self._file.close()
-                self._add_sources()
-        super()._finish()
-
-    def _add_sources(self) -> None:
-        """Write the file again with the size of each source in its header."""
-        header, written = self._header, self._draft
-        self._draft = Draft(written.final)
-        with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
-            file.seek(len(_encoded(self._start(header))))
-            known = replace(header, sources=self.sources, notes=self.remarks or header.notes)
-            complete.write(_encoded(self._start(known)))
-            shutil.copyfileobj(file, complete)
-        written.drop()
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-class JsonRows(base.TextOutput, base.RowWriter):
-    """Records as a JSON list, as an object with a header and the list "frames", or as JSON Lines."""
-
-    nests = True
-
-    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> None:
-        super().__init__(path, newline="")
-        del columns
-        self._has_header, self._as_lines = header is not None, path.suffix.lower() == ".jsonl"
-        self._separator = ""
-        with failing_as_job(self._draft.final):
-            if header is not None:
-                text = json_from(header)
-                self._file.write(f"{text}\n" if self._as_lines else f'{text[:-1]},"frames":[\n')
-            elif not self._as_lines:
-                self._file.write("[")
-
-    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append records."""
-        for record in rows:
-            with failing_as_job(self._draft.final):
-                self._file.write(self._separator + json_from(record, spaced=not self._has_header))
-            self._separator = "\n" if self._as_lines else ",\n" if self._has_header else ", "
+            self._file.write(self._separator + record)
+        self._separator = "\n" if self._as_lines else ",\n" if self._has_header else ", "
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
@@ -119,6 +68,46 @@ class JsonRows(base.TextOutput, base.RowWriter):
             elif self._separator:
                 self._file.write("\n")
         super()._finish()
+
+
+class JsonRows(_JsonOutput, base.RowWriter):
+    """Records as JSON or JSON Lines."""
+
+    nests = True
+
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> None:
+        super().__init__(path, header)
+        del columns
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append records."""
+        for record in rows:
+            self._put(json_from(record, spaced=not self._has_header))
+
+
+class JsonWriter(_JsonOutput, base.FrameWriter):
+    """Frames as JSON or JSON Lines, one frame a line."""
+
+    def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: None = None) -> None:
+        super().__init__(path, header.to_dict())
+        self._header, self._extra = header, extra
+
+    def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
+        """Append one frame."""
+        self._put(_line_of_frame(self._header, self._extra, frame, extras))
+
+    def _close(self) -> None:
+        """Close the file. If sizes of sources are known, write it again with them in its header."""
+        super()._close()
+        if not (self.sources or self.remarks):
+            return
+        written, self._draft = self._draft, Draft(self._draft.final)
+        known = replace(self._header, sources=self.sources, notes=self.remarks or self._header.notes)
+        with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
+            file.seek(len(self._start(self._header.to_dict()).encode()))
+            complete.write(self._start(known.to_dict()).encode())
+            shutil.copyfileobj(file, complete)
+        written.drop()
 
 
 class StandardOutputWriter(base.FrameWriter):
@@ -147,9 +136,8 @@ def load_json(path: Path) -> tuple[base.Header, list[Frame]]:
 
 def load_json_lines(path: Path) -> tuple[base.Header, list[Frame]]:
     """Read the JSON Lines that JsonWriter wrote."""
-    with path.open(encoding="utf-8") as lines:
-        header = base.Header.from_dict(json.loads(next(lines, "")))
-        return header, [Frame.from_dict(json.loads(line)) for line in lines if line.strip()]
+    with open_json_lines(path) as (header, frames):
+        return header, [frame for frame, _ in frames]
 
 
 @contextmanager
@@ -157,11 +145,8 @@ def open_json_lines(path: Path) -> Generator[tuple[base.Header, Iterator[tuple[F
     """Read the JSON Lines that JsonWriter wrote frame by frame, each with its instances' further values."""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         header = base.Header.from_dict(json.loads(next(lines, "")))
-        frames = (json.loads(line) for line in lines)
-        yield (
-            header,
-            ((Frame.from_dict(f), [instance.get("measures", {}) for instance in _instances(f)]) for f in frames),
-        )
+        frames = (json.loads(line) for line in lines if line.strip())
+        yield header, ((Frame.from_dict(f), [item.get("measures", {}) for item in _instances(f)]) for f in frames)
 
 
 Opener: TypeAlias = "Callable[[Path, base.Header, base.ExtraTypes], base.FrameWriter]"
@@ -242,22 +227,9 @@ def _ending_of(path: Path) -> str:
     return whole if FORMATS.has(whole) else path.suffix.lower()
 
 
-def _later(name: str) -> Callable[..., Any]:
-    """Return a function of the module `columns`, which is imported at the first call."""
-    return lambda *values: getattr(import_module("sonjit.media.tables.columns"), name)(*values)
-
-
-def _open_character(
-    path: Path, header: base.Header, types: base.ExtraTypes, bones: BoneNames | None
-) -> base.FrameWriter:
-    from sonjit.media.tables.characters.writer import CharacterWriter
-
-    del types
-    return CharacterWriter(path, header, bones or "vrm")
-
-
-def _open_json(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
-    return JsonWriter(path, header, types)
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module of this package, which is imported at the first call."""
+    return lambda *values: getattr(import_module(f"sonjit.media.tables.{module}"), name)(*values)
 
 
 def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
@@ -268,14 +240,14 @@ def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: Non
 LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")
 """Endings of labels for programs of annotators."""
 
-_CHARACTER = TableFormat(_open_character, has_bones=True, noun="Characters")
+_CHARACTER = TableFormat(_later("characters.writer", "CharacterWriter"), has_bones=True, noun="Characters")
 FORMATS.update({
-    ".json": TableFormat(_open_json, load_json, JsonRows),
-    ".jsonl": TableFormat(_open_json, load_json_lines, JsonRows),
+    ".json": TableFormat(JsonWriter, load_json, JsonRows),
+    ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
     ".csv": TableFormat(base.CsvWriter, base.load_csv, base.CsvRows, rows="keypoint", separates_events=True),
-    ".parquet": TableFormat(_later("ParquetWriter"), _later("load_parquet"), _later("ParquetRows"), rows="keypoint",
-                            separates_events=True),
-    ".xlsx": TableFormat(_later("ExcelWriter"), rows="instance", noun="Excel workbooks"),
+    ".parquet": TableFormat(*(_later("columns", name) for name in ("ParquetWriter", "load_parquet", "ParquetRows")),
+                            rows="keypoint", separates_events=True),
+    ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
     **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
     **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
 })  # fmt: skip

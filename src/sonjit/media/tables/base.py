@@ -114,15 +114,18 @@ class Header:
 class TextOutput(Output):
     """Text file that receives its final name at the end."""
 
-    def __init__(self, path: Path, *, newline: str, encoding: str = "utf-8") -> None:
+    def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         super().__init__()
         self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding=encoding, newline=newline, errors=_ESCAPED)
+        self._file = self._draft.path.open("w", encoding=encoding, newline="", errors=_ESCAPED)
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
-            self._file.close()
+            self._close()
         self._draft.keep()
+
+    def _close(self) -> None:
+        self._file.close()
 
     def _abort(self) -> None:
         with suppress(OSError):  # a full disk refuses the rest of the buffer once more
@@ -492,7 +495,7 @@ class CsvRows(TextOutput, RowWriter):
     """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
 
     def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
-        super().__init__(path, newline="")
+        super().__init__(path)
         del header
         self._csv = csv.writer(self._file)
         self._columns = columns
@@ -508,7 +511,7 @@ class CsvWriter(TextOutput, FrameWriter):
     """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
-        super().__init__(path, newline="", encoding="utf-8" if rows == "keypoint" else "utf-8-sig")
+        super().__init__(path, "utf-8" if rows == "keypoint" else "utf-8-sig")
         self._csv = csv.writer(self._file)
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 

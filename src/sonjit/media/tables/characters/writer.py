@@ -15,7 +15,7 @@ from sonjit._util import FloatArray, InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
-from sonjit.media.tables.base import Extras, FrameWriter, Header
+from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground, runs
 from sonjit.results import Body, Frame, Hand, Person
@@ -339,15 +339,16 @@ class CharacterWriter(FrameWriter):
         InputError: The header is of hands or faces, or has no size.
     """
 
-    def __init__(self, path: Path, header: Header, convention: BoneNames) -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, convention: BoneNames | None) -> None:
         super().__init__()
+        del extra
         if header.kind not in CHARACTER_LISTS:
             raise InputError(f"{path}: a character requires sonjit body or sonjit holistic. For hands use sonjit mesh")
         if header.width is None or header.height is None:
             raise InputError(f"{path}: a character requires images of one size, as in a video")
         self._size, self._fps = (header.width, header.height), header.fps
         self._mirrored_width = header.width if header.options.get("mirrored") else None
-        self._convention: BoneNames = convention
+        self._convention: BoneNames = convention or "vrm"
         self._path, self._draft = path, Draft(path)
         self._times: list[float] = []
         self._people: dict[int, list[Appearance]] = {}
