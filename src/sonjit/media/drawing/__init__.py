@@ -19,7 +19,7 @@ from sonjit.media.drawing.strokes import (
     Anonymise,
     DrawingStyle,
     Label,
-    PlacedLabel,
+    Plate,
     Region,
     Strokes,
     label_of,
@@ -54,13 +54,6 @@ class Drawing:
     is_near_keypoints: bool = False
 
 
-def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
-    if person is None:
-        instances.draw_body(canvas, body)
-    else:
-        instances.draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
-
-
 def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
     """Draw lines and dots of any skeleton."""
     strokes = Strokes(canvas, result.keypoints)
@@ -82,16 +75,11 @@ def _label_above(result: Result) -> Label:
 def _drawing_of(result: Result) -> Drawing:
     match result:
         case Body():
-            return Drawing(_draw_person, instances.body_label, labels_parts=True, is_near_keypoints=True)
+            return Drawing(instances.draw_body, instances.body_label, labels_parts=True, is_near_keypoints=True)
         case Face():
-            return Drawing(lambda canvas, face, _: instances.draw_face(canvas, face), instances.face_label, layer=1)
+            return Drawing(instances.draw_face, instances.face_label, layer=1)
         case Hand():  # hands are usually in front
-            return Drawing(
-                lambda canvas, hand, _: instances.draw_hand(canvas, hand),
-                instances.hand_label,
-                layer=2,
-                is_near_keypoints=True,
-            )
+            return Drawing(instances.draw_hand, instances.hand_label, layer=2, is_near_keypoints=True)
         case _:
             return result.drawing if isinstance(result.drawing, Drawing) else Drawing(_draw_skeleton)
 
@@ -184,7 +172,7 @@ class _Scene:
         self._shown = shown
         self._masks = [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None]
         self._with_errors = [part for _, part, *_ in shown if style.errors and isinstance(part, Hand)]
-        self._labels: list[PlacedLabel] = []
+        self._labels: list[Plate] = []
         with np.errstate(all="ignore"):
             boxes = [box for _, result, *_ in shown if (box := instances.head_box(result)) is not None]
             self.heads = [box for box in boxes if np.isfinite(box).all()]

@@ -32,7 +32,7 @@ from sonjit.media.drawing.strokes import (
     shade,
     translucent,
 )
-from sonjit.results import Body, Box, Face, Hand, Result
+from sonjit.results import Body, Box, Face, Hand, Person, Result
 
 FINGERS: dict[str, Colour] = {name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["fingers"].items()}
 """RGB of each finger, far enough apart for colour-blind eyes to follow by lightness."""
@@ -49,19 +49,14 @@ _ERROR_WIDTH = 0.004  # line width of the rings of expected errors, as a fractio
 SEEN: float = load_spec("results")["visible_score"]
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
 _HIDDEN_OPACITY = 0.4  # opacity of keypoints that are not visible
-PERSON_COLOURS: tuple[Colour, ...] = (
-    (96, 132, 255),
-    (46, 204, 160),
-    (255, 138, 92),
-    (214, 112, 240),
-    (244, 202, 62),
-    (90, 200, 250),
+PERSON_COLOURS: tuple[Colour, ...] = tuple(
+    rgb_from_hex(colour) for colour in ("#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa")
 )
 _OPACITY = 0.42  # opacity of the mask of a person
 _BOARD = (255, 204)  # greys of the checkerboard that shows transparency
 
 
-def draw_hand(canvas: Image, hand: Hand) -> None:
+def draw_hand(canvas: Image, hand: Hand, _: Person | None = None) -> None:
     """Draw bones and joints in place, from far to near."""
     strokes = Strokes(canvas, hand.keypoints)
     near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
@@ -111,7 +106,7 @@ def _keypoint_colours(hand: Hand) -> list[Colour]:
     return [own(of_point.get(k, NEUTRAL)) for k in range(len(hand.keypoints))]
 
 
-def draw_face(canvas: Image, face: Face) -> None:
+def draw_face(canvas: Image, face: Face, _: Person | None = None) -> None:
     """Draw one face in place."""
     if len(face.keypoints) == 6:
         strokes, width = draw_box(canvas, face)
@@ -215,11 +210,9 @@ def _rounded(box: Box) -> FloatArray:
     return np.vstack(corners)
 
 
-def draw_body(
-    canvas: Image, body: Body, left_hand: Hand | None = None, right_hand: Hand | None = None, face: Face | None = None
-) -> None:
+def draw_body(canvas: Image, body: Body, person: Person | None) -> None:
     """Draw one body in place. Known hands and face of the person replace those of the body."""
-    body, left_out = _joined(body, left_hand, right_hand, face)
+    body, left_out = _joined(person or Person(body))
     strokes = Strokes(canvas, body.keypoints)
     occluded = ~(body.visibility < SEEN)  # (33,), True for NaN
     width = strokes.width(BODY_WIDTH)
@@ -269,16 +262,16 @@ def head_box(result: Result) -> Box | None:
     return x - half, y - half, x + half, y + half
 
 
-def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: Face | None) -> tuple[Body, set[int]]:
-    """Return the body with its wrists moved to its hands, and a mask of the keypoints that other parts replace."""
-    skeleton = body.skeleton
+def _joined(person: Person) -> tuple[Body, set[int]]:
+    """Return the body with its wrists moved to its hands, and the keypoints that other parts replace."""
+    body, skeleton = person.body, person.skeleton
     keypoints, visibility, left_out = body.keypoints.copy(), body.visibility.copy(), set[int]()
-    for side, hand in (("left", left_hand), ("right", right_hand)):
+    for side, hand in (("left", person.left_hand), ("right", person.right_hand)):
         if hand is not None:
             wrist = skeleton.index(f"{side}_wrist")
             keypoints[wrist, :2], visibility[wrist] = hand.keypoints[0, :2], 1
             left_out |= {skeleton.index(f"{side}_{finger}") for finger in ("pinky", "index", "thumb")}
-    if face is not None:
+    if person.face is not None:
         left_out |= set(skeleton.groups["face"])
     return replace(body, keypoints=keypoints, visibility=visibility), left_out
 
@@ -297,9 +290,7 @@ def _side_colour(body: Body, k: int) -> Colour:
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
     """Draw a checkerboard behind people, and a fine outline around each, in place. Without masks nothing changes.
 
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        masks: Probabilities (h, w) as float32, resized to the image; unknown (NaN) counts as 0.
+    Masks are probabilities (h, w), resized to the image (H, W, 3). Unknown ones (NaN) count as 0.
     """
     import cv2
 
@@ -327,13 +318,7 @@ def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
 
 
 def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
-    """Colour a person, in place.
-
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        mask: Probabilities (h, w) as float32, resized to the image; unknown (NaN) counts as 0.
-        colour: Tint as RGB.
-    """
+    """Colour a person in an image (H, W, 3) in place; see `draw_cut_out` for the mask."""
     import cv2
 
     alpha = _stretched(mask, *canvas.shape[:2])

@@ -297,31 +297,7 @@ def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = (
         placed.draw(canvas)
 
 
-class PlacedLabel(NamedTuple):
-    """Label with its position.
-
-    Attributes:
-        plate: Text with its margin.
-        left, top: Upper left corner in pixels.
-        accent: RGB of the bar at the left edge.
-    """
-
-    plate: "_Plate"
-    left: int
-    top: int
-    accent: Colour
-
-    @property
-    def box(self) -> Box:
-        """Return the area that the label covers, in pixels."""
-        return self.left, self.top, self.left + self.plate.width, self.top + self.plate.height
-
-    def draw(self, canvas: Image) -> None:
-        """Draw the label in place."""
-        self.plate.draw(canvas, self.left, self.top, self.accent)
-
-
-def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequence[Box] = ()) -> list[PlacedLabel]:
+def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequence[Box] = ()) -> "list[Plate]":
     """Find positions of labels inside an image, where they hide neither each other nor the areas to avoid.
 
     Labels overlap as little as possible. Labels with an unknown point, or larger than the image, are omitted.
@@ -332,14 +308,16 @@ def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequen
         height: Height of the image in pixels.
         avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
     """
-    placed: list[PlacedLabel] = []
+    placed: list[Plate] = []
     obstacles = [box for box in avoid if np.isfinite(box).all()]
     for label in labels:
         maximum = float(np.clip(min(height, width) / 1100, _MIN_SCALE, 2.4))
-        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _MIN_SCALE, maximum)))
+        scale = float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _MIN_SCALE, maximum))
+        plate = Plate(label.text, scale, label.accent)
         if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
-            placed.append(PlacedLabel(plate, *_place(label, plate, width, height, obstacles), label.accent))
-            obstacles.append(placed[-1].box)
+            plate.left, plate.top = _place(label, plate, width, height, obstacles)
+            placed.append(plate)
+            obstacles.append(plate.box)
     return placed
 
 
@@ -352,26 +330,28 @@ def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
     scale = float(np.clip(min(height, width) / 750, 0.45, 3.2))
     margin = top = round(14 * scale)
     for line in lines:
-        plate = _Plate(line, scale)
+        plate = Plate(line, scale)
         if plate.width > width - 2 * margin:
             smaller = max(0.32, 0.97 * scale * (width - 2 * margin) / plate.width)
-            plate = _Plate(line, smaller)
+            plate = Plate(line, smaller)
             while plate.width > width - 2 * margin and len(line) > 4:
                 line = line[: -max(4, len(line) // 20)] + "..."
-                plate = _Plate(line, smaller)
+                plate = Plate(line, smaller)
         if plate.width > width - 2 * margin or top + plate.height > height:
             break
-        plate.draw(canvas, margin, top, NEUTRAL)
+        plate.left, plate.top = margin, top
+        plate.draw(canvas)
         top += plate.height + max(2, margin // 3)
 
 
-class _Plate:
-    """One line of text with a margin around it and a bar at its left edge; sizes in pixels."""
+class Plate:
+    """One line of text with a margin around it and a bar at its left edge; position and sizes in pixels."""
 
-    def __init__(self, text: str, scale: float) -> None:
+    def __init__(self, text: str, scale: float, accent: Colour = NEUTRAL) -> None:
         import cv2
 
-        self._text, self._scale = text, scale
+        self._text, self._scale, self._accent = text, scale, accent
+        self.left = self.top = 0
         self._font = cv2.FONT_HERSHEY_SIMPLEX
         self._stroke = max(1, round(scale * 1.4))
         (text_width, self._text_height), _ = cv2.getTextSize(text, self._font, scale, self._stroke)
@@ -379,14 +359,19 @@ class _Plate:
         self._bar = max(2, round(self._text_height * 0.25))
         self.width, self.height = text_width + 2 * self.pad + self._bar, self._text_height + 2 * self.pad
 
-    def draw(self, canvas: Image, left: int, top: int, accent: Colour) -> None:
+    @property
+    def box(self) -> Box:
+        """Return the area that the plate covers."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+    def draw(self, canvas: Image) -> None:
         """Draw the plate over the canvas, which must contain it."""
         import cv2
 
-        label = canvas[top : top + self.height, left : left + self.width]
+        label = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
         label[:] = cv2.LUT(label, _plate_colours())
-        label[:, : self._bar] = accent
-        at = left + self._bar + self.pad, top + self.pad + self._text_height
+        label[:, : self._bar] = self._accent
+        at = self.left + self._bar + self.pad, self.top + self.pad + self._text_height
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
 
@@ -397,7 +382,7 @@ def _plate_colours() -> NDArray[np.uint8]:
     return (values * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)
 
 
-def _place(label: Label, plate: _Plate, width: int, height: int, obstacles: Sequence[Box]) -> tuple[int, int]:
+def _place(label: Label, plate: Plate, width: int, height: int, obstacles: Sequence[Box]) -> tuple[int, int]:
     """Choose the top left corner near the point, preferring early directions and free space.
 
     Single numbers are ten times as fast as arrays of two.
@@ -419,7 +404,7 @@ def _place(label: Label, plate: _Plate, width: int, height: int, obstacles: Sequ
     return int(best[0]), int(best[1])
 
 
-def _hidden(left: float, top: float, plate: _Plate, obstacles: Sequence[Box]) -> float:
+def _hidden(left: float, top: float, plate: Plate, obstacles: Sequence[Box]) -> float:
     """Return the fraction of a plate that overlaps occupied boxes."""
     covered = 0.0
     for x_min, y_min, x_max, y_max in obstacles:
