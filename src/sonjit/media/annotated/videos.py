@@ -284,12 +284,7 @@ class VideoWriter(ContainerWriter):
         h264 = _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or h264
         encoder, pixels, options = codec
-        if (
-            pixels == "yuv420p"
-            and isinstance(under, DecodedFrame)
-            and rgb.shape == under.rgb.shape
-            and writers.has_planes(under)
-        ):
+        if pixels == "yuv420p" and writers.has_planes(under) and rgb.shape == under.rgb.shape:
             self._colours = writers.Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
         stream: Any = self._container.add_stream(encoder, rate=rate, options=options)
@@ -307,7 +302,7 @@ class VideoWriter(ContainerWriter):
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
         """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
-        if not isinstance(under, DecodedFrame) or not writers.has_planes(under):
+        if not writers.has_planes(under):
             return False
         stream = self._stream
         return stream is None or (
@@ -327,14 +322,8 @@ class VideoWriter(ContainerWriter):
         if pad_y or pad_x:
             rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
         assert stream.pix_fmt is not None
-        return writers.reformat(
-            writers.frame_of(rgb),
-            stream.width,
-            stream.height,
-            pixels=stream.pix_fmt,
-            colours=self._colours,
-            reformatter=self._reformatter,
-        )
+        frame, scaling = writers.frame_of(rgb), self._colours.scaling()
+        return self._reformatter.reformat(frame, stream.width, stream.height, stream.pix_fmt, **scaling)
 
     def _end(self) -> None:
         if self._sound is not None:
@@ -369,11 +358,9 @@ class AnimationWriter(ContainerWriter):
 
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
         """Encode one image at `time`."""
-        from av import VideoFrame
-
         rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
         stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgba" if rgb.shape[2] == 4 else "rgb24")
+        frame = writers.frame_of(np.ascontiguousarray(rgb))
         pixels = "rgb24" if self._palettes is not None else "bgra"
         frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
         self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)

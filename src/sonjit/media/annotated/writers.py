@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,16 +209,22 @@ class Colours(NamedTuple):
         """Read the colour description of a frame."""
         return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
 
-    @property
-    def scaler_matrix(self) -> int:
-        """Return the number of the colour matrix in FFmpeg's scaler."""
-        return _SCALER_MATRICES.get(self.matrix, _ITU601)
+    def scaling(self) -> dict[str, int]:
+        """Return the arguments with which FFmpeg's scaler converts to these colours."""
+        from av.video.reformatter import Interpolation
+
+        return {
+            "dst_colorspace": _SCALER_MATRICES.get(self.matrix, _ITU601),
+            "dst_color_range": _LIMITED_RANGE,
+            "interpolation": Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        }
 
 
-def has_planes(under: DecodedFrame) -> bool:
+def has_planes(under: SourceFrame | None) -> TypeGuard[DecodedFrame]:
     """Check whether a drawing over a source frame can be copied onto its planes."""
     return (
-        under.decoded.format.name == _PIXELS
+        isinstance(under, DecodedFrame)
+        and under.decoded.format.name == _PIXELS
         and under.decoded.color_range != _FULL_RANGE
         and under.geometry.is_turn
         and under.geometry.shown_size(under.decoded.width, under.decoded.height) == under.rgb.shape[1::-1]
@@ -237,19 +243,13 @@ def drawn_on_planes(
     planes = _planes(out)
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
         plane[:] = under.geometry.turned(decoded)
-    colours = Colours.of(under.decoded)
+    scaling = Colours.of(under.decoded).scaling()
     for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
         changed = drawn[y : y + high, x : x + wide]
-        part = reformat(
-            # The scaler may read past the end of a row, which is not possible in the last row of an image.
-            VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed),
-            wide,
-            high,
-            pixels=_PIXELS,
-            colours=colours,
-            reformatter=reformatter,
-            threads=1,  # the scaler starts its threads again for each size
-        )
+        # The scaler may read past the end of a row, which is not possible in the last row of an image.
+        part = VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed)
+        # It starts its threads again for each size.
+        part = reformatter.reformat(part, wide, high, _PIXELS, threads=1, **scaling)
         for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
             plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
     return out
@@ -260,31 +260,6 @@ def frame_of(rgb: Image) -> VideoFrame:
     from av import VideoFrame
 
     return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
-
-
-def reformat(
-    frame: VideoFrame,
-    width: int,
-    height: int,
-    *,
-    pixels: str,
-    colours: Colours,
-    reformatter: VideoReformatter,
-    threads: int | None = None,
-) -> VideoFrame:
-    """Convert a frame to another size, pixel format and colours. Default: a thread per core."""
-    from av.video.reformatter import Interpolation
-
-    return reformatter.reformat(
-        frame,
-        width,
-        height,
-        pixels,
-        dst_colorspace=colours.scaler_matrix,
-        dst_color_range=_LIMITED_RANGE,
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
-        threads=threads,
-    )
 
 
 def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
