@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util import InputError
 from sonjit.detectors.observations import Observation
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
@@ -87,6 +88,33 @@ class Kind(ABC, Generic[O, R]):
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
         """Return a result with x mirrored in an image of that width in pixels."""
+
+
+class SearchedKind(Kind[O, R]):
+    """Kind whose search gives the observations. No network runs on their boxes.
+
+    `refusal`: message for a given box.
+    """
+
+    searches_always = True
+    refusal: str
+
+    def __init__(self) -> None:
+        self._found: dict[RotatedBox, O] = {}
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
+        """Return the observation of a box of the last search."""
+        if box not in self._found:
+            raise InputError(self.refusal)
+        return self._found[box]
+
+    def is_present(self, observation: O, min_score: float) -> bool:
+        """Return true: the search has applied the minimum score."""
+        return True
+
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Return false: the search has blended or suppressed duplicates."""
+        return False
 
 
 class StreamSearch(Protocol[C]):

@@ -320,14 +320,13 @@ class CroppedNetwork(_Networks):
         return box._replace(width=max(_MARGIN * box.width, 1.0), height=max(_MARGIN * box.height, 1.0))
 
 
-class CompleteNetwork(_Networks):
+class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult], _Networks):
     """Detect instances by a network that finds all of them in the complete image."""
 
-    searches_always = True
-
     def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
-        super().__init__(content, path, result, options)
-        self._found: dict[RotatedBox, NetworkObservation] = {}
+        super().__init__()
+        _Networks.__init__(self, content, path, result, options)
+        self.refusal = f"{path.name} has its own boxes and accepts no given boxes"
 
     def _decode(self, outputs: list[Float32Array]) -> NDArray[np.float64]:
         """Return rows (N, 5 + 3 K) of box, score and keypoints with their scores, in pixels of the input."""
@@ -364,23 +363,9 @@ class CompleteNetwork(_Networks):
             self._found[box_from_corners(box)] = _observation(row[4], (points[:, :2] - corner) / gain, points[:, 2])
         return list(self._found)
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
-        """Return the instance of a box of the last search. InputError for a given box."""
-        if box not in self._found:
-            raise InputError(f"{self.networks['landmark']} has its own boxes and accepts no given boxes")
-        return self._found[box]
-
     def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the keypoints. No network runs on it."""
         return box_from_corners(box_around(track.observation.keypoints))
-
-    def is_present(self, observation: NetworkObservation, min_score: float) -> bool:
-        """Return true: the search has applied the minimum score."""
-        return True
-
-    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Return false: the search has suppressed duplicates."""
-        return False
 
 
 def _observation(score: float, points: NDArray[np.float64], scores: NDArray[np.float64]) -> NetworkObservation:

@@ -416,8 +416,8 @@ def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
         crop(rgb, box, out.shape[1], out.shape[0], out=out)
 
 
-def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
-    """Return an engine if its shapes are those of the expected network.
+def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, outputs: Sequence[int]) -> None:
+    """Check that an engine has the shapes of the expected network.
 
     Args:
         role: Expected network, such as "palm detector".
@@ -430,7 +430,6 @@ def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, out
             f"{path} is not a {role}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
             f"not {'any square' if size is None else f'{size} x {size} px'} and {_listed(outputs)}"
         )
-    return engine
 
 
 def _listed(sizes: Sequence[int]) -> str:

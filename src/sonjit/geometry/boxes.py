@@ -257,6 +257,12 @@ def points_into_crop(points: RealArray, box: RotatedBox, size: int) -> FloatArra
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
+def turn_matrix(box: RotatedBox) -> Float32Array:
+    """Return the matrix (3, 3) that multiplies points (K, 3) in the crop's axes to rotate them to the image's."""
+    cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+
+
 def points_from_crop(points: RealArray, box: RotatedBox) -> Float32Array:
     """Map points (K, 3) in fractions of a square crop (z in the same scale) to image pixels, (K, 3) float32."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)

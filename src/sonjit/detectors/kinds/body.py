@@ -21,7 +21,7 @@ from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.engines import Engine, load_engine
-from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, wrap_angle
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
 
@@ -83,27 +83,11 @@ class BodyObservation:
     left: None = None
 
 
-class PersonFinder:
-    """Find boxes of people with a person detector.
-
-    Args:
-        engine: Network with an image in and (1, 2254, 12), (1, 2254, 1) out.
-        overlap: Minimum IoU of boxes that are blended; see `blend_overlapping`.
-    """
-
-    def __init__(self, engine: Engine, *, overlap: float) -> None:
-        self.detector = ssd.SingleShotDetector(engine, PERSON_GRID, overlap=overlap)
-
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes in an image (H, W, 3), best first."""
-        return [box_from_alignment(person.keypoints[:2]) for person in self.detector.find(rgb, min_score)]
-
-
 class Bodies(interfaces.Kind[BodyObservation, Body]):
     """Detect bodies and their landmarks.
 
     Args:
-        people: Finds new people, or None if the boxes come from elsewhere.
+        people: Detector of new people, or None if the boxes come from elsewhere.
         landmarks: Network with a square input image. Outputs: 39 landmarks (1, 195) of x, y, z in its pixels and the
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
@@ -115,9 +99,14 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
     overlap_keypoints = _CORE
 
     def __init__(
-        self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = _KERNEL
+        self,
+        people: ssd.SingleShotDetector | None,
+        landmarks: Engine,
+        *,
+        mirrored: bool = False,
+        heatmap_kernel: int = _KERNEL,
     ) -> None:
-        self.people = people
+        self._people = people
         self._landmarks = landmarks
         self._size = landmarks.input.shape[1]
         self._order = _mirrored_order() if mirrored else np.arange(_KEYPOINTS)
@@ -125,7 +114,8 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes of people in an image (H, W, 3), best first."""
-        return [] if self.people is None else self.people.find(rgb, min_score)
+        people = [] if self._people is None else self._people.find(rgb, min_score)
+        return [box_from_alignment(person.keypoints[:2]) for person in people]
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
         """Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask."""
@@ -135,13 +125,11 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         points, peaks = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
         placed = points_from_crop(points, box)  # (35, 3)
         scores = sigmoid(values[:_KEYPOINTS, 3:][self._order])  # (33, 2)
-        cos, sin = math.cos(box.rotation), math.sin(box.rotation)
-        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
         keypoints = placed[:_KEYPOINTS][self._order]
         return BodyObservation(
             score=float(presence.flat[0]),
             keypoints=keypoints,
-            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS][self._order] @ turn,
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS][self._order] @ turn_matrix(box),
             visibility=scores[:, 0],
             presence=scores[:, 1],
             alignment=placed[_ALIGNMENT, :2],
@@ -366,7 +354,7 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
         overlap = options.thresholds.overlap
         if overlap is None:
             overlap = _BUNDLE_OVERLAP if options.follows_bundle else 0.3
-        people = PersonFinder(detector, overlap=overlap)
+        people = ssd.SingleShotDetector(detector, PERSON_GRID, overlap=overlap)
     landmark_engine = options.running if options.precision == "int8" else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)

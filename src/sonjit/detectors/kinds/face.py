@@ -75,70 +75,59 @@ class FaceObservation:
         return corners_of(self.keypoints[:, :2])
 
 
-class FaceFinder:
-    """Find boxes, square or in the shape of the detected ones. Those around keypoints are shifted along y."""
-
-    def __init__(self, detector: ssd.SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
-        self._faces, self._square, self._shift_y = detector, square, shift_y
-
-    def find(self, rgb: NDArray[np.uint8], min_score: float, meshes: "FaceMeshes | None" = None) -> list[RotatedBox]:
-        """Return boxes in an image (H, W, 3) with level eyes, best first. `meshes` may turn doubtful faces."""
-        faces = self._faces.find(rgb, min_score)
-        if meshes is not None:
-            faces = [meshes.turned_upright(self._faces, rgb, face) for face in faces]
-        return [box_around_detection(face, square=self._square) for face in faces]
-
-    def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
-        """Return the box of the best face in a square box around a head, or None if there is no face."""
-        faces = self._faces.find_in(rgb, head, min_score)
-        if not faces:
-            return None
-        points = faces[0].keypoints
-        return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
-
-
 class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
     """Detect faces and their meshes.
 
     Args:
-        faces: Finder of new faces; None if the boxes come from another detector.
+        detector: Detector of new faces.
         landmarks: Network with a square image as input. Its outputs are 468 x (x, y, z) in pixels of the input, the
             points of the regions of `refined` if it has them, and the logit of a face.
         blendshapes: Function from landmarks (K, 3) in pixels to blendshapes by name; None if they are off.
         canonical: Canonical face from which `Face.transform` starts; None if it is off.
         stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction
             of the image. A turned crop has another width in an image that is not square.
-        squares_after: True if the box of the next frame is square. Otherwise it has the shape of the face.
+        squares, squares_after: True if the box of a new face, or that of the next frame, is square. Otherwise it has
+            the shape of the face.
+        shift_y: Shift of the box around the keypoints of a detected face in the crop of a head.
         turns: True to detect doubtful faces again upside down.
         mirrored: The images are selfie views. Blendshapes and transforms are those of images that are not mirrored.
     """
 
     def __init__(
         self,
-        faces: FaceFinder | None,
+        detector: ssd.SingleShotDetector,
         landmarks: Engine,
         *,
         blendshapes: Callable[[NDArray[np.float32]], dict[str, float]] | None = None,
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
+        squares: bool = True,
         squares_after: bool = True,
+        shift_y: float = _SHIFT_Y,
         turns: bool = False,
         mirrored: bool = False,
     ) -> None:
         self.mirrored = mirrored
-        self._faces, self._landmarks = faces, landmarks
+        self._detector, self._landmarks = detector, landmarks
         self._blendshapes, self._canonical = blendshapes, canonical
         self._stretches_depth = stretches_depth
-        self._squares_after, self._turns = squares_after, turns
+        self._squares, self._squares_after, self._shift_y, self._turns = squares, squares_after, shift_y, turns
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes of faces in an image (H, W, 3), best first."""
-        return [] if self._faces is None else self._faces.find(rgb, min_score, self if self._turns else None)
+        faces = self._detector.find(rgb, min_score)
+        if self._turns:
+            faces = [self.turned_upright(self._detector, rgb, face) for face in faces]
+        return [box_around_detection(face, square=self._squares) for face in faces]
 
     def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None."""
-        return None if self._faces is None else self._faces.find_in(rgb, head, min_score)
+        faces = self._detector.find_in(rgb, head, min_score)
+        if not faces:
+            return None
+        points = faces[0].keypoints
+        return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
     def turned_upright(
         self, detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], face: ssd.Detection

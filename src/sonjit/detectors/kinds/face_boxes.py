@@ -7,7 +7,6 @@ of the CPU graph of mediapipe 0.10.21.
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError
 from sonjit.detectors import interfaces, tracking
 from sonjit.detectors.kinds.face import FaceObservation, flipped
 from sonjit.detectors.ssd import Detection, SingleShotDetector
@@ -23,20 +22,21 @@ def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -
     return FaceObservation(face.score, points)
 
 
-class FaceBoxes(interfaces.Kind[FaceObservation, Face]):
+class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
     """Detect faces as boxes. An observation has the box's two corners, then the six keypoints."""
 
-    searches_always = True
+    refusal = "model='box' has no network for given boxes; use model='mesh' or 'attention'"
 
     def __init__(self, detector: SingleShotDetector, blended: float | None = None, *, mirrored: bool = False) -> None:
+        super().__init__()
         self._order = [1, 0, 2, 3, 5, 4] if mirrored else slice(None)  # eyes and ears are exchanged
         self._faces = detector
         self._blended = blended
-        self._found: dict[RotatedBox, Detection] = {}
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return upright boxes of faces in an image (H, W, 3), best first."""
-        self._found = {box_from_corners(face.box.tolist()): face for face in self._detections(rgb, min_score)}
+        faces = self._detections(rgb, min_score)
+        self._found = {box_from_corners(face.box.tolist()): box_observation(face) for face in faces}
         return list(self._found)
 
     def _detections(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
@@ -47,23 +47,9 @@ class FaceBoxes(interfaces.Kind[FaceObservation, Face]):
         sure = [face for face in faces if face.score >= min_score]
         return sure + [face for face in every if face.score < blended]
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
-        """Return the detection of a box of the last search."""
-        if box not in self._found:
-            raise InputError("model='box' has no network for given boxes; use model='mesh' or 'attention'")
-        return box_observation(self._found[box])
-
     def box_after(self, observation: FaceObservation) -> RotatedBox:
         """Return the box of the face. No network runs on it."""
         return box_from_corners(observation.keypoints[:2, :2].ravel().tolist())
-
-    def is_present(self, observation: FaceObservation, min_score: float) -> bool:
-        """Return true: the search has applied the minimum score."""
-        return True
-
-    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Return false: the detector has blended overlapping boxes."""
-        return False
 
     def result(
         self, rgb: NDArray[np.uint8], observation: FaceObservation, track: tracking.Track[FaceObservation] | None

@@ -64,13 +64,15 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
     pipeline.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return face.FaceMeshes(
-        face.FaceFinder(detector, square=False, shift_y=0.0),
+        detector,
         landmarks,
         blendshapes=load_blendshapes(bundle, options.running).read if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
         turns=options.thresholds.turns_faces,
         stretches_depth=True,
+        squares=False,
         squares_after=not of_people,
+        shift_y=0.0,
         mirrored=options.mirrored,
     )
 
@@ -94,7 +96,7 @@ def load_meshes(
     landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
     pipeline.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return face.FaceMeshes(
-        face.FaceFinder(detector),
+        detector,
         landmarks,
         blendshapes=blendshapes_from_mesh if blendshapes else None,
         canonical=_average_face() if transform else None,

@@ -25,15 +25,6 @@ BEHIND: Final = (9, 2, 3, 4, 4, 6, 7, 8, 8, 10, 11, 12, 12, 14, 15, 16, 16, 18, 
 """Index of the neighbour of each keypoint on the side of the fingertip. The wrist has the middle finger's knuckle."""
 
 
-@dataclass(frozen=True, eq=False)
-class HeadInputs:
-    """Inputs of the heads for one hand."""
-
-    local: Floats  # (21, L) Maps sampled at the keypoints, with the channels of all maps concatenated
-    shape: Floats  # (63,) Keypoints x, y, z in crop coordinates from -1 to 1
-    mean: Floats  # (C,) Mean of the network's last map
-
-
 class AppearanceInputs(NamedTuple):
     """Inputs of `HandHeads.appearance` for one hand. They are kept, because most crops never become results.
 
@@ -66,17 +57,17 @@ class HandHeads:
         """Run the heads on one hand.
 
         Args:
-            keypoints: Keypoints (21, 3), as for `head_inputs`.
+            keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z as in the network's output.
             taps: Additional outputs of the landmark network: maps (1, C, side, side) of `TAPS`, and the mean (1, C) of
                 its last map.
         """
-        inputs = head_inputs(keypoints, taps[:-1], taps[-1])
-        visible, side = self.probabilities(inputs.local[None], inputs.shape[None], inputs.mean[None])
+        *maps, mean = taps
+        shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
+        visible, left = self._logits(sampled_maps(maps, keypoints)[None], shape.reshape(1, -1), mean.reshape(1, -1))
         appearance = None
-        if "appearance" in self._weights:
-            maps = [each.copy() for each in taps[1:-1]]  # the engine reuses its output buffers
-            appearance = AppearanceInputs(keypoints, maps)
-        return HandReading(visible[0], float(side[0]), appearance)
+        if "appearance" in self._weights:  # the engine reuses its output buffers
+            appearance = AppearanceInputs(keypoints, [each.copy() for each in maps[1:]])
+        return HandReading(_probability(visible)[0], float(_probability(left)[0]), appearance)
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.
@@ -98,13 +89,10 @@ class HandHeads:
     def _shown(self, name: str, local: Floats) -> Floats:
         return np.maximum(local @ self._weights[name] + self._weights[f"{name}_keypoint"], 0)
 
-    def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    def _logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """Return the logits (N, 21) of visible keypoints and (N,) of a left hand in a selfie view.
 
-        Args:
-            local: Features (N, 21, L) of the keypoints; see `HeadInputs.local`.
-            shape: Keypoints (N, 63); see `HeadInputs.shape`.
-            mean: Means (N, C) of the last map.
+        `local`: maps (N, 21, L) sampled at the keypoints; `shape`: keypoints (N, 63) from -1 to 1; `mean`: (N, C).
         """
         weights = self._weights
         near = np.maximum(local @ weights["local"] + weights["keypoint"], 0)  # (N, 21, H)
@@ -123,11 +111,6 @@ class HandHeads:
         side = np.maximum(side_input + weights["side_context"], 0) @ weights["side"]
         return visible, side + weights["side_bias"]
 
-    def probabilities(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
-        """Return the probabilities of `logits`."""
-        visible, side = self.logits(local, shape, mean)
-        return _probability(visible), _probability(side)
-
 
 @lru_cache(maxsize=2)
 def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
@@ -143,18 +126,6 @@ def shipped_arrays(start: str = "") -> dict[str, Floats]:
 
 def _probability(logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-
-
-def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> HeadInputs:
-    """Return the inputs of the heads for one hand.
-
-    Args:
-        keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z as in the network's output.
-        maps: Maps (1, C, side, side) of `TAPS`.
-        mean: Mean (1, C) of the last map.
-    """
-    shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
-    return HeadInputs(sampled_maps(maps, keypoints), shape.ravel(), mean.ravel())
 
 
 def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:

@@ -183,23 +183,6 @@ def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.concatenate([(low + high) / 2, side, side], 1)
 
 
-class PalmFinder:
-    """Find boxes of hands with a palm detector.
-
-    Args:
-        engine: Network with an image in and (1, 2016, 18), (1, 2016, 1) out.
-        turn_rad: Additional clockwise rotation of the boxes.
-    """
-
-    def __init__(self, engine: Engine, *, turn_rad: float = 0.0) -> None:
-        self.detector = ssd.SingleShotDetector(engine, PALM_GRID)
-        self._turn_rad = turn_rad
-
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
-        """Return boxes in an image (H, W, 3), best first."""
-        return [box_from_palm(palm, self._turn_rad) for palm in self.detector.find(rgb, min_score)]
-
-
 def box_from_palm(palm: ssd.Detection, turn_rad: float = 0.0) -> boxes.RotatedBox:
     """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
     rotation = boxes.wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
@@ -210,7 +193,8 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
     """Detect hands and their landmarks.
 
     Args:
-        palms: Finds new hands, or None if the boxes come from elsewhere.
+        palms: Detector of new hands with outputs (1, 2016, 18) and (1, 2016, 1), or None if the boxes come from
+            elsewhere.
         landmarks: Network with a square input image. Outputs: keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63). A custom network may return more keypoints.
         mirrored: The images are selfie views.
@@ -219,11 +203,12 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         refinement: Refinement of the keypoints in results. `landmarks` then has additional outputs. Tracking uses the
             network's own keypoints.
         sizes: Bone lengths and distances of the hands in results; None for no distances.
+        turn_rad: Additional clockwise rotation of the boxes of palms.
     """
 
     def __init__(
         self,
-        palms: PalmFinder | None,
+        palms: ssd.SingleShotDetector | None,
         landmarks: Engine,
         *,
         mirrored: bool,
@@ -231,8 +216,9 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         visibility: bool = True,
         refinement: hand_heads.HandRefinement | None = None,
         sizes: HandSizes | None = None,
+        turn_rad: float = 0.0,
     ) -> None:
-        self.palms = palms
+        self.palms, self._turn_rad = palms, turn_rad
         self._landmarks = landmarks
         self._mirrored = mirrored
         self._heads = heads
@@ -244,7 +230,8 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
         """Return boxes of hands from the palms in an image (H, W, 3), best first."""
-        return [] if self.palms is None else self.palms.find(rgb, min_score)
+        palms = [] if self.palms is None else self.palms.find(rgb, min_score)
+        return [box_from_palm(palm, self._turn_rad) for palm in palms]
 
     def observe(self, rgb: NDArray[np.uint8], box: boxes.RotatedBox) -> HandObservation:
         """Run the landmark network on one box: 21 keypoints, presence and handedness."""
@@ -264,7 +251,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         return HandObservation(
             score=float(presence.flat[0]),
             keypoints=points[:_KEYPOINTS],
-            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ _turn(box),
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ boxes.turn_matrix(box),
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
@@ -283,7 +270,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         refined, box = self._refinement(crop.inputs), crop.box
         before = boxes.points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
         shift = boxes.points_from_crop(refined.keypoints, box) - before
-        shift_3d = (refined.world - crop.inputs.world) @ _turn(box)
+        shift_3d = (refined.world - crop.inputs.world) @ boxes.turn_matrix(box)
         if crop.mirrored:
             shift, shift_3d = shift * _MIRROR, shift_3d * _MIRROR
         return replace(
@@ -357,12 +344,6 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> boxes.RotatedBox:
     return boxes.square_box(tight, **_AROUND_HAND)
 
 
-def _turn(box: boxes.RotatedBox) -> NDArray[np.float32]:
-    """Return the matrix (3, 3) that multiplies points (K, 3) in the crop's axes to rotate them to the image's."""
-    cos, sin = math.cos(box.rotation), math.sin(box.rotation)
-    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
-
-
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
@@ -392,19 +373,19 @@ def hand_smoothers(options: CommonOptions) -> Callable[[], KeypointSmoother | No
     return keypoint_smoothers(options, HandSmoother)
 
 
-def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | None = None) -> PalmFinder:
+def load_palm_detector(options: CommonOptions, name: str, detector_file: Path | None = None) -> ssd.SingleShotDetector:
     """Load a published palm detector by name, or a custom one."""
     file = detector_file or options.file(name)
     precision = available_precision(options.precision, file)  # it runs rarely, so f32 is fast enough
     palms = load_engine(file, replace(options.running, precision=precision))
     check_shapes(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
-    return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
+    return ssd.SingleShotDetector(palms, PALM_GRID)
 
 
 def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = hand_heads.HandHeads) -> Hands:
     """Load the palm detector and the landmark network of one model, with heads of a class."""
     weights = KINDS["hands"].models[options.model].weights
-    finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
+    palms = load_palm_detector(options, weights["detector"], options.detector_file(weights["detector"]))
     hand_file = options.landmark_file(weights["landmark"])
 
     is_own, refines = options.landmark_model is not None, options.keypoints == "refined" or options.distance
@@ -422,13 +403,14 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
     points = max(sizes) if more else 3 * _KEYPOINTS
     check_shapes(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
     return Hands(
-        finder,
+        palms,
         landmarks,
         mirrored=options.mirrored,
         heads=heads,
         visibility=options.visibility,
         refinement=refinement,
         sizes=_load_sizes(options),
+        turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0,
     )
 
 

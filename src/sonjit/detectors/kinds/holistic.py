@@ -8,11 +8,10 @@ Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic. The published graph
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -197,7 +196,7 @@ class Holistic(Kind[BodyObservation, Person]):
         self._interval = search_interval
         self._searches_parts = thresholds.searches_parts
         self._merge_nested = merge_nested
-        self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
+        self._carried: WeakKeyDictionary[Track[BodyObservation], list[_Part]] = WeakKeyDictionary()
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Return boxes of people, best first."""
@@ -235,11 +234,11 @@ class Holistic(Kind[BodyObservation, Person]):
         id = None if track is None else track.id
         left, right = (
             None if hand is None else self._hand(part.smooth(self.hands.refine(hand), now_s), name, id)
-            for hand, part, name in zip(hands, parts.hands, ("Left", "Right"), strict=True)
+            for hand, part, name in zip(hands, parts, ("Left", "Right"), strict=False)
         )
         mesh = None
         if face is not None:
-            mesh = self.faces.result(rgb, parts.face.smooth(face, now_s), None)
+            mesh = self.faces.result(rgb, parts[2].smooth(face, now_s), None)
             mesh.id = id
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
@@ -254,7 +253,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return result
 
     def _observe_parts(
-        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: "_Parts"
+        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: Sequence[_Part]
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
         """Return the left hand, right hand and face of a body, which is smoothed only where MediaPipe's graph is used.
 
@@ -262,7 +261,7 @@ class Holistic(Kind[BodyObservation, Person]):
         """
         is_searched = self._searches_parts  # as MediaPipe's graph does
         observed_face = self._face_thread.submit(  # its network uses one thread, so it runs in parallel with the hands
-            parts.face.observe,
+            parts[2].observe,
             partial(self.faces.observe, rgb),
             self.faces.box_after,
             lambda: self._face_box(rgb, body),
@@ -281,7 +280,7 @@ class Holistic(Kind[BodyObservation, Person]):
                 min_score=self._min_hand,
                 interval=self._interval,
             )
-            for side, part in enumerate(parts.hands)
+            for side, part in enumerate(parts[:2])
         ]
         if not is_searched:
             self._drop_strays(body, parts, hands)
@@ -293,17 +292,17 @@ class Holistic(Kind[BodyObservation, Person]):
         face = None if box is None else self.faces.observe(rgb, box)
         return None if face is None or face.score <= self._min_face else face
 
-    def _parts_of(self, track: Track[BodyObservation] | None) -> "_Parts":
-        """Return the tracked parts of a person. Stills get new parts."""
+    def _parts_of(self, track: Track[BodyObservation] | None) -> list[_Part]:
+        """Return the tracked left hand, right hand and face of a person. Stills get new parts."""
         parts = None if track is None else self._carried.get(track)
         if parts is None:
-            left, right = (_Part(self._new_hand_smoother()) for _ in range(2))
-            parts = _Parts((left, right), _Part(self._new_face_smoother()))
+            new_smoothers = self._new_hand_smoother, self._new_hand_smoother, self._new_face_smoother
+            parts = [_Part(new_smoother()) for new_smoother in new_smoothers]
             if track is not None:
                 self._carried[track] = parts
         return parts
 
-    def _drop_strays(self, body: BodyObservation, parts: "_Parts", hands: list[HandObservation | None]) -> None:
+    def _drop_strays(self, body: BodyObservation, parts: Sequence[_Part], hands: list[HandObservation | None]) -> None:
         """Drop hands that are far from the wrist of the body, and duplicates of the other hand."""
         distances = [math.inf if hand is None else wrist_distance(body, side, hand) for side, hand in enumerate(hands)]
         for side, hand in enumerate(hands):
@@ -315,7 +314,7 @@ class Holistic(Kind[BodyObservation, Person]):
                 distances[side] > _MAX_WRIST_DISTANCE or (duplicate and distances[side] > distances[1 - side])
             ):
                 hands[side] = None
-                parts.hands[side].box = None
+                parts[side].box = None
 
     def _hand(self, observation: HandObservation, handedness: Handedness, id: int | None) -> Hand:
         """Return the public result. The body decides the side."""
@@ -342,14 +341,6 @@ class Holistic(Kind[BodyObservation, Person]):
         if head is not None and self.faces.mirrored:  # its eyes are exchanged
             head = head._replace(rotation=wrap_angle(head.rotation + math.pi))
         return None if head is None else self.faces.find_in(rgb, head, self._min_face_found)
-
-
-@dataclass(eq=False)
-class _Parts:
-    """Tracked parts of one person: left hand, right hand, face."""
-
-    hands: tuple[_Part, _Part]
-    face: _Part
 
 
 def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
@@ -417,11 +408,15 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
         face_model = options.face_model or weights["face"].removeprefix("face-")
         faces = face_networks.load_meshes(published, face_model, blendshapes=options.blendshapes)
+    # The network that finds a hand at the end of a forearm is small.
+    running = replace(options.running, precision="f32", threads=options.running.threads or 1)
+    recrop = load_engine(recrop_file, running)
+    check_shapes(recrop, recrop_file, "hand re-crop network", size=256, outputs=(4,))
     return Holistic(
         load_bodies(options),
         hands,
         faces,
-        load_recrop(options, recrop_file),
+        recrop,
         new_hand_smoother=hand_smoothers(options),
         new_face_smoother=keypoint_smoothers(options),
         min_presence_score=options.min_presence_score,
@@ -429,9 +424,3 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         merge_nested=options.search != "fast",
         thresholds=options.thresholds,
     )
-
-
-def load_recrop(options: HolisticOptions, file: Path) -> Engine:
-    """Load the network that finds a hand at the end of a forearm. It uses f32 and one thread, because it is small."""
-    engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))
-    return check_shapes(engine, file, "hand re-crop network", size=256, outputs=(4,))

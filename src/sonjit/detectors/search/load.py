@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_finder
+from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_detector
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.search import geometry, light, network
@@ -36,7 +36,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
     assert hands.palms is not None
     new_search = partial(
         HandSearch,
-        palms=hands.palms.detector,
+        palms=hands.palms,
         hands=hands,
         network=cache(partial(load_network, options, has_boxes=False)),
         bodies=cache(partial(load_arms, options)),
@@ -108,7 +108,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
         return search_bodies(options, people.bodies)
     new_hand_search = partial(
         HandSearch,
-        palms=load_palm_finder(options, "palm-full").detector,
+        palms=load_palm_detector(options, "palm-full"),
         hands=people.hands,
         min_detection=options.min_detection_score,
     )
@@ -153,7 +153,7 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
     """Search for hands window by window."""
     assert hands.palms is not None
     min_score = LIMITS["stream_palm_share"] * options.min_detection_score
-    return StreamSearch(HandFinder(hands.palms.detector, hands, min_score))
+    return StreamSearch(HandFinder(hands.palms, hands, min_score))
 
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import InputError, unknown_name
 from sonjit.detectors.kinds import KINDS, make_options
-from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
+from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_detector, palm_squares
 from sonjit.lab import metrics
 from sonjit.lab.datasets import Instance, Sample, rle_from_mask
 from sonjit.lab.evaluation import landmarks, protocols
@@ -337,10 +337,10 @@ class PalmModel(Model):
     def __init__(self, name: str, weights: str | None, models_dir: str | None, device: str | None) -> None:
         values = {"model": name.partition("-")[2], "models_dir": models_dir, "device": device, "search": "fast"}
         options = make_options(KINDS["hands"], values)
-        self._finder = load_palm_finder(options, name, None if weights is None else Path(weights))
+        self._palms = load_palm_detector(options, name, None if weights is None else Path(weights))
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        palms = [(palm, palm.box.tolist()) for palm in self._finder.detector.find(rgb, _MIN_PALM_SCORE)]
+        palms = [(palm, palm.box.tolist()) for palm in self._palms.find(rgb, _MIN_PALM_SCORE)]
         return [
             Prediction(category_id=_PALM, score=palm.score, box=(box[0], box[1], box[2], box[3])) for palm, box in palms
         ]
