@@ -56,16 +56,7 @@ def _reason(error: Exception) -> str:
 
 
 def write_json(path: Path, value: object, *, indent: int | None = None) -> None:
-    """Write strict JSON with a final newline; NaN and infinity become null.
-
-    Args:
-        path: File to write. It appears only when it is complete.
-        indent: Spaces per level. None writes one line.
-
-    Raises:
-        InputError: The folder cannot be made or written to.
-        JobError: The disk refuses the file.
-    """
+    """Write strict JSON with a final newline, in one line or indented; NaN and infinity become null."""
     write_text(path, json_from(value, indent, spaced=True) + "\n")
 
 
@@ -137,12 +128,9 @@ def read_npz(
 def npz_arrays(
     file: IO[bytes], name: str, max_bytes: int | None = None, *, accepts: Callable[[str], bool] = lambda name: True
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an open `.npz` file by name; refuse pickled objects.
+    """Return the accepted arrays of an open `.npz` file by name; refuse pickled objects.
 
-    Args:
-        file: File positioned at its start.
-        max_bytes: Maximum size of all arrays together, checked before anything is unpacked. None means no limit.
-        accepts: Check whether an array of this name is read.
+    `max_bytes`: maximum size of all arrays together, checked before anything is unpacked. None means no limit.
     """
     try:
         if max_bytes is not None:

@@ -88,11 +88,8 @@ class GlbBuilder:
     def add(self, array: NDArray[Any], *, used_by: int | None = None, bounds: bool = False) -> int:
         """Add an array to the file and return its accessor.
 
-        Args:
-            array: (N,), (N, 2), (N, 3), (N, 4) or (N, 4, 4), of float32, uint8, uint16 or uint32; matrices act on
-                columns.
-            used_by: Target of the buffer view; None for animations and skins.
-            bounds: True to write minimum and maximum values, which positions and times require.
+        The array is (N,), (N, 2 to 4) or (N, 4, 4), of float32, uint8, uint16 or uint32; matrices act on columns.
+        `used_by` is the target of the buffer view, None for animations and skins. Positions and times require `bounds`.
         """
         kinds = {np.dtype(name): number for number, name in _DTYPES.items()}
         shapes = {shape: name for name, shape in _SHAPES.items()}

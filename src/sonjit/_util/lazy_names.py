@@ -6,13 +6,10 @@ from typing import Any
 
 
 def add_lazy_names(package: dict[str, Any], homes: Mapping[str, str]) -> None:
-    """Add names to a package that are imported at their first use. Its `dir` is then its `__all__`.
+    """Add names to a package, by its `globals()`, that are imported at their first use. Its `dir` is its `__all__`.
 
-    Type checkers read the same names from imports under `if TYPE_CHECKING:`.
-
-    Args:
-        package: The `globals()` of the package.
-        homes: Module that defines one or more names, which are separated by spaces.
+    Type checkers read the same names from imports under `if TYPE_CHECKING:`. `homes` maps one or more names, which are
+    separated by spaces, to the module that defines them.
     """
     own = package["__name__"]
     home_of = {name: module for names, module in homes.items() for name in names.split()}

@@ -57,11 +57,8 @@ def pipeline_graph(
 ) -> PipelineGraph:
     """Return the graph of the loop that `Detector` runs.
 
-    Args:
-        has_still_search: True if searches of full images continue with windows.
-        has_stream_search: True if each frame of a stream searches one window.
-        verifies: True if detections are verified before they become tracks.
-        crops: True if a landmark network runs on each box.
+    Searches of stills continue with windows, and those of streams search one window in each frame. A landmark network
+    `crops` each box, and a verifier checks new detections.
     """
     loops = crops and not options.static_image
     finder = networks.get("detector", "the kind's own search")

@@ -77,13 +77,7 @@ class Kind(ABC, Generic[O, R]):
 
     @abstractmethod
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
-        """Return the public result for one instance.
-
-        Args:
-            rgb: Image (H, W, 3), for kinds that run further networks.
-            observation: Observation, smoothed if the options ask for it.
-            track: Track of the instance; None for stills.
-        """
+        """Return the public result for one instance of an image (H, W, 3). Instances of stills have no track."""
 
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
@@ -137,13 +131,9 @@ class StreamSearch(Protocol[C]):
     ) -> list[C]:
         """Verify new detections, do one frame's share of the search, and return the new instances.
 
-        Args:
-            rgb: Image (H, W, 3).
-            tracked: Observations of the tracked instances in this frame.
-            new: Observations of a search of the image.
-            lost: Boxes in which instances were lost recently. Their surroundings are searched in every other frame.
-            spent: Inferences of this frame, apart from those of the tracked instances.
-            room: Maximum number of new instances. With 0, only the internal state advances.
+        `tracked` are the observations of this frame, and `new` those of a search of the image. The surroundings of
+        `lost` boxes are searched in every other frame. `spent` counts the inferences of this frame, apart from those of
+        the tracked instances. `room` is the maximum number of new instances. With 0, only the internal state advances.
         """
         ...
 

@@ -103,12 +103,9 @@ def are_near(a: Observation, b: Observation) -> bool:
 def clamp_to_occluder(
     occluded: Observation, shift: NDArray[np.float64], covers: Sequence[Observation], max_offset: float
 ) -> NDArray[np.float64]:
-    """Limit the step (2,) of an occluded instance so that it ends near its occluder.
+    """Limit the step (2,) of an occluded instance in pixels, so that it ends near the nearest of its `covers`.
 
-    Args:
-        shift: Step (2,) in pixels.
-        covers: Observations that may occlude it.
-        max_offset: Maximum distance from the centre of the nearest occluder, in its sizes.
+    `max_offset`: maximum distance from the centre of the occluder, in its sizes.
     """
     cover = min(covers, key=lambda item: float(np.linalg.norm(centre_of(item) - centre_of(occluded))))
     before = centre_of(occluded) - centre_of(cover)

@@ -417,12 +417,9 @@ def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
 
 
 def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, outputs: Sequence[int]) -> None:
-    """Check that an engine has the shapes of the expected network.
+    """Check that an engine has the shapes of the expected network, such as a "palm detector".
 
-    Args:
-        role: Expected network, such as "palm detector".
-        size: Side of its square input in pixels; None for any size.
-        outputs: Number of values in each output, in any order.
+    `size`: side of its square input in pixels; None for any. `outputs`: numbers of values in its outputs, in any order.
     """
     height, width = engine.input.shape[1:3]
     if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):

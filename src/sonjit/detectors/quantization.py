@@ -44,14 +44,11 @@ def quantize_networks(
     shift_px: float = 0.3,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Int8Accuracy]]:
-    """Write int8 versions of the weight files into the cache.
+    """Write int8 versions of weight files, by names from `NETWORKS`, into the cache.
 
-    Args:
-        names: Names from `NETWORKS`.
-        images: A folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
-            hands, where it is None. Every other image only measures.
-        shift_px: Mean shift of the keypoints that is allowed, in pixels of the network's input.
-        progress: Called with one line of text per step.
+    Every other image of a folder or video only measures; without `images` the bundled clip, which shows hands, is used.
+    `shift_px` is the mean shift of the keypoints that is allowed, in pixels of the network's input. `progress` receives
+    a line of text per step.
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(NETWORKS)}.")

@@ -65,13 +65,9 @@ def resized_mask(mask: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[n
 def load_selfie_segmenter(
     model: SelfieModel | Path = "general", *, models_dir: PathLike[str] | None = None, precision: Precision = "auto"
 ) -> SelfieSegmenter:
-    """Load one of the two networks.
+    """Load one of the two networks, or the file of such a network. `auto` is f32, because the networks are small.
 
-    Args:
-        model: `"general"` takes 256 x 256 pixels, `"landscape"` 144 x 256, in half the time; or the path of
-            such a network's file.
-        models_dir: Folder with the published weight files, instead of the cache.
-        precision: `auto` is f32: the networks are small.
+    `general` takes 256 x 256 pixels, `landscape` 144 x 256, in half the time.
     """
     if isinstance(model, Path):
         path, help_text = model, "only networks of MediaPipe's Selfie Segmentation are covered"

@@ -87,16 +87,10 @@ def _placed(found: Detection, area: RotatedBox) -> Detection:
 def blend_overlapping(
     scores: NDArray[np.float64], boxes: NDArray[np.float64], keypoints: NDArray[np.float64], threshold: float = 0.3
 ) -> list[Detection]:
-    """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members.
+    """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members, best first.
 
-    Args:
-        scores: (N,).
-        boxes: (N, 4) x_min, y_min, x_max, y_max.
-        keypoints: (N, K, 2).
-        threshold: Boxes with more IoU than this with the cluster's best belong to it.
-
-    Returns:
-        One detection per cluster with its best member's score, best first.
+    Boxes (N, 4) with more IoU than `threshold` with the best one of a cluster belong to it. It has the score of the
+    best one.
     """
     order = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -33,15 +33,9 @@ _END: Final = "ExecutionProvider"
 
 
 def openvino_device(device: str, available: Sequence[str]) -> str:
-    """Return OpenVINO's name of a device.
+    """Return OpenVINO's name of a device; `CPU` for auto where there is nothing else.
 
     `device`: name in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
-
-    Returns:
-        The name; `CPU` for auto where there is nothing else.
-
-    Raises:
-        InputError: The device is not available. The message lists the available ones.
     """
     name = device.upper()
     if name == "AUTO":
@@ -61,11 +55,7 @@ def openvino_device(device: str, available: Sequence[str]) -> str:
 def onnxruntime_providers(device: str, available: Sequence[str]) -> list[ProviderChoice]:
     """Return the execution providers of ONNX Runtime for a device, the CPU last.
 
-    `device`: name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`,
-    which falls back to the CPU.
-
-    Raises:
-        InputError: The device is not available. The message lists the available ones.
+    `device`: name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`.
     """
     name, _, number = device.upper().partition(":")
     provider = next((item + _END for item in _PROVIDERS.get(name, ()) if item + _END in available), None)

@@ -194,14 +194,10 @@ def _with_attributes(core: ov.Core, model: ov.Model, choose: Callable[[ET.Elemen
 
 
 def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
-    """Return the network with further outputs after its own.
+    """Return the network with further outputs after its own. The model must not be used afterwards.
 
-    Args:
-        model: Model as read. It must not be used afterwards.
-        sides: Sides in pixels of the selected maps, each the last residual sum (1, C, side, side).
-
-    Returns:
-        The network, with an output for each side and, if it computes one, the mean (1, C) of its last map.
+    These are the last residual sum (1, C, side, side) for each of the `sides` and, if the network computes one, the
+    mean (1, C) of its last map.
     """
     sums: dict[int, ov.Output] = {}
     mean: ov.Output | None = None

@@ -65,18 +65,11 @@ def quantize(
     shift_px: float,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Int8Accuracy:
-    """Write the int8 form of a landmark network or single-shot detector that takes values of 0..1.
+    """Write the int8 form of a landmark network or single-shot detector next to it, and return its accuracy.
 
-    Args:
-        path: File of the network. The int8 form is written next to it.
-        landmarks: Layout of its outputs. Centres and sizes of a detector's boxes count as keypoints.
-        images: Typical images (1, H, W, 3) that set the ranges and show which layers are sensitive.
-        held_out: Other images, on which the shift is measured.
-        shift_px: Maximum mean shift of the keypoints, in pixels of the input.
-        progress: Function that receives a line for each step.
-
-    Returns:
-        Accuracy of the int8 form.
+    The network takes values of 0..1. Typical images (1, H, W, 3) set the ranges and show which layers are sensitive. On
+    the `held_out` ones, the mean shift of the keypoints is measured. It may be up to `shift_px` pixels of the input.
+    Centres and sizes of a detector's boxes count as keypoints.
     """
     progress(f"{path.name}: in f32")
     exact = _Reference(_compiled(read_model(path)), landmarks)

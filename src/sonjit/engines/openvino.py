@@ -219,8 +219,7 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
 def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
     """Replace `auto` by a low precision that keeps the rule of `sonjit.engines.precision`, or by f32.
 
-    Returns:
-        The precision; `mixed` for bf16 in later dense convolutions, `default` for devices other than the CPU.
+    `mixed` is bf16 in later dense convolutions, `default` is for devices other than the CPU.
     """
     if options.precision != "auto":
         return options.precision

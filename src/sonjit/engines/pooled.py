@@ -28,18 +28,12 @@ class LinearHead:
 
 
 class PooledNetwork:
-    """A network whose outputs are all linear in the mean of one map; runs on OpenVINO in f32.
+    """A network whose outputs are all linear in the mean of one map; runs on OpenVINO in f32. It is not thread-safe.
 
-    A network is not thread-safe.
-
-    Args:
-        path: Model file `.tflite`, `.onnx` or `.xml` with one image input.
-        threads, device: Threads and device, as in `EngineOptions`.
-        model: Network of the file, if OpenVINO does not read the file itself.
+    `model` is the network of the file, if OpenVINO does not read the file itself.
 
     Attributes:
         input: Input buffer (1, H, W, 3) uint8: write an image into it, then call `run()`.
-        precision: Always "f32".
         heads: Linear heads, one per output, in file order.
     """
 

@@ -90,15 +90,8 @@ FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))  # how many `gesture_feature
 def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
     """Return features (N, F) of N hands, NaN for a hand with an unknown keypoint or coinciding keypoints.
 
-    The keypoints of the image and in metres as `aligned` gives them, and the distances between the points of each.
-
-    Args:
-        keypoints: (N, 21, 3) published keypoints in pixels, z as the detector scales it.
-        keypoints_3d: (N, 21, 3) metres in the camera's axes.
-        left: (N,) which are left hands.
-
-    Raises:
-        InputError: the points are not those of hands.
+    The keypoints (N, 21, 3) of the image and in metres as `aligned` gives them, and the distances between the points of
+    each. The published ones of the image are in pixels, with z as the detector scales it; `left` (N,) are left hands.
     """
     if keypoints.shape[1:] != (KEYPOINTS, 3) or keypoints.shape != keypoints_3d.shape:
         raise InputError(f"gestures need keypoints (N, 21, 3) twice, not {keypoints.shape} and {keypoints_3d.shape}")
@@ -115,12 +108,7 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
     """Normalise image and metric keypoints (N, 2, 21, 3) for position, size, side and rotation in the image.
 
     Left hands are mirrored into right ones, all are turned in the image until the knuckles are above the wrist, and
-    lie about the palm's middle at a mean square distance of 1.
-
-    Args:
-        points: (N, 2, 21, 3).
-        left: (N,) which are left hands.
-        by: (N, 2, 21, 3) the hands that are to lie so; by default those of the points.
+    lie about the palm's middle at a mean square distance of 1. If hands `by` (N, 2, 21, 3) are given, these lie so.
     """
     reference = points if by is None else by
     middle = _MIDDLE @ reference
@@ -384,13 +372,7 @@ class GestureSmoother:
         return self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)  # a person's hands share an id
 
     def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
-        """Return the smoothed gesture of a hand. Its score is its share of the recent past.
-
-        Args:
-            id: Id of the hand, stable while it is tracked.
-            gesture: Gesture in this frame, or None.
-            time_s: Time in seconds. A time before that of an earlier call raises InputError.
-        """
+        """Return the smoothed gesture of a tracked hand, with its share as score. Time may not run backwards."""
         for expired in [key for key, vote in self._votes.items() if time_s - vote.time_s > self._forget_s]:
             del self._votes[expired]
         name, score = gesture or (None, 1.0)

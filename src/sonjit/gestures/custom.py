@@ -238,16 +238,7 @@ class LearnedGestures:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str, max_bytes: int) -> Self:
-        """Read the bytes of `to_bytes`.
-
-        Args:
-            data: Content of a file.
-            name: File name shown in error messages.
-            max_bytes: Maximum size of its arrays.
-
-        Raises:
-            InputError: The content has no gestures, or is too large.
-        """
+        """Read the bytes of `to_bytes`, up to a size of the arrays. `name` is shown in error messages."""
         return cls._of(data_files.npz_arrays(BytesIO(data), name, max_bytes), Path(name))
 
     @classmethod

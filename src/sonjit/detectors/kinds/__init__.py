@@ -134,10 +134,9 @@ def options_of(entry: KindEntry) -> dict[str, Option]:
 
 
 def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOptions:
-    """Check the values of options and fill in the rest.
+    """Check the values of options by name and fill in the rest.
 
-    `values`: values by name. None means the default, except for `smoothing`. An option of another kind is accepted with
-    its default.
+    None means the default, except for `smoothing`. An option of another kind is accepted with its default.
     """
     options = options_of(entry)
     checked: dict[str, Any] = {}

@@ -200,15 +200,10 @@ def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> ND
 def refine_by_heatmaps(
     points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Move points to the centre of mass of their heatmaps nearby, if the heatmaps are confident.
+    """Move points (K, 3), in fractions of the crop, to the centre of mass of heatmaps (H, W, K or more) of logits.
 
-    Args:
-        points: (K, 3) as fractions of the crop. z does not change.
-        heatmaps: (H, W, K or more) logits.
-        kernel: Side of the window around each point, in heatmap pixels; odd.
-
-    Returns:
-        The points (K, 3), and the peak (K,) of each window, 0..1.
+    Only confident heatmaps within a window of `kernel` pixels around each point count. z does not change. Return the
+    points (K, 3), and the peak (K,) of each window, 0..1.
     """
     height, width = heatmaps.shape[:2]
     reach = np.arange(kernel) - kernel // 2
@@ -280,14 +275,9 @@ class MaskSmoother:
 class BodySmoother:
     """Smooth the observations of one person.
 
-    The alignment points, which define the next box, are smoothed too. A person who was lost and found again gets a new
-    smoother. MediaPipe restarts only the image keypoints and keeps the state of world keypoints, visibility and mask.
-
-    Args:
-        keypoints: `"published"`: MediaPipe's filters for image and world keypoints and visibility; a filter for
-            image and world keypoints; or None for no smoothing.
-        mask: Smooth the mask as well.
-        alignment: Smooth the alignment points; a pose landmarker's graph does not.
+    The alignment points, which define the next box, are smoothed too; a pose landmarker's graph does not. A person who
+    was lost and found again gets a new smoother. MediaPipe restarts only the image keypoints and keeps the state of
+    world keypoints, visibility and mask.
     """
 
     def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True, alignment: bool = True) -> None:

@@ -31,9 +31,8 @@ _RIMS = np.array([LEFT_EYE[:_RIM], RIGHT_EYE[:_RIM]])
 def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return landmarks (478, 3) from a mesh (468, 3) and the refined points of its regions, all in one unit.
 
-    Args:
-        mesh: Landmarks (468, 3). The depth of an iris is the mean depth of the eye's rim.
-        regions: Points (x, y): 80 of the lips, 71 of the left eye, 71 of the right eye, 5 of each iris, left first.
+    The regions are 80 points of the lips, 71 of each eye and 5 of each iris, left first. The depth of an iris is the
+    mean depth of the eye's rim.
     """
     flat = np.concatenate([mesh[:, :2], *(region.reshape(-1, 2) for region in regions)])  # (700, 2)
     points = np.empty((_REFINED, 3), np.float32)
@@ -238,15 +237,10 @@ def box_around_face(
     scale: float = _BOX_SCALE,
     shift_y: float = 0.0,
 ) -> RotatedBox:
-    """Return the box for the landmark network, in pixels.
+    """Return the box of a face with corners x_min, y_min, x_max, y_max for the landmark network, in pixels.
 
-    Args:
-        corners: Upright box x_min, y_min, x_max, y_max of the face.
-        right_eye: Point (x, y) on the line of the eyes, towards the person's right eye.
-        left_eye: Point (x, y) on that line, towards the person's left eye.
-        square: True if the box is square. Otherwise it has the shape of the face.
-        scale: Size of the box, in sizes of the face.
-        shift_y: Shift along the box's own y axis; see `square_box`.
+    The eyes are two points on their line, on the person's right and left. The box is square or has the shape of the
+    face, `scale` times as large, and is shifted along its own y axis; see `square_box`.
     """
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))

@@ -117,12 +117,9 @@ def _average_face() -> rotations.CanonicalFace:
 def load_face_detector(
     options: CommonOptions, name: str, detector_file: Path | None = None, *, overlap: float = 0.3
 ) -> ssd.SingleShotDetector:
-    """Load a face detector.
+    """Load the published face detector with a name, or a custom file.
 
-    Args:
-        name: Name of the published detector in the catalogue.
-        detector_file: File of a custom detector, or None.
-        overlap: Minimum IoU of boxes that are blended, unless the options have another.
+    `overlap`: minimum IoU of boxes that are blended, unless the options have another.
     """
     file, grid = detector_file or options.file(name), _GRIDS[name]
     requested = options.thresholds.overlap

@@ -30,25 +30,16 @@ _EPSILON = 1e-5
 
 
 class GestureNetworks:
-    """Classify gestures with the networks of a task bundle.
-
-    Args:
-        embedder: Takes landmarks (1, 21, 3), the probability of a right hand (1, 1) and world landmarks (1, 21, 3).
-        classifiers: Networks that classify the embedding, with the names of their scores. A custom classifier comes
-            first.
-    """
+    """Classify gestures with an embedder and classifiers with the names of their scores, a custom one first."""
 
     def __init__(self, embedder: OpenVinoEngine, classifiers: list[tuple[OpenVinoEngine, list[str]]]) -> None:
         self._embedder = embedder
         self._classifiers = classifiers
 
     def scores(self, hand: Hand, side_px: int, depth_px: int) -> list[dict[str, float]]:
-        """Return the scores of each classifier for one hand, by name.
+        """Return the scores of each classifier for one hand in an upright image, by name.
 
-        Args:
-            hand: Hand in an upright image.
-            side_px: The image's long side.
-            depth_px: Width of the original image, the unit of depth.
+        `side_px`: the image's long side; `depth_px`: width of the original image, the unit of depth.
         """
         points = hand.keypoints / np.array([side_px, side_px, depth_px], np.float32)
         score = hand.handedness_score or 0.0

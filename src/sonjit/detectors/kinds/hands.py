@@ -80,11 +80,8 @@ class HandSizes:
     ) -> SizedHand:
         """Return a hand with the bone lengths of its track, and its distance.
 
-        Args:
-            points: (21, 3) metres in the camera's axes.
-            xy_px: (21, 2) pixels.
-            size: Width and height of the image in pixels.
-            track: Track of the hand. None for stills, whose mean is that of one frame.
+        `points` (21, 3) are metres in the camera's axes, `xy_px` (21, 2) pixels of an image of a `size`. Stills have no
+        track.
         """
         metres = points.astype(np.float64)
         vectors = metres[_CHILDREN] - metres[_PARENTS]

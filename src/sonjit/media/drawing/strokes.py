@@ -136,11 +136,9 @@ _HIDING = 6.0  # cost of a label that covers something completely, in label heig
 
 
 class Strokes:
-    """A pen over a canvas for the keypoints of one instance; lines to points that cannot be drawn are left out.
+    """A pen over a canvas (H, W, 3) for the keypoints (K, 2 or 3) of one instance.
 
-    Args:
-        canvas: RGB image (H, W, 3), uint8, changed in place.
-        keypoints: (K, 2 or 3): x, y in its pixels, and z, which orders them by depth.
+    Lines to points that cannot be drawn are left out.
 
     Attributes:
         points: Points (K, 2) as x, y in pixels.
@@ -298,15 +296,10 @@ def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = (
 
 
 def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequence[Box] = ()) -> "list[Plate]":
-    """Find positions of labels inside an image, where they hide neither each other nor the areas to avoid.
+    """Find positions of labels inside an image, where they hide neither each other nor boxes such as those of faces.
 
-    Labels overlap as little as possible. Labels with an unknown point, or larger than the image, are omitted.
-
-    Args:
-        labels: Labels in order of priority.
-        width: Width of the image in pixels.
-        height: Height of the image in pixels.
-        avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
+    Labels overlap as little as possible, the first ones least. Those with an unknown point, or larger than the image,
+    are omitted.
     """
     placed: list[Plate] = []
     obstacles = [box for box in avoid if np.isfinite(box).all()]

@@ -162,16 +162,9 @@ def renamed(lines: Iterable[str], files: Iterable[object], labels: Iterable[str]
 class ReadAhead:
     """An iterator over the items of a generator that a background thread keeps `depth` items ahead.
 
-    An exception of the generator is raised in the reader, at the place where it happened. `close()` stops the thread,
-    waits for it and closes the generator in it; it may be called twice.
-
-    Args:
-        items: Generator that only the background thread runs.
-        depth: Maximum number of prefetched items.
-        newest: If True, discard the oldest item instead of waiting for the reader, as for live cameras.
-
-    Attributes:
-        busy_s: Seconds spent in the generator so far.
+    An exception of the generator is raised in the reader, at the place where it happened. With `newest`, the oldest
+    item is discarded instead of waiting for the reader, as for live cameras. `busy_s` are the seconds spent in the
+    generator.
     """
 
     def __init__(self, items: Generator[SourceFrame], *, depth: int = 4, newest: bool = False) -> None:
@@ -200,7 +193,7 @@ class ReadAhead:
             return self._ready.popleft()
 
     def close(self) -> None:
-        """Stop the thread and wait until it has ended."""
+        """Stop the thread, wait until it has ended and has closed the generator. A second call has no effect."""
         with self._change:
             self._closed = True
             self._ready.clear()

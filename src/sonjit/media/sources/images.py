@@ -234,11 +234,7 @@ _level_before = 0
 
 
 def read_bytes(path: File) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
+    """Return the content of a file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -407,11 +403,7 @@ def _in_eight_bits(
 
 
 def decode_channels(data: bytes, name: str) -> NDArray[Any]:
-    """Return an encoded image with the channels and depth that it has: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
-
-    Raises:
-        InputError: The data is empty, truncated, damaged or no image.
-    """
+    """Return an image with its own channels and depth: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA."""
     import cv2
 
     image = _decode_opencv(data, name, _checked_format(data, name), cv2.IMREAD_UNCHANGED)
@@ -579,15 +571,10 @@ _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 
 def encode_image(image: NDArray[Any], ending: str, options: Sequence[int] | None = None) -> bytes:
-    """Return an image as the content of an image file.
+    """Return a grey (H, W), RGB or RGBA image as the content of an image file with an ending such as `.png`.
 
-    Args:
-        image: Grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) image as uint8; PNG and TIFF also accept uint16.
-        ending: File name ending in lower case: .png, .jpg, .jpeg, .webp, .bmp, .tif or .tiff.
-        options: OpenCV's encoding flags and values. Default: quality 95 for JPEG and WebP.
-
-    Raises:
-        JobError: The format cannot store an image of this size.
+    Images are uint8; PNG and TIFF also accept uint16. `options` are OpenCV's flags and values. By default, JPEG and
+    WebP have quality 95. A size that the format cannot store is a JobError.
     """
     import cv2
 

@@ -187,12 +187,7 @@ class RemoteFile(os.PathLike[str]):
 
 
 def remote_files(named: str) -> list[RemoteFile] | None:
-    """Return all files of a remote folder (without subfolders) or glob; None for a single file.
-
-    Raises:
-        InputError: Nothing is there, it cannot be reached, or SONJIT_OFFLINE is set.
-        MissingExtraError: The package fsspec is not installed.
-    """
+    """Return all files of a remote folder (without subfolders) or glob; None for a single file."""
     with _storage(named) as (system, path):
         if any(mark in path for mark in "*?["):
             found = system.glob(path)

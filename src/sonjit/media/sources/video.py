@@ -54,12 +54,6 @@ class VideoSource(Source):
     them: with square pixels, unmirrored and upright. HDR is tone-mapped. All images have the size of the first. A video
     that is cut or damaged gives every frame that can be decoded; what was lost is in `problems`.
 
-    Args:
-        name: Name of the source.
-        opened: Video file or stream.
-        fps: Frames per second that replace the times of the file. None keeps them.
-        container_format: Name of FFmpeg's container format. None detects it.
-
     Attributes:
         path: Video file, or None for a stream, which can be read only once.
         time_base: Seconds per tick of the stream's clock.

@@ -187,11 +187,7 @@ def extra_types(extra: Iterable[str] | ExtraTypes, used: Iterable[str]) -> Extra
 
 
 def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list[tuple[float | str | None, ...]]:
-    """Return the values of the additional columns per instance of a frame, in their unit; None if unknown or NaN.
-
-    Raises:
-        InputError: The number of mappings differs from that of instances, or a value has no column of its type.
-    """
+    """Return the values of the additional columns per instance of a frame, in their unit; None if unknown or NaN."""
     count = sum(1 for _ in frame.instances())
     if extras is None:
         return [(None,) * len(types)] * count
@@ -341,12 +337,7 @@ def has_errors(frames: Iterable[Frame]) -> bool:
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
-    """Return the number of keypoints of each kind in frames.
-
-    Args:
-        frames: Frames with instances.
-        result_type: Type whose keypoints have columns even if no frame contains it.
-    """
+    """Return the number of keypoints of each kind in frames, and of `result_type` also if no frame contains it."""
     found = {result.kind: len(result.keypoints) for frame in frames for _, result in frame.instances()}
     if result_type is None:
         return found

@@ -61,14 +61,11 @@ def mean_rotations(sums: FloatArray) -> FloatArray:
 def bent_limb(
     start: FloatArray, middle: FloatArray, end: FloatArray, lengths: tuple[float, float], bend: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the directions of two bones that lead from a start to an end.
+    """Return the directions of two bones with `lengths` in metres that lead from a start to an end.
 
-    Args:
-        start: Positions (M, 3) of the shoulder or hip.
-        middle: Positions (M, 3) near the elbow or knee. They give the plane of the limb.
-        end: Positions (M, 3) of the wrist or ankle. A limb that is too short points to it.
-        lengths: Lengths of both bones in metres.
-        bend: Directions (M, 3) in which a straight limb bends.
+    `start`, `middle` and `end` are positions (M, 3) of the shoulder or hip, near the elbow or knee, and of the wrist or
+    ankle. The middle gives the plane of the limb. A straight limb bends to `bend` (M, 3), and one that is too short
+    points to the end.
     """
     first, second = lengths
     way = end - start
@@ -160,11 +157,7 @@ class Track:
 
 
 def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Motion:
-    """Fit a character to a person.
-
-    Returns:
-        The motion with the camera at the origin.
-    """
+    """Fit a character to a person. The camera of the motion is at the origin."""
     camera, times = assumed_camera(*size), track.times
     root = _smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
     body = _smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
@@ -251,11 +244,7 @@ def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
 class _Figure:
     """Bones of a person in M frames, added from the hips outwards.
 
-    Args:
-        times: Seconds (M,).
-        body: Keypoints (M, 33, 3) in metres, with the hips near the origin.
-        root: Position (M, 3) of the keypoints' origin.
-        presence: Probabilities (M, 33) that keypoints are in the image.
+    `body` (M, 33, 3) has the hips near the origin, whose positions are `root` (M, 3), in metres.
     """
 
     def __init__(self, times: FloatArray, body: FloatArray, root: FloatArray, presence: FloatArray) -> None:
@@ -291,12 +280,7 @@ class _Figure:
         self._ends["head"] = size * _Y
 
     def add_arms(self, hands: list[FloatArray], lengths: tuple[float, float]) -> None:
-        """Add shoulders, arms and hands.
-
-        Args:
-            hands: Keypoints (M, 21, 3) of the left and the right hand. NaN where a hand is unknown.
-            lengths: Lengths of the upper and the lower arm in metres.
-        """
+        """Add shoulders, arms and hands, whose keypoints (M, 21, 3) are NaN where a hand is unknown."""
         body, chest = self._body, self._rotations["upperChest"]
         width = _length(body[:, _SHOULDERS[0]] - body[:, _SHOULDERS[1]])
         offsets = [0.08 * width * sign * _X + 0.95 * self._offsets["neck"] for sign in (1, -1)]
@@ -319,11 +303,7 @@ class _Figure:
             self._add_hand(side, lengths[1] * outward, hands[side], _palm(hands, side), finger_lengths)
 
     def add_legs(self, lengths: tuple[float, float]) -> None:
-        """Add legs and feet. Feet that touch the ground stay in place.
-
-        Args:
-            lengths: Lengths of the upper and the lower leg in metres.
-        """
+        """Add legs with `lengths`, and feet, which stay in place while they touch the ground."""
         body, hips = self._body, self._rotations["hips"]
         half = _length(body[:, _HIPS[0]] - body[:, _HIPS[1]]) / 2
         feet = [
@@ -378,13 +358,9 @@ class _Figure:
         )
 
     def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:
-        """Add a bone.
+        """Add a bone with its `offset` (3,) from the parent in the rest pose, and its rotations (M, 3, 3) in space.
 
-        Args:
-            bone: Name of the bone.
-            offset: Position (3,) relative to the parent in the rest pose.
-            rotations: Rotations (M, 3, 3) in space.
-            is_known: Frames (M,) in which the rotations come from visible keypoints. None for all.
+        `is_known`: frames (M,) in which the rotations come from visible keypoints. None for all.
         """
         parent = PARENTS[bone]
         self._offsets[bone], self._rotations[bone] = offset, rotations
@@ -406,16 +382,9 @@ class _Figure:
     ) -> None:
         """Add the two bones of an arm or a leg, so that the limb ends at a target.
 
-        Args:
-            bones: Names of the upper and the lower bone.
-            rest: Direction (3,) of both in the rest pose.
-            offset: Rest offset (3,) of the upper bone.
-            lengths: Lengths of both in metres.
-            hinge: Axis (3,) of the elbow or knee in the rest pose.
-            middle: Positions (M, 3) of the elbow or knee.
-            end: Positions (M, 3) of the wrist or ankle.
-            bend: Directions (M, 3) in which a straight limb bends.
-            is_known: Frames (M,) in which the end of the upper and the lower bone are in the image.
+        `rest` and `hinge` (3,) are the direction of both bones and the axis of the elbow or knee in the rest pose.
+        `is_known` has the frames in which the ends of the bones are in the image. For `middle`, `end` and `bend` see
+        `bent_limb`.
         """
         parent = self._rotations[PARENTS[bones[0]]]
         start = self._places[PARENTS[bones[0]]] + parent @ offset

@@ -43,12 +43,9 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
 
 
 def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
-    """Return the keypoints of one person. Unknown presence counts as present.
+    """Return the keypoints of one person in M frames of all `times`. Unknown presence counts as present.
 
-    Args:
-        people: The person in M frames.
-        times: Seconds of all frames.
-        mirrored_width: Width in pixels of images that are mirrored. The track is as in images that are not.
+    `mirrored_width`: width in pixels of images that are mirrored. The track is as in images that are not.
     """
     frames = np.array([person.row for person in people])
     bodies = [person.body for person in people]
@@ -157,11 +154,7 @@ _THICKNESS, _MAX_RADIUS_M, _SHORTEST_M = 0.16, 0.05, 0.01
 def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
     """Return a BVH file in metres with y up. All rotations of the rest pose are zero.
 
-    Args:
-        motion: Motion of the character.
-        times: Seconds (F,) of the frames.
-        step_s: Seconds between frames of the file. A frame of the file repeats the latest frame of the motion.
-        convention: Convention of the bone names.
+    Every `step_s` seconds, it repeats the latest of the frames at `times` (F,).
     """
     order: list[str] = []
     hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
