@@ -272,9 +272,7 @@ def _remove_unless_locked(path: Path) -> None:
 def atomic_file(path: Path) -> Generator[Path]:
     """Yield the path of a draft that gets its final name at the end of the block, and is removed if the block fails.
 
-    Raises:
-        InputError: The folder cannot be created or written to, or the path is not a regular file.
-        JobError: The disk refuses the file.
+    A folder that cannot be written is an InputError, and a disk that refuses the file a JobError.
     """
     with failing_as_job(path), Draft(path) as draft:
         yield draft.path

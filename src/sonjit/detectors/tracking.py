@@ -177,7 +177,6 @@ class Tracker(Generic[O]):
         memory_s: Time in seconds after which a lost instance is forgotten.
         merge_nested: True if two nested observations of one side are one instance; see `is_same_object`.
         propagate: Function that propagates an occluded instance until it is visible again; None to lose it.
-        max_tracks: Maximum number of tracks, including the occluded ones.
         overlap_keypoints: Indices of the keypoints that decide whether two instances overlap; None for all.
     """
 
@@ -239,14 +238,10 @@ class Tracker(Generic[O]):
             track.seen_s = -math.inf
 
     def update(self, carried: Sequence[tuple[Track[O], O]], new: Sequence[O], now_s: float) -> bool:
-        """Update the tracks with one frame.
+        """Update the tracks with one frame at a time in seconds.
 
-        Args:
-            carried: Tracks whose box still shows an instance, each with its observation.
-            now_s: Time of the frame in seconds.
-
-        Returns:
-            Whether any track was lost in this frame, or is occluded without an occluder.
+        `carried` are the tracks whose box still shows an instance, each with its observation. Return whether any track
+        was lost in this frame, or is occluded without an occluder.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         observed = {track for track, _ in carried}

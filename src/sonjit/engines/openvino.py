@@ -105,12 +105,7 @@ def _clear_unused(kept: Path) -> None:
 class _Network:
     """Key of a network: engines with equal keys can share the network.
 
-    Attributes:
-        size, changed_ns: Size and modification time of the file.
-        precision: Number format, see `resolve_precision`.
-        value_range: Input values for the bytes 0 and 255; None for a network without an image input.
-        outputs: Selected outputs, or None for all.
-        taps: Sides of intermediate maps that are outputs too.
+    `value_range` is None for a network without an image input. `outputs` is None for all of them.
     """
 
     path: Path
@@ -136,9 +131,7 @@ class LayerTime(NamedTuple):
 class OpenVinoEngine:
     """A network on OpenVINO; see `Engine` for the interface.
 
-    Attributes:
-        inputs: The buffers of all inputs, in file order; the first is `input`.
-        name: File name of the network without its ending.
+    `inputs`: buffers of all inputs, in file order; `name`: file name without its ending.
     """
 
     input: NDArray[np.uint8]

@@ -46,11 +46,7 @@ class Operator:
 
 
 class TfliteFile:
-    """Graph of a TFLite file.
-
-    Attributes:
-        operators: Operators in an order in which they can run.
-        model, graph: Positions of these two tables in the flatbuffer.
+    """Graph of a TFLite file, with its operators in an order in which they can run.
 
     Raises:
         ValueError: The bytes are not a TFLite file, or the file is damaged.
@@ -120,11 +116,7 @@ class TfliteFile:
         return bytes(data)
 
     def stored(self, number: int) -> Float32Array | None:
-        """Return the values of a tensor that the file stores as float32, else None; see `openvino.read_constants`.
-
-        Raises:
-            ValueError: The file is damaged.
-        """
+        """Return the values of a tensor that the file stores as float32, else None; see `openvino.read_constants`."""
         flat = self.flat
         try:
             table = flat.tables(self.graph, _GRAPH_TENSORS)[number]

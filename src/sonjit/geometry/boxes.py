@@ -172,15 +172,10 @@ def crop(
     border: Border = "replicate",
     out: NDArray[P] | None = None,
 ) -> NDArray[P]:
-    """Cut a rotated box out of an image by one bilinear warp.
+    """Cut a rotated box out of an image (H, W, 3) of uint8, or of float32 to avoid rounding, by one bilinear warp.
 
-    Args:
-        image: Image (H, W, 3) as uint8, or float32 to avoid rounding.
-        box: Box in image pixels; it may exceed the image.
-        width: Width of the crop in pixels.
-        height: Height of the crop in pixels.
-        border: Pixels outside the image: the nearest image pixel, or zero.
-        out: Output array (height, width, 3), such as a network's input buffer.
+    The box may exceed the image. Pixels outside are the nearest image pixel, or zero. `out` (height, width, 3) is the
+    output array, such as a network's input buffer.
     """
     import cv2
 

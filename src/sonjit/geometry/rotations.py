@@ -74,10 +74,7 @@ def zxy_angles_from_matrix(matrices: FloatArray) -> FloatArray:
 
 
 def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:
-    """Fit rotations (..., 3, 3) and translations (..., 3) from points to others by least squares (Kabsch 1976).
-
-    `source`: points (..., K, 3) to move, one set or as many sets as targets; `target`: points (..., K, 3) to match.
-    """
+    """Fit rotations (..., 3, 3) and translations (..., 3) from points (..., K, 3) to others (Kabsch 1976)."""
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
     u, _, vt = np.linalg.svd(np.swapaxes(target - target_mean, -1, -2) @ (source - source_mean))
@@ -87,9 +84,7 @@ def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, Flo
 
 
 class SimilarFit:
-    """Weighted least-squares fit of rotation, scale and translation between points.
-
-    `source`: points (K, 3) to move; `weights`: weights (K,) of the points.
+    """Weighted least-squares fit of rotation, scale and translation from points (K, 3) to others.
 
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """
@@ -144,11 +139,8 @@ class CanonicalFace:
 def face_transform(points: RealArray, face: CanonicalFace, width: int, height: int) -> FloatArray:
     """Return the matrix (4, 4) from the canonical face to the camera: rotation, scale and translation.
 
-    Args:
-        points: Landmarks (468 or more, 3) in pixels; z has the same scale and is smaller for nearer points.
-        face: Canonical face to align.
-        width: Width of the image in pixels.
-        height: Height of the image in pixels.
+    `points` (468 or more, 3) are pixels of an image of that width and height; z has the same scale and is smaller for
+    nearer points.
     """
     pixel = 2 * _HALF_HEIGHT / height  # on the near plane
     screen = (points[face.used].astype(np.float64) - (width / 2, height / 2, 0)) * (pixel, -pixel, pixel)

@@ -71,11 +71,7 @@ class Rule:
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:
-        """Read one rule.
-
-        Raises:
-            InputError: an unknown key or value, or keys that have no effect together.
-        """
+        """Read one rule. Unknown keys or values, and keys that have no effect together, are an InputError."""
         choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
         if unknown := [key for key in table if key not in choices]:
             raise InputError(f"unknown key {unknown[0]!r:.60}. Choose from {', '.join(choices)}")
@@ -132,11 +128,7 @@ class ControlMap(NamedTuple):
 
 
 def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
-    """Read a map, a TOML file with a table `[[rule]]` for each rule.
-
-    Raises:
-        InputError: The file cannot be read, or a rule is invalid.
-    """
+    """Read a map, a TOML file with a table `[[rule]]` for each rule. An invalid one is an InputError."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -201,11 +193,7 @@ class MidiMessage(NamedTuple):
 
 
 def _check_target(action: str, target: object, *, is_measure: bool) -> None:
-    """Check the target of an action.
-
-    Raises:
-        InputError: The action has no such target.
-    """
+    """Check the target of an action."""
     text = target if isinstance(target, str) else ""
     try:
         parts = urlsplit(text if action in _SCHEMES else f"osc://{text}")
@@ -328,14 +316,8 @@ class Controller:
     ) -> Iterator[Command]:
         """Yield the commands of a frame in the order of the rules.
 
-        Args:
-            hands: All hands of the frame, with their ids.
-            time_s: Time of the frame in seconds.
-            size: Width and height of the image in pixels.
-            motions: Motions of the frame from the detector; None to find them here.
-
-        Raises:
-            InputError: A hand has no id, or the frame no time.
+        The hands have ids. The time is in seconds, and the size of the image in pixels. Motions come from the detector,
+        or are found here.
         """
         time_s = custom_motions.time_of(hands, time_s, -math.inf)
         recognized = self._motions(hands, time_s) if motions is None else motions

@@ -38,11 +38,7 @@ class GestureRecording:
 
     @classmethod
     def of(cls, name: str, hands: Sequence[Hand]) -> Self:
-        """Create a recording from detected hands.
-
-        Raises:
-            InputError: There are no hands.
-        """
+        """Create a recording from detected hands. None are an InputError."""
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
@@ -52,11 +48,7 @@ class GestureRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file.
-
-        Raises:
-            InputError: The arrays are not those of a recording.
-        """
+        """Create a recording from the arrays of a file. Other arrays are an InputError."""
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: not a recording of a gesture. Use sonjit gestures record")
         name, points = str(arrays["name"]), arrays["points"]
@@ -93,11 +85,7 @@ class CustomGestures:
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording]) -> Self:
-        """Learn from recordings of one or more gestures.
-
-        Raises:
-            InputError: There are no recordings.
-        """
+        """Learn from recordings of gestures. None are an InputError."""
         names = tuple(dict.fromkeys(recording.name for recording in recordings))
         if not names:
             raise InputError("no gesture to learn. First record one with sonjit gestures record NAME INPUT")
@@ -113,11 +101,7 @@ class CustomGestures:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create the gestures from the arrays of a file.
-
-        Raises:
-            InputError: The arrays are not those of custom gestures.
-        """
+        """Create the gestures from the arrays of a file. Other arrays are an InputError."""
         if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures. Use sonjit gestures train")
         names, means = tuple(map(str, arrays["names"])), arrays["means"]
@@ -270,11 +254,7 @@ class LearnedGestures:
 
 
 def checked_name(name: object) -> str:
-    """Return the name of a custom gesture or motion if it is valid.
-
-    Raises:
-        InputError: The name is invalid, or already used.
-    """
+    """Return the name of a custom gesture or motion. One that is invalid or has a meaning is an InputError."""
     if (
         not isinstance(name, str)
         or not 0 < len(name) <= _MAX_NAME_LENGTH
@@ -311,11 +291,7 @@ def find_motions(name: str | LearnedGestures) -> CustomMotions:
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
-    """Read a recording of a static gesture or of a motion.
-
-    Raises:
-        InputError: The file is not a recording.
-    """
+    """Read a recording of a static gesture or of a motion. Another file is an InputError."""
     arrays = data_files.read_npz(path)
     is_motion = arrays.keys() >= {"name", "steps", "lengths"}
     return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)

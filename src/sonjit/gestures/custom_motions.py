@@ -114,11 +114,7 @@ class MotionRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file that `save` wrote.
-
-        Raises:
-            InputError: The arrays have another form.
-        """
+        """Create a recording from the arrays of a file that `save` wrote. Other ones are an InputError."""
         return cls(str(arrays["name"]), _ways(arrays["steps"], arrays["lengths"], path))
 
     def save(self, path: Path) -> None:
@@ -158,11 +154,7 @@ class CustomMotions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create motions from the arrays of a gesture file, which may have none.
-
-        Raises:
-            InputError: The arrays have another form.
-        """
+        """Create motions from the arrays of a gesture file, which may have none. Other forms are an InputError."""
         if "motion_names" not in arrays:
             return cls((), (), np.zeros(0, np.int64), np.zeros(0))
         if missing := [name for name in _ARRAYS if name not in arrays]:
@@ -387,11 +379,7 @@ class _HandSearch:
 
 
 def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArray[np.float16], ...]:
-    """Return the steps of each example.
-
-    Raises:
-        InputError: The arrays are not those of motions.
-    """
+    """Return the steps of each example."""
     is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1
     is_valid = is_valid and steps.dtype.kind == "f" and lengths.dtype.kind == "i" and (lengths > 0).all()
     if not is_valid or lengths.sum() != len(steps):
@@ -403,11 +391,7 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
 
 
 def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
-    """Return the time of a frame and check it.
-
-    Raises:
-        InputError: A hand has no id, the frame has no time, or the time decreases.
-    """
+    """Return the time of a frame. A hand without id, no time, or one that decreases is an InputError."""
     if time_s is None or any(hand.id is None for hand in hands):
         raise InputError("motions require a video or camera: hands with ids, and the time of each frame")
     if time_s < last_s:

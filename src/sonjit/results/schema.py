@@ -58,11 +58,8 @@ class Value:
 class PointScore:
     """Attribute with a number per keypoint, (K,) float32.
 
-    Attributes:
-        name: Name of the attribute.
-        key: Key of a keypoint in JSON.
-        full: Only `to_dict(full=True)` contains it.
-        column: Column of row tables, or None.
+    `key` in JSON belongs to a keypoint, with `full` only in `to_dict(full=True)`. `column` is that of row tables, or
+    None.
     """
 
     name: str

@@ -92,10 +92,8 @@ def kept_file(name: str, data: bytes) -> Path:
 def checked_model(source: Path | bytes, name: str, published: str) -> Path:
     """Check that a file or its content is a model of a task, and return the path of a file for the engines.
 
-    `published`: file name of the task's published model, which ends with `.task` or `.tflite`.
-
-    Raises:
-        InputError: The content is no model of the task. Nothing is written then.
+    `published`: file name of the task's published model, which ends with `.task` or `.tflite`. Other content is not
+    written.
     """
     if isinstance(source, Path) and source.suffix in _OTHER_NETWORKS:
         return source
@@ -155,11 +153,7 @@ def list_bundles() -> dict[Path, TaskBundle | InputError]:
 
 
 def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
-    """Register a bundle: copy it into the model folder of the cache under the name of its task.
-
-    Returns:
-        The path in the cache, and the bundle.
-    """
+    """Register a bundle: copy it into the model folder under the name of its task. Return its path and the bundle."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()

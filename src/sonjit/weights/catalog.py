@@ -94,11 +94,7 @@ def find_record(name: str) -> Weight:
 
 
 def select_weights(names: Iterable[str]) -> list[Weight]:
-    """Return the records of names and groups, each once, in catalogue order of each name.
-
-    Raises:
-        InputError: A name is neither a record, nor a file, nor a group. The message lists the known names.
-    """
+    """Return the records of names and groups, each once, in catalogue order. Others are an InputError."""
     groups = load_groups()
     chosen: dict[str, Weight] = {}
     for name in names:
@@ -170,9 +166,8 @@ def models_folder() -> Path:
 def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
     """Return the path of one weight file, checked by its size only, which is cheap for every detector.
 
-    Args:
-        name: A record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
-        models_dir: The folder to look in instead of the cache; the file may be there under either name.
+    The file may be under its record's name (`hand-full`) or its own (`hand_landmark_full.tflite`), in a folder or the
+    cache.
     """
     weight = find_record(name)
     folder = models_folder() if models_dir is None else Path(models_dir)

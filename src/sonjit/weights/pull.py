@@ -34,12 +34,7 @@ Progress = Callable[[str], None]
 
 
 def download_package(package: Package, folder: Path) -> Path:
-    """Fetch a package's archive (wheel or tgz) into an empty folder and return its path.
-
-    Raises:
-        InputError: The registry's client is not installed or does not start.
-        JobError: The client failed; the line gives the client's reason.
-    """
+    """Fetch a package's archive (wheel or tgz) into an empty folder and return its path."""
     command, ending = _pip_command(package, folder) if package.registry == "pypi" else _npm_command(package, folder)
     try:
         done = run_client(command, folder)
@@ -105,11 +100,7 @@ def _reason(stderr: str, client: str) -> str:
 
 
 def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
-    """Return the contents of members of a wheel or tgz; `data!inner` addresses packed assets.
-
-    Raises:
-        JobError: The archive is damaged or cut short, or a member is not in it.
-    """
+    """Return the contents of members of a wheel or tgz; `data!inner` addresses packed assets."""
     requested = list(members)
     parts = [member.partition("!") for member in requested]
     plain = {name for data, _, inner in parts for name in ([data, _loader_of(data)] if inner else [data])}

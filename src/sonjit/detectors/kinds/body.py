@@ -86,14 +86,11 @@ class BodyObservation:
 class Bodies(interfaces.Kind[BodyObservation, Body]):
     """Detect bodies and their landmarks.
 
-    Args:
-        people: Detector of new people, or None if the boxes come from elsewhere.
-        landmarks: Network with a square input image. Outputs: 39 landmarks (1, 195) of x, y, z in its pixels and the
-            logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
-            keypoints (1, 117); and, for masks, logits (1, H, W, 1).
-        mirrored: True for selfie views, in which the arm that looks like the left one is the right one.
-        heatmap_kernel: Side of the window that refines a keypoint, in heatmap pixels. MediaPipe's graph files use 7
-            and its `solutions` use 9.
+    The landmark network has a square input image. Its outputs are 39 landmarks (1, 195) of x, y, z in its pixels and
+    the logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world keypoints
+    (1, 117); and, for masks, logits (1, H, W, 1). `heatmap_kernel` is the side of the window that refines a keypoint: 9
+    in MediaPipe's `solutions`, 7 in its graph files. In a mirrored view, the arm that looks like the left one is the
+    right one.
     """
 
     overlap_keypoints = _CORE

@@ -77,10 +77,10 @@ class FaceObservation:
 class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
     """Detect faces and their meshes.
 
+    The landmark network has a square image as input. Its outputs are 468 x (x, y, z) in pixels of the input, the points
+    of the regions of `refined` if it has them, and the logit of a face.
+
     Args:
-        detector: Detector of new faces.
-        landmarks: Network with a square image as input. Its outputs are 468 x (x, y, z) in pixels of the input, the
-            points of the regions of `refined` if it has them, and the logit of a face.
         blendshapes: Function from landmarks (K, 3) in pixels to blendshapes by name; None if they are off.
         canonical: Canonical face from which `Face.transform` starts; None if it is off.
         stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction

@@ -60,12 +60,8 @@ class SizedHand(NamedTuple):
 class HandSizes:
     """Bone lengths and distances of the hands of a detector.
 
-    One image does not show the size of a hand, so that the hand length is known or usual. Bone proportions are between
-    the usual ones and the mean over the frames of a track.
-
-    Args:
-        hand_length_m: Length of all hands from the wrist to the tip of the middle finger. None assumes the usual one.
-        camera: Camera of the images. None assumes a field of view.
+    One image does not show the size of a hand, so that the hand length is known or usual, and a field of view is
+    assumed for an unknown camera. Bone proportions are between the usual ones and the mean over the frames of a track.
     """
 
     def __init__(self, hand_length_m: float | None = None, camera: cameras.Intrinsics | None = None) -> None:
@@ -189,16 +185,13 @@ def box_from_palm(palm: ssd.Detection, turn_rad: float = 0.0) -> boxes.RotatedBo
 class Hands(interfaces.Kind[HandObservation, Hand]):
     """Detect hands and their landmarks.
 
+    The palm detector, if there is one, gives (1, 2016, 18) and (1, 2016, 1). The landmark network has a square input
+    image. Its outputs are keypoints (1, 63) in its pixels, presence (1, 1), handedness (1, 1) and world keypoints (1,
+    63), and further ones that `heads` and `refinement` read. A custom network may return more keypoints.
+
     Args:
-        palms: Detector of new hands with outputs (1, 2016, 18) and (1, 2016, 1), or None if the boxes come from
-            elsewhere.
-        landmarks: Network with a square input image. Outputs: keypoints (1, 63) in its pixels, presence (1, 1),
-            handedness (1, 1) and world keypoints (1, 63). A custom network may return more keypoints.
-        mirrored: The images are selfie views.
-        heads: Heads for visibility and handedness. `landmarks` then has additional outputs, which they read.
         visibility: True to include visibility in results. Without it, the heads provide only side and appearance.
-        refinement: Refinement of the keypoints in results. `landmarks` then has additional outputs. Tracking uses the
-            network's own keypoints.
+        refinement: Refinement of the keypoints in results. Tracking uses the network's own keypoints.
         sizes: Bone lengths and distances of the hands in results; None for no distances.
         turn_rad: Additional clockwise rotation of the boxes of palms.
     """

@@ -156,16 +156,9 @@ class PersonObservation(BodyObservation):
 class Holistic(Kind[BodyObservation, Person]):
     """Detect bodies with their hands and faces.
 
-    Args:
-        bodies, hands, faces: Kinds that observe the parts.
-        recrop: Network that maps an image of a forearm's end to (1, 1, 1, 4): the hand's centre and the middle of its
-            lower edge, in pixels of the input.
-        new_hand_smoother: Function that makes the smoother of a hand's keypoints, or returns None.
-        new_face_smoother: Function that makes the smoother of a face's keypoints, or returns None.
-        min_presence_score: Minimum presence of each part in its crop.
-        search_interval: Frames between searches for a missing part.
-        merge_nested: See `is_same_object`.
-        thresholds: Thresholds of faces and hands, if they differ.
+    `recrop` maps an image of a forearm's end to (1, 1, 1, 4): the hand's centre and the middle of its lower edge, in
+    pixels of the input. Missing parts are searched every `search_interval` frames. Thresholds of faces and hands may
+    differ from `min_presence_score`. For `merge_nested` see `is_same_object`.
     """
 
     overlap_keypoints = Bodies.overlap_keypoints

@@ -100,9 +100,6 @@ class LiveCharacter:
     """Pose of one person of a stream, as a character that begins above the origin.
 
     The first person that is found is followed until it is lost. Each pose follows from the latest frames only.
-
-    Args:
-        mirrored: The images are selfie views.
     """
 
     def __init__(self, *, mirrored: bool = False) -> None:
@@ -327,9 +324,6 @@ class CharacterWriter(FrameWriter):
 
     The person with the most frames is in the file itself, and others are in `NAME-2.bvh`, `NAME-3.bvh` and so on.
     Keypoints stay in memory until the end.
-
-    Raises:
-        InputError: The header is of hands or faces, or has no size.
     """
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, convention: BoneNames | None) -> None:
