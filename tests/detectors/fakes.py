@@ -61,6 +61,3 @@ class Scene(Kind):
 
     def result(self, rgb, observation, track):
         return (None if track is None else track.id, round(float(observation.keypoints[:2, 0].mean())))
-
-    def flip(self, result, width):
-        return (result[0], width - result[1])

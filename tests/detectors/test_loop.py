@@ -70,7 +70,6 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
 
     monkeypatch.setattr("sonjit.gestures.motions.MotionRecognizer.__call__", moved)
     scene = HandScene()
-    scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
     options = HandOptions(max_instances=1, gestures="canned", flip_horizontal=True)
     detector = Detector(scene, tracking.Tracker(lambda: None), options)
     scene.show(100)

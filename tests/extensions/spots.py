@@ -91,10 +91,6 @@ class Spots(Kind):
     def result(self, rgb, observation, track):
         return Spot(observation.score, observation.keypoints, None if track is None else track.id)
 
-    def flip(self, result, width):
-        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        return result
-
 
 @dataclass(frozen=True, kw_only=True)
 class SpotOptions(CommonOptions):

@@ -6,11 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""Any JSON value."""
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"  # any JSON value
 
-JsonObject: TypeAlias = dict[str, Json]
-"""A JSON object without fixed keys."""
+JsonObject: TypeAlias = dict[str, Json]  # a JSON object without fixed keys
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -44,10 +44,22 @@ class TargetMap:
 
 
 class HandExplainer:
-    """Explain the outputs of the landmark network for hands, by the names in `targets`.
+    """Explain the outputs of the landmark network for hands.
 
     A call runs the network once in f32. Each additional target of the same hand is a sum over its channels. Several
-    threads may use an explainer; they wait for each other. The arguments are those of `load_hand_explainer`.
+    threads may use an explainer; they wait for each other.
+
+    Args:
+        path: Published landmark network, or a custom one with the same last layers.
+        mirrored: True if the images are selfie views.
+        threads: Number of threads, as in `create_detector`.
+        device: Device, as in `create_detector`.
+
+    Attributes:
+        targets: Names of all targets.
+
+    Raises:
+        InputError: The file is not a hand landmark network, or does not end in linear layers over a mean.
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None, device: str = "CPU") -> None:

@@ -79,10 +79,6 @@ class Kind(ABC, Generic[O, R]):
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
         """Return the public result for one instance of an image (H, W, 3). Instances of stills have no track."""
 
-    @abstractmethod
-    def flip(self, result: R, width: int) -> R:
-        """Return a result with x mirrored in an image of that width in pixels."""
-
 
 class SearchedKind(Kind[O, R]):
     """Kind whose search gives the observations. No network runs on their boxes.

@@ -259,11 +259,6 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
         number = None if track is None else track.id
         return self._type(observation.score, observation.keypoints, observation.visibility, number)
 
-    def flip(self, result: NetworkResult, width: int) -> NetworkResult:
-        """Return the instance on a mirrored canvas."""
-        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        return result
-
 
 class CroppedNetwork(_Networks):
     """Detect instances by a network that finds the keypoints of one instance in a crop."""

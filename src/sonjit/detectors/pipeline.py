@@ -134,7 +134,8 @@ class Detector(files.Closing, Generic[R]):
                 for result in results:
                     result.move(roi[0], roi[1], width, height)
             if self._options.flip_horizontal:
-                results = [self._kind.flip(result, width) for result in results]
+                for result in results:
+                    result.flip(width)
             motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
             total, complete = self._total, self._complete
         return Results(results, image, motions, total, complete)

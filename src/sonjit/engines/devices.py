@@ -15,8 +15,7 @@ from sonjit._util import InputError
 if TYPE_CHECKING:
     import torch
 
-ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"
-"""An execution provider of ONNX Runtime with its options."""
+ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"  # an execution provider of ONNX Runtime with its options
 _SEVERAL: Final = ("AUTO", "MULTI", "HETERO")  # prefixes of OpenVINO before a list of devices, such as AUTO:GPU,CPU
 _PROVIDERS: Final = {
     "CPU": ("CPU",),

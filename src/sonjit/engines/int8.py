@@ -32,8 +32,7 @@ _MIN_RANGE = 1 / 32  # minimum range of a channel relative to the widest one, so
 _SINGLE_IMAGES = 12  # number of images on which single layers are measured
 _TURNS, _RUNS = 5, 12  # alternating turns of a time measurement, and runs per turn
 _LARGEST_WEIGHTS = 127, 63  # maximum weight of a filter, in steps: 8 bits, or 7
-_Answer: TypeAlias = tuple[Float32Array, Float32Array]
-"""Keypoints (N, K, 2) and presence (N,) of each candidate."""
+_Answer: TypeAlias = tuple[Float32Array, Float32Array]  # keypoints (N, K, 2) and presence (N,) of each candidate
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, RealArray
 
-Box: TypeAlias = tuple[float, float, float, float]
-"""x_min, y_min, x_max, y_max in pixels."""
+Box: TypeAlias = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max in pixels
 Border: TypeAlias = Literal["replicate", "zero"]
 P = TypeVar("P", np.uint8, np.float32)
 

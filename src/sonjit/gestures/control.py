@@ -105,19 +105,7 @@ class Rule:
         target = table[action]
         _check_target(action, target, is_measure=measure is not None)
         assert isinstance(target, str)
-        return cls(
-            on=on,
-            phase=phase,
-            measure=measure,
-            hand=hand,
-            low=low,
-            high=high,
-            to=(first, last),
-            smooth_s=smooth_s,
-            dead_zone=dead_zone,
-            action=action,
-            target=target,
-        )
+        return cls(on, phase, measure, hand, low, high, (first, last), smooth_s, dead_zone, action, target)
 
 
 class ControlMap(NamedTuple):
@@ -288,6 +276,12 @@ class _Event(NamedTuple):
     value: float
     content: JsonObject
 
+    @classmethod
+    def of(cls, event: MotionEvent) -> Self:
+        phase = event.phase if event.name in motion_finders.MOTIONS else None  # a custom motion only ends
+        value = event.count if event.name in _COUNTED else event.strength
+        return cls(event.name, phase, event.handedness, value, event.to_dict())
+
 
 class Controller:
     """Turn the hands of each frame into commands.
@@ -321,7 +315,7 @@ class Controller:
         """
         time_s = custom_motions.time_of(hands, time_s, -math.inf)
         recognized = self._motions(hands, time_s) if motions is None else motions
-        events = [_event_from(motion) for motion in recognized]
+        events = [_Event.of(motion) for motion in recognized]
         events += self._new_gestures(hands, time_s)
         if self._is_pause_made(events, time_s):
             self.is_paused = not self.is_paused
@@ -361,12 +355,6 @@ class Controller:
         if begins or (self._pause is not None and is_held):
             self._pause_made_s = time_s
         return is_new
-
-
-def _event_from(event: MotionEvent) -> _Event:
-    phase = event.phase if event.name in motion_finders.MOTIONS else None  # a custom motion is reported only at its end
-    value = event.count if event.name in _COUNTED else event.strength
-    return _Event(event.name, phase, event.handedness, value, event.to_dict())
 
 
 def _measure(rule: Rule, hand: Hand, size: tuple[int, int]) -> float | None:

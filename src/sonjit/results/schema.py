@@ -20,6 +20,8 @@ R = TypeVar("R", bound="Result")
 
 RESULT_TYPES: extensions.Registry[type[Result]] = extensions.Registry("list of results")
 """Result types by the name of a frame's list."""
+_MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
+"""Signs of the transform of a face between the mirror images of both its spaces."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 
 
@@ -191,10 +193,7 @@ class Result:
         """Move the result from a part of an image, which begins at x and y, to the image of that width and height."""
         offset = np.array([x, y, 0], np.float32)
         for part in self.parts:
-            values = {item.name: getattr(part, item.name) for item in fields(part)}  # pyright: ignore
-            for name, value in values.items():
-                if value is None:
-                    continue
+            for name, value in _known_fields(part):
                 if name in ("keypoints", "extra_keypoints"):
                     setattr(part, name, value + offset[: value.shape[1]])
                 elif name == "published":
@@ -204,6 +203,26 @@ class Result:
                 elif name == "mask":
                     below, right = height - y - value.shape[0], width - x - value.shape[1]
                     setattr(part, name, np.pad(value, ((y, below), (x, right))))
+
+    def flip(self, width: int) -> None:
+        """Mirror x in an image of that width in pixels. Names keep the person's own left and right."""
+        mirror, offset = np.array([-1, 1, 1], np.float32), np.array([width, 0, 0], np.float32)
+        for part in self.parts:
+            for name, value in _known_fields(part):
+                if name in ("keypoints", "extra_keypoints"):
+                    axes = value.shape[1]
+                    setattr(part, name, value * mirror[:axes] + offset[:axes])
+                elif name == "keypoints_3d":
+                    setattr(part, name, value * mirror)
+                elif name == "published":
+                    setattr(part, name, value.flipped(width))
+                elif name == "box":
+                    left, right = (float(np.float32(width - x)) for x in (value[2], value[0]))
+                    setattr(part, name, (left, value[1], right, value[3]))
+                elif name == "transform":
+                    setattr(part, name, value * _MIRRORED_TRANSFORM)
+                elif name == "mask":
+                    setattr(part, name, np.ascontiguousarray(value[:, ::-1]))
 
     def measure(self) -> dict[str, float]:
         """Return all measures of this instance by name; NaN is unknown."""
@@ -278,6 +297,12 @@ class Result:
                 points = values["keypoints"]
                 values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
         return cls(**values)
+
+
+def _known_fields(part: Result) -> list[tuple[str, Any]]:
+    """Return the names and values of the fields that are not None."""
+    values = [(item.name, getattr(part, item.name)) for item in fields(part)]  # pyright: ignore[reportArgumentType]
+    return [(name, value) for name, value in values if value is not None]
 
 
 def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:

@@ -170,14 +170,6 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
             mask=observation.mask,
         )
 
-    def flip(self, result: Body, width: int) -> Body:
-        """Return the body on a mirrored canvas. Names keep the person's own left and right."""
-        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
-        if result.mask is not None:
-            result.mask = np.ascontiguousarray(result.mask[:, ::-1])
-        return result
-
 
 def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
     """Return the box around a person from alignment points (2, 2): centre, and upwards the circle around the body."""

@@ -54,8 +54,6 @@ _DETECTION_WEIGHT, _LEAST, _LEAST_DISTANCE = 0.6, 0.0003, 0.001
 _AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
 """Scale and shift of the box around the detector's keypoints, in the crop of a head."""
 _MIRROR = np.array([-1, 1, 1], np.float32)
-_MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
-"""Signs of a transform between the mirror images of both its spaces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,21 +189,6 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         if self._canonical is not None:
             face.transform = face_transform(points, self._canonical, width, height).astype(np.float32)
         return face
-
-    def flip(self, result: Face, width: int) -> Face:
-        """Return the face on a mirrored canvas. Names keep the person's own left and right."""
-        return flipped(result, width)
-
-
-def flipped(face: Face, width: int) -> Face:
-    """Return a face with x mirrored in an image of that width in pixels."""
-    x_min, y_min, x_max, y_max = face.box
-    face.keypoints = face.keypoints * _MIRROR + np.array([width, 0, 0], np.float32)
-    left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
-    face.box = (left, y_min, right, y_max)
-    if face.transform is not None:
-        face.transform = face.transform * _MIRRORED_TRANSFORM
-    return face
 
 
 def box_around_detection(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.detectors import interfaces, tracking
-from sonjit.detectors.kinds.face import FaceObservation, flipped
+from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_from_corners
 from sonjit.results import Face
@@ -58,7 +58,3 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
         keypoints, number = observation.keypoints[2:][self._order], None if track is None else track.id
         return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)
-
-    def flip(self, result: Face, width: int) -> Face:
-        """Return the face on a mirrored canvas. Names keep the person's own left and right."""
-        return flipped(result, width)

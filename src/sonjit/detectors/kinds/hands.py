@@ -312,16 +312,6 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             hand.keypoints_3d, hand.distance_m, hand.distance_error_m = sized
         return hand
 
-    def flip(self, result: Hand, width: int) -> Hand:
-        """Return the hand on a mirrored canvas. The label keeps the person's own hand."""
-        result.keypoints, result.keypoints_3d = HandPoints(result.keypoints, result.keypoints_3d).flipped(width)
-        result.published = result.published and result.published.flipped(width)
-        if result.extra_keypoints is not None:
-            result.extra_keypoints = result.extra_keypoints * np.array([-1, 1], np.float32) + np.array(
-                [width, 0], np.float32
-            )
-        return result
-
 
 def box_around_hand(keypoints: NDArray[np.floating]) -> boxes.RotatedBox:
     """Return the crop of a hand with known keypoints (21, 2 or 3) in pixels.

@@ -235,16 +235,6 @@ class Holistic(Kind[BodyObservation, Person]):
             mesh.id = id
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
-    def flip(self, result: Person, width: int) -> Person:
-        """Return the person in coordinates of the flipped image."""
-        self.bodies.flip(result.body, width)
-        for hand in (result.left_hand, result.right_hand):
-            if hand is not None:
-                self.hands.flip(hand, width)
-        if result.face is not None:
-            self.faces.flip(result.face, width)
-        return result
-
     def _observe_parts(
         self, rgb: NDArray[np.uint8], body: BodyObservation, parts: Sequence[_Part]
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:

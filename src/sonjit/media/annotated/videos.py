@@ -169,8 +169,7 @@ _VERYFAST_PIXELS = 1280 * 720
 _LIVE_CLOCK = Fraction(1, 90_000)
 _MINIMUM_FPS, _MAXIMUM_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
 """Plausible range of header values. Encoders reject values outside it, or write videos of a wrong length."""
-_Codec: TypeAlias = tuple[str, str, dict[str, str]]
-"""Encoder, pixel format and options."""
+_Codec: TypeAlias = tuple[str, str, dict[str, str]]  # encoder, pixel format and options
 _H264: _Codec = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
 # Takes a quarter of the time of veryfast for about 1.5 times the bytes. The x264 parameters limit the growth.
 _H264_QUICK: _Codec = (

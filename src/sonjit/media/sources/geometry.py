@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from sonjit._util import JsonObject
 
-Turns: TypeAlias = tuple[bool, bool, bool]
-"""`transposed`, `flip_x` and `flip_y` of a `Geometry`."""
+Turns: TypeAlias = tuple[bool, bool, bool]  # `transposed`, `flip_x` and `flip_y` of a `Geometry`
 _MATRIX_BYTES = 36
 _HEAD_BYTES = 1 << 18  # bytes of an MKV file that are searched for its tracks
 HDR = (16, 18)  # numbers of the transfer functions PQ and HLG (ITU-T H.273)

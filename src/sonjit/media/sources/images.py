@@ -29,8 +29,7 @@ IMAGE_ENDINGS = (
 )
 """File name endings of images in a folder, in lower case."""
 SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
-Size: TypeAlias = tuple[int, int]
-"""Width and height in pixels as stored, before the EXIF orientation is applied."""
+Size: TypeAlias = tuple[int, int]  # width and height in pixels as stored, before the EXIF orientation is applied
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),

@@ -121,8 +121,7 @@ def _open(address: str, name: str) -> InputContainer:
 _HERE = ("file", "local", "memory")
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
-File: TypeAlias = "Path | RemoteFile"
-"""An input on this machine or on remote storage."""
+File: TypeAlias = "Path | RemoteFile"  # an input on this machine or on remote storage
 
 
 def is_remote(named: str) -> bool:

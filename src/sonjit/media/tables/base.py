@@ -28,12 +28,9 @@ Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""
 ExtraTypes: TypeAlias = Mapping[str, type[int] | type[float] | type[str]]
 """Names of further columns and their types: integers, numbers or text."""
-Value: TypeAlias = bool | int | float | str | None
-"""Value of a cell."""
-ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]
-"""Type of a column."""
-ColumnTypes: TypeAlias = Mapping[str, ColumnType]
-"""Columns of rows by name."""
+Value: TypeAlias = bool | int | float | str | None  # value of a cell
+ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]  # type of a column
+ColumnTypes: TypeAlias = Mapping[str, ColumnType]  # columns of rows by name
 TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
 """What a row of a table describes: a keypoint, an instance without its keypoints, or an instance with a column per
 keypoint and axis."""
@@ -222,8 +219,7 @@ photographs `instance`."""
 SOURCE_COLUMN = "source"  # the column after these for a folder of stills: the image's file
 Row: TypeAlias = tuple[Any, ...]
 """A row's values in the order of the columns."""
-RowRecord: TypeAlias = "Mapping[str, Any]"
-"""A row's values by the columns' names."""
+RowRecord: TypeAlias = "Mapping[str, Any]"  # a row's values by the columns' names
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
     **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),

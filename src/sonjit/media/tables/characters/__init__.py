@@ -14,8 +14,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray
 
-BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
-"""Convention of bone names."""
+BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]  # convention of bone names
 
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")  # endings of character files
 
