@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
@@ -307,34 +306,17 @@ def matching_files(pattern: str, locked: list[OSError]) -> list[Path]:
     parts = Path(pattern).parts
     if "**" in parts:
         start = parts.index("**")
-        roots = glob.glob(str(Path(*parts[:start]))) if start else ["."]  # noqa: PTH207  # Path.glob refuses absolute ones
-        return [path for root in roots for path in _matches_below(root, parts[start:], locked)]
+        for root in glob.glob(str(Path(*parts[:start]))) if start else ["."]:  # noqa: PTH207  # refuses absolute ones
+            for _, folders, _ in os.walk(root, onerror=locked.append, followlinks=True):
+                folders[:] = [name for name in folders if not name.startswith(".")]
     number = _NUMBERED.search(pattern)
     if number is None:
-        return [Path(match) for match in glob.glob(pattern)]  # noqa: PTH207
+        return [*{Path(match) for match in glob.glob(pattern, recursive=True)}]  # noqa: PTH207
     before, after = pattern[: number.start()], pattern[number.end() :]
     digits = f"[0-9]{{{int(number[1] or 1)},}}"
     matcher = re.compile(re.escape(before) + digits + re.escape(after))
     candidates = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")  # noqa: PTH207
     return [Path(match) for match in candidates if matcher.fullmatch(match)]
-
-
-def _matches_below(root: str, pattern: tuple[str, ...], locked: list[OSError]) -> Iterator[Path]:
-    """Yield the paths below a folder that match the parts of a pattern. Hidden ones match neither `**` nor `*`."""
-    for folder, folders, files in os.walk(root, onerror=locked.append, followlinks=True):
-        above = Path(folder).relative_to(root).parts
-        yield from (Path(folder, name) for name in (*folders, *files) if _fits((*above, name), pattern))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-
-
-def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    if not parts or not pattern:
-        return not parts and not set(pattern) - {"**"}
-    if parts[0].startswith(".") and not pattern[0].startswith("."):
-        return pattern[0] == "**" and _fits(parts, pattern[1:])
-    if pattern[0] == "**":
-        return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
-    return fnmatch(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
 def find_files(

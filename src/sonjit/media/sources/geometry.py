@@ -7,12 +7,12 @@ WebP, TIFF), or `clap`, `irot` and `imir` properties (AVIF). `Geometry` applies 
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
+from mmap import ACCESS_READ, mmap
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,16 +278,21 @@ def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the type and content of each box of an ISO base media file, or of the content of a box."""
+    yield from ((kind, data[start:end]) for kind, _, start, end in box_spans(data))
+
+
+def box_spans(data: bytes | mmap) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield the type of each box with the positions of its head, of its content and of its end."""
     position = 0
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
-        start = 8
+        head = 8
         if length == 1:
-            (length,), start = struct.unpack_from(">Q", data, position + 8), 16
+            (length,), head = struct.unpack_from(">Q", data, position + 8), 16
         length = length or len(data) - position
-        if length < start:
+        if length < head:
             return
-        yield kind, data[position + start : position + length]
+        yield kind, position, position + head, position + length
         position += length
 
 
@@ -297,36 +302,26 @@ def container_crop(path: Path, container_format: str) -> tuple[int, int, int, in
     FFmpeg's decoders apply the crop of the codec, but not that of the container.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             if "mp4" in container_format:
-                return _crop_of_mp4(file)
-            return _crop_of_mkv(file.read(_HEAD_BYTES)) if "matroska" in container_format else (0, 0, 0, 0)
+                return _crop_of_mp4(data)
+            return _crop_of_mkv(data[:_HEAD_BYTES]) if "matroska" in container_format else (0, 0, 0, 0)
     except (OSError, struct.error, ValueError, IndexError, KeyError, StopIteration, ZeroDivisionError):
         return 0, 0, 0, 0
 
 
-def _crop_of_mp4(file: BinaryIO) -> tuple[int, int, int, int]:
-    while len(head := file.read(16)) >= 8:
-        length, kind = struct.unpack_from(">I4s", head)
-        size = 16 if length == 1 else 8
-        length = struct.unpack_from(">Q", head, 8)[0] if length == 1 else length
-        file.seek(size - len(head), os.SEEK_CUR)
-        if kind != b"moov":
-            if length < size:
-                break
-            file.seek(length - size, os.SEEK_CUR)
-            continue
-        for track in (content for kind, content in boxes(file.read(length - size)) if kind == b"trak"):
-            for name in (b"mdia", b"minf", b"stbl", b"stsd"):
-                track = dict(boxes(track))[name]
-            entry = next(boxes(track[8:]))[1]
-            width, height = struct.unpack_from(">HH", entry, 24)
-            values = dict(boxes(entry[78:])).get(b"clap")
-            if width and height and values is not None:
-                numbers = struct.unpack_from(">2I2I2i2i", values)
-                parts = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
-                return crop_of_aperture((width, height), *parts)
-        break
+def _crop_of_mp4(data: mmap) -> tuple[int, int, int, int]:
+    movie = next(data[start:end] for kind, _, start, end in box_spans(data) if kind == b"moov")
+    for track in (content for kind, content in boxes(movie) if kind == b"trak"):
+        for name in (b"mdia", b"minf", b"stbl", b"stsd"):
+            track = dict(boxes(track))[name]
+        entry = next(boxes(track[8:]))[1]
+        width, height = struct.unpack_from(">HH", entry, 24)
+        values = dict(boxes(entry[78:])).get(b"clap")
+        if width and height and values is not None:
+            numbers = struct.unpack_from(">2I2I2i2i", values)
+            parts = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
+            return crop_of_aperture((width, height), *parts)
     return 0, 0, 0, 0
 
 

@@ -15,7 +15,16 @@ import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.geometry import HDR, Geometry, bordered, container_crop, fitted, tone_curve, turns_of_matrix
+from sonjit.media.sources.geometry import (
+    HDR,
+    Geometry,
+    bordered,
+    box_spans,
+    container_crop,
+    fitted,
+    tone_curve,
+    turns_of_matrix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -324,19 +333,9 @@ def find_joints(path: Path, container_format: str) -> list[int]:
         if container_format in _HEADS:
             return [found.start() for found in re.finditer(_HEADS[container_format], data)][1:]
         if "mp4" in container_format:
-            return _joints_of_mp4(data)
+            return [head for kind, head, *_ in box_spans(data) if kind == b"ftyp" and head]
         return _joints_of_transport_stream(data) if container_format == "mpegts" else []
     return []
-
-
-def _joints_of_mp4(data: mmap) -> list[int]:
-    joints, position = list[int](), 0
-    while position + 16 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        joints += [position] if kind == b"ftyp" and position else []
-        length = struct.unpack_from(">Q", data, position + 8)[0] if length == 1 else length
-        position += length or len(data)
-    return joints
 
 
 def _joints_of_transport_stream(data: mmap) -> list[int]:
