@@ -50,19 +50,12 @@ _BLUR_PX, _FLOOR, _CEILING, _EPSILON = 11, 1e-3, 50.0, float(np.finfo(np.float32
 
 @dataclass(frozen=True)
 class SkeletonPart:
-    """Keypoints of a network, in its order.
+    """Keypoints of a network, in its order."""
 
-    Attributes:
-        skeleton: Name of a known skeleton, see `sonjit.results.skeletons.list_skeletons`.
-        prefix: Text before the names of its keypoints.
-        keypoints: Names of the keypoints, in place of a known skeleton.
-        connections: Index pairs of these keypoints to draw as lines.
-    """
-
-    skeleton: str = ""
-    prefix: str = ""
-    keypoints: tuple[str, ...] = ()
-    connections: tuple[tuple[int, int], ...] = ()
+    skeleton: str = ""  # name of a known skeleton, see `sonjit.results.skeletons.list_skeletons`
+    prefix: str = ""  # text before the names of its keypoints
+    keypoints: tuple[str, ...] = ()  # names of the keypoints, in place of a known skeleton
+    connections: tuple[tuple[int, int], ...] = ()  # index pairs of these keypoints to draw as lines
 
     def load(self) -> Skeleton:
         """Return the skeleton of this part.
@@ -81,28 +74,21 @@ class SkeletonPart:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """Content of the file.
+    """Content of the file."""
 
-    Attributes:
-        network: Model file, relative to this file. Its input is one image.
-        decoder: Outputs of the network. simcc: logits along x (1, K, W) and y (1, K, H). heatmap: maps (1, K, h, w).
-            heatmap_udp: maps with unbiased coordinates, as in ViTPose. yolo: instances with boxes, (1, 5 + 3 K, N)
-            before or (1, N, 6 + 3 K) after the suppression of duplicates.
-        parts: Keypoints of an instance.
-        mean, std: Per channel, subtracted from the bytes of the image, and by which the rest is divided.
-        channels: Order of the channels.
-        boxes: Source of the boxes that are cropped. Default: people. yolo networks have their own boxes.
-        summary: Line for the command line.
-    """
-
-    network: str
+    network: str  # model file, relative to this file. Its input is one image.
+    # Outputs of the network. simcc: logits along x (1, K, W) and y (1, K, H). heatmap: maps (1, K, h, w). heatmap_udp:
+    # maps with unbiased coordinates, as in ViTPose. yolo: instances with boxes, (1, 5 + 3 K, N) before or (1, N, 6 + 3
+    # K) after the suppression of duplicates.
     decoder: Literal["simcc", "heatmap", "heatmap_udp", "yolo"]
-    parts: tuple[SkeletonPart, ...]
+    parts: tuple[SkeletonPart, ...]  # keypoints of an instance
+    # Per channel, subtracted from the bytes of the image, and by which the rest is divided
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Literal["rgb", "bgr"] = "rgb"  # order of the channels
+    # Source of the boxes that are cropped. Default: people. yolo networks have their own boxes.
     boxes: Literal["people", "hands", "image"] | None = None
-    summary: str = "Find instances with a network of your own."
+    summary: str = "Find instances with a network of your own."  # line for the command line
 
     @cached_property
     def skeleton(self) -> Skeleton:
@@ -120,15 +106,11 @@ class NetworkFile:
 
 @dataclass(frozen=True, eq=False)
 class NetworkObservation:
-    """Observation of an instance; see `Observation`.
-
-    Attributes:
-        visibility: Scores (K,) float32 of the keypoints, 0..1.
-    """
+    """Observation of an instance; see `Observation`."""
 
     score: float
     keypoints: Float32Array
-    visibility: Float32Array
+    visibility: Float32Array  # scores (K,) float32 of the keypoints, 0..1
     keypoints_3d: None = None
     left: None = None
     colours: None = None
@@ -136,19 +118,12 @@ class NetworkObservation:
 
 @dataclass(eq=False, repr=False, slots=True)
 class NetworkResult(Result):
-    """Instance that a network of the user found.
+    """Instance that a network of the user found."""
 
-    Attributes:
-        score: Score of the box of a yolo network; otherwise the mean score of the visible keypoints, 0..1.
-        keypoints: Keypoints (K, 3) as float32: x, y in pixels of the input; z is NaN.
-        visibility: Scores (K,) as float32 of the keypoints, 0..1.
-        id: Track id, stable while the instance is tracked; None for stills.
-    """
-
-    score: float
-    keypoints: Float32Array
-    visibility: Float32Array
-    id: int | None = None
+    score: float  # score of the box of a yolo network; otherwise the mean score of the visible keypoints, 0..1
+    keypoints: Float32Array  # keypoints (K, 3) as float32: x, y in pixels of the input; z is NaN
+    visibility: Float32Array  # scores (K,) as float32 of the keypoints, 0..1
+    id: int | None = None  # track id, stable while the instance is tracked; None for stills
 
 
 def register_network_file(path: Path) -> kinds.KindEntry:

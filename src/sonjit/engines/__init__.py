@@ -62,25 +62,20 @@ def _set_inside(variable: ContextVar[T], value: T) -> Generator[None]:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options of an engine.
-
-    Attributes:
-        device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in
-            any case; see `sonjit.engines.devices`. The attribute is upper case.
-        precision: Number format. `auto` uses bf16 or int8 only for networks that keep the rule of
-            `sonjit.engines.precision`, and f32 for others. `int8` uses what `sonjit models quantize` wrote.
-        threads: Number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
-        cache: Folder for compiled networks, or None for no cache.
-        shared: True if the network is shared with equal engines; see `shared_networks`. OpenVINO only.
-        profiled: True if the time of each layer is measured; see `profiled_networks`. OpenVINO only.
-    """
+    """Options of an engine."""
 
     engine: EngineName = "openvino"
+    # `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in any case; see
+    # `sonjit.engines.devices`. The attribute is upper case.
     device: str = "CPU"
+    # Number format. `auto` uses bf16 or int8 only for networks that keep the rule of `sonjit.engines.precision`, and
+    # f32 for others. `int8` uses what `sonjit models quantize` wrote.
     precision: Precision = "auto"
-    threads: int | None = None
-    cache: Path | None = None
+    threads: int | None = None  # number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
+    cache: Path | None = None  # folder for compiled networks, or None for no cache
+    # True if the network is shared with equal engines; see `shared_networks`. OpenVINO only.
     shared: bool = field(default_factory=_IS_SHARED.get)
+    # True if the time of each layer is measured; see `profiled_networks`. OpenVINO only.
     profiled: bool = field(default_factory=_IS_PROFILED.get)
 
     def __post_init__(self) -> None:
@@ -116,17 +111,11 @@ def check_threads(threads: int | None) -> None:
 
 
 class Engine(Protocol):
-    """One loaded network. An engine is not thread-safe: each caller needs its own engine.
+    """One loaded network. An engine is not thread-safe: each caller needs its own engine."""
 
-    Attributes:
-        input: Input buffer (1, H, W, 3) uint8 of the network: write an image into it, then call `run()`.
-        precision: Number format in which the network runs.
-        output_sizes: Number of values in each output, in the order of `run`.
-    """
-
-    input: NDArray[np.uint8]
-    precision: str
-    output_sizes: list[int]
+    input: NDArray[np.uint8]  # buffer (1, H, W, 3): write an image into it, then call `run()`
+    precision: str  # number format in which the network runs
+    output_sizes: list[int]  # number of values in each output, in the order of `run`
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. They are valid until the next run."""

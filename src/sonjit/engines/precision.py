@@ -40,26 +40,17 @@ _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}
 
 @dataclass(frozen=True)
 class Int8Accuracy:
-    """Accuracy of an int8 network, measured on images that were not used for calibration.
+    """Accuracy of an int8 network, measured on images that were not used for calibration."""
 
-    Attributes:
-        source: Hash sha256 of the original network.
-        processor: Processor on which the network was quantized and measured.
-        f32: Number of these layers that stay in f32.
-        shift_px: Mean distance of the keypoints to those in f32, in pixels of the network's input.
-        shift_p95_px: Distance that 95 % of the images do not exceed.
-        presence: Maximum change of the presence.
-        f32_ms, int8_ms: Processor time of one image on one thread.
-    """
-
-    source: str
-    processor: str
+    source: str  # hash sha256 of the original network
+    processor: str  # processor on which the network was quantized and measured
     images: int
     layers: int
-    f32: int
-    shift_px: float
-    shift_p95_px: float
-    presence: float
+    f32: int  # number of these layers that stay in f32
+    shift_px: float  # mean distance of the keypoints to those in f32, in pixels of the network's input
+    shift_p95_px: float  # distance that 95 % of the images do not exceed
+    presence: float  # maximum change of the presence
+    # Processor time of one image on one thread
     f32_ms: float
     int8_ms: float
     bytes: int

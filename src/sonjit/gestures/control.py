@@ -42,32 +42,21 @@ _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Rule of a control map.
+    """Rule of a control map."""
 
-    Attributes:
-        on: Gesture, shipped or custom, or one of `MOTIONS`; None for a measure.
-        phase: Phase of a motion. Default: `end` for swipes, `begin` for others. Gestures have None.
-        measure: Measure of a hand, or `x` or `y` of the palm as share of the image; None for a gesture or motion.
-        hand: Side of the hand, or None for both.
-        low, high: `from` in the map: values of the measure that are sent as the first and last number of `to`.
-        to: Minimum and maximum number to send.
-        smooth_s: Time constant of the smoothing in seconds; 0 for no smoothing.
-        dead_zone: Minimum difference from the last number sent.
-        action: Name in `ACTIONS`.
-        target: Target of the action, see `ACTIONS`.
-    """
-
-    on: str | None
-    phase: Phase | None
+    on: str | None  # gesture, shipped or custom, or one of `MOTIONS`; None for a measure
+    phase: Phase | None  # phase of a motion. Default: `end` for swipes, `begin` for others. Gestures have None.
+    # Measure of a hand, or `x` or `y` of the palm as share of the image; None for a gesture or motion
     measure: str | None
-    hand: str | None
+    hand: str | None  # side of the hand, or None for both
+    # `from` in the map: values of the measure that are sent as the first and last number of `to`
     low: float
     high: float
-    to: tuple[float, float]
-    smooth_s: float
-    dead_zone: float
-    action: str
-    target: str
+    to: tuple[float, float]  # minimum and maximum number to send
+    smooth_s: float  # time constant of the smoothing in seconds; 0 for no smoothing
+    dead_zone: float  # minimum difference from the last number sent
+    action: str  # name in `ACTIONS`
+    target: str  # target of the action, see `ACTIONS`
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:

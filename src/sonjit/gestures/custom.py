@@ -22,15 +22,10 @@ _SHARPNESS: Final = 0.5  # slope of the score over the evidence
 
 @dataclass(frozen=True, eq=False)
 class GestureRecording:
-    """Recording of hands that all make one gesture.
+    """Recording of hands that all make one gesture."""
 
-    Attributes:
-        name: Name of the gesture.
-        points: Keypoints (N, 2, 21, 3) float16 of the image and in metres, see `features.aligned`.
-    """
-
-    name: str
-    points: RealArray
+    name: str  # name of the gesture
+    points: RealArray  # keypoints (N, 2, 21, 3) float16 of the image and in metres, see `features.aligned`
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -71,17 +66,11 @@ class GestureRecording:
 
 @dataclass(frozen=True, eq=False)
 class CustomGestures:
-    """Gestures learned from recordings.
+    """Gestures learned from recordings."""
 
-    Attributes:
-        names: Names of the gestures, without duplicates.
-        means: Mean embeddings (C, E) of their examples.
-        counts: Number (C,) of examples of each gesture.
-    """
-
-    names: tuple[str, ...]
-    means: FloatArray
-    counts: FloatArray
+    names: tuple[str, ...]  # names of the gestures, without duplicates
+    means: FloatArray  # mean embeddings (C, E) of their examples
+    counts: FloatArray  # number (C,) of examples of each gesture
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording]) -> Self:

@@ -27,22 +27,14 @@ _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 
 @dataclass(frozen=True)
 class Value:
-    """Attribute that JSON contains unchanged; a float32 array becomes lists of numbers.
+    """Attribute that JSON contains unchanged; a float32 array becomes lists of numbers."""
 
-    Attributes:
-        name: Name of the attribute.
-        key: Key in JSON.
-        full: Only `to_dict(full=True)` contains it.
-        is_box: The value is a `Box`, an object in JSON.
-        is_optional: JSON omits the key if the value is None.
-        record: Named tuple type of the value, an object in JSON. None means another type.
-    """
-
-    name: str
-    key: str
-    full: bool = False
-    is_box: bool = False
-    is_optional: bool = False
+    name: str  # name of the attribute
+    key: str  # key in JSON
+    full: bool = False  # only `to_dict(full=True)` contains it
+    is_box: bool = False  # the value is a `Box`, an object in JSON
+    is_optional: bool = False  # JSON omits the key if the value is None
+    # Named tuple type of the value, an object in JSON. None means another type.
     record: type[tuple[Any, ...]] | None = None
 
     def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # whatever the attribute holds
@@ -72,25 +64,15 @@ class PointScore:
 
 @dataclass(frozen=True)
 class Points:
-    """Attribute with keypoints, (K, 2 or 3) float32.
+    """Attribute with keypoints, (K, 2 or 3) float32."""
 
-    Attributes:
-        name: Name of the attribute.
-        key: Key of the list in JSON.
-        columns: Columns of x, y and z in row tables; may be empty.
-        scores: Scores of each point.
-        strict_axes: Number of coordinates in JSON that is not full. None means all.
-        flat_counts: Numbers of keypoints without z, such as the six of a face's box.
-        named: Write the skeleton's names of the points.
-    """
-
-    name: str
-    key: str
-    columns: tuple[str, ...] = ()
-    scores: tuple[PointScore, ...] = ()
-    strict_axes: int | None = None
-    flat_counts: tuple[int, ...] = ()
-    named: bool = True
+    name: str  # name of the attribute
+    key: str  # key of the list in JSON
+    columns: tuple[str, ...] = ()  # columns of x, y and z in row tables; may be empty
+    scores: tuple[PointScore, ...] = ()  # scores of each point
+    strict_axes: int | None = None  # number of coordinates in JSON that is not full. None means all.
+    flat_counts: tuple[int, ...] = ()  # numbers of keypoints without z, such as the six of a face's box
+    named: bool = True  # write the skeleton's names of the points
 
     def axes(self, points: Float32Array, *, full: bool) -> str:
         """Return the axes of "xyz" that JSON contains for points (K, 2 or 3)."""

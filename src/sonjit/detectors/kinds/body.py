@@ -61,25 +61,21 @@ _BUNDLE_OVERLAP = 0.5  # minimum IoU of boxes that the graph of a pose landmarke
 
 @dataclass(frozen=True, eq=False)
 class BodyObservation:
-    """Observation of a body in one box; see `Observation`.
-
-    Attributes:
-        visibility, presence: (33,) float32, 0..1.
-        alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the body.
-        mask: (H, W) float32 probability of the person per pixel, or None where not asked for.
-        colours: (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first.
-        heatmap_peak: Mean probability of the heatmaps near the 33 keypoints, 0..1.
-    """
+    """Observation of a body in one box; see `Observation`."""
 
     score: float
     keypoints: NDArray[np.float32]
     keypoints_3d: NDArray[np.float32]
+    # (33,) float32, 0..1
     visibility: NDArray[np.float32]
     presence: NDArray[np.float32]
+    # (2, 2) float32 pixels: the middle of the hips and a point on the circle around the body
     alignment: NDArray[np.float32]
+    # (H, W) float32 probability of the person per pixel, or None where not asked for
     mask: NDArray[np.float32] | None = None
+    # (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first
     colours: NDArray[np.float32] | None = None
-    heatmap_peak: float = 0.0
+    heatmap_peak: float = 0.0  # mean probability of the heatmaps near the 33 keypoints, 0..1
     left: None = None
 
 

@@ -262,21 +262,13 @@ def _nearness(z: FloatArray, size: float) -> FloatArray:
 
 
 class Label(NamedTuple):
-    """Text next to an instance.
+    """Text next to an instance."""
 
-    Attributes:
-        text: One line of ASCII.
-        anchor: Labelled point (2,) in pixels; it may lie outside the image.
-        directions: Unit vectors (2,) from the point to possible text positions, best first.
-        accent: RGB of the bar at its left edge.
-        size: Size of the instance in pixels; a small instance has smaller text.
-    """
-
-    text: str
-    anchor: FloatArray
-    directions: Sequence[FloatArray]
-    accent: Colour
-    size: float
+    text: str  # one line of ASCII
+    anchor: FloatArray  # labelled point (2,) in pixels; it may lie outside the image
+    directions: Sequence[FloatArray]  # unit vectors (2,) from the point to possible text positions, best first
+    accent: Colour  # RGB of the bar at its left edge
+    size: float  # size of the instance in pixels; a small instance has smaller text
 
 
 def label_of(

@@ -37,18 +37,12 @@ _MAX_ASPECT = 20  # largest ratio of the sides of a pixel that is believed
 
 @dataclass(frozen=True)
 class Geometry:
-    """Transformation from stored pixels to the shown image.
+    """Transformation from stored pixels to the shown image."""
 
-    Attributes:
-        crop: Pixels to cut from the left, top, right and bottom.
-        aspect: Width of a pixel over its height.
-        transposed: Exchange x and y, before the mirrors.
-        flip_x, flip_y: Mirror left and right, or top and bottom.
-    """
-
-    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
-    aspect: Fraction = Fraction(1)
-    transposed: bool = False
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # pixels to cut from the left, top, right and bottom
+    aspect: Fraction = Fraction(1)  # width of a pixel over its height
+    transposed: bool = False  # exchange x and y, before the mirrors
+    # Mirror left and right, or top and bottom
     flip_x: bool = False
     flip_y: bool = False
 

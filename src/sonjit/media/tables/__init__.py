@@ -156,26 +156,19 @@ RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, base.Column
 
 @dataclass(frozen=True)
 class TableFormat:
-    """Format of tables with one file name ending.
+    """Format of tables with one file name ending."""
 
-    Attributes:
-        open: Function that opens a writer for a path, a header, the types of further columns, and what a row describes
-            or the convention of bone names.
-        load: Function that reads the header and the frames of a file. None if the format cannot be read back.
-        open_rows: Function that opens a table of rows that are not frames. None if the format supports only frames.
-        rows: What a row describes by default. None if there is no choice.
-        has_bones: The file is a character with named bones.
-        separates_events: Motions and events go into tables of their own.
-        noun: Noun for the files in messages.
-    """
-
+    # Function that opens a writer for a path, a header, the types of further columns, and what a row describes or the
+    # convention of bone names
     open: Callable[[Path, base.Header, base.ExtraTypes, Any], base.FrameWriter]
+    # Function that reads the header and the frames of a file. None if the format cannot be read back.
     load: Loader | None = None
+    # Function that opens a table of rows that are not frames. None if the format supports only frames.
     open_rows: RowOpener | None = None
-    rows: base.TableRows | None = None
-    has_bones: bool = False
-    separates_events: bool = False
-    noun: str = ""
+    rows: base.TableRows | None = None  # what a row describes by default. None if there is no choice.
+    has_bones: bool = False  # the file is a character with named bones
+    separates_events: bool = False  # motions and events go into tables of their own
+    noun: str = ""  # noun for the files in messages
 
 
 FORMATS: Registry[TableFormat] = Registry("table format")  # formats by file name ending

@@ -228,21 +228,15 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a row table.
+    """Columns of a row table."""
 
-    Attributes:
-        with_source: Add the file of each image.
-        extra: Additional columns with the measures of an instance.
-        rows: What a row describes.
-        points: Number of keypoints of each kind that have columns in wide rows.
-        with_error: Add the expected error of each keypoint.
-    """
-
-    with_source: bool = False
+    with_source: bool = False  # add the file of each image
+    # Additional columns with the measures of an instance
     extra: ExtraTypes = field(default_factory=dict[str, ColumnType])
-    rows: TableRows = "keypoint"
+    rows: TableRows = "keypoint"  # what a row describes
+    # Number of keypoints of each kind that have columns in wide rows
     points: Mapping[str, int] = field(default_factory=dict[str, int])
-    with_error: bool = False
+    with_error: bool = False  # add the expected error of each keypoint
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -98,27 +98,19 @@ NAMES: Final[dict[BoneNames, dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Motion:
-    """A character in F frames.
+    """A character in F frames."""
 
-    Attributes:
-        name: Name of the person.
-        offsets: Position of each bone (B, 3) relative to its parent in the rest pose, in metres. The first has the
-            height of the hips.
-        ends: End of each bone without a child, relative to the bone, by name.
-        rotations: Rotations (F, B, 3, 3) relative to the parent.
-        hips: Position of the hips (F, 3) in metres.
-        is_held: Frames (F,) that repeat the pose of another frame.
-        hands_held: Frames (F,) in which the fingers do not follow keypoints, by side; only hands that are ever found.
-        expressions: Weight (F,) of each blendshape, by name.
-    """
-
-    name: str
+    name: str  # name of the person
+    # Position of each bone (B, 3) relative to its parent in the rest pose, in metres. The first has the height of the
+    # hips.
     offsets: FloatArray
-    ends: dict[str, FloatArray]
-    rotations: FloatArray
-    hips: FloatArray
-    is_held: BoolArray
+    ends: dict[str, FloatArray]  # end of each bone without a child, relative to the bone, by name
+    rotations: FloatArray  # rotations (F, B, 3, 3) relative to the parent
+    hips: FloatArray  # position of the hips (F, 3) in metres
+    is_held: BoolArray  # frames (F,) that repeat the pose of another frame
+    # Frames (F,) in which the fingers do not follow keypoints, by side; only hands that are ever found
     hands_held: dict[str, BoolArray] = field(default_factory=dict[str, "BoolArray"])
+    # Weight (F,) of each blendshape, by name
     expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 
     def joints(self) -> tuple[FloatArray, FloatArray]:

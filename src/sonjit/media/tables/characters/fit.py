@@ -137,22 +137,14 @@ _GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the grou
 
 @dataclass(frozen=True)
 class Track:
-    """Keypoints of a person in M frames, with NaN where a hand is unknown.
+    """Keypoints of a person in M frames, with NaN where a hand is unknown."""
 
-    Attributes:
-        frames: Positions (M,) in the list of all frames.
-        times: Seconds (M,).
-        body: Keypoints (M, 33, 3) in metres, in the camera's axes.
-        pixels: Keypoints (M, 33, 2) in pixels.
-        presence: Probabilities (M, 33) that keypoints are in the image.
-        hands: Keypoints (M, 21, 3) of the left and the right hand in metres, in the camera's axes.
-    """
-
-    frames: IndexArray
-    times: FloatArray
-    body: FloatArray
-    pixels: FloatArray
-    presence: FloatArray
+    frames: IndexArray  # positions (M,) in the list of all frames
+    times: FloatArray  # seconds (M,)
+    body: FloatArray  # keypoints (M, 33, 3) in metres, in the camera's axes
+    pixels: FloatArray  # keypoints (M, 33, 2) in pixels
+    presence: FloatArray  # probabilities (M, 33) that keypoints are in the image
+    # Keypoints (M, 21, 3) of the left and the right hand in metres, in the camera's axes
     hands: tuple[FloatArray, FloatArray]
 
 
