@@ -95,12 +95,10 @@ def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
 def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = "key") -> T:
     """Return a dataclass filled from a table, and check the type of each value.
 
-    Args:
-        cls: Dataclass with fields of type bool, int, float, str, object, Any, Literal, `tuple[T, ...]`, `tuple[T, U]`,
-            `Mapping[str, T]`, `T | None` and other such dataclasses.
-        table: Values by field name, of the field's type or as text (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`,
-            `"none"`). The text "none" stands for the defaults of a dataclass.
-        noun: Word for a field in error messages.
+    Fields are bool, int, float, str, object, Any, Literal, `tuple[T, ...]`, `tuple[T, U]`, `Mapping[str, T]`, `T |
+    None` or other such dataclasses. Values are of the type of the field or text (`"200"`, `"a,b"`,
+    `"real=0.5,synthetic=0.5"`). The text "none" stands for the defaults of a dataclass. `noun` is the word for a field
+    in error messages.
     """
     hints: dict[str, Any] = get_type_hints(cls)
     items = fields(cls)  # pyright: ignore[reportArgumentType]

@@ -51,11 +51,9 @@ def extra_of(module: str | None) -> str | None:
 
 @contextmanager
 def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
-    """Convert an ImportError inside the block into the command that installs the extra.
+    """Convert an ImportError inside the block into the command that installs the extra for a purpose.
 
-    Args:
-        purpose: Feature that needs the import; the message starts with it.
-        extra: Extra to install. Default: the first that installs the module.
+    By default, it is the first extra that installs the module.
     """
     try:
         yield

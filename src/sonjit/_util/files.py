@@ -96,15 +96,10 @@ class Output(ABC):
 
 
 class Draft:
-    """Hidden file next to the final path that replaces it in one step.
+    """Hidden file or folder next to the final path, with links followed, that replaces it in one step.
 
-    The context manager keeps the draft at a normal end and drops it after any exception.
-
-    Args:
-        path: Final path. Links are followed, and missing parent folders are created.
-        folder: Create a folder instead of a file.
-
-    `final`: final path with all links resolved.
+    The context manager keeps the draft at a normal end and drops it after any exception. Missing parent folders are
+    created.
     """
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
@@ -365,9 +360,7 @@ def sha256_of_file(path: Path) -> str:
 def sha256_of_folder(folder: Path, *, without: Path | None = None) -> str:
     """Return a SHA-256 of the relative paths and sizes of all files, and of the content of label files.
 
-    The content of images and videos is not read, because a data set may contain millions of them.
-
-    `without`: subfolder to leave out, such as the folder of a run.
+    Images and videos are not read, because there may be millions. A subfolder, such as that of a run, can be left out.
     """
     digest = hashlib.sha256()
     excluded = None if without is None else without.resolve()

@@ -24,14 +24,11 @@ def json_from(
     """Return strict JSON; NaN and infinity become null, and characters outside ASCII stay as they are.
 
     Bytes of file names that are not UTF-8 (lone surrogates) are escaped, so that the text can be written as UTF-8.
+    Without `indent` the text is one line, with `spaced` after each comma and colon. `default` converts values of other
+    types.
 
     >>> json_from({"x": float("nan"), "y": 0.1})
     '{"x":null,"y":0.1}'
-
-    Args:
-        indent: Spaces per level. None writes one line.
-        spaced: Write a space after each comma and colon of one line.
-        default: Function that converts values of other types. None raises TypeError for them.
     """
     item_separator = ", " if spaced and indent is None else ","
     encoder = json.JSONEncoder(

@@ -63,14 +63,12 @@ _Call = TypeVar("_Call")
 def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
     """Return a function that keeps the newest object of a factory in each process.
 
-    It calls the factory only if the arguments are not equal to those of the call before. A worker process loads its
-    networks with it once, for the many calls of `run_calls`.
+    It calls the factory only if the arguments, which need not be hashable, are not equal to those of the call before. A
+    worker process loads its networks with it once, for the many calls of `run_calls`.
 
     >>> letters = per_process(list)
     >>> letters("ab") is letters("ab")
     True
-
-    `factory`: function that makes the object. Its arguments need not be hashable.
     """
     kept: list[tuple[tuple[*Arguments], Result]] = []
 
@@ -110,22 +108,19 @@ def run_calls(
     """Call a function with each of many arguments; gives each call's number and result as soon as it is available.
 
     Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
-    finishes the calls under way; on Ray they have ten seconds. Workers know the kinds, formats and other
-    extensions that this process knows. Ray's see the same files under the same paths, and start from this process's
-    folder; a call whose process or machine is lost is done again. A pool repeats the calls under way once after a
-    worker has crashed.
+    finishes the calls under way; on Ray they have ten seconds. Workers know the kinds, formats and other extensions
+    that this process knows. Ray's see the same files under the same paths, and start from this process's folder; a call
+    whose process or machine is lost is done again. A pool repeats the calls under way once after a worker has crashed.
 
     Args:
         function: Function of a module. An error of Sonjit ends the run. A call that may fail separately returns its
             error instead.
-        calls: Arguments of each call.
         jobs: Processes of a pool; 1 calls the function in this process.
         workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
 
     Raises:
-        InputError: See `check_workers`; no cluster at the address; workers cannot know what the program registered.
-        JobError: A worker was ended from outside, crashed in a repeated call, cannot import an extension, or does not
-            see the folder.
+        InputError: No cluster answers, or workers cannot know what the program registered.
+        JobError: A worker was ended, crashed again, cannot import an extension, or does not see the folder.
     """
     check_workers(workers, jobs)
     if workers != "pool" and calls:

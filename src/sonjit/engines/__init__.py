@@ -156,14 +156,12 @@ def load_engine(
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
 ) -> Engine:
-    """Load a network that takes one RGB image.
+    """Load a network that takes one RGB image of batch 1, NHWC or NCHW, from a `.tflite`, `.onnx` or `.xml` file.
 
     Args:
-        path: Model file `.tflite`, `.onnx` or `.xml` (OpenVINO only) with one image input of batch 1, NHWC or NCHW. In
-            int8, the form next to it that `sonjit models quantize` wrote.
         value_range: Input values for the bytes 0 and 255, of all channels or of each.
-        outputs: Indices of the selected outputs in their order. What only other outputs need is never computed. None:
-            all outputs in file order.
+        outputs: Indices of the selected outputs in their order, or None for all in file order. What only other outputs
+            need is never computed.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports
             this for `.tflite` files only.
     """

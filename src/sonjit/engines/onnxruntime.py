@@ -100,12 +100,7 @@ _RESHAPING: Final = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 def onnx_from_tflite(path: Path, outputs: tuple[int, ...] | None = None, taps: tuple[int, ...] = ()) -> bytes:
-    """Convert a network, as OpenVINO reads it, to an ONNX file.
-
-    Args:
-        outputs: Indices of the selected outputs, or None for all.
-        taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`.
-    """
+    """Convert a network, as OpenVINO reads it with `read_selected`, to an ONNX file."""
     with optional_import(f"{path.name} on engine='onnxruntime'", "onnx"):
         import onnx
     model = read_selected(path, outputs, taps)

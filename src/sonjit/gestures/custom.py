@@ -258,14 +258,9 @@ def checked_name(name: object) -> str:
 
 
 def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | None]:
-    """Return a classifier of static gestures: those of a file, then the shipped ones.
+    """Return a classifier of static gestures: those of a file or loaded ones, then the shipped ones.
 
-    Args:
-        name: `canned` for only the shipped ones, `asl`, the path of a file for `LearnedGestures.load`, or loaded
-            gestures.
-
-    Raises:
-        InputError: The file contains no gestures.
+    `canned` means only the shipped ones, `asl` a shipped alphabet. A file without gestures is an InputError.
     """
     if name == classifier.CANNED:
         return classifier.gesture_of
@@ -296,12 +291,7 @@ def _held(key: tuple[int, Handedness], seen: Sequence[tuple[float, Gesture]]) ->
 def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None) -> list[GestureSegment]:
     """Return the gestures of the hands in a video with their start and end times, sorted by start.
 
-    Args:
-        frames: Frames of one video, with tracked hands or people.
-        gestures: Gestures of a file; None for the shipped ones.
-
-    Raises:
-        InputError: The frames are not of a video.
+    The frames have tracked hands or people; those of images are an InputError. None means the shipped gestures.
     """
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
     smoother = classifier.GestureSmoother(classify=gestures)
@@ -347,10 +337,7 @@ def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list
 def confusion(recordings: Sequence[GestureRecording] | Sequence[MotionRecording]) -> tuple[tuple[str, ...], IntArray]:
     """Classify each recording with the others, and return the names and a confusion matrix (C, C + 1).
 
-    The last column counts samples that are classified as no gesture.
-
-    Raises:
-        InputError: A gesture has only one recording.
+    The last column counts samples of no gesture. A gesture with only one recording is an InputError.
     """
     names = tuple(dict.fromkeys(recording.name for recording in recordings))
     for name in names:

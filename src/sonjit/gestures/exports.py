@@ -93,12 +93,8 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     """Write the keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
 
     Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
-    POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
-
-    `frames`: frames of one video, in order; `size`: width and height of the images in pixels.
-
-    Raises:
-        InputError: There are fewer than two frames, no times, or no keypoints.
+    POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out. Fewer
+    than two frames, no times or no keypoints are an InputError.
     """
     times = [frame.time for frame in frames]
     if len(times) < 2 or times[0] is None or times[-1] is None or not times[-1] > times[0]:

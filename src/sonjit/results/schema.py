@@ -351,12 +351,10 @@ def _same(a: object, b: object) -> bool:
 
 
 def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] | None = None, *, full: bool) -> str:
-    """Return results as a JSON list.
+    """Return results of one detector as a JSON list, with the fields of tfjs-models or in full.
 
-    Args:
-        results: Results of one detector.
-        additions: Additional members of each part, in the order of `Frame.instances`. A person has several parts.
-        full: Write all fields and the skeleton's name, not only the fields of tfjs-models.
+    `additions` are members of each part in the order of `Frame.instances`. With `full`, the skeleton's name is added
+    too.
     """
     remaining = iter(additions or ())
     records = [result.to_dict(full=full) for result in results]

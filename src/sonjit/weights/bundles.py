@@ -116,12 +116,9 @@ def has_bundle(name: str, models_dir: Path | None) -> bool:
 
 
 def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
-    """Read a task bundle.
+    """Read a task bundle by its path, or by the name of a bundle that was registered with `sonjit models add`.
 
-    Args:
-        path: Path of the file, or the name of a bundle that was registered with `sonjit models add`, or a name such as
-            `hand_landmarker.task`, which published networks replace if there is no such file.
-        models_dir: Folder with the registered bundles and the published networks. Default: the cache.
+    If there is no file `hand_landmarker.task` or similar, published networks replace it.
     """
     path = Path(path)
     registered = (models_dir or models_folder()) / path.name

@@ -156,11 +156,9 @@ def _unpack(member: str, contents: dict[str, bytes]) -> bytes:
 
 
 def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None = None) -> list[Path]:
-    """Fetch files into the cache and return their paths. Intact files are not fetched again.
+    """Fetch files by names or groups (`hands`, ..., `all`) into the cache and return their paths.
 
-    Args:
-        names: Record names, file names or groups (`hands`, `face`, `body`, ..., `all`).
-        progress: Called with one line of text before each download, and when a source is replaced by another.
+    Intact files are not fetched again. `progress` receives a line before each download, and when a source is replaced.
 
     Raises:
         InputError: A name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.

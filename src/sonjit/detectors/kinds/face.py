@@ -76,18 +76,14 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
     """Detect faces and their meshes.
 
     The landmark network has a square image as input. Its outputs are 468 x (x, y, z) in pixels of the input, the points
-    of the regions of `refined` if it has them, and the logit of a face.
+    of the regions of `refined` if it has them, and the logit of a face. Blendshapes are functions of landmarks (K, 3)
+    in pixels.
 
-    Args:
-        blendshapes: Function from landmarks (K, 3) in pixels to blendshapes by name; None if they are off.
-        canonical: Canonical face from which `Face.transform` starts; None if it is off.
-        stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction
-            of the image. A turned crop has another width in an image that is not square.
-        squares, squares_after: True if the box of a new face, or that of the next frame, is square. Otherwise it has
-            the shape of the face.
-        shift_y: Shift of the box around the keypoints of a detected face in the crop of a head.
-        turns: True to detect doubtful faces again upside down.
-        mirrored: The images are selfie views. Blendshapes and transforms are those of images that are not mirrored.
+    `stretches_depth` scales depth as in a face landmarker's graph, by the width of the crop as a fraction of the image.
+    A turned crop has another width in an image that is not square. `squares` and `squares_after` make the box of a new
+    face, or that of the next frame, square. `shift_y` shifts the box around the keypoints of a face in the crop of a
+    head. `turns` detects doubtful faces again upside down. In a mirrored view, blendshapes and transforms are those of
+    images that are not.
     """
 
     def __init__(

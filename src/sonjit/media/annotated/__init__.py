@@ -65,12 +65,7 @@ def _check_ending(path: Path, endings: tuple[str, ...], option: str) -> None:
 
 
 class MaskWriter(Output):
-    """Masks being written, one after the other.
-
-    Args:
-        images: Writer of the resulting images.
-        cutout: Write RGBA images instead of grey masks.
-    """
+    """Masks being written, one after the other, as grey masks or as cut-outs in RGBA."""
 
     def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:
         super().__init__()
@@ -78,17 +73,10 @@ class MaskWriter(Output):
         self._cutout = cutout
 
     def write(self, rgb: Image, mask: Float32Array | None, time: float | None, *, index: int | None = None) -> None:
-        """Append one mask.
+        """Append the mask (H, W) of an image (H, W, 3), with probabilities 0..1 of pixels to keep as float32.
 
-        Args:
-            rgb: RGB image (H, W, 3), uint8.
-            mask: Probability (H, W) as float32 of pixels to keep, 0..1; unknown (NaN) counts as 0. None without
-                detections.
-            time: Time of the source frame in seconds; None for stills.
-            index: Index of the source frame, which selects the file name in a folder; default: the next index.
-
-        Raises:
-            InputError: The mask has another size than the image.
+        Unknown (NaN) counts as 0, and None is a mask without detections. Another size is an InputError. For the time
+        and the index see `DrawingWriter.write`.
         """
         if mask is None:
             mask = np.zeros(rgb.shape[:2], np.float32)

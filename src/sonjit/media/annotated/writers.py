@@ -69,16 +69,14 @@ class DrawingWriter(Output):
         under: SourceFrame | None = None,
         regions: Sequence[Region] | None = None,
     ) -> None:
-        """Append one image.
+        """Append one image as uint8: RGB (H, W, 3), grey (H, W), or RGBA if the format supports transparency.
 
         Args:
-            rgb: Image as uint8: RGB (H, W, 3), grey (H, W), or RGBA (H, W, 4) if the format supports transparency. The
-                caller must not change it afterwards.
+            rgb: Image, which the caller must not change afterwards.
             time: Time of the source frame in seconds; None for stills.
             index: Index of the source frame, which selects the file name in a folder; default: the next index.
             under: Source frame of the drawing. A video keeps its pixels where nothing was drawn.
-            regions: Regions outside of which the image has no meaning, if `keeps_pixels` of the source frame. They do
-                not touch each other.
+            regions: Regions that do not touch each other, outside of which the image has no meaning if `keeps_pixels`.
         """
         self._append(AnnotatedImage(rgb, time, index, under, regions))
 

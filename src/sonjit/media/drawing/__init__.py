@@ -139,15 +139,8 @@ def draw_regions(
 ) -> list[Region]:
     """Draw a frame as `draw_frame` does, but only copy the regions of the image that the drawing needs.
 
-    Args:
-        canvas: Image (H, W, 3) uint8 RGB to draw on. Its values outside the regions have no meaning afterwards.
-        rgb: Image (H, W, 3) uint8 RGB below the drawing. It is not changed.
-        frame: Frame with keypoints in pixels of the image.
-        style: Settings of the drawing, which shows the image.
-        notes: Text to append to each label.
-
-    Returns:
-        Regions that contain all that was drawn. They do not touch each other.
+    The canvas (H, W, 3) has no meaning outside the regions afterwards. The image below the drawing is not changed.
+    Return regions that contain all that was drawn and do not touch each other.
     """
     height, width = rgb.shape[:2]
     scene = _Scene(frame, width, height, style, notes)

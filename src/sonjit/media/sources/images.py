@@ -255,17 +255,9 @@ def load_image(path: File, *, upright: bool = True, notes: list[str] | None = No
 def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[str] | None = None) -> Image:
     """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
 
-    16-bit files whose values need only 10 or 12 bits are scaled by that range.
-
-    Args:
-        data: Content of the image file.
-        name: File name shown in error messages.
-        upright: Apply the orientation of the file. HEIC images are always upright.
-        notes: List to which lines are appended if values are scaled or further images of the file are left out.
-
-    Raises:
-        InputError: The data is empty, truncated, damaged or no image.
-        MissingExtraError: The image is HEIC, and pillow-heif is not installed.
+    16-bit files whose values need only 10 or 12 bits are scaled by that range. HEIC images are always upright. `notes`
+    receives a line if values are scaled or further images of the file are left out. Data that are empty, truncated,
+    damaged or no image are an InputError, HEIC without pillow-heif is a MissingExtraError.
     """
     found = _checked_format(data, name)
     bits, transfer = _colours(data, found)

@@ -37,15 +37,9 @@ class NetworkCameraSource(Source):
     """Images of a network camera (RTSP, MJPEG or HLS over HTTP), always the newest one, as `CameraSource` gives them.
 
     `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
-    arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems`
-    contains the reason. With `reconnect_s` the images continue after a gap in `time`, which `notes` names.
-
-    Args:
-        address: Address such as `rtsp://user:password@host/stream`; `name` omits user and password.
-        reconnect_s: Time in seconds for which a lost camera is opened again and again.
-
-    Raises:
-        InputError: Nothing answers, what answers is no live video, or SONJIT_OFFLINE is set.
+    arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the
+    reason. With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user and
+    password of the address. If nothing answers, or no live video, it is an InputError.
     """
 
     kind = "camera"

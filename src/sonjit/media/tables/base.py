@@ -149,12 +149,10 @@ class FrameWriter(Output):
 
     @abstractmethod
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        """Append one frame.
+        """Append the results of one image.
 
-        Args:
-            frame: Results of one image.
-            extras: Values of the further columns that `open_writer` received, one mapping per instance in the order
-                of `frame.instances()`; what a mapping lacks is unknown.
+        `extras` are values of the further columns that `open_writer` received, one mapping per instance in the order of
+        `frame.instances()`; what a mapping lacks is unknown.
         """
 
     def write_event(self, record: Mapping[str, object]) -> None:
