@@ -154,15 +154,10 @@ def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
     kinds = {node.get_type_name() for node in model.get_ops()}
     flags = processor_flags()
     kernel = next((kernel for flag, kernel in _DEPTHWISE_KERNELS.items() if flag in flags), None)
-    return model if kernel is None or kinds & {"Gather", "FakeQuantize"} else _with_kernel(core, model, kernel)
-
-
-def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:
-    def choose(layer: ET.Element) -> dict[str, str]:
-        is_depthwise = layer.get("type") == "GroupConvolution"
-        return {"name": "primitives_priority", "value": kernel} if is_depthwise else {}
-
-    return _with_attributes(core, model, choose)
+    if kernel is None or kinds & {"Gather", "FakeQuantize"}:
+        return model
+    choice = {"name": "primitives_priority", "value": kernel}
+    return _with_attributes(core, model, lambda layer: choice if layer.get("type") == "GroupConvolution" else {})
 
 
 def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:

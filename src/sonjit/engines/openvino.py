@@ -153,17 +153,8 @@ class OpenVinoEngine:
             path = find_int8(path)
         self.name = path.stem
         stat, config = path.stat(), compile_settings(options, self.precision)
-        key = _Network(
-            path=path.resolve(),
-            size=stat.st_size,
-            changed_ns=stat.st_mtime_ns,
-            options=options,
-            precision=self.precision,
-            value_range=value_range,
-            outputs=outputs,
-            taps=taps,
-            config=tuple(sorted(config.items())),
-        )
+        file, settings = (path.resolve(), stat.st_size, stat.st_mtime_ns), tuple(sorted(config.items()))
+        key = _Network(*file, options, self.precision, value_range, outputs, taps, settings)
         network = _shared_network(key) if options.shared else _load(key)
         self._network = network  # the cache has a weak reference
         self._request = network.create_infer_request()

@@ -44,12 +44,13 @@ class PooledNetwork:
             raise InputError(f"{path}: no such model file")
         model = read_model(path) if model is None else model
         results = list(model.get_results())
-        ends = [_Walk(path, number, result) for number, result in enumerate(results)]
-        self.heads = [end.head for end in ends]
-        if len({end.map.get_node().get_friendly_name() for end in ends}) != 1:
+        heads, maps, (self._rows_first, *_) = zip(
+            *(_trace(path, number, result) for number, result in enumerate(results)), strict=True
+        )
+        self.heads = list(heads)
+        if len({end.get_node().get_friendly_name() for end in maps}) != 1:
             raise InputError(f"{path}: its outputs do not share one map, so no map of them is exact")
-        self._rows_first = ends[0].channels_last
-        results.append(ov.op.Result(ends[0].map))
+        results.append(ov.op.Result(maps[0]))
         model = ov.Model(results, model.get_parameters())  # pyright: ignore
         model = take_images(model, path, (0.0, 1.0))
         options = EngineOptions(device=device, precision="f32", threads=threads)
@@ -65,45 +66,37 @@ class PooledNetwork:
         return (last[0].transpose(2, 0, 1) if self._rows_first else last[0]), outputs
 
 
-class _Walk:
-    """Trace an output back to the map in whose mean it is linear."""
+def _trace(path: Path, number: int, result: ov.Node) -> tuple[LinearHead, ov.Output, bool]:
+    """Trace an output back to the map in whose mean it is linear. Return also whether the channels are last in it."""
+    complaint = InputError(f"{path}: output {number} is not linear in the mean of a map, so no map of it is exact")
 
-    def __init__(self, path: Path, number: int, result: ov.Node) -> None:
-        self._complaint = f"{path}: output {number} is not linear in the mean of a map, so no map of it is exact"
-        weights = bias = None
-        logistic, scale = False, 1.0
-        port = result.input_value(0)
-        while (node := port.get_node()).get_type_name() != "ReduceMean":
-            kind = node.get_type_name()
-            if kind == "Sigmoid" and weights is bias is None:
-                logistic = True
-            elif kind == "Add" and weights is bias is None:
-                bias = self._constant(node.input_value(1)).ravel()
-            elif kind == "Multiply" and weights is None:  # of ONNX's Gemm
-                scale *= self._scalar(node.input_value(1))
-            elif kind == "MatMul" and weights is None and not node.get_attributes()["transpose_a"]:
-                weights = self._constant(node.input_value(1))
-                weights = weights if node.get_attributes()["transpose_b"] else weights.T
-            elif kind not in _SAME_ROW or sum(size != 1 for size in port.get_shape()) > 1:  # reshaping must keep order
-                raise InputError(self._complaint)
-            port = node.input_value(0)
-        self.map = node.input_value(0)
-        shape = tuple(self.map.get_shape())
-        axes = {int(axis) % len(shape) for axis in self._constant(node.input_value(1)).ravel()}
-        if weights is None or weights.ndim != 2 or len(shape) != 4 or axes not in ({1, 2}, {2, 3}):
-            raise InputError(self._complaint)
-        self.channels_last = axes == {1, 2}
-        bias = np.zeros(len(weights), np.float32) if bias is None else bias
-        self.head = LinearHead(scale * weights, np.broadcast_to(bias, len(weights)), logistic)
-
-    def _scalar(self, port: ov.Output) -> float:
-        values = self._constant(port).ravel()
-        if len(values) != 1:
-            raise InputError(self._complaint)
-        return float(values[0])
-
-    def _constant(self, port: ov.Output) -> Float32Array:
+    def constant(port: ov.Output) -> Float32Array:
         values = constant_of(port)
         if values is None:
-            raise InputError(self._complaint)
+            raise complaint
         return np.array(values, np.float32)
+
+    weights = bias = None
+    logistic, scale = False, 1.0
+    port = result.input_value(0)
+    while (node := port.get_node()).get_type_name() != "ReduceMean":
+        kind = node.get_type_name()
+        if kind == "Sigmoid" and weights is bias is None:
+            logistic = True
+        elif kind == "Add" and weights is bias is None:
+            bias = constant(node.input_value(1)).ravel()
+        elif kind == "Multiply" and weights is None and len(factor := constant(node.input_value(1)).ravel()) == 1:
+            scale *= float(factor[0])  # of ONNX's Gemm
+        elif kind == "MatMul" and weights is None and not node.get_attributes()["transpose_a"]:
+            weights = constant(node.input_value(1))
+            weights = weights if node.get_attributes()["transpose_b"] else weights.T
+        elif kind not in _SAME_ROW or sum(size != 1 for size in port.get_shape()) > 1:  # reshaping must keep order
+            raise complaint
+        port = node.input_value(0)
+    features = node.input_value(0)
+    shape = tuple(features.get_shape())
+    axes = {int(axis) % len(shape) for axis in constant(node.input_value(1)).ravel()}
+    if weights is None or weights.ndim != 2 or len(shape) != 4 or axes not in ({1, 2}, {2, 3}):
+        raise complaint
+    bias = np.zeros(len(weights), np.float32) if bias is None else bias
+    return LinearHead(scale * weights, np.broadcast_to(bias, len(weights)), logistic), features, axes == {1, 2}

@@ -359,13 +359,13 @@ class GestureSmoother:
 
     def __call__(self, hands: Iterable[Hand], time_s: float) -> list[Gesture | None]:
         """Return the smoothed gesture of each hand of a frame. Hands without an id are not smoothed."""
-        classify = self._classify or gesture_of
-        return [self._steady(hand, classify(hand), time_s) for hand in hands]
-
-    def _steady(self, hand: Hand, gesture: Gesture | None, time_s: float) -> Gesture | None:
-        if hand.id is None:
-            return gesture
-        return self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)  # a person's hands share an id
+        steady: list[Gesture | None] = []
+        for hand in hands:
+            gesture = (self._classify or gesture_of)(hand)
+            if hand.id is not None:  # a person's hands share an id
+                gesture = self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)
+            steady.append(gesture)
+        return steady
 
     def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
         """Return the smoothed gesture of a tracked hand, with its share as score. Time may not run backwards."""

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,8 +150,10 @@ _VERTEX = 5  # x, y, z and two of the texture
 _CANONICAL_MESH, _BASIS = 1, 2
 _VERTICES = 3
 _LANDMARK, _WEIGHT = 1, 2
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-"""Types of fields in Protobuf's wire format. Source: the encoding page of Protocol Buffers' documentation."""
+_VARINT, _LENGTH, _SIZES = 0, 2, {1: 8, 5: 4}
+"""Types of fields in Protobuf's wire format: numbers, with a length, and with fixed numbers of bytes.
+
+Source: the encoding page of Protocol Buffers' documentation."""
 
 
 class BlendshapeNetwork:
@@ -186,14 +189,14 @@ def load_canonical_face(bundle: TaskBundle) -> rotations.CanonicalFace:
     try:
         vertices: list[float] = []
         weights = np.zeros(_MESH)
-        for number, _, value in _wire_fields(data):
+        for number, value in _wire_fields(data):
             if number == _CANONICAL_MESH:
-                for inner, _, content in _wire_fields(value):
+                for inner, content in _wire_fields(value):
                     if inner == _VERTICES:
                         vertices += np.frombuffer(content, "<f4").tolist()
             elif number == _BASIS:
-                entry = {inner: content for inner, _, content in _wire_fields(value)}
-                weights[_int_from_varint(entry.get(_LANDMARK, b"\0"))] = struct.unpack("<f", entry[_WEIGHT])[0]
+                entry = dict(_wire_fields(value))
+                weights[entry.get(_LANDMARK, 0)] = struct.unpack("<f", entry[_WEIGHT])[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(f"{bundle.name}: {_GEOMETRY} is damaged") from error
@@ -202,41 +205,29 @@ def load_canonical_face(bundle: TaskBundle) -> rotations.CanonicalFace:
     return rotations.CanonicalFace(points, weights)
 
 
-def _wire_fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the number, wire type and content of each field of a message. Varints stay encoded.
+def _wire_fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each field of a message: integers of varints, otherwise bytes.
 
-    Raises:
-        ValueError: The message is damaged.
+    A damaged message raises ValueError, IndexError or KeyError.
     """
     position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while data[position] & 0x80:
+            value += (data[position] & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+        position += 1
+        return value + (data[position - 1] << shift)
+
     while position < len(data):
-        end = _varint_end(data, position)
-        number, kind = divmod(_int_from_varint(data[position:end]), 8)
-        position = end
+        number, kind = divmod(varint(), 8)
         if kind == _VARINT:
-            end = _varint_end(data, position)
-        elif kind == _LENGTH:
-            start = _varint_end(data, position)
-            end = start + _int_from_varint(data[position:start])
-            position = start
-        elif kind in (_FIXED64, _FIXED32):
-            end = position + (8 if kind == _FIXED64 else 4)
-        else:
-            raise ValueError(f"a field of wire type {kind}")
+            yield number, varint()
+            continue
+        end = varint() + position if kind == _LENGTH else position + _SIZES[kind]
         if end > len(data):
             raise ValueError("a field past the end")
-        yield number, kind, data[position:end]
+        yield number, data[position:end]
         position = end
-
-
-def _int_from_varint(varint: bytes) -> int:
-    """Decode a varint as an unsigned integer."""
-    return sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(varint))
-
-
-def _varint_end(data: bytes, position: int) -> int:
-    while position < len(data) and data[position] & 0x80:
-        position += 1
-    if position >= len(data):
-        raise ValueError("a number past the end")
-    return position + 1

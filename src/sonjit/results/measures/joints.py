@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,6 @@ __all__ = [
 Triple = tuple[int, int, int]
 
 
-@cache
-def _triples_of(parents: tuple[int, ...]) -> tuple[Triple, ...]:
-    return tuple((parents[b], b, c) for c, b in enumerate(parents) if b >= 0 and parents[b] >= 0)
-
-
 def joint_triples(skeleton: Skeleton) -> tuple[Triple, ...]:
     """Return the (parent, joint, child) indices of every joint between two bones, ordered by child.
 
@@ -30,7 +24,8 @@ def joint_triples(skeleton: Skeleton) -> tuple[Triple, ...]:
     >>> joint_triples(load_skeleton("hand_mediapipe21"))[:3]
     ((0, 1, 2), (1, 2, 3), (2, 3, 4))
     """
-    return _triples_of(skeleton.parents)
+    parents = skeleton.parents
+    return tuple((parents[b], b, c) for c, b in enumerate(parents) if b >= 0 and parents[b] >= 0)
 
 
 def joint_angles_rad(points: RealArray, joints: Skeleton | Sequence[Triple]) -> FloatArray:
