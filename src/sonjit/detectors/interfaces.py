@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit.detectors.observations import Observation
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
@@ -19,7 +18,7 @@ O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
 R = TypeVar("R", bound=Result)
 
-StillSearch: TypeAlias = "Callable[[NDArray[np.uint8]], tuple[list[C], bool]]"
+StillSearch: TypeAlias = "Callable[[Image], tuple[list[C], bool]]"
 """Function that searches an image (H, W, 3) thoroughly.
 
 It returns the instances, best first, each with a calibrated probability as its score. The second value is True if all
@@ -43,11 +42,11 @@ class Kind(ABC, Generic[O, R]):
     networks: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes for the landmark network from a search of an image (H, W, 3), best first."""
 
     @abstractmethod
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
+    def observe(self, rgb: Image, box: RotatedBox) -> O:
         """Run the landmark network on one box."""
 
     def follow(self, track: Track[O]) -> RotatedBox:
@@ -66,7 +65,7 @@ class Kind(ABC, Generic[O, R]):
         """Check whether two boxes show the same instance."""
         return iou(box, other) > 0.5
 
-    def propagate(self, observation: O, shift: NDArray[np.float32], score: float) -> O:
+    def propagate(self, observation: O, shift: Float32Array, score: float) -> O:
         """Return the observation of an occluded instance: shifted by (2,) pixels, with another score."""
         keypoints = observation.keypoints + np.append(shift, np.float32(0))
         return replace(observation, keypoints=keypoints, score=score)  # pyright: ignore
@@ -76,7 +75,7 @@ class Kind(ABC, Generic[O, R]):
         return observation
 
     @abstractmethod
-    def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
+    def result(self, rgb: Image, observation: O, track: Track[O] | None) -> R:
         """Return the public result for one instance of an image (H, W, 3). Instances of stills have no track."""
 
 
@@ -92,7 +91,7 @@ class SearchedKind(Kind[O, R]):
     def __init__(self) -> None:
         self._found: dict[RotatedBox, O] = {}
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
+    def observe(self, rgb: Image, box: RotatedBox) -> O:
         """Return the observation of a box of the last search."""
         if box not in self._found:
             raise InputError(self.refusal)
@@ -116,14 +115,7 @@ class StreamSearch(Protocol[C]):
     check: "Verifier[C] | None"
 
     def step(
-        self,
-        rgb: NDArray[np.uint8],
-        tracked: Sequence[C],
-        new: Sequence[C],
-        lost: Sequence[RotatedBox],
-        *,
-        spent: int,
-        room: int,
+        self, rgb: Image, tracked: Sequence[C], new: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[C]:
         """Verify new detections, do one frame's share of the search, and return the new instances.
 
@@ -133,7 +125,7 @@ class StreamSearch(Protocol[C]):
         """
         ...
 
-    def is_changed(self, rgb: NDArray[np.uint8]) -> bool:
+    def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) differs from the last one for which this method returned true."""
         ...
 
@@ -145,16 +137,14 @@ class StreamSearch(Protocol[C]):
 class Verifier(Protocol[C]):
     """Verify new detections and tracked instances of a stream."""
 
-    def accepts_new(self, rgb: NDArray[np.uint8], observation: C) -> bool:
+    def accepts_new(self, rgb: Image, observation: C) -> bool:
         """Check whether a detection in an image (H, W, 3) may start a track."""
         ...
 
-    def image_for_track(
-        self, rgb: NDArray[np.uint8], track: Track[C], tracked: Sequence[Track[C]]
-    ) -> NDArray[np.uint8]:
+    def image_for_track(self, rgb: Image, track: Track[C], tracked: Sequence[Track[C]]) -> Image:
         """Return the image for one track, without what the network could mistake for its instance."""
         ...
 
-    def verify(self, rgb: NDArray[np.uint8], track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:
+    def verify(self, rgb: Image, track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:
         """Return the verified observation of a track, or None if the track ends."""
         ...

@@ -17,9 +17,8 @@ from typing import Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError, already_registered, data_files
+from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, already_registered, data_files
 from sonjit.detectors import interfaces, kinds, tracking
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.geometry import windows
@@ -30,7 +29,7 @@ from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners,
 from sonjit.results import Points, Result, Value, register_result, schema
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
-Decoded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+Decoded: TypeAlias = tuple[FloatArray, FloatArray]
 """Keypoints (K, 2) as fractions of the crop, and their scores (K,)."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -228,7 +227,7 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
         return self._engine.run()
 
     def result(
-        self, rgb: NDArray[np.uint8], observation: NetworkObservation, track: tracking.Track[NetworkObservation] | None
+        self, rgb: Image, observation: NetworkObservation, track: tracking.Track[NetworkObservation] | None
     ) -> NetworkResult:
         """Return the public result."""
         number = None if track is None else track.id
@@ -248,7 +247,7 @@ class CroppedNetwork(_Networks):
             raise ValueError(len(points))
         return points, scores
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return upright boxes of people or hands in an image (H, W, 3), best first."""
         height, width = rgb.shape[:2]
         if self._network is None:
@@ -267,7 +266,7 @@ class CroppedNetwork(_Networks):
         boxes = [hand.box for hand in sorted(hands, key=lambda hand: -hand.score)]
         return [RotatedBox(box.cx, box.cy, _HAND * box.width, _HAND * box.width) for box in boxes]
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> NetworkObservation:
+    def observe(self, rgb: Image, box: RotatedBox) -> NetworkObservation:
         """Run the network on the crop of a box."""
         width, height = _PADDING * box.width, _PADDING * box.height
         aspect = self._width / self._height
@@ -298,7 +297,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         _Networks.__init__(self, content, path, result, options)
         self.refusal = f"{path.name} has its own boxes and accepts no given boxes"
 
-    def _decode(self, outputs: list[Float32Array]) -> NDArray[np.float64]:
+    def _decode(self, outputs: list[Float32Array]) -> FloatArray:
         """Return rows (N, 5 + 3 K) of box, score and keypoints with their scores, in pixels of the input."""
         (rows,) = outputs[0].astype(np.float64)
         sizes = [first + dims * self._count for first in (5, 6) for dims in (2, 3)]
@@ -313,7 +312,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
             [boxes, rows[:, 4:5], np.concatenate([points[..., :2], scores], axis=2).reshape(len(rows), -1)]
         )
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return upright boxes of the instances in an image (H, W, 3), best first."""
         (height, width), image = rgb.shape[:2], self._engine.input[0]
         gain = min(self._height / height, self._width / width)
@@ -322,7 +321,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         image[:] = _GREY
         image[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = cv2.resize(rgb, inner)
         rows = self._decode(self._run())
-        kept: list[tuple[Box, NDArray[np.float64]]] = []
+        kept: list[tuple[Box, FloatArray]] = []
         for row in sorted(rows[rows[:, 4] > min_score], key=lambda row: -row[4]):
             x_min, y_min, x_max, y_max = ((row[:4].reshape(2, 2) - corner) / gain).ravel().tolist()
             if all(box_iou((x_min, y_min, x_max, y_max), box) <= _SAME_BOX for box, _ in kept):
@@ -338,7 +337,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         return box_from_corners(box_around(track.observation.keypoints))
 
 
-def _observation(score: float, points: NDArray[np.float64], scores: NDArray[np.float64]) -> NetworkObservation:
+def _observation(score: float, points: FloatArray, scores: FloatArray) -> NetworkObservation:
     """Return an observation from keypoints (K, 2) in pixels of the image and their scores (K,)."""
     keypoints = np.column_stack([points, np.full(len(points), np.nan)]).astype(np.float32)
     return NetworkObservation(min(max(float(score), 0.0), 1.0), keypoints, scores.clip(0, 1).astype(np.float32))
@@ -382,7 +381,7 @@ def _from_unbiased_maps(outputs: Sequence[Float32Array]) -> Decoded:
     return points / (columns - 1, rows - 1), scores
 
 
-def _peaks(maps: Float32Array) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _peaks(maps: Float32Array) -> tuple[IndexArray, FloatArray]:
     """Return the columns and rows (K, 2) of the maxima of maps (K, h, w), and their values (K,)."""
     flat = maps.reshape(len(maps), -1)
     best = flat.argmax(axis=1)

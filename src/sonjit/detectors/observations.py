@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, FloatArray
 from sonjit.geometry.boxes import overlap_over_smaller, size_of
 
 _SAME_DISTANCE = 0.12  # maximum mean keypoint distance, in instance sizes, of two observations of one object
@@ -32,13 +32,13 @@ class Observation(Protocol):
     @property
     def score(self) -> float: ...
     @property
-    def keypoints(self) -> NDArray[np.float32]: ...
+    def keypoints(self) -> Float32Array: ...
     @property
-    def keypoints_3d(self) -> NDArray[np.float32] | None: ...
+    def keypoints_3d(self) -> Float32Array | None: ...
     @property
     def left(self) -> float | None: ...
     @property
-    def colours(self) -> NDArray[np.float32] | None: ...
+    def colours(self) -> Float32Array | None: ...
 
 
 def suppress_duplicates(new: Sequence[O], tracked: Sequence[O] = (), *, merge_nested: bool = False) -> list[O]:
@@ -88,7 +88,7 @@ def mean_distance(a: Observation, b: Observation, chosen: slice | list[int] = sl
     return float(np.linalg.norm(first - second, axis=1).mean()) / max(size_of(first), size_of(second))
 
 
-def colour_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def colour_difference(a: Float32Array, b: Float32Array) -> float:
     """Return the mean difference of two colours (C,) in grey levels."""
     return float(np.linalg.norm(a - b)) / math.sqrt(len(a))
 
@@ -101,8 +101,8 @@ def are_near(a: Observation, b: Observation) -> bool:
 
 
 def clamp_to_occluder(
-    occluded: Observation, shift: NDArray[np.float64], covers: Sequence[Observation], max_offset: float
-) -> NDArray[np.float64]:
+    occluded: Observation, shift: FloatArray, covers: Sequence[Observation], max_offset: float
+) -> FloatArray:
     """Limit the step (2,) of an occluded instance in pixels, so that it ends near the nearest of its `covers`.
 
     `max_offset`: maximum distance from the centre of the occluder, in its sizes.
@@ -113,7 +113,7 @@ def clamp_to_occluder(
     return after * min(max_offset * _size(cover) / max(float(np.linalg.norm(after)), 1e-6), 1.0) - before
 
 
-def centre_of(observation: Observation) -> NDArray[np.float64]:
+def centre_of(observation: Observation) -> FloatArray:
     """Return the mean (2,) of the keypoints."""
     return observation.keypoints.T[:2].copy().mean(axis=1, dtype=np.float64)  # in rows: five times as fast for faces
 

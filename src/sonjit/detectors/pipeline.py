@@ -17,9 +17,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError, files
+from sonjit._util import Image, InputError, files
 from sonjit.detectors import interfaces, smoothing
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.observations import Observation, suppress_duplicates
@@ -140,7 +139,7 @@ class Detector(files.Closing, Generic[R]):
             total, complete = self._total, self._complete
         return Results(results, image, motions, total, complete)
 
-    def _region(self, rgb: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+    def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
         """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""
         check_region((x, y, width, height), self._options)
         if x + width > rgb.shape[1] or y + height > rgb.shape[0]:
@@ -238,7 +237,7 @@ class Detector(files.Closing, Generic[R]):
         if not hasattr(self, "_kind"):
             raise InputError("this detector is closed. Create a new one with create_detector.")
 
-    def _detect_still(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
+    def _detect_still(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of a still."""
         if boxes is None and self._still_search is not None:
             observations, self._complete = self._still_search(rgb)
@@ -253,7 +252,7 @@ class Detector(files.Closing, Generic[R]):
         boxes = self._without_overlapping(boxes)
         return suppress_duplicates(self._present(rgb, boxes))
 
-    def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
+    def _step(self, rgb: Image, time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
         """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
         now = self._clock(time)
         if boxes is None and self._kind.searches_always:
@@ -281,7 +280,7 @@ class Detector(files.Closing, Generic[R]):
             track.box = self._kind.follow(track)
         return self._tracker.active
 
-    def _is_search_due(self, rgb: NDArray[np.uint8], tracks: Sequence[Track[Any]], count: int) -> bool:
+    def _is_search_due(self, rgb: Image, tracks: Sequence[Track[Any]], count: int) -> bool:
         """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search."""
         room, interval = self._options.max_instances - count, self._options.search_interval
         due = room > 0 and (count == 0 or self._since_search >= interval)
@@ -297,7 +296,7 @@ class Detector(files.Closing, Generic[R]):
         return is_count_due or (due and room > 0)
 
     def _search(
-        self, rgb: NDArray[np.uint8], known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
+        self, rgb: Image, known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
         """Return new instances of one frame, from the full image if that is due, and from a step of the search."""
         room = self._options.max_instances - len(known)
@@ -324,7 +323,7 @@ class Detector(files.Closing, Generic[R]):
             self._excess = max(len(new) - room, 0)
         return new[: max(room, 0)]
 
-    def _update_track(self, rgb: NDArray[np.uint8], track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
+    def _update_track(self, rgb: Image, track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
         """Return the observation of a track in this frame, or None if the track ends."""
         verifier = self._verifier
         observation = self._kind.observe(
@@ -337,7 +336,7 @@ class Detector(files.Closing, Generic[R]):
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
 
-    def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[Any]:
+    def _present(self, rgb: Image, boxes: Sequence[RotatedBox]) -> list[Any]:
         return [
             observation
             for observation in (self._kind.observe(rgb, box) for box in boxes)
@@ -405,7 +404,7 @@ class _Batches:
             self._idle.put(detector)
 
 
-def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
+def crop_for(network: Engine, rgb: Image, box: RotatedBox) -> None:
     """Crop a box of an image into a network's input, as exactly as the network runs.
 
     By default and in f32 the crop is that of MediaPipe. In bf16 the faster warp differs by less than the rounding.

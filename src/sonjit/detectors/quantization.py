@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError, data_files
+from sonjit._util import Float32Array, Image, InputError, data_files
 from sonjit.detectors.create import KindName, create_detector
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
@@ -70,11 +69,11 @@ def record_crops(
     *,
     search: Literal["fast", "auto"] = "auto",
     progress: Callable[[str], None] = lambda _: None,
-) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+) -> tuple[list[Image], list[Image]]:
     """Return the inputs (1, H, W, 3) of a network from `NETWORKS` in even and odd images, see `quantize_networks`."""
     kind, model, _ = NETWORKS[name]
     path = find_weight(name)
-    samples = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
+    samples = tuple[list[Image], list[Image]](([], []))
     given: dict[str, Any] = {"precision": "f32", "static_image": True, "max_instances": 4, "search": search}
     with ExitStack() as stack:
         detectors: list[Detector[Any]] = []
@@ -87,7 +86,7 @@ def record_crops(
     return samples
 
 
-def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
+def _images(path: Path | None) -> Iterator[Image]:
     """Return the images of a folder, or some frames of the bundled clip."""
     step = _STEP if path is None else 1
     with open_source(path or data_files.ASSETS / "demo.mp4") as source:
@@ -114,7 +113,7 @@ class Agreement:
         return is_near and min(self.presence, self.side) >= MIN_AGREEMENT
 
 
-def measure_agreement(name: str, crops: Sequence[NDArray[np.uint8]], precision: Precision = "auto") -> Agreement:
+def measure_agreement(name: str, crops: Sequence[Image], precision: Precision = "auto") -> Agreement:
     """Compare a network of `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`."""
     landmarks, path = NETWORKS[name][2], find_weight(name)
     exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))
@@ -143,7 +142,7 @@ def measure_agreement(name: str, crops: Sequence[NDArray[np.uint8]], precision: 
     )
 
 
-def _run(engine: Engine, crop: NDArray[np.uint8], size: int, step: int) -> tuple[NDArray[np.float32], list[float]]:
+def _run(engine: Engine, crop: Image, size: int, step: int) -> tuple[Float32Array, list[float]]:
     """Return keypoints (K, 2) in pixels of the crop, and presence, for hands also the side."""
     engine.input[:] = crop
     outputs = engine.run()

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError, SonjitError, files
+from sonjit._util import Float32Array, Image, InputError, SonjitError, files
 from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, tflite
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
@@ -35,11 +34,11 @@ class SelfieSegmenter:
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine | None = engine
 
-    def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def mask(self, rgb: Image) -> Float32Array:
         """Return the probability (H, W) float32 of a person at each pixel of an image (H, W, 3)."""
         return resized_mask(self.network_mask(rgb), rgb)
 
-    def network_mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def network_mask(self, rgb: Image) -> Float32Array:
         """Return the mask in the network's own size."""
         if self._engine is None:
             raise InputError("this segmenter is closed; make a new one")
@@ -54,7 +53,7 @@ class SelfieSegmenter:
         self._engine = None
 
 
-def resized_mask(mask: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+def resized_mask(mask: Float32Array, rgb: Image) -> Float32Array:
     """Resize a mask to the size of an image (H, W, 3)."""
     import cv2
 
@@ -101,9 +100,7 @@ def _without_last(file: tflite.TfliteFile) -> bytes:
     raise ValueError(f"no operator {_LAST} in it")
 
 
-def _upsampled(
-    features: NDArray[np.float32], kernel: NDArray[np.float32], bias: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _upsampled(features: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
     """Transposed convolution of a map (h, w, C) with a kernel (2, 2, C) and a bias (1,), in steps of 2: (2 h, 2 w)."""
     import cv2
 
@@ -111,6 +108,6 @@ def _upsampled(
     matrix = np.empty((_STEP * _STEP, channels + 1), np.float32)
     matrix[:, :-1], matrix[:, -1] = kernel.reshape(-1, channels), bias
     # Not NumPy's product: its threads and the engine's wait for each other, for four times the network's own time.
-    tiles: NDArray[np.float32] = cv2.transform(features, matrix)  # pyright: ignore
+    tiles: Float32Array = cv2.transform(features, matrix)  # pyright: ignore
     tiles = tiles.reshape(height, width, _STEP, _STEP)
     return tiles.transpose(0, 2, 1, 3).reshape(_STEP * height, _STEP * width)

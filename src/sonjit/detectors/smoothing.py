@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, FloatArray
 from sonjit.detectors.observations import Observation
 from sonjit.geometry.boxes import size_of
 
@@ -34,7 +34,7 @@ class Filter(Protocol):
     further copies, for their published keypoints.
     """
 
-    def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
+    def __call__(self, values: Float32Array, *, time: float, scale: float) -> Float32Array:
         """Filter the values of one frame.
 
         Args:
@@ -77,7 +77,7 @@ class OneEuro:
         self._time = -math.inf
         self._raw = self._smooth = self._speed = np.zeros(0)
 
-    def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
+    def __call__(self, values: Float32Array, *, time: float, scale: float) -> Float32Array:
         """Filtered values (K, D) of one frame; see `Filter`."""
         raw = values.astype(np.float64)
         if not self._raw.size:
@@ -99,7 +99,7 @@ class KeypointSmoother:
     `pattern`: copied for each of the two; `size`: function that returns the size of an instance from its points (K, D).
     """
 
-    def __init__(self, pattern: Filter, size: Callable[[NDArray[np.float32]], float] | None = None) -> None:
+    def __init__(self, pattern: Filter, size: Callable[[Float32Array], float] | None = None) -> None:
         self._image, self._world = copy.deepcopy(pattern), copy.deepcopy(pattern)
         self._size = size or size_of
 
@@ -122,6 +122,6 @@ def refined_before(refine: Callable[[O], O], smoother: Smoother[O] | None) -> Sm
     return smooth
 
 
-def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:
+def _alpha(cutoff_hz: float | FloatArray, step_s: float) -> float | FloatArray:
     """Weight of the new sample in a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * step_s))

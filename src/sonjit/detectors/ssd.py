@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, FloatArray, Image
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, letterbox, letterbox_box
 
@@ -20,8 +20,8 @@ class Detection:
     """One detected object, in pixels of the image."""
 
     score: float  # 0..1
-    box: NDArray[np.float64]  # (4,) x_min, y_min, x_max, y_max; may leave the image
-    keypoints: NDArray[np.float64]  # (K, 2)
+    box: FloatArray  # (4,) x_min, y_min, x_max, y_max; may leave the image
+    keypoints: FloatArray  # (K, 2)
 
 
 class SingleShotDetector:
@@ -33,32 +33,30 @@ class SingleShotDetector:
         self._size = grid.input_size
         self._anchors = grid.anchors()[:, :2].astype(np.float64)  # (N, 2) centres
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
+    def find(self, rgb: Image, min_score: float) -> list[Detection]:
         """Objects with at least `min_score` in an image (H, W, 3), best first."""
         (found,) = self.find_from(rgb, min_score)
         return found
 
-    def find_from(self, rgb: NDArray[np.uint8], *min_scores: float) -> list[list[Detection]]:
+    def find_from(self, rgb: Image, *min_scores: float) -> list[list[Detection]]:
         """Return the detections of one run for several minimum scores. Blending depends on the minimum."""
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
         raw, logits = self._run()
         area_of_image = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
         return [self._objects(raw, logits, area_of_image, score) for score in min_scores]
 
-    def find_in(self, rgb: NDArray[np.uint8], area: RotatedBox, min_score: float) -> list[Detection]:
+    def find_in(self, rgb: Image, area: RotatedBox, min_score: float) -> list[Detection]:
         """Return the detections in a rotated square of the image. Their boxes are upright in the image."""
         crop_on_grid(rgb, area, self._engine.input[0], border="zero")
         return self._objects(*self._run(), area, min_score)
 
-    def _run(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self) -> tuple[Float32Array, Float32Array]:
         """Return the raw boxes with their keypoints, and the logits (N,)."""
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
         return raw, logits.reshape(-1)
 
-    def _objects(
-        self, raw: NDArray[np.float32], logits: NDArray[np.float32], area: RotatedBox, min_score: float
-    ) -> list[Detection]:
+    def _objects(self, raw: Float32Array, logits: Float32Array, area: RotatedBox, min_score: float) -> list[Detection]:
         chosen = np.flatnonzero(logits >= _logit(min_score))
         if not chosen.size:
             return []
@@ -85,7 +83,7 @@ def _placed(found: Detection, area: RotatedBox) -> Detection:
 
 
 def blend_overlapping(
-    scores: NDArray[np.float64], boxes: NDArray[np.float64], keypoints: NDArray[np.float64], threshold: float = 0.3
+    scores: FloatArray, boxes: FloatArray, keypoints: FloatArray, threshold: float = 0.3
 ) -> list[Detection]:
     """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members, best first.
 
@@ -134,10 +132,10 @@ class AnchorGrid:
     fixed_size: bool = True  # every anchor is 1 x 1; only the centres count
     reduce_lowest_layer: bool = False  # the first layer has three fixed anchors instead
 
-    def anchors(self) -> NDArray[np.float32]:
+    def anchors(self) -> Float32Array:
         """Return the anchors (N, 4) float32: relative centre x, y, width and height, rows first."""
         scales = [self._scale(layer) for layer in range(len(self.strides))]
-        grids: list[NDArray[np.float32]] = []
+        grids: list[Float32Array] = []
         for stride, members in groupby(range(len(self.strides)), key=lambda layer: self.strides[layer]):
             sizes = [size for layer in members for size in self._sizes(layer, scales)]
             cells = math.ceil(self.input_size / stride)

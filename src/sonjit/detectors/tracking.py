@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, FloatArray
 from sonjit.detectors.observations import (
     Disc,
     O,
@@ -58,7 +58,7 @@ _DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
 decay to 1/e."""
 _MAX_TRUSTED_COST = 0.4
 """Maximum cost of an observation of an overlapping instance, where the network may see a blend of two."""
-Propagate: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
+Propagate: TypeAlias = "Callable[[O, Float32Array, float], O]"
 """Function that shifts the observation of an occluded instance by (2,) pixels and sets its score."""
 
 
@@ -73,7 +73,7 @@ class Track(Generic[O]):
     seen_s: float  # time of the newest frame in seconds
     left: float | None = None  # belief that the instance is a left one; None for instances without sides
     # running mean of the colours while no other instance is near; None if there are none
-    colours: NDArray[np.float32] | None = None
+    colours: Float32Array | None = None
     frames: int = 0
     # time in seconds since another instance occluded it; None while it is visible. The observations are then propagated
     # from the last one.
@@ -81,8 +81,8 @@ class Track(Generic[O]):
     unoccluded_s: float = 0.0  # time in seconds without an occluder during an occlusion
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
-    _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    _velocity: FloatArray = field(default_factory=lambda: np.zeros(2))
+    _drift: FloatArray = field(default_factory=lambda: np.zeros(2))
 
     def update(self, observation: O, now_s: float, *, isolated: bool = True) -> None:
         """Add the observation of a new frame. The colours are learned only while no other instance is near."""
@@ -152,7 +152,7 @@ class _Appearance(NamedTuple):
 
     disc: Disc
     left: float | None
-    colours: NDArray[np.float32] | None
+    colours: Float32Array | None
 
     @classmethod
     def of(cls, observation: Observation) -> Self:

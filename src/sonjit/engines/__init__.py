@@ -10,12 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
 
-from sonjit._util import Float32Array, InputError
+from sonjit._util import Float32Array, Image, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sonjit.engines.openvino import OpenVinoEngine
 
 EngineName = Literal["openvino", "onnxruntime"]
@@ -26,7 +23,7 @@ ValueRange: TypeAlias = "tuple[float, float] | tuple[tuple[float, ...], tuple[fl
 T = TypeVar("T")
 _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
-_RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
+_RECORDED: ContextVar[tuple[Path, list[Image]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
@@ -46,7 +43,7 @@ def profiled_networks() -> AbstractContextManager[None]:
     return _set_inside(_IS_PROFILED, True)
 
 
-def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> AbstractContextManager[None]:
+def recorded_inputs(path: Path, inputs: list[Image]) -> AbstractContextManager[None]:
     """Append a copy of each input image (1, H, W, 3) of a model file to `inputs`, for engines loaded inside."""
     return _set_inside(_RECORDED, (path, inputs))
 
@@ -113,7 +110,7 @@ def check_threads(threads: int | None) -> None:
 class Engine(Protocol):
     """One loaded network. An engine is not thread-safe: each caller needs its own engine."""
 
-    input: NDArray[np.uint8]  # buffer (1, H, W, 3): write an image into it, then call `run()`
+    input: Image  # buffer (1, H, W, 3): write an image into it, then call `run()`
     precision: str  # number format in which the network runs
     output_sizes: list[int]  # number of values in each output, in the order of `run`
 
@@ -125,7 +122,7 @@ class Engine(Protocol):
 class _RecordingEngine:
     """An engine that records its inputs."""
 
-    def __init__(self, engine: Engine, inputs: list[NDArray[np.uint8]]) -> None:
+    def __init__(self, engine: Engine, inputs: list[Image]) -> None:
         self._engine, self._inputs = engine, inputs
         self.input, self.precision, self.output_sizes = engine.input, engine.precision, engine.output_sizes
 

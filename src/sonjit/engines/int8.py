@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from sonjit._util import Float32Array, InputError
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.engines.devices import processor_name
 from sonjit.engines.openvino import constant_of, core, ov, read_model
 from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash
@@ -58,8 +58,8 @@ class Rounding:
 def quantize(
     path: Path,
     landmarks: Landmarks,
-    images: Sequence[NDArray[np.uint8]],
-    held_out: Sequence[NDArray[np.uint8]],
+    images: Sequence[Image],
+    held_out: Sequence[Image],
     *,
     shift_px: float,
     progress: Callable[[str], None] = lambda _: None,
@@ -107,7 +107,7 @@ def _save_measured(
     path: Path,
     model: ov.Model,
     exact: "_Reference",
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[Image],
     answers: Sequence[_Answer],
     *,
     layers: int,
@@ -152,13 +152,13 @@ class _Reference:
         self._keypoints = sizes.index(landmarks.candidates * landmarks.size)
         self._presence = sizes.index(landmarks.candidates)
 
-    def seen(self, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[_Answer]]:
+    def seen(self, images: Sequence[Image]) -> tuple[list[Image], list[_Answer]]:
         """Return the images with an instance, and the answers on them."""
         answers = [(image, self.answer(self.network, image)) for image in images]
         present = [(image, answer) for image, answer in answers if self._sees(answer).any()]
         return [image for image, _ in present], [answer for _, answer in present]
 
-    def answer(self, network: ov.CompiledModel, image: NDArray[np.uint8]) -> _Answer:
+    def answer(self, network: ov.CompiledModel, image: Image) -> _Answer:
         """Run a form of the network."""
         outputs = network(_values(image))
         keypoints = np.array(outputs[self._keypoints], np.float32)
@@ -166,7 +166,7 @@ class _Reference:
         return candidates[..., :2], np.array(outputs[self._presence], np.float32).ravel()
 
     def compare(
-        self, network: ov.CompiledModel, images: Sequence[NDArray[np.uint8]], answers: Sequence[_Answer]
+        self, network: ov.CompiledModel, images: Sequence[Image], answers: Sequence[_Answer]
     ) -> tuple[list[float], list[float]]:
         """Return the mean keypoint distance in each image, and the maximum change of the presence."""
         shifts, changes = list[float](), list[float]()
@@ -176,12 +176,12 @@ class _Reference:
             changes.append(float(np.abs(mine[1] - theirs[1])[present | self._sees(mine)].max()))
         return shifts, changes
 
-    def _sees(self, answer: _Answer) -> NDArray[np.bool_]:
+    def _sees(self, answer: _Answer) -> BoolArray:
         """Return which candidates (N,) are present."""
         return answer[1] > self._landmarks.least_presence
 
 
-def _values(image: NDArray[np.uint8]) -> Float32Array:
+def _values(image: Image) -> Float32Array:
     return image.astype(np.float32) / np.float32(255)
 
 
@@ -190,7 +190,7 @@ def _compiled(model: ov.Model) -> ov.CompiledModel:
     return core().compile_model(model, "CPU", settings)
 
 
-def _times(first: ov.CompiledModel, second: ov.CompiledModel, image: NDArray[np.uint8]) -> tuple[float, float]:
+def _times(first: ov.CompiledModel, second: ov.CompiledModel, image: Image) -> tuple[float, float]:
     """Measure the processor time of each network in milliseconds: alternating runs, of which the fastest counts."""
     values, fastest = _values(image), [np.inf, np.inf]
     for _ in range(_TURNS):
@@ -213,13 +213,13 @@ def _layers(model: ov.Model) -> list[ov.Node]:
     ]
 
 
-def _multiplications(model: ov.Model) -> NDArray[np.float64]:
+def _multiplications(model: ov.Model) -> FloatArray:
     """Return the number (L,) of multiplications of each layer."""
     pairs = [(tuple(node.input_value(1).get_shape()), tuple(node.output(0).get_shape())) for node in _layers(model)]
     return np.array([prod(weights) * (prod(out[2:]) if len(out) == 4 else 1) for weights, out in pairs], np.float64)
 
 
-def _roundings(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[Rounding]:
+def _roundings(model: ov.Model, images: Sequence[Image]) -> list[Rounding]:
     """Return the rounding of each layer for its inputs on the images."""
     layers = _layers(model)
     filters = [np.array(constant_of(node.input_value(1)), np.float32) for node in layers]

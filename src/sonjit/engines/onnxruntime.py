@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError, optional_import
+from sonjit._util import Float32Array, Image, InputError, optional_import
 from sonjit.engines import EngineOptions, ValueRange, devices
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class OnnxRuntimeEngine:
     """A network on ONNX Runtime, in f32; see `Engine` for the interface."""
 
-    input: NDArray[np.uint8]
+    input: Image
     precision = "f32"
     output_sizes: list[int]
 

@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError, SonjitError, check_memory, files, is_out_of_memory
+from sonjit._util import Float32Array, Image, InputError, SonjitError, check_memory, files, is_out_of_memory
 from sonjit.engines import EngineOptions, ValueRange, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
@@ -134,7 +134,7 @@ class OpenVinoEngine:
     `inputs`: buffers of all inputs, in file order; `name`: file name without its ending.
     """
 
-    input: NDArray[np.uint8]
+    input: Image
     inputs: list[NDArray[Any]]
     precision: str
     output_sizes: list[int]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model, take_images
 
@@ -56,7 +55,7 @@ class PooledNetwork:
         options = EngineOptions(device=device, precision="f32", threads=threads)
         network = core().compile_model(model, options.device, compile_settings(options, "f32"))
         self._request = network.create_infer_request()
-        self.input: NDArray[np.uint8] = self._request.get_input_tensor(0).data
+        self.input: Image = self._request.get_input_tensor(0).data
         self.output_sizes = [len(head.bias) for head in self.heads]
 
     def run(self) -> tuple[Float32Array, list[Float32Array]]:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import FloatArray, RealArray
+from sonjit._util import FloatArray, IndexArray, RealArray
 
 
 def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
@@ -126,7 +126,7 @@ class CanonicalFace:
     weights: FloatArray  # weights (468,) of the vertices in the fit; most are 0
 
     @cached_property
-    def used(self) -> NDArray[np.intp]:
+    def used(self) -> IndexArray:
         """Return the indices (K,) of the points with positive weight."""
         return np.flatnonzero(self.weights)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, Image, IndexArray, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import BodyOptions
@@ -64,17 +64,17 @@ class BodyObservation:
     """Observation of a body in one box; see `Observation`."""
 
     score: float
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
     # (33,) float32, 0..1
-    visibility: NDArray[np.float32]
-    presence: NDArray[np.float32]
+    visibility: Float32Array
+    presence: Float32Array
     # (2, 2) float32 pixels: the middle of the hips and a point on the circle around the body
-    alignment: NDArray[np.float32]
+    alignment: Float32Array
     # (H, W) float32 probability of the person per pixel, or None where not asked for
-    mask: NDArray[np.float32] | None = None
+    mask: Float32Array | None = None
     # (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first
-    colours: NDArray[np.float32] | None = None
+    colours: Float32Array | None = None
     heatmap_peak: float = 0.0  # mean probability of the heatmaps near the 33 keypoints, 0..1
     left: None = None
 
@@ -105,12 +105,12 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         self._order = _mirrored_order() if mirrored else np.arange(_KEYPOINTS)
         self._kernel = heatmap_kernel
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes of people in an image (H, W, 3), best first."""
         people = [] if self._people is None else self._people.find(rgb, min_score)
         return [box_from_alignment(person.keypoints[:2]) for person in people]
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
+    def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask."""
         crop_for(self._landmarks, rgb, box)
         image, presence, heatmaps, world, *masks = self._landmarks.run()
@@ -143,7 +143,7 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         """Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half."""
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
-    def propagate(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+    def propagate(self, observation: BodyObservation, shift: Float32Array, score: float) -> BodyObservation:
         """Return the observation of an occluded body, without visible keypoints and without a mask."""
         return replace(
             super().propagate(observation, shift, score),
@@ -152,9 +152,7 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
             mask=None if observation.mask is None else np.zeros_like(observation.mask),
         )
 
-    def result(
-        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: tracking.Track[BodyObservation] | None
-    ) -> Body:
+    def result(self, rgb: Image, observation: BodyObservation, track: tracking.Track[BodyObservation] | None) -> Body:
         """Return the public result."""
         return Body(
             score=observation.score,
@@ -167,7 +165,7 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         )
 
 
-def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
+def box_from_alignment(points: RealArray) -> RotatedBox:
     """Return the box around a person from alignment points (2, 2): centre, and upwards the circle around the body."""
     (cx, cy), (x, y) = points.tolist()
     side = 2 * math.dist((cx, cy), (x, y))
@@ -175,16 +173,14 @@ def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
     return square_box(RotatedBox(cx, cy, side, side, rotation), scale=_BOX_SCALE)
 
 
-def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+def _torso_colours(rgb: Image, keypoints: Float32Array) -> Float32Array:
     """Return colours (9,) of a torso in an image (H, W, 3); see `BodyObservation`."""
     points = _TORSO_WEIGHTS @ keypoints[_TORSO, :2]
     x, y = (points[:, i].clip(0, rgb.shape[1 - i] - 1).astype(np.intp) for i in (0, 1))
     return rgb[y, x].reshape(3, -1, 3).mean(axis=1, dtype=np.float32).ravel()
 
 
-def refine_by_heatmaps(
-    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def refine_by_heatmaps(points: Float32Array, heatmaps: Float32Array, kernel: int) -> tuple[Float32Array, Float32Array]:
     """Move points (K, 3), in fractions of the crop, to the centre of mass of heatmaps (H, W, K or more) of logits.
 
     Only confident heatmaps within a window of `kernel` pixels around each point count. z does not change. Return the
@@ -212,7 +208,7 @@ def refine_by_heatmaps(
     return refined, peaks
 
 
-def _mirrored_order() -> NDArray[np.intp]:
+def _mirrored_order() -> IndexArray:
     """Return for each keypoint the index (33,) of its counterpart on the other side."""
     skeleton = load_skeleton("body_blazepose33")
     other = {"left": "right", "right": "left"}
@@ -220,7 +216,7 @@ def _mirrored_order() -> NDArray[np.intp]:
     return np.array([skeleton.index(name) for name in swapped])
 
 
-def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
+def mask_from_logits(logits: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
     """Return the probability per pixel (height, width) from logits (h, w) over a box; 0 outside the box."""
     import cv2
 
@@ -228,7 +224,7 @@ def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, h
     return cv2.warpAffine(sigmoid(logits), matrix, (width, height), flags=cv2.INTER_LINEAR)  # pyright: ignore
 
 
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def sigmoid(logits: Float32Array) -> Float32Array:
     """Convert logits of any shape to probabilities, without overflow."""
     result = np.tanh(logits * np.float32(0.5))
     result += 1
@@ -240,9 +236,9 @@ class MaskSmoother:
     """Blend in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does."""
 
     def __init__(self) -> None:
-        self._previous: NDArray[np.float32] | None = None
+        self._previous: Float32Array | None = None
 
-    def __call__(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, mask: Float32Array) -> Float32Array:
         """Return the smoothed mask (H, W) of a frame. A mask of another size restarts the filter."""
         previous = self._previous
         if previous is None or previous.shape != mask.shape:
@@ -295,7 +291,7 @@ class _Published:
     def __init__(self) -> None:
         self._image = OneEuro(*_IMAGE_FILTER)
         self._world = OneEuro(*_WORLD_FILTER)
-        self._visibility: NDArray[np.float32] | None = None
+        self._visibility: Float32Array | None = None
 
     def __call__(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
         """Return the observation with smoothed keypoints and visibility. `scale` is the person's size in pixels."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array, Image, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, points_from_crop, square_box, wrap_angle
@@ -28,7 +28,7 @@ _SOURCES[_TARGETS] = np.arange(len(_TARGETS))  # of two points for one landmark 
 _RIMS = np.array([LEFT_EYE[:_RIM], RIGHT_EYE[:_RIM]])
 
 
-def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def refined(mesh: Float32Array, regions: Sequence[Float32Array]) -> Float32Array:
     """Return landmarks (478, 3) from a mesh (468, 3) and the refined points of its regions, all in one unit.
 
     The regions are 80 points of the lips, 71 of each eye and 5 of each iris, left first. The depth of an iris is the
@@ -61,7 +61,7 @@ class FaceObservation:
     """Observation of a face in one image; see `Observation`."""
 
     score: float
-    keypoints: NDArray[np.float32]
+    keypoints: Float32Array
     keypoints_3d: None = None
     left: None = None
     colours: None = None
@@ -91,7 +91,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         detector: ssd.SingleShotDetector,
         landmarks: Engine,
         *,
-        blendshapes: Callable[[NDArray[np.float32]], dict[str, float]] | None = None,
+        blendshapes: Callable[[Float32Array], dict[str, float]] | None = None,
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
         squares: bool = True,
@@ -107,14 +107,14 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         self._squares, self._squares_after, self._shift_y, self._turns = squares, squares_after, shift_y, turns
         self._size = landmarks.input.shape[1]
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes of faces in an image (H, W, 3), best first."""
         faces = self._detector.find(rgb, min_score)
         if self._turns:
             faces = [self.turned_upright(self._detector, rgb, face) for face in faces]
         return [box_around_detection(face, square=self._squares) for face in faces]
 
-    def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
+    def find_in(self, rgb: Image, head: RotatedBox, min_score: float) -> RotatedBox | None:
         """Return the box of the best face in a square box around a head, or None."""
         faces = self._detector.find_in(rgb, head, min_score)
         if not faces:
@@ -122,9 +122,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         points = faces[0].keypoints
         return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
-    def turned_upright(
-        self, detector: ssd.SingleShotDetector, rgb: NDArray[np.uint8], face: ssd.Detection
-    ) -> ssd.Detection:
+    def turned_upright(self, detector: ssd.SingleShotDetector, rgb: Image, face: ssd.Detection) -> ssd.Detection:
         """Return a doubtful face, or the upside-down face in its place if detector and meshes find that likelier."""
         if face.score >= _CERTAIN:
             return face
@@ -139,14 +137,14 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         likelihood = max(self._likelihood(rgb, box, _UNSEEN if up is None else up.score) for box in boxes)
         return down if self._likelihood(rgb, box_around_detection(down), down.score) > likelihood else face
 
-    def _likelihood(self, rgb: NDArray[np.uint8], box: RotatedBox, detection: float) -> float:
+    def _likelihood(self, rgb: Image, box: RotatedBox, detection: float) -> float:
         """Return a measure of a face in a box from its scores and the agreement of the meshes of two inferences."""
         first = self.observe(rgb, box)
         apart = (first.keypoints - self.observe(rgb, self.box_after(first)).keypoints)[:, :2]
         distance = max(float(np.linalg.norm(apart, axis=1).mean()) / box.width, _LEAST_DISTANCE)
         return _DETECTION_WEIGHT * _logit(detection) + _logit(first.score) - math.log(distance)
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
+    def observe(self, rgb: Image, box: RotatedBox) -> FaceObservation:
         """Run the landmark network on one box."""
         image = self._landmarks.input[0]
         crop(rgb, box, self._size, self._size, out=image)
@@ -173,9 +171,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
             right, left = left, right
         return box_around_face(observation.box, right, left, square=self._squares_after)
 
-    def result(
-        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: tracking.Track[FaceObservation] | None
-    ) -> Face:
+    def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
         """Return the public result."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
         height, width = rgb.shape[:2]
@@ -200,7 +196,7 @@ def _logit(probability: float) -> float:
     return math.log(max(probability, _LEAST) / max(1 - probability, _LEAST))
 
 
-def corners_of(points: NDArray[np.floating]) -> Box:
+def corners_of(points: RealArray) -> Box:
     """Return the upright box x_min, y_min, x_max, y_max around points (K, 2)."""
     rows = points.T.copy()  # in rows: four times as fast
     (x_min, y_min), (x_max, y_max) = rows.min(axis=1).tolist(), rows.max(axis=1).tolist()

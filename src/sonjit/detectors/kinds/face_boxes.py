@@ -5,8 +5,8 @@ of the CPU graph of mediapipe 0.10.21.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Image
 from sonjit.detectors import interfaces, tracking
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.ssd import Detection, SingleShotDetector
@@ -33,13 +33,13 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
         self._faces = detector
         self._blended = blended
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return upright boxes of faces in an image (H, W, 3), best first."""
         faces = self._detections(rgb, min_score)
         self._found = {box_from_corners(face.box.tolist()): box_observation(face) for face in faces}
         return list(self._found)
 
-    def _detections(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
+    def _detections(self, rgb: Image, min_score: float) -> list[Detection]:
         blended = self._blended
         if blended is None:
             return self._faces.find(rgb, min_score)
@@ -51,9 +51,7 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
         """Return the box of the face. No network runs on it."""
         return box_from_corners(observation.keypoints[:2, :2].ravel().tolist())
 
-    def result(
-        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: tracking.Track[FaceObservation] | None
-    ) -> Face:
+    def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
         """Return the public result."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
         keypoints, number = observation.keypoints[2:][self._order], None if track is None else track.id

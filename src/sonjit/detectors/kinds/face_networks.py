@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit.detectors import kinds, pipeline, smoothing, ssd
 from sonjit.detectors.kinds import face, face_boxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
@@ -165,7 +164,7 @@ class BlendshapeNetwork:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self, keypoints: NDArray[np.float32]) -> dict[str, float]:
+    def read(self, keypoints: Float32Array) -> dict[str, float]:
         """Return the 52 blendshapes by name, from landmarks (478, 3) in pixels."""
         self._engine.input[0] = keypoints[_POINTS, :2]
         (scores,) = self._engine.run()

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit._util import InputError
+from sonjit._util import Float32Array, InputError
 from sonjit.engines import EngineOptions, load_number_engine
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sonjit.engines.openvino import OpenVinoEngine
     from sonjit.results import Hand
     from sonjit.weights import TaskBundle
@@ -55,7 +53,7 @@ class GestureNetworks:
         return found
 
 
-def _in_own_size(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _in_own_size(points: Float32Array) -> Float32Array:
     """Normalise points (21, 3) to the wrist and the longer side of the box around them."""
     moved = points - points[0]
     return moved / (np.ptp(moved[:, :2], axis=0).max() + np.float32(_EPSILON))

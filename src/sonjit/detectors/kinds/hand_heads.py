@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sonjit._util import Float32Array
 from sonjit._util.data_files import ASSETS, read_npz
 
-Floats = NDArray[np.float32]
+Floats = Float32Array
 
 TAPS: Final = (28, 14, 7)  # sides of the maps that the heads read
 ASSET: Final = "hand_heads.npz"

@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, FloatArray, InputError
+from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.detectors import interfaces, observations, ssd, tracking
 from sonjit.detectors.kinds import KINDS, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
@@ -152,14 +151,14 @@ class HandObservation:
     """Observation of a hand in one box; see `Observation`."""
 
     score: float
-    keypoints: NDArray[np.float32]
-    keypoints_3d: NDArray[np.float32]
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
     left: float
-    extra: NDArray[np.float32] | None = None
-    visibility: NDArray[np.float32] | None = None
+    extra: Float32Array | None = None
+    visibility: Float32Array | None = None
     appearance: hand_heads.AppearanceInputs | None = None
     refinable: RefinableCrop | None = None  # inputs of the refinement; None without one, and for refined keypoints
-    error_px: NDArray[np.float32] | None = None  # (21,) expected error of refined keypoints in pixels; None for others
+    error_px: Float32Array | None = None  # (21,) expected error of refined keypoints in pixels; None for others
     published: "HandObservation | None" = None  # observation before the refinement; None for published keypoints
     colours: None = None
 
@@ -169,7 +168,7 @@ class HandObservation:
         return self.published and HandPoints(self.published.keypoints, self.published.keypoints_3d)
 
 
-def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
+def palm_squares(palms: RealArray) -> FloatArray:
     """Return the square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
@@ -218,12 +217,12 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[boxes.RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[boxes.RotatedBox]:
         """Return boxes of hands from the palms in an image (H, W, 3), best first."""
         palms = [] if self.palms is None else self.palms.find(rgb, min_score)
         return [box_from_palm(palm, self._turn_rad) for palm in palms]
 
-    def observe(self, rgb: NDArray[np.uint8], box: boxes.RotatedBox) -> HandObservation:
+    def observe(self, rgb: Image, box: boxes.RotatedBox) -> HandObservation:
         """Run the landmark network on one box: 21 keypoints, presence and handedness."""
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
@@ -276,7 +275,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         """Return the box around an observed hand."""
         return box_around_hand(observation.keypoints)
 
-    def propagate(self, observation: HandObservation, shift: NDArray[np.float32], score: float) -> HandObservation:
+    def propagate(self, observation: HandObservation, shift: Float32Array, score: float) -> HandObservation:
         """Return the observation of an occluded hand, without visible keypoints and without appearance."""
         extra, visibility = observation.extra, observation.visibility
         return replace(
@@ -287,9 +286,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             refinable=None,
         )
 
-    def result(
-        self, rgb: NDArray[np.uint8], observation: HandObservation, track: tracking.Track[HandObservation] | None
-    ) -> Hand:
+    def result(self, rgb: Image, observation: HandObservation, track: tracking.Track[HandObservation] | None) -> Hand:
         """Return the public result; for a track, with the side that has the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
         shown = observation.appearance
@@ -313,7 +310,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         return hand
 
 
-def box_around_hand(keypoints: NDArray[np.floating]) -> boxes.RotatedBox:
+def box_around_hand(keypoints: RealArray) -> boxes.RotatedBox:
     """Return the crop of a hand with known keypoints (21, 2 or 3) in pixels.
 
     Upright along the hand, twice as large as wrist, palm and first joints.
@@ -324,7 +321,7 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> boxes.RotatedBox:
     return boxes.square_box(tight, **_AROUND_HAND)
 
 
-def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
+def _upright(start: FloatArray, end: FloatArray) -> float:
     """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
     return boxes.wrap_angle(math.pi / 2 - math.atan2(-dy, dx))

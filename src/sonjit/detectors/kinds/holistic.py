@@ -16,9 +16,8 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sonjit._util import InputError
+from sonjit._util import Float32Array, Image, InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
@@ -46,7 +45,7 @@ class Agreement:
     scale: float  # difference of the sizes, relative to the size of the searched box
     margin: float  # margin of the searched box, relative to its size, that must not contain tracked keypoints
 
-    def accepts(self, tracked: RotatedBox, keypoints: NDArray[np.float32], found: RotatedBox) -> bool:
+    def accepts(self, tracked: RotatedBox, keypoints: Float32Array, found: RotatedBox) -> bool:
         """Check whether the tracked box is close to the found box, which must contain its keypoints (K, 2)."""
         size = found.width
         if (
@@ -89,9 +88,9 @@ class _Part:
     smoother: KeypointSmoother | None
     box: RotatedBox | None = None  # crop of the next frame, or None if the part is not tracked
     # (2,) Position of the part in the body's keypoints when the box was made, in pixels
-    anchor: NDArray[np.float32] | None = None
+    anchor: Float32Array | None = None
     wait: int = 0  # frames until the next search
-    keypoints: NDArray[np.float32] | None = None  # (K, 2) Keypoints that the box was made of
+    keypoints: Float32Array | None = None  # (K, 2) Keypoints that the box was made of
 
     def observe(
         self,
@@ -99,7 +98,7 @@ class _Part:
         box_after: Callable[[P], RotatedBox],
         search: Callable[[], RotatedBox | None],
         *,
-        anchor: NDArray[np.float32],
+        anchor: Float32Array,
         agreement: Agreement | None,
         min_score: float,
         interval: int,
@@ -191,11 +190,11 @@ class Holistic(Kind[BodyObservation, Person]):
         self._merge_nested = merge_nested
         self._carried: WeakKeyDictionary[Track[BodyObservation], list[_Part]] = WeakKeyDictionary()
 
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes of people, best first."""
         return self.bodies.find(rgb, min_score)
 
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
+    def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """Run the body network on one box."""
         return self.bodies.observe(rgb, box)
 
@@ -207,13 +206,11 @@ class Holistic(Kind[BodyObservation, Person]):
         """Check whether two boxes show the same body."""
         return self.bodies.is_same_instance(box, other)
 
-    def propagate(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+    def propagate(self, observation: BodyObservation, shift: Float32Array, score: float) -> BodyObservation:
         """Return the observation of an occluded body."""
         return self.bodies.propagate(observation, shift, score)
 
-    def result(
-        self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
-    ) -> Person:
+    def result(self, rgb: Image, observation: BodyObservation, track: Track[BodyObservation] | None) -> Person:
         """Return the body with its hands and face. An occluded person has a body only."""
         if track is not None and track.occluded_s is not None:
             return Person(self.bodies.result(rgb, observation, track), None, None, None)
@@ -236,7 +233,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
     def _observe_parts(
-        self, rgb: NDArray[np.uint8], body: BodyObservation, parts: Sequence[_Part]
+        self, rgb: Image, body: BodyObservation, parts: Sequence[_Part]
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
         """Return the left hand, right hand and face of a body, which is smoothed only where MediaPipe's graph is used.
 
@@ -269,7 +266,7 @@ class Holistic(Kind[BodyObservation, Person]):
             self._drop_strays(body, parts, hands)
         return hands, observed_face.result()
 
-    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation) -> FaceObservation | None:
+    def face_in(self, rgb: Image, body: BodyObservation) -> FaceObservation | None:
         """Return the face in the head crop of a body, or None."""
         box = self._face_box(rgb, body)
         face = None if box is None else self.faces.observe(rgb, box)
@@ -313,12 +310,12 @@ class Holistic(Kind[BodyObservation, Person]):
             published=observation.published_points,
         )
 
-    def hand_crop(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
+    def hand_crop(self, rgb: Image, body: BodyObservation, side: int) -> RotatedBox | None:
         """Return the box of a hand near the body's wrist according to the re-crop network, or None."""
         rough = hand_box(body, side)
         return None if rough is None else recropped_box(rgb, rough, self._recrop)
 
-    def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
+    def _face_box(self, rgb: Image, body: BodyObservation) -> RotatedBox | None:
         """Return the box of the face that the face detector finds around the head, or None."""
         head = head_box(body)
         if head is not None and self.faces.mirrored:  # its eyes are exchanged
@@ -353,7 +350,7 @@ def head_box(body: BodyObservation) -> RotatedBox | None:
     return None if box.width < _MIN_HEAD_PX else box
 
 
-def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) -> RotatedBox:
+def recropped_box(rgb: Image, rough: RotatedBox, network: Engine) -> RotatedBox:
     """Return the box in pixels of the hand that the re-crop network finds in an estimated box."""
     height, width = network.input.shape[1:3]
     crop_on_grid(rgb, rough, network.input[0])

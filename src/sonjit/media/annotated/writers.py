@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit._util import Image, InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job
@@ -260,7 +259,7 @@ def frame_of(rgb: Image) -> VideoFrame:
     return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
 
 
-def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
+def _planes(frame: VideoFrame) -> list[Image]:
     """Return each plane (h, w) without row padding."""
     return [
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore

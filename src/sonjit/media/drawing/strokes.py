@@ -13,7 +13,6 @@ from functools import cache
 from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
@@ -361,7 +360,7 @@ class Plate:
 
 
 @cache
-def _plate_colours() -> NDArray[np.uint8]:
+def _plate_colours() -> Image:
     """Return the colours (1, 256, 3) of a plate over each value of the image."""
     values = np.arange(256)[None, :, None]
     return (values * (1 - _OPACITY) + np.array(INK) * _OPACITY).astype(np.uint8)

@@ -15,7 +15,8 @@ from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sonjit._util import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,7 +122,7 @@ class Geometry:
         width, height = self.scaled_size(width, height)
         return (height, width) if self.transposed else (width, height)
 
-    def turned(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def turned(self, pixels: Image) -> Image:
         """Turn and mirror an image (H, W, ...) or one of its planes."""
         import cv2
 
@@ -134,12 +135,12 @@ class Geometry:
             pixels = np.asarray(cv2.flip(pixels, int(self.flip_x) if self.flip_x != self.flip_y else -1), np.uint8)
         return np.ascontiguousarray(pixels)
 
-    def cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def cropped(self, pixels: Image) -> Image:
         """Cut the crop rectangle out of an image (H, W, ...)."""
         left, top, right, bottom = self.crop
         return pixels[top : pixels.shape[0] - bottom, left : pixels.shape[1] - right]
 
-    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply(self, pixels: Image) -> Image:
         """Crop, scale, turn and mirror an image (H, W, ...)."""
         import cv2
 
@@ -162,7 +163,7 @@ def fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * min(across, down))), max(1, round(size[1] * min(across, down)))
 
 
-def bordered(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def bordered(pixels: Image, size: tuple[int, int]) -> Image:
     """Return an image (H, W, 3) in the centre of a black one of a width and height."""
     right, bottom = size[0] - pixels.shape[1], size[1] - pixels.shape[0]
     if right or bottom:
@@ -346,7 +347,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 @cache
-def tone_curve(transfer: int) -> NDArray[np.uint8]:
+def tone_curve(transfer: int) -> Image:
     """Return the sRGB value (65536,) of each 16-bit value of an HDR video or image.
 
     Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG).

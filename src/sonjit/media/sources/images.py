@@ -369,7 +369,7 @@ def _is_srgb(profile: bytes) -> bool:
     return bool(np.allclose(np.frombuffer(values, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02))
 
 
-def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uint8]:
+def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
     """Return an HDR image of 8 bits, or of some bits in 16, in standard range."""
     bits = 8 if image.dtype == np.uint8 else bits if 8 <= bits <= 16 else 16  # a file may state anything
     curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
@@ -378,7 +378,7 @@ def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> NDArray[np.uin
 
 def _in_eight_bits(
     image: NDArray[Any], stated: int, image_format: str | None, name: str, notes: list[str] | None
-) -> NDArray[np.uint8]:
+) -> Image:
     """Return an image as uint8. The significant bits of 16-bit values are those that the file or their range states."""
     if image.dtype == np.uint8:
         return np.asarray(image, np.uint8)
