@@ -9,17 +9,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
+from sonjit.detectors import options as option_types
 from sonjit.detectors import smoothing, tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, imported, make_options, refuse_unused_options
-from sonjit.detectors.options import (
-    BodyOptions,
-    CommonOptions,
-    FaceOptions,
-    HandOptions,
-    HolisticOptions,
-    declared_options,
-)
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Body, Face, Hand, Person, Result
 
@@ -138,8 +132,14 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
 
 def _document_options() -> None:
     """Give `create_detector` the signature and the argument descriptions of its options."""
-    kinds = (CommonOptions, HandOptions, FaceOptions, BodyOptions, HolisticOptions)
-    options = {name: option for kind in reversed(kinds) for name, option in declared_options(kind).items()}
+    kinds = (
+        CommonOptions,
+        option_types.HandOptions,
+        option_types.FaceOptions,
+        option_types.BodyOptions,
+        option_types.HolisticOptions,
+    )
+    options = {name: option for kind in reversed(kinds) for name, option in option_types.declared_options(kind).items()}
     texts: list[str] = []
     parameters: list[inspect.Parameter] = []
     for name, option in sorted(options.items(), key=lambda item: item[1].group):

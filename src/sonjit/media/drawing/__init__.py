@@ -10,24 +10,8 @@ import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
 from sonjit.media.drawing import instances
-from sonjit.media.drawing.strokes import (
-    HAND_WIDTH,
-    INK,
-    NEUTRAL,
-    STYLE,
-    USUAL,
-    Anonymise,
-    DrawingStyle,
-    Label,
-    Plate,
-    Region,
-    Strokes,
-    label_of,
-    merge_regions,
-    own,
-    place_labels,
-    shade,
-)
+from sonjit.media.drawing import strokes as pen
+from sonjit.media.drawing.strokes import USUAL, Anonymise, DrawingStyle, Label, Plate, Region, Strokes
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
 
@@ -57,19 +41,19 @@ class Drawing:
 def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
     """Draw lines and dots of any skeleton."""
     strokes = Strokes(canvas, result.keypoints)
-    near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
+    near, width = strokes.near.tolist(), strokes.width(pen.HAND_WIDTH)
     for a, b in result.skeleton.connections:
-        strokes.line(a, b, INK, width + 2 * strokes.edge(width))
-        strokes.line(a, b, shade(own(NEUTRAL), (near[a] + near[b]) / 2), width)
+        strokes.line(a, b, pen.INK, width + 2 * strokes.edge(width))
+        strokes.line(a, b, pen.shade(pen.own(pen.NEUTRAL), (near[a] + near[b]) / 2), width)
     for k, depth in enumerate(near):
-        strokes.dot(k, shade(own(NEUTRAL), depth), width)
+        strokes.dot(k, pen.shade(pen.own(pen.NEUTRAL), depth), width)
 
 
 def _label_above(result: Result) -> Label:
     points = np.asarray(result.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
-    return label_of(result, result.kind.capitalize(), top, (up, -up))
+    return pen.label_of(result, result.kind.capitalize(), top, (up, -up))
 
 
 def _drawing_of(result: Result) -> Drawing:
@@ -171,7 +155,7 @@ class _Scene:
             self.heads = [box for box in boxes if np.isfinite(box).all()]
             if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
-                self._labels = place_labels(drawn_labels, width, height, boxes)
+                self._labels = pen.place_labels(drawn_labels, width, height, boxes)
 
     def draw(self, canvas: Image) -> None:
         """Draw everything in place."""
@@ -197,9 +181,9 @@ class _Scene:
                 style,
                 colour="#{:02x}{:02x}{:02x}".format(*instances.PERSON_COLOURS[number % len(instances.PERSON_COLOURS)]),
             )
-        token = STYLE.set(style)
+        token = pen.STYLE.set(style)
         yield
-        STYLE.reset(token)
+        pen.STYLE.reset(token)
 
     def regions(self, canvas: Image) -> list[Region]:
         """Return regions that contain everything that is drawn. They do not touch each other."""
@@ -216,4 +200,4 @@ class _Scene:
             points.setdefault(id(person or result), []).append(result.keypoints)
         boxes = [Strokes(canvas, np.concatenate(keypoints)).extent for keypoints in points.values()]
         boxes += [label.box for label in self._labels]
-        return merge_regions(Region.around(box, self._width, self._height) for box in boxes)
+        return pen.merge_regions(Region.around(box, self._width, self._height) for box in boxes)

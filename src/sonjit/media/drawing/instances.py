@@ -15,23 +15,8 @@ import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
-from sonjit.media.drawing.strokes import (
-    BODY_WIDTH,
-    HAND_WIDTH,
-    INK,
-    LEFT,
-    NEUTRAL,
-    RIGHT,
-    Colour,
-    Label,
-    Strokes,
-    draw_path,
-    draw_ring,
-    label_of,
-    own,
-    shade,
-    translucent,
-)
+from sonjit.media.drawing import strokes as pen
+from sonjit.media.drawing.strokes import Colour, Label, Strokes, own, shade
 from sonjit.results import Body, Box, Face, Hand, Person, Result
 
 FINGERS: dict[str, Colour] = {name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["fingers"].items()}
@@ -59,18 +44,18 @@ _BOARD = (255, 204)  # greys of the checkerboard that shows transparency
 def draw_hand(canvas: Image, hand: Hand, _: Person | None = None) -> None:
     """Draw bones and joints in place, from far to near."""
     strokes = Strokes(canvas, hand.keypoints)
-    near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
+    near, width = strokes.near.tolist(), strokes.width(pen.HAND_WIDTH)
     edge = strokes.edge(width)
     colours = _keypoint_colours(hand)
     lines = sorted(hand.skeleton.connections, key=lambda pair: near[pair[0]] + near[pair[1]])
     for a, b in lines:
-        strokes.line(a, b, INK, width + 2 * edge)
+        strokes.line(a, b, pen.INK, width + 2 * edge)
     for a, b in lines:
-        colour = colours[a] if colours[a] == colours[b] else own(NEUTRAL)  # from finger to finger or wrist is palm
+        colour = colours[a] if colours[a] == colours[b] else own(pen.NEUTRAL)  # from finger to finger or wrist is palm
         strokes.line(a, b, shade(colour, (near[a] + near[b]) / 2), width)
     for k in sorted(range(len(near)), key=near.__getitem__):
         radius = width * (0.7 + 1.2 * near[k])
-        strokes.dot(k, INK, radius + edge)
+        strokes.dot(k, pen.INK, radius + edge)
         strokes.dot(k, shade(colours[k], near[k] + 0.15), radius)
         if radius >= 3:
             strokes.dot(k, shade(colours[k], near[k] + 0.6), radius * 0.42)
@@ -83,8 +68,8 @@ def draw_errors(canvas: Image, hand: Hand) -> None:
     strokes = Strokes(canvas, hand.keypoints)
     width = strokes.width(_ERROR_WIDTH)
     for point, radius, colour in zip(strokes.points, hand.error_px.tolist(), _keypoint_colours(hand), strict=True):
-        draw_ring(canvas, point, radius, INK, width + 2 * strokes.edge(width))
-        draw_ring(canvas, point, radius, shade(colour, 1), width)
+        pen.draw_ring(canvas, point, radius, pen.INK, width + 2 * strokes.edge(width))
+        pen.draw_ring(canvas, point, radius, shade(colour, 1), width)
 
 
 def hand_label(hand: Hand) -> Label:
@@ -96,14 +81,14 @@ def hand_label(hand: Hand) -> Label:
     aside = np.array([-away[1], away[0]])
     if aside @ (thumb - wrist) > 0:
         aside = -aside  # prefer the side of the little finger to that of the thumb
-    accent = {"Right": RIGHT, "Left": LEFT, None: NEUTRAL}[hand.side]
-    return label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
+    accent = {"Right": pen.RIGHT, "Left": pen.LEFT, None: pen.NEUTRAL}[hand.side]
+    return pen.label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
 
 
 def _keypoint_colours(hand: Hand) -> list[Colour]:
     groups = hand.skeleton.groups
-    of_point = {k: FINGERS.get(name, NEUTRAL) for name, members in groups.items() for k in members}
-    return [own(of_point.get(k, NEUTRAL)) for k in range(len(hand.keypoints))]
+    of_point = {k: FINGERS.get(name, pen.NEUTRAL) for name, members in groups.items() for k in members}
+    return [own(of_point.get(k, pen.NEUTRAL)) for k in range(len(hand.keypoints))]
 
 
 def draw_face(canvas: Image, face: Face, _: Person | None = None) -> None:
@@ -111,8 +96,8 @@ def draw_face(canvas: Image, face: Face, _: Person | None = None) -> None:
     if len(face.keypoints) == 6:
         strokes, width = draw_box(canvas, face)
         for k, name in enumerate(face.skeleton.keypoints):
-            colour = LEFT if name.startswith("left") else RIGHT if name.startswith("right") else NEUTRAL
-            strokes.dot(k, INK, width * 1.5 + 1)
+            colour = pen.LEFT if name.startswith("left") else pen.RIGHT if name.startswith("right") else pen.NEUTRAL
+            strokes.dot(k, pen.INK, width * 1.5 + 1)
             strokes.dot(k, own(colour), width * 1.5)
     else:
         _draw_mesh(canvas, face)
@@ -122,7 +107,7 @@ def face_label(face: Face) -> Label:
     """Score and id above the face."""
     x_min, y_min, x_max, _ = face.box
     top = np.array([(x_min + x_max) / 2, y_min])
-    return label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
+    return pen.label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
 
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
@@ -154,25 +139,25 @@ def _draw_mesh(canvas: Image, face: Face) -> None:
     region = strokes.region(4 * width)
     groups = face.skeleton.groups
     on_contour = {k for members in groups.values() for k in members}
-    with translucent(canvas, region, 0.62 * min(1.0, strokes.size / 240)):  # on a small face they would be a fog
+    with pen.translucent(canvas, region, 0.62 * min(1.0, strokes.size / 240)):  # on a small face they would be a fog
         for k in range(468):
             if k not in on_contour:
                 strokes.dot(k, shade(own(_MESH), near[k]), max(0.6, width * (0.3 + 0.5 * near[k])))
     contours = {name: set(members) for name, members in groups.items() if not name.endswith("Iris")}
     lines = [
-        (a, b, own(CONTOURS.get(name, NEUTRAL)), width * (0.7 if "Eye" in name else 1.0))
+        (a, b, own(CONTOURS.get(name, pen.NEUTRAL)), width * (0.7 if "Eye" in name else 1.0))
         for a, b in face.skeleton.connections
         for name, members in contours.items()
         if a in members and b in members
     ]
-    with translucent(canvas, region, 0.4 * min(1.0, strokes.size / 240)):
+    with pen.translucent(canvas, region, 0.4 * min(1.0, strokes.size / 240)):
         for a, b, _, thickness in lines:
-            strokes.line(a, b, INK, thickness + 1.6)
+            strokes.line(a, b, pen.INK, thickness + 1.6)
     for a, b, colour, thickness in lines:
         strokes.line(a, b, colour, thickness)
     for name, members in groups.items():
         if name.endswith("Iris"):
-            _draw_iris(strokes, np.array(members), own(CONTOURS.get(name, NEUTRAL)), width * 0.7)
+            _draw_iris(strokes, np.array(members), own(CONTOURS.get(name, pen.NEUTRAL)), width * 0.7)
 
 
 def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -> None:
@@ -180,8 +165,8 @@ def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -
     centre = points.mean(axis=0)
     radius = float(np.hypot(*(points - centre).T).mean())
     if radius > 2.5 * width:
-        draw_ring(strokes.canvas, centre, radius, INK, width + 1.6)
-    draw_ring(strokes.canvas, centre, radius, colour, width)
+        pen.draw_ring(strokes.canvas, centre, radius, pen.INK, width + 1.6)
+    pen.draw_ring(strokes.canvas, centre, radius, colour, width)
 
 
 def draw_box(canvas: Image, result: Result) -> tuple[Strokes, float]:
@@ -192,8 +177,8 @@ def draw_box(canvas: Image, result: Result) -> tuple[Strokes, float]:
     longest = max(canvas.shape[:2])
     width = float(np.clip(size * 0.009, 1.0, longest * 0.004 + 1)) if np.isfinite(size) else strokes.width(0.02)
     width *= strokes.style.thickness
-    draw_path(canvas, outline, INK, width + 2)
-    draw_path(canvas, outline, own(NEUTRAL), width)
+    pen.draw_path(canvas, outline, pen.INK, width + 2)
+    pen.draw_path(canvas, outline, own(pen.NEUTRAL), width)
     return strokes, width
 
 
@@ -215,7 +200,7 @@ def draw_body(canvas: Image, body: Body, person: Person | None) -> None:
     body, left_out = _joined(person or Person(body))
     strokes = Strokes(canvas, body.keypoints)
     occluded = ~(body.visibility < SEEN)  # (33,), True for NaN
-    width = strokes.width(BODY_WIDTH)
+    width = strokes.width(pen.BODY_WIDTH)
     edge = strokes.edge(width)
     near = (0.3 + 0.5 * strokes.near).tolist()  # limbs keep their side's colour, near or far
     shown = [k for k in sorted(range(len(near)), key=near.__getitem__) if k not in left_out]
@@ -223,22 +208,22 @@ def draw_body(canvas: Image, body: Body, person: Person | None) -> None:
     lines.sort(key=lambda pair: near[pair[0]] + near[pair[1]])
     head = set(body.skeleton.groups["face"])
 
-    with translucent(canvas, strokes.region(4 * width), _HIDDEN_OPACITY):
+    with pen.translucent(canvas, strokes.region(4 * width), _HIDDEN_OPACITY):
         for a, b in lines:
             if not (occluded[a] and occluded[b]):
                 strokes.line(a, b, _line_colour(body, a, b), width * 0.5)
         for k in shown:
             if not occluded[k] and strokes.style.points:
-                draw_ring(canvas, strokes.points[k], width, _side_colour(body, k), width * 0.4)
+                pen.draw_ring(canvas, strokes.points[k], width, _side_colour(body, k), width * 0.4)
     bold = [(a, b, width * (0.4 if a in head else 1.0)) for a, b in lines if occluded[a] and occluded[b]]
     for a, b, thickness in bold:
-        strokes.line(a, b, INK, thickness + 2 * edge)
+        strokes.line(a, b, pen.INK, thickness + 2 * edge)
     for a, b, thickness in bold:
         strokes.line(a, b, shade(_line_colour(body, a, b), (near[a] + near[b]) / 2), thickness)
     for k in shown:
         if occluded[k]:
             radius = width * (0.55 + 1.1 * near[k]) * (0.45 if k in head else 1.0)
-            strokes.dot(k, INK, radius + edge)
+            strokes.dot(k, pen.INK, radius + edge)
             strokes.dot(k, shade(_side_colour(body, k), near[k] + 0.2), radius)
 
 
@@ -248,7 +233,7 @@ def body_label(body: Body) -> Label:
     head = points[list(body.skeleton.groups["face"])]
     shoulders = points[[body.skeleton.index("left_shoulder"), body.skeleton.index("right_shoulder")]]
     crown = head.mean(axis=0) * 2 - (head.mean(axis=0) + shoulders.mean(axis=0)) / 2  # as far above as the neck below
-    return label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
+    return pen.label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
 
 
 def head_box(result: Result) -> Box | None:
@@ -279,12 +264,12 @@ def _joined(person: Person) -> tuple[Body, set[int]]:
 def _line_colour(body: Body, a: int, b: int) -> Colour:
     torso = body.skeleton.groups["torso"]
     colour = _side_colour(body, a)
-    return colour if colour == _side_colour(body, b) and not (a in torso and b in torso) else own(NEUTRAL)
+    return colour if colour == _side_colour(body, b) and not (a in torso and b in torso) else own(pen.NEUTRAL)
 
 
 def _side_colour(body: Body, k: int) -> Colour:
     name = body.skeleton.keypoints[k].split("_")
-    return own(LEFT if "left" in name else RIGHT if "right" in name else NEUTRAL)
+    return own(pen.LEFT if "left" in name else pen.RIGHT if "right" in name else pen.NEUTRAL)
 
 
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
