@@ -40,7 +40,7 @@ def runs(monkeypatch):
     class Process:
         is_killed = False
 
-        def __init__(self, max_pixels, folder):
+        def __init__(self, max_pixels, more_bytes, folder):
             pass
 
         def call(self, _, kinds, given, folder, drawing, detectors, style, *, seconds, report_progress):
@@ -57,7 +57,7 @@ def runs(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(job_store, "job_worker", Process)
+    monkeypatch.setattr(job_store, "Worker", Process)
     yield made
     made.steps.release(1000)
 

@@ -14,7 +14,7 @@ import pytest
 
 from sonjit._util import errors, extensions
 from sonjit.server import job_store, processes
-from sonjit.server.job_files import JobInput, job_worker, open_video, run_detectors
+from sonjit.server.job_files import NETWORK_BYTES, JobInput, open_video, run_detectors
 from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
 
 from .conftest import end_of, jpeg_of, refusal
@@ -41,10 +41,10 @@ def decode(data, name):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sonjit.server.job_files import job_worker, open_video
-from sonjit.server.processes import Decoders
+from sonjit.server.job_files import NETWORK_BYTES, open_video
+from sonjit.server.processes import Decoders, Worker
 if __name__ == "__main__":
-    decoders, worker = Decoders(10_000), job_worker(10_000)
+    decoders, worker = Decoders(10_000), Worker(10_000, NETWORK_BYTES)
     shape = decoders.decode(bytes.fromhex(sys.stdin.read())).shape
     print(shape, worker.call(open_video, Path(sys.argv[1])), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 8, "NONE", ""))
         sound.writeframes(bytes(16))
-    with job_worker(10_000) as worker:
+    with Worker(10_000, NETWORK_BYTES) as worker:
         assert worker.call(open_video, media / "clip.mp4") == list(cv2.imread(str(media / "photo.jpg")).shape[1::-1])
         with pytest.raises(errors.InputError, match=r"text.mp4 is neither"):
             worker.call(open_video, tmp_path / "text.mp4")
@@ -162,7 +162,7 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
         call = (run_detectors, extensions.LoadedExtensions.snapshot(), given, tmp_path, None, HANDS, {})
         worker.call(*call, seconds=seconds, report_progress=lambda _: None)
 
-    with job_worker(10_000) as worker, pytest.raises(TooSlowError):
+    with Worker(10_000, NETWORK_BYTES) as worker, pytest.raises(TooSlowError):
         run(worker, media / "clip.mp4", ".mp4", 0.01)
     if sys.platform != "linux":
         return

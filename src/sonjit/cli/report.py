@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util import pluralize
 from sonjit._util.pools import Progress
+from sonjit.cli import print_error
 from sonjit.runs import Inputs, Outputs, Summary, Task, detect, run_job
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
             task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
         )
     for line in (*summary.problems, *summary.notes):
-        _print_error(f"sonjit: {line}")
+        print_error(line)
     if summary.last is not None and not outputs.paths and not outputs.json:
         _print_instances(summary.last, summary.measured)
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
-    _print_error(closing_line(summary, task.count_text(summary.instances)))
+    sys.stderr.write(closing_line(summary, task.count_text(summary.instances)) + "\n")
     if batch.timing and summary.frames:
-        _print_error(timing_line(summary))
+        sys.stderr.write(timing_line(summary) + "\n")
     return 1 if summary.problems else 0
 
 
@@ -139,7 +140,3 @@ def print_table(
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else width).print(table)
-
-
-def _print_error(line: str) -> None:
-    sys.stderr.write(line + "\n")

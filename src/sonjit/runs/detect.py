@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from sonjit import media
-from sonjit._util import Image, InputError, pluralize, version
+from sonjit._util import Image, InputError, load_function, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions
 from sonjit.gestures.classifier import CANNED
@@ -23,7 +23,7 @@ from sonjit.results import Frame, Instance, MotionEvent, Result
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
-from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, create_lifter, is_still
+from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,12 +132,6 @@ class Detect(Task):
         return any(task.events or task.count for task in self.all)
 
     @property
-    def can_search_more(self) -> bool:
-        """Return whether a thorough search of streams exists and is not yet selected."""
-        is_box = self.entry.models[self.settings.model].is_box
-        return self.settings.search == "auto" and self.entry.stream_search is not None and not is_box
-
-    @property
     def limits(self) -> list[EventLimits]:
         """Limits of measures that make events, of all tasks."""
         return [limits for task in self.all for limits in task.events]
@@ -198,7 +192,7 @@ class DetectWorker(Worker[Frame]):
         super().__init__(task.style.anonymise, task.settings.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
-        self._lift = None if task.lift is None else create_lifter(task.lift)
+        self._lift = None if task.lift is None else load_function("create_lifter")(task.lift).lift_frame
         self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
@@ -319,7 +313,9 @@ class DetectWorker(Worker[Frame]):
         summary.last, summary.measured = self._last, self._extras
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]
-        if summary.frames >= _MIN_FRAMES and not summary.instances and self._task.can_search_more:
+        entry, settings = self._task.entry, self._task.settings
+        has_more = entry.stream_search is not None and not entry.models[settings.model].is_box
+        if summary.frames >= _MIN_FRAMES and not summary.instances and settings.search == "auto" and has_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._repetitions is not None and summary.instances and not is_still(self._source):
             summary.notes += [f"{self._source.name}: {line}." for line in self._repetitions.summary()]

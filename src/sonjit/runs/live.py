@@ -53,7 +53,10 @@ class LiveOutput:
             except OSError as error:
                 raise InputError(f"--to {self._address}: {error}") from error
             stack.callback(client.close)
-            return lambda frame, size: client.send(self._json(frame, size))
+            lists = (self._list_name,)
+            return lambda frame, size: client.send(
+                json_from({"width": size[0], "height": size[1], **frame.to_dict(lists)})
+            )
         send = open_udp(host, port, stack)
         character = writer.LiveCharacter(mirrored=self._mirrored)
         messages = partial(_vmc_messages, character) if scheme == "vmc" else _osc_messages
@@ -63,9 +66,6 @@ class LiveOutput:
                 send(message)
 
         return send_all
-
-    def _json(self, frame: Frame, size: tuple[int, int]) -> str:
-        return json_from({"width": size[0], "height": size[1], **frame.to_dict((self._list_name,))})
 
     def send(self, frame: Frame, size: tuple[int, int]) -> None:
         """Send a frame. An address that fails is reported once as a warning."""

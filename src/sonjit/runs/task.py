@@ -7,10 +7,10 @@ has the networks loaded and processes one input after the other. `sonjit.runs.ru
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from sonjit._util import Image, InputError, load_function
 from sonjit._util.files import Closing
@@ -196,27 +196,35 @@ def table_header(source: Source, model: str) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-NETWORKS = ("internet",)
-
-
 @dataclass(frozen=True)
 class Lift:
-    """Settings for lifting hands, see `Lifting` of the command line."""
+    """Settings for lifting hands.
 
-    network: str = "internet"  # name in `NETWORKS`
-    weights: str | None = None  # checkpoint, or its .xml or .onnx by `sonjit export`, or "demo" for placeholder weights
-    root_weights: str | None = None  # checkpoint of RootNet; None estimates the distance from the size of the hands
-    layout: str | None = None  # data set of the checkpoint, if that does not contain it
-    root_input_scale: float | None = None  # 255 or 1, if RootNet's checkpoint does not contain it; see `RootNet`
-    camera: Intrinsics | None = None  # of all images; None assumes one for each image
-    mirrored: bool = False  # treat the images as selfie views
-    device: str = "cpu"  # see `torch_device`. Exported networks run on the CPU.
-    box: tuple[float, float, float, float] | None = None  # (x, y, width, height) around the hands of one person
+    Attributes:
+        network: `internet`.
+        weights: Checkpoint, or its .xml or .onnx by `sonjit export`, or "demo" for placeholder weights.
+        root_weights: Checkpoint of RootNet; None estimates the distance from the size of the hands.
+        layout: Data set of the checkpoint, interhand, stb or rhd, if the checkpoint does not contain it.
+        root_input_scale: Input scale 255 or 1 of RootNet's checkpoint, if that does not contain it; see `RootNet`.
+        camera: Camera of all images; None assumes one for each image.
+        mirrored: Treat the images as selfie views.
+        device: Device, see `torch_device`. Exported networks run on the CPU.
+        box: Box (x, y, width, height) around the hands of one person in every image. InterNet then decides which hands
+            are visible, whatever a detector finds.
+    """
+
+    network: Literal["internet"] = "internet"
+    weights: str | None = None
+    root_weights: str | None = None
+    layout: str | None = None
+    root_input_scale: float | None = None
+    camera: Intrinsics | None = None
+    mirrored: bool = False
+    device: str = "cpu"
+    box: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.network not in NETWORKS:
-            raise InputError(f"unknown lifting network {self.network!r}. Choose from {', '.join(NETWORKS)}")
         if self.weights is None:
             entry = load_function("network_entry")(self.network)
             raise InputError(
@@ -249,13 +257,3 @@ class Lift:
                 "published"
             )
         return notes
-
-
-def create_lifter(lift: Lift) -> Callable[[Image, Frame], None]:
-    """Load the networks and return a function that lifts the hands of a frame into the space of its camera.
-
-    Raises:
-        InputError: Weights are missing or do not fit.
-        MissingExtraError: PyTorch is not installed.
-    """
-    return load_function("create_lifter")(lift).lift_frame

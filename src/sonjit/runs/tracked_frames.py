@@ -90,53 +90,41 @@ def track(
     counted = [AngleLimits.from_text(text, str(kind)) for text in ([count] if isinstance(count, str) else count or ())]
     count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
-    return _track(
-        source, detector, {**options}, measures=measures, count=counted, events=crossings, reading=reading, roi=roi
-    )
+    given: dict[str, Any] = {**options}
 
+    def detect() -> Generator[TrackedFrame]:
+        with ExitStack() as stack:
+            detectors: dict[bool, Detector[Any]] = {}
+            region: dict[str, Any] = {} if roi is None else {"roi": roi}
+            for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
+                is_still = opened.kind in ("image", "folder")
+                if isinstance(detector, Detector):
+                    finder = detector
+                elif is_still in detectors:
+                    finder = detectors[is_still]
+                else:
+                    finder = stack.enter_context(detector_for_input(detector, given, is_still=is_still))
+                    detectors[is_still] = finder
+                if label is not None and not is_still:
+                    finder.reset()
+                tracker = EventTracker(crossings)
+                repetitions = RepetitionCounts(*counted)
+                for number, time, rgb in opened:
+                    found = finder.detect(rgb, time=time, **region)
+                    position = index if index is not None and is_still else number
+                    frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
+                    frame.motions = found.motions
+                    frame.events = tracker(frame) + repetitions.update(frame)
+                    if measures or count:
+                        of = with_owners(frame)
+                        frame.measures = [instance_values(*pair) | repetitions.counts(pair[0]) for pair in of]
+                    yield TrackedFrame.of(frame, rgb)
+                for note in dict.fromkeys(opened.notes):
+                    warnings.warn(note, InputNote, stacklevel=3)
+                for problem in opened.problems:
+                    warnings.warn(problem, InputWarning, stacklevel=3)
 
-def _track(
-    source: Trackable,
-    detector: str | Detector[Any],
-    options: dict[str, Any],
-    *,
-    measures: bool,
-    count: Sequence[AngleLimits],
-    events: Sequence[EventLimits],
-    reading: Reading,
-    roi: tuple[int, int, int, int] | None,
-) -> Generator[TrackedFrame]:
-    """Yield the frames of `track` with checked arguments."""
-    with ExitStack() as stack:
-        detectors: dict[bool, Detector[Any]] = {}
-        region: dict[str, Any] = {} if roi is None else {"roi": roi}
-        for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
-            is_still = opened.kind in ("image", "folder")
-            if isinstance(detector, Detector):
-                finder = detector
-            elif is_still in detectors:
-                finder = detectors[is_still]
-            else:
-                finder = stack.enter_context(detector_for_input(detector, options, is_still=is_still))
-                detectors[is_still] = finder
-            if label is not None and not is_still:
-                finder.reset()
-            tracker = EventTracker(events)
-            repetitions = RepetitionCounts(*count)
-            for number, time, rgb in opened:
-                found = finder.detect(rgb, time=time, **region)
-                position = index if index is not None and is_still else number
-                frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
-                frame.motions = found.motions
-                frame.events = tracker(frame) + repetitions.update(frame)
-                if measures or count:
-                    of = with_owners(frame)
-                    frame.measures = [instance_values(*pair) | repetitions.counts(pair[0]) for pair in of]
-                yield TrackedFrame.of(frame, rgb)
-            for note in dict.fromkeys(opened.notes):
-                warnings.warn(note, InputNote, stacklevel=3)
-            for problem in opened.problems:
-                warnings.warn(problem, InputWarning, stacklevel=3)
+    return detect()
 
 
 def _sources(source: Trackable, reading: Reading) -> Generator[tuple[Source, int | None, str | None]]:

@@ -12,17 +12,18 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sonjit._util import InputError, JobError, extensions, load_function
+from sonjit._util import InputError, JobError, extensions, json_from, load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, middleware
 from sonjit.server.jobs import job_router
-from sonjit.server.kinds import kind_router
+from sonjit.server.kinds import kinds_answer
 from sonjit.server.pages import BUILT_ENGINE, add_files
-from sonjit.server.service import Service, missing_models
+from sonjit.server.service import Service, missing_weights
 from sonjit.server.settings import QUIET_ZONE, Settings, fingerprint, for_other_devices, page_addresses, qr_code
 from sonjit.server.stream import Stream
 
@@ -108,7 +109,9 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
             clients=len(service.streams),
             jobs=service.jobs.active,
             kinds={kind: list(entry.models) for kind, entry in KINDS.items()},
-            missing=missing_models(),
+            missing=[
+                f"{kind}-{model}" for kind in KINDS for model in KINDS[kind].models if missing_weights(kind, model)
+            ],
             limits=settings.limits(),
         )
 
@@ -124,6 +127,17 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         ]
         return Addresses(cert is not None, pages, cert and fingerprint(cert))
 
+    @app.get("/v1/kinds", tags=["server"])
+    def kinds() -> Response:
+        """Kinds of detectors with models and options, and types of results with fields and skeletons."""
+        answer = kinds_answer(engine) | {"annotates": project is not None}
+        return Response(json_from(answer), media_type="application/json")
+
+    @app.post("/v1/token", status_code=204, tags=["server"])
+    def keep(request: Request) -> Response:
+        """Set a cookie in a browser that sends the token in a header."""
+        return middleware.set_token(Response(status_code=204), request.scope, settings)
+
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await Stream(socket, service).run()
@@ -131,8 +145,6 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     app.include_router(job_router(service.jobs))
     if project is not None:
         app.include_router(project[0])
-    app.include_router(kind_router(engine, annotates=project is not None))
-    app.include_router(middleware.token_router(settings))
     app.include_router(gestures.gesture_router(service))
     app.include_router(images.image_router(service))
     add_files(app, settings, engine)

@@ -35,11 +35,6 @@ class RefusedError(SonjitError):
         super().__init__(" ".join(message.split()))
         self.code = code
 
-    @property
-    def status(self) -> int:
-        """Status of the HTTP response."""
-        return STATUS[self.code]
-
     def to_dict(self) -> dict[str, str]:
         """Return `{"code", "message"}`."""
         return {"code": self.code, "message": str(self)}
@@ -47,7 +42,7 @@ class RefusedError(SonjitError):
     def response(self) -> JSONResponse:
         """Return the HTTP response. It does not wait for the rest of the request."""
         headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy", "too_many") else None
-        return JSONResponse({"error": self.to_dict()}, self.status, headers)
+        return JSONResponse({"error": self.to_dict()}, STATUS[self.code], headers)
 
 
 def refusal_from(error: Exception, code: str | None = None) -> RefusedError:

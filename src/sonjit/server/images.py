@@ -33,8 +33,8 @@ _FULL = option.Option(
     type="boolean",
     default=False,
 )
-_IMPLY_FULL = ("blendshapes", "transform", "distance")
-"""Options of detectors whose results only a full answer contains. Refined keypoints also belong to them."""
+_IMPLY_FULL = ("blendshapes", "transform", "distance", "keypoints")
+"""Options of detectors whose results, if they are on or refined, only a full answer contains."""
 _MAX_MASK_PX = 512  # longer side of a mask for clients, twice that of the network's output
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
@@ -151,11 +151,11 @@ def explainer_of(options: SessionOptions) -> hand_saliency.HandExplainer | None:
 
 
 def _explain(explainer: hand_saliency.HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
-    points, width = hand.keypoints, rgb.shape[1]
-    if options.detector.flip_horizontal:  # undo the flip, because the image is not flipped
+    points, width = hand.keypoints, rgb.shape[1] if options.detector.flip_horizontal else None
+    if width is not None:  # undo the flip, because the image is not flipped
         points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
     (explained,) = explainer.explain(rgb, hands.box_around_hand(points), [options.explain])
-    return map_to_dict(explained, flipped_width=width if options.detector.flip_horizontal else None)
+    return map_to_dict(explained, flipped_width=width)
 
 
 def map_to_dict(explained: hand_saliency.TargetMap, *, flipped_width: int | None) -> JsonObject:
@@ -257,21 +257,11 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         with service.body(request) as body:
             data = await _read_image(body)
             async with service.image():
-                strict = not (full or _implies_full(options))
+                lacks_results = any(getattr(options.detector, name, False) in (True, "refined") for name in _IMPLY_FULL)
+                strict = not (full or options.measures or options.explain != "none" or lacks_results)
                 return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
 
     return detect
-
-
-def _implies_full(options: SessionOptions) -> bool:
-    """Check whether the members of tfjs-models lack results of the options."""
-    detector = options.detector
-    return (
-        options.measures
-        or options.explain != "none"
-        or getattr(detector, "keypoints", None) == "refined"
-        or any(getattr(detector, name, False) for name in _IMPLY_FULL)
-    )
 
 
 async def _read_image(request: Request) -> bytes:

@@ -33,7 +33,7 @@ _MAX_BOUNDARY = 70  # RFC 2046
 _PIXEL_BYTES = 8  # 16 bits and four channels without compression
 _HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
 _FRAME_BYTES = 8_000_000  # size of an image of a motion JPEG, at most
-_NETWORK_BYTES = 4_000_000_000  # memory limit for networks and the frames of a video that are in flight
+NETWORK_BYTES = 4_000_000_000  # memory limit for networks and the frames of a video that are in flight
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 
 
@@ -46,24 +46,15 @@ class JobInput:
     drawing: str  # ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images
 
 
-def job_worker(max_pixels: int, folder: Path | None = None) -> Worker:
-    """Return a process that inspects videos and runs jobs. See `Worker`."""
-    return Worker(max_pixels, _NETWORK_BYTES, folder)
-
-
 class Upload:
     """The files of a request body, written in pieces: one file, or the files in the field `file` of a multipart form.
 
     Hidden files and other fields of a form are ignored. Starlette's form parser would keep every file open.
-
-    `content_type`: content type of the request. A multipart form contains files; any other body is one file.
-
-    `files`: written files in order; `folder`: name of the folder that the client selected, or None.
     """
 
     def __init__(self, folder: Path, content_type: str, name: str) -> None:
-        self.files: list[Path] = []
-        self.folder: str | None = None
+        self.files: list[Path] = []  # written files in order
+        self.folder: str | None = None  # name of the folder that the client selected
         self._target = folder
         self._used: set[str] = set()
         self._file: BinaryIO | None = None
@@ -147,7 +138,7 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
     """Inspect uploaded files without decoding them."""
     if not files:
         raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
-    with job_worker(max_pixels) as process:  # starts only if a file may be a video
+    with Worker(max_pixels, NETWORK_BYTES) as process:  # starts only if a file may be a video
         if len(files) == 1:
             (file,) = files
             return JobInput(file, file.name, ".mp4" if _is_video(file, process, max_pixels) else ".jpg")

@@ -24,7 +24,7 @@ from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.media.tables.base import TableRows
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job_files import JobInput, job_worker, run_detectors, task_of
+from sonjit.server.job_files import NETWORK_BYTES, JobInput, run_detectors, task_of
 from sonjit.server.options import DetectorChoice, read_detector
 from sonjit.server.processes import CrashError, TooSlowError, Worker
 from sonjit.server.settings import MB, Settings
@@ -170,11 +170,7 @@ class UploadJob:
         return line
 
     def save(self) -> None:
-        """Write the record of the job, so that the next server restarts it or lists its results.
-
-        Raises:
-            JobError: The disk refuses the file.
-        """
+        """Write the record of the job, so that the next server restarts it or lists its results."""
         given = None
         if self.state != "uploading":
             given = vars(self.input) | {"source": self.input.source.relative_to(self.folder).as_posix()}
@@ -382,7 +378,7 @@ class JobStore:
         with self._lock:
             if job.state != "waiting" or job.is_suspended:
                 return
-            job.state, job.worker = "running", job_worker(self.settings.max_pixels, job.folder)
+            job.state, job.worker = "running", Worker(self.settings.max_pixels, NETWORK_BYTES, job.folder)
             job.started_s = time.monotonic()
         message = self._work(job, job.worker)
         with self._lock:

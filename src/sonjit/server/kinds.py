@@ -5,11 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field, create_model
-from starlette.responses import Response
 
-from sonjit._util import Json, JsonObject, json_from
+from sonjit._util import Json, JsonObject
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.base import COLUMNS
 from sonjit.results import RESULT_TYPES, Handedness, Points, Result, Value
@@ -27,19 +25,6 @@ _OF_BUNDLE = ("blendshapes", "transform")
 _PROPOSALS = "proposals.tflite"
 _FURTHER_FILES = {"hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS), "body": (_PROPOSALS,)}
 """Further files that kinds require in web pages."""
-
-
-def kind_router(engine: Path, *, annotates: bool) -> APIRouter:
-    """Return the endpoint. See `kinds_answer` for `engine`; `annotates` is whether the server has a project."""
-    router = APIRouter(prefix="/v1", tags=["server"])
-
-    @router.get("/kinds")
-    def kinds() -> Response:
-        """Kinds of detectors with models and options, and types of results with fields and skeletons."""
-        answer = kinds_answer(engine) | {"annotates": annotates}
-        return Response(json_from(answer), media_type="application/json")
-
-    return router
 
 
 def kinds_answer(engine: Path) -> JsonObject:

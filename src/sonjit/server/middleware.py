@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
@@ -260,23 +259,15 @@ async def accept(socket: WebSocket) -> None:
     await socket.accept(_SUBPROTOCOL if _SUBPROTOCOL in socket.scope["subprotocols"] else None)
 
 
-def token_router(settings: Settings) -> APIRouter:
-    """Return the endpoint `POST /v1/token`."""
-    router = APIRouter(tags=["server"])
-
-    @router.post("/v1/token", status_code=204)
-    def keep(request: Request) -> Response:
-        """Set a cookie in a browser that sends the token in a header."""
-        response = Response(status_code=204)
-        if settings.token is not None:
-            is_secure = settings.tls_cert is not None
-            response.set_cookie(
-                _cookie_name(request.scope), _digest(settings.token),
-                max_age=KEPT_S, httponly=True, samesite="strict", secure=is_secure,
-            )  # fmt: skip
-        return response
-
-    return router
+def set_token(response: Response, scope: Scope, settings: Settings) -> Response:
+    """Set the cookie with the digest of the token, if there is a token."""
+    if settings.token is not None:
+        is_secure = settings.tls_cert is not None
+        response.set_cookie(
+            _cookie_name(scope), _digest(settings.token),
+            max_age=KEPT_S, httponly=True, samesite="strict", secure=is_secure,
+        )  # fmt: skip
+    return response
 
 
 def _cookie_name(scope: Scope) -> str:

@@ -98,16 +98,10 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
 
 
 def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None = None) -> list[str]:
-    """Write the live app as files that need no server of Sonjit.
+    """Write the live app as files that need no server of Sonjit, and return their paths relative to the folder.
 
-    Args:
-        folder: New or empty folder.
-        engine: Folder of the module, its worker, `wasm/` and `models/`. Without `models/`, the page gets the networks
-            that `sonjit models pull` fetched.
-        bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces. Default: the engine's.
-
-    Returns:
-        Paths of the files, relative to the folder.
+    `engine` has the module, its worker, `wasm/` and `models/`. Without `models/`, the page gets the networks that
+    `sonjit models pull` fetched. `bundle` is MediaPipe's `face_landmarker.task`; by default the engine's.
 
     Raises:
         InputError: The folder cannot be written to, the module or its networks are missing, or the bundle is not for

@@ -24,12 +24,6 @@ from sonjit.weights.catalog import has_weight
 T = TypeVar("T")
 
 
-def missing_models() -> list[str]:
-    """Return the models (`<kind>-<model>`) whose weights are missing."""
-    models = [(kind, model) for kind, entry in KINDS.items() for model in entry.models]
-    return [f"{kind}-{model}" for kind, model in models if missing_weights(kind, model)]
-
-
 def require_weights(kind: str, model: str) -> None:
     """Raise RefusedError `missing_weights` if a file is missing or damaged. Its message names the remedy."""
     if missing := missing_weights(kind, model):

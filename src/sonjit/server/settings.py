@@ -95,7 +95,8 @@ class Settings(Limits):
         for name in ("workers", *self.limits()):
             value, maximum = getattr(self, name), _MAX_WORKERS if name == "workers" else _MAX_LIMIT
             if value is not None and not 0 < value <= maximum:
-                raise InputError(f"{option_name(name)} {value}: give more than 0 and at most {maximum:g}")
+                option = name.removesuffix("_s").replace("_", "-")
+                raise InputError(f"--{option} {value}: give more than 0 and at most {maximum:g}")
         if self.max_models < 0:
             raise InputError(f"--max-models {self.max_models}: give 0 or more")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
@@ -122,15 +123,6 @@ class Settings(Limits):
         """Return the limits that clients can read, by name."""
         names = [item.name for item in fields(Limits) if item.name not in ("workers", "max_models")]
         return {name: getattr(self, name) for name in names}
-
-
-def option_name(name: str) -> str:
-    """Return the name of a setting on the command line.
-
-    >>> option_name("read_timeout_s")
-    '--read-timeout'
-    """
-    return "--" + name.removesuffix("_s").replace("_", "-")
 
 
 def is_loopback(host: str) -> bool:
@@ -202,12 +194,8 @@ def qr_code(address: str) -> segno.QRCode | None:
 def own_certificate(hosts: list[str]) -> Path:
     """Return this machine's certificate and key in one PEM file that only its user can read.
 
-    The first call creates it in the cache folder. It is created again shortly before it expires, if it is not valid
-    yet, and if it lacks a name or address of the machine. The new certificate keeps the names and addresses of the old
-    one.
-
-    Args:
-        hosts: Names and addresses by which browsers call, in addition to localhost and the host name.
+    The first call creates it in the cache folder, for these hosts, localhost and the host name. It is created again
+    shortly before it expires, if it is not valid yet, and if it lacks a host. Those of the old certificate are kept.
     """
     import trustme
     from cryptography import x509

@@ -326,7 +326,8 @@ class Stream:
             unloaded = [options for options in missing if not self._service.detectors.has(options)]
             for options in missing:
                 if options in unloaded:
-                    await self._send_progress(options, unloaded)
+                    progress = {"model": options.name, "done": unloaded.index(options), "of": len(unloaded)}
+                    await self._send({"type": "loading", **progress})
                 detector = await to_thread.run_sync(self._service.detectors.take, options)
                 new.append(Session(options, detector))
             for options in wanted:
@@ -335,7 +336,7 @@ class Stream:
             self._give_back(new)
             if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left
                 raise
-            await self._socket.send_text(json_from({"type": "error", **refusal_from(error).to_dict()}))
+            await self._send({"type": "error", **refusal_from(error).to_dict()})
             return
         current |= {session.options.key: session for session in new}
         self._sessions = [current.pop(options.key) for options in wanted]
@@ -343,13 +344,10 @@ class Stream:
         for session, options in zip(self._sessions, wanted, strict=True):
             session.change(options, configure.custom)
         self._control = configure.control and DryRun(configure.control, configure.custom)
-        await self._socket.send_text(
-            json_from({"type": "ready", "detectors": [options.to_dict() for options in wanted]})
-        )
+        await self._send({"type": "ready", "detectors": [options.to_dict() for options in wanted]})
 
-    async def _send_progress(self, options: SessionOptions, unloaded: list[SessionOptions]) -> None:
-        progress = {"model": options.name, "done": unloaded.index(options), "of": len(unloaded)}
-        await self._socket.send_text(json_from({"type": "loading", **progress}))
+    async def _send(self, message: object) -> None:
+        await self._socket.send_text(json_from(message))
 
     def _give_back(self, sessions: list[Session]) -> None:
         for session in sessions:

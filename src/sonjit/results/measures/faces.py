@@ -8,39 +8,17 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Face
 from sonjit.results.measures.joints import distances, named
+from sonjit.results.skeletons.faces import STABLE_POINTS
 
 __all__ = [
     "eye_openness", "head_pose_rad", "head_rotation", "measure_face", "mouth_openness",
 ]  # fmt: skip
 FACE_MEASURES = (
-    "head_yaw_rad",
-    "head_pitch_rad",
-    "head_roll_rad",
-    "left_eye_openness",
-    "right_eye_openness",
-    "mouth_openness",
+    *("head_yaw_rad", "head_pitch_rad", "head_roll_rad"),
+    *("left_eye_openness", "right_eye_openness", "mouth_openness"),
 )
 """Names of the columns that `measure_face` fills, in order."""
 
-# An upright face turned to the camera, in widths between the outer eye corners: points that neither jaw nor brows
-# move. The mean of meshes that the networks found in photographs, made symmetrical; level where the line from
-# forehead (10) to chin is.
-STABLE_POINTS = {
-    33: (-0.500, 0.022, 0.005),
-    263: (0.500, 0.022, 0.005),
-    133: (-0.193, 0.033, -0.061),
-    362: (0.193, 0.033, -0.061),
-    127: (-0.763, 0.114, 0.534),
-    356: (0.763, 0.114, 0.534),
-    234: (-0.752, 0.273, 0.569),
-    454: (0.752, 0.273, 0.569),
-    10: (0.0, -0.569, -0.131),
-    151: (0.0, -0.400, -0.185),
-    168: (0.0, -0.045, -0.236),
-    6: (0.0, 0.038, -0.295),
-    4: (0.0, 0.343, -0.529),
-    2: (0.0, 0.499, -0.349),
-}
 _TEMPLATE = np.array(list(STABLE_POINTS.values())) - np.mean(list(STABLE_POINTS.values()), axis=0)
 
 # Pairs (upper, lower) across the opening, then its two corners.

@@ -8,12 +8,12 @@ that its lists leave out by an oversight: 291 (lips), 285 (leftEyebrow) and 55 (
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 
 from sonjit._util import InputError, already_registered, unknown_name
 from sonjit._util.data_files import read_json
 from sonjit._util.extensions import Registry, extension_problems, load_extensions
 
+_FOLDER = resources.files("sonjit.results.skeletons")
 _REGISTERED: "Registry[Skeleton]" = Registry("skeleton")
 
 
@@ -82,17 +82,13 @@ def load_skeleton(name: str) -> Skeleton:
 
 @cache
 def _known_names() -> tuple[str, ...]:
-    stems = (entry.name.removesuffix(".json") for entry in _folder().iterdir() if entry.name.endswith(".json"))
+    stems = (entry.name.removesuffix(".json") for entry in _FOLDER.iterdir() if entry.name.endswith(".json"))
     return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are further tables
-
-
-def _folder() -> Traversable:
-    return resources.files("sonjit.results.skeletons")
 
 
 @cache
 def _read_skeleton(name: str) -> Skeleton:
-    data = read_json(_folder().joinpath(f"{name}.json"))
+    data = read_json(_FOLDER / f"{name}.json")
     return Skeleton(
         name=data["name"],
         keypoints=tuple(data["keypoints"]),
