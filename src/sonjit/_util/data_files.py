@@ -66,10 +66,7 @@ def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
 
 
 def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
-    """Return the table of TOML text.
-
-    `tomllib` needs quadratic time and memory for a key of many parts, so such a key is refused before parsing.
-    """
+    """Return the table of TOML text. Keys of many parts, which take quadratic time and memory, are refused."""
     try:
         text = content if isinstance(content, str) else content.decode()
         if long := _LONG_KEY.search(text):
@@ -81,10 +78,7 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
-    """Return the content of a TOML file as a dataclass, see `dataclass_from_table`.
-
-    `defaults`: values of keys that the file lacks.
-    """
+    """Return the content of a TOML file with default values as a dataclass, see `dataclass_from_table`."""
     table = read_toml_table(path)
     try:
         return dataclass_from_table(cls, defaults | table)
@@ -126,10 +120,7 @@ def read_npz(
 def npz_arrays(
     file: IO[bytes], name: str, max_bytes: int | None = None, *, accepts: Callable[[str], bool] = lambda name: True
 ) -> dict[str, NDArray[Any]]:
-    """Return the accepted arrays of an open `.npz` file by name; refuse pickled objects.
-
-    `max_bytes`: maximum size of all arrays together, checked before anything is unpacked. None means no limit.
-    """
+    """Return the accepted arrays of an open `.npz` file, up to a size of all; refuse pickled objects."""
     try:
         if max_bytes is not None:
             with zipfile.ZipFile(file) as archive:

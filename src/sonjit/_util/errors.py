@@ -63,11 +63,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def check_memory(error: BaseException) -> None:
-    """Raise a JobError if an error is a failed allocation. Called where other errors are blamed on an input.
-
-    Raises:
-        JobError: The error is a failed allocation.
-    """
+    """Raise a JobError if an error that would be blamed on an input is a failed allocation."""
     if is_out_of_memory(error):
         raise JobError(OUT_OF_MEMORY) from error
 

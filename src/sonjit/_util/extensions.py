@@ -39,10 +39,7 @@ _modules: dict[str, None] = {}
 
 
 class Registry(dict[str, Value]):
-    """Values by name; unknown names are searched in the extensions.
-
-    `what`: word for an entry in error messages; `group`: group of the entry points that add to the registry.
-    """
+    """Values by name, called `what` in messages; unknown names are searched in the extensions of a group."""
 
     def __init__(self, what: str, group: str = EXTENSIONS) -> None:
         super().__init__()
@@ -106,10 +103,7 @@ def load_extension(module: str) -> ModuleType:
 
 
 def load_extensions(*groups: str) -> list[Extension]:
-    """Load the extensions of these groups once; a failing extension does not affect the others.
-
-    `groups`: groups of entry points. Default: `sonjit.extensions`, with the modules of `SONJIT_EXTENSIONS`.
-    """
+    """Load the extensions of these groups once, by default the main one. One that fails affects no other."""
     with _lock:
         for group in groups or (EXTENSIONS,):
             if group not in _loaded:
@@ -142,10 +136,7 @@ def _entry_points(group: str) -> "list[EntryPoint]":
 
 
 def _is_mentioned(group: str) -> bool:
-    """Check whether the metadata of an installed package contains the name of a group.
-
-    It is also true if packages may be in other places than folders, such as zip files.
-    """
+    """Check whether the metadata of an installed package may contain the name of a group."""
     if any(finder is not PathFinder and hasattr(finder, "find_distributions") for finder in sys.meta_path):
         return True
     for folder in sys.path:
@@ -205,10 +196,7 @@ def _in_one_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class LoadedExtensions:
-    """The extensions of a process, in a form that another process can load.
-
-    `groups`: groups of entry points that are loaded; `modules`: modules that were passed to `load_extension`.
-    """
+    """Groups of entry points and modules that a process loaded, in a form that another process can load."""
 
     groups: tuple[str, ...]
     modules: tuple[str, ...]
@@ -219,11 +207,7 @@ class LoadedExtensions:
         return cls(tuple(_loaded), tuple(_modules))
 
     def load(self) -> None:
-        """Load the same extensions in this process.
-
-        Raises:
-            JobError: A module cannot be imported.
-        """
+        """Load the same extensions in this process. A module that cannot be imported is a JobError."""
         load_extensions(*self.groups)
         for module in self.modules:
             try:

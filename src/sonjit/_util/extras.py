@@ -51,10 +51,7 @@ def extra_of(module: str | None) -> str | None:
 
 @contextmanager
 def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
-    """Convert an ImportError inside the block into the command that installs the extra for a purpose.
-
-    By default, it is the first extra that installs the module.
-    """
+    """Convert an ImportError inside the block into the command that installs the extra for a purpose."""
     try:
         yield
     except ImportError as error:

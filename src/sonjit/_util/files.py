@@ -166,10 +166,7 @@ class Draft:
 
 
 class WorkFolder(tempfile.TemporaryDirectory[str]):
-    """Temporary folder; creating one removes those of killed processes.
-
-    `parent`: parent folder. None means the system's folder of temporary files.
-    """
+    """Temporary folder, by default in that of the system; creating one removes those of killed processes."""
 
     def __init__(self, parent: Path | None = None) -> None:
         _remove_abandoned(parent or Path(tempfile.gettempdir()), _WORK_FOLDER)
@@ -184,10 +181,7 @@ class WorkFolder(tempfile.TemporaryDirectory[str]):
 
 @contextmanager
 def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
-    """Create folders and lock them for this process.
-
-    `wait`: if True, wait, with a warning, for a process that uses one of the folders.
-    """
+    """Create folders and lock them for this process. Wait, with a warning, for other processes or refuse."""
     new = [folder for folder in folders if not folder.exists()]
     with ExitStack() as stack:
         for folder in sorted({folder.resolve() for folder in folders}):  # a fixed order prevents deadlocks

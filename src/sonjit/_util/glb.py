@@ -70,10 +70,7 @@ class Glb:
 
 
 class GlbBuilder:
-    """A GLB file for writing: fill `document`, add arrays, and take the bytes.
-
-    `animation`: name of the animation, if there is one.
-    """
+    """A GLB file for writing: fill `document`, add arrays and a named animation, and take the bytes."""
 
     def __init__(self, animation: str = "") -> None:
         self.document: dict[str, Any] = {

@@ -83,10 +83,7 @@ def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments
 
 
 def check_workers(workers: str, jobs: int) -> None:
-    """Check the workers before any work.
-
-    `workers`: `pool`, `ray` or `ray:ADDRESS`.
-    """
+    """Check the workers (`pool`, `ray` or `ray:ADDRESS`) and their number before any work."""
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1")
     name, _, address = workers.partition(":")
@@ -256,10 +253,7 @@ def _on_ray(
 
 
 def _calls_ahead(ray: Any) -> Callable[[], int]:  # noqa: ANN401
-    """Return a function that returns how many calls to submit ahead, for all cores of the cluster.
-
-    It asks the cluster at most every five seconds. Machines join and leave, and an answer may take long.
-    """
+    """Return a function that asks the cluster, at most every five seconds, for calls to submit for all cores."""
     ahead, until_s = 0, 0.0
 
     def count() -> int:
@@ -321,10 +315,7 @@ def _enable_token() -> None:
 
 
 def _is_recorded_cluster_alive() -> bool:
-    """Check whether the cluster that the last `ray start` recorded on this machine answers, if there is one.
-
-    A cluster that was killed leaves its record, and Ray tries for a minute to reach it.
-    """
+    """Check whether the cluster of the last `ray start` answers, if there is one. Ray would try for a minute."""
     folder = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"
     try:
         host, _, port = (Path(folder) / "ray" / "ray_current_cluster").read_text("utf-8").strip().rpartition(":")

@@ -71,10 +71,7 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
 
 
 def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bool) -> Detector[Any]:
-    """Create a detector for one of several inputs. Options of streams then do not apply to the stills.
-
-    `is_still` is the default of `static_image`: True if the images are independent of each other.
-    """
+    """Create a detector for one of several inputs. Options of streams do not apply if it `is_still`."""
     checked = make_options(find_kind(kind), {"static_image": is_still, **options})
     refuse_unused_options(checked, options)
     return detector_from(checked)

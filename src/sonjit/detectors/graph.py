@@ -8,10 +8,7 @@ from sonjit.detectors.options import CommonOptions
 
 
 class Edge(NamedTuple):
-    """Connection of two nodes.
-
-    `carries`: data that it carries; `next_frame`: it arrives one frame later: the loop back.
-    """
+    """Connection of two nodes with what it carries, at once or one frame later."""
 
     source: str
     target: str
@@ -21,10 +18,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class PipelineGraph:
-    """The nodes and edges of one detector's pipeline.
-
-    `nodes`: description of each node by name, in processing order.
-    """
+    """The descriptions of the nodes of one detector's pipeline by name, in processing order, and the edges."""
 
     nodes: Mapping[str, str]
     edges: tuple[Edge, ...]

@@ -80,10 +80,7 @@ class Kind(ABC, Generic[O, R]):
 
 
 class SearchedKind(Kind[O, R]):
-    """Kind whose search gives the observations. No network runs on their boxes.
-
-    `refusal`: message for a given box.
-    """
+    """Kind whose search gives the observations. A given box is refused with a message."""
 
     searches_always = True
     refusal: str
@@ -107,10 +104,7 @@ class SearchedKind(Kind[O, R]):
 
 
 class StreamSearch(Protocol[C]):
-    """Search a stream, with the work spread over its frames.
-
-    `check`: verifier of detections; None for no verification.
-    """
+    """Search a stream, with the work spread over its frames. New detections are verified if there is a check."""
 
     check: "Verifier[C] | None"
 

@@ -57,11 +57,7 @@ class SkeletonPart:
     connections: tuple[tuple[int, int], ...] = ()  # index pairs of these keypoints to draw as lines
 
     def load(self) -> Skeleton:
-        """Return the skeleton of this part.
-
-        Raises:
-            InputError: The skeleton is unknown, or a connection has no keypoint.
-        """
+        """Return the skeleton of this part, which must be known or have valid connections."""
         if bool(self.skeleton) == bool(self.keypoints):
             raise InputError("a part needs either skeleton or keypoints")
         if self.skeleton:
@@ -192,11 +188,7 @@ def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
 
 
 class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
-    """Base of the kinds that a file describes.
-
-    Raises:
-        InputError: The network cannot be loaded, or its outputs are not those of the decoder.
-    """
+    """Base of the kinds that a file describes. Outputs that are not those of the decoder are an InputError."""
 
     def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
         low, high = (

@@ -25,11 +25,7 @@ _STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its outp
 
 
 class SelfieSegmenter:
-    """Segment the people in an image.
-
-    `engine`: network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel (1, 2,
-    2, C) and the bias (1,).
-    """
+    """Segment people by a network that gives the three inputs of its last operator: map, kernel and bias."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine | None = engine

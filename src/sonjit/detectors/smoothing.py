@@ -94,10 +94,7 @@ class OneEuro:
 
 
 class KeypointSmoother:
-    """The same filter for image and world keypoints.
-
-    `pattern`: copied for each of the two; `size`: function that returns the size of an instance from its points (K, D).
-    """
+    """The same filter for image and world keypoints, with the size of an instance from its points (K, D)."""
 
     def __init__(self, pattern: Filter, size: Callable[[Float32Array], float] | None = None) -> None:
         self._image, self._world = copy.deepcopy(pattern), copy.deepcopy(pattern)

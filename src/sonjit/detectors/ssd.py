@@ -87,8 +87,8 @@ def blend_overlapping(
 ) -> list[Detection]:
     """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members, best first.
 
-    Boxes (N, 4) with more IoU than `threshold` with the best one of a cluster belong to it. It has the score of the
-    best one.
+    Boxes (N, 4) with more IoU than `threshold` with the best one of a cluster belong to it, and it has that one's
+    score.
     """
     order = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

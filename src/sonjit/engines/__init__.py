@@ -133,10 +133,7 @@ class _RecordingEngine:
 
 
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
-    """Load a network whose inputs are arrays of numbers. OpenVINO runs it on the CPU, in f32, on one thread.
-
-    The `inputs` of the engine are float32 arrays in the network's shapes.
-    """
+    """Load a network whose `inputs` are float32 arrays. OpenVINO runs it on the CPU, in f32, on one thread."""
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     from sonjit.engines.openvino import OpenVinoEngine

@@ -21,11 +21,7 @@ Emitter: TypeAlias = Callable[[Sequence[Operator], Sequence[list[ov.Output]]], l
 
 
 def read_with_custom_operators(core: ov.Core, path: Path) -> ov.Model:
-    """Return one model of a TFLite file with custom operators.
-
-    Raises:
-        ValueError: The file is damaged or has unknown custom operators.
-    """
+    """Return one model of a TFLite file. A damaged file or an unknown custom operator is a ValueError."""
     file = TfliteFile(path.read_bytes())
     unknown = {operator.custom for operator in file.operators} - {"", *EMITTERS}
     if unknown:

@@ -69,11 +69,7 @@ def onnxruntime_providers(device: str, available: Sequence[str]) -> list[Provide
 
 
 def torch_device(device: str) -> torch.device:
-    """Return the device for PyTorch.
-
-    `device`: name in PyTorch, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator of this
-    machine; `auto` for the accelerator or the CPU.
-    """
+    """Return PyTorch's device of a name such as `cuda:1` or `mps`, of `gpu` (the accelerator), or of `auto`."""
     import torch
 
     name, accelerator = device.lower(), torch.accelerator.current_accelerator(check_available=True)

@@ -82,10 +82,7 @@ def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
 
 
 def _clear_unused(kept: Path) -> None:
-    """Remove cached networks unused for a quarter, and those unused for longest where all are too large.
-
-    Networks of older versions are never used again.
-    """
+    """Remove cached networks unused for a quarter, and those unused for longest where all are too large."""
     used: list[tuple[float, int, Path]] = []
     for blob in kept.parent.glob("*.blob"):
         if not _BLOB.fullmatch(blob.name):
@@ -103,10 +100,7 @@ def _clear_unused(kept: Path) -> None:
 
 @dataclass(frozen=True)
 class _Network:
-    """Key of a network: engines with equal keys can share the network.
-
-    `value_range` is None for a network without an image input. `outputs` is None for all of them.
-    """
+    """Key of a network, which engines with equal keys can share. It may have no image input."""
 
     path: Path
     size: int
@@ -129,10 +123,7 @@ class LayerTime(NamedTuple):
 
 
 class OpenVinoEngine:
-    """A network on OpenVINO; see `Engine` for the interface.
-
-    `inputs`: buffers of all inputs, in file order; `name`: file name without its ending.
-    """
+    """A network on OpenVINO with the buffers of all inputs and its name; see `Engine` for the interface."""
 
     input: Image
     inputs: list[NDArray[Any]]
@@ -170,10 +161,7 @@ class OpenVinoEngine:
         return self._outputs
 
     def layer_times(self) -> list[LayerTime]:
-        """Return the time of each layer in the last run, without those that OpenVINO joined with others.
-
-        The network was loaded inside `profiled_networks`; otherwise the list is empty.
-        """
+        """Return the times of the layers in the last run, if the network was loaded in `profiled_networks`."""
         return [
             LayerTime(layer.node_name, layer.node_type, layer.exec_type, layer.real_time.total_seconds() * 1e3)
             for layer in self._request.profiling_info
@@ -317,11 +305,7 @@ def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, 
 
 
 def read_constants(file: tflite.TfliteFile, tensors: Iterable[int]) -> dict[int, Float32Array]:
-    """Return the values of constant tensors of a TFLite file, also half-precision and sparse ones, by number.
-
-    Raises:
-        ValueError: A tensor is not constant, or the file is damaged.
-    """
+    """Return the values of constant tensors of a TFLite file by number. Other tensors are a ValueError."""
     found = {tensor: file.stored(tensor) for tensor in tensors if tensor >= 0}
     computed = [tensor for tensor, values in found.items() if values is None]
     if computed:

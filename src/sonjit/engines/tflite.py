@@ -46,11 +46,7 @@ class Operator:
 
 
 class TfliteFile:
-    """Graph of a TFLite file, with its operators in an order in which they can run.
-
-    Raises:
-        ValueError: The bytes are not a TFLite file, or the file is damaged.
-    """
+    """Graph of a TFLite file, with its operators in an order in which they can run. Damage is a ValueError."""
 
     def __init__(self, data: bytes) -> None:
         if data[4:8] != b"TFL3":
@@ -139,11 +135,7 @@ class TfliteFile:
 
 
 def read_options(data: bytes) -> dict[str, FlexValue]:
-    """Read the options of a custom operator: a flexbuffer map of numbers and vectors of integers.
-
-    Raises:
-        ValueError: The data are damaged or have another content.
-    """
+    """Read a flexbuffer map of numbers and vectors of integers. Other content is a ValueError."""
     try:
         return dict(_items(data))
     except (struct.error, IndexError, UnicodeDecodeError) as error:

@@ -99,10 +99,7 @@ def size_of(points: Float32Array) -> float:
 
 
 def mean_size_of(points: Float32Array) -> float:
-    """Return the mean of width and height of the box around points (K, 2), as MediaPipe's smoothing uses it.
-
-    It is never zero.
-    """
+    """Return the mean of width and height of the box around points (K, 2), which is never zero."""
     return max(float(_extent(points).mean()), 1e-6)
 
 
@@ -223,8 +220,7 @@ def letterbox_box(image_width: int, image_height: int, width: int, height: int) 
 def letterbox(image: Image, width: int, height: int, *, out: Image | None = None) -> Image:
     """Fit an image (H, W, 3) into width x height, keep its aspect ratio and pad with zeros.
 
-    Samples are on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
-    (OpenCV 5 samples without it and moves the found boxes by up to a pixel).
+    Samples are on OpenCV 4's grid, see `crop_on_grid`. Without it, the found boxes move by up to a pixel.
     """
     import cv2
 

@@ -157,10 +157,7 @@ def _unprojected(screen: RealArray, middle: float, scale: float) -> FloatArray:
 
 
 def vertex_normals(vertices: RealArray, faces: NDArray[np.integer]) -> FloatArray:
-    """Return outward unit normals (V, 3), the area-weighted mean of the faces around each vertex.
-
-    Vertices without a face of any area get (0, 0, -1).
-    """
+    """Return outward unit normals (V, 3), the area-weighted mean of the faces around, or (0, 0, -1)."""
     first, second, third = np.ascontiguousarray(faces.T)
     axes = np.ascontiguousarray(np.asarray(vertices, np.float64).T)  # each axis by itself: rows of three are slow
     starts = axes[:, first]

@@ -45,10 +45,7 @@ class Vocabulary:
         )
 
     def name(self, shape: str, keypoints: RealArray) -> str | None:
-        """Return the gesture of a shape; None for a direction without a name.
-
-        `keypoints`: (21, 3) published keypoints in pixels, z as the detector scales it.
-        """
+        """Return the gesture of a shape with published keypoints (21, 3); None for a direction without a name."""
         direction = self.directions.get(shape)
         if direction is None:
             return shape
@@ -254,10 +251,7 @@ class GestureClassifier:
 
 
 def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Float32Array:
-    """Return calibrated probabilities (N, S): a power of each, with a factor for no gesture, normalised.
-
-    `shares`: probabilities, with no gesture first; `calibration`: exponent and factor.
-    """
+    """Return the normalised powers (N, S) of probabilities, that of no gesture (the first) with a factor."""
     exponent, factor = calibration
     powers = shares**exponent
     powers[:, 0] *= factor

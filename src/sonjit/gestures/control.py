@@ -273,12 +273,7 @@ class _Event(NamedTuple):
 
 
 class Controller:
-    """Turn the hands of each frame into commands.
-
-    `custom`: custom gestures, which take precedence over the shipped ones, or None.
-
-    `is_paused`: state of the pause, true while the pause gesture stops all commands.
-    """
+    """Turn the hands of each frame into commands. Custom gestures take precedence over the shipped ones."""
 
     def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:
         self._rules, self._pause = control_map

@@ -82,10 +82,7 @@ class MotionFinder(ABC):
 
 
 class Holds(MotionFinder):
-    """Pinch of thumb and index finger, or drag of a fist.
-
-    A drag begins with an open hand that closes, and ends when a finger opens.
-    """
+    """Pinch of thumb and index finger, or drag of a hand that closes to a fist, until a finger opens."""
 
     HOLD_S = 0.1
     WITHIN_S = 1.0  # maximum time in which the hand closes; a hand that grips an object closes more slowly

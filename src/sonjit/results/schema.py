@@ -351,11 +351,7 @@ def _same(a: object, b: object) -> bool:
 
 
 def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] | None = None, *, full: bool) -> str:
-    """Return results of one detector as a JSON list, with the fields of tfjs-models or in full.
-
-    `additions` are members of each part in the order of `Frame.instances`. With `full`, the skeleton's name is added
-    too.
-    """
+    """Return results of one detector as a JSON list, with members in the order of `Frame.instances`."""
     remaining = iter(additions or ())
     records = [result.to_dict(full=full) for result in results]
     for result, record in zip(results, records, strict=True):

@@ -90,11 +90,7 @@ def kept_file(name: str, data: bytes) -> Path:
 
 
 def checked_model(source: Path | bytes, name: str, published: str) -> Path:
-    """Check that a file or its content is a model of a task, and return the path of a file for the engines.
-
-    `published`: file name of the task's published model, which ends with `.task` or `.tflite`. Other content is not
-    written.
-    """
+    """Return the path of a model of a task, like its published file. Other content is refused, not written."""
     if isinstance(source, Path) and source.suffix in _OTHER_NETWORKS:
         return source
     content = source.read_bytes() if isinstance(source, Path) else source
@@ -116,10 +112,7 @@ def has_bundle(name: str, models_dir: Path | None) -> bool:
 
 
 def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
-    """Read a task bundle by its path, or by the name of a bundle that was registered with `sonjit models add`.
-
-    If there is no file `hand_landmarker.task` or similar, published networks replace it.
-    """
+    """Read a task bundle by its path or registered name. Published networks replace known ones that are missing."""
     path = Path(path)
     registered = (models_dir or models_folder()) / path.name
     if not path.is_file() and path.parent == Path():

@@ -164,11 +164,7 @@ def models_folder() -> Path:
 
 
 def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
-    """Return the path of one weight file, checked by its size only, which is cheap for every detector.
-
-    The file may be under its record's name (`hand-full`) or its own (`hand_landmark_full.tflite`), in a folder or the
-    cache.
-    """
+    """Return the path of a file by the name of its record or its own, checked only by its size, which is cheap."""
     weight = find_record(name)
     folder = models_folder() if models_dir is None else Path(models_dir)
     for path in (folder / weight.file, folder / f"{weight.name}{Path(weight.file).suffix}"):

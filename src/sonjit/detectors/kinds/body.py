@@ -309,10 +309,7 @@ class _Published:
 
 
 def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
-    """Load the person detector and the landmark network of one model. Without masks, their branch is removed.
-
-    `finds`: True to load the person detector. Without it, the boxes come from another detector.
-    """
+    """Load the landmark network of one model, on request without masks, and the detector if it finds people."""
     weights = KINDS["body"].models[options.model].weights
     body_file = options.landmark_file(weights["landmark"])
     running = options.running  # rounding of the detector moves every keypoint

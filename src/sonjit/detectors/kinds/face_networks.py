@@ -117,10 +117,7 @@ def _average_face() -> rotations.CanonicalFace:
 def load_face_detector(
     options: CommonOptions, name: str, detector_file: Path | None = None, *, overlap: float = 0.3
 ) -> ssd.SingleShotDetector:
-    """Load the published face detector with a name, or a custom file.
-
-    `overlap`: minimum IoU of boxes that are blended, unless the options have another.
-    """
+    """Load the published face detector with a name, or a custom file. The overlap is a default."""
     file, grid = detector_file or options.file(name), _GRIDS[name]
     requested = options.thresholds.overlap
     engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
@@ -156,10 +153,7 @@ Source: the encoding page of Protocol Buffers' documentation."""
 
 
 class BlendshapeNetwork:
-    """Compute blendshapes from landmarks.
-
-    `engine`: takes (1, 146, 2) and gives 52 numbers.
-    """
+    """Compute blendshapes from landmarks with a network that takes (1, 146, 2) and gives 52 numbers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -45,10 +45,7 @@ class HandReading:
 
 
 class HandHeads:
-    """Heads of one network: visibility, handedness and appearance.
-
-    `weights`: arrays by name, as in `hand_heads.npz`.
-    """
+    """Heads of one network for visibility, handedness and appearance. Weights are as in `hand_heads.npz`."""
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights
@@ -170,10 +167,7 @@ class RefinedKeypoints(NamedTuple):
 
 
 class HandRefinement:
-    """Refinement of one network's keypoints.
-
-    `weights`: arrays by name, as in `hand_refinement.npz`.
-    """
+    """Refinement of one network's keypoints. Weights are as in `hand_refinement.npz`."""
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights

@@ -75,8 +75,7 @@ class HandSizes:
     ) -> SizedHand:
         """Return a hand with the bone lengths of its track, and its distance.
 
-        `points` (21, 3) are metres in the camera's axes, `xy_px` (21, 2) pixels of an image of a `size`. Stills have no
-        track.
+        `points` (21, 3) are metres in the camera's axes, and `xy_px` (21, 2) pixels. Stills have no track.
         """
         metres = points.astype(np.float64)
         vectors = metres[_CHILDREN] - metres[_PARENTS]
@@ -311,10 +310,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
 
 
 def box_around_hand(keypoints: RealArray) -> boxes.RotatedBox:
-    """Return the crop of a hand with known keypoints (21, 2 or 3) in pixels.
-
-    Upright along the hand, twice as large as wrist, palm and first joints.
-    """
+    """Return the crop of a hand (21, 2 or 3): upright, twice as large as wrist, palm and first joints."""
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
     tight = boxes.rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
@@ -328,10 +324,7 @@ def _upright(start: FloatArray, end: FloatArray) -> float:
 
 
 class HandSmoother(KeypointSmoother):
-    """Smoother of hands, which smooths the published keypoints of refined hands too, for gestures.
-
-    `pattern`: copied for the keypoints in pixels and in metres.
-    """
+    """Smoother of hands, which smooths the published keypoints of refined hands too, for gestures."""
 
     def __init__(self, pattern: Filter) -> None:
         super().__init__(pattern)

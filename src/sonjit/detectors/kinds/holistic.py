@@ -143,10 +143,7 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class PersonObservation(BodyObservation):
-    """A body of a still with its hands and face.
-
-    `hands`: left and right hand.
-    """
+    """A body of a still with its left and right hand and its face."""
 
     hands: tuple[HandObservation | None, HandObservation | None] = (None, None)
     face: FaceObservation | None = None
@@ -235,10 +232,7 @@ class Holistic(Kind[BodyObservation, Person]):
     def _observe_parts(
         self, rgb: Image, body: BodyObservation, parts: Sequence[_Part]
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
-        """Return the left hand, right hand and face of a body, which is smoothed only where MediaPipe's graph is used.
-
-        Smoothed keypoints lag.
-        """
+        """Return the hands and face of a body. Smoothed bodies, which lag, are used only as in MediaPipe."""
         is_searched = self._searches_parts  # as MediaPipe's graph does
         observed_face = self._face_thread.submit(  # its network uses one thread, so it runs in parallel with the hands
             parts[2].observe,
@@ -324,10 +318,7 @@ class Holistic(Kind[BodyObservation, Person]):
 
 
 def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
-    """Estimate a box around a hand from the body's wrist, index and little finger, or None without a visible wrist.
-
-    `body`: observation with keypoints in pixels; `side`: 0 left, 1 right.
-    """
+    """Estimate a box around a hand (side 0 left, 1 right) from a body in pixels, or None for a hidden wrist."""
     if body.visibility[_WRIST[side]] < _MIN_VISIBILITY:
         return None
     ends = [_WRIST[side], _INDEX[side], _PINKY[side]]

@@ -83,10 +83,7 @@ class SoundTrack:
         self._resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
 
     def copy_until(self, time_s: float | None) -> None:
-        """Carry over what sounds before `time_s` on the images' clock; `None` carries all the rest.
-
-        If the rest of the track is damaged, the sound ends and the images continue.
-        """
+        """Carry over what sounds before `time_s` on the images' clock, or all. A damaged rest ends the sound."""
         from av.error import FFmpegError
 
         try:

@@ -89,11 +89,7 @@ class DrawingWriter(Output):
 
 
 class BestEffortDrawing(DrawingWriter):
-    """Drawing that is dropped if it cannot be encoded, while other outputs continue.
-
-    Attributes:
-        problem: Reason why the drawing was dropped, or None.
-    """
+    """Drawing that is dropped for the `problem` that it cannot be encoded, while other outputs continue."""
 
     def __init__(self, drawing: DrawingWriter) -> None:
         super().__init__()

@@ -68,10 +68,7 @@ TILE_PX = 32  # side of the tiles to which regions are aligned, in pixels
 
 
 class Region(NamedTuple):
-    """Rectangle of whole pixels. The right and bottom edges are exclusive.
-
-    Its edges are multiples of `TILE_PX`, or edges of the image.
-    """
+    """Rectangle of whole pixels with exclusive right and bottom edges, which are multiples of `TILE_PX` or the ends."""
 
     left: int
     top: int
@@ -367,10 +364,7 @@ def _plate_colours() -> Image:
 
 
 def _place(label: Label, plate: Plate, width: int, height: int, obstacles: Sequence[Box]) -> tuple[int, int]:
-    """Choose the top left corner near the point, preferring early directions and free space.
-
-    Single numbers are ten times as fast as arrays of two.
-    """
+    """Choose the top left corner near the point, preferring early directions and free space."""
     anchor_x, anchor_y = map(float, label.anchor)
     half_x, half_y = plate.width / 2, plate.height / 2
     best, least = (0.0, 0.0), math.inf

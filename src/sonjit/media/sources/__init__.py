@@ -364,10 +364,7 @@ def file_labels(named: str, files: Iterable[File]) -> list[str]:
 
 
 def select_files(found: Iterable[_F], *, videos: bool) -> tuple[list[_F], list[_F]]:
-    """Return the images, on request with the videos, in natural order, and all other files.
-
-    Hidden files and folders are in neither list.
-    """
+    """Return the images, on request with videos, in natural order, and all other files that are not hidden."""
     files: list[_F] = []
     others: list[_F] = []
     for path in found:

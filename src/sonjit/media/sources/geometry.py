@@ -95,10 +95,7 @@ class Geometry:
         return self.aspect == 1 and not any(self.crop)
 
     def to_dict(self) -> JsonObject:
-        """Return what the header of a table contains: the rotation is clockwise and precedes the mirror.
-
-        It is empty for no change.
-        """
+        """Return the changes in the header of a table. The rotation is clockwise and precedes the mirror."""
         data: JsonObject = {"crop": list(self.crop)} if any(self.crop) else {}
         if self.aspect != 1:
             data["pixel_aspect"] = f"{self.aspect.numerator}:{self.aspect.denominator}"
@@ -201,10 +198,7 @@ def avif_geometry(data: bytes) -> Geometry:
 
 
 def avif_colours(data: bytes) -> tuple[int, int]:
-    """Return the bits per channel and the transfer function of the primary image of an AVIF or HEIF file.
-
-    Unknown bits are 16, and an unknown transfer function is 0.
-    """
+    """Return the bits per channel (or 16) and the transfer function (or 0) of the primary image of an AVIF file."""
     bits, transfer = 16, 0
     try:
         for kind, content in _primary_properties(data):
@@ -292,10 +286,7 @@ def box_spans(data: bytes | mmap) -> Iterator[tuple[bytes, int, int, int]]:
 
 
 def container_crop(path: Path, container_format: str) -> tuple[int, int, int, int]:
-    """Return the pixels that an MP4, MOV or MKV file cuts from the left, top, right and bottom of its first video.
-
-    FFmpeg's decoders apply the crop of the codec, but not that of the container.
-    """
+    """Return the pixels that an MP4, MOV or MKV file cuts on each side. FFmpeg's decoders do not apply it."""
     try:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             if "mp4" in container_format:

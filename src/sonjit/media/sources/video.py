@@ -360,10 +360,7 @@ def _joints_of_transport_stream(data: mmap) -> list[int]:
 def open_container(
     opened: Path | BinaryIO, name: str, container_format: str | None = None, part: str = ""
 ) -> InputContainer:
-    """Open a media file or stream for reading; InputError where it is none. Never touches the network.
-
-    `part` is the beginning of an address of FFmpeg's protocol `subfile`.
-    """
+    """Open a media file, a part of it, or a stream for reading; InputError where it is none."""
     import av
     from av.error import FFmpegError
 

@@ -295,11 +295,7 @@ def open_writer(
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:
-    """Open a table of rows that are not frames.
-
-    Raises:
-        InputError: As in `open_writer`, or the format contains only frames.
-    """
+    """Open a table of rows that are not frames. A format that contains only frames is an InputError."""
     ending = _ending(path)
     open_rows = FORMATS[ending].open_rows
     if open_rows is None:

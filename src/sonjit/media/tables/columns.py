@@ -163,11 +163,7 @@ _CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # date in every workbook, so
 
 
 class ExcelWriter(base.FrameWriter):
-    """Frames as a workbook.
-
-    The sheet `frames` has a row per frame, `instances` the rows of the table, and `run` the header. A sheet `events`
-    has the events that ended, if there are any.
-    """
+    """Frames as a workbook with sheets of frames, instances, the header and, if there are any, events."""
 
     def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: base.TableRows) -> None:
         super().__init__()

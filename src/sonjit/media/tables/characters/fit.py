@@ -350,10 +350,7 @@ class _Figure:
         )
 
     def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:
-        """Add a bone with its `offset` (3,) from the parent in the rest pose, and its rotations (M, 3, 3) in space.
-
-        `is_known`: frames (M,) in which the rotations come from visible keypoints. None for all.
-        """
+        """Add a bone with its rest offset (3,) and rotations (M, 3, 3) in space, which are known in some frames."""
         parent = PARENTS[bone]
         self._offsets[bone], self._rotations[bone] = offset, rotations
         self._places[bone] = self._places[parent] + self._rotations[parent] @ offset

@@ -43,10 +43,7 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
 
 
 def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
-    """Return the keypoints of one person in M frames of all `times`. Unknown presence counts as present.
-
-    `mirrored_width`: width in pixels of images that are mirrored. The track is as in images that are not.
-    """
+    """Return one person in M frames of all `times`, as in images that are not mirrored. NaN is present."""
     frames = np.array([person.row for person in people])
     bodies = [person.body for person in people]
     left, right = (_hands([person.hands[side] for person in people], times[frames]) for side in (0, 1))
@@ -97,10 +94,7 @@ _MAX_SPEED: Final = 25.0  # maximum speed of a bone relative to its parent in ra
 
 
 class LiveCharacter:
-    """Pose of one person of a stream, as a character that begins above the origin.
-
-    The first person that is found is followed until it is lost. Each pose follows from the latest frames only.
-    """
+    """Pose of the first person of a stream until it is lost, from its latest frames, above the origin."""
 
     def __init__(self, *, mirrored: bool = False) -> None:
         self._mirrored = mirrored
