@@ -29,6 +29,11 @@ T = TypeVar("T")
 ASSETS: Final = Path(__file__).parent / "assets"  # folder of the bundled clip and of bundled networks
 _EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGED: Final = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError),
+    AttributeError,  # np.load of a single array returns no archive
+)
+"""Errors of NumPy and zip for damaged files."""
 _MAX_KEY_PARTS: Final = 32
 _LONG_KEY: Final = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""  # one part and its dot
@@ -135,17 +140,7 @@ def npz_arrays(
             return {key: opened[key] for key in opened.files if accepts(key)}
     except InputError:
         raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        AttributeError,  # np.load of a single array returns no archive
-        MemoryError,
-        OverflowError,
-    ) as error:
+    except _DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         if "pickle" in reason:  # NumPy takes every other file for a pickle, and advises to load it
             reason = "it has another format or contains Python objects"

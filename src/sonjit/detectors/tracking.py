@@ -122,11 +122,6 @@ class Track(Generic[O]):
         self.observation = propagate(self.observation, step, score)
         self.smoothed = propagate(self.smoothed, step, score)
 
-    @property
-    def is_over(self) -> bool:
-        """Check whether the occlusion has lasted too long."""
-        return (self.occluded_s or 0.0) > _MAX_OCCLUDED_S or self.unoccluded_s > _MAX_UNOCCLUDED_S
-
     def _update_side(self, left: float) -> None:
         """Update the belief of the side, weighted by the confidence of the new frame."""
         sureness = abs(2 * left - 1)
@@ -325,7 +320,7 @@ class Tracker(Generic[O]):
             covers = [other for other in near if other in active]
             is_blended = bool(near) and any(other in doubted for other in (track, *near))
             track.mark_occluded(now_s, propagate, covers, covered=bool(covers) or is_blended)
-            if not track.is_over:
+            if (track.occluded_s or 0.0) <= _MAX_OCCLUDED_S and track.unoccluded_s <= _MAX_UNOCCLUDED_S:
                 occluded.append(track)
                 self._lost.remove(track)
         return occluded

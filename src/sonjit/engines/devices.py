@@ -106,17 +106,8 @@ def processor_flags() -> frozenset[str]:
 
 
 _FLAGS: Final = (
-    "avx2",
-    "avx_vnni",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "amx_bf16",
-    "amx_int8",
-    "asimd",
-    "i8mm",
-    "bf16",
-)
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16",
+)  # fmt: skip
 """Instruction sets that affect the speed of networks."""
 
 

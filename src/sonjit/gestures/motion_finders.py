@@ -96,8 +96,7 @@ class Holds(MotionFinder):
     def __init__(self, name: Literal["Pinch", "Drag"]) -> None:
         self._name: Literal["Pinch", "Drag"] = name
         self._since_s: float | None = None
-        self._closed = 0.0
-        self._open_s = -math.inf  # last time at which the hand was open
+        self._closed, self._open_s = 0.0, -math.inf  # how far the hand is closed, and last time at which it was open
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         is_active, (smallest, mean, greatest) = self.is_active, now.reach
@@ -225,8 +224,7 @@ class Swipes(MotionFinder):
     def __init__(self) -> None:
         self._still_s: float | None = None
         self._path: list[tuple[float, complex]] = []  # path since the last rest
-        self._peak = 0.0
-        self._name = ""
+        self._peak, self._name = 0.0, ""
         self._last: tuple[float, str] | None = None
 
     def __call__(self, now: HandState) -> Iterator[Step]:

@@ -408,18 +408,15 @@ def kind_of_frames(frames: Iterable[Frame]) -> str:
     return next((name for name in RESULT_TYPES if name in kinds), "hands")
 
 
-def _groups(rows: Iterable[RowRecord]) -> Iterator[list[RowRecord]]:
-    """Yield the rows of each instance of a frame. Keypoint 0 starts a new instance."""
-    group: list[RowRecord] = []
+def _groups(rows: Iterable[RowRecord]) -> list[list[RowRecord]]:
+    """Return the rows of each instance of a frame. Keypoint 0 starts a new instance."""
+    groups: list[list[RowRecord]] = []
     for row in rows:
-        if row["instance"] is None:
-            continue
-        if row["keypoint"] == 0 and group:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
+        if row["instance"] is not None:
+            if row["keypoint"] == 0 or not groups:
+                groups.append([])
+            groups[-1].append(row)
+    return groups
 
 
 def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
