@@ -7,12 +7,12 @@ import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
 from sonjit._util.files import Output
-from sonjit.media.annotated.videos import ANIMATION_ENDINGS, AnimationWriter, VideoWriter
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingWriter, FolderWriter, ImageWriter
 from sonjit.media.sources.base import Source
 from sonjit.results import Frame
 
-ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", *ANIMATION_ENDINGS)
+_ANIMATION_ENDINGS = (".gif", ".webp")
+ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", *_ANIMATION_ENDINGS)
 TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")
 """Endings of formats with transparency, in which a mask becomes a cut-out."""
 
@@ -50,7 +50,10 @@ def open_drawing_writer(
         _check_ending(path, ANNOTATED_IMAGE_ENDINGS, "an image")
         return ImageWriter(path)
     _check_ending(path, ANNOTATED_VIDEO_ENDINGS, "a video")
-    return AnimationWriter(path, source) if ending in ANIMATION_ENDINGS else VideoWriter(path, source, sound=sound)
+    from sonjit.media.annotated import videos  # PyAV, which loads slowly
+
+    is_animation = ending in _ANIMATION_ENDINGS
+    return videos.AnimationWriter(path, source) if is_animation else videos.VideoWriter(path, source, sound=sound)
 
 
 def is_drawing_folder(path: str | os.PathLike[str]) -> bool:

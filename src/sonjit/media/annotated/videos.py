@@ -7,30 +7,27 @@ container supports its codec, and re-encoded otherwise.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
+import av
 import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.error import BlockingIOError as NoFrameYet
+from av.error import EOFError as NoFrameLeft
+from av.error import FFmpegError
+from av.filter import Graph
+from av.video.reformatter import VideoReformatter
 
 from sonjit._util import Image, InputError
 from sonjit._util.files import Draft
 from sonjit.media.annotated import writers
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.video import DecodedFrame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from av.audio.frame import AudioFrame
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
-    from av.filter import Graph
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
+from sonjit.media.sources.video import DecodedFrame, VideoSource, open_container
 
 
 class SoundTrack:
@@ -39,10 +36,10 @@ class SoundTrack:
     def __init__(self, container: InputContainer, start_s: float) -> None:
         self._in = container
         self._stream = container.streams.audio[0]
-        self._packets: Iterator[Packet[AudioStream]] = container.demux(self._stream)
+        self._packets: Iterator[av.Packet[av.AudioStream]] = container.demux(self._stream)
         self._start_s = start_s
         self._skips = False
-        self._waiting: Packet[AudioStream] | None = None
+        self._waiting: av.Packet[av.AudioStream] | None = None
         self._last_tick = -(1 << 62)
         self._out: OutputContainer | None = None
         self._track: Any = None
@@ -51,8 +48,6 @@ class SoundTrack:
     @classmethod
     def of_source(cls, source: Source) -> Self | None:
         """Open the sound track of a source; return None for cameras, pipes and silent videos."""
-        from sonjit.media.sources.video import VideoSource, open_container
-
         if not isinstance(source, VideoSource) or source.path is None:
             return None
         container = open_container(source.path, source.name)
@@ -68,8 +63,6 @@ class SoundTrack:
 
     def begin(self, container: OutputContainer) -> None:
         """Add the track to the video being written, before its first packet."""
-        import av
-
         self._out = container
         if _takes(container.format.name, self._stream):
             self._track = container.add_stream_from_template(self._stream)
@@ -84,8 +77,6 @@ class SoundTrack:
 
     def copy_until(self, time_s: float | None) -> None:
         """Carry over what sounds before `time_s` on the images' clock, or all. A damaged rest ends the sound."""
-        from av.error import FFmpegError
-
         try:
             while (packet := self._waiting or next(self._packets, None)) is not None:
                 self._waiting = packet
@@ -110,7 +101,7 @@ class SoundTrack:
         finally:
             self._in.close()
 
-    def _put(self, packet: Packet[AudioStream]) -> None:
+    def _put(self, packet: av.Packet[av.AudioStream]) -> None:
         if self._resampler is not None:
             self._put_decoded(packet)
             return
@@ -124,9 +115,7 @@ class SoundTrack:
             packet.stream = self._track
             self._out.mux(packet)
 
-    def _put_decoded(self, packet: Packet[AudioStream]) -> None:
-        from av.error import FFmpegError
-
+    def _put_decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         try:
             frames = packet.decode()
         except (FFmpegError, OSError):  # a damaged packet is silence
@@ -138,7 +127,7 @@ class SoundTrack:
     def _ticks(self, time_base: Any) -> int:  # noqa: ANN401  # Fraction | None
         return round(self._start_s / time_base) if time_base else 0
 
-    def _encode(self, frame: AudioFrame | None) -> None:
+    def _encode(self, frame: av.AudioFrame | None) -> None:
         assert self._out is not None
         for part in self._resampler.resample(frame):
             self._out.mux(self._track.encode(part))
@@ -146,11 +135,8 @@ class SoundTrack:
             self._out.mux(self._track.encode(None))
 
 
-def _takes(container_format: str, stream: AudioStream) -> bool:
+def _takes(container_format: str, stream: av.AudioStream) -> bool:
     """Check whether a container accepts the track unchanged, by writing a header into memory."""
-    import av
-    from av.error import FFmpegError
-
     try:
         with av.open(BytesIO(), "w", format=container_format) as trial:
             trial.add_stream_from_template(stream)
@@ -190,13 +176,10 @@ class ContainerWriter(writers.DrawingWriter):
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         super().__init__()
-        import av
-        from av.video.reformatter import VideoReformatter
-
         self._ending = path.suffix.lower()
         self._draft = Draft(path)
         self._last_tick = -1
-        self._stream: VideoStream | None = None
+        self._stream: av.VideoStream | None = None
         self._reformatter = VideoReformatter()
         self._container = av.open(str(self._draft.path), "w", options=dict(options))
 
@@ -224,8 +207,6 @@ class ContainerWriter(writers.DrawingWriter):
         """Write what follows the last image."""
 
     def _abort(self) -> None:
-        from av.error import FFmpegError
-
         with suppress(FFmpegError, OSError, ValueError):  # the output is discarded
             self._release()
         self._draft.drop()
@@ -275,7 +256,7 @@ class VideoWriter(ContainerWriter):
         if self._sound is not None:
             self._sound.copy_until(float(frame.pts * self._clock))
 
-    def _begin(self, rgb: Image, under: SourceFrame | None) -> VideoStream:
+    def _begin(self, rgb: Image, under: SourceFrame | None) -> av.VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
         h264 = _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or h264
@@ -307,7 +288,7 @@ class VideoWriter(ContainerWriter):
             and writers.Colours.of(under.decoded) == self._colours
         )
 
-    def _frame(self, image: writers.AnnotatedImage, stream: VideoStream) -> VideoFrame:
+    def _frame(self, image: writers.AnnotatedImage, stream: av.VideoStream) -> av.VideoFrame:
         """Return an image as a frame for the encoder."""
         rgb, under = image.rgb, image.under
         if isinstance(under, DecodedFrame) and rgb.shape == under.rgb.shape and self.keeps_pixels(under):
@@ -333,7 +314,6 @@ class VideoWriter(ContainerWriter):
             super()._release()
 
 
-ANIMATION_ENDINGS = (".gif", ".webp")
 _TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
 _WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
 _DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
@@ -364,7 +344,7 @@ class AnimationWriter(ContainerWriter):
         for encoded in self._with_palette(frame):
             self._container.mux(stream.encode(encoded))
 
-    def _begin(self, width: int, height: int) -> VideoStream:
+    def _begin(self, width: int, height: int) -> av.VideoStream:
         is_gif = self._ending == ".gif"
         name, pixels = ("gif", "pal8") if is_gif else ("libwebp_anim", "bgra")
         stream: Any = self._container.add_stream(name, rate=self._rate, options={} if is_gif else _WEBP_OPTIONS)
@@ -373,10 +353,8 @@ class AnimationWriter(ContainerWriter):
         self._stream, self._palettes = stream, _palette_graph(width, height, self._tick_s) if is_gif else None
         return stream
 
-    def _with_palette(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+    def _with_palette(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Return the frame for the encoder, reduced to its own 256 colours for GIF."""
-        from av.error import BlockingIOError, EOFError
-
         if self._palettes is None:
             yield frame
             return
@@ -384,17 +362,14 @@ class AnimationWriter(ContainerWriter):
         try:
             while True:
                 yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # a video graph returns video frames
-        except (BlockingIOError, EOFError):
+        except (NoFrameYet, NoFrameLeft):
             return
 
 
 def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
     """Build the FFmpeg filters that reduce each image to its own 256 colours."""
-    from av import VideoFormat
-    from av.filter import Graph
-
     graph = Graph()
-    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=time_base)
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base)
     split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=single")
     use, sink = graph.add("paletteuse", _DITHERING), graph.add("buffersink")
     source.link_to(split)

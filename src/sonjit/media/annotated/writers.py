@@ -20,7 +20,7 @@ from sonjit.media.sources.images import encode_image
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
+    import av
     from av.video.reformatter import VideoReformatter
 
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -198,7 +198,7 @@ class Colours(NamedTuple):
     value_range: int = _LIMITED_RANGE
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Self:
+    def of(cls, frame: av.VideoFrame) -> Self:
         """Read the colour description of a frame."""
         return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
 
@@ -227,12 +227,12 @@ def has_planes(under: SourceFrame | None) -> TypeGuard[DecodedFrame]:
 
 def drawn_on_planes(
     drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
-) -> VideoFrame:
+) -> av.VideoFrame:
     """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`."""
-    from av import VideoFrame
+    import av
 
     height, width = drawn.shape[:2]
-    out = VideoFrame(width, height, _PIXELS)
+    out = av.VideoFrame(width, height, _PIXELS)
     planes = _planes(out)
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
         plane[:] = under.geometry.turned(decoded)
@@ -240,7 +240,7 @@ def drawn_on_planes(
     for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
         changed = drawn[y : y + high, x : x + wide]
         # The scaler may read past the end of a row, which is not possible in the last row of an image.
-        part = VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed)
+        part = av.VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed)
         # It starts its threads again for each size.
         part = reformatter.reformat(part, wide, high, _PIXELS, threads=1, **scaling)
         for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
@@ -248,14 +248,14 @@ def drawn_on_planes(
     return out
 
 
-def frame_of(rgb: Image) -> VideoFrame:
+def frame_of(rgb: Image) -> av.VideoFrame:
     """Return a frame with a copy of an image (H, W, 3 or 4)."""
-    from av import VideoFrame
+    import av
 
-    return VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
+    return av.VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
 
 
-def _planes(frame: VideoFrame) -> list[Image]:
+def _planes(frame: av.VideoFrame) -> list[Image]:
     """Return each plane (h, w) without row padding."""
     return [
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore

@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from fractions import Fraction
 
+    import av
     from av.container import InputContainer
-    from av.video.codeccontext import VideoCodecContext
-    from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
-    from av.video.stream import VideoStream
 
 VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".gif"),
@@ -50,7 +48,7 @@ _UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begi
 class DecodedFrame(SourceFrame):
     """One image of a video, the read-only frame in the video's own colours, and the geometry between them."""
 
-    decoded: VideoFrame
+    decoded: av.VideoFrame
     geometry: Geometry
 
 
@@ -134,7 +132,7 @@ class VideoSource(Source):
         finally:
             frames.close()
 
-    def _decode(self, container: InputContainer, stream: VideoStream | None) -> Generator[SourceFrame]:
+    def _decode(self, container: InputContainer, stream: av.VideoStream | None) -> Generator[SourceFrame]:
         """Yield all decodable frames in presentation order, and report lost frames at the end."""
         from av.video.reformatter import VideoReformatter
 
@@ -203,8 +201,8 @@ class VideoSource(Source):
             self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
 
     def _parts(
-        self, container: InputContainer, stream: VideoStream, clock: _Clock, damage: Counter[str]
-    ) -> Generator[tuple[VideoFrame, VideoCodecContext]]:
+        self, container: InputContainer, stream: av.VideoStream, clock: _Clock, damage: Counter[str]
+    ) -> Generator[tuple[av.VideoFrame, av.VideoCodecContext]]:
         """Yield the frames with their decoder. Each joined part has its own one: FFmpeg reads only the first."""
         joints = [] if self.path is None else find_joints(self.path, container.format.name)
         if joints:
@@ -249,7 +247,7 @@ class _Clock:
     or stands still, as in joined recordings, continues one frame later.
     """
 
-    def __init__(self, stream: VideoStream, step_s: float) -> None:
+    def __init__(self, stream: av.VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
         self.starts_with_image = stream.container.format.name in ("avi", "asf")
         self._origin: Fraction | int | None = None if self.starts_with_image else stream.start_time or 0
@@ -257,7 +255,7 @@ class _Clock:
         self._offset_s = 0.0
         self.restarts = 0
 
-    def begin(self, stream: VideoStream) -> None:
+    def begin(self, stream: av.VideoStream) -> None:
         """Expect the stamps of a stream."""
         if self._origin and self._base and stream.time_base and self._base != stream.time_base:
             self._origin *= self._base / stream.time_base
@@ -266,7 +264,7 @@ class _Clock:
         self._repeats, self._last_pts = 0, None
         self._last_dts: int | None = None
 
-    def time_of(self, frame: VideoFrame) -> float:
+    def time_of(self, frame: av.VideoFrame) -> float:
         """Return the time of the next frame in seconds."""
         pts, dts = frame.pts, frame.dts
         before, self._last_pts = self._last_pts, pts
@@ -291,11 +289,11 @@ class _Clock:
         self._last_s = time_s
         return time_s
 
-    def _seconds(self, frame: VideoFrame, stamp: int | None) -> float:
+    def _seconds(self, frame: av.VideoFrame, stamp: int | None) -> float:
         return float(((stamp or 0) - (self._origin or 0)) * (frame.time_base or 0)) + self._offset_s
 
 
-def decoded_frames(container: InputContainer, stream: VideoStream, damage: Counter[str]) -> Generator[VideoFrame]:
+def decoded_frames(container: InputContainer, stream: av.VideoStream, damage: Counter[str]) -> Generator[av.VideoFrame]:
     """Yield the frames of a stream. Count packets that cannot be decoded by reason in `damage`."""
     from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
 
@@ -373,17 +371,17 @@ def open_container(
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
 
-def video_stream(container: InputContainer) -> VideoStream | None:
+def video_stream(container: InputContainer) -> av.VideoStream | None:
     """Return the main video stream with a decoder or None. Cover images of sound files have the lowest priority."""
-    from av.video.stream import VideoStream
+    import av
 
     stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream) or getattr(stream, "codec_context", None) is None:
+    if not isinstance(stream, av.VideoStream) or getattr(stream, "codec_context", None) is None:
         return None
     return stream
 
 
-def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | None:
+def _stated_length_s(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Return the length in the header, the shorter one if stream and container differ (trimmed clips)."""
     lengths: list[float] = []
     if container.duration:
@@ -397,7 +395,7 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
 
 
 def upright_rgb(
-    frame: VideoFrame,
+    frame: av.VideoFrame,
     reformatter: VideoReformatter | None = None,
     geometry: Geometry | None = None,
     size: tuple[int, int] | None = None,
