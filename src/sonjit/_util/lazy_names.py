@@ -23,3 +23,15 @@ def add_lazy_names(package: dict[str, Any], homes: Mapping[str, str]) -> None:
 
     package["__getattr__"] = load
     package["__dir__"] = lambda: sorted(package["__all__"])
+
+
+class LazyModule:
+    """Module that is imported when one of its names is first used. Type checkers read a real import."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # what the module contains
+        value = getattr(import_module(self._name), name)
+        setattr(self, name, value)
+        return value

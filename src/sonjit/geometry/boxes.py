@@ -11,12 +11,18 @@ points given as fractions of the crop map back through the same corners. This is
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, RealArray
+from sonjit._util.lazy_names import LazyModule
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 Box: TypeAlias = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max in pixels
 Border: TypeAlias = Literal["replicate", "zero"]
@@ -173,8 +179,6 @@ def crop(
     The box may exceed the image. Pixels outside are the nearest image pixel, or zero. `out` (height, width, 3) is the
     output array, such as a network's input buffer.
     """
-    import cv2
-
     matrix = crop_matrix(box, width, height)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (width, height), out, flags, _border_mode(border))  # pyright: ignore
@@ -186,8 +190,6 @@ def crop_on_grid(image: Image, box: RotatedBox, out: Image, *, border: Border = 
     OpenCV 5 samples without that grid. The difference of a grey level or two moves a hand's keypoints by 0.02 px and a
     body's by 0.1 px, and by 20 px where a heatmap's peak is at the threshold. It takes three times `crop`'s time.
     """
-    import cv2
-
     height, width = out.shape[:2]
     matrix = crop_matrix(box, width, height)
     along_x = np.rint(matrix[:, :1] * np.arange(width) * 1024)  # (2, w) in 1/1024 pixel
@@ -206,8 +208,6 @@ def crop_on_grid(image: Image, box: RotatedBox, out: Image, *, border: Border = 
 
 
 def _border_mode(border: Border) -> int:
-    import cv2
-
     return cv2.BORDER_REPLICATE if border == "replicate" else cv2.BORDER_CONSTANT
 
 
@@ -222,8 +222,6 @@ def letterbox(image: Image, width: int, height: int, *, out: Image | None = None
 
     Samples are on OpenCV 4's grid, see `crop_on_grid`. Without it, the found boxes move by up to a pixel.
     """
-    import cv2
-
     where, weights = _letterbox_maps(image.shape[1], image.shape[0], width, height)
     return cv2.remap(image, where, weights, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT)  # pyright: ignore
 

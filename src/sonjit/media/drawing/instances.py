@@ -9,15 +9,21 @@ People's masks are translucent tints with a fine outline.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
+from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.strokes import Colour, Label, Strokes, own, shade
 from sonjit.results import Body, Box, Face, Hand, Person, Result
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 FINGERS: dict[str, Colour] = {name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["fingers"].items()}
 """RGB of each finger, far enough apart for colour-blind eyes to follow by lightness."""
@@ -112,8 +118,6 @@ def face_label(face: Face) -> Label:
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
     """Reduce each face's box and a margin in an image (H, W, 3) to six by six cells."""
-    import cv2
-
     out = rgb.copy()
     for box in boxes:
         left, top, right, bottom = add_margin(box, rgb)
@@ -277,8 +281,6 @@ def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
 
     Masks are probabilities (h, w), resized to the image (H, W, 3). Unknown ones (NaN) count as 0.
     """
-    import cv2
-
     if not masks:
         return
     height, width = canvas.shape[:2]
@@ -294,8 +296,6 @@ def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
 
 def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
     """Clip a mask to 0..1, with NaN as 0, and resize it to (height, width)."""
-    import cv2
-
     alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
     if alpha.shape != (height, width):
         alpha = np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
@@ -304,8 +304,6 @@ def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
 
 def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
     """Colour a person in an image (H, W, 3) in place; see `draw_cut_out` for the mask."""
-    import cv2
-
     alpha = _stretched(mask, *canvas.shape[:2])
     left, top, wide, high = cv2.boundingRect((alpha > 0.02).view(np.uint8))
     if not wide:
@@ -317,8 +315,6 @@ def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
 
 
 def _draw_outline(canvas: Image, alpha: Float32Array, colour: Colour) -> None:
-    import cv2
-
     inside = (alpha >= 0.5).view(np.uint8)
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(canvas.shape[:2]) / 480)), cv2.LINE_AA)

@@ -10,13 +10,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
+from sonjit._util.lazy_names import LazyModule
 from sonjit.results import Box, Result
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 Anonymise: TypeAlias = Literal["none", "black", "blur"]
 
@@ -180,16 +186,12 @@ class Strokes:
 
     def line(self, a: int, b: int, colour: Colour, width: float) -> None:
         """Draw a line between two keypoints."""
-        import cv2
-
         start, end = self._places[a], self._places[b]
         if start is not None and end is not None:
             cv2.line(self.canvas, start, end, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
     def dot(self, k: int, colour: Colour, radius: float) -> None:
         """Draw a disc at a keypoint."""
-        import cv2
-
         centre = self._places[k] if self.style.points else None
         if centre is not None:
             cv2.circle(self.canvas, centre, round(radius * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
@@ -197,8 +199,6 @@ class Strokes:
 
 def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, width: float) -> None:
     """Draw a circle around a known point, unless it is larger than the image."""
-    import cv2
-
     if np.all(np.abs(centre) < _FAR_PX) and radius <= max(canvas.shape[:2]):
         at, fixed_radius = _fixed(centre).tolist(), round(radius * (1 << _SHIFT))
         cv2.circle(canvas, at, fixed_radius, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
@@ -206,8 +206,6 @@ def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, 
 
 def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -> None:
     """Draw a closed line through points (N, 2) if all are known."""
-    import cv2
-
     if np.all(np.abs(points) < _FAR_PX):
         path = _fixed(points).astype(np.int32)
         cv2.polylines(canvas, [path], True, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
@@ -216,8 +214,6 @@ def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -
 @contextmanager
 def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
     """Blend what the block draws within a region in pixels, by `opacity` 0..1."""
-    import cv2
-
     height, width = canvas.shape[:2]
     left, top, right, bottom = (round(min(max(edge, 0), end)) for edge, end in zip(region, (width, height) * 2))  # noqa: B905
     part = canvas[top:bottom, left:right]
@@ -329,8 +325,6 @@ class Plate:
     """One line of text with a margin around it and a bar at its left edge; position and sizes in pixels."""
 
     def __init__(self, text: str, scale: float, accent: Colour = NEUTRAL) -> None:
-        import cv2
-
         self._text, self._scale, self._accent = text, scale, accent
         self.left = self.top = 0
         self._font = cv2.FONT_HERSHEY_SIMPLEX
@@ -347,8 +341,6 @@ class Plate:
 
     def draw(self, canvas: Image) -> None:
         """Draw the plate over the canvas, which must contain it."""
-        import cv2
-
         label = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
         label[:] = cv2.LUT(label, _plate_colours())
         label[:, : self._bar] = self._accent

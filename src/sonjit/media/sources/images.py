@@ -14,14 +14,20 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Image, InputError, JobError, check_memory, optional_import
+from sonjit._util.lazy_names import LazyModule
 from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, boxes, tone_curve
 from sonjit.media.sources.remote import File
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"),
@@ -267,8 +273,6 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
         notes.append(f"{name}: HDR image, tone-mapped to standard range")
     if found == "heic":
         return _decode_heic(data, name, transfer)
-    import cv2
-
     orientation = 0 if upright and found != "avif" else cv2.IMREAD_IGNORE_ORIENTATION
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
@@ -395,8 +399,6 @@ def _in_eight_bits(
 
 def decode_channels(data: bytes, name: str) -> NDArray[Any]:
     """Return an image with its own channels and depth: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA."""
-    import cv2
-
     image = _decode_opencv(data, name, _checked_format(data, name), cv2.IMREAD_UNCHANGED)
     if image.ndim == 2:
         return image
@@ -417,8 +419,6 @@ def _checked_format(data: bytes, name: str) -> str | None:
 
 
 def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int) -> NDArray[Any]:
-    import cv2
-
     try:
         with quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -469,8 +469,6 @@ def quiet_opencv() -> Generator[None]:
 
 def _set_log_level(level: int) -> int:
     """Set OpenCV's log level and return the previous one."""
-    import cv2
-
     if set_level := getattr(cv2, "setLogLevel", None):  # OpenCV 4
         return set_level(level)
     from cv2.utils import logging
@@ -567,8 +565,6 @@ def encode_image(image: NDArray[Any], ending: str, options: Sequence[int] | None
     Images are uint8; PNG and TIFF also accept uint16. `options` are OpenCV's flags and values. By default, JPEG and
     WebP have quality 95. A size that the format cannot store is a JobError.
     """
-    import cv2
-
     quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
     if options is None:
         options = (quality[ending], _QUALITY) if ending in quality else ()
