@@ -268,11 +268,7 @@ class AngleLimits:
 
 
 def count_columns(limits: Sequence[AngleLimits]) -> dict[str, AngleLimits]:
-    """Return the column of the repetitions of each angle: `repetitions`, or for several `repetitions_left_knee_angle`.
-
-    Raises:
-        InputError: An angle has two limits.
-    """
+    """Return the column of repetitions of each angle: `repetitions`, or of several `repetitions_left_knee_angle`."""
     columns = {f"repetitions_{item.measure.removesuffix('_rad')}": item for item in limits}
     if len(columns) < len(limits):
         raise InputError("--count: name each angle once")

@@ -311,11 +311,7 @@ def _process_file_in_worker(
 def _process_file(
     workers: _Workers, file: File, outputs: Outputs, limit: int | None, reading: Reading
 ) -> Summary | str:
-    """Process one file. If it fails, return an error message, so that the run continues with other files.
-
-    Raises:
-        SonjitError: The task cannot be opened, which ends the run.
-    """
+    """Process one file. If it fails, return an error message, so that the run continues with other files."""
     start_s = time.perf_counter()
     try:
         source = reading.open(file)

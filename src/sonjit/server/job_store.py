@@ -143,12 +143,7 @@ class UploadJob:
         self.disk_bytes = sum(sizes)
 
     def file(self, name: str) -> Path:
-        """Return one of `files`. The first call writes a table or a report.
-
-        Raises:
-            JobError: The disk refuses the file.
-            MissingExtraError: Parquet requires pyarrow.
-        """
+        """Return one of `files`. The first call writes a table or a report, which may raise an error of Sonjit's."""
         path, lines = self.folder / name, self.folder / "result.jsonl"
         table, _, ending = name.partition(".")
         with self._converting:
@@ -184,11 +179,7 @@ class UploadJob:
 
 
 def load_job(folder: Path) -> UploadJob:
-    """Return the job of a record. The output of an interrupted run is removed.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError: There is no record, or this version cannot read it.
-    """
+    """Return the job of a record, or raise an error if this version cannot read it. Remove unfinished output."""
     record: dict[str, Any] = {"style": {}} | json.loads((folder / RECORD).read_text("utf-8"))  # a later addition
     if record["state"] not in get_args(State):  # a newer server wrote it
         raise ValueError(f"Unknown state {record['state']!r}")

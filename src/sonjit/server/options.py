@@ -203,12 +203,9 @@ def single_values(query: QueryParams) -> dict[str, Any]:
 
 
 def load_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
-    """Return the content of a client's JSON. Its size is checked first, because parsers need much more memory.
+    """Return the content of a client's JSON. Raise RefusedError, ValueError or RecursionError if it is none.
 
-    Raises:
-        RefusedError: The text has too many lists and objects.
-        ValueError: The text is not JSON, or a number has more than 4,300 digits.
-        RecursionError: The text is nested too deeply.
+    Lists and objects are counted first, because parsers need much more memory.
     """
     encoded = text.encode("utf-8", "replace") if isinstance(text, str) else text
     count = encoded.count(b"[") + encoded.count(b"{")

@@ -323,7 +323,5 @@ def _message(name: str, **values: Any) -> Any:  # noqa: ANN401  # a message of t
     """Return a message of a type, with the values that are not None."""
     from sonjit.compat.mediapipe import _messages
 
-    kind: Any = _messages
-    for part in name.split("."):
-        kind = getattr(kind, part)
+    kind: Any = reduce(getattr, name.split("."), _messages)
     return kind(**values)

@@ -51,6 +51,12 @@ class ClassificationList(Message):
     classification: Messages[Classification]
 
 
+class ClassificationListCollection(Message):
+    """The labels of several."""
+
+    classification_list: Messages[ClassificationList]
+
+
 class NormalizedLandmark(Message):
     """A point in an image: x as a part of its width, y of its height, z of its width, nearer is smaller."""
 
@@ -67,6 +73,12 @@ class NormalizedLandmarkList(Message):
     landmark: Messages[NormalizedLandmark]
 
 
+class NormalizedLandmarkListCollection(Message):
+    """The landmarks of several in the image."""
+
+    landmark_list: Messages[NormalizedLandmarkList]
+
+
 class Landmark(Message):
     """A point in metres; x right, y down, z away from the camera."""
 
@@ -81,6 +93,12 @@ class LandmarkList(Message):
     """The landmarks of one hand or body in metres."""
 
     landmark: Messages[Landmark]
+
+
+class LandmarkListCollection(Message):
+    """The landmarks of several in metres."""
+
+    landmark_list: Messages[LandmarkList]
 
 
 class LocationData(Message):

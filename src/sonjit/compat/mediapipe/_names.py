@@ -36,9 +36,14 @@ IMPORT_PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "": {_HERE: "json_format", "_images": "Image ImageFormat ImageFrame Timestamp"},
     "framework": {},
     "framework.formats": {},
-    "framework.formats.classification_pb2": {"_messages": "Classification ClassificationList"},
+    "framework.formats.classification_pb2": {
+        "_messages": "Classification ClassificationList ClassificationListCollection"
+    },
     "framework.formats.detection_pb2": {"_messages": "Detection DetectionList"},
-    "framework.formats.landmark_pb2": {"_messages": "Landmark LandmarkList NormalizedLandmark NormalizedLandmarkList"},
+    "framework.formats.landmark_pb2": {
+        "_messages": "Landmark LandmarkList LandmarkListCollection NormalizedLandmark NormalizedLandmarkList "
+        "NormalizedLandmarkListCollection"
+    },
     "framework.formats.location_data_pb2": {"_messages": "LocationData"},
     "framework.formats.rect_pb2": {"_messages": "NormalizedRect Rect"},
     "python": {"_images": "Image ImageFormat ImageFrame Timestamp", _HERE: "solutions"},

@@ -88,11 +88,7 @@ class ClassifierOptions:
     category_denylist: list[str] | None = None
 
     def check(self) -> None:
-        """Refuse contradictions.
-
-        Raises:
-            InputError: Both lists are given, or the maximum number of results is 0.
-        """
+        """Raise InputError if both lists are given, or the maximum number of results is 0."""
         if self.category_allowlist and self.category_denylist:
             raise InputError("category_allowlist and category_denylist are mutually exclusive: give one of them")
         if self.max_results == 0:
