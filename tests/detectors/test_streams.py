@@ -120,11 +120,8 @@ def test_people_who_cross_keep_their_ids():
 @pytest.mark.parametrize(
     ("clip", "shown"),
     [
-        ("pose-detection/test_data/pose_squats.mp4", [1, 1, 1, 1, 1]),
-        (
-            "hand-pose-detection/test_data/asl_hand*.mp4",
-            [0, 0, 0, 0, 0],
-        ),  # a hand that the body networks take for a body
+        ("pose-detection/test_data/pose_squats.mp4", [1] * 5),
+        ("hand-pose-detection/test_data/asl_hand*.mp4", [0] * 5),  # a hand that the body networks take for a body
     ],
 )
 def test_a_body_shows_in_the_first_frame_and_a_hand_does_not(data, clip, shown):

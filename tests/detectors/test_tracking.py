@@ -35,16 +35,14 @@ def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
         }
 
 
-def run(tracker, frames, start_s=0.0):
+def ids(tracker, frames, start_s=0.0):
     """Return the IDs of each frame. Observations are in the boxes of active tracks, in their order, or new."""
+    rows = []
     for i, frame in enumerate(frames):
         carried = list(zip(tracker.active, frame, strict=False))
         tracker.update(carried, frame[len(carried) :], start_s + i * STEP_S)
-        yield [track.id for track in tracker.active]
-
-
-def ids(tracker, frames, start_s=0.0):
-    return list(run(tracker, frames, start_s))
+        rows.append([track.id for track in tracker.active])
+    return rows
 
 
 def test_ids_count_from_one_and_stay():
@@ -54,12 +52,9 @@ def test_ids_count_from_one_and_stay():
 
 def test_crossing_hands_of_different_sides_keep_their_ids_even_if_the_boxes_slip():
     tracker = Tracker()
-    xs = np.linspace(0, 600, 61)
-    for i, x in enumerate(xs):
+    for i, x in enumerate(np.linspace(0, 600, 61)):
         left, right = seen_at(x, left=0.97), seen_at(600 - x, 40, left=0.03)
-        pair = [left, right]
-        if i > 30:  # both boxes have slipped onto the other hand
-            pair.reverse()
+        pair = [right, left] if i > 30 else [left, right]  # both boxes have slipped onto the other hand
         carried = list(zip(tracker.active, pair, strict=False))
         tracker.update(carried, pair[len(carried) :], i * STEP_S)
         places = {track.id: track.observation.left for track in tracker.active}
@@ -171,6 +166,14 @@ def test_a_hidden_one_makes_room_for_one_that_is_seen():
     assert tracker.active[1].observation.score < 0.9
     tracker.update([(tracker.active[0], seen_at(0))], [seen_at(900)], 2 * STEP_S)
     assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, True), (3, True)]
+
+
+@pytest.mark.parametrize(("y", "stays"), [(90, True), (110, False)])
+def test_an_instance_that_is_lost_beside_another_one_is_not_hidden(y, stays):
+    tracker = bridging()
+    tracker.update([], [seen_at(0), seen_at(0, y)], 0.0)
+    tracker.update([(tracker.active[0], seen_at(0))], [], STEP_S)
+    assert [track.id for track in tracker.active] == [1, 2][: 1 + stays]
 
 
 def test_a_detection_that_overlaps_a_track_gets_no_id_until_they_separate():

@@ -99,6 +99,12 @@ export class Track<O extends Observation> {
     this.smoothed = propagate(this.smoothed, shift, score);
   }
 
+  /** Check whether the expected centre is less than the size of another instance from its centre. */
+  isBehind(cover: Track<O>, now: number): boolean {
+    const { centre, size } = discAround(cover.observation);
+    return distance(this.expected(now).disc.centre, centre) < size;
+  }
+
   /** Check whether the occlusion has lasted too long. */
   get isOver(): boolean {
     return (this.occludedS ?? 0) > OF.MAX_OCCLUDED_S || this.unoccludedS > OF.MAX_UNOCCLUDED_S;
@@ -261,18 +267,13 @@ export class Tracker<O extends Observation> {
   }
 
   /** Propagate the lost tracks that are near another track or had a doubtful observation. */
-  #markOccluded(
-    missing: readonly Track<O>[],
-    doubted: ReadonlySet<Track<O>>,
-    active: readonly Track<O>[],
-    now: number,
-    propagate: Propagate<O>,
-  ): Track<O>[] {
+  #markOccluded(missing: Track<O>[], doubted: Set<Track<O>>, active: Track<O>[], now: number, propagate: Propagate<O>): Track<O>[] {
     const occluded: Track<O>[] = [];
     for (const track of missing.slice(0, Math.max(this.options.maxTracks - active.length, 0))) {
       const near = [...active, ...missing].filter((other) => other !== track && areNear(other.observation, track.observation));
       if (track.occludedS === null && !near.length && !doubted.has(track)) continue;
       const covers = near.filter((other) => active.includes(other));
+      if (track.occludedS === null && covers.length && !covers.some((cover) => track.isBehind(cover, now))) continue;
       const isBlended = near.length > 0 && [track, ...near].some((other) => doubted.has(other));
       track.markOccluded(now, propagate, covers, covers.length > 0 || isBlended);
       if (!track.isOver) {
@@ -335,11 +336,7 @@ function resolveSwaps<O extends Observation>(tracks: readonly Track<O>[], observ
 }
 
 /** Check whether a track is visible and no other track is near. */
-function isIsolated<O extends Observation>(
-  track: Track<O>,
-  observation: O,
-  discs: readonly { track: Track<O>; disc: Disc }[],
-): boolean {
+function isIsolated<O extends Observation>(track: Track<O>, observation: O, discs: readonly { track: Track<O>; disc: Disc }[]): boolean {
   const [before, after] = [discAround(track.observation), discAround(observation)];
   return (
     track.occludedS === null &&

@@ -41,25 +41,19 @@ _SLIP_MARGIN = 0.3  # margin by which a lost track must fit better than the curr
 _MIN_STEP_S = 1 / 240  # minimum time step for a velocity estimate
 _SIDE_MEMORY = 0.05  # minimum weight of a new, confident frame in the belief of left or right
 _MAX_STEP = 0.25  # maximum mean keypoint step, in instance sizes per frame, of an instance that overlaps another one
-_SAME_INSTANCE_DISTANCE = 0.25
-"""Maximum mean keypoint distance, in instance sizes, at which two observations compete for one instance."""
+_SAME_INSTANCE_DISTANCE = 0.25  # maximum mean keypoint distance, in sizes, of observations of one instance
 _OCCLUDED_COST = 0.1  # additional cost of an occluded track, which must fit an observation better than a visible one
-_NEW_TRACK_FRAMES, _MIN_SIDE_SURENESS = 10, 0.5
-"""The side of an overlapping instance counts only after this many frames, and above this sureness of the belief."""
+_NEW_TRACK_FRAMES, _MIN_SIDE_SURENESS = 10, 0.5  # frames and belief from which the side of an overlapping one counts
 _OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3
 """Maximum distance of an occluded instance from the centre of its occluder, in occluder sizes: the final value, the
 addition when the occlusion begins, and the time in which the addition decays to 1/e."""
-_BLEND_OVERLAP = 0.5
-"""Minimum share of the smaller box in the other one at which an unexpected detection is a blend of two instances."""
-_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 3.0, 0.2
-"""Maximum time for which a track may be occluded, and for which it may have no occluder within that."""
+_BLEND_OVERLAP = 0.5  # minimum share of the smaller box in the other one at which a new detection blends two instances
+_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 3.0, 0.2  # maximum time of an occlusion, and of its part without an occluder
 _DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
 """Time over which the initial velocity of an occluded instance is averaged, and times in which velocity and score
 decay to 1/e."""
-_MAX_TRUSTED_COST = 0.4
-"""Maximum cost of an observation of an overlapping instance, where the network may see a blend of two."""
-Propagate: TypeAlias = "Callable[[O, Float32Array, float], O]"
-"""Function that shifts the observation of an occluded instance by (2,) pixels and sets its score."""
+_MAX_TRUSTED_COST = 0.4  # maximum cost of an observation of an overlapping instance, which may be a blend of two
+Propagate: TypeAlias = "Callable[[O, Float32Array, float], O]"  # shifts by (2,) pixels and sets the score
 
 
 @dataclass(eq=False)
@@ -121,6 +115,11 @@ class Track(Generic[O]):
         score, step = self.observation.score * math.exp(-step_s / _SCORE_DECAY_S), shift.astype(np.float32)
         self.observation = propagate(self.observation, step, score)
         self.smoothed = propagate(self.smoothed, step, score)
+
+    def is_behind(self, cover: Track[O], now_s: float) -> bool:
+        """Check whether the expected centre is less than the size of another instance from its centre."""
+        disc = Disc.around(cover.observation)
+        return math.dist(self.expected(now_s).disc.centre, disc.centre) < disc.size
 
     def _update_side(self, left: float) -> None:
         """Update the belief of the side, weighted by the confidence of the new frame."""
@@ -295,13 +294,10 @@ class Tracker(Generic[O]):
         """Check whether a detection blends known instances. It is ignored until they separate."""
         if any(track.cost(detection, now_s) < _MAX_TRUSTED_COST for track in self._lost):
             return False
-        disc = Disc.around(detection)
+        disc, indices = Disc.around(detection), self._overlap_keypoints
         near = (item.observation for item in tracks if disc.may_touch(Disc.around(item.observation)))
-        indices = self._overlap_keypoints
-        return any(
-            overlap_over_smaller(detection.keypoints[indices], item.keypoints[indices]) > _BLEND_OVERLAP
-            for item in near
-        )
+        shares = (overlap_over_smaller(detection.keypoints[indices], item.keypoints[indices]) for item in near)
+        return any(share > _BLEND_OVERLAP for share in shares)
 
     def _mark_occluded(
         self,
@@ -318,6 +314,8 @@ class Tracker(Generic[O]):
             if track.occluded_s is None and not near and track not in doubted:
                 continue
             covers = [other for other in near if other in active]
+            if track.occluded_s is None and covers and not any(track.is_behind(cover, now_s) for cover in covers):
+                continue
             is_blended = bool(near) and any(other in doubted for other in (track, *near))
             track.mark_occluded(now_s, propagate, covers, covered=bool(covers) or is_blended)
             if (track.occluded_s or 0.0) <= _MAX_OCCLUDED_S and track.unoccluded_s <= _MAX_UNOCCLUDED_S:
