@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -109,16 +110,21 @@ def load_extensions(*groups: str) -> list[Extension]:
             if group not in _loaded:
                 _loaded[group] = found = []
                 found += [_load_entry_point(point) for point in _entry_points(group)]
-                if group == EXTENSIONS:
-                    found += [_load_module(name) for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+                for name in _listed() if group == EXTENSIONS else ():
+                    extension = Extension(name, VARIABLE, name)
+                    found.append(_loaded_by(partial(_import, name), extension, f"change {VARIABLE}"))
         return [extension for group in groups or (EXTENSIONS,) for extension in _loaded[group]]
 
 
 def extension_packages() -> frozenset[str]:
     """Return the top-level packages of all extensions that the user installed, listed or loaded, without an import."""
     declared = [point.module for group in (EXTENSIONS, NETWORKS) for point in _entry_points(group)]
-    listed = os.environ.get(VARIABLE, "").split(",")
-    return frozenset(name.strip().partition(".")[0] for name in (*declared, *listed, *_modules) if name.strip())
+    return frozenset(name.partition(".")[0] for name in (*declared, *_listed(), *_modules))
+
+
+def _listed() -> list[str]:
+    """Return the modules that the environment variable names."""
+    return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
 
 
 def extension_problems() -> str:
@@ -160,11 +166,6 @@ def _load_entry_point(point: "EntryPoint") -> Extension:
         Extension(point.name, f"{name} {version}".rstrip(), point.value),
         f"update it or pip uninstall {name}",
     )
-
-
-def _load_module(name: str) -> Extension:
-    module = name.strip()
-    return _loaded_by(lambda: _import(module), Extension(module, VARIABLE, module), f"change {VARIABLE}")
 
 
 def _import(name: str) -> ModuleType:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -77,7 +76,12 @@ class Detector(files.Closing, Generic[R]):
         self._verifier = None if stream_search is None else stream_search.check
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         self._lock = threading.Lock()
-        self._batches = None if create_sibling is None else _Batches(create_sibling)
+        cores = os.cpu_count() or 1
+        self._parallel = min(options.running.thread_count or cores, cores)
+        # All batches use the same threads: OpenVINO keeps memory for each thread that ever ran a network.
+        self._batch_threads = ThreadPoolExecutor(self._parallel, thread_name_prefix="sonjit-batch")
+        self._create_sibling, self._own = create_sibling, threading.local()
+        self._siblings: list[Detector[R]] = []
         self.set_gestures(getattr(options, "gestures", None))
         self._total: int | None = None
         self._complete = True
@@ -154,11 +158,17 @@ class Detector(files.Closing, Generic[R]):
         for the first batch and kept.
         """
         self._refuse_if_closed()
-        cores = os.cpu_count() or 1
-        count = min(self._options.running.thread_count or cores, cores, len(images))
-        if not self._options.static_image or self._batches is None or count < 2:
+        if not self._options.static_image or self._create_sibling is None or min(self._parallel, len(images)) < 2:
             return [self.detect(image) for image in images]
-        return self._batches.detect(images, count)
+        return list(self._batch_threads.map(self._detect_in_thread, images))
+
+    def _detect_in_thread(self, image: ImageLike) -> Results[R]:
+        """Run `detect` of the sibling that belongs to this thread."""
+        if not hasattr(self._own, "sibling"):
+            assert self._create_sibling is not None
+            self._own.sibling = self._create_sibling()
+            self._siblings.append(self._own.sibling)
+        return self._own.sibling.detect(image)
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
         """Run `detect` in the detector's own thread. Calls run in their order."""
@@ -227,8 +237,9 @@ class Detector(files.Closing, Generic[R]):
     def close(self) -> None:
         """Wait for running calls and free the networks."""
         self._executor.shutdown()
-        if self._batches is not None:
-            self._batches.close()
+        self._batch_threads.shutdown()
+        for sibling in self._siblings:
+            sibling.close()
         with self._lock:
             if hasattr(self, "_kind"):
                 del self._kind
@@ -369,39 +380,6 @@ class Detector(files.Closing, Generic[R]):
 
 def _hands_of(results: Sequence[Result]) -> list[Hand]:
     return [part for result in results for part in result.parts if isinstance(part, Hand)]
-
-
-class _Batches:
-    """Detectors of stills that process images in parallel, each in one thread at a time."""
-
-    def __init__(self, create: Callable[[], Detector[Any]]) -> None:
-        self._create = create
-        self._detectors: list[Detector[Any]] = []
-        self._idle: SimpleQueue[Detector[Any]] = SimpleQueue()
-        self._lock = threading.Lock()
-        # All batches use the same threads: OpenVINO keeps memory for each thread that ever ran a network.
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sonjit-batch")
-
-    def detect(self, images: Sequence[ImageLike], count: int) -> list[Results[Any]]:
-        """Return the results of each image, with up to `count` images in parallel. An error ends the batch."""
-        with self._lock:
-            while len(self._detectors) < count:
-                self._detectors.append(self._create())
-                self._idle.put(self._detectors[-1])
-        return list(self._threads.map(self._detect, images))
-
-    def close(self) -> None:
-        """Free the networks."""
-        self._threads.shutdown()
-        for detector in self._detectors:
-            detector.close()
-
-    def _detect(self, image: ImageLike) -> Results[Any]:
-        detector = self._idle.get()
-        try:
-            return detector.detect(image)
-        finally:
-            self._idle.put(detector)
 
 
 def crop_for(network: Engine, rgb: Image, box: RotatedBox) -> None:

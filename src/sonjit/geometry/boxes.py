@@ -124,18 +124,13 @@ def iou(a: RotatedBox, b: RotatedBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-def shared_area(a: Box, b: Box) -> float:
-    """Return the area that two upright boxes share."""
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
-
-
 def box_iou(a: Box, b: Box) -> float:
     """Return the intersection over union of two upright boxes, 0 to 1.
 
     >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
-    shared = shared_area(a, b)
+    shared = max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
     return shared / union if union > 0 else 0.0
 

@@ -176,7 +176,9 @@ class Results(_Shown, list[R]):
         complete: bool = True,
     ) -> None:
         super().__init__(found)
-        self._image = _reference(image)
+        is_kept = image is None or isinstance(image, (str, Path))
+        is_bytes = isinstance(image, (bytes, bytearray, memoryview))
+        self._image = image if is_kept else None if is_bytes else ref(image)
         self.motions = list(motions)
         self.total = len(self) if total is None else total
         self.complete = complete
@@ -207,13 +209,6 @@ class TrackedFrame(_Shown, Frame):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the results as a plain frame."""
         return Frame, tuple(getattr(self, name) for name in Frame.__slots__)
-
-
-def _reference(image: ImageLike | None) -> object:
-    """Return a reference to the image that does not keep its pixels alive."""
-    if image is None or isinstance(image, (bytes, bytearray, memoryview)):
-        return None
-    return image if isinstance(image, (str, Path)) else ref(image)
 
 
 Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"

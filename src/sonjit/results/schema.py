@@ -252,8 +252,11 @@ class Result:
                 values[item.name] = item.record(**value)
             elif isinstance(value, list):
                 values[item.name] = np.array(value, np.float32)
+            elif item.is_box:
+                corners = [value[key] for key in ("xMin", "yMin", "xMax", "yMax")]
+                values[item.name] = tuple(np.array(corners, np.float32).tolist())
             else:
-                values[item.name] = _box_from_dict(value) if item.is_box else value
+                values[item.name] = value
         return cls(**values)
 
     @classmethod
@@ -329,11 +332,6 @@ def _points_to_dicts(
     keys, columns = (*axes, *scores), np.column_stack([points[:, : len(axes)], *scores.values()])
     rows = (dict(zip(keys, row, strict=True)) for row in shortest_floats(columns))
     return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
-
-
-def _box_from_dict(box: Mapping[str, float]) -> Box:
-    x_min, y_min, x_max, y_max = np.array([box[key] for key in ("xMin", "yMin", "xMax", "yMax")], np.float32).tolist()
-    return x_min, y_min, x_max, y_max
 
 
 def box_to_dict(box: Box) -> JsonObject:

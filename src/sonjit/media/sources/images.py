@@ -202,18 +202,15 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
     A JPEG must reach its end marker, and a PNG its last chunk with correct checksums. WebP and BMP must have the length
     that they state. The decoder checks all other formats.
     """
-    if image_format in ("jpeg", "png"):
-        return _jpeg_damage(data) if image_format == "jpeg" else _png_damage(data)
+    if image_format == "png":
+        return _png_damage(data)
+    if image_format == "jpeg":  # A thumbnail before the first scan may contain an end marker.
+        scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
+        is_complete = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0
+        return None if is_complete else f"{_TRUNCATED} (JPEG without its end marker)"
     stated = {"webp": int.from_bytes(data[4:8], "little") + 7, "bmp": int.from_bytes(data[2:6], "little")}
     is_cut = len(data) < stated.get(image_format or "", 0)
     return f"{_TRUNCATED} ({len(data)} of {stated[image_format or '']} bytes)" if is_cut else None
-
-
-def _jpeg_damage(data: bytes) -> str | None:
-    # A thumbnail before the first scan may contain an end marker.
-    scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
-    is_complete = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0
-    return None if is_complete else f"{_TRUNCATED} (JPEG without its end marker)"
 
 
 def _png_damage(data: bytes) -> str | None:
@@ -276,7 +273,9 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     orientation = 0 if upright and found != "avif" else cv2.IMREAD_IGNORE_ORIENTATION
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
-    depth = cv2.IMREAD_ANYDEPTH if _may_be_deep(data, found) else 0
+    # A file may have more than 8 bits per channel.
+    is_deep = data[24:25] == b"\x10" if found == "png" else found in ("tiff", "pnm", "jpeg2000", "avif")
+    depth = cv2.IMREAD_ANYDEPTH if is_deep else 0
     stored = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth)
     if transfer in HDR:
         bgr = tone_mapped(stored, transfer, 16 if found == "png" else bits)  # a PNG uses the upper bits
@@ -301,11 +300,6 @@ def still_geometry(data: bytes, image_format: str | None) -> Geometry:
     with suppress(struct.error):  # no EXIF, or a damaged one
         return Geometry.of_orientation(*_tiff_numbers(data[start:], _ORIENTATION))
     return Geometry()
-
-
-def _may_be_deep(data: bytes, image_format: str | None) -> bool:
-    """Check whether a file may have more than 8 bits per channel."""
-    return data[24:25] == b"\x10" if image_format == "png" else image_format in ("tiff", "pnm", "jpeg2000", "avif")
 
 
 def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:

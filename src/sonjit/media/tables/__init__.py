@@ -174,20 +174,8 @@ class TableFormat:
 FORMATS: Registry[TableFormat] = Registry("table format")  # formats by file name ending
 
 
-class _ReadableEndings(KeysView[str]):
-    """Endings of the formats that can be read back."""
-
-    def __iter__(self) -> Iterator[str]:
-        return (ending for ending, known in FORMATS.items() if known.load is not None)
-
-    def __contains__(self, ending: object) -> bool:
-        return any(ending == known for known in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-TABLE_ENDINGS: KeysView[str] = _ReadableEndings(FORMATS)
+_READABLE: dict[str, TableFormat] = {}
+TABLE_ENDINGS: KeysView[str] = _READABLE.keys()
 """Endings of the tables that `load_frames` reads; it grows with `register_table_format`."""
 
 
@@ -206,7 +194,8 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
     """
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
-    FORMATS.add(ending, TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows))
+    added = TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows)
+    _READABLE[ending] = FORMATS.add(ending, added)
 
 
 def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
@@ -244,6 +233,7 @@ FORMATS.update({
     **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
     **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
 })  # fmt: skip
+_READABLE.update((ending, known) for ending, known in FORMATS.items() if known.load)
 
 
 def open_writer(

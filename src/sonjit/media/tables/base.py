@@ -402,12 +402,6 @@ def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list
     return [frame for frame, _ in frames]
 
 
-def kind_of_frames(frames: Iterable[Frame]) -> str:
-    """Return the first list of results that is not empty in all frames; "hands" if all are empty."""
-    kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
-    return next((name for name in RESULT_TYPES if name in kinds), "hands")
-
-
 def _groups(rows: Iterable[RowRecord]) -> list[list[RowRecord]]:
     """Return the rows of each instance of a frame. Keypoint 0 starts a new instance."""
     groups: list[list[RowRecord]] = []
@@ -511,4 +505,5 @@ def load_csv(path: Path) -> tuple[Header, list[Frame]]:
         frames = frames_from_rows(
             {name: _PARSERS.get(name, str)(text) if text else None for name, text in row.items()} for row in reader
         )
-    return Header(kind=kind_of_frames(frames)), frames
+    kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
+    return Header(kind=next((name for name in RESULT_TYPES if name in kinds), "hands")), frames
