@@ -129,6 +129,7 @@ class OpenVinoEngine:
     inputs: list[NDArray[Any]]
     precision: str
     output_sizes: list[int]
+    recorded: list[Image] | None = None  # copies of the input of each run, see `engines.recorded_inputs`
 
     def __init__(
         self,
@@ -157,6 +158,8 @@ class OpenVinoEngine:
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. The next run overwrites them."""
         _refuse_in_fork()
+        if self.recorded is not None:
+            self.recorded.append(self.input.copy())
         self._request.infer(share_outputs=True)  # otherwise it copies them
         return self._outputs
 

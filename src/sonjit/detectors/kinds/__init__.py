@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from sonjit.detectors.option import Option
     from sonjit.detectors.smoothing import Smoother
 
-    Loader = Callable[[Any], Kind[Any, Any]]
-    NewSmoother = Callable[[], Smoother[Any] | None]
-    NewSmoothers = Callable[[Any], NewSmoother]
-    NewStillSearch = Callable[[Any, Any], StillSearch[Any] | None]
-    NewStreamSearch = Callable[[Any, Any], StreamSearch[Any]]
+    NewSmoothers = Callable[[Any], Callable[[], Smoother[Any] | None]]
 
 
 KINDS: Registry[KindEntry] = Registry("kind")  # entries of the kinds by name
@@ -76,12 +72,12 @@ class KindEntry:
     plural: str
     models: Mapping[str, Model]
     model_help: str
-    load: Loader | str
+    load: Callable[[Any], Kind[Any, Any]] | str
     options: type[CommonOptions] = CommonOptions
     smoothers: NewSmoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
-    search: NewStillSearch | str | None = None
+    search: Callable[[Any, Any], StillSearch[Any] | None] | str | None = None
     search_weights: tuple[str, ...] = ()
-    stream_search: NewStreamSearch | str | None = None
+    stream_search: Callable[[Any, Any], StreamSearch[Any]] | str | None = None
     instances: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()

@@ -262,8 +262,10 @@ class BodySmoother:
 
     def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True, alignment: bool = True) -> None:
         self._alignment = OneEuro(*_ALIGNMENT_FILTER) if alignment else None
-        self._published = _Published() if keypoints == "published" else None
+        self._is_published = keypoints == "published"
         self._custom = None if keypoints is None or keypoints == "published" else KeypointSmoother(keypoints)
+        self._image, self._world = OneEuro(*_IMAGE_FILTER), OneEuro(*_WORLD_FILTER)
+        self._visibility: Float32Array | None = None
         self._mask = MaskSmoother() if mask else None
 
     def __call__(self, observation: BodyObservation, now_s: float) -> BodyObservation:
@@ -275,25 +277,16 @@ class BodySmoother:
             smoothed = replace(observation, alignment=self._alignment(alignment, time=now_s, scale=scale))
         else:
             scale *= _BOX_SCALE  # its graph uses the size of the expanded box
-        if self._published is not None:
-            smoothed = self._published(smoothed, now_s, scale)
+        if self._is_published:
+            smoothed = self._as_published(smoothed, now_s, scale)
         if self._custom is not None:
             smoothed = self._custom(smoothed, now_s)
         if self._mask is not None and observation.mask is not None:
             smoothed = replace(smoothed, mask=self._mask(observation.mask))
         return smoothed
 
-
-class _Published:
-    """MediaPipe's three streams: image keypoints, world keypoints, visibility."""
-
-    def __init__(self) -> None:
-        self._image = OneEuro(*_IMAGE_FILTER)
-        self._world = OneEuro(*_WORLD_FILTER)
-        self._visibility: Float32Array | None = None
-
-    def __call__(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
-        """Return the observation with smoothed keypoints and visibility. `scale` is the person's size in pixels."""
+    def _as_published(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
+        """Smooth keypoints and visibility as MediaPipe does. `scale` is the person's size in pixels."""
         visibility = observation.visibility
         if self._visibility is not None:
             step = _VISIBILITY_ALPHA * (visibility - self._visibility)

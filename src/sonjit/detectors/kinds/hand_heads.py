@@ -6,7 +6,6 @@ trained on rendered hands with exact ground truth: docs/hands.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -35,28 +34,17 @@ class AppearanceInputs(NamedTuple):
     maps: Sequence[Floats]
 
 
-@dataclass(frozen=True, eq=False)
-class HandReading:
-    """Outputs of the heads for one hand."""
-
-    visibility: Floats  # (21,) Probability that each keypoint is in the image and not occluded
-    left: float  # probability of a left hand in a selfie view, as in the network's own output
-    appearance: AppearanceInputs | None  # inputs of the gesture features. None if the network has no such head.
-
-
 class HandHeads:
     """Heads of one network for visibility, handedness and appearance. Weights are as in `hand_heads.npz`."""
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights
 
-    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> HandReading:
-        """Run the heads on one hand.
+    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, float, AppearanceInputs | None]:
+        """Return the visibility (21,) of keypoints, the probability of a left hand in selfie views, and the appearance.
 
-        Args:
-            keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z as in the network's output.
-            taps: Additional outputs of the landmark network: maps (1, C, side, side) of `TAPS`, and the mean (1, C) of
-                its last map.
+        `keypoints` (21, 3) are relative to the crop, 0 to 1 within it, with z as in the network's output. `taps` are
+        maps (1, C, side, side) of `TAPS`, and the mean (1, C) of the last one. Not all networks have an appearance.
         """
         *maps, mean = taps
         shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
@@ -64,7 +52,7 @@ class HandHeads:
         appearance = None
         if "appearance" in self._weights:  # the engine reuses its output buffers
             appearance = AppearanceInputs(keypoints, [each.copy() for each in maps[1:]])
-        return HandReading(_probability(visible)[0], float(_probability(left)[0]), appearance)
+        return _probability(visible)[0], float(_probability(left)[0]), appearance
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.
@@ -158,14 +146,6 @@ class RefinementInputs(NamedTuple):
     maps: Sequence[Floats]  # three maps (1, C, side, side)
 
 
-class RefinedKeypoints(NamedTuple):
-    """Refined keypoints of one hand."""
-
-    keypoints: Floats  # (21, 3) as fractions of the crop. z is relative to the wrist, in the scale of x and y.
-    world: Floats  # (21, 3) metres in the axes of the crop
-    error: Floats  # (21,) float32 expected distance of x and y from the exact position, as fractions of the crop
-
-
 class HandRefinement:
     """Refinement of one network's keypoints. Weights are as in `hand_refinement.npz`."""
 
@@ -173,8 +153,12 @@ class HandRefinement:
         self._weights = weights
         self._rounds = sum(name.startswith("look_") for name in weights)
 
-    def __call__(self, inputs: RefinementInputs) -> RefinedKeypoints:
-        """Return the refined keypoints of one hand."""
+    def __call__(self, inputs: RefinementInputs) -> tuple[Floats, Floats, Floats]:
+        """Return the refined keypoints (21, 3) of one hand as fractions of the crop, in metres, and their errors (21,).
+
+        z is relative to the wrist, in the scale of x and y. Errors are expected distances of x and y, as fractions of
+        the crop.
+        """
         weights, keypoints = self._weights, inputs.keypoints
         memory = np.zeros(0, np.float32)
         for number in range(self._rounds):
@@ -191,7 +175,7 @@ class HandRefinement:
         error = np.asarray(np.exp(memory @ weights["error"] + weights["error_bias"]), np.float32)
         refined = keypoints.copy()
         refined[:, :2] = inputs.keypoints[:, :2] + weights["share"][:, None] * (keypoints - inputs.keypoints)[:, :2]
-        return RefinedKeypoints(refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
+        return refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error
 
 
 def _centred(keypoints: Floats) -> Floats:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -48,14 +48,6 @@ _LENGTH_SD, _VIEW_SD, _POSE_SD = 0.07, 0.13, 0.14
 assumed view, and of the distance of rendered hands with known length and camera."""
 
 
-class SizedHand(NamedTuple):
-    """A hand with the bone lengths of its track."""
-
-    keypoints_3d: Float32Array  # (21, 3) metres with the same origin and bone directions as before
-    distance_m: float | None  # distance of the origin from the lens in metres; None if it is unknown
-    error_m: float | None  # standard deviation of the distance in metres; None if it is unknown
-
-
 class HandSizes:
     """Bone lengths and distances of the hands of a detector.
 
@@ -68,24 +60,25 @@ class HandSizes:
         self._camera = camera
         assumed = (0 if hand_length_m else _LENGTH_SD, 0 if camera else _VIEW_SD)
         self._error = math.hypot(_POSE_SD, *assumed)
-        self._means: WeakKeyDictionary[tracking.Track[Any], _MeanLengths] = WeakKeyDictionary()
+        self._means: WeakKeyDictionary[tracking.Track[Any], tuple[FloatArray, int]] = WeakKeyDictionary()
 
     def measure(
         self, points: Float32Array, xy_px: Float32Array, size: tuple[int, int], track: tracking.Track[Any] | None
-    ) -> SizedHand:
-        """Return a hand with the bone lengths of its track, and its distance.
+    ) -> tuple[Float32Array, float | None, float | None]:
+        """Return keypoints (21, 3) with the bone lengths of a track, the distance and its standard deviation in metres.
 
-        `points` (21, 3) are metres in the camera's axes, and `xy_px` (21, 2) pixels. Stills have no track.
+        `points` (21, 3) are metres in the camera's axes, and `xy_px` (21, 2) pixels. Stills have no track. The distance
+        of the origin from the lens may be unknown.
         """
         metres = points.astype(np.float64)
         vectors = metres[_CHILDREN] - metres[_PARENTS]
         lengths = np.linalg.norm(vectors, axis=1)
         mean = lengths
         if track is not None:
-            means = self._means.setdefault(track, _MeanLengths())
+            mean, frames = self._means.get(track, (np.zeros(len(_BONES)), 0))
             if track.occluded_s is None:
-                means.add(lengths)
-            mean = means.lengths
+                mean = mean + (lengths - mean) / (frames + 1)
+                self._means[track] = mean, frames + 1
         own = mean / max(mean[_LENGTH_BONES].sum(), 1e-9)
         shares = _USUAL_BONES + _TRACK_SHARE * (own - _USUAL_BONES)
         sized, sizes = np.zeros_like(metres), shares * self._length_m / shares[_LENGTH_BONES].sum()
@@ -95,22 +88,9 @@ class HandSizes:
         place = cameras.translation_to_view(sized, xy_px, self._camera or cameras.assumed_camera(*size))
         keypoints_3d = sized.astype(np.float32)
         if place is None:
-            return SizedHand(keypoints_3d, None, None)
+            return keypoints_3d, None, None
         distance = float(np.linalg.norm(place))
-        return SizedHand(keypoints_3d, distance, distance * self._error)
-
-
-class _MeanLengths:
-    """Mean bone lengths (20,) in metres over the frames of a track."""
-
-    def __init__(self) -> None:
-        self.lengths: FloatArray = np.zeros(len(_BONES))
-        self._frames = 0
-
-    def add(self, lengths: FloatArray) -> None:
-        """Add the bone lengths (20,) of a frame."""
-        self._frames += 1
-        self.lengths = self.lengths + (lengths - self.lengths) / self._frames
+        return keypoints_3d, distance, distance * self._error
 
 
 O = TypeVar("O", bound=observations.Observation)  # noqa: E741
@@ -228,8 +208,8 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         # The network was trained on selfie views: there its label is the person's own hand.
         left, visibility, appearance = float(handedness.flat[0]), None, None
         if self._heads is not None:
-            read = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
-            left, visibility, appearance = read.left, read.visibility, read.appearance
+            keypoints = image.reshape(-1, 3) / np.float32(self._size)
+            visibility, left, appearance = self._heads.read(keypoints, taps)
         refinable = None
         if self._refinement is not None:
             keypoints = image.reshape(-1, 3) / np.float32(self._size)
@@ -255,10 +235,10 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         published = replace(observation, refinable=None)
         if crop is None:  # occluded
             return replace(observation, published=published)
-        refined, box = self._refinement(crop.inputs), crop.box
+        (keypoints, world, error), box = self._refinement(crop.inputs), crop.box
         before = boxes.points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
-        shift = boxes.points_from_crop(refined.keypoints, box) - before
-        shift_3d = (refined.world - crop.inputs.world) @ boxes.turn_matrix(box)
+        shift = boxes.points_from_crop(keypoints, box) - before
+        shift_3d = (world - crop.inputs.world) @ boxes.turn_matrix(box)
         if crop.mirrored:
             shift, shift_3d = shift * _MIRROR, shift_3d * _MIRROR
         return replace(
@@ -266,7 +246,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             keypoints=observation.keypoints + shift,
             keypoints_3d=observation.keypoints_3d + shift_3d,
             refinable=None,
-            error_px=refined.error * np.float32(box.width),
+            error_px=error * np.float32(box.width),
             published=published,
         )
 
