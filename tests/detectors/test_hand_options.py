@@ -216,9 +216,8 @@ def track(occluded_s=None):
 def test_a_hand_of_known_length_has_its_distance_whatever_size_the_network_sees(seen_as):
     points, place = a_hand(), np.array([0.1, -0.05, 0.6])
     pixels = CAMERA.project(points + place)
-    seen = (points * seen_as / 0.2).astype(np.float32)
-    sized, distance_m, _ = HandSizes(0.2, CAMERA).measure(seen, pixels, SIZE, None)
-    assert distance_m == pytest.approx(np.linalg.norm(place), rel=1e-3)
+    sized, far_m, _ = HandSizes(0.2, CAMERA).measure((points * seen_as / 0.2).astype(np.float32), pixels, SIZE, None)
+    assert far_m == pytest.approx(np.linalg.norm(place), rel=1e-3)
     np.testing.assert_allclose(bone_lengths(sized), bone_lengths(points), rtol=1e-3)
     assert sized.dtype == np.float32
 
