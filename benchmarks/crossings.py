@@ -136,10 +136,10 @@ def hands_clip(sort, seed):
 
 def peer_hands(python, frames, most):
     """Return MediaPipe's detections in each frame of a clip."""
-    with tempfile.TemporaryDirectory(prefix="sonjit-crossings-") as folder:
-        path = Path(folder, "clip.npy")
-        np.save(path, np.stack([rgb for _, rgb in frames]))
-        return detections(python, "solutions", path, len(frames), max_instances=most, static_image=False)
+    with tempfile.TemporaryDirectory(prefix="crossings-") as folder, Path(folder, "clip.npy").open("wb", 0) as clip:
+        for _, rgb in frames:
+            np.save(clip, rgb)
+        return detections(python, "solutions", Path(clip.name), len(frames), max_instances=most, static_image=False)
 
 
 def cross_hands(options):

@@ -99,7 +99,7 @@ def test_worker_measures_every_kind(case, tmp_path):
             find_weight(name)
     except InputError as error:
         pytest.skip(f"{error}; run: sonjit models pull all")
-    np.save(tmp_path / "grey.npy", np.full((1, 64, 64, 3), 127, np.uint8))
+    np.save(tmp_path / "grey.npy", np.full((64, 64, 3), 127, np.uint8))
     worker = Sonjit()
     outcome = run_job(job(tmp_path / "grey.npy", **asdict(case)), worker)
     assert outcome["precision"] == "f32"
@@ -114,7 +114,7 @@ def test_tasks_are_measured_as_libraries_are(clip, tmp_path):
     outcome = run_job(job(clip, bundle=str(bundle), max_instances=2), library)
     assert outcome["found"] == {"1": COUNT}
     assert outcome["precision"] == library.extras(job(clip))["precision"]
-    frame = np.load(clip)[0]
+    frame = np.load(clip)
     (hand,) = library.describe(library.detect(frame), frame)
     assert np.shape(hand["xy"]) == (21, 2)
     assert hand["handedness"] in ("Left", "Right")

@@ -113,30 +113,20 @@ def save_bundle(name: str, path: Path) -> None:
 
 
 def save_clip(media: str | Path | None, path: Path, max_frames: int, *, copies: int = 1) -> None:
-    """Decode the first frames of a video, the bundled clip by default, into one `.npy` (N, H, W, 3), frame by frame.
+    """Decode the first frames of a video, the bundled clip by default, into arrays (H, W, 3) of one `.npy` file.
 
     An image becomes a drifting clip. `copies` copies of each image are placed in a row.
     """
     with open_media(media) as source, path.open("wb") as file:
-        shape: tuple[int, ...] = ()
-        count = 0
         images = (frame.rgb for frame in source)
         first = list(islice(images, 2))
-        for image in drifting(first[0]) if len(first) == 1 else chain(first, images):
-            rgb = np.ascontiguousarray(np.concatenate([image] * copies, axis=1))
-            if count == 0:
-                shape = rgb.shape
-                max_frames = min(max_frames, max(_MAX_CLIP_BYTES // rgb.nbytes, 1))
-                _write_header(file, (max_frames, *shape))
-            if rgb.shape == shape:
-                file.write(rgb.data)
-                count += 1
-            if count == max_frames:
-                break
-        if count == 0:
+        if not first:
             raise InputError(f"{media} contains no frames: choose a video")
-        file.seek(0)
-        _write_header(file, (count, *shape))
+        frames = drifting(first[0]) if len(first) == 1 else chain(first, images)
+        same = (image for image in frames if len(first) == 1 or image.shape == first[0].shape)
+        most = min(max_frames, max(_MAX_CLIP_BYTES // (first[0].nbytes * copies), 1))
+        for image in islice(same, most):
+            np.save(file, np.concatenate([image] * copies, axis=1))
 
 
 def open_media(media: str | Path | None) -> Source:
@@ -163,11 +153,6 @@ def drifting(rgb: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         angle = 2 * math.pi * i / DRIFT_FRAMES
         left, top = (reach + round(reach * math.sin(turns * angle)) for turns in (1, 2))
         yield rgb[top : top + height - 2 * reach, left : left + width - 2 * reach]
-
-
-def _write_header(file: Any, shape: tuple[int, ...]) -> None:  # noqa: ANN401  # numpy wants a write method
-    """Write the header of a uint8 array. NumPy pads it, so that a later, smaller count fits in its place."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 LibraryName = Literal["sonjit", "mediapipe"]

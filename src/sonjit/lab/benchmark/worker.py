@@ -230,25 +230,22 @@ class Tasks:
 
 
 class Clip:
-    """Frames in an `.npy` file (N, H, W, 3), read one at a time so that peak memory does not include the clip."""
+    """Frames (H, W, 3) in an `.npy` file, read one at a time so that peak memory does not include the clip."""
 
     def __init__(self, path: str) -> None:
         import numpy as np
 
+        self._load = np.load
         self._file = Path(path).open("rb")  # noqa: SIM115
-        np.lib.format.read_magic(self._file)
-        shape, _, _ = np.lib.format.read_array_header_1_0(self._file)
-        self._start = self._file.tell()
-        self.count = int(shape[0])
-        self._frame = np.empty(shape[1:], np.uint8)
+        self._load(self._file)
+        self._step = self._file.tell()
+        self.count = Path(path).stat().st_size // self._step
 
     def read(self, turn: int) -> NDArray[np.uint8]:
-        """Return the frame of one turn, forwards and backwards without end. The next call overwrites it."""
+        """Return the frame of one turn, forwards and backwards without end."""
         index = turn % max(2 * self.count - 2, 1)
-        index = min(index, 2 * self.count - 2 - index)
-        self._file.seek(self._start + index * self._frame.nbytes)
-        self._file.readinto(self._frame.reshape(-1).data)
-        return self._frame
+        self._file.seek(min(index, 2 * self.count - 2 - index) * self._step)
+        return self._load(self._file)
 
     def close(self) -> None:
         """Close the file."""

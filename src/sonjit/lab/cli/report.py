@@ -49,21 +49,13 @@ _NOTES = (
 
 @dataclass(frozen=True)
 class _Recording:
-    """Frames of a video, and the person in most of them.
+    """Frames of a video, and the person in most of them."""
 
-    Attributes:
-        name: Name of the video.
-        model: Model of the body.
-        person: Id of the person.
-        frames: Frames with this person.
-        angles: Angles of the person in degrees by measure (N,), NaN where unknown.
-    """
-
-    name: str
-    model: str
-    person: int
-    frames: list[Frame]
-    angles: dict[str, FloatArray]
+    name: str  # name of the video
+    model: str  # model of the body
+    person: int  # id of the person
+    frames: list[Frame]  # frames with this person
+    angles: dict[str, FloatArray]  # angles of the person in degrees by measure (N,), NaN where unknown
 
     @property
     def times(self) -> list[float]:

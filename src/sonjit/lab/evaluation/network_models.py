@@ -8,7 +8,6 @@ present. Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -262,29 +261,16 @@ def _prediction(
     sample: Sample, number: int, joints: NDArray[np.float64], vertices: NDArray[np.float64], pixels: NDArray[np.float64]
 ) -> Prediction:
     """Return a hand translated so that its joints project to these pixels (21, 2), if the camera is known."""
-    side = sample.instances[number].side
-    if sample.camera is None:
-        return Prediction(side=side, keypoints_px=pixels, keypoints_m=joints, vertices_m=vertices, instance=number)
-    shift = Sight(sample.camera.intrinsics, assumed=False).translation(joints, pixels)
+    side, camera, shift = sample.instances[number].side, sample.camera, np.zeros(3)
+    if camera is not None:
+        shift = Sight(camera.intrinsics, assumed=False).translation(joints, pixels)
     return Prediction(
-        side=side,
-        keypoints_px=pixels,
-        keypoints_m=joints + shift,
-        placed=True,
-        vertices_m=vertices + shift,
-        instance=number,
-    )
+        side=side, keypoints_px=pixels, keypoints_m=joints + shift, placed=camera is not None,
+        vertices_m=vertices + shift, instance=number,
+    )  # fmt: skip
 
 
 _MM = 1000.0
-
-
-@dataclass(frozen=True)
-class CropRecord:
-    """Record of one crop."""
-
-    area: RotatedBox  # square to crop
-    depths_mm: FloatArray | None  # depths (2,) of the right and the left root; None if the file has none
 
 
 class CropFile:
@@ -300,15 +286,17 @@ class CropFile:
         records: Any = data_files.read_json(path)
         if not isinstance(records, list) or not records:
             raise InputError(f"--boxes {path}: must be a JSON list of records with annot_id (or sample) and bbox")
-        self._by_id: dict[tuple[str, str | None], CropRecord] = {}
+        self._by_id: dict[tuple[str, str | None], tuple[RotatedBox, FloatArray | None]] = {}
         for number, record in enumerate(records):
             name = record.get("annot_id", record.get("sample")) if isinstance(record, dict) else None
             if name is None:
                 raise InputError(f"--boxes {path}: record {number} has neither annot_id nor sample")
             self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
 
-    def of(self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool) -> CropRecord:
-        """Return the box of the hands of one crop; records of the image apply if it has no others (`is_only`)."""
+    def of(
+        self, sample: Sample, group: Mapping[internet.Side, Instance], *, is_only: bool
+    ) -> tuple[RotatedBox, FloatArray | None]:
+        """Return box and depths (2,) of the hands of one crop; records of the image apply if it has no others."""
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
         sides: list[internet.Side | None] = list(group) if len(group) == 1 else []
@@ -358,8 +346,9 @@ class InterNetModel(Model):
         self, sample: Sample, rgb: Image, group: Mapping[internet.Side, int], camera: Intrinsics, *, is_only: bool
     ) -> Iterable[Prediction]:
         hands: dict[internet.Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
-        crop_record = self._boxes.of(sample, hands, is_only=is_only) if self._boxes else None
-        area = crop_record.area if crop_record else _area(hands.values(), sample.box if len(hands) > 1 else None)
+        area, given = _area(hands.values(), sample.box if len(hands) > 1 else None), None
+        if self._boxes:
+            area, given = self._boxes.of(sample, hands, is_only=is_only)
         if area is None:
             return
         space = self._internet.space
@@ -369,7 +358,8 @@ class InterNetModel(Model):
             outputs, crop_matrix(area, space.size_px, space.size_px)[None], space
         )
         right, left = outputs["hand_type"][0].cpu().double().tolist()
-        depths, are_labels = self._depths_mm(rgb, hands, camera, crop_record)
+        depths = self._depths_mm(rgb, hands, camera) if given is None else given
+        are_labels = given is None and self._rootnet is None
         joints = internet.joints_in_camera(predicted, depths[None], self._layout, camera)[0] / _MM
         offset = _offset_m(predicted, depths[0], self._layout, camera)
         for index, side in enumerate(internet.SIDES):
@@ -385,20 +375,16 @@ class InterNetModel(Model):
                 instance=group.get(side),
             )
 
-    def _depths_mm(
-        self, rgb: Image, hands: Mapping[internet.Side, Instance], camera: Intrinsics, crop_record: CropRecord | None
-    ) -> tuple[FloatArray, bool]:
-        """Return depths (2,) of the right and the left root, NaN where unknown, and whether labels give them."""
-        if crop_record is not None and crop_record.depths_mm is not None:
-            return crop_record.depths_mm, False
-        depths = np.full(2, np.nan)
-        for index, side in enumerate(internet.SIDES):
-            if (item := hands.get(side)) is None:
-                continue
-            depths[index] = (
-                _labelled_depth_mm(item, self._layout) if self._rootnet is None else self._rootnet_mm(rgb, item, camera)
-            )
-        return depths, self._rootnet is None
+    def _depths_mm(self, rgb: Image, hands: Mapping[internet.Side, Instance], camera: Intrinsics) -> FloatArray:
+        """Return depths (2,) of the right and the left root, NaN where unknown, by RootNet or the labels."""
+
+        def depth(hand: Instance) -> float:
+            if self._rootnet is not None:
+                return self._rootnet_mm(rgb, hand, camera)
+            points = known_points(hand.keypoints_m, hand.valid_m)
+            return np.nan if points is None else float(points[list(self._layout.root_keypoints), 2].mean()) * _MM
+
+        return np.array([depth(hands[side]) if side in hands else np.nan for side in internet.SIDES])
 
     def _rootnet_mm(self, rgb: Image, hand: Instance, camera: Intrinsics) -> float:
         assert self._rootnet is not None
@@ -449,11 +435,6 @@ def _labelled_px(hand: Instance) -> FloatArray | None:
     return None if points is None else points[np.isfinite(points).all(1)]
 
 
-def _labelled_depth_mm(hand: Instance, layout: internet.HandLayout) -> float:
-    points = known_points(hand.keypoints_m, hand.valid_m)
-    return np.nan if points is None else float(points[list(layout.root_keypoints), 2].mean()) * _MM
-
-
 def _offset_m(
     predicted: internet.TwoHands, right_mm: float, layout: internet.HandLayout, camera: Intrinsics
 ) -> FloatArray:
@@ -465,7 +446,7 @@ def _offset_m(
     return (left - right) / _MM
 
 
-def _crop_record(record: Mapping[str, Any], named: str) -> CropRecord:
+def _crop_record(record: Mapping[str, Any], named: str) -> tuple[RotatedBox, FloatArray | None]:
     box, depth = record.get("bbox"), record.get("abs_depth")
     try:
         x, y, width, height = (float(value) for value in box or ())
@@ -475,9 +456,9 @@ def _crop_record(record: Mapping[str, Any], named: str) -> CropRecord:
         raise InputError(f"{named}: bbox is {width:g} x {height:g} pixels; width and height must be above 0")
     area = RotatedBox(x + width / 2, y + height / 2, width, height)
     if depth is None:
-        return CropRecord(area, None)
+        return area, None
     try:
         depths = np.broadcast_to(np.asarray(depth, np.float64).ravel(), (2,)).copy()
     except ValueError:
         raise InputError(f"{named}: abs_depth is {depth}; must be one number, or one per root") from None
-    return CropRecord(area, depths)
+    return area, depths

@@ -9,6 +9,7 @@ of FreiHAND and HO-3D; the DexYCB toolkit's page on evaluation.
 import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,37 +269,26 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
         body, flags = _points(record, "keypoints", 17)
         score, category = float(record["score"]), int(record["category_id"])
         person_score = float(record["wholebody_score"]) if "wholebody_score" in record else None
-        parts = [
-            Prediction(
-                skeleton="body_coco17", score=score, keypoints_px=body, visible=flags if names else None, person=number,
-                person_score=person_score, category_id=category, box=_box(record),
-            )
-        ]  # fmt: skip
+        part_of = partial(Prediction, person=number, person_score=person_score, category_id=category)
+        flags = flags if names else None
+        parts = [part_of(skeleton="body_coco17", score=score, keypoints_px=body, visible=flags, box=_box(record))]
         for name in names:
             skeleton, side, count = _PARTS[name]
             points, flags = _points(record, f"{name}_kpts", count)
             if name == "foot":
                 points = np.concatenate([np.full_like(body, np.nan), points])
                 flags = np.concatenate([np.zeros(len(body), np.bool_), flags])
-            parts.append(
-                Prediction(
-                    skeleton=skeleton, side=side, score=float(record.get(f"{name}_score", score)), keypoints_px=points,
-                    visible=flags, person=number, person_score=person_score, category_id=category,
-                )
-            )  # fmt: skip
+            score_of = float(record.get(f"{name}_score", score))
+            parts.append(part_of(skeleton=skeleton, side=side, score=score_of, keypoints_px=points, visible=flags))
         return parts
     box = _box(record)
     mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
-    if box is not None or mask is None:
-        return [Prediction(category_id=record["category_id"], score=float(record["score"]), box=box, mask=mask)]
-    if mask.any():
+    of_mask = box is None and mask is not None
+    if box is None and mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    return [
-        Prediction(
-            category_id=record["category_id"], score=float(record["score"]), box=box, mask=mask, box_of_mask=True
-        )
-    ]
+    category, score = record["category_id"], float(record["score"])
+    return [Prediction(category_id=category, score=score, box=box, mask=mask, box_of_mask=of_mask)]
 
 
 def _box(record: Mapping[str, Any]) -> Box | None:

@@ -338,13 +338,11 @@ def draw_comparison(
     """Draw (H, W, 3) uint8 with a row per label (None: the model's name) and folder, by default where they differ."""
     rows = [_load_run(label, folder) for label, folder in runs]
     first = rows[0].record
-    for (_, folder), row in zip(runs[1:], rows[1:], strict=True):
-        for what, first_value, other in (
-            ("protocol", first["protocol"]["name"], row.record["protocol"]["name"]),
-            ("data", first["data_sha256"], row.record["data_sha256"]),
-        ):
-            if first_value != other:
-                raise InputError(f"{folder} has another {what} than {runs[0][1]}; evaluate both with the same")
+    for (_, folder), row in zip(runs, rows, strict=True):
+        same_protocol = first["protocol"]["name"] == row.record["protocol"]["name"]
+        if not same_protocol or first["data_sha256"] != row.record["data_sha256"]:
+            what = "data" if same_protocol else "protocol"
+            raise InputError(f"{folder} has another {what} than {runs[0][1]}; evaluate both with the same")
     keys = _select_keys(rows, samples, columns)
     chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
     data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)

@@ -220,13 +220,9 @@ class _Mapping(dict[str, Any]):
     """A dictionary with attributes, which the pickle of an OrderedDict sets."""
 
 
-def _parts(*parts: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    return parts
-
-
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Mapping,
-    ("torch._utils", "_rebuild_tensor_v2"): _parts,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: parts,  # pyright: ignore
     ("torch", "FloatStorage"): "<f4",
     ("torch", "LongStorage"): "<i8",
 }

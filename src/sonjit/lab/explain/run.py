@@ -67,17 +67,10 @@ class HandSaliency:
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
         maps = [self._explainer.explain(rgb, hand, self._targets) for hand in hands]
-        record = {
-            "hands": [
-                {
-                    "handedness": hand.handedness,
-                    "score": hand.score,
-                    "id": hand.id,
-                    "maps": [_to_dict(m) for m in of_hand],
-                }
-                for hand, of_hand in zip(hands, maps, strict=True)
-            ]
-        }
+        records = [
+            {"handedness": hand.handedness, "score": hand.score, "id": hand.id, "maps": [*map(_to_dict, of_hand)]}
+            for hand, of_hand in zip(hands, maps, strict=True)
+        ]
         lines = [
             f"{hand.handedness} hand {hand.score:.2f}: {_short(target)} = "
             f"mean of the map {target.values.mean(dtype=np.float64):.4g} + bias {target.bias:.4g}"
@@ -85,7 +78,7 @@ class HandSaliency:
             for target in of_hand
         ]
         drawn = None if shown is None else self._panels(shown, hands, maps, true)
-        return Explained(record, lines, drawn)
+        return Explained({"hands": records}, lines, drawn)
 
     def reset(self) -> None:
         """Forget the tracked hands."""

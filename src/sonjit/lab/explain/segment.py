@@ -7,9 +7,9 @@ require PyTorch, see `mask_networks`.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from sonjit.engines import EngineOptions, load_number_engine
 from sonjit.lab.explain.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
 from sonjit.media import Anonymise, Source, SourceFrame
 from sonjit.media.tables.base import ColumnType
-from sonjit.runs.frame_tables import Record, RecordTable
+from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 if TYPE_CHECKING:
@@ -94,15 +94,14 @@ class Segment(Task):
         """Open a file in COCO's results format, or rows of boxes and masks."""
         texts = self.ids is not None and not all(isinstance(item, int) for item in _ids_by_name(self.ids).values())
         columns = _COLUMNS | {"image_id": str} if texts else _COLUMNS
-        return RecordTable(save, None, columns, _rows, partial(_set_image_id, self.ids))
+        return RecordTable(
+            save, None, columns,
+            lambda record: [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}],
+            lambda record, index, source: {**record, "image_id": _number(self.ids, source, index)},
+        )  # fmt: skip
 
 
-class _Segmentation(NamedTuple):
-    instances: Instances
-    steps: "Steps | None"
-
-
-class SegmentWorker(Worker[_Segmentation]):
+class SegmentWorker(Worker[tuple[Instances, "Steps | None"]]):
     """Loaded network."""
 
     def __init__(self, task: Segment) -> None:
@@ -127,7 +126,7 @@ class SegmentWorker(Worker[_Segmentation]):
         if outputs.draw is not None:
             self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
 
-    def process(self, frame: SourceFrame) -> _Segmentation:
+    def process(self, frame: SourceFrame) -> "tuple[Instances, Steps | None]":
         """Find the objects in an image."""
         if self._steps is not None and self._network is not None:
             found, steps = self._network.find_with_steps(frame.rgb)
@@ -135,19 +134,19 @@ class SegmentWorker(Worker[_Segmentation]):
             found, steps = self._finder.find(frame.rgb), None
         if self._prints:
             self._lines += _lines(self._source.frame_source(frame.index) or str(frame.index), found, self._names)
-        return _Segmentation(found, steps)
+        return found, steps
 
-    def count(self, item: _Segmentation) -> int:
+    def count(self, item: "tuple[Instances, Steps | None]") -> int:
         """Return the number of instances."""
-        return len(item.instances.boxes)
+        return len(item[0].boxes)
 
-    def write(self, frame: SourceFrame, item: _Segmentation) -> None:
+    def write(self, frame: SourceFrame, item: "tuple[Instances, Steps | None]") -> None:
         """Write the instances into table and drawing, and the steps of the first image into a folder."""
-        found, rgb = item.instances, self.hidden.below(frame)
-        if self._steps is not None and item.steps is not None:
+        (found, steps), rgb = item, self.hidden.below(frame)
+        if self._steps is not None and steps is not None:
             from sonjit.lab.explain.mask_networks import draw_steps
 
-            draw_steps(Path(self._steps), rgb, found, item.steps, self._names)
+            draw_steps(Path(self._steps), rgb, found, steps, self._names)
             self._steps = None
         if self._table is not None:
             only = str(self._source.files[0]) if len(self._source.files) == 1 else None
@@ -163,15 +162,6 @@ class SegmentWorker(Worker[_Segmentation]):
         summary.lines = self._lines
         if self._task.weights == "demo":
             summary.notes.append("demo weights are placeholders for trying the command: they find nothing")
-
-
-def _set_image_id(ids: str | None, record: Record, index: int, source: str | None) -> Record:
-    """Return the record of one of several images."""
-    return {**record, "image_id": _number(ids, source, index)}
-
-
-def _rows(record: Record) -> list[Record]:
-    return [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}]
 
 
 def _number(ids: str | None, source: str | None, index: int) -> int | str:

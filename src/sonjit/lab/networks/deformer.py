@@ -360,8 +360,7 @@ class DeformerNetwork(Network):
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
         """Windows of images and the boxes of the hand in them."""
-        frames, side = self.size.frames, self.size.image
-        return InputSpec("images", (frames, 3, side, side)), InputSpec("hand_boxes", (frames, 4), high=side)
+        return _inputs(self.size)
 
     def forward(
         self, images: Tensor, hand_boxes: Tensor | None = None, side: Tensor | None = None, roots: Tensor | None = None
@@ -509,6 +508,11 @@ def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
     return torch.cat([root, pose[:, 3:]], 1)
 
 
+def _inputs(size: DeformerSize) -> tuple[InputSpec, ...]:
+    frames, side = size.frames, size.image
+    return InputSpec("images", (frames, 3, side, side)), InputSpec("hand_boxes", (frames, 4), high=side)
+
+
 register(
     NetworkEntry(
         name="deformer",
@@ -516,16 +520,10 @@ register(
         summary="mesh and joints of one hand in the middle of seven frames of a video, through MANO",
         source="Fu et al. 2023, Deformer",
         licence="no weights were published; MANO's own licence for the mesh",
-        inputs=(
-            InputSpec("images", (SIZES["full"].frames, 3, SIZES["full"].image, SIZES["full"].image)),
-            InputSpec("hand_boxes", (SIZES["full"].frames, 4), high=SIZES["full"].image),
-        ),
+        inputs=_inputs(SIZES["full"]),
         where="train it, or use a checkpoint of https://github.com/fuqichen1998/Deformer",
         tiny={"mano": "demo", "mano_left": "demo", "size": "tiny"},
-        tiny_inputs=(
-            InputSpec("images", (SIZES["tiny"].frames, 3, SIZES["tiny"].image, SIZES["tiny"].image)),
-            InputSpec("hand_boxes", (SIZES["tiny"].frames, 4), high=SIZES["tiny"].image),
-        ),
+        tiny_inputs=_inputs(SIZES["tiny"]),
     )
 )
 

@@ -441,24 +441,18 @@ class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
         first, eighth, sixteenth = channels
         self.stem = mp_blocks.SameConv2d(3, first, 3, stride=2)
         self.quarter = GatedResidual(first, first, first, kernel=3, stride=2, activation=nn.ReLU(), gate=first // 2)
-        self.eighth = nn.Sequential(
-            *(
+
+        def blocks(channels: int, out: int, expanded: Sequence[int], kernel: int, *, gated: bool) -> nn.Sequential:
+            return nn.Sequential(*(
                 GatedResidual(
-                    eighth if number else first, wide, eighth, kernel=3, stride=1 if number else 2,
-                    activation=nn.ReLU(), gate=0,
+                    out if number else channels, wide, out, kernel=kernel, stride=1 if number else 2,
+                    activation=nn.Hardswish() if gated else nn.ReLU(), gate=wide // _QUARTER if gated else 0,
                 )
-                for number, wide in enumerate(expanded[0])
-            )
-        )  # fmt: skip
-        self.sixteenth = nn.Sequential(
-            *(
-                GatedResidual(
-                    sixteenth if number else eighth, wide, sixteenth, kernel=5, stride=1 if number else 2,
-                    activation=nn.Hardswish(), gate=wide // _QUARTER,
-                )
-                for number, wide in enumerate(expanded[1])
-            )
-        )  # fmt: skip
+                for number, wide in enumerate(expanded)
+            ))  # fmt: skip
+
+        self.eighth = blocks(first, eighth, expanded[0], 3, gated=False)
+        self.sixteenth = blocks(eighth, sixteenth, expanded[1], 5, gated=True)
         self.context = nn.Conv2d(sixteenth, context, 1)
         self.context_gate = nn.Conv2d(sixteenth, context, 1)
         self.ups = nn.ModuleList(

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.extensions import NETWORKS, Registry, load_extensions
 from sonjit.lab.networks import checkpoints
+from sonjit.weights import find_weight
 
 _MAX_SHOWN_KEYS = 3
 T = TypeVar("T")
@@ -215,7 +216,8 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if weights == "demo":
         fit_state_dict(network, checkpoints.placeholder_state_dict(network))
     else:
-        path = _published_checkpoint(entry) if weights == "published" else path
+        if weights == "published":
+            path = find_weight(entry.weight or required_checkpoint(name, "published"))
         network.load_tflite(path) if path.suffix == ".tflite" else _load(network, path)
     return network
 
@@ -270,14 +272,6 @@ def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
         given = ", ".join(f"{name}={str(value)[:40]}" for name, value in options.items())
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{entry.name} with {given}: {reason}") from None
-
-
-def _published_checkpoint(entry: NetworkEntry) -> Path:
-    from sonjit.weights import find_weight
-
-    if entry.weight is None:
-        return Path(required_checkpoint(entry.name, "published"))
-    return find_weight(entry.weight)
 
 
 def required_checkpoint(name: str, weights: T | None) -> T:
@@ -367,26 +361,13 @@ def describe_network(name: str) -> NetworkFacts:
     examples = [torch.empty((1, *spec.shape), device="meta") for spec in entry.inputs]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.on_full_budget(*examples)
-    weights, is_local = _weights(entry)
+    weights, is_local = entry.where or "your own, by path", False
+    if entry.weight is not None:
+        try:
+            weights, is_local = str(find_weight(entry.weight)), True
+        except InputError:
+            weights = f"sonjit models pull {entry.weight}"
     return NetworkFacts(
-        name=name,
-        summary=entry.summary,
-        source=entry.source,
-        parameters=parameters,
-        flops=counter.get_total_flops(),
-        inputs=entry.inputs,
-        licence=entry.licence,
-        weights=weights,
-        is_local=is_local,
-    )
-
-
-def _weights(entry: NetworkEntry) -> tuple[str, bool]:
-    from sonjit.weights import find_weight
-
-    if entry.weight is None:
-        return entry.where or "your own, by path", False
-    try:
-        return str(find_weight(entry.weight)), True
-    except InputError:
-        return f"sonjit models pull {entry.weight}", False
+        name, entry.summary, entry.source, parameters, counter.get_total_flops(), entry.inputs, entry.licence, weights,
+        is_local,
+    )  # fmt: skip

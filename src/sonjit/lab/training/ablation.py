@@ -11,18 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 from typing import NamedTuple
 
-from sonjit._util import InputError, JobError, data_files, json_from
+from sonjit._util import InputError, JobError, data_files, json_from, optional_import
 from sonjit.lab import documents as docs
 from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
 
 SWEEP = "sweep"  # name of the grid of a sweep
-
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
 
 
 class Mean(NamedTuple):
@@ -144,15 +141,12 @@ def mean_with_interval(values: Sequence[float]) -> Mean:
     >>> Mean(*(round(value, 3) for value in mean_with_interval([1.0, 2.0, 3.0])))
     Mean(value=2.0, low=-0.484, high=4.484)
     """
-    mean, freedom = fmean(values), len(values) - 1
-    if freedom < 1:
+    mean = fmean(values)
+    if len(values) < 2:
         return Mean(mean, math.nan, math.nan)
-    if freedom <= len(_T95):
-        quantile = _T95[freedom - 1]
-    else:  # the Cornish-Fisher expansion
-        z = NormalDist().inv_cdf(0.975)
-        quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    half = quantile * stdev(values) / math.sqrt(len(values))
+    with optional_import("an ablation", "eval"):
+        from scipy.stats import t
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
     return Mean(mean, mean - half, mean + half)
 
 

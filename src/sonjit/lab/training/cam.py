@@ -10,9 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit._util import InputError, data_files
+from sonjit.lab.datasets import Dataset, dataset_entry, open_dataset
 from sonjit.lab.explain.classes import image_tensor
 from sonjit.lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry, registry
 from sonjit.lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
@@ -31,6 +31,7 @@ from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 
 METRICS = "metrics.json"  # file of a run with the metrics on held-out images or questions
+_HELD_OUT = ("val", "test")  # names of splits to evaluate on
 _AGREEING = 3  # number of people whose agreement makes an answer correct
 _DIGITS = {word: str(number) for number, word in enumerate(
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -159,7 +160,14 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         return {"cross_entropy": cross_entropy(head(*batch[:2]), batch[2])}
 
     def evaluate(head: AnswerHead) -> dict[str, float]:
-        return _metrics(head, inputs, held_out, answers, request.device)
+        accuracies: list[float] = []
+        for start in range(0, len(held_out), _CHUNK):
+            chunk = held_out[start : start + _CHUNK]
+            pooled, numbers = inputs(chunk)
+            best = head(pooled.to(request.device), numbers.to(request.device)).argmax(1).tolist()
+            found = [answers[index] for index in best]
+            accuracies += [vqa_accuracy(own, item.human_answers) for own, item in zip(found, chunk, strict=True)]
+        return {"accuracy": float(np.mean(accuracies))}
 
     save_answerer(request.out, Answerer(network, size, head, words, answers))
     metrics = loop.fit(
@@ -180,24 +188,6 @@ def _features(network: classifiers.CamNetwork, questions: Sequence[Question], si
         pooled = maps.mean((2, 3)) if network.pooling == "gap" else maps.amax((2, 3))
         found[file] = pooled[0].cpu().clone()
     return found
-
-
-def _metrics(
-    head: AnswerHead,
-    inputs: Callable[[Sequence[Question]], tuple[Tensor, Tensor]],
-    questions: Sequence[Question],
-    answers: Sequence[str],
-    device: str,
-) -> dict[str, float]:
-    accuracies: list[float] = []
-    for start in range(0, len(questions), _CHUNK):
-        chunk = questions[start : start + _CHUNK]
-        features, words = inputs(chunk)
-        best: list[int] = head(features.to(device), words.to(device)).argmax(1).tolist()
-        accuracies += [
-            vqa_accuracy(answers[index], question.human_answers) for index, question in zip(best, chunk, strict=True)
-        ]
-    return {"accuracy": float(np.mean(accuracies))}
 
 
 def _normalise(answer: str) -> str:
@@ -260,13 +250,15 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     clip, truth = request.images or data_files.ASSETS / "demo.mp4", request.data or data_files.ASSETS / "demo.json"
     size = settings.size or _SIZE
     crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
-    network = train_classifier(crops, settings, request)
+    classifier = _classifier(settings, request, class_images.CLASSES, tuple(range(len(class_images.CLASSES))))
     test = crops.test()
-    results: dict[str, object] = {
-        "weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
-    }  # fmt: skip
-    results |= building_blocks.export_trained(network, request)
-    return results
+
+    def evaluate(network: Network) -> dict[str, float]:
+        return {"accuracy": accuracy(network, test, str(network.device))}
+
+    network = _train(classifier, crops, settings, request, evaluate)
+    results = {"weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test)}
+    return results | building_blocks.export_trained(network, request)
 
 
 def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, object]:
@@ -281,11 +273,9 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
         )
         if cropper.view != "full":
             raise InputError(f"view=crop requires a run on view=full, but {run} was trained on view={cropper.view}")
-    images = class_images.open_class_images(
-        settings.dataset, request.data, request.images, split=settings.split,
-        held_out_split=settings.held_out_split, size=settings.size or _size_of(settings.network),
-        view=settings.view, cropper=cropper,
-    )  # fmt: skip
+    training, held_out = _open_images(settings, request.data, request.images)
+    size = settings.size or _size_of(settings.network)
+    images = class_images.ClassImages(training, held_out, size, settings.view, cropper)
     samples = images.select_held_out(settings.held_out)
     classifier = _classifier(settings, request, images.names, images.ids)
     classifier = replace(classifier, view=settings.view, cropper=cropper)
@@ -298,66 +288,63 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(samples)}, indent=2)
     results: dict[str, object] = {"weights": request.out / loop.WEIGHTS, "training_images": len(images)}
     results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
-    results |= building_blocks.export_trained(network, request)
-    return results
+    return results | building_blocks.export_trained(network, request)
 
 
-def train_classifier(
-    crops: class_images.HandCrops, settings: CamSettings, request: TrainingRequest | None = None
-) -> Network:
-    """Train a network on a clip's crops and return it in eval mode on the CPU."""
-    classifier = _classifier(settings, request, class_images.CLASSES, tuple(range(len(class_images.CLASSES))))
-    test = crops.test()
-
-    def evaluate(network: Network) -> dict[str, float]:
-        return {"accuracy": accuracy(network, test, str(network.device))}
-
-    return _train(classifier, crops, settings, request, evaluate)
+def _open_images(settings: CamSettings, data: Path, images: Path | None) -> tuple[Dataset, Dataset]:
+    """Open the images to train and to evaluate on; without a split for the latter, every fifth image."""
+    entry = dataset_entry(settings.dataset)
+    chosen = settings.split or ("train" if "train" in entry.splits else entry.splits[0])
+    is_ilsvrc = settings.dataset == "ilsvrc-loc"
+    options: dict[str, Any] = {"images": str(images)} if images else {}
+    if "labels" in entry.options and not is_ilsvrc:  # COCO: all objects instead of people's keypoints
+        options["labels"] = "instances"
+    also_without_boxes: dict[str, Any] = {"labels": "folders"} if is_ilsvrc and chosen == "train" else {}
+    training = open_dataset(settings.dataset, data, chosen, **options, **also_without_boxes)
+    others = (name for name in _HELD_OUT if name in entry.splits and name != chosen)
+    if other := settings.held_out_split or next(others, ""):
+        return training, open_dataset(settings.dataset, data, other, **options)
+    count = len(training)
+    if count < 5:
+        raise InputError(f"{data} has {count} images: too few to train on some and evaluate on others")
+    rest = training.subset(index for index in range(count) if index % 5 != 4)
+    return rest, training.subset(range(4, count, 5))
 
 
 def _train(
     classifier: classifiers.Classifier,
     images: class_images.ClassImages | class_images.HandCrops,
     settings: CamSettings,
-    request: TrainingRequest | None,
-    evaluate: Callable[[Network], Mapping[str, float]] | None = None,
+    request: TrainingRequest,
+    evaluate: Callable[[Network], Mapping[str, float]],
 ) -> Network:
     """Train the classifier's network, write its description into the run, and return it in eval mode on the CPU."""
     torch.manual_seed(settings.seed)
-    network = classifier.network.to(request.device if request else "cpu").train()
+    network = classifier.network.to(request.device).train()
 
     def losses(network: Network, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
         pixels, labels = batch
         return {"cross_entropy": cross_entropy(network(pixels)["scores"], labels, label_smoothing=0.05)}
 
-    batch = partial(draw_batch, crops=images, count=settings.batch, augmentation=settings.augmentation)
-    inputs: dict[str, object] | None = None
-    if request is not None:
-        run = _run_folder_of(request.weights)
-        classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
-        inputs = request.inputs() | {"classes": classifier.names}
-    higher = settings.dataset == ""
-    loop.fit(request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate, higher_is_better=higher)
+    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        crops = images.draw(rng, settings.batch, settings.augmentation)
+        return class_images.images_from(crops), torch.tensor([crop.label for crop in crops])
+
+    run = _run_folder_of(request.weights)
+    classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
+    loop.fit(
+        request, network, batch, losses, settings, inputs=request.inputs() | {"classes": classifier.names},
+        evaluate=evaluate, higher_is_better=not settings.dataset,
+    )  # fmt: skip
     return network.cpu().eval()
 
 
-def draw_batch(
-    rng: np.random.Generator,
-    crops: class_images.ClassImages | class_images.HandCrops,
-    count: int,
-    augmentation: augment.AugmentationSettings,
-) -> tuple[Tensor, Tensor]:
-    """Return crops (B, 3, size, size) and their classes (B,)."""
-    drawn = crops.draw(rng, count, augmentation)
-    return class_images.images_from(drawn), torch.tensor([crop.label for crop in drawn])
-
-
 def _classifier(
-    settings: CamSettings, request: TrainingRequest | None, names: tuple[str, ...], ids: tuple[int, ...]
+    settings: CamSettings, request: TrainingRequest, names: tuple[str, ...], ids: tuple[int, ...]
 ) -> classifiers.Classifier:
     """Return a new network, or one with initial weights and a new output layer if the classes differ."""
     size = settings.size or (_size_of(settings.network) if settings.dataset else _SIZE)
-    weights = (request.weights if request else None) or ("published" if settings.pretrained else None)
+    weights = request.weights or ("published" if settings.pretrained else None)
     torch.manual_seed(settings.seed)
     if weights is None:
         options = {} if settings.network.startswith("fc-") else {"pooling": settings.pooling or "gap"}

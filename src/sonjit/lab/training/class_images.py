@@ -7,7 +7,6 @@ one category.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from sonjit._util import FloatArray, Image, InputError, data_files
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
-from sonjit.lab.datasets import Dataset, Sample, dataset_entry, open_dataset
+from sonjit.lab.datasets import Dataset, Sample
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit.lab.metrics.detection import localization_error
 from sonjit.lab.networks.classifiers import Classifier, View
@@ -26,7 +25,6 @@ from sonjit.media import open_source
 from sonjit.results import Box
 
 _MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
-_HELD_OUT = ("val", "test")  # names of splits to evaluate on
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,41 +112,6 @@ class ClassImages:
         if index not in self._boxes:
             self._boxes[index] = crop_box(self._cropper, rgb)
         return self._boxes[index]
-
-
-def open_class_images(
-    dataset: str,
-    data: Path,
-    images: Path | None,
-    *,
-    split: str,
-    held_out_split: str,
-    size: int,
-    view: View,
-    cropper: Classifier | None,
-) -> ClassImages:
-    """Open the images of a data set; without a split to evaluate on, every fifth image is held out."""
-    entry = dataset_entry(dataset)
-    options: dict[str, Any] = {"images": str(images)} if images else {}
-    chosen = split or ("train" if "train" in entry.splits else entry.splits[0])
-    own: dict[str, Any] = {}
-    if (
-        "labels" in entry.options
-    ):  # COCO: all objects instead of people's keypoints; ImageNet: also images without boxes
-        own["labels"] = "folders" if chosen == "train" and dataset == "ilsvrc-loc" else "instances"
-    if dataset == "ilsvrc-loc" and chosen != "train":
-        own.clear()
-    training = open_dataset(dataset, data, chosen, **options, **own)
-    other = held_out_split or next((name for name in _HELD_OUT if name in entry.splits and name != chosen), "")
-    if other:
-        own = own if dataset != "ilsvrc-loc" else {}
-        return ClassImages(training, open_dataset(dataset, data, other, **options, **own), size, view, cropper)
-    count = len(training)
-    held_out = range(4, count, 5)
-    if not held_out:
-        raise InputError(f"{data} has {count} images: too few to train on some and evaluate on others")
-    rest = training.subset(index for index in range(count) if index % 5 != 4)
-    return ClassImages(rest, training.subset(held_out), size, view, cropper)
 
 
 def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, float]:

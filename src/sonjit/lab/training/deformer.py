@@ -447,16 +447,14 @@ def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[s
     """Return metrics of a network in eval mode on held-out windows; see `train_deformer`."""
     middle = network.size.frames // 2
     middles: list[Middle] = []
-    found: list[Tensor] = []
-    truth: list[Tensor] = []
+    rows: list[tuple[Tensor, ...]] = []
     for chunk, batch in held_out.batches(device):
         own = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
         middles += chunk
-        found.append(handoccnet.from_wrist(own.fused.joints))
-        truth.append(handoccnet.from_wrist(batch.targets(network).hands.joints[:, middle]))
-    if not found:
+        rows.append((own.fused.joints, batch.targets(network).hands.joints[:, middle]))
+    if not rows:
         raise InputError("No window with MANO parameters to evaluate on. Choose another data set.")
-    hands, true = torch.cat(found), torch.cat(truth)
+    hands, true = (handoccnet.from_wrist(torch.cat(column)) for column in zip(*rows, strict=True))
     errors = _MM * (hands - true).norm(dim=2)  # (N, 21)
     aligned = handoccnet.aligned_errors(hands, true)
     hidden = torch.tensor([item.hidden for item in middles])

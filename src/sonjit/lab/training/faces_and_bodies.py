@@ -109,20 +109,14 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
     published = copy.deepcopy(network).eval().requires_grad_(False)
     before = point_error(published, held_out, request.device)
+    losses = point_losses(published, 0.0 if settings.backbone else settings.keep, settings.loss)
     metrics = fit(
-        request,
-        network,
-        partial(_draw, samples=data.training, settings=settings),
-        point_losses(published, 0.0 if settings.backbone else settings.keep, settings.loss),
-        settings,
+        request, network, partial(_draw, samples=data.training, settings=settings), losses, settings,
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
-    )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
-    return (
-        results
-        | metrics
-        | export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
-    )
+    )  # fmt: skip
+    exported = export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
+    results = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
+    return {**results, **metrics, **exported}
 
 
 def _backbone_network(request: TrainingRequest, settings: PointSettings, skeleton: str) -> registry.Network:

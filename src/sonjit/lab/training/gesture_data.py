@@ -24,6 +24,7 @@ from sonjit.lab.synthesis import hands, motions
 from sonjit.lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
 from sonjit.lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit.lab.training.augment import jittered_box
+from sonjit.lab.training.hands.samples import known_hands
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.results import Frame, Hand
 from sonjit.results.measures.hands import palm_frame
@@ -178,8 +179,7 @@ def detect_hands(
     def detect(sample: Sample, rng: np.random.Generator) -> Iterator[_DetectedHand]:
         yield from _detect(sample, network, 1, rng)
         for _ in range(more):
-            other = ReplacementImage(recoloured(sample.rgb(), rng), mirrored=bool(rng.random() < 0.5))
-            yield from _detect(sample, network, 1, rng, other)
+            yield from _detect(sample, network, 1, rng, recoloured(sample.rgb(), rng), mirrored=rng.random() < 0.5)
 
     return DetectedHands(*_columns(root, detect, progress))
 
@@ -227,33 +227,22 @@ def _columns(
     return [np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), types, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
-class ReplacementImage:
-    """An image that replaces a sample's own."""
-
-    rgb: Image  # (H, W, 3) uint8, before mirroring
-    mirrored: bool = False  # True to mirror the image
-
-
 def _detect(
-    sample: Sample, network: Hands, crops: int, rng: np.random.Generator, replacement: ReplacementImage | None = None
+    sample: Sample,
+    network: Hands,
+    crops: int,
+    rng: np.random.Generator,
+    rgb: Image | None = None,
+    *,
+    mirrored: bool = False,
 ) -> Iterator[_DetectedHand]:
-    """Yield each hand as the network detects it in some crops."""
-    replacement = replacement or ReplacementImage(sample.rgb())
-    rgb = np.ascontiguousarray(replacement.rgb[:, ::-1]) if replacement.mirrored else replacement.rgb
-    for instance in sample.instances:
-        if (
-            instance.kind != "hand"
-            or instance.side is None
-            or instance.keypoints_px is None
-            or instance.keypoints_m is None
-        ):
-            continue
-        if np.isnan(instance.keypoints_px).any():  # the hand reaches far outside the image
-            continue
+    """Yield each hand as the network detects it in some crops of its image or another one, before mirroring."""
+    rgb = sample.rgb() if rgb is None else rgb
+    rgb = np.ascontiguousarray(rgb[:, ::-1]) if mirrored else rgb
+    for instance in known_hands(sample):  # not those that reach far outside the image
         exact, metres = exact_keypoints(sample, instance)
-        left = (instance.side == "Left") != replacement.mirrored
-        if replacement.mirrored:
+        left = (instance.side == "Left") != mirrored
+        if mirrored:
             exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
         points = exact[:, :2]
         extent = float(np.hypot(*np.ptp(points, axis=0)))

@@ -388,19 +388,17 @@ def evaluate(
 
     `side`: side of the crops in pixels.
     """
-    found: list[Tensor] = []
-    truth: list[Tensor] = []
-    hidden: list[Tensor] = []
+    rows: list[tuple[Tensor, ...]] = []
     for examples in _chunks(held_out, mano, side):
         batch = to_device(_tensors(examples), torch.device(device))
-        found.append(from_wrist(network(batch.images)["joints_coord_cam"]))
-        truth.append(from_wrist(_targets(network, batch).joints))
-        hidden.append(batch.hidden)
-    if not truth:
+        joints = network(batch.images)["joints_coord_cam"], _targets(network, batch).joints
+        rows.append((*map(from_wrist, joints), batch.hidden))
+    if not rows:
         raise InputError("No hand with MANO parameters to evaluate on. Choose another data set.")
-    aligned, behind = aligned_errors(torch.cat(found), torch.cat(truth)), torch.cat(hidden).cpu() > 0
+    found, truth, hidden = (torch.cat(column) for column in zip(*rows, strict=True))
+    aligned, behind = aligned_errors(found, truth), hidden.cpu() > 0
     return {
-        "mpjpe_mm": _MM * float((torch.cat(found) - torch.cat(truth)).norm(dim=2).mean()),
+        "mpjpe_mm": _MM * float((found - truth).norm(dim=2).mean()),
         "pa_mpjpe_mm": float(aligned.mean()),
         **({"hidden_mm": float(aligned[behind].mean())} if behind.any() else {}),
     }

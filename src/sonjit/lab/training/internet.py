@@ -97,8 +97,7 @@ class TwoHandImage:
     hand_type_valid: bool = True  # True if presence is known
 
 
-@dataclass(frozen=True, eq=False)
-class TwoHandExample:
+class TwoHandExample(NamedTuple):
     """One crop and its ground truth; the fields are those of `InterNetTargets` for a single crop."""
 
     image: Float32Array  # (S, S, 3) in 0..1
@@ -177,16 +176,10 @@ def targets_from_crop(
 
 def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tensor, InterNetTargets]:
     """Return crops (B, 3, S, S) and their ground truth as float32 tensors."""
-    images = torch.from_numpy(np.stack([example.image for example in examples])).permute(0, 3, 1, 2)
-    targets = InterNetTargets(
-        joints=torch.from_numpy(np.stack([example.joints for example in examples])).float(),
-        valid=torch.from_numpy(np.stack([example.valid for example in examples])).float(),
-        rel_root=torch.tensor([[example.rel_root] for example in examples]),
-        rel_valid=torch.tensor([[float(example.rel_valid)] for example in examples]),
-        hand_type=torch.from_numpy(np.stack([example.hand_type for example in examples])).float(),
-        hand_type_valid=torch.tensor([float(example.hand_type_valid) for example in examples]),
-    )
-    return images, targets
+    columns = (torch.from_numpy(np.stack(column)).float() for column in zip(*examples, strict=True))
+    images, joints, valid, rel_root, rel_valid, hand_type, hand_type_valid = columns
+    targets = InterNetTargets(joints, valid, rel_root[:, None], rel_valid[:, None], hand_type, hand_type_valid)
+    return images.permute(0, 3, 1, 2), targets
 
 
 @dataclass(frozen=True)
@@ -242,8 +235,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
     )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
-    results |= export_trained(network, request)
-    return results
+    return results | export_trained(network, request)
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,12 +337,7 @@ def evaluate(
     network.eval()
     layout, space, side = internet.LAYOUTS[settings.layout], settings.space, settings.side
     own_roots = [layout.root(hand) for hand in internet.SIDES]
-    found: list[FloatArray] = []
-    with_root: list[FloatArray] = []
-    truth: list[FloatArray] = []
-    valid: list[BoolArray] = []
-    scores: list[FloatArray] = []
-    present: list[BoolArray] = []
+    rows: list[tuple[FloatArray | BoolArray, ...]] = []
     crops = ((labelled, sample.camera) for sample in held_out for labelled in crops_from_sample(sample, layout))
     for labelled, camera in ((labelled, camera.intrinsics) for labelled, camera in crops if camera is not None):
         area = internet.area_of_box(labelled.image.box)
@@ -360,28 +347,24 @@ def evaluate(
         depths = labelled.joints_mm[None, own_roots, 2]
         # MRRPE measures the left root as predicted relative to the right one.
         relative = np.array([[depths[0, 0], depths[0, 0] + predicted.rel_root_mm[0]]])
-        found.append(internet.joints_in_camera(predicted, depths, layout, camera)[0])
-        with_root.append(internet.joints_in_camera(predicted, relative, layout, camera)[0])
-        truth.append(labelled.joints_mm)
-        valid.append(labelled.known)
-        scores.append(outputs["hand_type"][0].double().cpu().numpy())
-        present.append(labelled.image.hand_type)
-    if not found:
+        placed = (internet.joints_in_camera(predicted, roots, layout, camera)[0] for roots in (depths, relative))
+        score = outputs["hand_type"][0].double().cpu().numpy()
+        rows.append((*placed, labelled.joints_mm, labelled.known, score, labelled.image.hand_type))
+    if not rows:
         raise InputError("No hand in camera space in the held-out images. Choose another test_split.")
-    mean = _mean_pose(training, layout) + np.stack(truth)[:, _root_of_each(layout)]
-    order = [
-        index for side in internet.SIDES for index in range(42)[layout.joints(side)]
-    ]  # the right hand's joints first
+    found, with_root, truth, valid, scores, present = (np.stack(column) for column in zip(*rows, strict=True))
+    mean = _mean_pose(training, layout) + truth[:, _root_of_each(layout)]
+    order = [index for side in internet.SIDES for index in range(42)[layout.joints(side)]]  # the right hand first
     roots = (own_roots[0] % internet.JOINTS, internet.JOINTS + own_roots[1] % internet.JOINTS)
-    points, known = np.stack(truth)[:, order], np.stack(valid)[:, order]
+    points, known = truth[:, order], valid[:, order]
     both = known[:, roots].all(1)
     metrics = {
-        "mpjpe_mm": float(np.nanmean(two_hand_errors(np.stack(found)[:, order], points, known, roots=roots))),
+        "mpjpe_mm": float(np.nanmean(two_hand_errors(found[:, order], points, known, roots=roots))),
         "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean[:, order], points, known, roots=roots))),
         "handedness": float(handedness_hits(scores, present).mean()),
     }
     if both.any():
-        metrics["mrrpe_mm"] = mrrpe(np.stack(with_root)[:, order], points, known, interacting=both, roots=roots)
+        metrics["mrrpe_mm"] = mrrpe(with_root[:, order], points, known, interacting=both, roots=roots)
     return metrics
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -41,23 +42,14 @@ _WRIST, _MIDDLE_MCP = 0, 9
 
 @dataclass(frozen=True, eq=False)
 class LandmarkCrop:
-    """A crop with one hand or none.
+    """A crop with one hand or none."""
 
-    Attributes:
-        wide: (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a margin of a quarter of S.
-        keypoints: (K, 2) in pixels of the crop; undefined without a hand.
-        known: (K,) True for annotated keypoints.
-        metres: (K, 3) in the crop's axes, with any origin; NaN where unknown.
-        side: The person's own hand; None if it is unknown or there is no hand.
-        present: True with a hand, False without one, None if presence is not trained on the crop.
-    """
-
-    wide: NDArray[np.uint8]
-    keypoints: Float32Array
-    known: BoolArray
-    metres: Float32Array
-    side: Side | None = None
-    present: bool | None = None
+    wide: NDArray[np.uint8]  # (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a margin of a quarter of S
+    keypoints: Float32Array  # (K, 2) in pixels of the crop; undefined without a hand
+    known: BoolArray  # (K,) True for annotated keypoints
+    metres: Float32Array  # (K, 3) in the crop's axes, with any origin; NaN where unknown
+    side: Side | None = None  # the person's own hand; None if it is unknown or there is no hand
+    present: bool | None = None  # true with a hand, False without one, None if presence is not trained on the crop
 
     @property
     def size(self) -> int:
@@ -254,27 +246,16 @@ def _rotate_points(metres: RealArray, box: RotatedBox) -> Float32Array:
 
 
 class Batch(NamedTuple):
-    """The batch of a step; lengths in pixels of the crops, NaN and 0 in `known` where nothing is annotated.
+    """The batch of a step; lengths in pixels of the crops, NaN and 0 in `known` where nothing is annotated."""
 
-    Attributes:
-        images: (B, 3, S, S) in 0..1.
-        keypoints: (B, K, 2).
-        known: (B, K) 1 or 0.
-        palm: (B,) length from the wrist to the middle finger's knuckle.
-        depth: (B, 21) depth relative to the wrist, in the network's scale.
-        metres: (B, 21, 3) in the crop's axes, relative to the middle finger's knuckle, the published origin.
-        present: (B,) 1 with a hand, 0 without, NaN if presence is not trained.
-        left: (B,) 1 for a left hand in a selfie view, which is a right hand in the image, 0 for the other.
-    """
-
-    images: Tensor
-    keypoints: Tensor
-    known: Tensor
-    palm: Tensor
-    depth: Tensor
-    metres: Tensor
-    present: Tensor
-    left: Tensor
+    images: Tensor  # (B, 3, S, S) in 0..1
+    keypoints: Tensor  # (B, K, 2)
+    known: Tensor  # (B, K) 1 or 0
+    palm: Tensor  # (B,) length from the wrist to the middle finger's knuckle
+    depth: Tensor  # (B, 21) depth relative to the wrist, in the network's scale
+    metres: Tensor  # (B, 21, 3) in the crop's axes, relative to the middle finger's knuckle, the published origin
+    present: Tensor  # (B,) 1 with a hand, 0 without, NaN if presence is not trained
+    left: Tensor  # (B,) 1 for a left hand in a selfie view, which is a right hand in the image, 0 for the other
 
 
 def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
@@ -283,10 +264,9 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops]))  # (B, K, 2)
     known = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
     metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS]
-    sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
-    present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
     # If a palm is edge-on, its length measures its size better than its width.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
+    scores = _true_scores(crops)
     return Batch(
         images=images.permute(0, 3, 1, 2) / 255,
         keypoints=keypoints,
@@ -294,9 +274,16 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
         palm=lengths.clamp(min=images.shape[1] / 16),
         depth=_depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
         metres=metres - metres[:, _MIDDLE_MCP, None],
-        present=torch.tensor(present),
-        left=torch.tensor([sides[crop.side] for crop in crops]),
+        present=torch.tensor(scores["presence"]),
+        left=torch.tensor(scores["handedness"]),
     )
+
+
+def _true_scores(crops: Sequence[LandmarkCrop]) -> dict[str, list[float]]:
+    """Return the true handedness and presence of each crop, NaN where unknown."""
+    sides = {"Left": 0.0, "Right": 1.0, None: math.nan}
+    present = [math.nan if crop.present is None else float(crop.present) for crop in crops]
+    return {"handedness": [sides[crop.side] for crop in crops], "presence": present}
 
 
 def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
@@ -350,14 +337,13 @@ def _change_losses(
 ) -> dict[str, Tensor]:
     """Return how far the outputs without annotation are from those before training."""
     unannotated = batch.depth.isnan() & (batch.present != 0)[:, None]  # (B, 21)
-    points, points_before = (
-        values["keypoints"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for values in (outputs, before)
+    moves, metres = (
+        outputs[name].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
+        - before[name].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
+        for name in ("keypoints", "keypoints_3d")
     )
-    metres, metres_before = (
-        values["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for values in (outputs, before)
-    )
-    depth = _masked_mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unannotated)
-    positions = _masked_mean((metres - metres_before).abs() / PALM_M, unannotated[..., None].expand_as(metres))
+    depth = _masked_mean(moves[..., 2].abs() / batch.palm[:, None], unannotated)
+    positions = _masked_mean(metres.abs() / PALM_M, unannotated[..., None].expand_as(metres))
     scores = torch.zeros_like(depth)
     for name, truth in (("presence", batch.present), ("handedness", batch.left)):
         scores = scores + _masked_mean(
@@ -400,9 +386,8 @@ def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: st
         "error_px": float(np.linalg.norm(points - truth, axis=2)[known].mean()),
         "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], known[hands, :count]).mean,
     }
-    sides = np.array([{"Left": 0.0, "Right": 1.0, None: np.nan}[crop.side] for crop in crops])
-    present = np.array([np.nan if crop.present is None else float(crop.present) for crop in crops])
-    for name, true in (("handedness", sides), ("presence", present)):
+    for name, scores in _true_scores(crops).items():
+        true = np.array(scores)
         labelled = np.isfinite(true)
         if labelled.any():
             metrics[name] = 100 * float(((outputs[name][labelled, 0] > 0.5) == (true[labelled] > 0.5)).mean())
