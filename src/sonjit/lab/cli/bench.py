@@ -75,15 +75,9 @@ def bench(
         return
     with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
-            cases=cases,
-            peer=peer,
-            media=images,
-            precision=precision,
-            threads=threads,
-            repeat=repeat,
-            progress=print_line,
-            measured_case=partial(_write, draft) if draft else lambda _: None,
-        )
+            cases=cases, peer=peer, media=images, precision=precision, threads=threads, repeat=repeat,
+            progress=print_line, measured_case=partial(_write, draft) if draft else lambda _: None,
+        )  # fmt: skip
         Console(width=None if sys.stdout.isatty() else 180).print(run.draw_report(report))
 
 

@@ -168,11 +168,10 @@ def draw_contact_sheet(
             canvas, about = np.full((cell_px, cell_px, 3), 40, np.uint8), str(error)
         lines = (f"{sample.id[-40:]}  {sample.width}x{sample.height}", about)
         draw_captions(canvas, [line.encode("ascii", "replace").decode() for line in lines])
-        cell = canvas
-        height, width = cell.shape[:2]
+        height, width = canvas.shape[:2]
         top = _GAP_PX + index // columns * step + (cell_px - height) // 2
         left = _GAP_PX + index % columns * step + (cell_px - width) // 2
-        sheet[top : top + height, left : left + width] = cell
+        sheet[top : top + height, left : left + width] = canvas
     return sheet
 
 

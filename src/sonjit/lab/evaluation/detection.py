@@ -234,9 +234,8 @@ def _precision_by_score(
         values = np.where(inside, right, np.nan)
         known = values[np.isfinite(values)]
         mean = float(known.mean()) if known.size else math.nan
-        rows.append(
-            Part(f"{low:g} to {min(high, 1):g}", mean, mean_interval(values, clusters=clusters), int(known.size), 0)
-        )
+        interval = mean_interval(values, clusters=clusters)
+        rows.append(Part(f"{low:g} to {min(high, 1):g}", mean, interval, int(known.size), 0))
     return rows
 
 
@@ -262,9 +261,8 @@ class SceneEvaluator:
         is_covered: dict[str, bool] = {}
         for instance in sample.instances:
             if instance.box is not None and instance.category is not None:
-                is_covered[instance.category] = is_covered.get(instance.category, False) or region_covers(
-                    region, instance.box
-                )
+                covers = region_covers(region, instance.box)
+                is_covered[instance.category] = is_covered.get(instance.category, False) or covers
         right = 100 * float(best.category == scene) if best.category is not None else math.nan
         numbers = {"regions_with_objects": 100 * float(any(is_covered.values())), "classification_error_1": 100 - right}
         box = box_from_map(region.astype(np.float32))

@@ -216,16 +216,14 @@ class JointEvaluator:
         assert truth is not None
         joints = match_shape(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
         if self._protocol.root == "palm":  # the palm's centre, halfway to the middle finger's knuckle
-            truth, joints = (
-                np.concatenate([hand[[0, 9]].mean(0, keepdims=True), hand[1:]]) for hand in (truth, joints)
-            )
+            hands = (truth, joints)
+            truth, joints = (np.concatenate([hand[[0, 9]].mean(0, keepdims=True), hand[1:]]) for hand in hands)
         errors: dict[str, NDArray[np.float64]] = {}
         for alignment in self._protocol.alignments:
             is_unplaced = alignment == "absolute" and prediction is not None and not prediction.placed
             points = self._align(joints, truth, alignment)
-            errors[self.error_name(alignment)] = (
-                np.full(len(truth), np.nan) if is_unplaced else MM * metrics.joint_errors(*points)[0]
-            )
+            unknown = np.full(len(truth), np.nan)
+            errors[self.error_name(alignment)] = unknown if is_unplaced else MM * metrics.joint_errors(*points)[0]
         numbers: dict[str, float] = {}
         if prediction is not None and prediction.hand_type is not None:
             present = [[instance.side == side for side in SIDES]]

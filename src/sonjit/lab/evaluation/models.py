@@ -64,12 +64,8 @@ class DetectorModel(records.Model):
 
     def _detector(self, mode: records.Mode) -> Detector[Any]:
         if mode not in self._detectors:
-            self._detectors[mode] = create_detector(
-                KindName(self._kind),
-                model=self._model,
-                static_image=mode == "reacquisition",
-                **_DEFAULTS | self._options,
-            )
+            options = _DEFAULTS | self._options | {"static_image": mode == "reacquisition"}
+            self._detectors[mode] = create_detector(KindName(self._kind), model=self._model, **options)
         return self._detectors[mode]
 
     def _follows(self, sample: Sample) -> bool:
@@ -202,13 +198,10 @@ def open_model(choice: ModelChoice) -> records.Model:
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
         return network_models.InterNetModel(
-            required_checkpoint("internet", choice.weights),
-            layout=choice.layout,
-            root_weights=choice.root_weights,
-            root_input_scale=choice.root_input_scale,
-            boxes=None if choice.boxes is None else Path(choice.boxes),
+            required_checkpoint("internet", choice.weights), layout=choice.layout, root_weights=choice.root_weights,
+            root_input_scale=choice.root_input_scale, boxes=None if choice.boxes is None else Path(choice.boxes),
             device=device,
-        )
+        )  # fmt: skip
     if choice.name == "handoccnet":
         return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "deformer":

@@ -226,13 +226,9 @@ class _Worker:
         self.request = request
         self.protocol = load_protocol(request.protocol)
         self.data = ProtocolData(
-            self.protocol,
-            request.root,
-            chosen=request.data,
-            split=request.split,
-            skip_bad=request.skip_bad,
+            self.protocol, request.root, chosen=request.data, split=request.split, skip_bad=request.skip_bad,
             limit=request.limit,
-        )
+        )  # fmt: skip
         self.choice = replace(
             request.model,
             search=request.model.search or self.protocol.search,

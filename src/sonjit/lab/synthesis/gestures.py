@@ -478,7 +478,7 @@ def free_angles(rng: np.random.Generator) -> FloatArray:
     middles = np.maximum(curls * _MIDDLE_RAD + rng.normal(0, 0.25, 4), -0.05)
     ends = _END_SHARE * middles + rng.normal(0, 0.1, 4)
     angles[1:, :, 1] = np.stack([knuckles, middles, ends], 1)
-    fan = rng.normal(0.04, 0.06) * np.array([1.4, 0.3, -0.7, -1.7]) + rng.normal(0, 0.04, 4)
+    fan = rng.normal(0.04, 0.06) * _FAN + rng.normal(0, 0.04, 4)
     angles[1:, 0, 0] = fan * np.clip(1.2 - np.abs(knuckles), 0.1, 1)
     angles[1:, 0, 2] = rng.normal(0, 0.03, 4)
     postures = thumb_postures()

@@ -226,9 +226,8 @@ def poses_from_stations(
         return poses
     sides: tuple[Side, Side] = ("Right", "Left")
     touches = [gestures.Touch((0, right), (1, left)) for right, left in touch]
-    return dict(
-        zip(sides, gestures.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches), strict=True)
-    )
+    resolved = gestures.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches)
+    return dict(zip(sides, resolved, strict=True))
 
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
@@ -289,10 +288,8 @@ def retarget(
     each = each - plain.lengths[:, None]
     is_bone = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
     slopes = each[is_bone] / _LENGTH_M
-    shape = np.linalg.solve(
-        slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (measured - plain.lengths)[is_bone] / _LENGTH_M
-    )
-    shape = np.asarray(shape.clip(-4, 4), np.float64)
+    pull = slopes.T @ (measured - plain.lengths)[is_bone] / _LENGTH_M
+    shape = np.asarray(np.linalg.solve(slopes.T @ slopes + np.eye(len(shape)), pull).clip(-4, 4), np.float64)
     return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
 
 

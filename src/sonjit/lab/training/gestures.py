@@ -179,9 +179,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if alphabet.vocabulary is not VOCABULARY:
         arrays["vocabulary"] = np.array(alphabet.vocabulary.to_json())
     if alphabet.moving:
-        arrays |= CustomMotions.learn(
-            gesture_data.drawn_letters(alphabet, np.random.default_rng(settings.seed))
-        ).arrays()
+        letters = gesture_data.drawn_letters(alphabet, np.random.default_rng(settings.seed))
+        arrays |= CustomMotions.learn(letters).arrays()
     with files.atomic_file(request.out / ASSET) as draft:
         np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
     classifier = GestureClassifier(weights, alphabet.vocabulary)
@@ -192,8 +191,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         with files.atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
         held_out = with_appearance(with_inputs(settings.held_out, 0).unambiguous(hands), heads)
+        results["heads"] = request.out / HEADS_ASSET
         metrics = gesture_metrics(classifier, held_out, alphabet)
-        results |= {"heads": request.out / HEADS_ASSET}
         results |= {f"with_image_{name}": value for name, value in metrics.items()}
     return results
 
@@ -259,15 +258,9 @@ def train_network(
     network.to(request.device if request else "cpu").train()
     inputs = request.inputs() | {"hands": len(features)} if request else None
     fit(
-        request,
-        network,
-        batch,
-        losses,
-        settings,
-        inputs=inputs,
-        evaluate=evaluate if held_out else None,
+        request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate if held_out else None,
         higher_is_better=True,
-    )
+    )  # fmt: skip
     return network.cpu().eval()
 
 

@@ -135,16 +135,11 @@ def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Samp
         for number in range(frames):
             rgb, hidden = _image(rng, joints[number], pixels[number], bars[number], background)
             hand = Instance(
-                kind="hand",
-                side="Right",
-                skeleton=HAND_SKELETON,
-                keypoints_px=pixels[number],
-                valid_px=np.ones(len(hidden), np.bool_),
-                visible=~hidden,
-                keypoints_m=joints[number],
+                kind="hand", side="Right", skeleton=HAND_SKELETON, keypoints_px=pixels[number],
+                valid_px=np.ones(len(hidden), np.bool_), visible=~hidden, keypoints_m=joints[number],
                 valid_m=np.ones(len(hidden), np.bool_),
                 mesh=ManoParameters(pose[number], betas[number], translation[number], "camera", flat_mean=True),
-            )
+            )  # fmt: skip
             samples.append(
                 Sample(
                     dataset="synthetic-clips", id=f"clip{clip}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,

@@ -146,14 +146,10 @@ def example_from_image(
     bins, valid, rel_root = targets_from_crop(joints, known, layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in internet.SIDES)
     return TwoHandExample(
-        image=image.astype(np.float32),
-        joints=bins,
-        valid=valid,
-        rel_root=rel_root,
-        rel_valid=bool(both) and 0 <= rel_root < space.bins,
-        hand_type=labelled.hand_type,
+        image=image.astype(np.float32), joints=bins, valid=valid, rel_root=rel_root,
+        rel_valid=bool(both) and 0 <= rel_root < space.bins, hand_type=labelled.hand_type,
         hand_type_valid=labelled.hand_type_valid,
-    )
+    )  # fmt: skip
 
 
 def targets_from_crop(

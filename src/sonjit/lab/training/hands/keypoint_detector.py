@@ -103,18 +103,15 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate_on_held_out, pictures=pictures
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
-    results |= export_trained(network, request)
-    return results
+    return results | export_trained(network, request)
 
 
 def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: MapLoss = "kl") -> dict[str, Tensor]:
     """Return the losses `heatmaps`, against Gaussians around known keypoints, and `visible`, where that is known."""
     logits = outputs["heatmaps"]
     centres, cells = detectors.cell_from_px(targets.keypoints), logits.shape[-1]
-    offsets = (torch.arange(cells, device=centres.device) - centres[..., None]) / detectors.sigma_of(
-        cells
-    )  # (B, K, 2, cells)
-    x, y = (-offsets.square() / 2).unbind(2)
+    offsets = torch.arange(cells, device=centres.device) - centres[..., None]  # (B, K, 2, cells)
+    x, y = (-(offsets / detectors.sigma_of(cells)).square() / 2).unbind(2)
     expected = (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)  # Gaussians (B, 21, h * w)
     errors = heatmap_cells(logits.flatten(2), expected, loss)
     visibility = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
@@ -126,9 +123,7 @@ def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss:
 
 def tensors_from_examples(examples: "Sequence[HeatmapExample]") -> tuple[Tensor, HeatmapTargets]:
     """Return crops (B, 3, S, S) in 0..1 and their ground truth."""
-    images = torch.from_numpy(np.stack([example.image for example in examples]))
-    fields = ("keypoints", "known", "visible", "labelled")
-    targets = (torch.from_numpy(np.stack([getattr(example, name) for example in examples])) for name in fields)
+    images, *targets = (torch.from_numpy(np.stack(column)) for column in zip(*examples, strict=True))
     return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
 
 
@@ -173,8 +168,7 @@ def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
     return total / np.maximum(count, 1) + 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class HeatmapExample:
+class HeatmapExample(NamedTuple):
     """A crop and its ground truth."""
 
     image: Image  # (S, S, 3) uint8
@@ -217,13 +211,8 @@ def example_from_hand(
     known: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
     labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
-    return HeatmapExample(
-        image,
-        np.asarray(np.where(known[:, None], points, 0), np.float32),
-        known.astype(np.float32),
-        visible.astype(np.float32),
-        labelled.astype(np.float32),
-    )
+    labels = (values.astype(np.float32) for values in (known, visible, labelled))
+    return HeatmapExample(image, np.where(known[:, None], points, 0).astype(np.float32), *labels)
 
 
 def points_of(hand: Instance) -> FloatArray:

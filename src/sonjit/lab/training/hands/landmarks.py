@@ -123,9 +123,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if not settings.scratch:
         if isinstance(network, HandLandmarkNetwork):
             start_from_nearest(network, evaluated)
-        results["error_before_px"] = landmark_data.landmark_metrics(network.eval(), evaluated, request.device)[
-            "error_px"
-        ]
+        before = landmark_data.landmark_metrics(network.eval(), evaluated, request.device)
+        results["error_before_px"] = before["error_px"]
     metrics = fit_landmarks(network, sources, held_out, settings, request)
     loop.fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
@@ -134,8 +133,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         results |= {"held_out": len(held_out), **metrics}
     if settings.timed:
         results["ms"] = building_blocks.median_run_ms(network.cpu(), network.inputs, request.out)
-    results |= building_blocks.export_trained(network, request)
-    return results
+    return results | building_blocks.export_trained(network, request)
 
 
 def read_sources(
@@ -165,10 +163,10 @@ def read_sources(
     return sources, building_blocks.Concat(held_out)
 
 
-def draw_crops(
-    sources: Mapping[str, landmark_data.LandmarkCrops], settings: LandmarkSettings, rng: np.random.Generator
-) -> list[landmark_data.LandmarkCrop]:
-    """Return the crops of a step with the share of each source and the share without hands."""
+def draw_batch(
+    rng: np.random.Generator, sources: Mapping[str, landmark_data.LandmarkCrops], settings: LandmarkSettings
+) -> landmark_data.Batch:
+    """Return the batch of a step with the share of each source and the share without hands."""
     names = list(sources)
     parts = np.array([settings.mix.get(name, 1.0) for name in names])
     counts = rng.multinomial(settings.batch, parts / parts.sum())
@@ -180,7 +178,8 @@ def draw_crops(
             if number:
                 indices = rng.choice(len(crops), number, replace=number > len(crops))
                 chosen += [crops[index] for index in indices.tolist()]
-    return [landmark_data.augment(crop, augment.draw_augmentation(settings.augmentation, rng)) for crop in chosen]
+    changes = (augment.draw_augmentation(settings.augmentation, rng) for _ in chosen)
+    return landmark_data.to_batch([*map(landmark_data.augment, chosen, changes)])
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> registry.Network:
@@ -270,18 +269,13 @@ def fit_landmarks(
         metrics = landmark_data.landmark_metrics(model, held_out, request.device)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
-    drawn = [
-        crop for crop in building_blocks.evenly_spaced(held_out, 2 * building_blocks.MAX_CROPS) if crop.known.any()
-    ][: building_blocks.MAX_CROPS]
+    spaced = building_blocks.evenly_spaced(held_out, 2 * building_blocks.MAX_CROPS)
+    drawn = [crop for crop in spaced if crop.known.any()][: building_blocks.MAX_CROPS]
 
     def pictures(model: registry.Network) -> dict[str, Image]:
-        points = landmark_data.predicted_points(model, drawn, request.device)
-        labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
-        return {
-            building_blocks.PICTURE: building_blocks.draw_predictions(
-                [crop.image() for crop in drawn], list(points), labels, known
-            )
-        }
+        points = list(landmark_data.predicted_points(model, drawn, request.device))
+        images, labels, known = zip(*((crop.image(), crop.keypoints, crop.known) for crop in drawn), strict=True)
+        return {building_blocks.PICTURE: building_blocks.draw_predictions(images, points, labels, known)}
 
     draw = partial(draw_batch, sources=sources, settings=settings)
     return loop.fit(
@@ -294,10 +288,3 @@ def _losses_by(
     own: Callable[[Mapping[str, Tensor], landmark_data.Batch], Mapping[str, Tensor]],
 ) -> landmark_data.LandmarkLosses:
     return lambda network, batch: own(network(batch.images), batch)
-
-
-def draw_batch(
-    rng: np.random.Generator, sources: Mapping[str, landmark_data.LandmarkCrops], settings: LandmarkSettings
-) -> landmark_data.Batch:
-    """Return the batch of a step."""
-    return landmark_data.to_batch(draw_crops(sources, settings, rng))

@@ -102,9 +102,7 @@ def augment(sample: PalmSample, change: Augmentation) -> PalmSample:
     box = change.box(RotatedBox(size / 2, size / 2, size, size))
     image = change.image(crop(sample.image, box, size, size, border="zero"))
     corners = sample.ignored[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    palms, corners = (
-        change.points(points_into_crop(points, box, size), size) for points in (sample.palms, corners)
-    )  # fmt: skip
+    palms, corners = (change.points(points_into_crop(each, box, size), size) for each in (sample.palms, corners))
     ignored = np.concatenate([corners.min(1), corners.max(1)], 1)
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     cut = corners_of(palm_squares(palms[~inside]))
@@ -303,9 +301,8 @@ def draw_palms(
 ) -> PalmTargets:
     """Return the batch of a step, in which each image occurs once."""
     chosen = [samples[index] for index in rng.choice(len(samples), min(settings.batch, len(samples)), replace=False)]
-    return palm_targets(
-        anchors, [augment(sample, draw_augmentation(settings.augmentation, rng)) for sample in chosen]
-    )  # fmt: skip
+    changes = (draw_augmentation(settings.augmentation, rng) for _ in chosen)
+    return palm_targets(anchors, [*map(augment, chosen, changes)])
 
 
 def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[PalmSample], Sequence[PalmSample]]:
