@@ -51,10 +51,9 @@ class Closing:
 
 
 class Output(ABC):
-    """Output that is being written: `close()` finishes and keeps it, `discard()` removes it.
+    """Output that is being written: `close()` finishes and keeps it, `discard()` removes it; the first call decides.
 
-    The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception. Both
-    methods may be called twice; the first call decides.
+    The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception.
     """
 
     _draft: "Draft"

@@ -411,8 +411,7 @@ def _attempt_on_ray(
 def _begin(threads: int) -> None:
     """Prepare a worker process: ignore Ctrl-C, and end when the parent process ends.
 
-    Networks and OpenCV use `threads` threads unless the environment sets another number. Workers that each used all
-    cores would wait for one another.
+    Networks and OpenCV use `threads` threads by default. Workers that each used all cores would wait for one another.
     """
     import multiprocessing
     from multiprocessing.connection import wait

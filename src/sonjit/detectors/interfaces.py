@@ -27,19 +27,14 @@ proposals were processed or enough instances were found.
 
 
 class Kind(ABC, Generic[O, R]):
-    """Implement what differs between hands, faces and bodies.
+    """Implement what differs between hands, faces and bodies."""
 
-    Attributes:
-        searches_always: True if every image is searched and no box is carried over. Observations then decide the
-            identity.
-        overlap_keypoints: Indices of the keypoints that decide whether two instances overlap, without limbs that
-            reach out to others. None: all keypoints.
-        networks: Names of its files that are not in the catalogue, by role.
-    """
-
+    # True if every image is searched and no box is carried over. Observations then decide the identity.
     searches_always: ClassVar[bool] = False
+    # Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others. None:
+    # all keypoints.
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
-    networks: Mapping[str, str] = MappingProxyType({})
+    networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 
     @abstractmethod
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:

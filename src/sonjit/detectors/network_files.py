@@ -124,8 +124,7 @@ class NetworkResult(Result):
 def register_network_file(path: Path) -> kinds.KindEntry:
     """Register the kind that a file describes. Its name is the stem of the file.
 
-    Raises:
-        InputError: The file is missing or wrong, or its name is no name of a kind or belongs to another one.
+    A file that is missing or wrong, or has no name of a kind or a used one, is an InputError.
 
     Example:
         >>> register_network_file(Path("rtmpose.toml")).name  # doctest: +SKIP

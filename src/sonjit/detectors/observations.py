@@ -54,10 +54,10 @@ def suppress_duplicates(new: Sequence[O], tracked: Sequence[O] = (), *, merge_ne
 
 
 def is_same_object(a: Observation, b: Observation, *, merge_nested: bool = False) -> bool:
-    """Check whether two observations show one object.
+    """Check whether the keypoints of two observations coincide, which then show one object.
 
-    Their keypoints coincide. With `merge_nested`, they may also be of one side and nested: a network can read a hand in
-    two ways, such as a thumb as a forefinger, with different keypoints in the same box.
+    With `merge_nested`, they may also be of one side and nested: a network can read a thumb as a forefinger in the same
+    box.
     """
     if mean_distance(a, b) < _SAME_DISTANCE:
         return True

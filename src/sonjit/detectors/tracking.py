@@ -166,12 +166,9 @@ class _Appearance(NamedTuple):
 class Tracker(Generic[O]):
     """Assign observations to tracks.
 
-    Args:
-        new_smoother: Function that returns the smoother of a new track, or None for no smoothing.
-        memory_s: Time in seconds after which a lost instance is forgotten.
-        merge_nested: True if two nested observations of one side are one instance; see `is_same_object`.
-        propagate: Function that propagates an occluded instance until it is visible again; None to lose it.
-        overlap_keypoints: Indices of the keypoints that decide whether two instances overlap; None for all.
+    Lost instances are forgotten after `memory_s`. `propagate` shifts an occluded instance until it is visible again;
+    without it the instance is lost. For `merge_nested` see `is_same_object`. `overlap_keypoints` are the indices of the
+    keypoints that decide whether two instances overlap.
     """
 
     def __init__(
@@ -232,10 +229,9 @@ class Tracker(Generic[O]):
             track.seen_s = -math.inf
 
     def update(self, carried: Sequence[tuple[Track[O], O]], new: Sequence[O], now_s: float) -> bool:
-        """Update the tracks with one frame at a time in seconds.
+        """Update the tracks with one frame. Return whether any was lost, or is occluded without an occluder.
 
-        `carried` are the tracks whose box still shows an instance, each with its observation. Return whether any track
-        was lost in this frame, or is occluded without an occluder.
+        `carried` are the tracks whose box still shows an instance, each with its observation.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
         observed = {track for track, _ in carried}

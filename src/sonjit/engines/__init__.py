@@ -32,8 +32,7 @@ _ENDINGS = (".tflite", ".onnx", ".xml")
 def shared_networks() -> AbstractContextManager[None]:
     """Share the networks of the detectors that are created inside: each further detector costs only its buffers.
 
-    A shared network runs as many images at a time as there are pairs of cores. A network that is not shared belongs to
-    one detector, and no other detector slows it down.
+    A shared network runs as many images at a time as there are pairs of cores. Others serve one detector at full speed.
     """
     return _set_inside(_IS_SHARED, True)
 

@@ -180,10 +180,9 @@ def sampled_maps(nodes: Sequence[Operator], inputs: Sequence[list[ov.Output]]) -
 
 
 def _copy(values: ov.Output) -> ov.Output:
-    """Return the same map (1, H, W, C), by a pooling over single pixels.
+    """Return the same map (1, H, W, C), by a pooling over single pixels, in a hundredth of the time of the network.
 
-    OpenVINO brings a map that a residual block adds to into another order for the gather, by a plain loop that takes
-    half as long as the complete network. The copy takes a hundredth of it.
+    For the gather, OpenVINO reorders the map of a residual sum by a plain loop, which takes half of that time.
     """
     turned = ops.transpose(values, _axes(0, 3, 1, 2))
     pooled = ops.max_pool(turned, [1, 1], [1, 1], [0, 0], [0, 0], [1, 1]).output(0)

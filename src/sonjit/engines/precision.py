@@ -92,8 +92,7 @@ def available_precision(precision: Precision, path: Path) -> Precision:
 def is_accurate_enough(path: Path) -> bool:
     """Check whether a network has an int8 form that `precision="auto"` may use on this machine.
 
-    The form must belong to this file and to a processor like this one with int8 dot products, and move keypoints by at
-    most `MAX_SHIFT_PX` on average.
+    It must belong to this file and a processor like this one, and move keypoints by at most `MAX_SHIFT_PX` on average.
     """
     accuracy = _load_accuracy(path) if _DOT_PRODUCTS & processor_flags() else None
     return (

@@ -171,8 +171,7 @@ def crop(
 ) -> NDArray[P]:
     """Cut a rotated box out of an image (H, W, 3) of uint8, or of float32 to avoid rounding, by one bilinear warp.
 
-    The box may exceed the image. Pixels outside are the nearest image pixel, or zero. `out` (height, width, 3) is the
-    output array, such as a network's input buffer.
+    Pixels outside the image are the nearest image pixel, or zero. `out` (height, width, 3) receives the crop.
     """
     matrix = crop_matrix(box, width, height)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -139,8 +139,7 @@ class CanonicalFace:
 def face_transform(points: RealArray, face: CanonicalFace, width: int, height: int) -> FloatArray:
     """Return the matrix (4, 4) from the canonical face to the camera: rotation, scale and translation.
 
-    `points` (468 or more, 3) are pixels of an image of that width and height; z has the same scale and is smaller for
-    nearer points.
+    `points` (468 or more, 3) are pixels of an image, with z in the same scale and smaller for nearer points.
     """
     pixel = 2 * _HALF_HEIGHT / height  # on the near plane
     screen = (points[face.used].astype(np.float64) - (width / 2, height / 2, 0)) * (pixel, -pixel, pixel)

@@ -152,10 +152,6 @@ _MIN_DURATION_S: Final = 0.2  # minimum duration of a static gesture. Shorter on
 class LearnedGestures:
     """Gestures of a file.
 
-    Attributes:
-        static: Classifier of the static gestures; None without static gestures.
-        motions: Custom motions; may be empty.
-
     Example:
         >>> from pathlib import Path
         >>> alphabet = LearnedGestures.load(Path("asl"))
@@ -163,8 +159,9 @@ class LearnedGestures:
         (26, ('J', 'Z'))
     """
 
+    # Classifier of the static gestures; None without static gestures
     static: CustomGestures | classifier.GestureClassifier | None
-    motions: CustomMotions
+    motions: CustomMotions  # custom motions; may be empty
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -50,10 +50,9 @@ class Value:
 
 @dataclass(frozen=True)
 class PointScore:
-    """Attribute with a number per keypoint, (K,) float32.
+    """Attribute with a number (K,) per keypoint, and its key in a keypoint's JSON, which may be only in full.
 
-    `key` in JSON belongs to a keypoint, with `full` only in `to_dict(full=True)`. `column` is that of row tables, or
-    None.
+    `column` is that of row tables, or None.
     """
 
     name: str

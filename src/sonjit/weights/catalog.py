@@ -189,8 +189,7 @@ def has_weight(name: str, models_dir: Path | None = None) -> bool:
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
     """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
-    With names or groups, a missing file is also a problem. Without them, all files of the cache are checked. An unknown
-    name is an InputError, a file that cannot be read a JobError.
+    With names or groups, a missing file is also a problem. An unknown name is an InputError, a read error a JobError.
     """
     requested = list(names)
     problems = (find_problem(weight) for weight in select_weights(requested or ["all"]))

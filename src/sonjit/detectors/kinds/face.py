@@ -31,8 +31,7 @@ _RIMS = np.array([LEFT_EYE[:_RIM], RIGHT_EYE[:_RIM]])
 def refined(mesh: Float32Array, regions: Sequence[Float32Array]) -> Float32Array:
     """Return landmarks (478, 3) from a mesh (468, 3) and the refined points of its regions, all in one unit.
 
-    The regions are 80 points of the lips, 71 of each eye and 5 of each iris, left first. The depth of an iris is the
-    mean depth of the eye's rim.
+    The regions are the lips, both eyes and both irises, left first. Irises have the mean depth of the eye's rim.
     """
     flat = np.concatenate([mesh[:, :2], *(region.reshape(-1, 2) for region in regions)])  # (700, 2)
     points = np.empty((_REFINED, 3), np.float32)

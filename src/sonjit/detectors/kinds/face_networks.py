@@ -127,10 +127,9 @@ def load_face_detector(
 
 
 def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
-    """Return the engine options of a network that runs for half a millisecond.
+    """Return the engine options of a network that runs for half a millisecond, in f32 for some precisions.
 
-    Several threads wait for each other longer than they save. bf16 saves 5 % of the time of a mesh and moves the
-    detector's keypoints by half a pixel. The precisions `as_f32` mean f32 for this network.
+    Several threads wait for each other longer than they save, and bf16 moves the detector's keypoints by half a pixel.
     """
     if options.threads is None and "SONJIT_THREADS" not in os.environ:
         options = replace(options, threads=1)

@@ -57,8 +57,7 @@ class HandHeads:
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.
 
-        The columns are the features at the network's keypoints, the features at the corrected positions, and the
-        corrected x and y with mean 0 and mean square 1.
+        It has features at the keypoints and at corrected positions, and these x and y with mean 0 and mean square 1.
         """
         weights, (keypoints, maps) = self._weights, inputs
         found = self._shown("appearance", sampled_maps(maps, keypoints))
@@ -116,8 +115,7 @@ def _probability(logits: Floats) -> Floats:
 def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
     """Interpolate maps (1, C, side, side) at relative positions (21, 2 or more). Return features (21, L).
 
-    Interpolation is bilinear between cell centres and repeats the edge outside a map. One call handles all maps,
-    because the overhead per call exceeds the work.
+    Interpolation is bilinear between cell centres and repeats the edge. One call handles all maps, which is faster.
     """
     sides = np.array([[each.shape[3]] for each in maps])  # (M, 1)
     x, y = ((positions[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)

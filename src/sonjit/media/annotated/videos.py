@@ -320,10 +320,9 @@ _DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in ev
 
 
 class AnimationWriter(ContainerWriter):
-    """Encode images at the times given: a GIF with a palette for each image, or a WebP, which is far smaller.
+    """Encode images as a GIF with a palette for each image, or a WebP, which is far smaller and keeps alpha.
 
-    Times are rounded to the format's clock, 1/100 s of GIF and 1/1000 s of WebP. All images take the size of the
-    first. RGBA images keep their alpha in WebP.
+    Times are rounded to 1/100 s in GIF and 1/1000 s in WebP. All images take the size of the first.
     """
 
     def __init__(self, path: Path, source: Source) -> None:

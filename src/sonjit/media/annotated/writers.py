@@ -70,12 +70,10 @@ class DrawingWriter(Output):
     ) -> None:
         """Append one image as uint8: RGB (H, W, 3), grey (H, W), or RGBA if the format supports transparency.
 
-        Args:
-            rgb: Image, which the caller must not change afterwards.
-            time: Time of the source frame in seconds; None for stills.
-            index: Index of the source frame, which selects the file name in a folder; default: the next index.
-            under: Source frame of the drawing. A video keeps its pixels where nothing was drawn.
-            regions: Regions that do not touch each other, outside of which the image has no meaning if `keeps_pixels`.
+        The caller must not change it afterwards. Times are in seconds, None for stills. The index of the source frame,
+        by default the next one, selects the file name in a folder. A video keeps the pixels of the source frame `under`
+        the drawing where nothing was drawn. If it `keeps_pixels`, the image has a meaning only in `regions`, which do
+        not touch.
         """
         self._append(AnnotatedImage(rgb, time, index, under, regions))
 

@@ -83,10 +83,7 @@ class Source(Closing, ABC):
     def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
         """Yield only some frames of a video or camera, which `remarks` names. They keep their index and time.
 
-        Args:
-            start_s: Time of the first frame in seconds.
-            end_s: Time from which frames are not read. None reads to the end.
-            every: Yield only frames whose index is a multiple of this number.
+        Frames are read from a time in seconds up to another one, and only those whose index is a multiple of `every`.
         """
         self._from_s, self._until_s, self._every = start_s, math.inf if end_s is None else end_s, every
         self.starts_late = start_s > 0

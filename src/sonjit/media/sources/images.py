@@ -197,10 +197,9 @@ def is_media(head: bytes) -> bool:
 
 
 def image_damage(data: bytes, image_format: str | None) -> str | None:
-    """Return the damage that the structure of an image file shows, or `None`.
+    """Return the damage that the structure of an image file shows, or `None`; decoders check other formats.
 
-    A JPEG must reach its end marker, and a PNG its last chunk with correct checksums. WebP and BMP must have the length
-    that they state. The decoder checks all other formats.
+    A JPEG must reach its end marker, a PNG its last chunk with correct checksums, and WebP and BMP their stated length.
     """
     if image_format == "png":
         return _png_damage(data)

@@ -402,8 +402,7 @@ def upright_rgb(
 ) -> Image:
     """Return a frame as RGB (H, W, 3), as players show it. By default, only its display matrix changes it.
 
-    `size` is the width and height of the result. If the image has another ratio of its sides, it gets black borders.
-    `reformatter` is a scaler that keeps its tables.
+    An image with another ratio of its sides than `size` gets black borders. `reformatter` keeps its tables.
     """
     from av.video.reformatter import VideoReformatter
 

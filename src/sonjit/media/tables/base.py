@@ -131,21 +131,14 @@ class TextOutput(Output):
 
 
 class FrameWriter(Output):
-    """A table being written, frame by frame.
-
-    Attributes:
-        sources: "width", "height" and "fps" of each file by its name. Formats with a header add them at the end.
-        more_paths: Paths of further files that the writer made at the end.
-        notes: Hints for the user about what was written, one line each.
-        remarks: What was left out or changed while reading, one line each. Formats with a header add it at the end.
-    """
+    """A table being written, frame by frame. Formats with a header add remarks and sources at the end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.remarks: Sequence[str] = ()
-        self.sources: dict[str, JsonObject] = {}
-        self.more_paths: list[str] = []
-        self.notes: list[str] = []
+        self.remarks: Sequence[str] = ()  # what was left out or changed while reading, one line each
+        self.sources: dict[str, JsonObject] = {}  # "width", "height" and "fps" of each file by its name
+        self.more_paths: list[str] = []  # paths of further files that the writer made at the end
+        self.notes: list[str] = []  # hints for the user about what was written, one line each
 
     @abstractmethod
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
@@ -160,13 +153,9 @@ class FrameWriter(Output):
 
 
 class RowWriter(Output):
-    """Open table of rows that are not frames.
+    """Open table of rows that are not frames."""
 
-    Attributes:
-        nests: Rows may contain lists and objects.
-    """
-
-    nests: ClassVar[bool] = False
+    nests: ClassVar[bool] = False  # rows may contain lists and objects
 
     @abstractmethod
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
@@ -388,8 +377,7 @@ def _known(value: float | None) -> float | None:
 def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list[Frame]:
     """Convert rows, as columns by name with None for unknown values, to frames in order.
 
-    Bodies become people if `people` is true or any body is followed by a hand or face of the same index. Only parts of
-    a person have this order: `Frame.instances()` lists other hands and faces before the first body.
+    Bodies become people if `people`, or if any body is followed by a hand or face of its index, which only parts are.
     """
     frames: list[tuple[Frame, list[tuple[int, Result]]]] = []
     by_frame = groupby(rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN)))

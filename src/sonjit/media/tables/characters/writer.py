@@ -316,8 +316,7 @@ _SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a chara
 class CharacterWriter(FrameWriter):
     """People of a video as characters: all in one `.glb`; in `.bvh` and `.vrma` one each.
 
-    The person with the most frames is in the file itself, and others are in `NAME-2.bvh`, `NAME-3.bvh` and so on.
-    Keypoints stay in memory until the end.
+    Those after the person with the most frames are in `NAME-2.bvh`, and so on. Keypoints stay in memory until the end.
     """
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, convention: BoneNames | None) -> None:
