@@ -5,7 +5,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.writers import drawn_on_planes, has_planes
+from sonjit.media.annotated.videos import drawn_on_planes, has_planes
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)

@@ -6,28 +6,46 @@ container supports its codec, and re-encoded otherwise.
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias, TypeGuard
 
 import av
+import cv2
 import numpy as np
+from av import error as av_errors
 from av.container import InputContainer, OutputContainer
-from av.error import BlockingIOError as NoFrameYet
-from av.error import EOFError as NoFrameLeft
 from av.error import FFmpegError
 from av.filter import Graph
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
-from sonjit._util import Image, InputError
+from sonjit._util import Image, InputError, JobError
 from sonjit._util.files import Draft
 from sonjit.media.annotated import writers
+from sonjit.media.drawing.strokes import TILE_PX, Region
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame, VideoSource, open_container
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+
+
+@contextmanager
+def failing_as_drawing(path: Path) -> Generator[None]:
+    """Convert errors of an encoder inside the block to a DrawingError, and disk errors to a JobError."""
+    try:
+        yield
+    except (FFmpegError, OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) in _DISK_ERRORS:
+            raise JobError(f"writing {path} failed: {reason}") from error
+        raise writers.DrawingError(
+            f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged"
+        ) from error
 
 
 class SoundTrack:
@@ -186,14 +204,14 @@ class ContainerWriter(writers.DrawingWriter):
     def _append(self, image: writers.AnnotatedImage) -> None:
         if image.time is None:
             raise InputError("an image of a video needs its time: pass the source frame's time")
-        with writers.failing_as_drawing(self._draft.final):
+        with failing_as_drawing(self._draft.final):
             self._encode(image, image.time)
 
     @abstractmethod
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None: ...
 
     def _finish(self) -> None:
-        with writers.failing_as_drawing(self._draft.final):
+        with failing_as_drawing(self._draft.final):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
                 self._end()
@@ -236,7 +254,7 @@ class VideoWriter(ContainerWriter):
             clock = _LIVE_CLOCK
         self._clock: Fraction = Fraction(self._step_s).limit_denominator(1001) if self._ending == ".avi" else clock
         self._end_s = self._first_s = 0.0
-        self._colours = writers.Colours()
+        self._colours = Colours()
 
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
         """Encode one image at `time` and the sound up to it."""
@@ -261,8 +279,8 @@ class VideoWriter(ContainerWriter):
         h264 = _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or h264
         encoder, pixels, options = codec
-        if pixels == "yuv420p" and writers.has_planes(under) and rgb.shape == under.rgb.shape:
-            self._colours = writers.Colours.of(under.decoded)
+        if pixels == "yuv420p" and has_planes(under) and rgb.shape == under.rgb.shape:
+            self._colours = Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
         stream: Any = self._container.add_stream(encoder, rate=rate, options=options)
         height, width = rgb.shape[:2]
@@ -279,27 +297,27 @@ class VideoWriter(ContainerWriter):
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
         """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
-        if not writers.has_planes(under):
+        if not has_planes(under):
             return False
         stream = self._stream
         return stream is None or (
             stream.pix_fmt == "yuv420p"
             and under.rgb.shape[:2] == (stream.height, stream.width)
-            and writers.Colours.of(under.decoded) == self._colours
+            and Colours.of(under.decoded) == self._colours
         )
 
     def _frame(self, image: writers.AnnotatedImage, stream: av.VideoStream) -> av.VideoFrame:
         """Return an image as a frame for the encoder."""
         rgb, under = image.rgb, image.under
         if isinstance(under, DecodedFrame) and rgb.shape == under.rgb.shape and self.keeps_pixels(under):
-            return writers.drawn_on_planes(rgb, under, self._reformatter, image.regions)
+            return drawn_on_planes(rgb, under, self._reformatter, image.regions)
         if rgb.ndim == 2:
             rgb = np.repeat(rgb[..., None], 3, axis=2)
         pad_y, pad_x = rgb.shape[0] % 2, rgb.shape[1] % 2
         if pad_y or pad_x:
             rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
         assert stream.pix_fmt is not None
-        frame, scaling = writers.frame_of(rgb), self._colours.scaling()
+        frame, scaling = frame_of(rgb), self._colours.scaling()
         return self._reformatter.reformat(frame, stream.width, stream.height, stream.pix_fmt, **scaling)
 
     def _end(self) -> None:
@@ -335,7 +353,7 @@ class AnimationWriter(ContainerWriter):
         """Encode one image at `time`."""
         rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
         stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
-        frame = writers.frame_of(np.ascontiguousarray(rgb))
+        frame = frame_of(np.ascontiguousarray(rgb))
         pixels = "rgb24" if self._palettes is not None else "bgra"
         frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
         self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
@@ -361,7 +379,7 @@ class AnimationWriter(ContainerWriter):
         try:
             while True:
                 yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # a video graph returns video frames
-        except (NoFrameYet, NoFrameLeft):
+        except (av_errors.BlockingIOError, av_errors.EOFError):
             return
 
 
@@ -378,3 +396,100 @@ def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
     use.link_to(sink)
     graph.configure()
     return graph
+
+
+_PIXELS = "yuv420p"
+_FULL_RANGE = 2
+_LIMITED_RANGE = 1  # FFmpeg's numbers of colour ranges
+_ITU601, _ITU709 = 5, 1  # numbers of colour matrices of FFmpeg's scaler
+_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
+"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
+
+
+class Colours(NamedTuple):
+    """Colour description of a video, as numbers of FFmpeg; by default BT.709."""
+
+    matrix: int = _ITU709
+    primaries: int = _ITU709
+    transfer: int = _ITU709
+    value_range: int = _LIMITED_RANGE
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Self:
+        """Read the colour description of a frame."""
+        return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
+
+    def scaling(self) -> dict[str, int]:
+        """Return the arguments with which FFmpeg's scaler converts to these colours."""
+        return {
+            "dst_colorspace": _SCALER_MATRICES.get(self.matrix, _ITU601),
+            "dst_color_range": _LIMITED_RANGE,
+            "interpolation": Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        }
+
+
+def has_planes(under: SourceFrame | None) -> TypeGuard[DecodedFrame]:
+    """Check whether a drawing over a source frame can be copied onto its planes."""
+    return (
+        isinstance(under, DecodedFrame)
+        and under.decoded.format.name == _PIXELS
+        and under.decoded.color_range != _FULL_RANGE
+        and under.geometry.is_turn
+        and under.geometry.shown_size(under.decoded.width, under.decoded.height) == under.rgb.shape[1::-1]
+        and under.rgb.shape[0] % 2 == under.rgb.shape[1] % 2 == 0
+    )
+
+
+def drawn_on_planes(
+    drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
+) -> av.VideoFrame:
+    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`."""
+    height, width = drawn.shape[:2]
+    out = av.VideoFrame(width, height, _PIXELS)
+    planes = _planes(out)
+    for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
+        plane[:] = under.geometry.turned(decoded)
+    scaling = Colours.of(under.decoded).scaling()
+    for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
+        changed = drawn[y : y + high, x : x + wide]
+        # The scaler may read past the end of a row, which is not possible in the last row of an image.
+        part = av.VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed)
+        # It starts its threads again for each size.
+        part = reformatter.reformat(part, wide, high, _PIXELS, threads=1, **scaling)
+        for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
+            plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
+    return out
+
+
+def frame_of(rgb: Image) -> av.VideoFrame:
+    """Return a frame with a copy of an image (H, W, 3 or 4)."""
+    return av.VideoFrame.from_ndarray(rgb, format="rgba" if rgb.shape[2] == 4 else "rgb24")
+
+
+def _planes(frame: av.VideoFrame) -> list[Image]:
+    """Return each plane (h, w) without row padding."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore
+        for plane in frame.planes
+    ]
+
+
+def _changed_regions(
+    drawn: Image, before: Image, regions: Sequence[Region] | None = None
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles."""
+    height, width = drawn.shape[:2]
+    word = np.dtype(np.uint64 if width % 8 == 0 else np.uint16)  # eight bytes at once are compared as fast as one
+    new, old = (image.reshape(height, -1).view(word) for image in (drawn, before))  # (H, 3 W / bytes of a word)
+    words = 3 * TILE_PX // word.itemsize  # of a row of a tile
+    tiles = np.zeros((-(-height // TILE_PX), -(-width // TILE_PX)), bool)
+    for region in (Region(0, 0, width, height),) if regions is None else regions:
+        rows, columns = (slice(part.start // TILE_PX, -(-part.stop // TILE_PX)) for part in region.slices)
+        part = slice(columns.start * words, columns.stop * words)
+        starts = np.arange(0, new[:1, part].shape[1], words)
+        for row in range(rows.start, rows.stop) if len(starts) else ():
+            strip = slice(row * TILE_PX, (row + 1) * TILE_PX), part
+            tiles[row, columns] |= np.logical_or.reduceat((new[strip] != old[strip]).any(axis=0), starts)
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles.view(np.uint8), connectivity=8)
+    for x, y, wide, high in (boxes[1:count, :4] * TILE_PX).tolist():
+        yield x, y, min(wide, width - x), min(high, height - y)
