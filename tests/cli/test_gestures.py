@@ -114,7 +114,7 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
         (("record", "None", "x.jpg", "--to", "mine"), "None means that a hand makes no gesture"),
         (("record", "Clap", "x.jpg", "--to", "mine"), "Clap is already a motion"),
         (("record-folders", ".", "--to", "mine"), "name a folder with a folder of images per gesture"),
-        (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
+        (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "for --samples. Must be >= 1"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
         (("export", "x.mp4", "--out", "x.txt"), "unknown ending '.txt'. Choose from .csv, .eaf, .pose"),
         (("export", "x.mp4", "--out", "x.pose", "--gestures", "x.npz"), "--gestures does not apply to .pose"),

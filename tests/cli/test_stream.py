@@ -52,10 +52,10 @@ def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, monk
     ("arguments", "message"),
     [
         ("stream none.mp4 --to tcp://127.0.0.1:1", "write osc://HOST:PORT"),
-        ("stream none.mp4 --to osc://127.0.0.1:1 --limit 0", "--limit 0: must be at least 1"),
+        ("stream none.mp4 --to osc://127.0.0.1:1 --limit 0", '"0" for --limit. Must be >= 1'),
         ("stream none.mp4 --to vmc://127.0.0.1:1 --kind hands", "vmc sends faces, bodies or people"),
         ("stream none.mp4 --to vmc://127.0.0.1:1 --kind holistic --gestures canned", "vmc, which sends no gestures"),
-        ("control map.toml none.mp4 --dry-run --limit 0", "--limit 0: must be at least 1"),
+        ("control map.toml none.mp4 --dry-run --limit 0", '"0" for --limit. Must be >= 1'),
         ("control wrong.toml none.mp4 --dry-run", "rule 1: unknown key 'speed'"),
     ],
 )

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
-from sonjit.cli.options import FileName, checked_limit
+from sonjit.cli.options import Count, FileName
 from sonjit.cli.report import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
@@ -41,8 +41,8 @@ def record(
     name: str,
     source: Annotated[list[str], Parameter(negative="")],
     *,
-    to: Annotated[Path, Parameter(name="--to")],
-    samples: Annotated[int | None, Parameter(name="--samples")] = None,
+    to: Path,
+    samples: Count = None,
     moving: Annotated[bool, Parameter(name="--moving", negative="")] = False,
 ) -> None:
     """Record examples of one gesture from a video, a camera or images.
@@ -64,8 +64,6 @@ def record(
     checked_name(name)
     if samples is None:
         samples = _MOTION_COUNT if moving else _HAND_COUNT
-    if samples < 1:
-        raise InputError(f"--samples {samples}: must be at least 1")
     inside = [*Path(source[0]).iterdir()] if Path(source[0]).is_dir() else []
     if inside and all(path.is_dir() for path in inside):
         raise InputError(f"{source[0]} contains only folders. Use sonjit gestures record-folders")
@@ -81,8 +79,8 @@ def record(
 def record_folders(
     source: Path,
     *,
-    to: Annotated[Path, Parameter(name="--to")],
-    samples: Annotated[int, Parameter(name="--samples")] = _HAND_COUNT,
+    to: Path,
+    samples: Count = _HAND_COUNT,
 ) -> None:
     """Record a data set with a folder of images per gesture.
 
@@ -96,14 +94,12 @@ def record_folders(
         to: Folder of the recordings. Created if it does not exist.
         samples: Number of hands to record per gesture.
     """
-    if samples < 1:
-        raise InputError(f"--samples {samples}: must be at least 1")
     folders = sorted(path for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
     if not folders:
         raise InputError(f"{source}: name a folder with a folder of images per gesture")
     names = [checked_name(folder.name) for folder in folders]
     for name, folder in zip(names, folders, strict=True):
-        hands = _hands(track(folder, "hands"), samples)
+        hands = _hands(track(folder, "hands"), samples or _HAND_COUNT)
         if not hands:
             sys.stderr.write(f"sonjit: {folder}: no hand found; skipped\n")
             continue
@@ -284,7 +280,7 @@ def motions(
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     progress: Annotated[bool, Parameter(negative="")] = False,
     gestures: str | None = None,
-    limit: int | None = None,
+    limit: Count = None,
 ) -> None:
     """Find swipes, waves, pinches, claps and other motions of hands.
 
@@ -300,7 +296,6 @@ def motions(
         gestures: Additional motions to find: a file of sonjit gestures train, or asl for the letters J and Z.
         limit: Maximum number of frames.
     """
-    limit = checked_limit(limit)
     custom = None if gestures is None else find_motions(gestures)
     if custom is not None and not custom.names:
         raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")

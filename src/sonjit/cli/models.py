@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -15,6 +15,7 @@ from sonjit._util import InputError, json_from
 from sonjit.cli.report import print_table
 from sonjit.weights.catalog import has_weight
 
+_ABOVE_0 = Parameter(validator=validators.Number(gt=0))
 app = App(
     name="models",
     help="""List, download and verify the published weight files.
@@ -127,7 +128,7 @@ def path(name: str | None = None, /) -> None:
 
 
 @app.command
-def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> None:
+def quantize(*names: str, images: Path | None = None, shift: Annotated[float, _ABOVE_0] = 0.3) -> None:
     """Convert networks to int8 for `--precision int8`.
 
     As many layers become int8 as possible without moving the keypoints by more than --shift on the images. The other
@@ -144,8 +145,6 @@ def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> Non
     """
     from sonjit.detectors.quantization import quantize_networks
 
-    if not shift > 0:
-        raise InputError(f"--shift {shift:g}: must be above 0")
     headings = ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size")
     rows: list[tuple[str, ...]] = []
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from sonjit._util import InputError
 from sonjit.geometry.cameras import camera_from_text
@@ -22,6 +22,9 @@ _N = TypeVar("_N", int, float)
 
 FileName: TypeAlias = str | Path
 """File name as the user typed it, always a str. The Path in the union lets shells complete it."""
+
+Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=sys.maxsize))]
+"""Number from 1, which `itertools.islice` accepts; None if it is not given."""
 
 Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
 """Input of a command; `-` is standard input."""
@@ -118,13 +121,6 @@ class Output:
         lines = self.draw_colour, self.draw_thickness, self.draw_points, self.draw_boxes
         below, hidden = self.draw_background, self.anonymise
         return DrawingStyle(*lines, self.draw_labels, errors=self.draw_errors, background=below, anonymise=hidden)
-
-
-def checked_limit(limit: int | None) -> int | None:
-    """Return a number of frames that `itertools.islice` accepts."""
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: must be at least 1")
-    return None if limit is None else min(limit, sys.maxsize)
 
 
 @Parameter(name="*", group=Group("Lifting", sort_key=4))

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from sonjit import track
 from sonjit._util import InputError, json_from, pluralize
-from sonjit.cli.options import FileName, checked_limit
+from sonjit.cli.options import Count, FileName
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, load_map
@@ -29,7 +29,7 @@ def stream(
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     gestures: str | None = None,
     landmark_model: Path | None = None,
-    limit: int | None = None,
+    limit: Count = None,
 ) -> None:
     """Send live results to another program: keypoints by OSC, JSON by WebSocket, bones or blendshapes by VMC.
 
@@ -49,7 +49,6 @@ def stream(
         landmark_model: Landmark network or task bundle to use in place of the published network.
         limit: Maximum number of frames.
     """
-    limit = checked_limit(limit)
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
         raise InputError("--kind hands: vmc sends faces, bodies or people. Choose face, body or holistic.")
@@ -87,7 +86,7 @@ def control(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     gestures: Path | None = None,
-    limit: int | None = None,
+    limit: Count = None,
 ) -> None:
     """Control other programs with gestures, motions and measures of hands.
 
@@ -103,7 +102,6 @@ def control(
         gestures: File of sonjit gestures train with custom gestures for the rules.
         limit: Maximum number of frames.
     """
-    limit = checked_limit(limit)
     custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)
     if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):

@@ -147,11 +147,14 @@ class Detect(Task):
             name = Path(save).with_stem("{name}")
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
         with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
-        header, limits = self.header(source), self.limits
-        rows, columns = self.rows, self.columns
-        return frame_tables.FrameTable(
-            save, header, columns, rows=rows, with_events=with_events, limits=limits, degrees=self.degrees
-        )
+        return self.table(save, source, with_events=with_events, limits=self.limits)
+
+    def table(self, path: str, source: media.Source, **settings: Any) -> frame_tables.FrameTable:  # noqa: ANN401
+        """Open a table of a source, with rows or bones if its format has them. `settings` are those of `FrameTable`."""
+        known = find_format(path)
+        settings["rows"] = self.rows if known and known.rows else None
+        settings["bones"] = self.bones if known and known.has_bones else None
+        return frame_tables.FrameTable(path, self.header(source), self.columns, degrees=self.degrees, **settings)
 
     def header(self, source: media.Source) -> media.Header:
         """Return the header of a table for a source."""
@@ -220,20 +223,9 @@ class DetectWorker(Worker[Frame]):
         paths += ["-"] if outputs.json else []
         self._events = EventTracker(self._task.limits)
         with_motions = self._task.has_gestures and not is_still(source)
-        header = self._task.header(source)
         self._tables: list[frame_tables.FrameTable] = []
         for path in paths:
-            known = find_format(path)
-            table = frame_tables.FrameTable(
-                path,
-                header,
-                self._columns,
-                with_motions=with_motions,
-                rows=self._task.rows if known and known.rows else None,
-                bones=self._task.bones if known and known.has_bones else None,
-                with_events=self._task.has_events,
-                degrees=self._task.degrees,
-            )
+            table = self._task.table(path, source, with_motions=with_motions, with_events=self._task.has_events)
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
         keeps = self.hidden.keeps_people

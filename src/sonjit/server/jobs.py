@@ -44,18 +44,6 @@ _NAME = Option("File name of a body that is one file.", name="name", default="up
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15  # minimum interval between progress events, and interval of comments that keep a connection open
 _COOKIE = "sonjit_jobs"
-_MEDIA_TYPES = {
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".csv": "text/csv; charset=utf-8",
-    ".parquet": "application/vnd.apache.parquet",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".mp4": "video/mp4",
-    ".html": "text/html; charset=utf-8",
-    ".pdf": "application/pdf",
-    ".jpg": "image/jpeg",
-    ".zip": "application/zip",
-}
 
 
 def _parameters() -> list[Json]:
@@ -135,7 +123,7 @@ def job_router(store: JobStore) -> APIRouter:
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
         name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=status)
+        return FileResponse(path, filename=name, stat_result=status)
 
     return router
 

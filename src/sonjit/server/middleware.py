@@ -80,31 +80,28 @@ class Middleware:
     """Checks and limits around all endpoints."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-        self._rates = Rates(settings.max_rate)
+        self._app, self._settings, self._rates = app, settings, Rates(settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a WebSocket."""
-        if scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            receive, send = self._guarded(scope, receive, send)
         try:
-            self._rates.take(scope)
-            check_caller(scope, self._settings)
+            if scope["type"] in ("http", "websocket"):
+                self._rates.take(scope)
+                check_caller(scope, self._settings)
         except RefusedError as refusal:
-            socket = WebSocket(scope, receive, send)
-            await accept(socket)  # a browser reports the reason to its page only after the connection is open
-            await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
+            if scope["type"] == "http":
+                await refusal.response()(scope, receive, send)
+            else:
+                socket = WebSocket(scope, receive, send)
+                await accept(socket)  # a browser reports the reason to its page only after the connection is open
+                await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
             return
         await self._app(scope, receive, send)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _guarded(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """Return functions that limit the pauses of a request's body, and add headers to the response."""
         body = _Body(receive, self._settings.read_timeout_s)
         host = Headers(scope=scope).get("host", "")
         streams = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
@@ -112,35 +109,24 @@ class Middleware:
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                policy = {"content-security-policy": _POLICY.format(streams=streams), "cache-control": "no-cache"}
+                for name, value in (_HEADERS | policy).items():
                     headers.setdefault(name, value)
-                headers.setdefault("content-security-policy", _POLICY.format(streams=streams))
-                headers.setdefault("cache-control", "no-cache")
             elif not (message.get("more_body", False) or body.is_read or b"expect" in dict(scope["headers"])):
                 await send({**message, "more_body": True})
                 await body.drain()
                 message = {"type": "http.response.body"}
             await send(message)
 
-        try:
-            self._rates.take(scope)
-            check_caller(scope, self._settings)
-        except RefusedError as refusal:
-            await refusal.response()(scope, body.receive, send_more)
-            return
-        await self._app(scope, body.receive, send_more)
+        return body.receive, send_more
 
 
 class _Body:
-    """Incoming body of a request.
-
-    `is_read`: True if the body is read to its end.
-    """
+    """Incoming body of a request."""
 
     def __init__(self, receive: Receive, timeout_s: float) -> None:
-        self._receive = receive
-        self._timeout_s = timeout_s
-        self.is_read = False
+        self._receive, self._timeout_s = receive, timeout_s
+        self.is_read = False  # True if the body is read to its end
 
     async def receive(self) -> Message:
         """Return the next message. Raise RefusedError if the client pauses for too long before the end of its body."""

@@ -25,7 +25,15 @@ PAGE = Path(__file__).parent / "page"
 _PACKAGE = Path(str(files("sonjit")))
 DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
 """Folders of JSON files that the page reads, by their name in its addresses."""
-_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".svg": "image/svg+xml"}
+_TYPES = {  # of the page and of downloads
+    ".js": "text/javascript",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+    ".csv": "text/csv",
+    ".jsonl": "application/x-ndjson",
+    ".parquet": "application/vnd.apache.parquet",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
 _CLASSIFIER = "efficientnet_lite0"

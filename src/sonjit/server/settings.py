@@ -103,8 +103,7 @@ class Settings(Limits):
             raise InputError("--token: give printable ASCII characters")
         if self.token is None and not is_loopback(self.host):
             raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
-        if self.tls_cert is not None or self.tls_key is not None:
-            check_certificate(self.tls_cert, self.tls_key)
+        check_certificate(self.tls_cert, self.tls_key)
         for origin in self.allow_origins:
             if not _is_origin(origin):
                 raise InputError(f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000")
@@ -233,17 +232,13 @@ def fingerprint(path: Path) -> str:
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Check that a server can use a certificate and its key."""
-    from cryptography import x509
-
-    given = [path for path in (certificate, key) if path is not None]
-    if len(given) == 1:
+    """Check that a server can use a certificate and its key, if they are given."""
+    if (certificate is None) != (key is None):
         raise InputError("--cert and --key belong together: give both")
-    for path in given:
-        if not path.is_file():
-            raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
     if certificate is None:
         return
+    from cryptography import x509
+
     try:
         # without a function, OpenSSL asks at the terminal for a password
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
