@@ -19,7 +19,7 @@ from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance,
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import HandBox, _published_people
 from sonjit.detectors.search.score import CONSTANTS
-from sonjit.detectors.search.stills import Candidate
+from sonjit.detectors.search.stills import Candidate, Extent
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -174,7 +174,7 @@ def test_certain_hands_end_a_search_before_the_network_runs():
     network = Network()
     search = partial(HandSearch, an_image(), Palms(), Landmarks(0.98), lambda: network, lambda: None)
     for enough, runs in ((1, 0), (2, 1)):
-        assert search(enough=enough).search().candidates[0].certain
+        assert search(extent=Extent(enough=enough)).search().candidates[0].certain
         assert network.runs == runs
 
 

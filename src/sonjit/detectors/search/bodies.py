@@ -11,7 +11,7 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignm
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import Candidate, StillSearch
+from sonjit.detectors.search.stills import Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, size_of
 
@@ -41,11 +41,9 @@ class BodySearch(StillSearch[BodyObservation]):
         network: Callable[[], PeopleNetwork],
         faces: SingleShotDetector,
         bodies: Bodies,
-        *,
-        enough: int | None = None,
-        thorough: bool = False,
+        extent: Extent,
     ) -> None:
-        super().__init__(rgb, enough=enough, thorough=thorough)
+        super().__init__(rgb, extent)
         self._network, self._faces, self._bodies = network, faces, bodies
         self.heads: list[geometry.Head] = []
         self._boxes: list[PersonBox] = []

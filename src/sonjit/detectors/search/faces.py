@@ -10,7 +10,7 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, letterbox_box, size_of
 
@@ -31,23 +31,19 @@ class FaceSearch(StillSearch[FaceObservation]):
         rgb: Image,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
-        *,
-        min_detection: float = 0.5,
-        enough: int | None = None,
-        thorough: bool = False,
+        extent: Extent = COMPLETE,
     ) -> None:
-        super().__init__(rgb, enough=enough, thorough=thorough)
-        self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
+        super().__init__(rgb, extent)
+        self._detector, self._meshes = detector, meshes
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the faces of the published search, and those in finer windows while there are none or small ones."""
-        published = self._meshes.find(self.rgb, self._min_detection)
+        published = self._meshes.find(self.rgb, self.min_detection)
         latest = latest_boxes(published, self._meshes.is_same_instance)
-        least = LIMITS["face_share"] * self._min_detection
+        least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
-        levels = FinerWindows(
-            self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in self.candidates], thorough=self.thorough
-        )
+        seen = self.candidates
+        levels = FinerWindows(self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in seen], self.thorough)
         for window in levels:
             part = window.cut(self.rgb)
             whole = letterbox_box(part.shape[1], part.shape[0], 1, 1)
@@ -74,7 +70,7 @@ class FaceSearch(StillSearch[FaceObservation]):
         if first.score < LIMITS["seen"]:
             return None
         published = proposal.published and first.score > geometry.PRESENT
-        if first.score > LIMITS["sure"] and (published or proposal.score >= self._min_detection):
+        if first.score > LIMITS["sure"] and (published or proposal.score >= self.min_detection):
             return Candidate([first], proposal, published=published)
         second = self._meshes.observe(self.rgb, self._meshes.box_after(first))
         views = [second, first] if proposal.published else [first, second]
@@ -109,18 +105,11 @@ def _length(a: RealArray, b: RealArray) -> float:
     return max(math.dist(a.tolist(), b.tolist()), 1.0)
 
 
-def search_boxes(
-    rgb: Image,
-    detector: SingleShotDetector,
-    boxes: FaceBoxes,
-    *,
-    min_detection: float,
-    enough: int | None = None,
-    thorough: bool = False,
-) -> Found[FaceObservation]:
+def search_boxes(rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, extent: Extent) -> Found[FaceObservation]:
     """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
+    min_detection, enough, thorough = extent
     found = [boxes.observe(rgb, box) for box in boxes.find(rgb, min_detection)]
-    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough=thorough)
+    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough)
     for window in levels:
         if enough is not None and len(found) >= enough:
             break
@@ -129,9 +118,8 @@ def search_boxes(
             is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)
             if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
                 found.append(box)
-    candidates = [
-        Candidate([face], geometry.Proposal(RotatedBox(0, 0, 0, 0), 0, "box"), score=face.score) for face in found
-    ]
+    proposal = geometry.Proposal(RotatedBox(0, 0, 0, 0), 0, "box")
+    candidates = [Candidate([face], proposal, score=face.score) for face in found]
     return Found(sorted(candidates, key=lambda candidate: -candidate.score), levels.complete)
 
 
@@ -141,7 +129,7 @@ class FinerWindows:
     If a level is left out because faces are large, `complete` is False.
     """
 
-    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
+    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], thorough: bool) -> None:
         self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
         self.complete, self.parts = True, 1
 

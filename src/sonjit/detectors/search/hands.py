@@ -13,7 +13,7 @@ from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import Candidate, Found, StillSearch
+from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
 
@@ -46,14 +46,11 @@ class HandSearch(StillSearch[HandObservation]):
         hands: Hands,
         network: Callable[[], PeopleNetwork] | None = None,
         bodies: Callable[[], Bodies] | None = None,
-        *,
-        min_detection: float = 0.5,
-        enough: int | None = None,
-        thorough: bool = False,
+        extent: Extent = COMPLETE,
     ) -> None:
-        super().__init__(rgb, enough=enough, thorough=thorough)
+        super().__init__(rgb, extent)
         self._palms, self._hands, self._network, self._load_bodies = palms, hands, network, bodies
-        self._min_detection, self._least = min_detection, LIMITS["palm_share"] * min_detection
+        self._least = LIMITS["palm_share"] * self.min_detection
         self._verified_boxes: list[RotatedBox] = []
         self.bodies: list[BodyObservation] = []
         self._people: list[PersonBox] = []
@@ -62,7 +59,7 @@ class HandSearch(StillSearch[HandObservation]):
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield palms of the image, hands that the network finds, and ends of arms, then those in windows."""
-        as_published, more = self._palms.find_from(self.rgb, self._min_detection, self._least)
+        as_published, more = self._palms.find_from(self.rgb, self.min_detection, self._least)
         boxes = {box_from_palm(palm): palm.score for palm in as_published}
         latest = latest_boxes(boxes, self._hands.is_same_instance)
         yield [geometry.Proposal(box, boxes[box], "published") for box in latest]
@@ -149,7 +146,7 @@ class HandSearch(StillSearch[HandObservation]):
         self._verified_boxes.append(proposal.box)
         first = self._hands.observe(self.rgb, proposal.box)
         odds = self._network_odds(box_around_hand(first.keypoints))
-        is_likely = proposal.score >= self._min_detection or odds > LIMITS["sure_odds"]
+        is_likely = proposal.score >= self.min_detection or odds > LIMITS["sure_odds"]
         if first.score > LIMITS["sure_hand"] and is_likely:
             return Candidate([first], proposal, published=proposal.published)
         if first.score < LIMITS["hand_seen"]:

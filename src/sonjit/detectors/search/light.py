@@ -15,19 +15,11 @@ _SAMPLES = 128  # minimum number of sampled pixels along the shorter side, if th
 
 def in_good_light(rgb: Image) -> Image:
     """Brighten an image (H, W, 3) if it is dark and tint it if it is grey. Return other images unchanged."""
-    return _in_colour(_brightened(rgb))
-
-
-def _brightened(rgb: Image) -> Image:
     lumas = np.sort(cv2.cvtColor(_sampled(rgb), cv2.COLOR_RGB2GRAY), axis=None)
     brightest = max(int(lumas[round(0.99 * (lumas.size - 1))]), 1)
-    if brightest >= _DARK:
-        return rgb
-    smooth = cv2.GaussianBlur(rgb.astype(np.uint16) * 256, (0, 0), _NOISE_SIGMA_PX)
-    return np.asarray(cv2.convertScaleAbs(smooth, alpha=_LIT / brightest / 256), np.uint8)
-
-
-def _in_colour(rgb: Image) -> Image:
+    if brightest < _DARK:
+        smooth = cv2.GaussianBlur(rgb.astype(np.uint16) * 256, (0, 0), _NOISE_SIGMA_PX)
+        rgb = np.asarray(cv2.convertScaleAbs(smooth, alpha=_LIT / brightest / 256), np.uint8)
     if np.ptp(_sampled(rgb), axis=2).mean() >= _GREY:
         return rgb
     luma = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

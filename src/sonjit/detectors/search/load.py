@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
@@ -18,7 +18,7 @@ from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stills import Found, O
+from sonjit.detectors.search.stills import Extent, Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.engines import load_engine, load_number_engine
@@ -40,7 +40,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         hands=hands,
         network=cache(partial(load_network, options, has_boxes=False)),
         bodies=cache(partial(load_arms, options)),
-        **_limits(options),
+        extent=_extent(options),
     )
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
@@ -55,9 +55,8 @@ def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: Comm
     return run
 
 
-def _limits(options: CommonOptions) -> dict[str, Any]:
-    at_least = options.min_detection_score
-    return {"min_detection": at_least, "enough": options.max_instances, "thorough": options.search == "thorough"}
+def _extent(options: CommonOptions) -> Extent:
+    return Extent(options.min_detection_score, options.max_instances, options.search == "thorough")
 
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
@@ -89,10 +88,10 @@ def search_faces(
     """Return the search for faces, or None for boxes in streams, which use the published search in every frame."""
     if isinstance(meshes, face_boxes.FaceBoxes) and not options.static_image:
         return None
-    detector, limits = face_networks.load_face_detector(options, "face-full"), _limits(options)
+    detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
-        return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, **limits), options)
-    new_search = partial(FaceSearch, detector=detector, meshes=meshes, **limits)
+        return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
+    new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent)
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
@@ -110,7 +109,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
         HandSearch,
         palms=load_palm_detector(options, "palm-full"),
         hands=people.hands,
-        min_detection=options.min_detection_score,
+        extent=Extent(options.min_detection_score),
     )
     new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
 
@@ -144,8 +143,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry
         network=cache(partial(load_network, published)),
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
-        enough=options.max_instances,
-        thorough=options.search == "thorough",
+        extent=_extent(options),
     )
 
 

@@ -51,17 +51,23 @@ class Found(NamedTuple, Generic[O]):
     complete: bool  # True if all sources were searched or enough instances were found
 
 
+class Extent(NamedTuple):
+    """Extent of a search."""
+
+    min_detection: float = 0.5  # minimum score of the published detector
+    enough: int | None = None  # number of certain instances that ends the search; None for no limit
+    thorough: bool = False  # True to search all windows, as in images that are seven times as long as wide
+
+
+COMPLETE = Extent()  # until all sources are searched
+
+
 class StillSearch(ABC, Generic[O]):
-    """Search of one image.
+    """Search of one image (H, W, 3)."""
 
-    Args:
-        rgb: Image (H, W, 3).
-        enough: Number of certain instances that ends the search, or None for no limit.
-        thorough: True to search all windows, as in images that are seven times as long as wide.
-    """
-
-    def __init__(self, rgb: Image, *, enough: int | None = None, thorough: bool = False) -> None:
-        self.rgb, self.enough, self.thorough = rgb, enough, thorough or is_long(rgb)
+    def __init__(self, rgb: Image, extent: Extent) -> None:
+        self.rgb, self.min_detection, self.enough = rgb, extent.min_detection, extent.enough
+        self.thorough = extent.thorough or is_long(rgb)
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
