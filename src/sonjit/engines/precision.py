@@ -18,13 +18,12 @@ The errors of the first layers, of sums and of depthwise convolutions pass throu
 instructions for its matrices. Detectors stay in f32, because the search and the tracks depend on their boxes.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from sonjit._util import InputError, data_files
+from sonjit._util import InputError, data_files, files
 from sonjit.engines import Precision
 from sonjit.engines.devices import processor_flags, processor_name
 
@@ -112,8 +111,7 @@ def source_hash(path: Path) -> str:
 @cache
 def _hash(path: Path, size: int, changed_ns: int) -> str:
     del size, changed_ns  # part of the cache key: a changed file is read again
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return files.sha256_of_file(path)
 
 
 def _load_accuracy(path: Path) -> Int8Accuracy | None:

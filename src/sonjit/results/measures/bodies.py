@@ -4,12 +4,14 @@ World keypoints (..., 33, 3) are in metres, in BlazePose's order. In their coord
 forward.
 """
 
+from functools import partial
+
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Body, Hand
 from sonjit.results.measures.hands import palm_frame
-from sonjit.results.measures.joints import angle_between_rad, distances, joint_angles_rad, named, unit
+from sonjit.results.measures.joints import angle_between_rad, check_points, distances, joint_angles_rad, named, unit
 from sonjit.results.skeletons import load_skeleton
 
 __all__ = [
@@ -30,6 +32,7 @@ _LIMBS = {
     "thigh": ("hip", "knee"),
     "shin": ("knee", "ankle"),
 }
+_check = partial(check_points, "a body's points are", (33,))
 _SIDES = ("left", "right")
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _UP = np.array([0.0, -1.0, 0.0])
@@ -146,8 +149,3 @@ def measure_body(body: Body, left_hand: Hand | None = None, right_hand: Hand | N
         known = np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d
         more += [*wrist_angles_rad((points[wrist] - points[elbow]) * mirror, known * mirror)]
     return named(BODY_MEASURES, np.concatenate([angles, limb_lengths_m(points), torso, angles_2d, more]))
-
-
-def _check(points: RealArray) -> None:
-    if points.shape[-2:] != (33, 3):
-        raise InputError(f"a body's points are (..., 33, 3), not {points.shape}")

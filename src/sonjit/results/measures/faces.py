@@ -1,13 +1,14 @@
 """Measure faces: head pose, openings of eyes and mouth, and blendshapes from a mesh."""
 
 import math
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from sonjit._util import FloatArray, InputError, RealArray
+from sonjit._util import FloatArray, RealArray
 from sonjit.results import Face
-from sonjit.results.measures.joints import distances, named
+from sonjit.results.measures.joints import check_points, distances, named
 from sonjit.results.skeletons.faces import STABLE_POINTS
 
 __all__ = [
@@ -19,6 +20,7 @@ FACE_MEASURES = (
 )
 """Names of the columns that `measure_face` fills, in order."""
 
+_check = partial(check_points, "a face mesh is", (468, 478))
 _TEMPLATE = np.array(list(STABLE_POINTS.values())) - np.mean(list(STABLE_POINTS.values()), axis=0)
 
 # Pairs (upper, lower) across the opening, then its two corners.
@@ -86,11 +88,6 @@ def _openness(points: RealArray, pairs: tuple[tuple[int, int], ...]) -> FloatArr
     lengths = distances(points, pairs)
     width = lengths[..., -1]
     return lengths[..., :-1].mean(axis=-1) / np.where(width > 0, width, np.nan)
-
-
-def _check(points: RealArray) -> None:
-    if points.shape[-1] != 3 or points.shape[-2] not in (468, 478):
-        raise InputError(f"a face mesh is (..., 468 or 478, 3), not {points.shape}")
 
 
 _MESH: Final = 468

@@ -5,13 +5,14 @@ forward.
 """
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Hand, Handedness
-from sonjit.results.measures.joints import distances, joint_angles_rad, named, unit
+from sonjit.results.measures.joints import check_points, distances, joint_angles_rad, named, unit
 
 __all__ = [
     "FINGERS", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad", "fingers_up",
@@ -26,6 +27,7 @@ _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
 _DIRECTIONS = ((2, 4), (_WRIST, _INDEX_MCP), (5, 6), (9, 10), (13, 14), (17, 18))
 _MAX_TILT_RAD = math.pi / 3  # maximum tilt of the palm, at which spreads of the fingers are still measured
 _FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
+_check = partial(check_points, "a hand's points are", (21,))
 HAND_MEASURES = (
     *(f"{finger}_curl_rad" for finger in FINGERS),
     *(f"{finger}_curl" for finger in FINGERS),
@@ -171,8 +173,3 @@ def _palm_axes(points: RealArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     normal = unit(np.cross(index - wrist, pinky - wrist))
     along = unit((index + pinky) / 2 - wrist)
     return np.cross(along, normal), along, normal
-
-
-def _check(points: RealArray) -> None:
-    if points.shape[-2:] != (21, 3):
-        raise InputError(f"a hand's points are (..., 21, 3), not {points.shape}")

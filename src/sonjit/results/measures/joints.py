@@ -56,6 +56,12 @@ def angle_between_rad(u: RealArray, v: RealArray) -> FloatArray:
     return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
 
 
+def check_points(what: str, counts: Sequence[int], points: RealArray) -> None:
+    """Raise an InputError for points of another shape than (..., K, 3)."""
+    if points.shape[-2:] not in [(count, 3) for count in counts]:
+        raise InputError(f"{what} (..., {' or '.join(map(str, counts))}, 3), not {points.shape}")
+
+
 def unit(vectors: RealArray) -> FloatArray:
     """Scale vectors (..., D) to length 1; NaN for zero length."""
     vectors = vectors.astype(np.float64)
