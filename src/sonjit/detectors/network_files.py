@@ -220,7 +220,6 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
     def result(
         self, rgb: Image, observation: NetworkObservation, track: tracking.Track[NetworkObservation] | None
     ) -> NetworkResult:
-        """Return the public result."""
         number = None if track is None else track.id
         return self._type(observation.score, observation.keypoints, observation.visibility, number)
 

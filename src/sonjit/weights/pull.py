@@ -106,10 +106,10 @@ def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
     plain = {name for data, _, inner in parts for name in ([data, _loader_of(data)] if inner else [data])}
     try:
         contents = _read_zip(archive, plain) if archive.suffix == ".whl" else _read_tar(archive, plain)
-    except KeyError as error:
-        raise JobError(f"{archive.name} has no member {error.args[0]}") from error
     except _DAMAGED as error:
         raise JobError(f"{archive.name} came damaged ({error}); pull again") from error
+    if missing := plain - contents.keys():
+        raise JobError(f"{archive.name} has no member {min(missing)}")
     return {member: _unpack(member, contents) for member in requested}
 
 
@@ -117,27 +117,21 @@ def _loader_of(data: str) -> str:
     return f"{data.removesuffix('.data')}_loader.js"
 
 
-def _read_zip(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
+def _read_zip(archive: Path, names: set[str]) -> dict[str, bytes]:
     with zipfile.ZipFile(archive) as opened:
-        members_found = set(opened.namelist())
-        for name in names:
-            if name not in members_found:
-                raise KeyError(name)
-        return {name: opened.read(name) for name in names}
+        return {name: opened.read(name) for name in names & {*opened.namelist()}}
 
 
-def _read_tar(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
-    missing = set(names)
+def _read_tar(archive: Path, names: set[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     with tarfile.open(archive, "r:gz") as opened:
         for entry in opened:
-            stream = opened.extractfile(entry) if entry.name in missing else None
+            stream = opened.extractfile(entry) if entry.name in names else None
             if stream is not None:
                 contents[entry.name] = stream.read()
-                missing.discard(entry.name)
-            if not missing:
-                return contents
-    raise KeyError(min(missing))
+            if contents.keys() == names:
+                break
+    return contents
 
 
 def _unpack(member: str, contents: dict[str, bytes]) -> bytes:

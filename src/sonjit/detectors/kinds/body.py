@@ -137,7 +137,6 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         return self.box_after(track.smoothed)
 
     def box_after(self, observation: BodyObservation) -> RotatedBox:
-        """Return the box around an observed body."""
         return box_from_alignment(observation.alignment)
 
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
@@ -154,7 +153,6 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         )
 
     def result(self, rgb: Image, observation: BodyObservation, track: tracking.Track[BodyObservation] | None) -> Body:
-        """Return the public result."""
         return Body(
             score=observation.score,
             keypoints=observation.keypoints,

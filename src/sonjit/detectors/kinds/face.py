@@ -171,7 +171,6 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         return box_around_face(observation.box, right, left, square=self._squares_after)
 
     def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
-        """Return the public result."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
         height, width = rgb.shape[:2]
         points = face.keypoints * _MIRROR + np.array([width, 0, 0], np.float32) if self.mirrored else face.keypoints

@@ -48,11 +48,9 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
         return sure + [face for face in every if face.score < blended]
 
     def box_after(self, observation: FaceObservation) -> RotatedBox:
-        """Return the box of the face. No network runs on it."""
         return box_from_corners(observation.keypoints[:2, :2].ravel().tolist())
 
     def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
-        """Return the public result."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
         keypoints, number = observation.keypoints[2:][self._order], None if track is None else track.id
         return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)

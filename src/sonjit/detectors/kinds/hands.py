@@ -251,7 +251,6 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         )
 
     def box_after(self, observation: HandObservation) -> boxes.RotatedBox:
-        """Return the box around an observed hand."""
         return box_around_hand(observation.keypoints)
 
     def propagate(self, observation: HandObservation, shift: Float32Array, score: float) -> HandObservation:

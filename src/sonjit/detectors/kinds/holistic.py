@@ -188,23 +188,18 @@ class Holistic(Kind[BodyObservation, Person]):
         self._carried: WeakKeyDictionary[Track[BodyObservation], list[_Part]] = WeakKeyDictionary()
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
-        """Return boxes of people, best first."""
         return self.bodies.find(rgb, min_score)
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
-        """Run the body network on one box."""
         return self.bodies.observe(rgb, box)
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
-        """Return the body's box for the next frame."""
         return self.bodies.follow(track)
 
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Check whether two boxes show the same body."""
         return self.bodies.is_same_instance(box, other)
 
     def propagate(self, observation: BodyObservation, shift: Float32Array, score: float) -> BodyObservation:
-        """Return the observation of an occluded body."""
         return self.bodies.propagate(observation, shift, score)
 
     def result(self, rgb: Image, observation: BodyObservation, track: Track[BodyObservation] | None) -> Person:

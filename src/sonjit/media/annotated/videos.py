@@ -257,7 +257,6 @@ class VideoWriter(ContainerWriter):
         self._colours = Colours()
 
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
-        """Encode one image at `time` and the sound up to it."""
         if self._stream is None and self._source.starts_late:
             self._first_s = time
             if self._sound is not None:
@@ -296,7 +295,6 @@ class VideoWriter(ContainerWriter):
         return stream
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
-        """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
         if not has_planes(under):
             return False
         stream = self._stream
@@ -350,7 +348,6 @@ class AnimationWriter(ContainerWriter):
         self._palettes: Graph | None = None
 
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
-        """Encode one image at `time`."""
         rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
         stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
         frame = frame_of(np.ascontiguousarray(rgb))

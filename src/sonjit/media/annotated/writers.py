@@ -78,7 +78,6 @@ class BestEffortDrawing(DrawingWriter):
                 self._drawing.discard()
 
     def keeps_pixels(self, under: SourceFrame) -> bool:
-        """Check whether the output has the pixels of a source frame outside the regions of a drawing."""
         return self._drawing.keeps_pixels(under)
 
     def _finish(self) -> None:

@@ -80,7 +80,6 @@ class FolderSource(Source):
             raise InputError(f"{name}: none of its {len(files)} images can be read; first: {reasons[0]}")
 
     def frame_source(self, index: int) -> str | None:
-        """Return the name of an image within the folder, or its path as the glob matched it."""
         return self._labels[index]
 
     def remarks(self) -> tuple[str, ...]:
@@ -154,7 +153,6 @@ class CameraSource(Source):
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
 
     def close(self) -> None:
-        """Stop reading and free the camera."""
         super().close()
         self._capture.release()
 

@@ -478,13 +478,9 @@ class PilImage(Protocol):
 
     mode: str
 
-    def convert(self, mode: str) -> "PilImage":
-        """Return the image in another mode."""
-        ...
+    def convert(self, mode: str) -> "PilImage": ...
 
-    def getbands(self) -> tuple[str, ...]:
-        """Return the names of the channels."""
-        ...
+    def getbands(self) -> tuple[str, ...]: ...
 
 
 def rgb_from(image: ImageLike) -> Image:

@@ -80,7 +80,6 @@ class JsonRows(_JsonOutput, base.RowWriter):
         del columns
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append records."""
         for record in rows:
             self._put(json_from(record, spaced=not self._has_header))
 
@@ -93,7 +92,6 @@ class JsonWriter(_JsonOutput, base.FrameWriter):
         self._header, self._extra = header, extra
 
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
-        """Append one frame."""
         self._put(_line_of_frame(self._header, self._extra, frame, extras))
 
     def _close(self) -> None:

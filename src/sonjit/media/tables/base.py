@@ -460,7 +460,6 @@ class CsvRows(TextOutput, RowWriter):
         self._csv.writerow(columns)
 
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
-        """Append rows."""
         with failing_as_job(self._draft.final):
             self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
 
@@ -474,7 +473,6 @@ class CsvWriter(TextOutput, FrameWriter):
         self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
         with failing_as_job(self._draft.final):
             self._csv.writerows(self._rows_from(frame, extras))
 

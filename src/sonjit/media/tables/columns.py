@@ -114,7 +114,6 @@ class ParquetRows(_ParquetFile, base.RowWriter):
         self._open(pa.schema([pa.field(n, _arrow_type(pa, kind)) for n, kind in columns.items()], metadata=metadata))
 
     def write(self, rows: Iterable[Mapping[str, base.Value]]) -> None:
-        """Append rows."""
         self._add(tuple(row.get(name) for name in self._columns) for row in rows)
 
 
@@ -128,7 +127,6 @@ class ParquetWriter(_ParquetFile, base.FrameWriter):
         )
 
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
-        """Append the rows of one frame; the first frame decides whether there is a `source` column."""
         self._add(self._rows_from(frame, extras))
 
     def _finish(self) -> None:
