@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 from av import error as av_errors
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -39,7 +38,7 @@ def failing_as_drawing(path: Path) -> Generator[None]:
     """Convert errors of an encoder inside the block to a DrawingError, and disk errors to a JobError."""
     try:
         yield
-    except (FFmpegError, OSError, ValueError, OverflowError) as error:
+    except (av_errors.FFmpegError, OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise JobError(f"writing {path} failed: {reason}") from error
@@ -106,7 +105,7 @@ class SoundTrack:
                     continue
                 if packet.pts is not None and not packet.is_corrupt:
                     self._put(packet)
-        except (FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
+        except (av_errors.FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
             if isinstance(error, OSError):  # the disk, not the track
                 raise
             self._waiting, self._packets, self._resampler = None, iter(()), None
@@ -136,7 +135,7 @@ class SoundTrack:
     def _put_decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         try:
             frames = packet.decode()
-        except (FFmpegError, OSError):  # a damaged packet is silence
+        except (av_errors.FFmpegError, OSError):  # a damaged packet is silence
             return
         for frame in frames:
             frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)
@@ -159,7 +158,7 @@ def _takes(container_format: str, stream: av.AudioStream) -> bool:
         with av.open(BytesIO(), "w", format=container_format) as trial:
             trial.add_stream_from_template(stream)
             trial.start_encoding()
-    except (FFmpegError, ValueError):
+    except (av_errors.FFmpegError, ValueError):
         return False
     return True
 
@@ -225,7 +224,7 @@ class ContainerWriter(writers.DrawingWriter):
         """Write what follows the last image."""
 
     def _abort(self) -> None:
-        with suppress(FFmpegError, OSError, ValueError):  # the output is discarded
+        with suppress(av_errors.FFmpegError, OSError, ValueError):  # the output is discarded
             self._release()
         self._draft.drop()
 

@@ -16,7 +16,7 @@ from sonjit._util import InputError, optional_import
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import Geometry
-from sonjit.media.sources.video import decoded_frames, upright_rgb, video_stream
+from sonjit.media.sources.video import decoded_frames, read_errors, upright_rgb, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -102,12 +102,11 @@ class NetworkCameraSource(Source):
 
 def _open(address: str, name: str) -> InputContainer:
     import av
-    from av.error import FFmpegError
 
     options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp", "fflags": "nobuffer"}
     try:
         return av.open(address, "r", options=options, timeout=(_OPEN_S, _READ_S))
-    except (FFmpegError, OSError) as error:
+    except read_errors() as error:
         reason = f"{error.strerror}; check the address, and whether it is on"
         raise InputError(f"{name} cannot be opened: {reason}") from None
 

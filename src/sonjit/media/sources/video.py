@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import av
     from av.container import InputContainer
+    from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
 VIDEO_ENDINGS = (
@@ -225,10 +226,8 @@ class VideoSource(Source):
         """Return whether all streams of a file end before its stated length, on the clock of the container."""
         if self.path is None or self._length_s is None:
             return True
-        from av.error import FFmpegError
-
         end_s = 0.0
-        with open_container(self.path, self.name, self._format) as container, suppress(FFmpegError, OSError):
+        with open_container(self.path, self.name, self._format) as container, suppress(*read_errors()):
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base:
                     end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
@@ -293,25 +292,30 @@ class _Clock:
         return float(((stamp or 0) - (self._origin or 0)) * (frame.time_base or 0)) + self._offset_s
 
 
+def read_errors() -> tuple[type[FFmpegError], type[OSError]]:
+    """Return the errors of PyAV, which raises a plain OSError for errors without a class."""
+    from av.error import FFmpegError
+
+    return FFmpegError, OSError
+
+
 def decoded_frames(container: InputContainer, stream: av.VideoStream, damage: Counter[str]) -> Generator[av.VideoFrame]:
     """Yield the frames of a stream. Count packets that cannot be decoded by reason in `damage`."""
-    from av.error import FFmpegError  # PyAV raises a plain OSError for errors without a class
-
     stream.codec_context.flags |= _UNALIGNED
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except (FFmpegError, OSError) as error:
+        except read_errors() as error:
             damage[error.strerror or str(error)] += 1
             packet = None
         if packet is None:
             break
         try:
             yield from packet.decode()
-        except (FFmpegError, OSError) as error:
+        except read_errors() as error:
             damage["incomplete data" if packet.is_corrupt else error.strerror or str(error)] += 1
-    with suppress(FFmpegError, OSError):  # after a read error the decoder still has complete frames
+    with suppress(*read_errors()):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
 
 
@@ -360,14 +364,13 @@ def open_container(
 ) -> InputContainer:
     """Open a media file, a part of it, or a stream for reading; InputError where it is none."""
     import av
-    from av.error import FFmpegError
 
     file = part + str(opened.absolute()) if isinstance(opened, Path) else opened
     try:
         return av.open(
             file, "r", format=container_format, options={"protocol_whitelist": "file,subfile" if part else "file"}
         )
-    except (FFmpegError, OSError) as error:
+    except read_errors() as error:
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
 

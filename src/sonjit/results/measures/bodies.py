@@ -4,14 +4,12 @@ World keypoints (..., 33, 3) are in metres, in BlazePose's order. In their coord
 forward.
 """
 
-from functools import partial
-
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Body, Hand
 from sonjit.results.measures.hands import palm_frame
-from sonjit.results.measures.joints import angle_between_rad, check_points, distances, joint_angles_rad, named, unit
+from sonjit.results.measures.joints import angle_between_rad, check_body, distances, joint_angles_rad, named, unit
 from sonjit.results.skeletons import load_skeleton
 
 __all__ = [
@@ -32,7 +30,6 @@ _LIMBS = {
     "thigh": ("hip", "knee"),
     "shin": ("knee", "ankle"),
 }
-_check = partial(check_points, "a body's points are", (33,))
 _SIDES = ("left", "right")
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _UP = np.array([0.0, -1.0, 0.0])
@@ -62,7 +59,7 @@ _FOREARMS = tuple((_INDEX(f"{side}_elbow"), _INDEX(f"{side}_wrist")) for side in
 
 def body_angles_rad(points: RealArray) -> FloatArray:
     """Return the angles (..., 10) of `BODY_ANGLES`. A straight joint has pi, an arm along the trunk 0."""
-    _check(points)
+    check_body(points)
     return joint_angles_rad(points, _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
 
 
@@ -81,13 +78,13 @@ def body_angles_2d_rad(points: RealArray) -> FloatArray:
 
 def limb_lengths_m(points: RealArray) -> FloatArray:
     """Return the lengths (..., 10) of `LIMBS` in metres."""
-    _check(points)
+    check_body(points)
     return distances(points, _PAIRS)  # pyright: ignore[reportArgumentType]  # two names each
 
 
 def torso_vector_m(points: RealArray) -> FloatArray:
     """Return the vector (..., 3) from the middle of the hips to the middle of the shoulders."""
-    _check(points)
+    check_body(points)
     corners = points[..., _TORSO_POINTS, :].astype(np.float64)
     return corners[..., :2, :].mean(axis=-2) - corners[..., 2:, :].mean(axis=-2)
 

@@ -1,14 +1,13 @@
 """Measure faces: head pose, openings of eyes and mouth, and blendshapes from a mesh."""
 
 import math
-from functools import partial
 from typing import Final
 
 import numpy as np
 
 from sonjit._util import FloatArray, RealArray
 from sonjit.results import Face
-from sonjit.results.measures.joints import check_points, distances, named
+from sonjit.results.measures.joints import check_mesh, distances, named
 from sonjit.results.skeletons.faces import STABLE_POINTS
 
 __all__ = [
@@ -20,7 +19,6 @@ FACE_MEASURES = (
 )
 """Names of the columns that `measure_face` fills, in order."""
 
-_check = partial(check_points, "a face mesh is", (468, 478))
 _TEMPLATE = np.array(list(STABLE_POINTS.values())) - np.mean(list(STABLE_POINTS.values()), axis=0)
 
 # Pairs (upper, lower) across the opening, then its two corners.
@@ -35,7 +33,7 @@ def head_rotation(points: RealArray) -> FloatArray:
     The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide. A
     mirrored mesh, in which the person's right is on the image's right, has the rotation of the face itself.
     """
-    _check(points)
+    check_mesh(points)
     stable = points[..., list(STABLE_POINTS), :].astype(np.float64)
     stable -= stable.mean(axis=-2, keepdims=True)
     covariance = np.einsum("...ki,kj->...ij", stable, _TEMPLATE)
@@ -84,7 +82,7 @@ def measure_face(face: Face) -> dict[str, float]:
 
 
 def _openness(points: RealArray, pairs: tuple[tuple[int, int], ...]) -> FloatArray:
-    _check(points)
+    check_mesh(points)
     lengths = distances(points, pairs)
     width = lengths[..., -1]
     return lengths[..., :-1].mean(axis=-1) / np.where(width > 0, width, np.nan)

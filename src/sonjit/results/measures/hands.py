@@ -5,14 +5,13 @@ forward.
 """
 
 import math
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Hand, Handedness
-from sonjit.results.measures.joints import check_points, distances, joint_angles_rad, named, unit
+from sonjit.results.measures.joints import check_hand, distances, joint_angles_rad, named, unit
 
 __all__ = [
     "FINGERS", "finger_bends_rad", "finger_curl_rad", "finger_curls", "finger_reach", "finger_spread_rad", "fingers_up",
@@ -27,7 +26,6 @@ _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
 _DIRECTIONS = ((2, 4), (_WRIST, _INDEX_MCP), (5, 6), (9, 10), (13, 14), (17, 18))
 _MAX_TILT_RAD = math.pi / 3  # maximum tilt of the palm, at which spreads of the fingers are still measured
 _FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
-_check = partial(check_points, "a hand's points are", (21,))
 HAND_MEASURES = (
     *(f"{finger}_curl_rad" for finger in FINGERS),
     *(f"{finger}_curl" for finger in FINGERS),
@@ -44,7 +42,7 @@ HAND_MEASURES = (
 
 def finger_bends_rad(points: RealArray) -> FloatArray:
     """Return the bend (..., 5, 3) at MCP, PIP and DIP of each finger (CMC, MCP, IP of the thumb); 0 is straight."""
-    _check(points)
+    check_hand(points)
     angles = math.pi - joint_angles_rad(points, _JOINTS)
     return angles.reshape(*angles.shape[:-1], 5, 3)
 
@@ -64,7 +62,7 @@ def finger_reach(points: RealArray) -> FloatArray:
 
     Noise in single joints affects this measure less than the sum of bends.
     """
-    _check(points)
+    check_hand(points)
     tips = distances(points, [(_WRIST, chain[-1]) for chain in _CHAINS])
     bones = distances(points, [pair for chain in _CHAINS for pair in pairwise(chain)])
     along = bones.reshape(*bones.shape[:-1], 5, 4).sum(axis=-1)
@@ -93,7 +91,7 @@ def palm_normal(points: RealArray, handedness: Handedness) -> FloatArray:
         points: World keypoints (..., 21, 3).
         handedness: Handedness, which decides on which side the palm is.
     """
-    _check(points)
+    check_hand(points)
     if handedness not in ("Left", "Right"):
         raise InputError(f'handedness is "Left" or "Right", not {handedness!r}')
     normal = _palm_axes(points)[2]
@@ -107,13 +105,13 @@ def palm_facing(points: RealArray, handedness: Handedness) -> FloatArray:
 
 def pinch_distance_m(points: RealArray) -> FloatArray:
     """Return the distances (..., 4) in metres from the thumb's tip to the other fingertips, index first."""
-    _check(points)
+    check_hand(points)
     return distances(points, _PINCHES)
 
 
 def hand_length_m(points: RealArray) -> FloatArray:
     """Return the bone length (...) in metres from the wrist to the middle fingertip, whatever the pose."""
-    _check(points)
+    check_hand(points)
     chain = _CHAINS[2]
     return distances(points, list(pairwise(chain))).sum(axis=-1)
 
@@ -151,12 +149,12 @@ def fingers_up(hand: Hand) -> dict[str, bool]:
 
 def palm_frame(points: RealArray) -> FloatArray:
     """Return unit columns (..., 3, 3): towards the thumb, towards the fingers, and a right hand's palm normal."""
-    _check(points)
+    check_hand(points)
     return np.stack(_palm_axes(points), axis=-1)
 
 
 def _spreads(points: RealArray, least_in_plane: float) -> FloatArray:
-    _check(points)
+    check_hand(points)
     starts, ends = np.transpose(_DIRECTIONS)
     directions = unit(points[..., ends, :] - points[..., starts, :])  # (..., 6, 3)
     across, along, _ = _palm_axes(points)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ def check_points(what: str, counts: Sequence[int], points: RealArray) -> None:
     """Raise an InputError for points of another shape than (..., K, 3)."""
     if points.shape[-2:] not in [(count, 3) for count in counts]:
         raise InputError(f"{what} (..., {' or '.join(map(str, counts))}, 3), not {points.shape}")
+
+
+check_hand = partial(check_points, "a hand's points are", (21,))
+check_body = partial(check_points, "a body's points are", (33,))
+check_mesh = partial(check_points, "a face mesh is", (468, 478))
 
 
 def unit(vectors: RealArray) -> FloatArray:
