@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError, SonjitError, files
@@ -52,6 +51,8 @@ class SelfieSegmenter:
 
 def resized_mask(mask: Float32Array, rgb: Image) -> Float32Array:
     """Resize a mask to the size of an image (H, W, 3)."""
+    import cv2
+
     height, width = rgb.shape[:2]
     return cv2.resize(mask, (width, height))  # pyright: ignore
 
@@ -97,6 +98,8 @@ def _without_last(file: tflite.TfliteFile) -> bytes:
 
 def _upsampled(features: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
     """Transposed convolution of a map (h, w, C) with a kernel (2, 2, C) and a bias (1,), in steps of 2: (2 h, 2 w)."""
+    import cv2
+
     height, width, channels = features.shape
     matrix = np.empty((_STEP * _STEP, channels + 1), np.float32)
     matrix[:, :-1], matrix[:, -1] = kernel.reshape(-1, channels), bias

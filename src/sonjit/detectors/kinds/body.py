@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from sonjit._util import Float32Array, Image, IndexArray, RealArray
@@ -217,6 +216,8 @@ def _mirrored_order() -> IndexArray:
 
 def mask_from_logits(logits: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
     """Return the probability per pixel (height, width) from logits (h, w) over a box; 0 outside the box."""
+    import cv2
+
     matrix = crop_matrix(box, logits.shape[1], logits.shape[0])
     return cv2.warpAffine(sigmoid(logits), matrix, (width, height), flags=cv2.INTER_LINEAR)  # pyright: ignore
 
