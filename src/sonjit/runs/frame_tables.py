@@ -18,8 +18,7 @@ from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
-Record: TypeAlias = Mapping[str, Any]
-"""JSON object for one image or one instance."""
+Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
 
 
 class RecordTable(files.Output):

@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, RealArray, json_from
+from sonjit._util.files import Closing
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
 from sonjit.media.tables.characters import BONES, PARENTS, Motion, writer
@@ -23,7 +24,7 @@ _VMC_OK: Final = b"/VMC/Ext/OK\0,i\0\0\0\0\0\1"  # message with the integer 1: t
 _LOG = logging.getLogger(__name__)
 
 
-class LiveOutput:
+class LiveOutput(Closing):
     """Send frames to an address `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
 
     `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame, which has the
@@ -76,10 +77,8 @@ class LiveOutput:
                 self._has_failed = True
                 _LOG.warning("%s: %s", self._address, error)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._stack.close()
 
 

@@ -26,8 +26,7 @@ from sonjit.runs.inputs import Inputs, is_video
 if TYPE_CHECKING:  # as in `create_detector`
     from sonjit.detectors.arguments import AnyArguments
 
-Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"
-"""Inputs of `track`."""
+Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"  # inputs of `track`
 
 _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
 

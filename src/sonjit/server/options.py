@@ -45,8 +45,7 @@ _MAX_MAP_DEPTH = 32  # maximum numbers of characters and of nested brackets of a
 _MAX_JSON_CONTAINERS = 500_000
 """Lists and objects of a JSON text; 20 MB of recordings have fewer, and each takes some 200 bytes."""
 
-DetectorChoice: TypeAlias = tuple[str, dict[str, OptionValue]]
-"""Kind of a detector and its options."""
+DetectorChoice: TypeAlias = tuple[str, dict[str, OptionValue]]  # kind of a detector and its options
 
 
 @dataclass(frozen=True)

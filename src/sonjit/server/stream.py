@@ -59,8 +59,7 @@ class StreamImage:
     height: int  # height of a raw image in pixels
     data: memoryview  # encoded image, or rows of pixels; empty after decoding
     arrived_s: float = field(default_factory=time.perf_counter)  # arrival time on the clock of `time.perf_counter`
-    # (H, W, 3) decoded image, or the reason why it cannot be decoded
-    rgb: NDArray[np.uint8] | RefusedError | None = None
+    rgb: NDArray[np.uint8] | RefusedError | None = None  # (H, W, 3), or the reason why it cannot be decoded
     timing: dict[str, float] = field(default_factory=dict[str, float])  # times of the answer by name, in milliseconds
 
     def decode(self, max_pixels: int, decoders: processes.Decoders) -> NDArray[np.uint8]:
@@ -76,8 +75,7 @@ class StreamImage:
 class Configure:
     """Request for other detectors."""
 
-    # options of the detectors, or the reason why the request is refused
-    detectors: tuple[SessionOptions, ...] | RefusedError
+    detectors: tuple[SessionOptions, ...] | RefusedError  # options, or the reason why the request is refused
     control: ControlMap | None = None  # control map whose commands are reported but not sent
     custom: LearnedGestures | None = None
 
@@ -138,8 +136,7 @@ def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | 
     return read_map(toml, "control", () if custom is None else custom.names)
 
 
-Message: TypeAlias = StreamImage | Configure | Reset
-"""Message of a client."""
+Message: TypeAlias = StreamImage | Configure | Reset  # message of a client
 
 
 class Stream:

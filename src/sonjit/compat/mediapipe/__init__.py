@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "follow_version", "sonjit_version"]
 
-__version__ = "0.10.21"
-"""Version of MediaPipe whose behaviour this package follows. Sonjit's own is `sonjit_version`."""
+__version__ = "0.10.21"  # version of MediaPipe whose behaviour this package follows. Sonjit's own is `sonjit_version`.
 _CURRENT: Final = ("1.2.2", "1.2.3")
 
 

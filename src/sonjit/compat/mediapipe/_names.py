@@ -10,8 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 PACKAGE: Final = "sonjit.compat.mediapipe"
-_HERE: Final = "."
-"""Home of the modules of a package."""
+_HERE: Final = "."  # home of the modules of a package
 _PEOPLE, _HANDS = "tasks.python.vision._people", "tasks.python.vision._hands"
 _HAND_LINES: Final = (
     "HAND_CONNECTIONS HAND_INDEX_FINGER_CONNECTIONS HAND_MIDDLE_FINGER_CONNECTIONS HAND_PALM_CONNECTIONS "

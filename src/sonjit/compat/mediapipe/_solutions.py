@@ -26,8 +26,7 @@ _HAND_MODELS = {0: "lite", 1: "full"}
 _BODY_MODELS = {0: "lite", 1: "full", 2: "heavy"}
 _FACE_MODELS = {0: "short range", 1: "full range"}
 _SELFIE_MODELS: dict[int, SelfieModel] = {0: "general", 1: "landscape"}
-_MAX_FACES = 100
-"""More than the networks distinguish."""
+_MAX_FACES = 100  # more than the networks distinguish
 
 
 class Solution(Closing, ABC, Generic[Found]):

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from sonjit.compat.mediapipe import _messages as messages
 
 _MAX_FACES = 100
-_BY_HIPS = 0.5
-"""Default of `min_tracking_confidence`, with which hips are compared instead of boxes."""
+_BY_HIPS = 0.5  # default of `min_tracking_confidence`, with which hips are compared instead of boxes
 _LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
 FaceDetectorResult = _containers.DetectionResult
 
