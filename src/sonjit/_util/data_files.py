@@ -165,7 +165,10 @@ def _converted(name: str, value: object, kind: Any, noun: str) -> object:  # noq
             return None
         return _converted(name, value, next(option for option in inner if option is not NoneType), noun)
     if origin is Literal:
-        return _choice(name, value, inner)
+        for choice in inner:
+            if str(choice) == str(value):
+                return choice
+        raise InputError(f"Unknown {name} {value!r}. Choose from {', '.join(map(str, inner))}")
     if origin is tuple:
         items = _items(value)
         kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
@@ -186,13 +189,6 @@ def _nested(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: 
         return dataclass_from_table(kind, value, noun)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-
-
-def _choice(name: str, value: object, choices: Sequence[object]) -> object:
-    for choice in choices:
-        if str(choice) == str(value):
-            return choice
-    raise InputError(f"Unknown {name} {value!r}. Choose from {', '.join(map(str, choices))}")
 
 
 def _items(value: object) -> Sequence[object]:

@@ -198,15 +198,10 @@ class CommonOptions:
         return self.search == "auto" and not self.static_image
 
     @property
-    def prefers_bundle(self) -> bool:
-        """Check whether a registered task bundle improves an option."""
-        return False
-
-    @property
     def bundle(self) -> TaskBundle | None:
         """Return the task bundle of `landmark_model`, or the registered one that an option prefers."""
         path = self.landmark_model
-        if path is None and self.prefers_bundle:
+        if path is None and any(getattr(self, name, False) for name in ("blendshapes", "transform")):
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
@@ -294,11 +289,6 @@ class FaceOptions(CommonOptions):
     mirrored: Mirrored = False
     kind: str = "face"
 
-    @property
-    def prefers_bundle(self) -> bool:
-        """Check whether a registered task bundle improves an option."""
-        return self.blendshapes or self.transform
-
 
 @dataclass(frozen=True, kw_only=True)
 class BodyOptions(CommonOptions):
@@ -329,11 +319,6 @@ class HolisticOptions(BodyOptions):
         Option("Model of the faces. Default: mesh with a lite body, otherwise attention.", remote=False),
     ] = None
     kind: str = "holistic"
-
-    @property
-    def prefers_bundle(self) -> bool:
-        """Check whether a registered task bundle improves an option."""
-        return self.blendshapes
 
 
 @cache

@@ -245,7 +245,9 @@ class Swipes(MotionFinder):
         if now.time_s - self._path[0][0] > self.WITHIN_S:
             self._path = []
         elif self._peak >= self.FAST and self._moved >= self.FAR and self._is_straight():
-            self._name = self._direction()
+            quarters = cmath.phase(self._path[-1][1] - self._path[0][1]) / (math.pi / 2)
+            aside_rad = abs(quarters - round(quarters)) * math.pi / 2
+            self._name = SWIPES[round(quarters) % 4] if aside_rad <= self.ASIDE_RAD else ""
             if self._name and not self._is_return(now):
                 yield self._begin(self._path[0][1])
             else:
@@ -275,11 +277,6 @@ class Swipes(MotionFinder):
         start, end = self._path[0][1], self._path[-1][1]
         along = (end - start) / self._moved
         return max(abs(((item - start) / along).imag) for _, item in self._path) <= self.BENT * self._moved
-
-    def _direction(self) -> str:
-        quarters = cmath.phase(self._path[-1][1] - self._path[0][1]) / (math.pi / 2)
-        aside = abs(quarters - round(quarters)) * math.pi / 2
-        return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else ""
 
     def _is_return(self, now: HandState) -> bool:
         """Check whether the hand only returns to the start of a swipe."""

@@ -105,7 +105,11 @@ def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
     parts = [member.partition("!") for member in requested]
     plain = {name for data, _, inner in parts for name in ([data, _loader_of(data)] if inner else [data])}
     try:
-        contents = _read_zip(archive, plain) if archive.suffix == ".whl" else _read_tar(archive, plain)
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as opened:
+                contents = {name: opened.read(name) for name in plain & {*opened.namelist()}}
+        else:
+            contents = _read_tar(archive, plain)
     except _DAMAGED as error:
         raise JobError(f"{archive.name} came damaged ({error}); pull again") from error
     if missing := plain - contents.keys():
@@ -115,11 +119,6 @@ def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
 
 def _loader_of(data: str) -> str:
     return f"{data.removesuffix('.data')}_loader.js"
-
-
-def _read_zip(archive: Path, names: set[str]) -> dict[str, bytes]:
-    with zipfile.ZipFile(archive) as opened:
-        return {name: opened.read(name) for name in names & {*opened.namelist()}}
 
 
 def _read_tar(archive: Path, names: set[str]) -> dict[str, bytes]:

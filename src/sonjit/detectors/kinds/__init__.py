@@ -134,14 +134,14 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
 
     None means the default, except for `smoothing`. An option of another kind is accepted with its default.
     """
-    options = options_of(entry)
+    options, every = options_of(entry), [options_of(other) for other in KINDS.values()]
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name in options:
             is_own_filter = name == "smoothing" and (value is None or callable(value))
             if is_own_filter or value is not None:
                 checked[name] = value if is_own_filter else options[name].check(value)
-        elif value is not None and not _is_default_elsewhere(name, value):
+        elif value is not None and not any(o[name].default == value for o in every if name in o):
             raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
     model = entry.models[checked.get("model", next(iter(entry.models)))]
     defaults: dict[str, Any] = {
@@ -167,8 +167,3 @@ def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -
                 raise InputError(f"{name}={value!r} has no effect with {cause}")
     if given.get("keypoints") == "published" and getattr(options, "distance", False):
         raise InputError("keypoints='published' has no effect with distance=True, which refines the keypoints")
-
-
-def _is_default_elsewhere(name: str, value: object) -> bool:
-    """Check whether a value is the default of an option that only other kinds have."""
-    return any(name in (options := options_of(entry)) and options[name].default == value for entry in KINDS.values())
