@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -112,7 +111,7 @@ def load_extensions(*groups: str) -> list[Extension]:
                 found += [_load_entry_point(point) for point in _entry_points(group)]
                 for name in _listed() if group == EXTENSIONS else ():
                     extension = Extension(name, VARIABLE, name)
-                    found.append(_loaded_by(partial(_import, name), extension, f"change {VARIABLE}"))
+                    found.append(_loaded_by(lambda name=name: _import(name), extension, f"change {VARIABLE}"))
         return [extension for group in groups or (EXTENSIONS,) for extension in _loaded[group]]
 
 

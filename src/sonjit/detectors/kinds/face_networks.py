@@ -4,7 +4,6 @@ Source: Grishchenko et al. 2023, Blendshapes GHUM: Real-time Monocular Facial Bl
 """
 
 import os
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -188,9 +187,9 @@ def load_canonical_face(bundle: TaskBundle) -> rotations.CanonicalFace:
                         vertices += np.frombuffer(content, "<f4").tolist()
             elif number == _BASIS:
                 entry = dict(_wire_fields(value))
-                weights[entry.get(_LANDMARK, 0)] = struct.unpack("<f", entry[_WEIGHT])[0]
+                weights[entry.get(_LANDMARK, 0)] = np.frombuffer(entry[_WEIGHT], "<f4")[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
-    except (ValueError, IndexError, KeyError, struct.error) as error:
+    except (ValueError, IndexError, KeyError) as error:
         raise InputError(f"{bundle.name}: {_GEOMETRY} is damaged") from error
     if np.count_nonzero(weights) < 3:
         raise InputError(f"{bundle.name}: {_GEOMETRY} lists fewer than three landmarks to fit")
