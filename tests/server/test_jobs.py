@@ -53,7 +53,7 @@ def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path
         if measures:
             assert got.headers["content-disposition"] == f'attachment; filename="clip.{name}"'
             assert got.content == (tmp_path / "out" / f"t.{name}").read_bytes()
-    assert "Choose from .csv, .parquet" in refusal(client.get(f"/v1/jobs/{job['id']}/motions.json"), 404, "not_found")
+    assert "Choose from result.json, " in refusal(client.get(f"/v1/jobs/{job['id']}/motions.json"), 404, "not_found")
     found = json.loads((tmp_path / "out" / "t.json").read_text("utf-8"))["frames"]
     assert job["instances"] == sum(len(frame["hands"]) for frame in found) >= FRAMES
     drawn = client.get(job["downloads"]["drawn"])
