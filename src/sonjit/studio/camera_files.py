@@ -29,9 +29,9 @@ from sonjit._util.files import atomic_file, atomic_folder, write_text
 from sonjit.geometry import rotations
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.lab.datasets.interhand import index_images
-from sonjit.lab.datasets.reading import MM, camera_matrix, field, file_bytes, load_yaml, numbers, numbers_of, one_line
+from sonjit.lab.datasets.reading import MM, camera_matrix, field, load_yaml, numbers, numbers_of, one_line
 from sonjit.media.sources import natural_key
-from sonjit.media.sources.images import IMAGE_ENDINGS
+from sonjit.media.sources.images import IMAGE_ENDINGS, read_bytes
 from sonjit.studio.rig import CameraRig, RigCamera
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
@@ -200,7 +200,7 @@ def _check_no_skew(rig: CameraRig, format_name: str) -> None:
 def read_text(path: Path) -> str:
     """Read a text file."""
     try:
-        return file_bytes(path).decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file of cameras; get it again") from None
 

@@ -17,8 +17,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, IndexArray, InputError, pluralize, pools
-from sonjit.lab.datasets.reading import file_bytes
 from sonjit.media import Source, open_source
+from sonjit.media.sources.images import read_bytes
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.studio.views import CameraFrames, frame_numbers, match_camera
 
@@ -210,9 +210,9 @@ def read_stamps(path: Path, view: str) -> FloatArray:
     """
     if path.suffix.lower() != ".csv":
         path /= f"{match_camera(view, [file.stem for file in path.glob('*.txt')]) or view}.txt"
-        words = file_bytes(path).decode(errors="replace").split()
+        words = read_bytes(path).decode(errors="replace").split()
     else:
-        rows = list(csv.DictReader(file_bytes(path).decode(errors="replace").splitlines()))
+        rows = list(csv.DictReader(read_bytes(path).decode(errors="replace").splitlines()))
         cameras = {f"cam_{row.get('cam_id')}" for row in rows}
         own = (view, (match_camera(view, cameras) or view).removeprefix("cam_"))
         words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in own]

@@ -155,7 +155,7 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
         (["--weights", "published"], "cam-small has no published weights. It requires its checkpoint"),
         (["--weights", "none.safetensors"], "no such checkpoint"),
         (["--weights", "weights.safetensors", "--of", "dome"], "Unknown class 'dome'. Choose from Left, Right, none"),
-        (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: cannot be read"),
+        (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: no such file"),
         (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "is a run of cam-small, not of cam-vgg16"),
         (["--weights", "weights.safetensors", "--pooling", "gmp"], "was written with pooling='gap', not 'gmp'"),
         (["--weights", "other/headless.pt"], "has no output layer"),

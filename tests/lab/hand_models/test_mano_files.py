@@ -187,7 +187,7 @@ def test_forged_pickles_are_reported_in_one_line(tmp_path, name):
 def error_message_of(content):
     """Return the message of the error from a pickle or its fields."""
     try:
-        for value in pickles.read_pickled_fields(content).values():
+        for value in pickles.read_pickled_mapping(content, "a.pkl").values():
             pickles.plain_array(value)
     except InputError as error:
         return str(error)
@@ -221,7 +221,7 @@ def test_forged_fields_are_named(foreign):
         "shapedirs": foreign("chumpy.ch", "Ch"),
         "v_template": "none",
     }.items():
-        read = pickles.read_pickled_fields(pickle.dumps(fields() | {field: value}))
+        read = pickles.read_pickled_mapping(pickle.dumps(fields() | {field: value}), "a.pkl")
         with pytest.raises(InputError, match=f"this mapping: {field} is not an array of numbers") as caught:
             mano_files.read_mano(read)
         assert "\n" not in str(caught.value)
@@ -277,15 +277,15 @@ def test_wrong_files_are_reported(tmp_path):
         tmp_path / "absent.pkl": "no such file; MANO_RIGHT.pkl and MANO_LEFT.pkl are available.*mano.is.tue.mpg.de",
         tmp_path: "no such file",
         tmp_path / "mano.txt": "Unknown file ending '.txt' of a MANO file. Choose from .pkl, .npz",
-        cut: "damaged .npz",
-        text: "damaged .npz",
-        objects: "damaged .npz .*allow_pickle",
-        bomb: "too large for a MANO file after unpacking",
-        tmp_path / "damaged.npz": "damaged .npz",
+        cut: "is damaged or no .npz file",
+        text: "is damaged or no .npz file",
+        objects: "is damaged .*contains Python objects",
+        bomb: "has .* bytes, more than",
+        tmp_path / "damaged.npz": "is damaged or no .npz file",
     }.items():
         if path.suffix == ".txt":
             path.write_text("")
-        with pytest.raises(InputError, match=f"{path.name}.*: {message}") as caught:
+        with pytest.raises(InputError, match=f"{path.name}:? {message}") as caught:
             load_mano(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"Unknown side 'both'\. Choose from right, left"):

@@ -36,10 +36,10 @@ from sonjit._util import BoolArray, FloatArray, InputError, data_files, unknown_
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.datasets import reading
-from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, Skipped, read_lines
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, Sample, Side
-from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields, read_pickled_mapping
-from sonjit.media.sources.images import load_image
+from sonjit.lab.hand_models.pickles import plain_array, read_pickled_mapping
+from sonjit.media.sources.images import load_image, read_bytes
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 
@@ -234,11 +234,7 @@ class Rhd(Dataset):
     def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
         self._path = self.need(f"{split}/anno_{split}.pickle")
-        content = reading.file_bytes(self._path)
-        try:
-            records = read_pickled_mapping(content)
-        except InputError as error:
-            raise InputError(f"{self._path}: {error}") from None
+        records = _read(self._path)
         if not records:
             raise InputError(f"{self._path} contains no images")
         self._wrong: dict[int, str] = {}
@@ -448,15 +444,8 @@ class Fpha(Dataset):
 
 def _table(path: Path, count: int) -> FloatArray:
     """Return a table (lines, 1 + count): frame number and its values."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    rows = [
-        reading.numbers(line.split(), (1 + count,), f"{path}: line {number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    lines = enumerate(read_lines(path), 1)
+    rows = [reading.numbers(line.split(), (1 + count,), f"{path}: line {number}") for number, line in lines]
     return np.array(rows).reshape(-1, 1 + count)
 
 
@@ -543,8 +532,7 @@ class Ho3d(Dataset):
         return table
 
     def _meta(self, name: str) -> Path:
-        sequence, frame = name.split("/")
-        return self.root / f"{self.split}/{sequence}/meta/{frame}.pkl"
+        return self.root / self.split / f"{name.replace('/', '/meta/')}.pkl"
 
     def _is_labelled(self, name: str) -> bool:
         """Return False only for frames whose file states it. A damaged file raises an error on access."""
@@ -580,30 +568,27 @@ def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
     """Return the grasped object: pose in OpenGL's axes as in the file, box corners in the camera's frame."""
     if meta.get("objName") is None:
         return ()
-    turn = _numbers(
-        {**meta, "objRot": plain_array(reading.field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path
-    )
-    translation = _numbers(meta, "objTrans", (3,), path)
+    rotation = plain_array(reading.field(meta, "objRot", str(path))).ravel()
     label = meta.get("objLabel")
-    more: dict[str, Any] = {}
+    extra = {
+        "rotation_vector_opengl_rad": reading.numbers(rotation, (3,), f"{path}: objRot"),
+        "translation_opengl_m": _numbers(meta, "objTrans", (3,), path),
+        "grasped": True,
+    }
     if meta.get("objCorners3D") is not None:
-        more["corners_m"] = _numbers(meta, "objCorners3D", (8, 3), path) * FROM_OPENGL
+        extra["corners_m"] = _numbers(meta, "objCorners3D", (8, 3), path) * FROM_OPENGL
     return (
         Instance(
             kind="object",
             category=str(meta["objName"]),
             category_id=int(label) if isinstance(label, int) else None,
-            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": translation, "grasped": True, **more},
+            extra=extra,
         ),
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    content = reading.file_bytes(path)
-    try:
-        return read_pickled_fields(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+def _read(path: Path) -> dict[Any, Any]:
+    return read_pickled_mapping(read_bytes(path), str(path))
 
 
 def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> FloatArray:
@@ -800,7 +785,7 @@ def _dexycb_objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: 
 def _labels(path: Path) -> dict[str, NDArray[Any]]:
     """Return all labels except the mask, which takes longest to unpack."""
     try:
-        with np.load(BytesIO(reading.file_bytes(path)), allow_pickle=False) as file:
+        with np.load(BytesIO(read_bytes(path)), allow_pickle=False) as file:
             return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
     except (ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is damaged: {error}; get it again") from None

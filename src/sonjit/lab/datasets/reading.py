@@ -20,7 +20,7 @@ from sonjit._util import Float32Array, FloatArray, InputError, optional_import
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Side
 from sonjit.lab.hand_models.pickles import plain_array
-from sonjit.media.sources.images import load_image
+from sonjit.media.sources.images import load_image, read_bytes
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 
@@ -164,14 +164,6 @@ def field(record: Any, name: str, named: str) -> Any:  # noqa: ANN401  # JSON
         raise InputError(f"{named} has no {name!r}") from None
 
 
-def file_bytes(path: Path) -> bytes:
-    """Return the content of a file."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-
-
 def one_line(error: Exception) -> str:
     """Return the message of an error, or its class name if it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -181,9 +173,9 @@ def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
     """Return a YAML file that contains a mapping of plain values, or the `text` of one."""
     with optional_import("YAML files"):
         import yaml
-    content_text = file_bytes(path) if text is None else text
+    encoded = read_bytes(path) if text is None else text
     try:
-        content = yaml.safe_load(content_text)
+        content = yaml.safe_load(encoded)
     except Exception as error:  # in addition to its own errors, those of its constructors
         raise InputError(f"{path} is damaged: {one_line(error)}; get it again") from None
     if not isinstance(content, dict):
@@ -238,7 +230,7 @@ def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a MATLAB file by name."""
     with optional_import("MATLAB files"):
         from scipy.io import loadmat
-    content = file_bytes(path)
+    content = read_bytes(path)
     order = _ORDERS.get(content[124:_HEADER])
     if order is None:
         raise InputError(f"{path} is not a MATLAB 5 file; save it with -v6 or -v7")
@@ -322,12 +314,9 @@ def hand_before_camera(
 
     Keypoints (21, 2) are the projected joints unless the set labels them. `more`: other fields of `Instance`.
     """
-    if valid is None:
-        known, placed = np.ones(len(joints_m), np.bool_), joints_m.copy()
-        projected = camera.project(placed) if keypoints_px is None else keypoints_px.copy()
-    else:
-        known, placed = valid, np.where(valid[:, None], joints_m, np.nan)
-        projected = camera.project(placed) if keypoints_px is None else np.where(valid[:, None], keypoints_px, np.nan)
+    known = np.ones(len(joints_m), np.bool_) if valid is None else valid
+    placed = np.where(known[:, None], joints_m, np.nan)
+    projected = camera.project(placed) if keypoints_px is None else np.where(known[:, None], keypoints_px, np.nan)
     return Instance(
         kind="hand",
         side=side,

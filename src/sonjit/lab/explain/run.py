@@ -411,6 +411,7 @@ def _classifiers(task: Explain) -> ClassSaliency:
     if set(models) <= set(IMAGE_MODELS) and not task.backprop:
         classifiers = [ImageClassifier(name, task.models_dir, task.device) for name in models]
         return ClassSaliency(classifiers, targets=task.targets, top=task.top, boxes=task.boxes)
+    from sonjit.lab.datasets.dataset import read_lines
     from sonjit.lab.networks.answers import load_answerer
     from sonjit.lab.networks.classifiers import load_classifier
 
@@ -423,7 +424,9 @@ def _classifiers(task: Explain) -> ClassSaliency:
         (f"cam-{name}", find_weight(name, task.models_dir)) if name in IMAGE_MODELS and not weights else (name, path)
         for name, path in zip(models, weights or [None] * len(models), strict=True)
     ]
-    names = _lines(Path(task.names)) if task.names else imagenet_names() if set(models) <= set(IMAGE_MODELS) else ()
+    names: Sequence[str] = imagenet_names() if set(models) <= set(IMAGE_MODELS) else ()
+    if task.names:
+        names = [name.strip() for name in read_lines(Path(task.names))]
     if task.ask is None:
         classifiers = [load_classifier(name, path, task.pooling) for name, path in pairs]
     else:
@@ -447,10 +450,3 @@ def _true_boxes(path: Path, source: Path) -> dict[str, list[Box]]:
 
     data = open_dataset("folder", path, images=str(source if source.is_dir() else source.parent))
     return {Path(s.id).name: [item.box for item in s.instances if item.box is not None] for s in data}
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as names of classes ({error})") from None

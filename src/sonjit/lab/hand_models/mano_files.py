@@ -4,8 +4,6 @@ MANO must not be redistributed: users download MANO_RIGHT.pkl and MANO_LEFT.pkl 
 are read without running anything in them, see `sonjit.lab.hand_models.pickles`.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError
-from sonjit.lab.hand_models.pickles import plain_array, read_pickled_fields
+from sonjit._util import InputError, data_files
+from sonjit.lab.hand_models.pickles import plain_array, read_pickled_mapping
 
 
 @dataclass(frozen=True)
@@ -71,27 +69,16 @@ def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[An
     if path.suffix not in (".pkl", ".npz"):
         raise InputError(f"{path}: Unknown file ending {path.suffix!r} of a MANO file. Choose from .pkl, .npz")
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise InputError("too large for a MANO file")
-        fields = read_pickled_fields(path.read_bytes()) if path.suffix == ".pkl" else _read_npz(path)
+        with path.open("rb") as file:
+            if path.stat().st_size > _MAX_FILE_BYTES:
+                raise InputError(f"{path}: too large for a MANO file")
+            if path.suffix == ".pkl":
+                fields = read_pickled_mapping(file.read(), str(path))
+            else:
+                fields = data_files.npz_arrays(file, str(path), _MAX_FILE_BYTES, accepts=SHAPES.__contains__)
     except OSError as error:
         raise InputError(f"{path}: not readable: {error.strerror}") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return _check_fields(fields, str(path))
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(entry.file_size > _MAX_FILE_BYTES for entry in archive.infolist()):
-                raise InputError("too large for a MANO file after unpacking")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in SHAPES if name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"damaged .npz file ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
 
 
 def _check_fields(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:

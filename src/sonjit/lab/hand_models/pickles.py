@@ -9,7 +9,6 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -21,22 +20,18 @@ _MAX_NUMBERS = 10_000_000  # numbers in an array; MANO's largest has 315,090
 _MAX_DEPTH = 8
 
 
-def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
-    """Read the arrays and plain values of a pickled mapping by name; other keys are ignored."""
-    return {name: value for name, value in read_pickled_mapping(content).items() if isinstance(name, str)}
-
-
-def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
-    """Read a pickled mapping, whose values `plain_array` converts, or refuse other content without its path."""
+def read_pickled_mapping(content: bytes, named: str) -> dict[Any, Any]:
+    """Read a pickled mapping, whose values `plain_array` converts; `named` is the file for messages."""
     try:
         _check_opcodes(content)
         loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{named}: {error}") from None
     except Exception as error:  # forged bytes raise arbitrary errors in the unpickler
-        raise InputError(f"damaged pickle ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(f"{named}: damaged pickle ({reason})") from None
     if not isinstance(loaded, dict):
-        raise InputError(f"the pickle contains a {type(loaded).__name__}, not a mapping of fields")
+        raise InputError(f"{named}: the pickle contains a {type(loaded).__name__}, not a mapping of fields")
     return loaded
 
 
