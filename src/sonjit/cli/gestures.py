@@ -316,7 +316,7 @@ def motions(
                     sys.stdout.flush()
 
         index = 0
-        for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
+        for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
             index, frames = frame.index, frames + 1
             report(index, recognizer(frame.hands, frame.time))
         report(index, recognizer.finish())

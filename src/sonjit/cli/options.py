@@ -23,8 +23,8 @@ _N = TypeVar("_N", int, float)
 FileName: TypeAlias = str | Path
 """File name as the user typed it, always a str. The Path in the union lets shells complete it."""
 
-Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=sys.maxsize))]
-"""Number from 1, which `itertools.islice` accepts; None if it is not given."""
+Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
+"""Number from 1; None if it is not given."""
 
 Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
 """Input of a command; `-` is standard input."""

@@ -67,7 +67,7 @@ def stream(
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
-            for frame in islice(track(str(source), kind, **options), limit):
+            for frame in islice(track(str(source), kind, **options), limit and min(limit, sys.maxsize)):
                 height, width = frame.image.shape[:2]
                 now_s, frame_s = time.monotonic(), frame.time or 0.0
                 start_s = now_s - frame_s if start_s is None else start_s
@@ -108,7 +108,7 @@ def control(
         raise InputError(f"--gestures {gestures}: no rule of {map_file} uses {' or '.join(custom.names)}")
     controller = Controller(control_map, custom)
     with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
-        for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
+        for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
             height, width = frame.image.shape[:2]
             was_paused = controller.is_paused
             for command in controller(frame.hands, frame.time, (width, height)):
