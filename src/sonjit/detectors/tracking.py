@@ -48,7 +48,7 @@ _OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3
 """Maximum distance of an occluded instance from the centre of its occluder, in occluder sizes: the final value, the
 addition when the occlusion begins, and the time in which the addition decays to 1/e."""
 _BLEND_OVERLAP = 0.5  # minimum share of the smaller box in the other one at which a new detection blends two instances
-_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 3.0, 0.2  # maximum time of an occlusion, and of its part without an occluder
+_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 2.5, 0.2  # maximum time of an occlusion, and of its part without an occluder
 _DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
 """Time over which the initial velocity of an occluded instance is averaged, and times in which velocity and score
 decay to 1/e."""
