@@ -72,23 +72,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings(Limits):
-    """Options of `sonjit serve`.
+    """Options of `sonjit serve`."""
 
-    Attributes:
-        host: Name or address to listen on.
-        token: Secret that every request must contain; required beyond loopback.
-        tls_cert: PEM file with the certificate for https; requires `tls_key`.
-        tls_key: PEM file with the certificate's key; may be the same file.
-        allow_origins: Origins of other pages that may call the server, such as `http://localhost:3000`.
-        jobs_folder: Folder of jobs that survive the server; None for a temporary folder.
-    """
-
-    host: str = "127.0.0.1"
-    token: str | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    allow_origins: tuple[str, ...] = ()
-    jobs_folder: Path | None = None
+    host: str = "127.0.0.1"  # name or address to listen on
+    token: str | None = None  # secret that every request must contain; required beyond loopback
+    tls_cert: Path | None = None  # PEM file with the certificate for https; requires `tls_key`
+    tls_key: Path | None = None  # PEM file with the certificate's key; may be the same file
+    allow_origins: tuple[str, ...] = ()  # origins of other pages that may call the server
+    jobs_folder: Path | None = None  # folder of jobs that survive the server; None for a temporary folder
 
     def __post_init__(self) -> None:
         """Check the settings. Raise InputError with one line."""
