@@ -12,7 +12,7 @@ from sonjit._util.errors import InputError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import AngleLimits, RepetitionCounts, annotate, count_columns, table_columns
+from sonjit.runs.annotations import AngleLimits, RepetitionCounts, annotate, count_columns, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 
