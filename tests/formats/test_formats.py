@@ -81,7 +81,7 @@ def test_jobs_of_a_server(folder):
     try:
         job = store.find("1" * 32, write.OWNER)
         assert (job.state, job.frames, job.instances) == ("done", 2, 1)
-        assert job.table("result", ".csv").read_text("utf-8").startswith("frame,")
+        assert job.file("result.csv").read_text("utf-8").startswith("frame,")
     finally:
         store.close()
 
