@@ -14,16 +14,9 @@ const { BEFORE, BEHIND } = constants.hand_heads;
 export type Taps = readonly Float32Array[];
 
 /** Matrix of weights, row by row. */
-export interface Matrix {
+interface Matrix {
   readonly columns: number;
   readonly values: Float32Array;
-}
-
-/** Inputs of the heads for one hand. */
-export interface HeadInputs {
-  readonly places: Float32Array; // (K, 3) keypoints as fractions of the crop
-  readonly local: readonly Float32Array[]; // maps (L,) sampled at each keypoint, with the channels of all maps concatenated
-  readonly mean: Float32Array; // (C,) mean of the last map
 }
 
 /** Weights that read maps of one network. */
@@ -73,22 +66,22 @@ export class HandHeads extends Heads {
     super(arrays, sides, model);
   }
 
-  /** Return the inputs of the heads for one hand: keypoints (K, 3) in pixels of a crop with sides of `size`. */
-  inputs(keypoints: Float32Array, size: number, taps: Taps): HeadInputs {
-    const places = keypoints.map((value) => value / size);
-    return { places, local: this.mapsAt(places, taps), mean: taps.at(-1)! };
-  }
-
-  /** Return the probability of a left hand in a selfie view, and the visibility of each keypoint. */
-  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
+  /**
+   * Return the probability of a left hand in a selfie view, the visibility of each keypoint, and on request the appearance.
+   *
+   * @param places (K, 3) keypoints as fractions of the crop
+   */
+  read(places: Float32Array, taps: Taps, withAppearance: boolean): { left: number; visibility: Float32Array; appearance: Float32Array | null } {
+    const local = this.mapsAt(places, taps);
     const near = this.rectified(local, "local", "keypoint");
     const hidden = this.copyOf("side_context");
-    this.add(hidden, mean, "side_mean");
+    this.add(hidden, taps.at(-1)!, "side_mean");
     this.add(hidden, places.map((value, i) => 2 * value - (i % 3 === 2 ? 0 : 1)), "side_shape");
     this.add(hidden, near, "side_near");
     const side = this.weights.get("side")!.values;
     const logit = hidden.reduce((sum, value, i) => sum + Math.max(value, 0) * side[i]!, this.weights.get("side_bias")!.values[0]!);
-    return { left: sigmoid(logit), visibility: this.#visibility(near) };
+    const appearance = withAppearance && this.weights.has("appearance") ? this.#appearance(places, local, taps) : null;
+    return { left: sigmoid(logit), visibility: this.#visibility(near), appearance };
   }
 
   /** Return the visibility of each keypoint from the features (K * H) near it, near its neighbours, and their mean. */
@@ -113,12 +106,11 @@ export class HandHeads extends Heads {
    * Return the appearance (K * E) of the keypoints in the two coarser maps, an input of the gesture classifier.
    *
    * The columns are the features at the network's keypoints, the features at the corrected positions, and the corrected x
-   * and y with mean 0 and mean square 1. Null: the file has no such head.
+   * and y with mean 0 and mean square 1.
    *
-   * @param taps the outputs that `inputs` was called with
+   * @param local maps sampled at each keypoint
    */
-  appearance({ places, local }: HeadInputs, taps: Taps): Float32Array | null {
-    if (!this.weights.has("appearance")) return null;
+  #appearance(places: Float32Array, local: readonly Float32Array[], taps: Taps): Float32Array {
     const before = this.#features("appearance", local);
     const count = local.length;
     const positions = Float32Array.from({ length: 2 * count }, (_, i) => places[3 * (i >> 1) + (i % 2)]!);
@@ -150,12 +142,7 @@ export class HandHeads extends Heads {
 }
 
 /** Interpolate maps at positions relative to the crop. Return features (L,) of each, with the channels of all maps. */
-export function sampledMaps(
-  taps: Taps,
-  sides: readonly number[],
-  count: number,
-  positionOf: (k: number) => readonly [number, number],
-): Float32Array[] {
+function sampledMaps(taps: Taps, sides: readonly number[], count: number, positionOf: (k: number) => readonly [number, number]): Float32Array[] {
   const maps = taps.slice(0, -1);
   const channels = maps.map((map, m) => map.length / sides[m]! ** 2);
   return Array.from({ length: count }, (_, k) => {

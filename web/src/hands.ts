@@ -90,8 +90,8 @@ export class Hands implements Kind<HandObservation> {
     cropInto(image, box, this.landmarks);
     const [points, presence, handedness, world, ...taps] = await this.landmarks.run();
     // The network was trained on selfie views, in which its label is the person's own hand.
-    const inputs = this.heads?.inputs(points!, this.landmarks.size, taps);
-    const { left, visibility } = inputs ? this.heads!.read(inputs) : { left: handedness![0]!, visibility: null };
+    const read = this.heads?.read(points!.map((value) => value / this.landmarks.size), taps, this.withAppearance);
+    const { left, visibility, appearance } = read ?? { left: handedness![0]!, visibility: null, appearance: null };
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.landmarks.size, OF.Z_SCALE),
@@ -99,7 +99,7 @@ export class Hands implements Kind<HandObservation> {
       left: this.isMirrored ? left : 1 - left,
       colours: null,
       visibility,
-      appearance: inputs && this.withAppearance ? this.heads!.appearance(inputs, taps) : null,
+      appearance,
       refined: this.refinement && this.#refined(this.refinement, points!, world!, taps, box),
       errorPx: null,
       published: null,

@@ -15,7 +15,7 @@ import { cornersOf, distance, isSameObject, pointAt, sizeOf, type Observation, t
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Face, Hand, InWorker, Person } from "./results.js";
-import { keypointSmoothers, type Smoother, type SmootherOf } from "./smoothing.js";
+import { keypointSmoothers, type Smoother } from "./smoothing.js";
 import type { SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
@@ -31,10 +31,7 @@ interface FoundParts {
 export type PersonObservation = BodyObservation & FoundParts;
 
 /** Kind of a part: hands or faces. */
-interface PartKind<P> {
-  observe(image: Pixels, box: RotatedBox): Promise<P>;
-  boxAfter(observation: P): RotatedBox;
-}
+type PartKind<P> = { observe(image: Pixels, box: RotatedBox): Promise<P>; boxAfter(observation: P): RotatedBox };
 
 /** Limits of the parts of people. */
 interface Limits {
@@ -74,20 +71,14 @@ class Part<P extends Observation> {
   #tracked: { box: RotatedBox; anchor: Point; keypoints: Float32Array } | null = null;
   #wait = 0; // frames until the next search
 
-  constructor(private readonly smoother: Smoother<P> | null) {}
+  constructor(private readonly kind: PartKind<P>, private readonly limits: Limits, private readonly smoother: Smoother<P> | null) {}
 
   /** Observe the part in one image, in its tracked box or else in the box of a search. */
-  async observe(
-    kind: PartKind<P>,
-    image: Pixels,
-    anchor: Point,
-    search: () => Promise<RotatedBox | null>,
-    { minScore, interval }: Limits,
-  ): Promise<P | null> {
+  async observe(image: Pixels, anchor: Point, search: () => Promise<RotatedBox | null>): Promise<P | null> {
     let observation: P | null = null;
     if (this.#tracked !== null) {
-      observation = await kind.observe(image, moved(this.#tracked.box, this.#tracked.anchor, anchor));
-      if (observation.score <= minScore) {
+      observation = await this.kind.observe(image, moved(this.#tracked.box, this.#tracked.anchor, anchor));
+      if (observation.score <= this.limits.minScore) {
         this.drop(); // the part moved too far: search it at once
         this.#wait = 0;
       }
@@ -97,26 +88,26 @@ class Part<P extends Observation> {
         this.#wait -= 1;
         return null;
       }
-      this.#wait = interval - 1;
+      this.#wait = this.limits.interval - 1;
       const box = await search();
-      observation = box && (await kind.observe(image, box));
+      observation = box && (await this.kind.observe(image, box));
     }
-    return this.#keep(kind, observation, anchor, minScore);
+    return this.#keep(observation, anchor);
   }
 
   /** Observe the part in the box of a search, or in the tracked box if it agrees with that. */
-  async search(kind: PartKind<P>, image: Pixels, found: RotatedBox | null, agreement: Agreement, minScore: number): Promise<P | null> {
+  async search(image: Pixels, found: RotatedBox | null, agreement: Agreement): Promise<P | null> {
     const tracked = this.#tracked;
     this.drop();
     if (found === null) return null;
     const isKept = tracked !== null && agree(tracked.box, tracked.keypoints, found, agreement);
-    return this.#keep(kind, await kind.observe(image, isKept ? tracked.box : found), [0, 0], minScore);
+    return this.#keep(await this.kind.observe(image, isKept ? tracked.box : found), [0, 0]);
   }
 
   /** Track a part that is present, and return it. */
-  #keep(kind: PartKind<P>, observation: P | null, anchor: Point, minScore: number): P | null {
-    if (observation === null || observation.score <= minScore) return null;
-    this.#tracked = { box: kind.boxAfter(observation), anchor, keypoints: observation.keypoints };
+  #keep(observation: P | null, anchor: Point): P | null {
+    if (observation === null || observation.score <= this.limits.minScore) return null;
+    this.#tracked = { box: this.kind.boxAfter(observation), anchor, keypoints: observation.keypoints };
     return observation;
   }
 
@@ -152,9 +143,9 @@ export interface PartNetworks {
 /** Detects bodies with their hands and faces. */
 export class Holistic extends Bodies {
   readonly faces: FaceMeshes;
-  readonly #limits: Limits;
+  readonly #minScore: number;
   readonly #mergeNested: boolean;
-  readonly #newSmoothers: { hand: SmootherOf<HandObservation>; face: SmootherOf<FaceObservation> };
+  readonly #newParts: () => Parts;
   readonly #parts = new WeakMap<Track<BodyObservation>, Parts>();
 
   /** @param searchesParts search hands and face in every frame of a stream, as in MediaPipe */
@@ -162,9 +153,12 @@ export class Holistic extends Bodies {
     super(detector, landmarks, settings.mirrored);
     const { min_presence_score: minScore, search_interval, search } = settings;
     this.faces = networks.faces;
-    this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
+    const limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
+    this.#minScore = minScore;
     this.#mergeNested = search !== "fast";
-    this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
+    const [newHandSmoother, newFaceSmoother] = [networks.hands.newSmoother(settings), keypointSmoothers<FaceObservation>(settings)];
+    const newHand = () => new Part(networks.hands, limits, newHandSmoother());
+    this.#newParts = () => ({ hands: [newHand(), newHand()], face: new Part(networks.faces, limits, newFaceSmoother()) });
   }
 
   /** Return the body with its hands and face. An occluded person has a body only. */
@@ -191,34 +185,28 @@ export class Holistic extends Bodies {
   async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
     if (this.searchesParts) return this.#searchParts(image, body, parts);
     const hands = await this.#handsOf(image, body, parts);
-    const face = await parts.face.observe(this.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
-    return { hands, face };
+    return { hands, face: await parts.face.observe(image, middleOfHead(body), () => this.#faceBox(image, body)) };
   }
 
   /** Return the hands and the face of a smoothed body, as MediaPipe's graph does. */
   async #searchParts(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
-    const { minScore } = this.#limits;
     const hands: (HandObservation | null)[] = [];
-    for (const [side, part] of parts.hands.entries()) {
-      hands.push(await part.search(this.networks.hands, image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT, minScore));
-    }
-    const face = await parts.face.search(this.faces, image, await this.#faceBox(image, body), OF.FACE_AGREEMENT, minScore);
-    return { hands, face };
+    for (const [side, part] of parts.hands.entries()) hands.push(await part.search(image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT));
+    return { hands, face: await parts.face.search(image, await this.#faceBox(image, body), OF.FACE_AGREEMENT) };
   }
 
   /** Return the face in the head crop of a body, or null. */
   async faceIn(image: Pixels, body: BodyObservation): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
     const face = box && (await this.faces.observe(image, box));
-    return face && face.score > this.#limits.minScore ? face : null;
+    return face && face.score > this.#minScore ? face : null;
   }
 
   /** Return the left and right hand of a body. Drop hands that are far from its wrists, and duplicates of the other hand. */
   async #handsOf(image: Pixels, body: BodyObservation, { hands }: Parts): Promise<(HandObservation | null)[]> {
     const observations: (HandObservation | null)[] = [];
     for (const [side, part] of hands.entries()) {
-      const search = () => this.handCrop(image, body, side);
-      observations.push(await part.observe(this.networks.hands, image, pointAt(body.keypoints, OF.WRIST[side]!), search, this.#limits));
+      observations.push(await part.observe(image, pointAt(body.keypoints, OF.WRIST[side]!), () => this.handCrop(image, body, side)));
     }
     const distances = observations.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
     for (const side of [0, 1] as const) {
@@ -235,9 +223,8 @@ export class Holistic extends Bodies {
 
   /** Return the tracked parts of a person. Stills get new parts. */
   #partsOf(track: Track<BodyObservation> | null): Parts {
-    const { hand, face } = this.#newSmoothers;
     const known = track && this.#parts.get(track);
-    const parts = known ?? { hands: [new Part(hand()), new Part(hand())] as const, face: new Part(face()) };
+    const parts = known ?? this.#newParts();
     if (track) this.#parts.set(track, parts);
     return parts;
   }

@@ -11,7 +11,7 @@ import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
-import { Detector, type StillSearch } from "./pipeline.js";
+import { Detector, type Found, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { AnyDetector } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
@@ -21,7 +21,7 @@ import { reachOf } from "./search/geometry.js";
 import { HandSearch } from "./search/hands.js";
 import { PeopleNetwork } from "./search/network.js";
 import { searchPeople } from "./search/people.js";
-import { resultOf, type Found, type Limits } from "./search/stills.js";
+import type { Limits } from "./search/stills.js";
 import { StreamSearch, type Finder } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
 import type { Kind } from "./tracking.js";
@@ -169,8 +169,7 @@ const warned = new WeakSet<FileError>();
 function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: (image: Pixels) => Promise<Found<O>>): StillSearch<O> {
   return async (image) => {
     try {
-      const { candidates, complete } = await stillSearch(image);
-      return { found: candidates.map(resultOf), complete };
+      return await stillSearch(image);
     } catch (error) {
       if (!(error instanceof FileError) || search !== "auto") throw error;
       if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);

@@ -12,14 +12,6 @@ const MODULE_WITH_SIMD = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 );
 
-/** Settings that Emscripten's module reads when it is created. */
-interface EmscriptenSettings {
-  locateFile(name: string): string;
-  mainScriptUrlOrBlob?: string | Blob;
-  wasmBinary?: Uint8Array;
-  printErr(line: string): void;
-}
-
 /** Where networks run: on the processor, or on a graphics card if the browser has one. */
 export type Accelerator = "wasm" | "webgpu";
 
@@ -38,19 +30,17 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
   const canStartThreads = globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
   const hasRelaxedSimd = await supportsFeature("relaxedSimd");
   const threads = canStartThreads && hasRelaxedSimd ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
-  const settings: EmscriptenSettings = {
-    locateFile: (name) => folder + name,
-    printErr: (line) => /^(INFO|WARNING):/.test(line) || console.error(line),
-  };
-  if (threads > 1) {
-    const script = `${folder}litert_wasm_threaded_internal.js`;
-    const isOwn = new URL(script).origin === location.origin; // browsers start no worker from another site
-    settings.mainScriptUrlOrBlob = isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" });
-  }
-  Object.assign(globalThis, { Module: settings });
   const variant = threads > 1 ? "threaded_" : hasRelaxedSimd ? "" : "compat_";
+  const script = `${folder}litert_wasm_threaded_internal.js`;
+  const isOwn = new URL(script).origin === location.origin; // browsers start no worker from another site
   try {
-    settings.wasmBinary = await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime");
+    const Module = { // settings that Emscripten's module reads when it is created
+      locateFile: (name: string) => folder + name,
+      printErr: (line: string) => /^(INFO|WARNING):/.test(line) || console.error(line),
+      wasmBinary: await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime"),
+      ...(threads > 1 && { mainScriptUrlOrBlob: isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" }) }),
+    };
+    Object.assign(globalThis, { Module });
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -92,12 +82,6 @@ interface Part {
   tensors?: readonly Tensor[]; // buffers of the inputs on the processor, created by the first run
 }
 
-/** Fallback of a network that runs on a graphics card. */
-interface GpuFallback {
-  readonly lost: Promise<never>;
-  compileForProcessor(): Promise<(Part | Operator)[]>;
-}
-
 /** A network whose input is an image or another array of numbers. Write into `input`, then call `run()`. */
 export class Network implements Input {
   readonly input: Float32Array<ArrayBuffer>;
@@ -108,8 +92,8 @@ export class Network implements Input {
 
   private constructor(
     private steps: readonly (Part | Operator)[],
-    /** Null if the network runs on the processor. */
-    private gpu: GpuFallback | null,
+    /** Loss of the graphics card, and what takes over then; null if the network runs on the processor. */
+    private gpu: { readonly lost: Promise<never>; compileForProcessor(): Promise<(Part | Operator)[]> } | null,
     private readonly tensor: number,
     private readonly outputs: readonly number[],
     private readonly shape: readonly number[],
@@ -126,12 +110,7 @@ export class Network implements Input {
   }
 
   /** Compile a network. @throws {Error} the file is not the expected network */
-  static async compile(
-    file: Uint8Array,
-    what: string,
-    { threads, gpuLost }: Runtime,
-    expected: NetworkShape,
-  ): Promise<Network> {
+  static async compile(file: Uint8Array, what: string, { threads, gpuLost }: Runtime, expected: NetworkShape): Promise<Network> {
     const { sizes, outputs, taps = [], input } = expected;
     let steps: (Part | Operator)[] = [];
     let image: number;
@@ -240,11 +219,7 @@ async function runOnGpu(model: CompiledModel, inputs: readonly Values[]): Promis
 }
 
 /** Compile the parts among the steps. */
-async function compileSteps(
-  steps: ReturnType<typeof stepsOf>,
-  accelerator: Accelerator,
-  threads: number,
-): Promise<(Part | Operator)[]> {
+async function compileSteps(steps: ReturnType<typeof stepsOf>, accelerator: Accelerator, threads: number): Promise<(Part | Operator)[]> {
   const all: (Part | Operator)[] = [];
   const options = accelerator === "wasm" ? { cpuOptions: { numThreads: threads } } : { gpuOptions: { precision: "fp32" as const } };
   try {

@@ -12,13 +12,14 @@ import { Tracker, type Kind, type Pair, type Track } from "./tracking.js";
 
 const { COUNT_INTERVAL, NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
 
-/**
- * Searches an image thoroughly. It returns the instances, best first, each with a calibrated probability as its score.
- *
- * `complete` is true if all proposals were processed or enough instances were found. Null: the search cannot run, so that
- * the fast search is used.
- */
-export type StillSearch<O extends Observation> = (image: Pixels) => Promise<{ found: O[]; complete: boolean } | null>;
+/** Instances of an image, best first, each with a calibrated probability as its score. */
+export interface Found<O extends Observation> {
+  readonly found: O[];
+  readonly complete: boolean; // true if all proposals were processed or enough instances were found
+}
+
+/** Searches an image thoroughly. Null: the search cannot run, so that the fast search is used. */
+export type StillSearch<O extends Observation> = (image: Pixels) => Promise<Found<O> | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation> {
@@ -36,14 +37,7 @@ export class Detector<O extends Observation> {
    */
   constructor(private readonly kind: Kind<O>, private readonly settings: Settings, private readonly streamSearch: StreamSearch<O> | null, private readonly stillSearch: StillSearch<O> | null = null, private readonly recrops = false) {
     this.#sinceSearch = settings.search_interval;
-    const isFast = settings.search === "fast";
-    this.#tracker = new Tracker<O>({
-      newSmoother: kind.newSmoother(settings),
-      mergeNested: !isFast,
-      propagate: isFast ? null : (observation, shift, score) => kind.propagate(observation, shift, score),
-      maxTracks: settings.max_instances,
-      overlapKeypoints: kind.overlapKeypoints,
-    });
+    this.#tracker = new Tracker(kind, settings);
   }
 
   /** Find the instances in the next image of the stream. Another image size starts a new stream. `time`: seconds; by default 30 images a second. */

@@ -12,9 +12,6 @@ import type { Smoother, SmootherOf } from "./smoothing.js";
 const OF = constants.tracking;
 const MEMORY_S = 2;
 
-/** Shifts the observation of an occluded instance by so many pixels and sets its score. */
-export type Propagate<O> = (observation: O, shift: Point, score: number) => O;
-
 /** Position, side and colours of an instance. */
 interface Appearance {
   readonly disc: Disc;
@@ -81,7 +78,7 @@ export class Track<O extends Observation> {
   }
 
   /** Propagate the track by one frame without an observation, ever slower and close to its occluder. */
-  markOccluded(now: number, propagate: Propagate<O>, covers: readonly Track<O>[], isCovered: boolean): void {
+  markOccluded(now: number, kind: Kind<O>, covers: readonly Track<O>[], isCovered: boolean): void {
     const step = Number.isFinite(this.seenS) ? now - this.seenS : 0;
     if (this.occludedS === null) this.#velocity = this.#drift;
     let shift: Point = [this.#velocity[0] * step, this.#velocity[1] * step];
@@ -95,8 +92,8 @@ export class Track<O extends Observation> {
     this.occludedS = (this.occludedS ?? 0) + step;
     this.seenS = now;
     const score = this.observation.score * Math.exp(-step / OF.SCORE_DECAY_S);
-    this.observation = propagate(this.observation, shift, score);
-    this.smoothed = propagate(this.smoothed, shift, score);
+    this.observation = kind.propagate(this.observation, shift, score);
+    this.smoothed = kind.propagate(this.smoothed, shift, score);
   }
 
   /** Check whether the expected centre is less than the size of another instance from its centre. */
@@ -132,15 +129,6 @@ export class Track<O extends Observation> {
   }
 }
 
-export interface TrackerOptions<O extends Observation> {
-  readonly newSmoother: SmootherOf<O>;
-  readonly mergeNested: boolean; // two nested observations of one side are one instance; see `isSameObject`
-  readonly propagate: Propagate<O> | null; // propagates an occluded instance until it is visible again; null to lose it
-  readonly maxTracks: number; // maximum number of tracks, including the occluded ones
-  /** Indices of the keypoints that decide whether two instances overlap; null for all. */
-  readonly overlapKeypoints: readonly number[] | null;
-}
-
 export type Pair<O extends Observation> = readonly [Track<O>, O];
 
 /** Assigns observations to tracks. */
@@ -149,7 +137,13 @@ export class Tracker<O extends Observation> {
   #lost: Track<O>[] = [];
   #nextId = 1;
 
-  constructor(private readonly options: TrackerOptions<O>) {}
+  readonly #newSmoother: SmootherOf<O>;
+  readonly #isFast: boolean; // as in MediaPipe: nested observations of one side are two instances, and occluded instances are lost
+
+  constructor(private readonly kind: Kind<O>, private readonly settings: Settings) {
+    this.#newSmoother = kind.newSmoother(settings);
+    this.#isFast = settings.search === "fast";
+  }
 
   /** Match observations from external boxes with the active tracks. Return the pairs and the rest. */
   match(observations: readonly O[], now: number): [Pair<O>[], O[]] {
@@ -167,7 +161,7 @@ export class Tracker<O extends Observation> {
   /** Check whether an observation has the colours of another instance there rather than the track's own. */
   isAnother(track: Track<O>, observation: O): boolean {
     const { colours } = observation;
-    if (!track.colours || !colours || !this.options.propagate) return false;
+    if (!track.colours || !colours || this.#isFast) return false;
     const limit = OF.COLOUR_RATIO * colourDifference(track.colours, colours);
     return [...this.active, ...this.#lost].some(
       (other) =>
@@ -192,7 +186,7 @@ export class Tracker<O extends Observation> {
   restartClock(): void {
     this.#lost = [];
     for (const track of this.active) {
-      track.smoother = this.options.newSmoother();
+      track.smoother = this.#newSmoother();
       track.seenS = -Infinity;
     }
   }
@@ -205,12 +199,12 @@ export class Tracker<O extends Observation> {
    * @returns whether any track was lost in this frame, or is occluded without an occluder
    */
   update(carried: readonly Pair<O>[], found: readonly O[], now: number): boolean {
-    const { propagate, mergeNested } = this.options;
+    const isFast = this.#isFast;
     this.#lost = this.#lost.filter((track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S);
     const observed = new Set(carried.map(([track]) => track));
     const discs = this.active.map((track) => ({ track, disc: discAround(track.observation) }));
     const isolated = new Set(carried.filter(([track, observation]) => isIsolated(track, observation, discs)).map(([track]) => track));
-    if (propagate) {
+    if (!isFast) {
       const all = carried;
       carried = all.filter((pair) => isolated.has(pair[0]) || this.#isTrusted(pair, all, now));
     }
@@ -218,19 +212,19 @@ export class Tracker<O extends Observation> {
     const observations = resolveSwaps(tracks, carried.map(([, observation]) => observation), now);
     const unseen = this.active.filter((track) => track.occludedS !== null && !tracks.includes(track));
     tracks = tracks.map((track, i) => this.#reidentified(track, observations[i]!, unseen, now));
-    const indices = oneTrackPerObject(tracks, observations, now, mergeNested);
+    const indices = oneTrackPerObject(tracks, observations, now, !isFast);
     const active = indices.map((i) => tracks[i]!);
     let missing = this.active.filter((track) => !active.includes(track));
     const isAnyLost = missing.some((track) => track.occludedS === null);
     for (const i of indices) tracks[i]!.update(observations[i]!, now, isolated.has(tracks[i]!));
     for (const track of missing) if (track.seenS === -Infinity) track.seenS = now; // the clock was restarted
     this.#lost.push(...missing);
-    let detections = suppressDuplicates(found, active.map((track) => track.observation), mergeNested);
-    if (propagate) detections = detections.filter((detection) => !this.#isBlend(detection, [...active, ...missing], now));
+    let detections = suppressDuplicates(found, active.map((track) => track.observation), !isFast);
+    if (!isFast) detections = detections.filter((detection) => !this.#isBlend(detection, [...active, ...missing], now));
     active.push(...detections.map((detection) => this.#startOrRevive(detection, now)));
-    if (propagate) {
+    if (!isFast) {
       missing = missing.filter((track) => this.#lost.includes(track));
-      active.push(...this.#markOccluded(missing, observed, active, now, propagate));
+      active.push(...this.#markOccluded(missing, observed, active, now));
     }
     this.active = active.sort((a, b) => a.id - b.id);
     return isAnyLost || active.some((track) => track.unoccludedS > 0);
@@ -250,7 +244,7 @@ export class Tracker<O extends Observation> {
     return !carried.some(
       ([other, item]) =>
         other !== track &&
-        meanDistance(observation, item, this.options.overlapKeypoints) < OF.SAME_INSTANCE_DISTANCE &&
+        meanDistance(observation, item, this.kind.overlapKeypoints) < OF.SAME_INSTANCE_DISTANCE &&
         other.cost(item, now) + occludedCost(other) < rank,
     );
   }
@@ -262,20 +256,20 @@ export class Tracker<O extends Observation> {
     return tracks.some(
       ({ observation }) =>
         mayTouch(disc, discAround(observation)) &&
-        overlapOverSmaller(detection.keypoints, observation.keypoints, this.options.overlapKeypoints) > OF.BLEND_OVERLAP,
+        overlapOverSmaller(detection.keypoints, observation.keypoints, this.kind.overlapKeypoints) > OF.BLEND_OVERLAP,
     );
   }
 
   /** Propagate the lost tracks that are near another track or had a doubtful observation. */
-  #markOccluded(missing: Track<O>[], doubted: Set<Track<O>>, active: Track<O>[], now: number, propagate: Propagate<O>): Track<O>[] {
+  #markOccluded(missing: readonly Track<O>[], doubted: ReadonlySet<Track<O>>, active: readonly Track<O>[], now: number): Track<O>[] {
     const occluded: Track<O>[] = [];
-    for (const track of missing.slice(0, Math.max(this.options.maxTracks - active.length, 0))) {
+    for (const track of missing.slice(0, Math.max(this.settings.max_instances - active.length, 0))) {
       const near = [...active, ...missing].filter((other) => other !== track && areNear(other.observation, track.observation));
       if (track.occludedS === null && !near.length && !doubted.has(track)) continue;
       const covers = near.filter((other) => active.includes(other));
       if (track.occludedS === null && covers.length && !covers.some((cover) => track.isBehind(cover, now))) continue;
       const isBlended = near.length > 0 && [track, ...near].some((other) => doubted.has(other));
-      track.markOccluded(now, propagate, covers, covers.length > 0 || isBlended);
+      track.markOccluded(now, this.kind, covers, covers.length > 0 || isBlended);
       if (!track.isOver) {
         occluded.push(track);
         this.#lost = this.#lost.filter((other) => other !== track);
@@ -291,7 +285,7 @@ export class Tracker<O extends Observation> {
     const back = best.track;
     if (occluded.includes(back)) occluded.splice(occluded.indexOf(back), 1);
     else this.#lost = this.#lost.filter((other) => other !== back);
-    back.smoother = this.options.newSmoother();
+    back.smoother = this.#newSmoother();
     return back;
   }
 
@@ -302,9 +296,9 @@ export class Tracker<O extends Observation> {
     if (best !== null && best.cost < OF.MAX_REVIVE_DISTANCE) {
       track = best.track;
       this.#lost = this.#lost.filter((other) => other !== track);
-      track.smoother = this.options.newSmoother();
+      track.smoother = this.#newSmoother();
     } else {
-      track = new Track(this.#nextId++, observation, this.options.newSmoother(), now);
+      track = new Track(this.#nextId++, observation, this.#newSmoother(), now);
     }
     track.update(observation, now);
     return track;
@@ -350,12 +344,7 @@ function isIsolated<O extends Observation>(track: Track<O>, observation: O, disc
 }
 
 /** Return the indices of the tracks to keep. Of two tracks on one object, the better fit stays. */
-function oneTrackPerObject<O extends Observation>(
-  tracks: readonly Track<O>[],
-  observations: readonly O[],
-  now: number,
-  mergeNested: boolean,
-): number[] {
+function oneTrackPerObject<O extends Observation>(tracks: readonly Track<O>[], observations: readonly O[], now: number, mergeNested: boolean): number[] {
   const indices: number[] = [];
   const discs = observations.map(discAround);
   const costs = tracks.map((track, i) => track.cost(observations[i]!, now));

@@ -4,11 +4,12 @@ import { iou, latestBoxes, squareAround, type Corners } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
 import { sizeOf } from "../observations.js";
+import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { cutsOff, isSameInstance, mergeProposals, oks, proposalsIn, reachOf, windows, type Proposal } from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features } from "./score.js";
-import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
+import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.faces;
 
@@ -133,7 +134,5 @@ export async function searchBoxes(image: Pixels, boxes: FaceBoxes, detector: Sin
       if (!cutsOff(window, [left, top, right, bottom], image) && !isKnown) found.push(observation);
     }
   }
-  const proposal: Proposal = { box: { cx: 0, cy: 0, width: 0, height: 0, rotation: 0 }, score: 0, source: "box" };
-  const candidates = found.map((face): FaceCandidate => ({ ...newCandidate([face], proposal), score: face.score }));
-  return { candidates: candidates.sort((a, b) => b.score - a.score), complete: levels.isComplete };
+  return { found: found.sort((a, b) => b.score - a.score), complete: levels.isComplete };
 }

@@ -5,6 +5,7 @@ import { cornersIou, iou, latestBoxes, type Corners, type RotatedBox } from "../
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
 import { centreOf, distance, pointAt, sizeOf, type Point } from "../observations.js";
+import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
@@ -12,7 +13,7 @@ import * as geometry from "./geometry.js";
 import type { Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
-import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Found, type Limits } from "./stills.js";
+import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.hands;
 const SIDES = [0, 1] as const;
@@ -70,10 +71,8 @@ export class HandSearch extends StillSearch<HandObservation> {
     })());
   }
 
-  protected override async run(sources: AsyncIterable<readonly Proposal[]>): Promise<Found<HandObservation>> {
-    const found = await super.run(sources);
-    for (const candidate of found.candidates) candidate.views.push({ ...candidate.views.pop()!, left: scoreOf("side", candidate.features) });
-    return found;
+  protected override resultOf(candidate: HandCandidate): HandObservation {
+    return { ...super.resultOf(candidate), left: scoreOf("side", candidate.features) };
   }
 
   /** Yield the palms around the hands that the network finds in windows, and keep its people. */

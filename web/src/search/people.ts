@@ -7,11 +7,11 @@ import type { RotatedBox } from "../boxes.js";
 import type { HandObservation } from "../hands.js";
 import { wristDistance, type Holistic, type PersonObservation } from "../holistic.js";
 import type { Settings } from "../options.js";
+import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
 import type { BodySearch } from "./bodies.js";
 import { faceCrop, isHeadOf, isSameInstance, type Head } from "./geometry.js";
 import type { HandSearch } from "./hands.js";
-import { lastView, resultOf, type Found } from "./stills.js";
 
 const OF = constants.search.people;
 const SIDES = [0, 1] as const;
@@ -27,29 +27,28 @@ export async function searchPeople(
   { bodies: search, hands: handSearch }: { bodies: BodySearch; hands: HandSearch },
   { min_presence_score: least, max_instances }: Settings,
 ): Promise<Found<BodyObservation>> {
-  const bodies = await search.search();
-  const candidates = bodies.candidates.filter(({ score }) => score > least);
-  const shown = candidates.slice(0, max_instances);
-  const observations = shown.map(lastView);
+  const { found, complete } = await search.search();
+  const bodies = found.filter(({ score }) => score > least);
+  const shown = bodies.slice(0, max_instances);
   const crops: RotatedBox[] = [];
-  for (const body of observations) {
+  for (const body of shown) {
     for (const side of SIDES) {
       const box = await people.handCrop(image, body, side);
       if (box) crops.push(box);
     }
   }
-  const around = await handSearch.around(observations, crops);
-  const hands = handsOfBodies(observations, around.candidates.map(resultOf).filter(({ score }) => score > least));
+  const around = await handSearch.around(shown, crops);
+  const hands = handsOfBodies(shown, around.found.filter(({ score }) => score > least));
   const faces: FaceObservation[] = [];
-  for (const [index, candidate] of shown.entries()) {
-    const pair = SIDES.map((side) => hands.get(2 * index + side) ?? null) as [HandObservation | null, HandObservation | null];
-    let face = await faceOf(image, people, lastView(candidate), search.heads);
+  for (const [index, body] of shown.entries()) {
+    const pair = SIDES.map((side) => hands.get(2 * index + side) ?? null);
+    let face = await faceOf(image, people, body, search.heads);
     if (face && faces.some((other) => isSameInstance(face!.keypoints, other.keypoints))) face = null;
     if (face) faces.push(face);
-    const person: PersonObservation = { ...lastView(candidate), hands: pair, face };
-    candidate.views.push(person);
+    const person: PersonObservation = { ...body, hands: pair, face };
+    bodies[index] = person;
   }
-  return { candidates, complete: bodies.complete && around.complete };
+  return { found: bodies, complete: complete && around.complete };
 }
 
 /** Return the face in the head crop of a body, or at the head that the search found. */

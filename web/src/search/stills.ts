@@ -1,6 +1,7 @@
 /** Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass. */
 
 import { isSameObject, type Observation } from "../observations.js";
+import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
 import { isSameInstance, type Proposal } from "./geometry.js";
 import { LIMITS, type Features } from "./score.js";
@@ -19,14 +20,6 @@ export interface Candidate<O extends Observation> {
   score: number;
   /** Features of the score by name. */
   features: Features;
-}
-
-/** Result of the search of an image. */
-export interface Found<O extends Observation> {
-  /** All instances, best first. */
-  readonly candidates: Candidate<O>[];
-  /** True if all sources were searched. */
-  readonly complete: boolean;
 }
 
 /** Limits of a search. */
@@ -48,18 +41,13 @@ export function lastView<O extends Observation>({ views }: Candidate<O>): O {
   return views.at(-1)!;
 }
 
-/** Return the observation with the score of the candidate. */
-export function resultOf<O extends Observation>(candidate: Candidate<O>): O {
-  return { ...lastView(candidate), score: candidate.score };
-}
-
 /** Return the minimum presence of the views. */
 export function presenceOf({ views }: Candidate<Observation>): number {
   return Math.min(...views.map(({ score }) => score));
 }
 
 /** Check whether presence and agreement of the views are high. */
-export function isCertain(candidate: Candidate<Observation>): boolean {
+function isCertain(candidate: Candidate<Observation>): boolean {
   return Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
 }
 
@@ -78,6 +66,11 @@ export abstract class StillSearch<O extends Observation> {
   protected abstract score(candidate: Candidate<O>): number;
   /** Check whether a proposal shows an instance. */
   protected abstract shows(proposal: Proposal, instance: O): boolean;
+
+  /** Return the observation of an instance with the score of the candidate. */
+  protected resultOf(candidate: Candidate<O>): O {
+    return { ...lastView(candidate), score: candidate.score };
+  }
 
   /** Check whether a proposal shows a certain instance or an area that was verified before. */
   protected isKnown(proposal: Proposal): boolean {
@@ -106,7 +99,7 @@ export abstract class StillSearch<O extends Observation> {
       }
       if (this.#hasEnough()) break;
     }
-    return { candidates: this.#suppressed(), complete: this.isComplete };
+    return { found: this.#suppressed().map((candidate) => this.resultOf(candidate)), complete: this.isComplete };
   }
 
   #hasEnough(): boolean {

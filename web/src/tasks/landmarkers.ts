@@ -221,7 +221,7 @@ export class FaceDetector extends Landmarker<FaceDetectorOptions, DetectionResul
     return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: minDetectionConfidence } };
   }
 
-  protected override async load(_: DetectorRequest, { open }: Networks): Promise<Make> {
+  protected override async load({ open }: Networks): Promise<Make> {
     const network = await open("detector", detectorShape(GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE));
     return (settings) => taskFaceBoxes(new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold), settings);
   }
@@ -258,7 +258,7 @@ export class HolisticLandmarker extends FaceTask<HolisticLandmarkerOptions, Holi
   }
 }
 
-async function loadHands(_: DetectorRequest, { open }: Networks): Promise<Make> {
+async function loadHands({ open }: Networks): Promise<Make> {
   const palms = await openDetector(open, "detector", GRIDS.palm, PALM_KEYPOINTS);
   const landmarks = await open("landmark", HAND_SHAPE);
   return (settings) => new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings, null);

@@ -4,7 +4,7 @@ import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
 import { LOADERS, type Make, type Open } from "../kinds.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
-import { settingsOf, type DetectorOptions } from "../options.js";
+import { settingsOf, type DetectorOptions, type Settings } from "../options.js";
 import type { Pixels } from "../pixels.js";
 import type { Results } from "../results.js";
 import { InstanceOrder } from "../tracking.js";
@@ -194,9 +194,9 @@ export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends
   protected abstract request(options: Options): DetectorRequest;
 
   /** Load the networks. Kinds with another graph override this method. */
-  protected load(request: DetectorRequest, networks: Networks): Promise<Make> {
-    return LOADERS[request.kind]!({
-      model: request.options.model ?? settingsOf(request.kind, {}).model,
+  protected load(networks: Networks): Promise<Make> {
+    return LOADERS[networks.settings.kind]!({
+      model: networks.settings.model,
       others: {},
       open: networks.open,
       hasOwnLandmarks: networks.isOwn,
@@ -214,10 +214,9 @@ export abstract class DetectorTask<Options extends VisionTaskOptions, R> extends
     const { modelAssetPath, modelAssetBuffer, delegate } = this.base;
     const request = this.request({ ...this.options, baseOptions: this.base });
     const settings = settingsOf(request.kind, { search: "fast", smoothing: "published", ...request.options });
-    const key = `${request.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
+    const key = `${settings.model} ${delegate} ${modelAssetPath}`;
     if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
-      const networks = new Networks(request.kind, String(settings.model), await runtime(), this.base);
-      this.#make = await this.load(request, networks);
+      this.#make = await this.load(new Networks(settings, await runtime(), this.base));
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
     const detector = await this.#make(settings, false);
@@ -247,23 +246,20 @@ export class Networks {
   readonly isOwn: boolean;
   readonly #files = new Map<string, Promise<Uint8Array>>();
   #bundle: Promise<Bundle> | null = null;
-  /** Null for the published networks, or a buffer. */
-  readonly #url: string | null;
-  readonly #buffer: Uint8Array | undefined;
-  readonly #samplesCentres: boolean;
+  readonly #url: string | null; // null for the published networks, or a buffer
 
-  constructor(private readonly kind: string, private readonly model: string, private readonly runtime: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: LoadedOptions) {
-    this.#buffer = buffer;
-    this.#samplesCentres = delegate === "GPU";
+  constructor(readonly settings: Settings, private readonly runtime: Runtime, private readonly base: LoadedOptions) {
+    const { modelAssetPath: path, modelAssetBuffer: buffer } = base;
     this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
-    if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker does not support custom bundles. Use holistic_landmarker.task.");
+    if (this.isOwn && settings.kind === "holistic") throw new Error("HolisticLandmarker does not support custom bundles. Use holistic_landmarker.task.");
   }
 
   readonly open: Open = async (role, shape) => {
-    const prefix = MEMBERS[this.kind];
+    const { kind, model } = this.settings;
+    const prefix = MEMBERS[kind];
     if (this.isOwn) return (await this.bundle()).open(`${prefix}_${role === "detector" ? "detector" : "landmarks_detector"}.tflite`, shape);
-    const name = KINDS[this.kind]!.models[this.model]![role as Role]!;
+    const name = KINDS[kind]!.models[model]![role as Role]!;
     const url = new URL(`models/${WEIGHTS[name]!.file}`, FilesetResolver.folder).href;
     if (!this.#files.has(url)) this.#files.set(url, fetchNetwork(url, WEIGHTS[name]!));
     return this.#compile(await this.#files.get(url)!, url, shape);
@@ -271,12 +267,13 @@ export class Networks {
 
   readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#readBundle());
 
-  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.runtime, { ...shape, samplesCentres: this.#samplesCentres });
+  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.runtime, { ...shape, samplesCentres: this.base.delegate === "GPU" });
 
   async #readBundle(): Promise<Bundle> {
     const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
-    const file = this.#buffer ?? (await fetchNetwork(url, null));
-    return new Bundle(this.#buffer ? "modelAssetBuffer" : url, file as Uint8Array<ArrayBuffer>, this.#compile);
+    const buffer = this.base.modelAssetBuffer;
+    const file = buffer ?? (await fetchNetwork(url, null));
+    return new Bundle(buffer ? "modelAssetBuffer" : url, file as Uint8Array<ArrayBuffer>, this.#compile);
   }
 }
 
