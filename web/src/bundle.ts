@@ -18,13 +18,10 @@ export type Compile = (file: Uint8Array, what: string, shape: NetworkShape) => P
 
 /** Members of a bundle. */
 export class Bundle {
-  readonly #url: string;
   readonly #members: ReadonlyMap<string, Member>;
-  readonly #compile: Compile;
 
   /** @throws {Error} the file is not a zip file */
-  constructor(url: string, file: Uint8Array<ArrayBuffer>, compile: Compile) {
-    [this.#url, this.#compile] = [url, compile];
+  constructor(private readonly url: string, file: Uint8Array<ArrayBuffer>, private readonly compile: Compile) {
     try {
       this.#members = membersOf(file);
     } catch (error) {
@@ -34,7 +31,7 @@ export class Bundle {
 
   /** Compile a network of the bundle. */
   async open(name: string, shape: NetworkShape): Promise<Network> {
-    return this.#compile(await this.#read(name), `${name} of ${this.#url}`, shape);
+    return this.compile(await this.#read(name), `${name} of ${this.url}`, shape);
   }
 
   /** Return the canonical face, from which transforms start. */
@@ -43,13 +40,13 @@ export class Bundle {
     try {
       return canonicalFaceFrom(data);
     } catch {
-      throw new Error(`${this.#url}: ${GEOMETRY} is damaged. Download the bundle again.`);
+      throw new Error(`${this.url}: ${GEOMETRY} is damaged. Download the bundle again.`);
     }
   }
 
   async #read(name: string): Promise<Uint8Array> {
     const member = this.#members.get(name);
-    if (!member) throw new Error(`${this.#url} contains no ${name}, only ${[...this.#members.keys()].join(", ")}`);
+    if (!member) throw new Error(`${this.url} contains no ${name}, only ${[...this.#members.keys()].join(", ")}`);
     return unpacked(member);
   }
 }

@@ -72,7 +72,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         return new Hands(palms, networks.landmarks, settings.mirrored, networks.heads, withAppearance, refinement);
       });
       const bodies = once(async () => new Bodies(null, await bodyLandmarks(), settings.mirrored));
-      const search = async (image: Pixels) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limitsOf(settings, image)).search();
+      const search = async (image: Pixels, limits: Limits) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limits).search();
       const tracked = settings.search === "auto" ? hands : await stillHands();
       return searching(tracked, settings, search, async () => handFinder(palms, hands, settings.min_detection_score));
     };
@@ -84,7 +84,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces, settings.mirrored);
-        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings, image));
+        const search = async (image: Pixels, limits: Limits) => searchBoxes(image, boxes, await wide(), limits);
         return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
@@ -96,7 +96,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         ? await bundledMeshes(settings)
         : new FaceMeshes(...(await published()), null, settings.mirrored, settings.search !== "fast");
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
-      const search = async (image: Pixels) => new FaceSearch(image, await wide(), meshes, limitsOf(settings, image)).search();
+      const search = async (image: Pixels, limits: Limits) => new FaceSearch(image, await wide(), meshes, limits).search();
       return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
     };
   },
@@ -107,9 +107,8 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     return async (settings) => {
       const bodies = new Bodies(...(await networksOf(settings)), settings.mirrored);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
-      const search = async (image: Pixels) => {
-        return new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limitsOf(settings, image)).search();
-      };
+      const search = async (image: Pixels, limits: Limits) =>
+        new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limits).search();
       return searching(bodies, settings, search, async () => bodyFinder(await wide(), people, bodies));
     };
   },
@@ -134,11 +133,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = new FaceMeshes(faceDetector, faceLandmarks, null, settings.mirrored);
       const people = new Holistic(...(await networksOf(settings)), { hands, faces, recrop }, settings, searchesParts);
       if (settings.search === "fast") return new Detector(people, settings, null);
-      const search = async (image: Pixels) => {
-        const handLimits = { ...limitsOf(settings, image), enough: Infinity, published: PUBLISHED };
+      const search = async (image: Pixels, limits: Limits) => {
         const searches = {
-          bodies: new BodySearch(image, { bodies: people, people: await network(), faces: await wide() }, limitsOf(settings, image)),
-          hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
+          bodies: new BodySearch(image, { bodies: people, people: await network(), faces: await wide() }, limits),
+          hands: new HandSearch(image, { palms: await palms(), hands }, { ...limits, enough: Infinity, published: PUBLISHED }),
         };
         return searchPeople(image, people, searches, settings);
       };
@@ -165,13 +163,16 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 
 const warned = new WeakSet<FileError>();
 
+/** Searches an image within limits. */
+type Search<O extends Observation> = (image: Pixels, limits: Limits) => Promise<Found<O>>;
+
 /** Return a still search that, with `search: "auto"`, warns once and returns null if one of its files is missing. */
-function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: (image: Pixels) => Promise<Found<O>>): StillSearch<O> {
+function ifFilesExist<O extends Observation>(settings: Settings, search: Search<O>): StillSearch<O> {
   return async (image) => {
     try {
-      return await stillSearch(image);
+      return await search(image, limitsOf(settings, image));
     } catch (error) {
-      if (!(error instanceof FileError) || search !== "auto") throw error;
+      if (!(error instanceof FileError) || settings.search !== "auto") throw error;
       if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);
       warned.add(error);
       return null;
@@ -180,14 +181,9 @@ function ifFilesExist<O extends Observation>({ search }: Settings, stillSearch: 
 }
 
 /** Return a detector that searches stills, and with `search: "auto"` also streams, window by window, with verified detections. */
-async function searching<O extends Observation>(
-  kind: Kind<O>,
-  settings: Settings,
-  stillSearch: (image: Pixels) => Promise<Found<O>>,
-  finder: () => Promise<Finder<O>>,
-): Promise<AnyDetector> {
+async function searching<O extends Observation>(kind: Kind<O>, settings: Settings, search: Search<O>, finder: () => Promise<Finder<O>>): Promise<AnyDetector> {
   const streams = settings.search === "auto" ? new StreamSearch(await finder()) : null;
-  return new Detector(kind, settings, streams, ifFilesExist(settings, stillSearch));
+  return new Detector(kind, settings, streams, ifFilesExist(settings, search));
 }
 
 /** Return a function that opens the full-range face detector, compiled on first use. */

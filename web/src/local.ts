@@ -2,7 +2,7 @@
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
 import { CLASSIFIER_SIDE } from "./classes.js";
-import { KINDS, WEIGHTS, type Role } from "./data.js";
+import { WEIGHTS, type Role } from "./data.js";
 import type { Answer, ImageClass, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
@@ -44,13 +44,8 @@ type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> :
 
 /** Detects instances of one kind. The networks run in a worker, so they do not block the page. */
 export class LocalDetector {
-  /** Names of the kinds. */
-  static readonly kinds: readonly string[] = Object.keys(KINDS);
-
-  readonly #worker: Worker;
   readonly #list: string;
   readonly #pending = new Map<number, PromiseWithResolvers<Answer | null>>();
-  #settings: Settings;
   #next = 0;
   #isClosed = false;
   /** Canvas into which images of streams are drawn. */
@@ -59,9 +54,7 @@ export class LocalDetector {
   #running: Promise<unknown> | null = null;
   #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null = null;
 
-  private constructor(worker: Worker, settings: Settings) {
-    this.#worker = worker;
-    this.#settings = settings;
+  private constructor(private readonly worker: Worker, private settings: Settings) {
     this.#list = kindOf(settings.kind).list;
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       const waiting = this.#pending.get(data.id);
@@ -78,7 +71,7 @@ export class LocalDetector {
   /**
    * Load the networks.
    *
-   * @param kind one of `LocalDetector.kinds`
+   * @param kind `hands`, `face`, `body` or `holistic`
    * @param options options of `sonjit.create_detector`, with the same names, and `events`
    */
   static async create(kind: string, options: LocalOptions = {}, files: Files = {}): Promise<LocalDetector> {
@@ -119,9 +112,9 @@ export class LocalDetector {
 
   /** Change options from the next image on. Kind and model stay. */
   configure(options: LocalOptions): void {
-    const settings = settingsOf(this.#settings.kind, options);
-    if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
-    this.#settings = settings;
+    const settings = settingsOf(this.settings.kind, options);
+    if (JSON.stringify(settings) === JSON.stringify(this.settings)) return;
+    this.settings = settings;
     this.#send({ type: "configure", settings });
   }
 
@@ -165,13 +158,13 @@ export class LocalDetector {
     const id = this.#next++;
     const pending = Promise.withResolvers<Answer | null>();
     this.#pending.set(id, pending);
-    this.#worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
+    this.worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
     return pending.promise;
   }
 
   #end(reason: Error): void {
     this.#isClosed = true;
-    this.#worker.terminate();
+    this.worker.terminate();
     for (const waiting of this.#pending.values()) waiting.reject(reason);
     this.#pending.clear();
   }

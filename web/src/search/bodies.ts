@@ -9,7 +9,7 @@ import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
 import type { Head, Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
-import { LIMITS, logit, scoreOf, type Features } from "./score.js";
+import { LIMITS, logit, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.bodies;
@@ -31,7 +31,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
   readonly #people: PersonBox[] = [];
 
   constructor(image: Pixels, private readonly networks: BodyNetworks, limits: Limits) {
-    super(image, limits);
+    super(image, limits, "body");
   }
 
   /** Yield the people of the networks, and heads without a body. */
@@ -83,9 +83,8 @@ export class BodySearch extends StillSearch<BodyObservation> {
     return head ? geometry.withoutOtherHeads(this.image, box, this.heads, head) : this.image;
   }
 
-  protected score(candidate: BodyCandidate): number {
-    candidate.features = bodyFeatures(candidate, this.image, this.heads, this.#people);
-    return scoreOf("body", candidate.features);
+  protected features(candidate: BodyCandidate): Features {
+    return bodyFeatures(candidate, this.image, this.heads, this.#people);
   }
 
   /** Check whether two candidates share the face, the torso or, if one of them has no face, the head. */

@@ -8,7 +8,7 @@ import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { cutsOff, isSameInstance, mergeProposals, oks, proposalsIn, reachOf, windows, type Proposal } from "./geometry.js";
-import { LIMITS, logit, scoreOf, type Features } from "./score.js";
+import { LIMITS, logit, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.faces;
@@ -19,7 +19,7 @@ type FaceCandidate = Candidate<FaceObservation>;
 export class FaceSearch extends StillSearch<FaceObservation> {
   /** @param detector full-range face detector */
   constructor(image: Pixels, private readonly detector: SingleShotDetector, private readonly meshes: FaceMeshes, limits: Limits) {
-    super(image, limits);
+    super(image, limits, "face");
   }
 
   /** Yield the faces of the published search, and those in finer windows while there are none or small ones. */
@@ -64,14 +64,13 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     return newCandidate(isFirst ? [second, first] : [first, second], proposal, oks(first.keypoints, second.keypoints), isPublished);
   }
 
-  protected score(candidate: FaceCandidate): number {
-    candidate.features = {
+  protected features(candidate: FaceCandidate): Features {
+    return {
       detection: logit(candidate.proposal.score),
       presence: logit(presenceOf(candidate)),
       agreement: logit(candidate.agreement),
       ...meshProportions(lastView(candidate)),
     };
-    return scoreOf("face", candidate.features);
   }
 }
 

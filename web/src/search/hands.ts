@@ -12,7 +12,7 @@ import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import type { Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
-import { LIMITS, logit, scoreOf } from "./score.js";
+import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.hands;
@@ -41,7 +41,7 @@ export class HandSearch extends StillSearch<HandObservation> {
   #networkHands: HandBox[] | null = null;
 
   constructor(image: Pixels, private readonly networks: HandNetworks, limits: Limits) {
-    super(image, limits);
+    super(image, limits, "hand");
     this.#least = LIMITS.palm_share * limits.published;
   }
 
@@ -169,9 +169,9 @@ export class HandSearch extends StillSearch<HandObservation> {
     return newCandidate(views, proposal, geometry.oks(first.keypoints, mirrored.keypoints), isPublished);
   }
 
-  protected score(candidate: HandCandidate): number {
+  protected features(candidate: HandCandidate): Features {
     const [hand, { views }] = [lastView(candidate), candidate];
-    candidate.features = {
+    return {
       lower: logit(presenceOf(candidate)),
       presence: geometry.mean(views.map(({ score }) => logit(score))),
       agreement: logit(candidate.agreement),
@@ -186,7 +186,6 @@ export class HandSearch extends StillSearch<HandObservation> {
       side: geometry.mean(views.map(({ left }) => logit(left))),
       arm: armSide(hand, this.#bodies),
     };
-    return scoreOf("hand", candidate.features);
   }
 }
 

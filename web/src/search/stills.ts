@@ -4,7 +4,7 @@ import { isSameObject, type Observation } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
 import { isSameInstance, type Proposal } from "./geometry.js";
-import { LIMITS, type Features } from "./score.js";
+import { LIMITS, scoreOf, type Features, type ScoreName } from "./score.js";
 
 /** A possible instance with its observations. */
 export interface Candidate<O extends Observation> {
@@ -56,16 +56,22 @@ export abstract class StillSearch<O extends Observation> {
   protected readonly candidates: Candidate<O>[] = [];
   protected isComplete = true;
 
-  constructor(protected readonly image: Pixels, protected readonly limits: Limits) {}
+  constructor(protected readonly image: Pixels, protected readonly limits: Limits, private readonly scoreName: ScoreName) {}
 
   /** Yield the proposals of one source after another. Those of the published search come first. */
   protected abstract propose(): AsyncGenerator<Proposal[]>;
   /** Observe a proposal. Return null if it shows no instance. */
   protected abstract verify(proposal: Proposal): Promise<Candidate<O> | null>;
-  /** Return the probability that a candidate is an instance. */
-  protected abstract score(candidate: Candidate<O>): number;
+  /** Return the features of the score of a candidate. */
+  protected abstract features(candidate: Candidate<O>): Features;
   /** Check whether a proposal shows an instance. */
   protected abstract shows(proposal: Proposal, instance: O): boolean;
+
+  /** Return the probability that a candidate is an instance. */
+  protected score(candidate: Candidate<O>): number {
+    candidate.features = this.features(candidate);
+    return scoreOf(this.scoreName, candidate.features);
+  }
 
   /** Return the observation of an instance with the score of the candidate. */
   protected resultOf(candidate: Candidate<O>): O {
