@@ -2,11 +2,7 @@
 
 import raw from "./data.json";
 
-export interface Weight {
-  readonly file: string;
-  readonly bytes: number;
-  readonly sha256: string;
-}
+export type Weight = (typeof raw.weights)["hand-full"];
 export interface Grid {
   readonly size: number;
   readonly layers: readonly (readonly [number, number])[]; // cells per side, and anchors per cell

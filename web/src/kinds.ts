@@ -156,7 +156,7 @@ function limitsOf({ min_detection_score: published, max_instances: enough, searc
 }
 
 /** Return a function that calls another one once and then returns its result. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
+export function once<T>(make: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | null = null;
   return () => (result ??= make());
 }

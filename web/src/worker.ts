@@ -6,7 +6,7 @@ import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { withEvents } from "./events.js";
 import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
-import { LOADERS, usesBundle, type Make } from "./kinds.js";
+import { LOADERS, once, usesBundle, type Make } from "./kinds.js";
 import type { Answer, ImageClass, Places, Reply, Request, Sent } from "./messages.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
@@ -97,8 +97,7 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
     files.set(role, file);
     return file;
   };
-  let fetchedBundle: ReturnType<typeof fetchNetwork> | null = null;
-  const bundleFile = () => (fetchedBundle ??= fetchNetwork(bundle.url, null));
+  const bundleFile = once(() => fetchNetwork(bundle.url, null));
   const needsBundle = bundle.isOwn || usesBundle(settings);
   const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others are loaded on first use
   const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !needsBundle));

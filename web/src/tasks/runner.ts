@@ -2,7 +2,7 @@
 
 import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
-import { LOADERS, type Make, type Open } from "../kinds.js";
+import { LOADERS, once, type Make, type Open } from "../kinds.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions, type Settings } from "../options.js";
 import type { Pixels } from "../pixels.js";
@@ -245,7 +245,6 @@ export class Networks {
   /** True if the networks are those of a custom bundle. */
   readonly isOwn: boolean;
   readonly #files = new Map<string, Promise<Uint8Array>>();
-  #bundle: Promise<Bundle> | null = null;
   readonly #url: string | null; // null for the published networks, or a buffer
 
   constructor(readonly settings: Settings, private readonly runtime: Runtime, private readonly base: LoadedOptions) {
@@ -265,22 +264,18 @@ export class Networks {
     return this.#compile(await this.#files.get(url)!, url, shape);
   };
 
-  readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#readBundle());
-
   readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.runtime, { ...shape, samplesCentres: this.base.delegate === "GPU" });
 
-  async #readBundle(): Promise<Bundle> {
+  readonly bundle = once(async () => {
     const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
     const buffer = this.base.modelAssetBuffer;
     const file = buffer ?? (await fetchNetwork(url, null));
     return new Bundle(buffer ? "modelAssetBuffer" : url, file as Uint8Array<ArrayBuffer>, this.#compile);
-  }
+  });
 }
 
-let loading: Promise<Runtime> | null = null;
-
 /** Return the runtime, which a page loads once. */
-export const runtime = (): Promise<Runtime> => (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
+export const runtime = once(() => loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
 
 function sizeOf(image: ImageSource): [number, number] {
   if (image instanceof HTMLVideoElement) return [image.videoWidth, image.videoHeight];

@@ -1,22 +1,22 @@
 /** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
-import { AvatarView } from "./avatar.js";
+import { avatarView } from "./avatar.js";
 import { wireClasses } from "./classes.js";
 import { Capture, Detectors } from "./detectors.js";
 import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
-import { isActive, Jobs, shareOf, showShare, stateText } from "./jobs.js";
+import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
-import { OverlayView } from "./painter.js";
-import { gesturesView, inspector, latencyMeter, liveTable, Pace, wirePhone, wireTabs } from "./panels.js";
-import { Plot } from "./plot.js";
+import { overlayView } from "./painter.js";
+import { gesturesView, inspector, latencyMeter, liveTable, paced, wirePhone, wireTabs } from "./panels.js";
+import { plotView } from "./plot.js";
 import { wireSaliencyLegend } from "./saliency.js";
 import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings } from "./settings.js";
-import { SourceChooser, Transport } from "./source-chooser.js";
-import { listRecording, nameNow, Recorder, Table } from "./tables.js";
+import { sourceChooser, wireTransport } from "./source-chooser.js";
+import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
 import { onLanguage, PageError, showError, startLanguage, Store, text, textOr } from "./texts.js";
 import { createMapEditor, createTrainer } from "./trainer.js";
-import { View3D } from "./view3d.js";
+import { view3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
@@ -25,27 +25,27 @@ const NOTICE_MS = 4000;
 await Promise.all([startLanguage(), loadKinds().catch(showError)]);
 find("annotate").hidden = !annotates;
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false, searching: false, hidden: 0 });
-const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
-const plot = new Plot();
-const avatar = new AvatarView(store);
+const overlay = overlayView(find("image"), find("overlay"), find("stage"));
+const plot = plotView();
+const avatar = avatarView(store);
 const trainer = createTrainer(({ file, names }, isTried) => {
   detectors.ask({ gestures_file: isTried ? file : null });
   mapEditor.setCustom(names);
-}, () => store.state.phase === "running" && !store.state.paused && !chooser.isStill);
+}, () => store.state.phase === "running" && !store.state.paused && !chooser.isStill());
 const mapEditor = createMapEditor((map) => {
   if (map !== null) trainer.tryFor(map);
   detectors.ask({ control: map });
 });
-const views = [overlay, new View3D(find("view3d")), avatar, liveTable(find("live-table")), plot, inspector(find("json")), gesturesView(), trainer, mapEditor];
+const views = [overlay, view3D(find("view3d")), avatar, liveTable(find("live-table")), plot, inspector(find("json")), gesturesView(), trainer, mapEditor];
 const meter = latencyMeter();
 const table = new Table();
-const recorder = new Recorder(overlay);
+const recorder = recorderOf(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
 let attempt = 0; // number of the last attempt to start; it replaces earlier ones
-const tablePace = new Pace(showTable);
+const tablePace = paced(showTable);
 let hiddenSince = 0; // performance.now(); 0 if no image was missed
 
-const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
+const rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 const overlays = [overlay, rivalOverlay];
 /** @type {Record<string, any> | null} */ let latestRival = null;
 const rivalView = {
@@ -74,16 +74,17 @@ const detectors = new Detectors([...views, { draw: keep, clear: () => (latest = 
     meter.add(latency, dropped);
   },
 });
-const chooser = new SourceChooser(store, overlay, { changed: onSource, model: (file) => avatar.open(file) });
-const transport = new Transport((paused) => store.set({ paused }));
+const chooser = sourceChooser(store, overlay, { changed: onSource, model: (file) => avatar.open(file) });
+const usePlayer = wireTransport((paused) => store.set({ paused }));
 const clearClasses = wireClasses(() => chooser.files());
-const jobs = new Jobs(find("jobs"), showJob);
+const jobs = createJobs(find("jobs"), showJob);
 
 /** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} shown */
 function keep(frame, shown) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
-  const counted = plot.events.length ? { ...frame, events: [...(frame.events ?? []), ...plot.events] } : frame;
+  const repetitions = plot.events();
+  const counted = repetitions.length ? { ...frame, events: [...(frame.events ?? []), ...repetitions] } : frame;
   table.add(counted, shown);
   recorder.add(counted, shown);
   tablePace.ask();
@@ -97,7 +98,7 @@ function onPhase(phase, detail = {}) {
   store.set({ phase, detail });
 }
 
-const configuration = () => configuredDetectors(store.state, chooser.isStill);
+const configuration = () => configuredDetectors(store.state, chooser.isStill());
 
 /** Return the detectors with the compared model; null without a comparison. */
 function rivals() {
@@ -123,7 +124,7 @@ async function start() {
     await chooser.showImage();
     table.begin({ source: source.name, detectors: configuration() });
     tablePace.now();
-    transport.use(source.player);
+    usePlayer(source.player);
     detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {
     if (number !== attempt) return;
@@ -137,14 +138,14 @@ async function start() {
 function tellHidden() {
   if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
   const { phase, paused } = store.state;
-  hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill ? performance.now() : 0;
+  hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
 }
 
 /** End the run. @param {string} phase */
 async function end(phase) {
   attempt += 1;
   store.set({ started: false });
-  transport.use(null);
+  usePlayer(null);
   detectors.stop();
   for (const view of overlays) view.clearImage();
   clearClasses();
@@ -166,9 +167,9 @@ async function onSource() {
 }
 
 function record() {
-  if (recorder.on) return stopRecording();
+  if (recorder.isOn()) return stopRecording();
   try {
-    recorder.start({ source: chooser.name, detectors: configuration() });
+    recorder.start({ source: chooser.name(), detectors: configuration() });
     store.set({ recording: true });
   } catch (error) {
     showError(error);
@@ -223,7 +224,7 @@ function showPhase() {
   const { phase, detail, started, recording } = store.state;
   const [status, recordButton] = [find("status"), find("record")];
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
-    : phase === "running" ? runningKey(started && chooser.isStill) : `status.${phase}`;
+    : phase === "running" ? runningKey(started && chooser.isStill()) : `status.${phase}`;
   const shown = Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0);
   status.dataset.state = phase;
   put(status, text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) }));
@@ -245,8 +246,8 @@ function wire() {
   wirePhone();
   wireSaliencyLegend(store);
   store.watch(["longest"], ({ longest }) => (capture.longest = longest));
-  store.watch(["style"], ({ style }) => overlays.forEach((view) => (view.style = style)));
-  store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => (view.mirror = isMirrored(state))));
+  store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
+  store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => view.mirror(isMirrored(state))));
   store.watch(["source"], async ({ source }) => (find("classes").hidden = (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1));
   store.watch(["detectors", "source"], ({ detectors: wanted, source }) => { // the sample shows only hands
     const lacksSome = Object.entries(wanted).some(([kind, { on }]) => on && kinds[kind].list !== "hands");
@@ -261,7 +262,7 @@ function wire() {
   find("record").onclick = record;
   find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill), store.state.style).catch(showError);
+  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill()), store.state.style).catch(showError);
   onLanguage(showTable);
   onLanguage(showPhase);
   store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);

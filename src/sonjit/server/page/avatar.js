@@ -22,94 +22,90 @@ const ENDINGS = /\.(glb|vrm)$/i;
 /** Check whether a file may be an avatar. @param {File} file */
 export const isModel = ({ name }) => ENDINGS.test(name);
 
-export class AvatarView {
-  #canvas = find("avatar");
-  #store;
-  /** @type {AvatarPainter | null} */ #painter = null;
-  /** @type {Avatar | null} */ #avatar = null;
-  /** @type {Record<string, number>} */ #blendshapes = {};
-  #pose = ahead();
-  #aspect = 0; // width over height of the image; 0 without an image
-  #ask = onNextFrame(() => this.#render());
-
-  /** @param {import("./texts.js").Store} store */
-  constructor(store) {
-    this.#store = store;
-    const input = find("avatar-file");
-    input.onchange = () => {
-      this.open(input.files[0]).catch(showError);
-      input.value = ""; // so that the same file can be selected again
-    };
-    store.watch(["mirrors", "source"], () => this.#ask());
-    onLanguage(() => this.#showStatus());
-    new ResizeObserver(() => this.#ask()).observe(this.#canvas);
-    this.#canvas.addEventListener("webglcontextlost", (/** @type {Event} */ event) => {
-      event.preventDefault(); // otherwise the browser never restores it
-      this.#painter = null;
-    });
-    this.#canvas.addEventListener("webglcontextrestored", () => this.#paint());
-  }
+/** Return the view of the avatar. @param {import("./texts.js").Store} store */
+export function avatarView(store) {
+  const canvas = find("avatar");
+  /** @type {ReturnType<typeof painterOf> | null} */ let drawModel = null;
+  /** @type {Avatar | null} */ let avatar = null;
+  /** @type {Record<string, number>} */ let blendshapes = {};
+  let pose = ahead();
+  let aspect = 0; // width over height of the image; 0 without an image
+  const ask = onNextFrame(render);
+  const input = find("avatar-file");
+  input.onchange = () => {
+    open(input.files[0]).catch(showError);
+    input.value = ""; // so that the same file can be selected again
+  };
+  store.watch(["mirrors", "source"], ask);
+  onLanguage(showStatus);
+  new ResizeObserver(ask).observe(canvas);
+  canvas.addEventListener("webglcontextlost", (/** @type {Event} */ event) => {
+    event.preventDefault(); // otherwise the browser never restores it
+    drawModel = null;
+  });
+  canvas.addEventListener("webglcontextrestored", upload);
 
   /** Show a file, and detect faces with the options that move the avatar. @param {File} file */
-  async open(file) {
-    const { detectors, here } = this.#store.state;
+  async function open(file) {
+    const { detectors, here } = store.state;
     const canMove = (/** @type {boolean} */ where) => "blendshapes" in (kindsWhere(where).face?.options ?? {});
     if (!canMove(here) && !canMove(false)) throw new PageError("avatar_server");
-    if (!this.#canvas.getContext("webgl2")) throw new PageError("no_webgl");
-    this.#avatar = avatarOf(await readModel(file), file.name);
-    this.#paint();
-    this.#showStatus();
+    if (!canvas.getContext("webgl2")) throw new PageError("no_webgl");
+    avatar = avatarOf(await readModel(file), file.name);
+    upload();
+    showStatus();
     find("tab-avatar").click();
-    this.#store.set({
+    store.set({
       here: here && canMove(here),
       detectors: { ...detectors, face: { ...detectors.face, on: true } },
-      options: { ...this.#store.state.options, blendshapes: true, transform: true },
+      options: { ...store.state.options, blendshapes: true, transform: true },
     });
   }
 
   /** @param {Record<string, any>} frame */
-  draw(frame) {
+  function draw(frame) {
     const face = instancesOf(frame).find(({ kind, instance }) => kind === "face" && (instance.blendshapes || instance.transform))?.instance;
     if (!face) return; // without a face it keeps its last expression
-    this.#blendshapes = face.blendshapes ?? {};
-    this.#pose = face.transform ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform.map((/** @type {number[]} */ row) => row[column]))) : ahead();
-    this.#aspect = frame.width / frame.height;
-    this.#ask();
+    blendshapes = face.blendshapes ?? {};
+    pose = face.transform ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform.map((/** @type {number[]} */ row) => row[column]))) : ahead();
+    aspect = frame.width / frame.height;
+    ask();
   }
 
-  clear() {
-    this.#blendshapes = {};
-    this.#pose = ahead();
-    this.#ask();
+  function clear() {
+    blendshapes = {};
+    pose = ahead();
+    ask();
   }
 
   /** Upload the model to the graphics card, again after a lost context is restored. */
-  #paint() {
-    const gl = this.#canvas.getContext("webgl2");
-    if (!this.#avatar || gl.isContextLost()) return;
-    this.#painter = new AvatarPainter(gl, this.#avatar.model);
-    this.#ask();
+  function upload() {
+    const gl = canvas.getContext("webgl2");
+    if (!avatar || gl.isContextLost()) return;
+    drawModel = painterOf(gl, avatar.model);
+    ask();
   }
 
-  #showStatus() {
-    if (!this.#avatar) return;
-    const { name, drivers, head } = this.#avatar;
+  function showStatus() {
+    if (!avatar) return;
+    const { name, drivers, head } = avatar;
     const count = new Set(drivers.flatMap(({ terms }) => terms.map(([blendshape]) => blendshape))).size;
     find("avatar-state").textContent = text(head < 0 ? "avatar.whole" : "avatar.head", { name, count });
   }
 
-  #render() {
-    const canvas = this.#canvas;
+  function render() {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
-    if (!this.#avatar || !this.#painter || !width || !height) return;
+    if (!avatar || !drawModel || !width || !height) return;
     fit(canvas, width, height);
-    const mirrored = isMirrored(this.#store.state);
-    const shrink = Math.min(1, width / height / (this.#aspect || 1)); // the view shows the complete image
+    const mirrored = isMirrored(store.state);
+    const shrink = Math.min(1, width / height / (aspect || 1)); // the view shows the complete image
     const half = Math.tan(FOV_Y / 2) / shrink; // half of the visible height per centimetre of distance
     const halves = [(half * width) / height, half];
-    const weights = targetWeights(this.#avatar.model, this.#avatar.drivers, this.#blendshapes);
-    this.#painter.draw(projection(halves, mirrored), posed(this.#avatar, this.#pose, halves), weights, mirrored);
+    const weights = targetWeights(avatar.model, avatar.drivers, blendshapes);
+    drawModel(projection(halves, mirrored), posed(avatar, pose, halves), weights, mirrored);
   }
+
+  return { open, draw, clear };
 }
 
 /** Return the pose of a face in the middle of the image that looks at the camera. */
@@ -251,98 +247,55 @@ const ATTRIBUTES = /** @type {const} */ ([["uv", 2, 2], ["joints", 3, 4], ["weig
 const UNIFORMS = ["projection", "image", "bones", "skinned", "node", "colour", "unlit", "opaque", "cutoff"];
 const SCREEN_GAMMA = 2.2;
 
-/** Draws one model. The browser frees its graphics memory when nothing refers to the painter. */
-class AvatarPainter {
-  #gl;
-  #program;
-  /** @type {Record<string, WebGLUniformLocation | null>} */ #places;
-  #model;
-  /** @type {Drawn[]} */ #drawn;
-  /** @type {Map<ImageBitmap, WebGLTexture>} */ #textures = new Map();
-  #white;
-  #bones;
-
-  /** @param {WebGL2RenderingContext} gl @param {Model} model */
-  constructor(gl, model) {
-    this.#gl = gl;
-    this.#model = model;
-    this.#program = programOf(gl);
-    this.#places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(this.#program, name)]));
-    this.#white = texture(gl);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array([255, 255, 255, 255]));
-    this.#bones = texture(gl);
-    for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
-    gl.enable(gl.DEPTH_TEST);
-    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.#drawn = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => this.#upload(node, geometry)));
-  }
-
-  /**
-   * @param {DOMMatrix} camera projection of the space that `worlds` maps to @param {Map<number, DOMMatrix>} worlds transform of each node
-   * @param {Map<number, Float32Array>} weights weights of the morph targets by node @param {boolean} mirrored whether the projection mirrors the image
-   */
-  draw(camera, worlds, weights, mirrored) {
-    const gl = this.#gl;
-    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-    gl.useProgram(this.#program);
-    gl.uniformMatrix4fv(this.#places.projection, false, camera.toFloat32Array());
-    gl.uniform1i(this.#places.image, 0);
-    gl.uniform1i(this.#places.bones, 1);
-    gl.frontFace(mirrored ? gl.CW : gl.CCW);
-    for (const drawn of this.#drawn) this.#morph(drawn, weights.get(drawn.node));
-    for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
-      alpha === "BLEND" ? gl.enable(gl.BLEND) : gl.disable(gl.BLEND);
-      for (const drawn of this.#drawn) {
-        const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
-        if (!parts.length) continue;
-        this.#pose(drawn.node, worlds);
-        gl.bindVertexArray(drawn.array);
-        for (const part of parts) this.#drawPart(part);
-      }
-    }
-    gl.bindVertexArray(null);
-  }
+/** Return a function that draws a model. The browser frees its graphics memory when nothing refers to the function. @param {WebGL2RenderingContext} gl @param {Model} model */
+function painterOf(gl, model) {
+  const program = programOf(gl);
+  /** @type {Map<ImageBitmap, WebGLTexture>} */ const textures = new Map();
+  /** @type {Record<string, WebGLUniformLocation | null>} */ const places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)]));
+  const white = texture(gl);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array([255, 255, 255, 255]));
+  const matrices = texture(gl); // of bones
+  for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
+  gl.enable(gl.DEPTH_TEST);
+  gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  const all = model.order.flatMap((node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map((geometry) => upload(node, geometry)));
 
   /** @param {number} node @param {import("./gltf.js").Geometry} geometry @returns {Drawn} */
-  #upload(node, geometry) {
-    const gl = this.#gl;
+  function upload(node, geometry) {
     const array = gl.createVertexArray();
     gl.bindVertexArray(array);
     const positions = attribute(gl, 0, 3, geometry.positions);
     const normals = attribute(gl, 1, 3, geometry.normals);
     for (const [name, at, width] of ATTRIBUTES) if (geometry[name]) attribute(gl, at, width, geometry[name]);
-    const all = new Uint32Array(geometry.parts.reduce((sum, { indices }) => sum + indices.length, 0));
+    const triangles = new Uint32Array(geometry.parts.reduce((sum, { indices }) => sum + indices.length, 0));
     let first = 0;
     const parts = geometry.parts.map(({ indices, material }) => {
-      all.set(indices, first);
+      triangles.set(indices, first);
       first += indices.length;
-      return { first: first - indices.length, count: indices.length, material, texture: material.image && this.#textureOf(material.image, material.wrap) };
+      return { first: first - indices.length, count: indices.length, material, texture: material.image && textureOf(material.image, material.wrap) };
     });
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
-    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, all, gl.STATIC_DRAW);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, triangles, gl.STATIC_DRAW);
     gl.bindVertexArray(null);
     return { node, geometry, array, positions, normals, moved: new Float32Array(geometry.positions.length), turned: new Float32Array(geometry.normals.length), shown: "", parts };
   }
 
   /** @param {ImageBitmap} image @param {number[]} wrap */
-  #textureOf(image, [wrapS, wrapT]) {
-    const known = this.#textures.get(image);
+  function textureOf(image, [wrapS, wrapT]) {
+    const known = textures.get(image);
     if (known) return known;
-    const gl = this.#gl;
     const created = texture(gl);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
     gl.generateMipmap(gl.TEXTURE_2D);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, wrapS);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, wrapT);
-    this.#textures.set(image, created);
+    textures.set(image, created);
     return created;
   }
 
   /** Add the morph targets to the vertices if their weights have changed. @param {Drawn} drawn @param {Float32Array} [weights] */
-  #morph(drawn, weights = new Float32Array(0)) {
+  function morph(drawn, weights = new Float32Array(0)) {
     const { geometry: { positions, normals, targets }, moved: vertices, turned } = drawn;
     const shown = weights.join();
     if (drawn.shown === shown) return;
@@ -354,7 +307,6 @@ class AvatarPainter {
       add(vertices, target.positions, weights[k]);
       if (target.normals) add(turned, target.normals, weights[k]);
     });
-    const gl = this.#gl;
     for (const [buffer, values] of /** @type {const} */ ([[drawn.positions, vertices], [drawn.normals, turned]])) {
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
@@ -362,14 +314,13 @@ class AvatarPainter {
   }
 
   /** @param {number} node @param {Map<number, DOMMatrix>} worlds */
-  #pose(node, worlds) {
-    const gl = this.#gl;
-    const { nodes, skins } = this.#model;
+  function place(node, worlds) {
+    const { nodes, skins } = model;
     const skin = skins[nodes[node].skin];
-    gl.uniform1i(this.#places.skinned, Number(Boolean(skin)));
-    gl.uniformMatrix4fv(this.#places.node, false, (worlds.get(node) ?? new DOMMatrix()).toFloat32Array());
+    gl.uniform1i(places.skinned, Number(Boolean(skin)));
+    gl.uniformMatrix4fv(places.node, false, (worlds.get(node) ?? new DOMMatrix()).toFloat32Array());
     gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_2D, this.#bones);
+    gl.bindTexture(gl.TEXTURE_2D, matrices);
     const rows = skin?.joints.length ?? 1;
     const bones = new Float32Array(rows * 16);
     skin?.joints.forEach((joint, k) => bones.set((worlds.get(joint) ?? new DOMMatrix()).multiply(skin.inverses[k]).toFloat32Array(), k * 16));
@@ -378,17 +329,43 @@ class AvatarPainter {
   }
 
   /** @param {Drawn["parts"][0]} part */
-  #drawPart({ first, count, material, texture: image }) {
-    const gl = this.#gl;
+  function drawPart({ first, count, material, texture: image }) {
     const [r, g, b, a] = material.colour;
-    gl.uniform4fv(this.#places.colour, [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
-    gl.uniform1i(this.#places.unlit, Number(material.isUnlit));
-    gl.uniform1i(this.#places.opaque, Number(material.alpha !== "BLEND"));
-    gl.uniform1f(this.#places.cutoff, material.alpha === "MASK" ? material.cutoff : 0);
+    gl.uniform4fv(places.colour, [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
+    gl.uniform1i(places.unlit, Number(material.isUnlit));
+    gl.uniform1i(places.opaque, Number(material.alpha !== "BLEND"));
+    gl.uniform1f(places.cutoff, material.alpha === "MASK" ? material.cutoff : 0);
     material.isTwoSided ? gl.disable(gl.CULL_FACE) : gl.enable(gl.CULL_FACE);
-    gl.bindTexture(gl.TEXTURE_2D, image ?? this.#white);
+    gl.bindTexture(gl.TEXTURE_2D, image ?? white);
     gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, first * Uint32Array.BYTES_PER_ELEMENT);
   }
+
+  /**
+   * @param {DOMMatrix} camera projection of the space that `worlds` maps to @param {Map<number, DOMMatrix>} worlds transform of each node
+   * @param {Map<number, Float32Array>} weights weights of the morph targets by node @param {boolean} mirrored whether the projection mirrors the image
+   */
+  return function draw(camera, worlds, weights, mirrored) {
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.useProgram(program);
+    gl.uniformMatrix4fv(places.projection, false, camera.toFloat32Array());
+    gl.uniform1i(places.image, 0);
+    gl.uniform1i(places.bones, 1);
+    gl.frontFace(mirrored ? gl.CW : gl.CCW);
+    for (const drawn of all) morph(drawn, weights.get(drawn.node));
+    for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
+      alpha === "BLEND" ? gl.enable(gl.BLEND) : gl.disable(gl.BLEND);
+      for (const drawn of all) {
+        const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
+        if (!parts.length) continue;
+        place(drawn.node, worlds);
+        gl.bindVertexArray(drawn.array);
+        for (const part of parts) drawPart(part);
+      }
+    }
+    gl.bindVertexArray(null);
+  };
 }
 
 /** @param {Float32Array} values @param {Float32Array} more @param {number} weight */

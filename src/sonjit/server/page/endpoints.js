@@ -19,20 +19,6 @@ export class ServerError extends Error {
   }
 }
 
-/**
- * Detect instances in one image.
- *
- * @param {string} kind "hands", "face", "body" or "holistic"
- * @param {Blob} blob an encoded image
- * @param {Record<string, unknown>} [options] options of the detector
- * @param {{url?: string, token?: string | null}} [server]
- * @returns {Promise<Record<string, any>>} the answer of `POST /v1/KIND`
- * @throws {ServerError}
- */
-export async function detectImage(kind, blob, options = {}, { url = thisServer, token } = {}) {
-  return call(withQuery(new URL(`/v1/${kind}`, url), options), token, { method: "POST", body: blob });
-}
-
 /** Add parameters to an address; lists become several, and null none. @param {URL} address @param {Record<string, unknown>} query */
 export function withQuery(address, query) {
   for (const [name, value] of Object.entries(query)) {

@@ -42,7 +42,7 @@ export async function readModel(file) {
     const { json, binary } = chunksOf(await file.arrayBuffer());
     const missing = (json.extensionsRequired ?? []).filter((/** @type {string} */ extension) => !UNDERSTOOD.includes(extension));
     if (missing.length) throw new PageError("model_extension", { name, extensions: missing.join(", ") });
-    return await modelFrom(json, new Buffers(json, binary));
+    return await modelFrom(json, buffersOf(json, binary));
   } catch (error) {
     throw error instanceof PageError ? error : new PageError("model_damaged", { name, reason: error instanceof Error ? error.message : String(error) });
   }
@@ -63,55 +63,51 @@ function chunksOf(data) {
   return { json: JSON.parse(new TextDecoder().decode(text)), binary: chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0)) };
 }
 
-/** Reads the numbers of accessors and caches them. */
-class Buffers {
-  #json;
-  #binary;
-  /** @type {Map<number, Float32Array>} */ #read = new Map();
-
-  /** @param {any} json @param {DataView} binary */
-  constructor(json, binary) {
-    this.#json = json;
-    this.#binary = binary;
-  }
+/** Return functions that read buffer views and the numbers of accessors. @param {any} json @param {DataView} binary */
+function buffersOf(json, binary) {
+  /** @type {Map<number, Float32Array>} */ const known = new Map();
 
   /** Return the bytes of a buffer view. @param {number} index @returns {DataView} */
-  view(index) {
-    const { buffer, byteOffset = 0, byteLength } = this.#json.bufferViews[index];
-    if (buffer !== 0 || this.#json.buffers[0].uri !== undefined) throw new Error("its data is in other files. Export it as one .glb file.");
-    return new DataView(this.#binary.buffer, this.#binary.byteOffset + byteOffset, byteLength);
+  function view(index) {
+    const { buffer, byteOffset = 0, byteLength } = json.bufferViews[index];
+    if (buffer !== 0 || json.buffers[0].uri !== undefined) throw new Error("its data is in other files. Export it as one .glb file.");
+    return new DataView(binary.buffer, binary.byteOffset + byteOffset, byteLength);
   }
 
   /** Return all numbers of an accessor in a new array. @param {number} index @returns {Float32Array} */
-  floats(index) {
-    const known = this.#read.get(index);
-    if (known) return known;
-    const { bufferView, byteOffset = 0, componentType, count, type, normalized = false, sparse } = this.#json.accessors[index];
+  function floats(index) {
+    const read = known.get(index);
+    if (read) return read;
+    const { bufferView, byteOffset = 0, componentType, count, type, normalized = false, sparse } = json.accessors[index];
     const width = WIDTHS[type];
     const values = new Float32Array(count * width);
-    if (bufferView !== undefined) this.#fill(values, { bufferView, byteOffset, componentType, normalized, width });
+    if (bufferView !== undefined) fill(values, { bufferView, byteOffset, componentType, normalized, width });
     if (sparse) {
       const at = new Float32Array(sparse.count);
-      this.#fill(at, { ...sparse.indices, width: 1 });
+      fill(at, { ...sparse.indices, width: 1 });
       const some = new Float32Array(sparse.count * width);
-      this.#fill(some, { ...sparse.values, componentType, normalized, width });
+      fill(some, { ...sparse.values, componentType, normalized, width });
       at.forEach((place, k) => values.set(some.subarray(k * width, (k + 1) * width), place * width));
     }
-    this.#read.set(index, values);
+    known.set(index, values);
     return values;
   }
 
   /** @param {Float32Array} values @param {{bufferView: number, byteOffset?: number, componentType: number, normalized?: boolean, width: number}} how */
-  #fill(values, { bufferView, byteOffset = 0, componentType, normalized = false, width }) {
-    const view = this.view(bufferView);
+  function fill(values, { bufferView, byteOffset = 0, componentType, normalized = false, width }) {
+    const bufferBytes = view(bufferView);
     const [bytes, get, unit] = COMPONENTS[componentType];
-    const stride = this.#json.bufferViews[bufferView].byteStride ?? bytes * width;
+    const stride = json.bufferViews[bufferView].byteStride ?? bytes * width;
     for (let k = 0; k < values.length; k += 1) {
-      const value = view[get](byteOffset + Math.floor(k / width) * stride + (k % width) * bytes, true);
+      const value = bufferBytes[get](byteOffset + Math.floor(k / width) * stride + (k % width) * bytes, true);
       values[k] = normalized ? Math.max(value / unit, -1) : value;
     }
   }
+
+  return { view, floats };
 }
+
+/** @typedef {ReturnType<typeof buffersOf>} Buffers */
 
 /** @param {any} json @param {Buffers} buffers @returns {Promise<Model>} */
 async function modelFrom(json, buffers) {

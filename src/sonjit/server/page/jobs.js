@@ -8,105 +8,99 @@ import { onLanguage, PageError, showError, text } from "./texts.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 
-/** The list of jobs. */
-export class Jobs {
-  #list;
-  #onLatest;
-  /** @type {Set<JobItem>} */ #items = new Set();
-  /** @type {JobItem | null} */ #latest = null;
-
-  /** @param {HTMLElement} list @param {(job: any) => void} onLatest function that receives the last job; null if it was removed */
-  constructor(list, onLatest) {
-    this.#list = list;
-    this.#onLatest = onLatest;
-    onLanguage(() => this.#items.forEach((item) => item.render()));
-  }
+/** Return the list of jobs. @param {HTMLElement} list @param {(job: any) => void} onLatest function that receives the last job; null if it was removed */
+export function createJobs(list, onLatest) {
+  /** @type {Set<JobItem>} */ const items = new Set();
+  /** @type {JobItem | null} */ let latest = null;
+  onLanguage(() => items.forEach((item) => item.render()));
 
   /** Load the jobs of the server. */
-  async load() {
+  async function load() {
     const jobs = /** @type {any} */ (await call(addressOf("/v1/jobs")));
-    for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
+    for (const job of jobs.reverse()) follow(add(job), job);
   }
 
   /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream @param {import("./painter.js").Style} style of the drawings */
-  async start(files, detectors, { drawing: _, gestures, ...style }) {
+  async function start(files, detectors, { drawing: _, gestures, ...style }) {
     if (!detectors.length) throw new PageError("no_detector");
     const showsGestures = gestures && detectors.some((each) => (each.gestures ?? "none") !== "none");
     const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)), style: JSON.stringify({ ...style, gestures: showsGestures }) });
     const images = files.filter(isImage);
     const sets = [...(images.length ? [images] : []), ...files.filter(isVideo).map((file) => [file])];
-    await Promise.all(sets.map((set) => this.#upload(set, detectors, query)));
+    await Promise.all(sets.map((set) => upload(set, detectors, query)));
   }
 
   /** @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors @param {URLSearchParams} query */
-  async #upload(files, detectors, query) {
+  async function upload(files, detectors, query) {
     const [{ name: first, webkitRelativePath: path }] = files;
     const name = files.length === 1 ? first : path.split("/")[0] || text("job.images", { count: files.length });
-    const item = this.#item({ name, model: detectors.map(({ kind, model }) => `${kind}-${model}`).join("+"), state: "uploading", share: 0 });
-    this.#latest = item;
+    const item = add({ name, model: detectors.map(({ kind, model }) => `${kind}-${model}`).join("+"), state: "uploading", share: 0 });
+    latest = item;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     try {
-      this.#follow(item, await post(`/v1/jobs?${query}`, form, item.upload, (share) => this.#update(item, { share })));
+      follow(item, await post(`/v1/jobs?${query}`, form, item.upload, (share) => update(item, { share })));
     } catch (error) {
-      this.#remove(item);
+      remove(item);
       if (/** @type {ServerError} */ (error).code !== "aborted") showError(error);
     }
   }
 
   /** @param {object} job */
-  #item(job) {
-    const item = new JobItem(job, { cancel: () => this.#cancel(item), remove: () => this.#delete(item) });
-    this.#items.add(item);
-    this.#list.prepend(item.node);
+  function add(job) {
+    const item = new JobItem(job, { cancel: () => cancel(item), remove: () => erase(item) });
+    items.add(item);
+    list.prepend(item.node);
     return item;
   }
 
   /** @param {JobItem} item @param {any} job */
-  #follow(item, job) {
-    this.#update(item, job);
+  function follow(item, job) {
+    update(item, job);
     if (ENDED.includes(job.state)) return;
     const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
     item.events = events;
     events.onmessage = ({ data }) => {
       const now = JSON.parse(data);
-      this.#update(item, now);
+      update(item, now);
       if (ENDED.includes(now.state)) events.close();
     };
     events.onerror = () => {
-      if (events.readyState === EventSource.CLOSED) this.#update(item, { state: "failed", message: text("job.lost") });
+      if (events.readyState === EventSource.CLOSED) update(item, { state: "failed", message: text("job.lost") });
     };
   }
 
   /** @param {JobItem} item @param {any} changes */
-  #update(item, changes) {
+  function update(item, changes) {
     item.update(changes);
-    if (item === this.#latest) this.#onLatest(item.job);
+    if (item === latest) onLatest(item.job);
   }
 
   /** @param {JobItem} item */
-  async #cancel(item) {
+  async function cancel(item) {
     if (item.job.id === undefined) item.upload.abort();
     else await call(addressOf(`/v1/jobs/${item.job.id}/cancel`), null, { method: "POST" }).catch(showError);
   }
 
   /** @param {JobItem} item */
-  async #delete(item) {
+  async function erase(item) {
     try {
       await call(addressOf(`/v1/jobs/${item.job.id}`), null, { method: "DELETE" });
     } catch (error) {
       if (/** @type {ServerError} */ (error).code !== "not_found") return showError(error);
     }
-    return this.#remove(item);
+    return remove(item);
   }
 
   /** @param {JobItem} item */
-  #remove(item) {
+  function remove(item) {
     item.events?.close();
-    if (item === this.#latest) this.#onLatest(null);
-    this.#items.delete(item);
+    if (item === latest) onLatest(null);
+    items.delete(item);
     item.node.remove();
   }
+
+  return { load, start };
 }
 
 /** Return the detector options that jobs support. @param {{kind: string, [option: string]: unknown}} detector */

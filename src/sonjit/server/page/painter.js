@@ -370,97 +370,92 @@ function hidePeople(ctx, heads) {
   }
 }
 
-export class OverlayView {
-  #image;
-  #overlay;
-  #stage;
-  /** @type {{frame: Record<string, any>, seen: import("./detectors.js").ShownImage} | null} the drawn frame */ #last = null;
-  #mirror = false;
-  #style = USUAL_STYLE;
+/** @typedef {ReturnType<typeof overlayView>} Overlay */
 
-  /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
-  constructor(image, overlay, stage) {
-    this.#image = image;
-    this.#overlay = overlay;
-    this.#stage = stage;
-    new ResizeObserver(() => this.#redraw()).observe(stage);
-  }
+/** Return the view of images and the drawings over them. @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
+export function overlayView(image, overlay, stage) {
+  /** @type {{frame: Record<string, any>, seen: import("./detectors.js").ShownImage} | null} the drawn frame */ let last = null;
+  let isMirrored = false;
+  let style = USUAL_STYLE;
+  new ResizeObserver(redraw).observe(stage);
 
   /** Mirror the view or not. @param {boolean} on */
-  set mirror(on) {
-    this.#mirror = on;
-    this.#stage.classList.toggle("mirrored", on); // mirrors the image; the overlay is drawn again so that text stays readable
-    this.#redraw();
+  function mirror(on) {
+    isMirrored = on;
+    stage.classList.toggle("mirrored", on); // mirrors the image; the overlay is drawn again so that text stays readable
+    redraw();
   }
 
-  /** Set the drawing style. @param {Style} style */
-  set style(style) {
-    const hides = style.anonymise !== this.#style.anonymise;
-    this.#style = style;
-    this.#stage.classList.toggle("anonymous", style.anonymise !== "none");
-    if (hides && this.#last) this.draw(this.#last.frame, this.#last.seen);
-    else if (hides) wipe(this.#image);
-    else this.#redraw();
+  /** Set the drawing style. @param {Style} wanted */
+  function setStyle(wanted) {
+    const hides = wanted.anonymise !== style.anonymise;
+    style = wanted;
+    stage.classList.toggle("anonymous", style.anonymise !== "none");
+    if (hides && last) draw(last.frame, last.seen);
+    else if (hides) clearImage();
+    else redraw();
   }
 
-  /** Show an image. @param {HTMLCanvasElement | ImageBitmap} image @param {{width: number, height: number}} [size] @param {Area[]} [heads] to hide */
-  show(image, { width, height } = image, heads = []) {
-    fit(this.#image, width, height);
-    const ctx = /** @type {CanvasRenderingContext2D} */ (this.#image.getContext("2d"));
-    ctx.drawImage(image, 0, 0, width, height);
-    if (this.#style.anonymise !== "none") hidePeople(ctx, this.#style.anonymise === "blur" ? heads : []);
-    this.#stage.style.aspectRatio = `${width} / ${height}`;
+  /** Show an image. @param {HTMLCanvasElement | ImageBitmap} shown @param {{width: number, height: number}} [size] @param {Area[]} [heads] to hide */
+  function show(shown, { width, height } = shown, heads = []) {
+    fit(image, width, height);
+    const ctx = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
+    ctx.drawImage(shown, 0, 0, width, height);
+    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "blur" ? heads : []);
+    stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
-  draw(frame, seen) {
-    this.#last = { frame, seen };
+  function draw(frame, seen) {
+    last = { frame, seen };
     const heads = instancesOf(frame).flatMap(({ kind, instance }) => headOf(kind, instance));
     const flip = (/** @type {Area} */ [left, top, right, bottom]) => /** @type {Area} */ ([frame.width - right, top, frame.width - left, bottom]);
-    this.show(seen.image, /** @type {any} */ (frame), seen.flipped ? heads.map(flip) : heads);
-    this.#redraw();
+    show(seen.image, /** @type {any} */ (frame), seen.flipped ? heads.map(flip) : heads);
+    redraw();
   }
 
-  clear() {
-    this.#last = null;
-    wipe(this.#overlay);
+  function clear() {
+    last = null;
+    wipe(overlay);
   }
 
   /** Clear the image. */
-  clearImage() {
-    wipe(this.#image);
+  function clearImage() {
+    wipe(image);
   }
 
   /** Draw the image and its results into a canvas, which gets the image's size. @param {HTMLCanvasElement} canvas */
-  compose(canvas) {
-    const { width, height } = this.#image;
+  function compose(canvas) {
+    const { width, height } = image;
     fit(canvas, width, height);
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    if (this.#mirror) ctx.setTransform(-1, 0, 0, 1, width, 0);
-    ctx.drawImage(this.#image, 0, 0);
+    if (isMirrored) ctx.setTransform(-1, 0, 0, 1, width, 0);
+    ctx.drawImage(image, 0, 0);
     ctx.resetTransform();
-    this.#paint(ctx, 1);
+    drawLast(ctx, 1);
   }
 
-  #redraw() {
-    wipe(this.#overlay);
-    if (!this.#last) return;
-    const { width, height } = this.#last.frame;
-    const shown = Math.min(this.#stage.clientWidth / width, this.#stage.clientHeight / height) || 1; // of a pixel of the image
+  function redraw() {
+    wipe(overlay);
+    if (!last) return;
+    const { width, height } = last.frame;
+    const shown = Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1; // of a pixel of the image
     const scale = Math.min(Math.max(shown * devicePixelRatio, 1), MAX_SCALE, Math.max(1, LARGEST / width));
-    fit(this.#overlay, Math.round(width * scale), Math.round(height * scale));
-    const ctx = /** @type {CanvasRenderingContext2D} */ (this.#overlay.getContext("2d"));
-    ctx.setTransform(this.#overlay.width / width, 0, 0, this.#overlay.height / height, 0, 0);
-    this.#paint(ctx, 1 / shown);
+    fit(overlay, Math.round(width * scale), Math.round(height * scale));
+    const ctx = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
+    ctx.setTransform(overlay.width / width, 0, 0, overlay.height / height, 0, 0);
+    drawLast(ctx, 1 / shown);
     ctx.resetTransform();
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {number} unit */
-  #paint(ctx, unit) {
-    if (!this.#last) return;
-    const { frame, seen: { flipped, mask } } = this.#last;
-    paint(ctx, frame, { mirrored: flipped !== this.#mirror, unit, mask, style: this.#style });
+  function drawLast(ctx, unit) {
+    if (!last) return;
+    const { frame, seen: { flipped, mask } } = last;
+    paint(ctx, frame, { mirrored: flipped !== isMirrored, unit, mask, style });
   }
+
+  return { mirror, setStyle, show, draw, clear, clearImage, compose };
 }
 
 /** @param {HTMLCanvasElement} canvas */

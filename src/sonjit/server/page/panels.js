@@ -9,34 +9,29 @@ import { onLanguage, showError, text, textOr } from "./texts.js";
 
 const EVERY_MS = 250;
 
-/** Updates texts a few times per second, all together, because each update lays out the page. */
-export class Pace {
-  #write;
-  #turn = -1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #last;
-
-  /** @param {() => void} write */
-  constructor(write) {
-    this.#write = write;
-  }
-
-  /** Request an update: at once if none ran in this interval, otherwise at its end. */
-  ask() {
-    if (Math.floor(performance.now() / EVERY_MS) !== this.#turn) this.now();
-    else this.#last ??= setTimeout(() => this.now(), EVERY_MS);
-  }
-
-  now() {
-    this.stop();
-    this.#turn = Math.floor(performance.now() / EVERY_MS);
-    this.#write();
-  }
-
-  /** Cancel the requested update. */
-  stop() {
-    clearTimeout(this.#last);
-    this.#last = undefined;
-  }
+/**
+ * Return functions that update texts a few times per second, all together, because each update lays out the page: `ask` at
+ * once if no update ran in this interval, otherwise at its end; `now` at once; `stop` cancels the requested update.
+ *
+ * @param {() => void} write
+ */
+export function paced(write) {
+  let turn = -1;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let last;
+  const stop = () => {
+    clearTimeout(last);
+    last = undefined;
+  };
+  const now = () => {
+    stop();
+    turn = Math.floor(performance.now() / EVERY_MS);
+    write();
+  };
+  const ask = () => {
+    if (Math.floor(performance.now() / EVERY_MS) !== turn) now();
+    else last ??= setTimeout(now, EVERY_MS);
+  };
+  return { ask, now, stop };
 }
 
 const WINDOW_MS = 3000;
@@ -46,7 +41,7 @@ export function latencyMeter() {
   const [fps, latency, dropped] = ["fps", "latency", "dropped"].map(find);
   /** @type {{at: number, ms: number}[]} */ let samples = [];
   let count = 0;
-  const pace = new Pace(() => {
+  const pace = paced(() => {
     const times = samples.map(({ ms }) => ms).sort((a, b) => a - b);
     const total = times.reduce((sum, ms) => sum + ms, 0) / times.length;
     const p95 = times[Math.min(Math.floor(times.length * 0.95), times.length - 1)];
@@ -176,14 +171,14 @@ const MOST_COLUMNS = 6;
 /** Return the view of all measures as tables. @param {HTMLElement} container */
 export function liveTable(container) {
   /** @type {Record<string, any>} */ let frame = {};
-  const pace = new Pace(() => {
+  const pace = paced(() => {
     const groups = Object.values(Object.groupBy(trackedOf(frame), ({ kind }) => kind)).map((found = []) => found.slice(0, MOST_COLUMNS));
     const tables = groups.map((found) => make("table", {},
       make("thead", {}, makeRow("", found.map(({ label }) => label), "th")),
       make("tbody", {}, ...rowsOf(found).map(({ name, values }) => makeRow(name, values)))));
     container.replaceChildren(...(tables.length ? tables : [make("p", { className: "hint" }, text("live.empty"))]));
   });
-  onLanguage(() => pace.now());
+  onLanguage(pace.now);
   return {
     draw(/** @type {Record<string, any>} */ next) {
       const isFirst = !Object.keys(frame).length;

@@ -115,158 +115,149 @@ const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
 
 /** @typedef {{id: number | null, handedness: string | null, label: string, measures: Record<string, number | null>}} Measured an instance with its measures */
 
-export class Plot {
-  /** Repetitions that ended in the latest frame, as events. @type {object[]} */ events = [];
-  #canvas = find("plot");
-  #select = find("plot-measure");
-  #isCounting = find("count");
-  #limitFields = [find("count-low"), find("count-high")];
-  /** @type {{time: number, values: Map<string, Measured>}[]} */ #history = [];
-  /** @type {Map<string, RepetitionCounter>} */ #counters = new Map();
-  #known = "";
-  #ask = onNextFrame(() => this.#canvas.clientWidth && this.#render());
-
-  constructor() {
-    this.#select.onchange = this.#isCounting.onchange = () => this.#restart();
-    for (const field of this.#limitFields) field.oninput = () => this.#recount();
-    new ResizeObserver(() => this.#ask()).observe(this.#canvas);
-    onLanguage(() => {
-      this.#known = "";
-      this.#offer();
-      this.#ask();
-    });
-  }
+export function plotView() {
+  /** @type {object[]} repetitions that ended in the latest frame, as events */ let events = [];
+  const [canvas, select, isCounting] = ["plot", "plot-measure", "count"].map(find);
+  const limitFields = [find("count-low"), find("count-high")];
+  /** @type {{time: number, values: Map<string, Measured>}[]} */ let history = [];
+  /** @type {Map<string, RepetitionCounter>} */ const counters = new Map();
+  let known = "";
+  const ask = onNextFrame(() => canvas.clientWidth && render());
+  select.onchange = isCounting.onchange = restart;
+  for (const field of limitFields) field.oninput = recount;
+  new ResizeObserver(ask).observe(canvas);
+  onLanguage(() => {
+    known = "";
+    offer();
+    ask();
+  });
 
   /** @param {Record<string, any>} frame */
-  draw(frame) {
+  function draw(frame) {
     const { time } = frame;
-    this.events = [];
-    const last = this.#history.at(-1)?.time ?? -Infinity;
-    if (time < last) this.begin(); // the source restarted
-    else if (time === last) this.#history.pop();
+    events = [];
+    const last = history.at(-1)?.time ?? -Infinity;
+    if (time < last) begin(); // the source restarted
+    else if (time === last) history.pop();
     const measured = trackedOf(frame).filter(({ instance }) => Object.keys(instance.measures).length);
-    if (!measured.length && !this.#history.length) return;
+    if (!measured.length && !history.length) return;
     const values = new Map(measured.map(({ key, id, label, instance }) => [key, { id, label, handedness: instance.handedness ?? null, measures: instance.measures }]));
-    this.#history.push({ time, values });
-    while (this.#history[0].time < time - WINDOW_S) this.#history.shift();
-    this.#offer();
-    this.events = this.#count(time, values);
-    this.#ask();
+    history.push({ time, values });
+    while (history[0].time < time - WINDOW_S) history.shift();
+    offer();
+    events = count(time, values);
+    ask();
   }
 
   /** End a run. The plot stays until the next run starts. */
-  clear() {
+  function clear() {
     find("counts").replaceChildren();
   }
 
   /** Clear the plot for another source. */
-  begin() {
-    this.#history = [];
-    this.#counters.clear();
-    this.#ask();
-  }
-
-  get #measure() {
-    return this.#select.value;
+  function begin() {
+    history = [];
+    counters.clear();
+    ask();
   }
 
   /** Fill the list of measures. */
-  #offer() {
-    const newest = [...(this.#history.at(-1)?.values.values() ?? [])];
+  function offer() {
+    const newest = [...(history.at(-1)?.values.values() ?? [])];
     const names = [...new Set(newest.flatMap(({ measures }) => Object.keys(measures)))];
-    if (!names.length || names.join() === this.#known) return;
-    this.#known = names.join();
-    const chosen = this.#measure;
+    if (!names.length || names.join() === known) return;
+    known = names.join();
+    const chosen = select.value;
     const label = (/** @type {string} */ name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-    this.#select.replaceChildren(...names.map((name) => new Option(label(name), name)));
-    this.#select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
-    if (this.#measure !== chosen) this.#restart();
+    select.replaceChildren(...names.map((name) => new Option(label(name), name)));
+    select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
+    if (select.value !== chosen) restart();
   }
 
   /** Set the limits of another measure. */
-  #restart() {
-    find("count-limits").hidden = !this.#isCounting.checked;
-    const { scale, digits } = unitOf(this.#measure);
-    this.#usualLimits().forEach((limit, k) => (this.#limitFields[k].value = (limit * scale).toFixed(digits)));
-    this.#recount();
+  function restart() {
+    find("count-limits").hidden = !isCounting.checked;
+    const { scale, digits } = unitOf(select.value);
+    usualLimits().forEach((limit, k) => (limitFields[k].value = (limit * scale).toFixed(digits)));
+    recount();
   }
 
   /** Return the default limits of a joint, or thirds of the observed range. @returns {[number, number]} */
-  #usualLimits() {
-    if (this.#measure.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
-    const values = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
+  function usualLimits() {
+    if (select.value.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
+    const values = series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
     const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     return [minimum + (maximum - minimum) / 3, maximum - (maximum - minimum) / 3];
   }
 
   /** Return the limits in the measure's own unit. */
-  #limits() {
-    return this.#limitFields.map(({ value }) => Number(value) / unitOf(this.#measure).scale);
+  function limits() {
+    return limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
   }
 
   /** Count the repetitions of the stored history again. */
-  #recount() {
-    this.#counters.clear();
+  function recount() {
+    counters.clear();
     find("counts").replaceChildren();
-    for (const { time, values } of this.#history) this.#count(time, values);
-    this.#ask();
+    for (const { time, values } of history) count(time, values);
+    ask();
   }
 
   /** Count the repetitions of all instances. @param {number} time @param {Map<string, Measured>} values @returns {object[]} the repetitions that ended, as events */
-  #count(time, values) {
-    const [low, high] = this.#limits();
-    if (!this.#isCounting.checked || !(low < high)) return [];
-    /** @type {object[]} */ const events = [];
-    const name = this.#measure;
+  function count(time, values) {
+    const [low, high] = limits();
+    if (!isCounting.checked || !(low < high)) return [];
+    /** @type {object[]} */ const ended = [];
+    const name = select.value;
     const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
-      const counter = this.#counters.get(key) ?? new RepetitionCounter(low, high);
-      this.#counters.set(key, counter);
+      const counter = counters.get(key) ?? new RepetitionCounter(low, high);
+      counters.set(key, counter);
       const before = counter.count;
-      const count = counter.update(measures[name] ?? NaN, time);
-      if (count > before && counter.last) {
-        const { begin, end, lowest } = counter.last;
-        events.push({ name, type: "repetition", phase: "end", begin, end, id, handedness, value: lowest });
+      counter.update(measures[name] ?? NaN, time);
+      if (counter.count > before) {
+        const { lowest: value, ...times } = /** @type {{begin: number, end: number, lowest: number}} */ (counter.last);
+        ended.push({ name, type: "repetition", phase: "end", ...times, id, handedness, value });
       }
-      return `${label}: ${count}`;
+      return `${label}: ${counter.count}`;
     });
     const place = find("counts");
     if (lines.length && place.innerText !== lines.join("\n")) place.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
-    return events;
+    return ended;
   }
 
   /** Return the selected measure of each instance. */
-  #series() {
-    /** @type {Map<string, {label: string, points: {time: number, value: number}[]}>} */ const series = new Map();
-    for (const { time, values } of this.#history) {
+  function series() {
+    const name = select.value;
+    /** @type {Map<string, {label: string, points: {time: number, value: number}[]}>} */ const lines = new Map();
+    for (const { time, values } of history) {
       for (const [key, { label, measures }] of values) {
-        if (!(this.#measure in measures)) continue;
-        const line = series.get(key) ?? { label, points: [] };
-        line.points.push({ time, value: measures[this.#measure] ?? NaN });
-        series.set(key, { ...line, label });
+        if (!(name in measures)) continue;
+        const line = lines.get(key) ?? { label, points: [] };
+        line.points.push({ time, value: measures[name] ?? NaN });
+        lines.set(key, { ...line, label });
       }
     }
-    return [...series.values()];
+    return [...lines.values()];
   }
 
-  #render() {
-    const canvas = this.#canvas;
+  function render() {
     const { clientWidth: width, clientHeight: height } = canvas;
     const ctx = clearedContext(canvas);
-    const series = this.#series();
-    const name = this.#measure;
-    const latest = series.map(({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`);
-    canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
-    canvas.ariaLabel = series.length ? `${measureName(name)}: ${latest.join(", ")}` : text("live.empty");
-    if (!series.length) return;
+    const lines = series();
+    const name = select.value;
+    const latest = lines.map(({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`);
+    canvas.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
+    canvas.ariaLabel = lines.length ? `${measureName(name)}: ${latest.join(", ")}` : text("live.empty");
+    if (!lines.length) return;
     find("plot-legend").replaceChildren(...latest.map((line, k) => make("li", { style: `--colour: ${COLOURS[k % COLOURS.length]}` }, line)));
-    const limits = this.#isCounting.checked ? this.#limits() : [];
-    const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
-    if (values.length === limits.length) return; // the measure is unknown: no axis
+    const shownLimits = isCounting.checked ? limits() : [];
+    const values = [...lines.flatMap(({ points }) => points.map(({ value }) => value)), ...shownLimits].filter(Number.isFinite);
+    if (values.length === shownLimits.length) return; // the measure is unknown: no axis
     const [minimum, maximum] = [Math.min(...values), Math.max(...values)];
     const margin = (maximum - minimum || Math.abs(maximum) || 1) * 0.08;
     const [low, high] = [minimum - margin, maximum + margin];
-    const end = this.#history[this.#history.length - 1].time;
-    const start = Math.max(this.#history[0].time, end - WINDOW_S);
+    const end = history[history.length - 1].time;
+    const start = Math.max(history[0].time, end - WINDOW_S);
     const span = Math.max(end - start, 2);
     const x = (/** @type {number} */ time) => MARGIN.left + ((time - start) / span) * (width - MARGIN.left - MARGIN.right);
     const y = (/** @type {number} */ value) => MARGIN.top + ((high - value) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
@@ -290,11 +281,11 @@ export class Plot {
     ctx.textAlign = "center";
     for (const time of roundNumbers(start, start + 0.95 * span)) ctx.fillText(`${Number(time.toFixed(1))} s`, x(time), height - 5);
     ctx.setLineDash([6, 5]);
-    for (const limit of limits) level(limit, "--muted");
+    for (const limit of shownLimits) level(limit, "--muted");
     ctx.setLineDash([]);
     ctx.lineWidth = 2;
     ctx.lineJoin = "round";
-    series.forEach(({ points }, k) => {
+    lines.forEach(({ points }, k) => {
       ctx.strokeStyle = ctx.fillStyle = COLOURS[k % COLOURS.length];
       ctx.beginPath();
       let before = NaN;
@@ -309,4 +300,6 @@ export class Plot {
       ctx.fill();
     });
   }
+
+  return { draw, clear, begin, events: () => events };
 }

@@ -7,7 +7,7 @@
  */
 
 import { Connection } from "./connection.js";
-import { call, detectImage, ServerError, thisServer } from "./endpoints.js";
+import { call, ServerError, thisServer, withQuery } from "./endpoints.js";
 import { fileOf, openDetector, skeletonHelpers } from "./tfjs.js";
 
 export { SupportedModels, calculators } from "./tfjs.js";
@@ -80,7 +80,7 @@ async function open({ server = thisServer }, configuration) {
   return {
     async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
       const file = await fileOf(image, { flip, type: "image/png" });
-      return /** @type {Promise<any>} */ (detectImage(kind, file, { ...options, full: true }, { url, token }));
+      return /** @type {Promise<any>} */ (call(withQuery(new URL(`/v1/${kind}`, url), { ...options, full: true }), token, { method: "POST", body: file }));
     },
     track(image, { wanted, flip, time }) { // in order, after the previous images
       const file = fileOf(image, { flip, type: "image/jpeg" });

@@ -7,137 +7,121 @@ import { memory, onLanguage, PageError, setLabel, showError, text } from "./text
 
 const SAMPLE = "sample.mp4";
 
-export class SourceChooser {
-  #store;
-  #overlay;
-  #on;
-  /** @type {"camera" | "sample" | "files"} */ #kind = "camera";
-  /** @type {File[]} */ #files = [];
-  /** @type {import("./sources.js").Source | null} source of the preview */ #shown = null;
-
-  /**
-   * @param {import("./texts.js").Store} store @param {import("./painter.js").OverlayView} overlay
-   * @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected
-   */
-  constructor(store, overlay, on) {
-    this.#store = store;
-    this.#overlay = overlay;
-    this.#on = on;
-  }
-
-  get #images() {
-    return this.#kind === "files" ? this.#files.filter(isImage) : [];
-  }
+/**
+ * @param {import("./texts.js").Store} store @param {import("./painter.js").Overlay} overlay
+ * @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected
+ */
+export function sourceChooser(store, overlay, on) {
+  /** @type {"camera" | "sample" | "files"} */ let kind = "camera";
+  /** @type {File[]} */ let chosen = [];
+  /** @type {import("./sources.js").Source | null} source of the preview */ let shown = null;
+  const images = () => (kind === "files" ? chosen.filter(isImage) : []);
 
   /** Check whether the source has single images. */
-  get isStill() {
-    return this.#images.length > 0;
-  }
+  const isStill = () => images().length > 0;
 
-  get name() {
-    if (this.#kind === "camera") return "camera";
-    if (this.#kind === "sample") return SAMPLE;
-    const [{ name, webkitRelativePath: path }] = this.#files;
-    return (this.#files.length > 1 && path.split("/")[0]) || name;
+  function name() {
+    if (kind === "camera") return "camera";
+    if (kind === "sample") return SAMPLE;
+    const [{ name: first, webkitRelativePath: path }] = chosen;
+    return (chosen.length > 1 && path.split("/")[0]) || first;
   }
 
   /** Return the files of a job. @returns {Promise<File[]>} */
-  async files() {
-    if (this.#kind === "files") return this.#files;
+  async function files() {
+    if (kind === "files") return chosen;
     const answer = await fetch(SAMPLE);
     return [new File([await answer.blob()], SAMPLE, { type: "video/mp4" })];
   }
 
   /** Open the selected source to play it. @returns {Promise<import("./sources.js").Source>} */
-  async open() {
-    this.#leave();
-    if (this.isStill) return openImages(this.#images);
-    if (this.#kind !== "camera") return this.#openClip(this.#kind === "sample");
+  async function open() {
+    leave();
+    if (isStill()) return openImages(images());
+    if (kind !== "camera") return openClip(kind === "sample");
     const source = await openCamera(find("video"), find("camera-chooser").value);
-    await this.#nameCameras(); // cameras have names after permission
+    await nameCameras(); // cameras have names after permission
     return source;
   }
 
   /** Show the selected source without detection. */
-  async preview() {
-    this.#leave();
-    this.#overlay.clearImage();
-    if (this.#kind === "camera") return;
+  async function preview() {
+    leave();
+    overlay.clearImage();
+    if (kind === "camera") return;
     try {
-      if (this.isStill) await this.showImage();
-      else this.#shown = await this.#openClip();
+      if (isStill()) await showImage();
+      else shown = await openClip();
     } catch {
       // the start reports the error
     }
   }
 
   /** Show the first image without results, unless the run starts or ends meanwhile. */
-  async showImage() {
-    if (!this.isStill) return;
-    const { started } = this.#store.state;
-    const bitmap = await decoded(this.#images[0]);
-    if (this.#store.state.started === started) this.#overlay.show(bitmap);
+  async function showImage() {
+    if (!isStill()) return;
+    const { started } = store.state;
+    const bitmap = await decoded(images()[0]);
+    if (store.state.started === started) overlay.show(bitmap);
     bitmap.close();
   }
 
   /** Add the listeners of all controls. */
-  async wire() {
-    find("source-camera").onclick = () => this.#choose("camera");
-    find("source-sample").onclick = () => this.#choose("sample");
+  async function wire() {
+    find("source-camera").onclick = () => choose("camera");
+    find("source-sample").onclick = () => choose("sample");
     for (const input of [find("source-file"), find("source-folder")]) {
       input.onchange = () => {
-        this.#take([...input.files]);
+        take([...input.files]);
         input.value = ""; // so that the same file can be selected again
       };
     }
     find("camera-chooser").onchange = () => {
       memory.write("camera", find("camera-chooser").value);
-      this.#on.changed();
+      on.changed();
     };
-    this.#wireDrop();
-    onLanguage(() => this.#show());
-    onLanguage(() => this.#nameCameras());
-    navigator.mediaDevices?.addEventListener("devicechange", () => this.#nameCameras());
-    await this.#nameCameras();
+    wireDrop();
+    onLanguage(show);
+    onLanguage(nameCameras);
+    navigator.mediaDevices?.addEventListener("devicechange", nameCameras);
+    await nameCameras();
   }
 
   /** @param {boolean} [loop] */
-  #openClip(loop) {
-    const [what, name] = this.#kind === "sample" ? [SAMPLE, SAMPLE] : [this.#files[0], this.#files[0].name];
-    return openVideo(find("video"), what, name, loop);
+  function openClip(loop) {
+    return openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0], kind === "sample" ? SAMPLE : chosen[0].name, loop);
   }
 
-  #leave() {
-    this.#shown?.close();
-    this.#shown = null;
+  function leave() {
+    shown?.close();
+    shown = null;
   }
 
-  /** @param {"camera" | "sample" | "files"} kind */
-  #choose(kind) {
-    this.#kind = kind;
-    this.#show();
-    this.#store.set({ source: { kind, name: this.name, still: this.isStill } });
-    this.#on.changed();
+  /** @param {"camera" | "sample" | "files"} wanted */
+  function choose(wanted) {
+    kind = wanted;
+    show();
+    store.set({ source: { kind, name: name(), still: isStill() } });
+    on.changed();
   }
 
-  /** Use files in the order of their names. If there are images, only those are processed live. @param {File[]} files */
-  #take(files) {
-    if (!files.length) return;
+  /** Use files in the order of their names. If there are images, only those are processed live. @param {File[]} given */
+  function take(given) {
+    if (!given.length) return undefined;
     const order = new Intl.Collator(undefined, { numeric: true });
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
-    const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
-    const model = files.find(isModel);
-    if (model) this.#on.model(model).catch(showError);
-    if (!usable.length) return model || showError(new PageError("no_media", { name: files[0].name }));
-    this.#files = usable;
-    this.#choose("files");
+    const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
+    const model = given.find(isModel);
+    if (model) on.model(model).catch(showError);
+    if (!usable.length) return model || showError(new PageError("no_media", { name: given[0].name }));
+    chosen = usable;
+    return choose("files");
   }
 
-  #show() {
-    const kind = this.#kind;
-    const isSeveral = kind === "files" && this.#files.length > 1;
-    const isFolder = isSeveral && Boolean(this.#files[0].webkitRelativePath);
-    for (const name of ["camera", "sample"]) find(`source-${name}`).ariaPressed = String(kind === name);
+  function show() {
+    const isSeveral = kind === "files" && chosen.length > 1;
+    const isFolder = isSeveral && Boolean(chosen[0].webkitRelativePath);
+    for (const other of ["camera", "sample"]) find(`source-${other}`).ariaPressed = String(kind === other);
     find("source-file").parentElement.classList.toggle("chosen", kind === "files" && !isFolder);
     find("source-folder").parentElement.classList.toggle("chosen", isFolder);
     find("stage").classList.toggle("chosen", kind !== "camera");
@@ -145,21 +129,21 @@ export class SourceChooser {
     find("job-start").hidden = kind === "camera";
     find("job-start").querySelector("span").textContent = text(isSeveral ? "job.start.several" : "job.start");
     find("source-name").hidden = kind !== "files";
-    if (kind === "files") find("source-name").textContent = isSeveral ? text("source.several", { name: this.name, count: this.#files.length }) : this.name;
+    if (kind === "files") find("source-name").textContent = isSeveral ? text("source.several", { name: name(), count: chosen.length }) : name();
   }
 
-  async #nameCameras() {
+  async function nameCameras() {
     const chooser = find("camera-chooser");
-    const chosen = chooser.value || memory.read("camera") || "";
+    const last = chooser.value || memory.read("camera") || "";
     const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
-    const known = devices.filter(({ kind, deviceId }) => kind === "videoinput" && deviceId); // without IDs until the user allows a camera
+    const known = devices.filter((device) => device.kind === "videoinput" && device.deviceId); // without IDs until the user allows a camera
     const options = known.map(({ deviceId, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), deviceId));
     chooser.replaceChildren(new Option(text("camera.any"), ""), ...options);
-    chooser.value = known.some(({ deviceId }) => deviceId === chosen) ? chosen : "";
+    chooser.value = known.some(({ deviceId }) => deviceId === last) ? last : "";
   }
 
-  #wireDrop() {
-    const over = (/** @type {boolean} */ on) => find("stage").classList.toggle("dropping", on);
+  function wireDrop() {
+    const over = (/** @type {boolean} */ isOver) => find("stage").classList.toggle("dropping", isOver);
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       over(true);
@@ -168,9 +152,11 @@ export class SourceChooser {
     document.addEventListener("drop", async (event) => {
       event.preventDefault();
       over(false);
-      this.#take(await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)));
+      take(await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)));
     });
   }
+
+  return { files, open, preview, showImage, wire, isStill, name };
 }
 
 /** Return dropped files and the files of dropped folders. @param {DataTransfer} dropped @returns {Promise<File[]>} */
@@ -194,41 +180,35 @@ async function filesOfEntry(entry) {
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5, 2];
 
-export class Transport {
-  /** @type {any} */ #player = null;
-  #onChange;
+/** Return a function that sets the player to control. @param {(paused: boolean) => void} onChange called when playing starts or stops */
+export function wireTransport(onChange) {
+  /** @type {any} */ let player = null;
+  find("play-pause").onclick = () => (player.state.paused ? player.play() : player.pause());
+  find("step-back").onclick = () => player.step(-1);
+  find("step-forward").onclick = () => player.step(1);
+  find("loop").onclick = () => player.set({ loop: !player.state.loop });
+  find("position").oninput = () => player.seek(Number(find("position").value));
+  find("speed").replaceChildren(...SPEEDS.map((speed) => new Option(`${speed}×`, String(speed), speed === 1, speed === 1)));
+  find("speed").onchange = () => player.set({ speed: Number(find("speed").value) });
+  onLanguage(show);
 
-  /** @param {(paused: boolean) => void} onChange called when playing starts or stops */
-  constructor(onChange) {
-    this.#onChange = onChange;
-    find("play-pause").onclick = () => (this.#player.state.paused ? this.#player.play() : this.#player.pause());
-    find("step-back").onclick = () => this.#player.step(-1);
-    find("step-forward").onclick = () => this.#player.step(1);
-    find("loop").onclick = () => this.#player.set({ loop: !this.#player.state.loop });
-    find("position").oninput = () => this.#player.seek(Number(find("position").value));
-    find("speed").replaceChildren(...SPEEDS.map((speed) => new Option(`${speed}×`, String(speed), speed === 1, speed === 1)));
-    find("speed").onchange = () => this.#player.set({ speed: Number(find("speed").value) });
-    onLanguage(() => this.#show());
-  }
-
-  /** @param {import("./sources.js").Player | null} player player to control; null hides the controls */
-  use(player) {
-    if (this.#player) this.#player.onChange = () => {};
-    this.#player = player;
-    this.#makeThumbnails(player?.kind === "images" ? /** @type {any} */ (player).files : []);
+  /** @param {import("./sources.js").Player | null} next player to control; null hides the controls */
+  function use(next) {
+    if (player) player.onChange = () => {};
+    player = next;
+    makeThumbnails(player?.files ?? []);
     if (player) {
-      player.onChange = () => this.#show();
+      player.onChange = show;
       find("speed").value = "1";
       find("position").step = player.kind === "video" ? "any" : "1";
     }
-    this.#show();
+    show();
   }
 
-  #show() {
-    const player = this.#player;
+  function show() {
     find("transport").hidden = !player;
     find("thumbnails").hidden = player?.kind !== "images";
-    this.#onChange(player?.state.paused ?? false);
+    onChange(player?.state.paused ?? false);
     if (!player) return;
     const { length, position, paused, loop } = player.state;
     const isClip = player.kind === "video";
@@ -241,13 +221,13 @@ export class Transport {
     setLabel(find("play-pause"), paused ? "transport.play" : "transport.pause");
     setLabel(find("step-back"), isClip ? "transport.back" : "transport.previous");
     setLabel(find("step-forward"), isClip ? "transport.forward" : "transport.next");
-    const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
-    if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // setting it again would flicker
-    if (!isClip) this.#showThumbnail(position);
+    const [shape, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
+    if (shape.getAttribute("href") !== icon) shape.setAttribute("href", icon); // setting it again would flicker
+    if (!isClip) showThumbnail(position);
   }
 
   /** Mark the thumbnail of an image. @param {number} position */
-  #showThumbnail(position) {
+  function showThumbnail(position) {
     const list = find("thumbnails");
     list.querySelector("[aria-current]")?.removeAttribute("aria-current");
     const current = list.children[position];
@@ -256,13 +236,13 @@ export class Transport {
   }
 
   /** Make the thumbnails of images, which the browser loads when they come into view. @param {File[]} files */
-  #makeThumbnails(files) {
+  function makeThumbnails(files) {
     const list = find("thumbnails");
     for (const { src } of list.querySelectorAll("img")) URL.revokeObjectURL(src);
     list.replaceChildren(...files.map((file, index) => {
       const onclick = () => {
-        this.#player.pause();
-        this.#player.seek(index);
+        player.pause();
+        player.seek(index);
       };
       const onerror = () => button.classList.add("broken");
       const image = make("img", { alt: "", loading: "lazy", decoding: "async", onerror, src: URL.createObjectURL(file) });
@@ -270,6 +250,8 @@ export class Transport {
       return button;
     }));
   }
+
+  return use;
 }
 
 /** Return minutes, seconds and hundredths as text. @param {number} seconds */

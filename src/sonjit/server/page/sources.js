@@ -68,7 +68,7 @@ export async function openVideo(video, what, name, loop = false) {
     video.onerror = () => resolve(false);
   });
   video.onloadeddata = video.onerror = null;
-  const player = new VideoPlayer(video);
+  const player = videoPlayer(video);
   const leave = () => {
     player.close();
     if (address !== what) URL.revokeObjectURL(address);
@@ -148,7 +148,7 @@ export async function openImages(files) {
   let [turn, open] = [0, true];
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
-  const player = new ImagePlayer(files, () => processAt());
+  const player = imagePlayer(files, () => processAt());
   const processAt = async () => {
     const number = ++turn;
     const isCurrent = () => open && number === turn;
@@ -184,7 +184,7 @@ export function decoded(file) {
 
 /**
  * @typedef {{kind: "video" | "images", state: {length: number, position: number, paused: boolean, loop: boolean}, onChange: () => void,
- *   set(changes: {loop?: boolean, speed?: number}): void, play(): void, pause(): void, seek(position: number): void, step(by: number): void}} Player
+ *   set(changes: {loop?: boolean, speed?: number}): void, play(): void, pause(): void, seek(position: number): void, step(by: number): void, close(): void, files?: File[]}} Player
  *   `length` and `position`: seconds of a video, or number of images; `step`: move by a number of images
  */
 
@@ -193,136 +193,97 @@ const USUAL_STEP_S = 1 / 30; // until the video's frame rate is known
 const LEAST_STEP_S = 1 / 240;
 const EVENTS = ["play", "pause", "ended", "seeked", "timeupdate", "ratechange", "durationchange"];
 
-/** @implements {Player} */
-class VideoPlayer {
-  kind = /** @type {const} */ ("video");
-  onChange = () => {};
-  #video;
-  #stepS = USUAL_STEP_S;
-  #listening = new AbortController();
-
-  /** @param {HTMLVideoElement} video */
-  constructor(video) {
-    this.#video = video;
-    video.playbackRate = 1;
-    for (const name of EVENTS) video.addEventListener(name, () => this.onChange(), { signal: this.#listening.signal });
-    this.#measure();
-  }
-
-  get state() {
-    const { duration, currentTime: position, paused, loop } = this.#video;
-    return { length: Number.isFinite(duration) ? duration : 0, position, paused, loop };
-  }
-
-  /** @param {{loop?: boolean, speed?: number}} changes */
-  set({ loop = this.#video.loop, speed = this.#video.playbackRate }) {
-    Object.assign(this.#video, { loop, playbackRate: speed });
-    this.onChange();
-  }
-
-  play() {
-    this.#video.play().catch(() => this.onChange());
-  }
-
-  pause() {
-    this.#video.pause();
-  }
-
-  /** @param {number} position */
-  seek(position) {
-    this.#video.currentTime = Math.min(Math.max(position, 0), this.state.length);
-  }
-
-  /** @param {number} by */
-  step(by) {
-    this.pause();
-    const { position, length } = this.state;
-    const middle = (Math.floor(position / this.#stepS + 1e-3) + by + 0.5) * this.#stepS;
-    this.seek(Math.min(middle, length - this.#stepS / 2));
-  }
-
-  close() {
-    this.#listening.abort();
-  }
-
-  /** Estimate the frame duration as the minimum time between two successive images. */
-  #measure() {
-    let [least, time, count] = [Infinity, NaN, 0];
-    const next = () => this.#video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
-      if (this.#listening.signal.aborted) return;
-      const step = (mediaTime - time) / (presentedFrames - count);
-      if (step > LEAST_STEP_S && step < least && !this.#video.paused) this.#stepS = least = step;
-      [time, count] = [mediaTime, presentedFrames];
-      next();
-    });
-    next();
-  }
+/** @param {HTMLVideoElement} video @returns {Player} */
+function videoPlayer(video) {
+  let stepS = USUAL_STEP_S;
+  const listening = new AbortController();
+  /** @type {Player} */ const player = {
+    kind: "video",
+    onChange() {},
+    get state() {
+      const { duration, currentTime: position, paused, loop } = video;
+      return { length: Number.isFinite(duration) ? duration : 0, position, paused, loop };
+    },
+    set({ loop = video.loop, speed = video.playbackRate }) {
+      Object.assign(video, { loop, playbackRate: speed });
+      player.onChange();
+    },
+    play: () => void video.play().catch(() => player.onChange()),
+    pause: () => video.pause(),
+    seek(position) {
+      video.currentTime = Math.min(Math.max(position, 0), player.state.length);
+    },
+    step(by) {
+      video.pause();
+      const { position, length } = player.state;
+      const middle = (Math.floor(position / stepS + 1e-3) + by + 0.5) * stepS;
+      player.seek(Math.min(middle, length - stepS / 2));
+    },
+    close: () => listening.abort(),
+  };
+  video.playbackRate = 1;
+  for (const name of EVENTS) video.addEventListener(name, () => player.onChange(), { signal: listening.signal });
+  let [least, time, count] = [Infinity, NaN, 0];
+  const measure = () => video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
+    if (listening.signal.aborted) return;
+    const step = (mediaTime - time) / (presentedFrames - count);
+    if (step > LEAST_STEP_S && step < least && !video.paused) stepS = least = step; // the minimum is the duration of a frame
+    [time, count] = [mediaTime, presentedFrames];
+    measure();
+  });
+  measure();
+  return player;
 }
 
-/** @implements {Player} */
-class ImagePlayer {
-  kind = /** @type {const} */ ("images");
-  onChange = () => {};
-  #onSeek;
-  #speed = 1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-
-  /** @param {File[]} files @param {() => void} onSeek function that shows another image */
-  constructor(files, onSeek) {
-    this.files = files;
-    this.state = { length: files.length, position: 0, paused: true, loop: false };
-    this.#onSeek = onSeek;
-  }
-
-  /** @param {{loop?: boolean, speed?: number}} changes */
-  set({ loop = this.state.loop, speed = this.#speed }) {
-    [this.state.loop, this.#speed] = [loop, speed];
-    this.onChange();
-  }
-
-  play() {
-    const { position, length } = this.state;
-    this.state.paused = false;
-    if (position + 1 < length) this.shown();
-    else this.#show(0);
-    this.onChange();
-  }
-
-  pause() {
-    this.close();
-    this.onChange();
-  }
+/** @param {File[]} files @param {() => void} onSeek function that shows another image @returns {Player & {shown(): void}} `shown`: the requested image is loaded; schedule the next one */
+function imagePlayer(files, onSeek) {
+  const state = { length: files.length, position: 0, paused: true, loop: false };
+  let pace = 1;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 
   /** @param {number} position */
-  seek(position) {
-    this.#show(Math.min(Math.max(Math.round(position), 0), this.files.length - 1));
+  function show(position) {
+    state.position = position;
+    onSeek();
+    player.onChange();
   }
 
-  /** @param {number} by */
-  step(by) {
-    this.close();
-    this.#show((this.state.position + by + this.files.length) % this.files.length);
-  }
-
-  /** Schedule the next image after the requested one is loaded. */
-  shown() {
-    clearTimeout(this.#timer);
-    const { position, length, paused, loop } = this.state;
-    if (paused) return;
-    const isLast = position + 1 >= length;
-    if (isLast && !loop) return this.pause();
-    this.#timer = setTimeout(() => this.#show(isLast ? 0 : position + 1), DWELL_MS / this.#speed);
-  }
-
-  close() {
-    clearTimeout(this.#timer);
-    this.state.paused = true;
-  }
-
-  /** @param {number} position */
-  #show(position) {
-    this.state.position = position;
-    this.#onSeek();
-    this.onChange();
-  }
+  /** @type {Player & {shown(): void}} */ const player = {
+    kind: "images",
+    files,
+    state,
+    onChange() {},
+    set({ loop = state.loop, speed = pace }) {
+      [state.loop, pace] = [loop, speed];
+      player.onChange();
+    },
+    play() {
+      state.paused = false;
+      if (state.position + 1 < state.length) player.shown();
+      else show(0);
+      player.onChange();
+    },
+    pause() {
+      player.close();
+      player.onChange();
+    },
+    seek: (position) => show(Math.min(Math.max(Math.round(position), 0), files.length - 1)),
+    step(by) {
+      player.close();
+      show((state.position + by + files.length) % files.length);
+    },
+    shown() {
+      clearTimeout(timer);
+      if (state.paused) return undefined;
+      const isLast = state.position + 1 >= state.length;
+      if (isLast && !state.loop) return player.pause();
+      timer = setTimeout(() => show(isLast ? 0 : state.position + 1), DWELL_MS / pace);
+      return undefined;
+    },
+    close() {
+      clearTimeout(timer);
+      state.paused = true;
+    },
+  };
+  return player;
 }

@@ -8,21 +8,19 @@ const EXTRA = ["gesture", "gesture_score"];
 const ERROR = "error_px"; // only of tables with refined hands
 const INSTANCE_COLUMNS = ["source", "frame", "time", "instance", "key", "id", "kind", "handedness", "score", "x_min", "y_min", "x_max", "y_max"];
 const EVENT_COLUMNS = ["source", "frame", "name", "type", "id", "handedness", "begin", "end", "duration_s", "value", "phase"];
-const PART_BYTES = 240_000; // size of a blob; browsers store blobs outside the page's memory
-const encoder = new TextEncoder();
+const PART_LENGTH = 240_000; // characters of a blob; browsers store blobs outside the page's memory
 
 /** Frames of a run as lines of JSON. */
 export class Table {
   /** @type {Blob[]} */ #blobs = [];
-  /** Lines of a stream that are not in a blob yet. */ #part = new Uint8Array(PART_BYTES);
-  #filled = 0;
+  /** Lines of a stream that are not in a blob yet. */ #part = "";
   /** @type {Map<number, string>} lines of still images by index, because users return to them */ #stills = new Map();
   /** @type {Record<string, unknown>} */ #header = {};
   count = 0;
 
   /** Start a new table. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
   begin({ source, detectors }) {
-    [this.#blobs, this.#filled, this.#stills, this.count] = [[], 0, new Map(), 0];
+    [this.#blobs, this.#part, this.#stills, this.count] = [[], "", new Map(), 0];
     const [first] = detectors;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
     const model = detectors.map((detector) => `${detector.kind}-${detector.model}`).join("+");
@@ -40,20 +38,11 @@ export class Table {
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
-    if (source === undefined) this.#append(`${line}\n`);
-    else this.#stills.set(index, line);
-  }
-
-  /** Append a line as bytes. Stored strings would increase the browser's memory for new objects. @param {string} line */
-  #append(line) {
-    let { read, written } = encoder.encodeInto(line, this.#part.subarray(this.#filled));
-    if (read < line.length && this.#filled) {
-      this.#blobs.push(new Blob([this.#part.subarray(0, this.#filled)]));
-      this.#filled = 0;
-      ({ read, written } = encoder.encodeInto(line, this.#part));
-    }
-    if (read < line.length) this.#blobs.push(new Blob([line])); // a line longer than a part
-    else this.#filled += written;
+    if (source !== undefined) this.#stills.set(index, line);
+    else this.#part += `${line}\n`;
+    if (this.#part.length < PART_LENGTH) return;
+    this.#blobs.push(new Blob([this.#part]));
+    this.#part = "";
   }
 
   /** `{"source", …, "frames": […]}` */
@@ -80,7 +69,7 @@ export class Table {
 
   /** @returns {Promise<string[]>} */
   async #all() {
-    const texts = await Promise.all([...this.#blobs, new Blob([this.#part.subarray(0, this.#filled)])].map((blob) => blob.text()));
+    const texts = await Promise.all([...this.#blobs.map((blob) => blob.text()), this.#part]);
     const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
     return [...texts.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
@@ -169,65 +158,58 @@ function rowOf(values) {
 const FORMATS = [["video/webm;codecs=vp9", "webm"], ["video/webm;codecs=vp8", "webm"], ["video/webm", "webm"], ["video/mp4", "mp4"]];
 const BITS_PER_PX_S = 6;
 
-export class Recorder {
-  #overlay;
-  #canvas = make("canvas");
-  /** @type {MediaRecorder | null} */ #media = null;
-  /** @type {Blob[]} */ #parts = [];
-  #table = new Table();
-  #ending = "";
-
-  /** @param {import("./painter.js").OverlayView} overlay view to record */
-  constructor(overlay) {
-    this.#overlay = overlay;
-  }
-
-  get on() {
-    return this.#media !== null;
-  }
+/** Return a recorder of a view and its tables. @param {import("./painter.js").Overlay} overlay */
+export function recorderOf(overlay) {
+  const canvas = make("canvas");
+  /** @type {MediaRecorder | null} */ let media = null;
+  /** @type {Blob[]} */ let parts = [];
+  const table = new Table();
+  let ending = "";
 
   /** @param {{source: string, detectors: {kind: string}[]}} of */
-  start(of) {
+  function start(of) {
     const format = FORMATS.find(([type]) => globalThis.MediaRecorder?.isTypeSupported(type));
     if (!format) throw new PageError("no_recorder");
-    this.#ending = format[1];
-    this.#overlay.compose(this.#canvas); // it determines the size of the video
-    this.#table.begin(of);
-    this.#parts = [];
-    const { width, height } = this.#canvas;
+    ending = format[1];
+    overlay.compose(canvas); // it determines the size of the video
+    table.begin(of);
+    parts = [];
+    const { width, height } = canvas;
     const options = { mimeType: format[0], videoBitsPerSecond: width * height * BITS_PER_PX_S };
-    this.#media = new MediaRecorder(this.#canvas.captureStream(0), options);
-    this.#media.ondataavailable = ({ data }) => this.#parts.push(data);
-    this.#media.start(1000);
+    media = new MediaRecorder(canvas.captureStream(0), options);
+    media.ondataavailable = ({ data }) => parts.push(data);
+    media.start(1000);
   }
 
   /** Add the current frame. @param {Record<string, any>} frame @param {object} seen */
-  add(frame, seen) {
-    if (!this.#media) return;
-    this.#overlay.compose(this.#canvas);
-    const [track] = this.#media.stream.getVideoTracks();
+  function add(frame, seen) {
+    if (!media) return;
+    overlay.compose(canvas);
+    const [track] = media.stream.getVideoTracks();
     /** @type {CanvasCaptureMediaStreamTrack} */ (track).requestFrame();
-    this.#table.add(frame, seen);
+    table.add(frame, seen);
   }
 
   /** @returns {Promise<{ending: string, blob: Blob, frames: number}[] | null>} video and tables; null without frames */
-  async stop() {
-    const media = this.#media;
-    if (!media) return null;
-    this.#media = null;
+  async function stop() {
+    const ended = media;
+    if (!ended) return null;
+    media = null;
     await new Promise((resolve) => {
-      media.onstop = resolve;
-      media.stop();
+      ended.onstop = resolve;
+      ended.stop();
     });
-    for (const track of media.stream.getTracks()) track.stop();
-    const frames = this.#table.count;
+    for (const track of ended.stream.getTracks()) track.stop();
+    const frames = table.count;
     if (!frames) return null;
     return [
-      { ending: this.#ending, blob: new Blob(this.#parts, { type: media.mimeType }), frames },
-      { ending: "jsonl", blob: await this.#table.jsonLines(), frames },
-      { ending: "csv", blob: await this.#table.csv(), frames },
+      { ending, blob: new Blob(parts, { type: ended.mimeType }), frames },
+      { ending: "jsonl", blob: await table.jsonLines(), frames },
+      { ending: "csv", blob: await table.csv(), frames },
     ];
   }
+
+  return { start, add, stop, isOn: () => media !== null };
 }
 
 /** Add links to the files of a recording. @param {HTMLElement} list @param {{ending: string, blob: Blob}[]} files @param {string} name @param {string} title */

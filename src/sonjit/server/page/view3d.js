@@ -93,93 +93,87 @@ const DISTANCE = 3.4; // distance of the eye in radii of the figures
 const EASE = 0.08; // share of the change of bounds per frame, which keeps the view steady
 const HIDDEN_OPACITY = 0.42; // opacity of hidden parts and parts outside the image
 
-export class View3D {
-  #canvas;
-  #view = { ...HOME };
-  /** @type {Figure[]} */ #figures = [];
-  /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
-  #isSeen = true;
-  #shown = "";
-  #ask = onNextFrame(() => this.#isSeen && this.#render());
-
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
-    this.#canvas = canvas;
-    canvas.addEventListener("keydown", (event) => {
-      if (!(event.key in KEYS)) return;
-      this.#turn(KEYS[/** @type {keyof KEYS} */ (event.key)]);
-      event.preventDefault();
-    });
-    canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
-    canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
-      if (buttons) this.#turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
-    });
-    canvas.addEventListener("wheel", (event) => {
-      if (document.activeElement !== canvas) return; // the page scrolls unless the view has the focus
-      event.preventDefault();
-      this.#turn({ zoom: Math.exp(-event.deltaY * 0.0012) });
-    }, { passive: false });
-    canvas.addEventListener("dblclick", () => this.#turn(null));
-    new ResizeObserver(() => this.#ask()).observe(canvas);
-    new IntersectionObserver(([{ isIntersecting }]) => {
-      this.#isSeen = isIntersecting;
-      this.#ask();
-    }).observe(canvas);
-  }
+/** Return the view of points in space. @param {HTMLCanvasElement} canvas */
+export function view3D(canvas) {
+  let view = { ...HOME };
+  /** @type {Figure[]} */ let figures = [];
+  /** @type {{middle: Vector, reach: number, floor: number} | null} */ let bounds = null;
+  let isSeen = true;
+  let shown = "";
+  const ask = onNextFrame(() => isSeen && render());
+  canvas.addEventListener("keydown", (event) => {
+    if (!(event.key in KEYS)) return;
+    turn(KEYS[/** @type {keyof KEYS} */ (event.key)]);
+    event.preventDefault();
+  });
+  canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+  canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
+    if (buttons) turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
+  });
+  canvas.addEventListener("wheel", (event) => {
+    if (document.activeElement !== canvas) return; // the page scrolls unless the view has the focus
+    event.preventDefault();
+    turn({ zoom: Math.exp(-event.deltaY * 0.0012) });
+  }, { passive: false });
+  canvas.addEventListener("dblclick", () => turn(null));
+  new ResizeObserver(ask).observe(canvas);
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    isSeen = isIntersecting;
+    ask();
+  }).observe(canvas);
 
   /** @param {Record<string, any>} frame @param {{index?: number}} [seen] `index`: number of an image of a folder */
-  draw(frame, { index } = {}) {
-    const figures = figuresOf(frame);
-    const shown = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
-    if (shown !== this.#shown) this.#bounds = null; // another image: fit the view at once
-    this.#shown = shown;
-    this.show(figures);
+  function draw(frame, { index } = {}) {
+    figures = figuresOf(frame);
+    const now = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
+    if (now !== shown) bounds = null; // another image: fit the view at once
+    shown = now;
+    ask();
   }
 
-  /** @param {Figure[]} figures in one space */
-  show(figures) {
-    this.#figures = figures;
-    this.#ask();
+  /** @param {Figure[]} others figures in one space */
+  function show(others) {
+    figures = others;
+    ask();
   }
 
-  clear() {
-    this.#figures = [];
-    this.#bounds = null;
-    this.#render();
+  function clear() {
+    figures = [];
+    bounds = null;
+    render();
   }
 
   /** @param {{yaw?: number, pitch?: number, zoom?: number} | null} by null for the view at the begin */
-  #turn(by) {
+  function turn(by) {
     const { yaw = 0, pitch = 0, zoom = 1 } = by ?? {};
-    const view = by ? this.#view : HOME;
-    this.#view = {
-      yaw: view.yaw + yaw,
-      pitch: Math.min(Math.max(view.pitch + pitch, -STEEPEST), STEEPEST),
-      zoom: Math.min(Math.max(view.zoom * zoom, 0.4), 4),
+    const from = by ? view : HOME;
+    view = {
+      yaw: from.yaw + yaw,
+      pitch: Math.min(Math.max(from.pitch + pitch, -STEEPEST), STEEPEST),
+      zoom: Math.min(Math.max(from.zoom * zoom, 0.4), 4),
     };
-    this.#ask();
+    ask();
   }
 
-  #render() {
-    const canvas = this.#canvas;
+  function render() {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
     fit(canvas, width, height);
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     ctx.clearRect(0, 0, width, height);
-    canvas.dataset.figures = String(this.#figures.length);
-    if (!this.#figures.length) return;
-    const project = this.#projection(width, height);
+    canvas.dataset.figures = String(figures.length);
+    if (!figures.length) return;
+    const project = projection(width, height);
     ctx.lineCap = "round";
-    drawFloor(ctx, project, /** @type {any} */ (this.#bounds));
-    const figures = this.#figures.map((figure) => ({ ...figure, projected: figure.points.map(project) }));
-    figures.sort((a, b) => b.projected[0].depth - a.projected[0].depth);
-    for (const figure of figures) drawFigure(ctx, figure, Math.min(width, height) / 400);
+    drawFloor(ctx, project, /** @type {any} */ (bounds));
+    const projected = figures.map((figure) => ({ ...figure, projected: figure.points.map(project) }));
+    projected.sort((a, b) => b.projected[0].depth - a.projected[0].depth);
+    for (const figure of projected) drawFigure(ctx, figure, Math.min(width, height) / 400);
   }
 
   /** Return the projection from metres to the canvas: rotation about the centre, then perspective. @param {number} width @param {number} height */
-  #projection(width, height) {
-    const { middle, reach } = this.#settledBounds();
-    const { yaw, pitch, zoom } = this.#view;
+  function projection(width, height) {
+    const { middle, reach } = settledBounds();
+    const { yaw, pitch, zoom } = view;
     const [cosYaw, sinYaw, cosPitch, sinPitch] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
     const scale = (Math.min(width, height) * 0.43 * zoom * DISTANCE) / reach;
     return (/** @type {Vector} */ point) => {
@@ -197,17 +191,19 @@ export class View3D {
   }
 
   /** Move the bounds slowly towards the figures. */
-  #settledBounds() {
-    const now = boundsOf(this.#figures);
+  function settledBounds() {
+    const now = boundsOf(figures);
     now.reach = Math.max(now.reach, 0.05);
-    const last = this.#bounds ?? now;
+    const last = bounds ?? now;
     const ease = (/** @type {number} */ from, /** @type {number} */ to) => from + (to - from) * EASE;
     const middle = /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis])));
     const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
     // fast parts stay in view
-    this.#bounds = { middle, reach: Math.max(ease(last.reach, now.reach), now.reach + away), floor: ease(last.floor, now.floor) };
-    return this.#bounds;
+    bounds = { middle, reach: Math.max(ease(last.reach, now.reach), now.reach + away), floor: ease(last.floor, now.floor) };
+    return bounds;
   }
+
+  return { draw, show, clear };
 }
 
 /** Draw rings on the floor, which show the orientation of the space. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */

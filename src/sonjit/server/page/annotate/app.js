@@ -3,11 +3,11 @@
 import { find, put } from "../dom.js";
 import { ServerError } from "../endpoints.js";
 import { memory, onLanguage, showError, startLanguage, text } from "../texts.js";
-import { View3D } from "../view3d.js";
+import { view3D } from "../view3d.js";
 import { acceptMachine, askMachine, commands, copyPrevious, listenToKeys, showKeys } from "./commands.js";
 import { getAgreement } from "./project.js";
 import { Studio } from "./studio.js";
-import { JointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, Wall } from "./wall.js";
+import { jointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, Wall } from "./wall.js";
 
 const POLL_MS = 2000;
 const COUNTS = [1, 2, 3, 4, 6, 8, 9, 12];
@@ -15,8 +15,8 @@ const SWITCHES = { "show-machine": "machine", "show-others": "others" };
 
 const studio = new Studio();
 const wall = new Wall(studio);
-const space = new View3D(find("view3d"));
-const grid = new JointGrid(find("joints"), (joint) => studio.chooseJoint(joint));
+const space = view3D(find("view3d"));
+const showJoints = jointGrid(find("joints"), (joint) => studio.chooseJoint(joint));
 const keys = commands(studio, wall);
 
 function showFrame() {
@@ -51,7 +51,7 @@ function showPanel() {
   const marks = [...studio.marksOf(frame).values()];
   const count = (/** @type {(mark: import("./project.js").Mark) => boolean} */ fits) => names.map((_, k) => marks.filter((mark) => mark.joint === k && fits(mark)).length);
   const [marked, placed] = [count(() => true), count((mark) => mark.x !== null)];
-  grid.show({
+  showJoints({
     joint, names, views: marked, placed,
     odd: new Set(seen.bones.flatMap((item) => item.bone)),
     disputed: new Set(seen.conflicts.map((item) => item.joint)),

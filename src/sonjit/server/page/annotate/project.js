@@ -67,94 +67,90 @@ const AGAIN_MS = 1500;
 /** @param {{frame: number, view: string, joint: number}} mark */
 export const placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
 
-export class Outbox {
-  /** @type {Map<string, Mark>} unsent marks by key; a newer mark replaces an older one */ #waiting = new Map();
-  /** @type {Mark[]} */ #sent = [];
-  /** @type {Map<string, number>} versions on the server by key */ #versions = new Map();
-  #annotator = "";
-  #name = "";
-  #running = false;
-  #on;
+/**
+ * Return the marks that the server has not confirmed.
+ *
+ * @param {{answer: (state: FrameState) => void, refused: (refused: MarkAnswer["refused"]) => void,
+ *   error: (error: unknown, lost: boolean) => void,
+ *   changed: () => void, query: (frame: number) => Record<string, unknown>}} on
+ */
+export function outboxOf(on) {
+  /** @type {Map<string, Mark>} unsent marks by key; a newer mark replaces an older one */ const waiting = new Map();
+  /** @type {Mark[]} */ let sent = [];
+  /** @type {Map<string, number>} versions on the server by key */ const versions = new Map();
+  let annotator = "";
+  let name = "";
+  let running = false;
 
-  /**
-   * @param {{answer: (state: FrameState) => void, refused: (refused: MarkAnswer["refused"]) => void,
-   *   error: (error: unknown, lost: boolean) => void,
-   *   changed: () => void, query: (frame: number) => Record<string, unknown>}} on
-   */
-  constructor(on) {
-    this.#on = on;
-  }
-
-  /** Start as an annotator, and send stored marks. @param {string} project @param {string} annotator */
-  open(project, annotator) {
-    this.#annotator = annotator;
-    this.#name = `annotate.unsent.${project}.${annotator}`;
-    this.#waiting.clear();
-    for (const mark of memory.read(this.#name) ?? []) this.#waiting.set(placeOf(mark), mark);
-    this.#run();
-  }
-
-  get count() {
-    return this.#waiting.size + this.#sent.length;
+  /** Start as an annotator, and send stored marks. @param {string} project @param {string} person */
+  function open(project, person) {
+    annotator = person;
+    name = `annotate.unsent.${project}.${annotator}`;
+    waiting.clear();
+    for (const mark of memory.read(name) ?? []) waiting.set(placeOf(mark), mark);
+    run();
   }
 
   /** Return the unconfirmed marks of a frame. @param {number} frame @returns {Mark[]} */
-  pending(frame) {
-    return [...this.#sent, ...this.#waiting.values()].filter((mark) => mark.frame === frame);
+  function pending(frame) {
+    return [...sent, ...waiting.values()].filter((mark) => mark.frame === frame);
   }
 
   /** Store the versions on the server. @param {Mark[]} marks of this annotator */
-  learn(marks) {
-    for (const mark of marks) this.#versions.set(placeOf(mark), mark.version ?? 0);
+  function learn(marks) {
+    for (const mark of marks) versions.set(placeOf(mark), mark.version ?? 0);
   }
 
   /** @param {Mark[]} marks */
-  add(marks) {
+  function add(marks) {
     for (const mark of marks) {
-      this.#waiting.delete(placeOf(mark));
-      this.#waiting.set(placeOf(mark), mark);
+      waiting.delete(placeOf(mark));
+      waiting.set(placeOf(mark), mark);
     }
-    this.#keep();
-    this.#run();
+    keep();
+    run();
   }
 
-  #keep() {
-    memory.write(this.#name, [...this.#sent, ...this.#waiting.values()]);
-    this.#on.changed();
+  function keep() {
+    memory.write(name, [...sent, ...waiting.values()]);
+    on.changed();
   }
 
-  async #run() {
-    if (this.#running) return;
-    this.#running = true;
-    while (this.#waiting.size) {
-      this.#sent = [...this.#waiting.values()].slice(0, AT_ONCE);
-      for (const mark of this.#sent) this.#waiting.delete(placeOf(mark));
-      const answer = await this.#send();
-      this.#sent = [];
-      this.#keep();
-      if (answer) this.#on.answer(answer.state);
+  async function run() {
+    if (running) return;
+    running = true;
+    while (waiting.size) {
+      const marks = [...waiting.values()].slice(0, AT_ONCE);
+      sent = marks;
+      for (const mark of marks) waiting.delete(placeOf(mark));
+      const answer = await send(marks);
+      sent = [];
+      keep();
+      if (answer) on.answer(answer.state);
     }
-    this.#running = false;
+    running = false;
   }
 
-  /** @returns {Promise<MarkAnswer | null>} null if the server refuses them */
-  async #send() {
-    const marks = this.#sent.map((mark) => ({ ...mark, base: this.#versions.get(placeOf(mark)) ?? 0 }));
-    const query = this.#on.query(marks[marks.length - 1].frame);
+  /** @param {Mark[]} marks @returns {Promise<MarkAnswer | null>} null if the server refuses them */
+  async function send(marks) {
+    const based = marks.map((mark) => ({ ...mark, base: versions.get(placeOf(mark)) ?? 0 }));
+    const query = on.query(marks[marks.length - 1].frame);
     for (;;) {
       try {
-        const answer = await postMarks(this.#annotator, marks, query);
-        const places = new Map(this.#sent.map((mark) => [mark.id, placeOf(mark)]));
-        for (const { id, version } of answer.written) this.#versions.set(places.get(id) ?? "", version);
-        for (const { there } of answer.refused) this.#versions.set(placeOf(there), there.version);
-        if (answer.refused.length) this.#on.refused(answer.refused);
+        const answer = await postMarks(annotator, based, query);
+        const places = new Map(marks.map((mark) => [mark.id, placeOf(mark)]));
+        for (const { id, version } of answer.written) versions.set(places.get(id) ?? "", version);
+        for (const { there } of answer.refused) versions.set(placeOf(there), there.version);
+        if (answer.refused.length) on.refused(answer.refused);
         return answer;
       } catch (error) {
         const lost = error instanceof ServerError && error.code === "bad_option";
-        this.#on.error(error, lost);
+        on.error(error, lost);
         if (lost) return null;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       }
     }
   }
+
+  return { open, pending, learn, add, count: () => waiting.size + sent.length };
 }

@@ -1,7 +1,7 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
 import { memory, showError, Store } from "../texts.js";
-import { getChanges, getFrame, getProgress, getProject, Outbox, placeOf } from "./project.js";
+import { getChanges, getFrame, getProgress, getProject, outboxOf, placeOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
 /** @typedef {import("./project.js").FrameState} FrameState */
@@ -28,11 +28,11 @@ export class Studio {
   #outbox;
 
   constructor() {
-    this.#outbox = new Outbox({
+    this.#outbox = outboxOf({
       answer: (answer) => this.take(answer),
       refused: (refused) => this.notify("refused", { count: refused.length }),
       error: (error, isLost) => (isLost ? showError(error) : this.store.set({ offline: true })),
-      changed: () => this.store.set({ unsent: this.#outbox.count }),
+      changed: () => this.store.set({ unsent: this.#outbox.count() }),
       query: (frame) => this.#query(frame === this.state.frame),
     });
   }

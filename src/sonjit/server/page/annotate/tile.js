@@ -8,74 +8,19 @@ import { getImage } from "./project.js";
 const GRAB_PX = 9; // distance in screen pixels within which a pointer selects a mark
 const MOVED_PX = 4; // a longer movement is not a tap
 
-class Grip {
-  #tile;
-  #on;
-  /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
-  /** @type {{joint: number | null, x: number, y: number, moved: boolean} | null} */ #drag = null;
-
-  /** @param {Tile} tile @param {Handlers} on */
-  constructor(tile, on) {
-    this.#tile = tile;
-    this.#on = on;
-    const { overlay } = tile;
-    overlay.onpointerdown = (event) => this.#down(event);
-    overlay.onpointermove = (event) => this.#move(event);
-    overlay.onpointerup = (event) => this.#up(event, true);
-    overlay.onpointercancel = (event) => this.#up(event, false);
-    overlay.oncontextmenu = (event) => event.preventDefault();
-    overlay.onfocus = () => on.activate();
-    overlay.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinch gestures of a touch pad this way
-      tile.zoomBy(Math.exp(-event.deltaY * speed), [event.offsetX, event.offsetY]);
-    }, { passive: false });
-  }
-
-  /** @param {PointerEvent} event */
-  #down({ pointerId, button, offsetX: x, offsetY: y }) {
-    this.#tile.overlay.setPointerCapture(pointerId);
-    this.#pointers.set(pointerId, { x, y });
-    const isSingle = button === 0 && this.#pointers.size === 1;
-    this.#drag = { joint: isSingle ? this.#jointAt(x, y) : null, x, y, moved: !isSingle };
-  }
-
-  /** @param {PointerEvent} event */
-  #move({ pointerId, offsetX: x, offsetY: y }) {
-    const last = this.#pointers.get(pointerId);
-    const drag = this.#drag;
-    if (!last || !drag) return;
-    const before = this.#spread();
-    this.#pointers.set(pointerId, { x, y });
-    drag.moved ||= Math.hypot(x - drag.x, y - drag.y) > MOVED_PX;
-    if (!drag.moved) return;
-    if (drag.joint !== null) return void this.#on.drag(drag.joint, ...this.#placeAt(x, y), false);
-    const share = 1 / this.#pointers.size;
-    this.#tile.panBy((x - last.x) * share, (y - last.y) * share);
-    if (this.#pointers.size === 2 && before) this.#tile.zoomBy(this.#spread() / before, this.#between());
-  }
-
-  /** @param {PointerEvent} event @param {boolean} isMeant */
-  #up({ pointerId, offsetX: x, offsetY: y }, isMeant) {
-    if (!this.#pointers.delete(pointerId) || this.#pointers.size) return;
-    const drag = this.#drag;
-    this.#drag = null;
-    if (!drag || !isMeant || !this.#tile.hasImage) return;
-    if (!drag.moved) this.#on.tap(...this.#placeAt(x, y), drag.joint);
-    else if (drag.joint !== null) this.#on.drag(drag.joint, ...this.#placeAt(x, y), true);
-  }
-
-  /** @param {number} u @param {number} v */
-  #placeAt(u, v) {
-    return this.#tile.inside(...this.#tile.take(u, v));
-  }
+/** Connect a tile with pointers. @param {Tile} tile @param {Handlers} on */
+function wirePointers(tile, on) {
+  const { overlay } = tile;
+  /** @type {Map<number, {x: number, y: number}>} */ const pointers = new Map();
+  /** @type {{joint: number | null, x: number, y: number, moved: boolean} | null} */ let drag = null;
+  const placeAt = (/** @type {number} */ u, /** @type {number} */ v) => tile.inside(...tile.take(u, v));
 
   /** Return the mark under a pointer, preferably that of the selected joint. @param {number} u @param {number} v @returns {number | null} */
-  #jointAt(u, v) {
-    const { scene } = this.#tile;
+  function jointAt(u, v) {
+    const { scene } = tile;
     const near = [...(scene?.marks ?? []), ...(scene?.machine ?? [])]
       .map(([joint, mark]) => {
-        const [x, y] = this.#tile.put(mark.x ?? Infinity, mark.y ?? Infinity);
+        const [x, y] = tile.put(mark.x ?? Infinity, mark.y ?? Infinity);
         return { joint, away: Math.hypot(x - u, y - v) };
       })
       .filter(({ away }) => away <= GRAB_PX)
@@ -84,16 +29,47 @@ class Grip {
   }
 
   /** Return the distance of two fingers; 0 with one. */
-  #spread() {
-    const [a, b] = [...this.#pointers.values()];
+  function spread() {
+    const [a, b] = [...pointers.values()];
     return a && b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
   }
 
-  /** @returns {[number, number]} */
-  #between() {
-    const [a, b] = [...this.#pointers.values()];
-    return [(a.x + b.x) / 2, (a.y + b.y) / 2];
-  }
+  const end = (/** @type {boolean} */ isMeant) => (/** @type {PointerEvent} */ { pointerId, offsetX: x, offsetY: y }) => {
+    if (!pointers.delete(pointerId) || pointers.size) return;
+    const ended = drag;
+    drag = null;
+    if (!ended || !isMeant || !tile.hasImage) return;
+    if (!ended.moved) on.tap(...placeAt(x, y), ended.joint);
+    else if (ended.joint !== null) on.drag(ended.joint, ...placeAt(x, y), true);
+  };
+
+  overlay.onpointerdown = ({ pointerId, button, offsetX: x, offsetY: y }) => {
+    overlay.setPointerCapture(pointerId);
+    pointers.set(pointerId, { x, y });
+    const isSingle = button === 0 && pointers.size === 1;
+    drag = { joint: isSingle ? jointAt(x, y) : null, x, y, moved: !isSingle };
+  };
+  overlay.onpointermove = ({ pointerId, offsetX: x, offsetY: y }) => {
+    const last = pointers.get(pointerId);
+    if (!last || !drag) return;
+    const before = spread();
+    pointers.set(pointerId, { x, y });
+    drag.moved ||= Math.hypot(x - drag.x, y - drag.y) > MOVED_PX;
+    if (!drag.moved) return;
+    if (drag.joint !== null) return void on.drag(drag.joint, ...placeAt(x, y), false);
+    tile.panBy((x - last.x) / pointers.size, (y - last.y) / pointers.size);
+    const [a, b] = [...pointers.values()];
+    if (pointers.size === 2 && before) tile.zoomBy(spread() / before, [(a.x + b.x) / 2, (a.y + b.y) / 2]);
+  };
+  overlay.onpointerup = end(true);
+  overlay.onpointercancel = end(false);
+  overlay.oncontextmenu = (event) => event.preventDefault();
+  overlay.onfocus = () => on.activate();
+  overlay.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinch gestures of a touch pad this way
+    tile.zoomBy(Math.exp(-event.deltaY * speed), [event.offsetX, event.offsetY]);
+  }, { passive: false });
 }
 
 const WARNING = "#ff5c5c";
@@ -119,7 +95,7 @@ const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
 /** @param {CanvasRenderingContext2D} ctx one unit is a pixel of the screen @param {(x: number, y: number) => Spot} put from the image to the screen @param {Scene} scene */
 function drawScene(ctx, put, scene) {
   const { marks, machine, others, projected, residuals, line, bones, odd, joint: active } = scene;
-  const pen = new Pen(ctx);
+  const pen = penOf(ctx);
   ctx.lineCap = ctx.lineJoin = "round";
   if (line.length) pen.guide(line.map((spot) => put(...spot)));
   const places = projected.map((spot, joint) => spotOf(marks.get(joint)) ?? spot);
@@ -157,16 +133,10 @@ function drawScene(ctx, put, scene) {
   if (scene.cursor) pen.crosshair(put(...scene.cursor));
 }
 
-/** Draws the signs of a scene, with dark edges that are visible on any image. */
-class Pen {
-  /** @param {CanvasRenderingContext2D} ctx */
-  constructor(ctx) {
-    this.ctx = ctx;
-  }
-
+/** Return functions that draw the signs of a scene, with dark edges that are visible on any image. @param {CanvasRenderingContext2D} ctx */
+function penOf(ctx) {
   /** @param {Spot[]} path @param {string} colour @param {number} width @param {number} [alpha] */
-  stroke(path, colour, width, alpha = 1) {
-    const { ctx } = this;
+  function stroke(path, colour, width, alpha = 1) {
     Object.assign(ctx, { globalAlpha: alpha, strokeStyle: colour, lineWidth: width });
     ctx.beginPath();
     for (const spot of path) ctx.lineTo(...spot);
@@ -180,84 +150,82 @@ class Pen {
    * @param {Spot} at @param {number[][]} lines x and y of each point, relative to the sign @param {string} colour @param {number} width
    * @param {number} edge @param {number} [alpha]
    */
-  sign([x, y], lines, colour, width, edge, alpha) {
+  function sign([x, y], lines, colour, width, edge, alpha) {
     for (const [tint, bold] of /** @type {[string, number][]} */ ([[INK, edge], [colour, width]])) {
       for (const line of lines) {
         const path = Array.from({ length: line.length / 2 }, (_, k) => /** @type {Spot} */ ([x + line[2 * k], y + line[2 * k + 1]]));
-        this.stroke(path, tint, bold, alpha);
+        stroke(path, tint, bold, alpha);
       }
     }
   }
 
   /** @param {Spot[]} path */
-  guide(path) {
-    this.stroke(path, INK, 4, 0.5);
-    this.ctx.setLineDash([7, 5]);
-    this.stroke(path, LINE, 1.75);
-    this.ctx.setLineDash([]);
+  function guide(path) {
+    stroke(path, INK, 4, 0.5);
+    ctx.setLineDash([7, 5]);
+    stroke(path, LINE, 1.75);
+    ctx.setLineDash([]);
   }
 
   /** @param {Spot} at @param {number} radius @param {string} colour @param {number} width */
-  ring(at, radius, colour, width) {
+  function ring(at, radius, colour, width) {
     for (const [strokeStyle, lineWidth] of [[INK, width + 2], [colour, width]]) {
-      Object.assign(this.ctx, { strokeStyle, lineWidth });
-      this.ctx.beginPath();
-      this.ctx.arc(...at, radius, 0, 2 * Math.PI);
-      this.ctx.stroke();
+      Object.assign(ctx, { strokeStyle, lineWidth });
+      ctx.beginPath();
+      ctx.arc(...at, radius, 0, 2 * Math.PI);
+      ctx.stroke();
     }
   }
 
-  /** Draw a mark: a dot if visible, a ring with a dot if hidden, a dashed ring if uncertain. @param {Spot} at @param {DrawnMark} mark @param {boolean} isActive @param {boolean} isDisputed */
-  mark(at, mark, isActive, isDisputed) {
-    const { ctx } = this;
-    const colour = handColour(mark.joint);
+  /** Draw a mark: a dot if visible, a ring with a dot if hidden, a dashed ring if uncertain. @param {Spot} at @param {DrawnMark} drawn @param {boolean} isActive @param {boolean} isDisputed */
+  function mark(at, { joint, state, source }, isActive, isDisputed) {
+    const colour = handColour(joint);
     const radius = isActive ? 6 : 4;
-    if (mark.state === "uncertain") ctx.setLineDash([3, 3]);
+    if (state === "uncertain") ctx.setLineDash([3, 3]);
     ctx.fillStyle = colour;
-    if (mark.state === "seen") {
-      Object.assign(ctx, { strokeStyle: mark.source === "H+M" ? MACHINE : INK, lineWidth: 1.25 });
+    if (state === "seen") {
+      Object.assign(ctx, { strokeStyle: source === "H+M" ? MACHINE : INK, lineWidth: 1.25 });
       ctx.beginPath();
       ctx.arc(...at, radius, 0, 2 * Math.PI);
       ctx.fill();
       ctx.stroke();
     } else {
-      this.ring(at, radius, colour, 2);
+      ring(at, radius, colour, 2);
       ctx.fillRect(at[0] - 1, at[1] - 1, 2, 2);
     }
     ctx.setLineDash([]);
-    if (isActive) this.ring(at, radius + 5, NEUTRAL, 1.5);
-    if (isDisputed) this.ring(at, radius + 3, WARNING, 1.5);
+    if (isActive) ring(at, radius + 5, NEUTRAL, 1.5);
+    if (isDisputed) ring(at, radius + 3, WARNING, 1.5);
   }
 
   /** Draw the line from a mark to the projected joint. @param {Spot} from @param {Spot} to @param {number} px */
-  gap(from, to, px) {
+  function gap(from, to, px) {
     if (px < 0.5) return;
     const colour = px > FAR_PX ? WARNING : NEUTRAL;
-    this.stroke([from, to], colour, 1.5);
-    this.ring(to, 2.5, colour, 1);
+    stroke([from, to], colour, 1.5);
+    ring(to, 2.5, colour, 1);
   }
 
   /** @param {Spot} at @param {string} colour @param {boolean} isActive */
-  diamond(at, colour, isActive) {
+  function diamond(at, colour, isActive) {
     const size = isActive ? 7 : 4.5;
-    this.sign(at, [[0, -size, size, 0, 0, size, -size, 0, 0, -size]], colour, 1.5, 3.5);
-    if (isActive) this.label(at, 10, 0, "M");
+    sign(at, [[0, -size, size, 0, 0, size, -size, 0, 0, -size]], colour, 1.5, 3.5);
+    if (isActive) label(at, 10, 0, "M");
   }
 
   /** @param {Spot} at @param {string} name */
-  cross(at, name) {
-    this.sign(at, [[-4, -4, 4, 4], [-4, 4, 4, -4]], NEUTRAL, 1.5, 3.5, 0.85);
-    if (name) this.label(at, 8, 9, name);
+  function cross(at, name) {
+    sign(at, [[-4, -4, 4, 4], [-4, 4, 4, -4]], NEUTRAL, 1.5, 3.5, 0.85);
+    if (name) label(at, 8, 9, name);
   }
 
   /** @param {Spot} at */
-  crosshair(at) {
-    this.sign(at, [[4, 0, 14, 0], [-4, 0, -14, 0], [0, 4, 0, 14], [0, -4, 0, -14]], NEUTRAL, 1.25, 3);
+  function crosshair(at) {
+    sign(at, [[4, 0, 14, 0], [-4, 0, -14, 0], [0, 4, 0, 14], [0, -4, 0, -14]], NEUTRAL, 1.25, 3);
   }
 
   /** @param {Spot} at @param {number} dx @param {number} dy @param {string} content */
-  label([x, y], dx, dy, content) {
-    const { ctx } = this;
+  function label([x, y], dx, dy, content) {
     ctx.font = "600 12px system-ui, sans-serif";
     const width = ctx.measureText(content).width + 10;
     const left = Math.min(x + dx, Math.max(ctx.canvas.clientWidth - width - 2, 0));
@@ -268,6 +236,8 @@ class Pen {
     Object.assign(ctx, { globalAlpha: 1, fillStyle: "#ffffff", textBaseline: "middle" });
     ctx.fillText(content, left + 5, y + dy + 0.5);
   }
+
+  return { stroke, guide, ring, mark, gap, diamond, cross, crosshair, label };
 }
 
 const MOST_ZOOM = 60;
@@ -299,7 +269,7 @@ export class Tile {
     this.#image = /** @type {HTMLCanvasElement} */ (node.querySelector(".image"));
     this.#note = /** @type {HTMLElement} */ (node.querySelector(".note"));
     this.#reason = /** @type {HTMLElement} */ (node.querySelector(".reason"));
-    new Grip(this, on);
+    wirePointers(this, on);
     new ResizeObserver(() => this.#resized()).observe(node);
   }
 

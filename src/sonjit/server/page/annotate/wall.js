@@ -230,42 +230,39 @@ export function jointName(joint, names) {
   return `${text(`side.${side}`)} ${rest.map((word) => text(`part.${word}`)).filter(Boolean).join(" ")}`;
 }
 
-export class JointGrid {
-  /** @type {HTMLButtonElement[]} */ #buttons = [];
-  /** @type {[HTMLElement, string][]} texts around the joints and their keys */ #captions = [];
+/**
+ * @typedef {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} JointStatus
+ *   `views`: number of views in which each joint is marked; `placed`: number with a position
+ */
 
-  /** @param {HTMLElement} element @param {(joint: number) => void} choose */
-  constructor(element, choose) {
-    for (const side of [1, 0]) { // in the order in which people see their own hands
-      const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
-      const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
-        const node = make("span", { className: "caption", ariaHidden: "true" }); // screen readers read the full name of each joint
-        node.style.gridArea = area;
-        this.#captions.push([node, key]);
-        hand.append(node);
-      };
-      const column = (/** @type {number} */ f) => (side ? 5 - f : f + 1);
-      const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ f) => {
-        const button = make("button", { type: "button", className: "joint", onclick: () => choose(21 * side + k) });
-        button.style.gridArea = `${row} / ${column(f)}`;
-        this.#buttons[21 * side + k] = button;
-        hand.append(button);
-      };
-      FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 5 - step, f)));
-      cell(0, 6, 2);
-      NAMES.forEach((name, f) => caption(`letter.${name}`, `1 / ${column(f)}`));
-      caption(side ? "side.left" : "side.right", "7 / 1 / 8 / 6");
-      element.append(hand);
-    }
+/** Make a grid of joints. @param {HTMLElement} element @param {(joint: number) => void} choose @returns {(status: JointStatus) => void} shows a status */
+export function jointGrid(element, choose) {
+  /** @type {HTMLButtonElement[]} */ const buttons = [];
+  /** @type {[HTMLElement, string][]} texts around the joints and their keys */ const captions = [];
+  for (const side of [1, 0]) { // in the order in which people see their own hands
+    const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
+    const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
+      const node = make("span", { className: "caption", ariaHidden: "true" }); // screen readers read the full name of each joint
+      node.style.gridArea = area;
+      captions.push([node, key]);
+      hand.append(node);
+    };
+    const column = (/** @type {number} */ f) => (side ? 5 - f : f + 1);
+    const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ f) => {
+      const button = make("button", { type: "button", className: "joint", onclick: () => choose(21 * side + k) });
+      button.style.gridArea = `${row} / ${column(f)}`;
+      buttons[21 * side + k] = button;
+      hand.append(button);
+    };
+    FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 5 - step, f)));
+    cell(0, 6, 2);
+    NAMES.forEach((name, f) => caption(`letter.${name}`, `1 / ${column(f)}`));
+    caption(side ? "side.left" : "side.right", "7 / 1 / 8 / 6");
+    element.append(hand);
   }
-
-  /**
-   * @param {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} status
-   *   `views`: number of views in which each joint is marked; `placed`: number with a position
-   */
-  show({ joint, names, views, placed, odd, disputed }) {
-    for (const [node, key] of this.#captions) node.textContent = text(key);
-    this.#buttons.forEach((button, k) => {
+  return ({ joint, names, views, placed, odd, disputed }) => {
+    for (const [node, key] of captions) node.textContent = text(key);
+    buttons.forEach((button, k) => {
       const state = placed[k] > 1 ? "done" : views[k] ? "begun" : "none";
       button.dataset.state = state;
       button.classList.toggle("odd", odd.has(k) || disputed.has(k));
@@ -275,7 +272,7 @@ export class JointGrid {
       if (disputed.has(k)) words.push(text("joint.disputed"));
       button.title = button.ariaLabel = words.join(", ");
     });
-  }
+  };
 }
 
 /**
