@@ -130,6 +130,19 @@ def test_an_occluded_track_that_does_not_reappear_is_dropped_in_the_end():
     assert scores[30] < 0.5
 
 
+@pytest.mark.parametrize(("gap_s", "lasts_s"), [(0.3, 2.5), (0.7, 4.2)])
+def test_short_interruptions_do_not_prolong_an_occlusion(gap_s, lasts_s):
+    """The rear one is seen again from 1 s on."""
+    tracker, rear, front = bridging(), seen_at(25, left=0.97), seen_at(60, left=0.03)
+    tracker.update([], [seen_at(0, left=0.97), front], 0.0)
+    for i in range(1, 200):
+        looks = [rear if 1 <= i * STEP_S <= 1 + gap_s else None, front]
+        tracker.update([pair for pair in zip(tracker.active, looks, strict=False) if pair[1]], [], i * STEP_S)
+        if len(tracker.active) < 2:
+            break
+    assert i * STEP_S == pytest.approx(lasts_s + gap_s * (lasts_s < 3), abs=3 * STEP_S)
+
+
 def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_it():
     tracker = bridging()
     for i in range(12):

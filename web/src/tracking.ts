@@ -39,6 +39,8 @@ export class Track<O extends Observation> {
   frames = 0; // number of frames with an observation
   occludedS: number | null = null; // time in seconds since another instance occluded it; null while it is visible
   unoccludedS = 0; // time in seconds without an occluder during an occlusion
+  #hiddenS = 0; // time in seconds of an occlusion that short interruptions do not end
+  #hiddenUntilS = -Infinity;
   box!: RotatedBox; // crop of the next frame
   #sureness = 0;
   #velocity: Point = [0, 0];
@@ -80,7 +82,10 @@ export class Track<O extends Observation> {
   /** Propagate the track by one frame without an observation, ever slower and close to its occluder. */
   markOccluded(now: number, kind: Kind<O>, covers: readonly Track<O>[], isCovered: boolean): void {
     const step = Number.isFinite(this.seenS) ? now - this.seenS : 0;
-    if (this.occludedS === null) this.#velocity = this.#drift;
+    if (this.occludedS === null) {
+      this.#velocity = this.#drift;
+      if (now - this.#hiddenUntilS > OF.MAX_INTERRUPTION_S) this.#hiddenS = 0;
+    }
     let shift: Point = [this.#velocity[0] * step, this.#velocity[1] * step];
     if (covers.length) {
       const maxOffset = OF.OCCLUDED_OFFSET + OF.INITIAL_OFFSET * Math.exp(-(this.occludedS ?? 0) / OF.OFFSET_DECAY_S);
@@ -90,7 +95,8 @@ export class Track<O extends Observation> {
     this.#velocity = [this.#velocity[0] * decay, this.#velocity[1] * decay];
     this.unoccludedS = isCovered ? 0 : this.unoccludedS + step;
     this.occludedS = (this.occludedS ?? 0) + step;
-    this.seenS = now;
+    this.#hiddenS += step;
+    this.seenS = this.#hiddenUntilS = now;
     const score = this.observation.score * Math.exp(-step / OF.SCORE_DECAY_S);
     this.observation = kind.propagate(this.observation, shift, score);
     this.smoothed = kind.propagate(this.smoothed, shift, score);
@@ -104,7 +110,7 @@ export class Track<O extends Observation> {
 
   /** Check whether the occlusion has lasted too long. */
   get isOver(): boolean {
-    return (this.occludedS ?? 0) > OF.MAX_OCCLUDED_S || this.unoccludedS > OF.MAX_UNOCCLUDED_S;
+    return this.#hiddenS > OF.MAX_OCCLUDED_S || this.unoccludedS > OF.MAX_UNOCCLUDED_S;
   }
 
   /** Update the belief of the side, weighted by the confidence of the new frame. */

@@ -49,6 +49,7 @@ _OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3
 addition when the occlusion begins, and the time in which the addition decays to 1/e."""
 _BLEND_OVERLAP = 0.5  # minimum share of the smaller box in the other one at which a new detection blends two instances
 _MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 2.5, 0.2  # maximum time of an occlusion, and of its part without an occluder
+_MAX_INTERRUPTION_S = 0.5  # maximum time without occlusion within one that is timed as one
 _DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
 """Time over which the initial velocity of an occluded instance is averaged, and times in which velocity and score
 decay to 1/e."""
@@ -73,6 +74,8 @@ class Track(Generic[O]):
     # from the last one.
     occluded_s: float | None = None
     unoccluded_s: float = 0.0  # time in seconds without an occluder during an occlusion
+    hidden_s: float = 0.0  # time in seconds of an occlusion that short interruptions do not end
+    _hidden_until_s: float = -math.inf
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
     _velocity: FloatArray = field(default_factory=lambda: np.zeros(2))
@@ -104,14 +107,16 @@ class Track(Generic[O]):
         step_s = now_s - self.seen_s if math.isfinite(self.seen_s) else 0.0
         if self.occluded_s is None:
             self._velocity = self._drift
+            if now_s - self._hidden_until_s > _MAX_INTERRUPTION_S:
+                self.hidden_s = 0.0
         shift = self._velocity * step_s
         if covers:
             max_offset = _OCCLUDED_OFFSET + _INITIAL_OFFSET * math.exp(-(self.occluded_s or 0.0) / _OFFSET_DECAY_S)
             shift = clamp_to_occluder(self.observation, shift, [cover.observation for cover in covers], max_offset)
         self._velocity = self._velocity * math.exp(-step_s / _SPEED_DECAY_S)
         self.unoccluded_s = 0.0 if covered else self.unoccluded_s + step_s
-        self.occluded_s = (self.occluded_s or 0.0) + step_s
-        self.seen_s = now_s
+        self.occluded_s, self.hidden_s = (self.occluded_s or 0.0) + step_s, self.hidden_s + step_s
+        self.seen_s = self._hidden_until_s = now_s
         score, step = self.observation.score * math.exp(-step_s / _SCORE_DECAY_S), shift.astype(np.float32)
         self.observation = propagate(self.observation, step, score)
         self.smoothed = propagate(self.smoothed, step, score)
@@ -314,7 +319,7 @@ class Tracker(Generic[O]):
                 continue
             is_blended = bool(near) and any(other in doubted for other in (track, *near))
             track.mark_occluded(now_s, propagate, covers, covered=bool(covers) or is_blended)
-            if (track.occluded_s or 0.0) <= _MAX_OCCLUDED_S and track.unoccluded_s <= _MAX_UNOCCLUDED_S:
+            if track.hidden_s <= _MAX_OCCLUDED_S and track.unoccluded_s <= _MAX_UNOCCLUDED_S:
                 occluded.append(track)
                 self._lost.remove(track)
         return occluded
