@@ -36,16 +36,13 @@ class AnnotatorSettings:
 
 @dataclass(frozen=True)
 class AnnotationResult:
-    """The result of a run.
-
-    `problems`: one line for each camera and image that was not used.
-    """
+    """The result of a run."""
 
     frames: int
     joints: int
     labelled: int
     kept: int
-    problems: tuple[str, ...]
+    problems: tuple[str, ...]  # one line for each camera and image that was not used
     folder: Path
 
 
@@ -57,16 +54,10 @@ def annotate(
     workers: str = "pool",
     progress: pools.Progress = pools.Progress(),
 ) -> AnnotationResult:
-    """Label all frame sets of a project automatically, or resume a run.
+    """Label all frame sets of a project automatically, or resume a run, on the `workers` of `run_calls`.
 
-    The ranking is written to the project's store, which otherwise only contains people's marks.
-
-    Args:
-        workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
-
-    Raises:
-        InputError: Cameras do not fit each other, no hand is visible, or a setting is impossible.
-        JobError: Most hands have the shape of the other side, so the world is mirrored.
+    The ranking is written to the project's store. InputError: cameras do not fit each other, no hand is visible, or a
+    setting is impossible. JobError: most hands look like the other side's, so the world is mirrored.
     """
     if not settings.fps > 0:
         raise InputError(f"--fps must be above 0, not {settings.fps:g}")

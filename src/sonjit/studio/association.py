@@ -45,11 +45,7 @@ def group_views(
 ) -> list[Group]:
     """Group instances of several views into things in space, those of most views first.
 
-    Args:
-        view: (N,) index of each instance's camera.
-        points_px: (N, K, 2) keypoints in pixels, NaN where unknown.
-        score: (N,) scores above 0.
-        max_groups: Maximum number of groups. Unlimited by default.
+    Of N instances, `view` is the index of the camera, `points_px` (N, K, 2) may be NaN, and `score` is above 0.
     """
     views = camera_arrays(rig)
     rays = [rig.cameras[v].directions(points) for v, points in zip(view, points_px, strict=True)]
@@ -106,11 +102,7 @@ def _pair_midpoints(rig: CameraRig, a: np.intp, rays_a: FloatArray, b: np.intp, 
 def _support(
     views: CameraArrays, proposed: FloatArray, view: IndexArray, points: FloatArray, score: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Return how well views see proposed points, and which instances support them.
-
-    Returns:
-        (P,) support of the proposed points (P, K, 3), and (P, N) their instances, at most one per view.
-    """
+    """Return the support (P,) of proposed points (P, K, 3), and their instances (P, N), at most one per view."""
     with np.errstate(invalid="ignore", divide="ignore"):
         projected = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), *proposed.shape[:2], 2)[view]
     tolerance = np.nan_to_num(tolerance_px(points), nan=_MIN_TOLERANCE_PX)  # an instance without keypoints shares none
@@ -144,10 +136,7 @@ class Tracker:
         self._count = 0
 
     def assign(self, time_s: float, found_m: Sequence[FloatArray]) -> list[int]:
-        """Return a track number, from 0, for each thing (K, 3) of a frame set, later than at the previous call.
-
-        A thing that was not nearby within the last second gets a new number.
-        """
+        """Return the track, from 0, of each thing (K, 3) at a later time, a new one if none was near for a second."""
         from scipy.optimize import linear_sum_assignment
 
         self._tracks = [track for track in self._tracks if time_s - track.time_s <= _MEMORY_S]
@@ -179,14 +168,10 @@ _UNSEEN_DISTANCE_M: Final = 0.2  # assumed distance of a hand that was not seen 
 
 
 def hand_chirality(points_m: FloatArray) -> FloatArray:
-    """Return a value above 0 for right hands and below 0 for left ones, by their shape in space.
+    """Return a value above 0 for right hands (..., 21, 3) and below 0 for left ones, NaN if a keypoint is unknown.
 
     Fingers bend only towards the palm, so wrist, knuckles and bent fingers span a body that differs from its mirror
-    image.
-
-    Returns:
-        (...) relative to the cubed size of hands (..., 21, 3), near 0 for a flat hand, which decides nothing, NaN if a
-        keypoint is unknown.
+    image. The value is relative to the cubed size, and near 0 for a flat hand, which decides nothing.
     """
     wrist, index, little = points_m[..., 0, :], points_m[..., 5, :], points_m[..., 17, :]
     knuckles, tips = points_m[..., [5, 9, 13, 17], :], points_m[..., [8, 12, 16, 20], :]
@@ -214,12 +199,9 @@ class ViewDetections:
 
 
 def associate_hands(rig: CameraRig, detections: ViewDetections, before_m: FloatArray | None = None) -> IndexArray:
-    """Associate the hands of all C views.
+    """Return the index (2, C) of the right and the left hand among the hands of each view, -1 for none.
 
     `before_m`: (2, 21, 3) last known right and left hand, NaN where unknown.
-
-    Returns:
-        (2, C) index of the right and the left hand among the hands of each view, -1 for none.
     """
     view, which = np.nonzero(np.isfinite(detections.points_px).all((2, 3)) & (detections.score > 0))
     right, score = detections.right[view, which], detections.score[view, which]

@@ -1,10 +1,8 @@
 """Define calibration targets, detect them in images and videos, and recognise the board that images show.
 
-For recognition, markers of every dictionary are searched in the images and in their inverses. The layout is the one for
-which a homography maps the markers' centres and corners to their expected positions.
-
-A target's points have indices, so that a view may show only some of them. A flat target lies in z = 0: x right and y
-down as it is printed, z away from its reader.
+Points have indices, so that a view may show only some of them. A flat target lies in z = 0: x right and y down as it is
+printed, z away from its reader. For recognition, markers of every dictionary are searched in the images and their
+inverses. A homography maps their centres and corners to the layout.
 """
 
 from __future__ import annotations
@@ -28,22 +26,18 @@ from sonjit.studio.camera_files import METRES, metres_per_unit
 from sonjit.studio.views import frame_numbers
 
 _MIN_POINTS = 6  # least number of points that a detected target must show; a target of one marker has only four
-PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"
-"""Number of a frame set and a target, which has one pose in it."""
+PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"  # frame set, and a target in it
 
 
 @dataclass(frozen=True, eq=False)
 class BoardObservation:
-    """A target detected in one image.
-
-    `points`: (n,) indices of the target's points; `pixels`: (n, 2) positions of the points in the image.
-    """
+    """A target detected in one image."""
 
     target: CalibrationTarget
     view: str
     frame: int
-    points: IndexArray
-    pixels: FloatArray
+    points: IndexArray  # (n,) indices of the target's points
+    pixels: FloatArray  # (n, 2) positions in the image
 
     @property
     def points_m(self) -> FloatArray:
@@ -81,17 +75,11 @@ def find_targets(
     frame_of: Callable[[str, int], int | None] | None = None,
     progress: pools.Progress = pools.Progress(),
 ) -> BoardObservations:
-    """Detect targets in every camera's images.
+    """Detect targets, which must differ, in every camera's images; those of equal number belong to one frame set.
 
-    Args:
-        targets: Boards and bodies that cannot be mistaken for one another.
-        views: Image, folder, glob or video by each camera's name. Images of equal number belong to one frame set.
-        frame_of: Function from a view and image number to its frame set, such as `Sync.frame_of`, or None to skip the
-            image. By default the number itself.
-
-    Raises:
-        InputError: A source cannot be read, its images differ in size, or two targets have markers in common.
-        BoardNotFoundError: A camera's images show no target, or a target occurs in no image.
+    `frame_of` maps a view and image number to its frame set, such as `Sync.frame_of`, or None to skip the image.
+    InputError: a source cannot be read, its images differ in size, or two targets share markers. BoardNotFoundError: a
+    camera's images show no target, or a target occurs in no image.
     """
     found: list[BoardObservation] = []
     sizes: dict[str, tuple[int, int]] = {}
@@ -154,27 +142,24 @@ def gray_image(rgb: Image) -> Image:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-_DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {
+_DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {  # families, with the sizes of those that contain each other
     **{f"{side}X{side}": (50, 100, 250, 1000) for side in (4, 5, 6, 7)},
     "ARUCO_ORIGINAL": (),
     "APRILTAG_16H5": (),
     "APRILTAG_25H9": (),
     "APRILTAG_36H11": (),
 }
-"""Families of dictionaries, with the sizes of those that contain each other."""
-_MARKER_VARIANTS = [
+_MARKER_VARIANTS = [  # family, border in modules, black and white exchanged
     (family, border, is_inverted)
     for family in _DICTIONARY_SIZES
     for border in ((1, 2) if family == "APRILTAG_36H11" else (1,))
     for is_inverted in (False, True)
 ]
-"""Family, border width in modules, and whether black and white are exchanged."""
 _PROBE_STEP = 4  # interval between the images that are searched for every dictionary
 _MIN_MARKERS = 5  # least number of markers of an image that determines a layout: four centres fit any
 _MAX_LAYOUT_IMAGES = 12
 _MAX_COLUMNS = 30
-_CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640
-"""Number of images that are searched for a checkerboard, which is slow, and their longer side in pixels."""
+_CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640  # images searched for a checkerboard, and their longer side
 _MAX_MISFIT = 0.08  # largest accepted RMS distance of corners from a layout, in squares
 _MAX_MARKER_DISTANCE, _MIN_MATCHES = 0.25, 0.6
 """Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
@@ -193,10 +178,7 @@ def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]
 
 
 def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> CalibrationBoard | None:
-    """Return the board that grey images (H, W) show, or None if they show none or too little of it.
-
-    `square_m`: side of a square in metres; for a grid of markers, of a marker.
-    """
+    """Return the board in grey images (H, W), None if too little is shown; `square_m` is its square or grid marker."""
     all_images = list(images)
     by_inversion = {False: all_images, True: [255 - image for image in all_images]}
     counts: Counter[tuple[str, int, bool]] = Counter()
@@ -235,10 +217,7 @@ def _largest_dictionary(family: str) -> str:
 
 
 def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> tuple[CalibrationBoard | None, int]:
-    """Return the layout of unit squares that the markers fit best, without its dictionary, and its number of markers.
-
-    Its rows contain the markers that fit it in some image. Return None if no layout fits.
-    """
+    """Return the layout of unit squares, without dictionary, that most markers fit, or None, and how many fit it."""
     candidates = [markers for markers in markers_by_image if len(markers[1]) >= _MIN_MARKERS]
     clearest = sorted(candidates, key=lambda markers: -len(markers[1]))[:_MAX_LAYOUT_IMAGES]
     best, least_cost = None, np.inf
@@ -277,11 +256,9 @@ def _candidate_boards(columns: int, count: int, border: int) -> list[Calibration
 def _fit_board(
     board: CalibrationBoard, corners: list[FloatArray], ids: list[int]
 ) -> tuple[float, float, float, list[int]] | None:
-    """Fit a board's layout to the markers of an image.
+    """Fit a board's layout to the markers of an image; None if few match, or all are on a line.
 
-    Returns:
-        RMS distance of the corners of matching markers in squares, side of a marker in squares, fraction of other
-        markers, and the numbers of the matching ones. None if few match, or all are on a line.
+    Return the corners' RMS distance and the marker's side in squares, the fraction of others, and the matching numbers.
     """
     import cv2
 
@@ -365,8 +342,7 @@ _BOARD_SYNTAX = (
 )
 _APRILGRID_DICTIONARY = "APRILTAG_36H11"
 _REFINEMENT_RADIUS = 0.1  # radius of the corner refinement in sides of a marker
-_APRILGRID_BORDER = 2
-"""Width of the black border of an AprilGrid tag in modules, as Kalibr prints it; other markers have one."""
+_APRILGRID_BORDER = 2  # modules of an AprilGrid tag's black border, as Kalibr prints it; other markers have one
 _NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 
@@ -440,12 +416,7 @@ class CalibrationBoard:
         return _charuco_corners(self, gray) if self.kind == "charuco" else _checkerboard_corners(self, gray)
 
     def draw(self, square_px: int, margin_px: int = 0) -> Image:
-        """Draw the board in grey (H, W) for printing.
-
-        Args:
-            square_px: Size of a square, or of a marker and its gap, in pixels.
-            margin_px: Width of the margin, white, or black for an inverted board.
-        """
+        """Draw the board in grey (H, W), with squares, or markers and their gaps, and a margin of these pixels."""
         if self.is_grid:
             squares = self._draw_grid(square_px)
         elif self.kind == "charuco":
@@ -500,13 +471,10 @@ class CalibrationBoard:
 
 @dataclass(frozen=True, eq=False)
 class MarkerBody:
-    """ArUco markers on a body of known shape.
-
-    `corners_m`: (4, 3) corners by a marker's number: upper left, upper right, lower right, lower left as printed.
-    """
+    """ArUco markers on a body of known shape."""
 
     dictionary: str
-    corners_m: dict[int, FloatArray]
+    corners_m: dict[int, FloatArray]  # (4, 3) by number: upper left, upper right, lower right, lower left
     border_modules: int = 1
 
     @cached_property

@@ -17,12 +17,11 @@ from sonjit.results.skeletons import load_skeleton
 
 JOINTS_PER_HAND: Final = 21
 SIDES: Final = ("Right", "Left")  # the order of hands in arrays, as in InterHand2.6M
-BONES: Final = tuple(
+BONES: Final = tuple(  # pairs of joints, parent first: 20 of the right hand, then 20 of the left
     (JOINTS_PER_HAND * side + parent, JOINTS_PER_HAND * side + child)
     for side in range(len(SIDES))
     for parent, child in load_skeleton("hand_mediapipe21").bones
 )
-"""Pairs of joints, parent first: 20 of the right hand, then 20 of the left."""
 _BONE_PROPORTIONS = np.array([
     *(np.nan, 0.251, 0.196, 0.158), *(0.463, 0.245, 0.143, 0.097), *(0.446, 0.266, 0.170, 0.108),
     *(0.421, 0.244, 0.165, 0.107), *(0.414, 0.204, 0.117, 0.093),
@@ -30,8 +29,7 @@ _BONE_PROPORTIONS = np.array([
 """Bone lengths (20,) as fractions of the hand's length. The source has none from the wrist to the thumb's first joint.
 
 Source: Buchholz, Armstrong and Goldstein, Ergonomics 35 (1992) 261-273."""
-_PROPORTION_STD = 0.1
-"""Standard deviation of a bone's proportion: variation among people and of detectors' joint positions."""
+_PROPORTION_STD = 0.1  # standard deviation of a bone's proportion: people's and detectors' variation
 _RATIO_RANGE = (0.6, 1.6)  # measured to expected length; hands differ, and some marks lie on the skin
 _MIN_BONES = 4  # known bones from which the size of a hand is estimated
 _MIN_FRAMES = 3  # frames with a bone from which its usual length is known
@@ -41,17 +39,14 @@ HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)  # (20, 2)
 
 
 def hand_length_m(points_m: FloatArray) -> float:
-    """Estimate a hand's length, wrist to middle fingertip, by the usual proportions of its bones; NaN without any.
-
-    The joints (N, 21, 3) and the length are metres.
-    """
+    """Estimate the metres from wrist to middle fingertip of joints (N, 21, 3) by usual proportions; NaN without any."""
     return float(medians((median_lengths(points_m) / _BONE_PROPORTIONS)[:, None])[0])
 
 
 def regularized_lengths(points_m: FloatArray) -> FloatArray:
-    """Return bone lengths (20,) of joints (N, 21, 3): medians, pulled towards usual proportions as they scatter.
+    """Return bone lengths (20,) of joints (N, 21, 3): medians, pulled to usual proportions as they scatter.
 
-    Detectors shorten bent fingers in every frame, which no median over a recording of a fist corrects.
+    Detectors shorten bent fingers in every frame.
     """
     lengths = bone_lengths(points_m)
     median = medians(lengths)
@@ -69,11 +64,9 @@ def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
 
 
 def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[dict[str, object]]:
-    """Return the bones of unlikely length (40,), given those of the same person in other frames, NaN where unknown.
+    """Return records of the bones (parent and child) of unlikely length (40,), given those of other frames or NaN.
 
-    Returns:
-        Records of `bone` (parent and child), `length_mm`, `expected_mm`, and `against`, the source of the expected
-        length: the person's other "frames", or "anatomy".
+    `against` is the source of `expected_mm`: the person's other "frames", or "anatomy".
     """
     changed = np.abs(lengths_m - median_m) > np.maximum(_MAX_CHANGE * median_m, _MIN_CHANGE_M)
     usual_m = anatomical_lengths(lengths_m)
@@ -109,10 +102,7 @@ def medians(rows: FloatArray) -> FloatArray:
 
 
 def median_of_other_frames(lengths_m: Mapping[int, FloatArray], frame: int) -> FloatArray:
-    """Return the medians (40,) of a person's bone lengths by frame, without one of the frames.
-
-    Bones that fewer than three of the frames know are NaN.
-    """
+    """Return median bone lengths (40,) without one frame's, NaN for bones that fewer than three frames know."""
     others = [lengths for number, lengths in lengths_m.items() if number != frame]
     if not others:
         return np.full(len(BONES), np.nan)
@@ -129,16 +119,11 @@ _PART_NAMES: Final = {"bodies": "body", "faces": "face"}
 
 
 class Part(NamedTuple):
-    """The part of a person that one network detects.
+    """The part of a person that one network detects."""
 
-    Attributes:
-        list_name: hands, faces or bodies, as in `Frame`.
-        handedness: Right or Left of hands, otherwise "".
-    """
-
-    list_name: str
+    list_name: str  # hands, faces or bodies, as in `Frame`
     skeleton: str
-    handedness: str = ""
+    handedness: str = ""  # Right or Left of hands
 
     @property
     def name(self) -> str:
@@ -184,16 +169,11 @@ def fit_skeletons(
     acceleration: float = _ACCELERATION,
     redescending: bool = True,
 ) -> Skeletons:
-    """Fit joints that agree with the observations, keep their bones' lengths, and have limited acceleration.
+    """Fit joints (N, K, 3), NaN where unknown, to observations, bones' lengths and limited acceleration.
 
-    Args:
-        points_m: (N, K, 3) triangulated joints, NaN where unknown.
-        covariance_m2: (N, K, 3, 3) covariances of the joints.
-        lengths_m: (B,) lengths of the bones, NaN for a free bone.
-        times_s: (N,) ascending times. Frames more than a quarter of a second apart do not constrain each other.
-        bones: (B, 2) parent and child. By default those of a hand of 21 joints.
-        redescending: True if a joint far from its bones has no influence, which suits many views. Otherwise it keeps
-            its pull (Cauchy's loss), which suits few views.
+    `lengths_m`: (B,), NaN for a free bone; `bones`: (B, 2) parent and child; `times_s`: (N,) ascending, independent
+    beyond a quarter of a second. With `redescending`, a joint far from its bones has no influence, which suits many
+    views; otherwise it keeps its pull (Cauchy's loss), which suits few.
     """
     finite = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)
     min_covariance = _MIN_STD_M**2 * np.eye(3)
@@ -220,10 +200,7 @@ def fit_skeletons(
 
 
 def enforce_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArray) -> FloatArray:
-    """Move joints (N, K, 3) along their bones (B, 2), parents first, until these have their lengths (B,).
-
-    Bones of unknown length keep theirs, and so does a joint whose parent is unknown.
-    """
+    """Move joints (N, K, 3) along bones (B, 2), parents first, to lengths (B,), unless length or parent is unknown."""
     moved = points_m.copy()
     for (parent, child), length in zip(bones, lengths_m, strict=True):
         vector = points_m[:, child] - points_m[:, parent]
@@ -306,10 +283,7 @@ def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> R
 
 
 def mesh_distances(side: Literal["Right", "Left"], lengths_m: FloatArray, points_m: FloatArray) -> FloatArray:
-    """Return the mean distance (N,) of joints (N, 21, 3) from the rigged hand fitted to them, NaN if one is unknown.
-
-    `lengths_m`: (20,) bones of the rigged hand.
-    """
+    """Return the mean distance (N,) of joints (N, 21, 3) from the rigged hand of bones (20,), NaN if one is unknown."""
     complete = np.isfinite(points_m).all((1, 2))
     distances = np.full(len(points_m), np.nan)
     if complete.any():

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
 
-LENS_SIZE, POSE_SIZE, CAMERA_SIZE = 12, 6, 18
-"""Numbers of a lens (fx, fy, cx, cy and eight coefficients), of a pose (rotation vector, translation), and of both."""
-_MIN_GAIN, _MAX_DAMPING = 1e-9, 1e8
-"""Relative gain in cost below which the adjustment stops, and damping at which it gives up finding a better step."""
+LENS_SIZE, POSE_SIZE, CAMERA_SIZE = 12, 6, 18  # fx, fy, cx, cy, 8 coefficients; rotation vector, translation; both
+_MIN_GAIN, _MAX_DAMPING = 1e-9, 1e8  # relative gain in cost, and damping, at which the adjustment stops
 ROBUST_PX = 1.0  # error above which the cost grows linearly instead of quadratically
 TIME_STD = 0.2
 """Prior standard deviation of an image's time, in frame sets.
@@ -88,11 +86,7 @@ class Observations:
 
 @dataclass(frozen=True, eq=False)
 class LensPrior:
-    """Prior knowledge of lenses, which only affects what the images leave open.
-
-    It is Gaussian, except for fx - fy, which follows a Cauchy distribution so that images of an anamorphic lens
-    prevail.
-    """
+    """Gaussian prior of what images leave open; fx - fy is Cauchy's, so that images of anamorphic lenses prevail."""
 
     means: FloatArray  # (C, 11) means of fx - fy, cx, cy and the eight coefficients
     deviations: FloatArray  # (C, 11) standard deviations
@@ -221,13 +215,10 @@ def robust_cost(
 
 
 def factorize(normal: csc_matrix, diagonal: FloatArray) -> Callable[[FloatArray], FloatArray] | None:
-    """Factorise a symmetric matrix (n, n) with (n,) added to its diagonal.
+    """Factorise a symmetric matrix (n, n) with (n,) added to its diagonal, as a function that solves (n,) or (n, k).
 
-    The elimination order starts with variables of few neighbours. Poses then cost one block each and only cameras are
-    dense: time and memory grow with the number of frame sets, not with its cube.
-
-    Returns:
-        Function that solves for (n,) or (n, k), or None if the matrix is singular.
+    Return None if it is singular. Variables of few neighbours come first: poses cost one block each and only cameras
+    are dense, so time and memory grow with the number of frame sets, not with its cube.
     """
     from scipy.sparse import diags
     from scipy.sparse.linalg import splu
@@ -289,8 +280,7 @@ def _apply_step(start: Bundle, step: FloatArray) -> Bundle:
 def free_parameters(bundle: Bundle, observed: Observations, of_cameras: BoolArray) -> tuple[IndexArray, IndexArray]:
     """Select the free camera parameters (C, 18), all poses, and the times of existing images.
 
-    Returns:
-        (n,) indices of the free parameters; (M, 25) free parameter of each derivative of an observation, or -1.
+    Return their indices (n,), and the free parameter (M, 25) of each derivative of an observation, or -1.
     """
     cameras, frames = len(bundle.lenses), len(bundle.target_rotations)
     used = np.zeros((frames, cameras), np.bool_)
@@ -378,13 +368,11 @@ def cross_matrices(vectors: FloatArray) -> FloatArray:
 
 
 _MAX_ROUNDS, _ADJUST_STEPS = 8, 5  # rounds of estimating paths, and steps of the adjustment in each
-_MIN_WINDOW, _MAX_WINDOW = 2, 6
-"""Least and greatest number of frame sets before and after that determine a target's path."""
+_MIN_WINDOW, _MAX_WINDOW = 2, 6  # frame sets before and after that determine a target's path
 _MIN_POSES, _MAX_BEND = 6, 0.5
 """Least number of poses of a path, and largest distance of a pose from the midpoint of its neighbours, in halves of
 their distance."""
-_DEGREE, _ONE_SIDED_DEGREE = 4, 2
-"""Polynomial degree of a path in time, and at its ends, where frame sets exist on one side only."""
+_DEGREE, _ONE_SIDED_DEGREE = 4, 2  # of the polynomial of a path, and at its ends, with frame sets on one side
 
 
 def fit_image_times(
@@ -411,10 +399,7 @@ def fit_image_times(
 
 
 def has_continuous_paths(bundle: Bundle, pose_keys: Sequence[PoseKey]) -> bool:
-    """Check whether targets move along paths, so that most poses lie near the midpoint of their neighbours.
-
-    It is false for boards that were placed anew for every frame set, or for a few of many images.
-    """
+    """Check that most poses lie near the midpoint of their neighbours, unlike boards placed anew for each image."""
     rows: dict[CalibrationTarget, list[int]] = {}
     for row, (_, target) in enumerate(pose_keys):
         rows.setdefault(target, []).append(row)
@@ -427,9 +412,9 @@ def has_continuous_paths(bundle: Bundle, pose_keys: Sequence[PoseKey]) -> bool:
 
 
 def target_paths(bundle: Bundle, pose_keys: Sequence[PoseKey], window: int) -> FloatArray:
-    """Fit (F, 4, 6) rotation and translation of each target around its frame set by powers of time, in frame steps.
+    """Fit (F, 4, 6) rotation and translation of each target by powers of frame steps over a window by least squares.
 
-    Least squares over the frame sets of a window. Powers that too few frame sets determine are zero.
+    Powers that too few frame sets determine are zero.
     """
     frames = np.array([frame for frame, _ in pose_keys], np.float64)
     target_indices = {target: number for number, (_, target) in enumerate(pose_keys)}

@@ -21,20 +21,16 @@ if TYPE_CHECKING:
 
 
 _JACKKNIFE_PARTS = 8  # parts of the recording that the jackknife omits one at a time
-_MAX_STEPS = 40
-"""Steps of each jackknife fit. With fewer, poorly observed directions stay near the solution of the full recording."""
+_MAX_STEPS = 40  # of a jackknife fit; few keep poorly observed directions near the full solution
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """An adjusted bundle.
-
-    `errors_px`: (M, 2) reprojected minus observed points. Prior and `robust_px` are those for their noise.
-    """
+    """An adjusted bundle."""
 
     bundle: bundles.Bundle
-    errors_px: FloatArray
-    prior: bundles.LensPrior
+    errors_px: FloatArray  # (M, 2) reprojected minus observed points
+    prior: bundles.LensPrior  # for the noise of the errors, like `robust_px`
     robust_px: float
 
 
@@ -43,19 +39,11 @@ def _estimate_uncertainty(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimate how well lenses and relative poses are known, whichever camera's frame is the world.
 
-    The result is the larger of the inverse normal matrix, with all parameters free, and of the jackknife in recordings
-    that are long enough. Points of one image share errors (late images, a bent board), which shows when parts of the
-    recording are omitted. Lenses that were estimated elsewhere and fixed here add their own uncertainty (Schmidt's
-    consider covariance). The size of the board is taken as exact.
-
-    Args:
-        terms: (C, 12) which of each camera's lens parameters were free.
-        kept_lenses: (C, 12, 12) covariances of lenses that were not free; zeros for lenses taken as exact.
-
-    Returns:
-        Covariances (C, 12, 12) of fx, fy, cx, cy and eight coefficients, zeros for fixed parameters; standard errors
-        (C, C) of the distances between cameras in metres; and standard errors (C, C) of the relative rotations in
-        radians, the root of the summed variances about three axes.
+    The result is the larger of the inverse normal matrix and, in long recordings, of the jackknife: points of one image
+    share errors, which shows when parts are omitted. Lenses fixed here with covariances `kept_lenses` (C, 12, 12) add
+    their own (Schmidt's consider covariance); `terms` (C, 12) were free. The board's size is exact. Return covariances
+    (C, 12, 12) of the lenses, and standard errors (C, C) of distances in metres and rotations in radians (root of
+    summed variances).
     """
     best, prior = fit.bundle, fit.prior
     cameras, frames = len(best.lenses), len(best.target_rotations)
@@ -102,11 +90,7 @@ def _estimate_uncertainty(
 
 
 def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Marginalise poses and times by Schur's complement; they are many and have few neighbours each.
-
-    Returns:
-        Inverse (a, a) of the free camera parameters, and gain (a, k) of the fixed ones.
-    """
+    """Return the inverse (a, a) of free camera parameters, and gain (a, k) of fixed ones, by Schur's complement."""
     is_pose = ~is_camera & ~is_kept
     inner = normal[is_pose][:, is_pose]
     outer = normal[is_pose][:, ~is_pose].toarray()
@@ -147,9 +131,7 @@ def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[F
 
 
 def design_effect(errors: FloatArray, image: IndexArray) -> float:
-    """Return the factor by which the variance of a sum over an image exceeds that of independent errors, at least 1.
-
-    The errors (M, 2) are of points in images (M,).
+    """Return how much the variance of a sum over an image exceeds that of independent errors (M, 2), at least 1.
 
     >>> design_effect(np.ones((6, 2)), np.array([0, 0, 0, 1, 1, 1]))
     3.0
@@ -160,8 +142,7 @@ def design_effect(errors: FloatArray, image: IndexArray) -> float:
 
 
 _MAD_TO_STD = 1.4826  # standard deviation of normal errors whose median magnitude is 1
-_BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0
-"""A camera is reported if its RMS error exceeds both, the latter in medians over cameras."""
+_BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0  # RMS error that exceeds both, the latter in medians over cameras, is reported
 _MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
 """Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
 smaller for the images of a frame set to count as taken at different times."""
@@ -172,21 +153,15 @@ _MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which
 class RigCalibration:
     """A calibrated rig and the evidence for it.
 
-    Attributes:
-        rig: Rig in the first camera's frame, metres.
-        errors_px: (n, 2) reprojected minus observed points of each observation.
-        lens_covariances: (n, n) covariances of fx, fy, cx, cy and the coefficients of each camera whose lens was
-            estimated.
-        distance_std_m: (C, C) standard errors of the distances between cameras for an exact board size.
-        rotation_std_rad: (C, C) standard errors of the rotations between cameras.
-        times: (n,) times of each camera's images in frame sets from the mean of all cameras. Empty if the images of a
-            frame set are simultaneous.
+    `lens_covariances` (n, n) are of fx, fy, cx, cy and the coefficients of each estimated lens. The standard errors (C,
+    C) are of distances, for an exact board size, and rotations between cameras. `times` (n,) are those of a camera's
+    images, in frame sets from the mean of all cameras, empty if the images of a frame set are simultaneous.
     """
 
-    rig: CameraRig
+    rig: CameraRig  # in the first camera's frame
     target_poses: Mapping[PoseKey, estimates.Transform]
     observations: tuple[BoardObservation, ...]
-    errors_px: tuple[FloatArray, ...]
+    errors_px: tuple[FloatArray, ...]  # (n, 2) reprojected minus observed
     tree: tuple[estimates.CameraPair, ...] = ()
     problems: tuple[str, ...] = ()
     lens_covariances: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
@@ -227,15 +202,11 @@ def calibrate(
     lens_covariances: Mapping[str, FloatArray] | None = None,
     image_times: bool = False,
 ) -> RigCalibration:
-    """Calibrate a rig from observations of targets that several cameras saw in the same frame sets.
+    """Calibrate a rig from observations of targets, which give it its scale, in frame sets of equal number.
 
-    Args:
-        observations: Observations by all cameras. A frame's number means the same frame set in each. Every target has
-            its own pose in each frame set; the sizes of all targets give the world its scale.
-        lens_covariances: Covariances of known lenses that were estimated from other recordings, as
-            `RigCalibration.lens_covariances`. The others are taken as exact.
-        image_times: If True, estimate a time for each image on the targets' path, which requires consecutive frame
-            sets. Otherwise the images of a frame set are taken as simultaneous, and problems report where they are not.
+    `lens_covariances` are those of known lenses estimated from other recordings; the others are exact. `image_times`
+    estimates a time for each image on the targets' path, which requires consecutive frame sets. Otherwise images of a
+    frame set are taken as simultaneous, and problems report where they are not.
     """
     names = list(observations.sizes)
     fixed_lenses = lenses or {}

@@ -126,10 +126,7 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # metres per unit of length
 
 
 def metres_per_unit(unit: object, named: str) -> float:
-    """Return how many metres a unit of length has.
-
-    `unit`: m, cm, mm, or a length such as 44mm, the side of a board's square.
-    """
+    """Return the metres of a unit of length: m, cm, mm, or a length such as 44mm, the side of a board's square."""
     if unit is None:
         raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")
     parts = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
@@ -170,12 +167,7 @@ def _camera(
     t_m: FloatArray,
     lens: FloatArray | None,
 ) -> RigCamera:
-    """Build a camera from the values of a file, which error messages name.
-
-    Args:
-        R: (3, 3) rotation from world to camera. A rounded one is replaced by the nearest rotation.
-        lens: (4,), (5,) or (8,) distortion coefficients, or None.
-    """
+    """Build a camera from a file's values, with the rotation nearest to R, and a lens of (4,), (5,) or (8,) or None."""
     at = f"{named}: size of camera {name!r}"
     width, height = numbers(size, (2,), at)
     if not np.isfinite((width, height)).all():
@@ -255,13 +247,9 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
 def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
     """Read anipose's calibration.toml or caliscope's camera_array.toml.
 
-    Anipose has a table per camera with size, matrix, distortions, rotation (Rodrigues vector) and translation. Lengths
-    are in the unit of the measured board, which the file does not state. Sonjit writes it as `unit` under `[metadata]`.
-
-    Caliscope has a table per camera under `cameras`, the rotation as a matrix or Rodrigues vector, and metres. Its
-    cameras are named like its videos, cam_0 for camera 0. Cameras that it ignores or did not calibrate are left out.
-
-    Sources: aniposelib's documentation; files of caliscope's 2023 version.
+    Anipose has a table per camera, with a Rodrigues vector, in the unit of the measured board, which Sonjit writes as
+    `unit` under `[metadata]`. Caliscope (files of 2023) has tables under `cameras`, a matrix or Rodrigues vector, and
+    metres; ignored or uncalibrated cameras are left out. Camera 0 is named cam_0, like its video.
     """
     content = parse_toml(read_text(path), str(path))
     cameras, metadata = content.get("cameras"), content.get("metadata")
@@ -317,12 +305,8 @@ def _read_captures(
 ) -> Iterator[RigCamera]:
     """Read one capture of InterHand2.6M's camera file (Moon et al., ECCV 2020).
 
-    `campos` is a camera's position in millimetres: x_camera = camrot (x_world - campos). The file has no image sizes.
-    Sonjit writes them as `size`, which other readers ignore.
-
-    Args:
-        path: Image sizes are read from the `..._data.json` of its folder if neither the file nor the caller gives them.
-        size: Width and height in pixels, exchanged for cameras whose principal point shows that they are upright.
+    `campos` is in millimetres: x_camera = camrot (x_world - campos). Image sizes are those that Sonjit writes as
+    `size`, of the caller, or of the `..._data.json` next to it, exchanged for cameras whose principal point is upright.
     """
     if _is_capture(content):
         content = {capture or "0": content}  # a file of one capture
@@ -395,12 +379,10 @@ def _sizes_from_data_file(path: Path, capture: str) -> dict[str, tuple[int, int]
 
 
 def _read_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | None) -> Iterator[RigCamera]:
-    """Read a folder of TemugeB's stereo calibration, which has two `.dat` files for each camera.
+    """Read TemugeB's stereo calibration, two `.dat` files per camera without sizes or unit.
 
-    handpose3d and bodypose3d have `c0.dat` and `rot_trans_c0.dat`. python_stereo_camera_calibrate has
-    `camera0_intrinsics.dat` and `camera0_rot_trans.dat`. Rows of numbers follow `intrinsic:`, `distortion:`, `R:` and
-    `T:`, as OpenCV's calibrateCamera returns them. The files state neither sizes nor a unit. Camera 0 is named cam0 or
-    camera0, like its images.
+    Names are `c0.dat` and `rot_trans_c0.dat`, or `camera0_intrinsics.dat` and `camera0_rot_trans.dat`. Numbers follow
+    `intrinsic:`, `distortion:`, `R:` and `T:` as in OpenCV. Camera 0 is named cam0 or camera0, like its images.
     """
     metres = metres_per_unit(unit, str(folder))
     if size is None:
@@ -503,10 +485,7 @@ def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    """Return the content of a YAML file.
-
-    OpenCV's own parser writes outside its memory if a file is damaged, so that the process crashes.
-    """
+    """Return the content of a YAML file without OpenCV's parser, which crashes on damaged ones."""
     first, _, text = read_text(file).lstrip().partition("\n")
     if not first.startswith("%YAML"):
         raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
@@ -600,10 +579,9 @@ _COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
 def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
-    """Read a folder with COLMAP's cameras.txt and images.txt.
+    """Read COLMAP's cameras.txt and images.txt (its documentation, "Output format"), a camera per registered image.
 
-    Source: COLMAP's documentation, "Output format". One registered image is one camera of the rig. A reconstruction
-    has no scale of its own, so the unit must be given. Sonjit writes it as a comment.
+    The unit must be given, because a reconstruction has no scale. Sonjit writes it as a comment.
     """
     path = folder / "cameras.txt"
     lines = [(f"{path}, line {number}", line) for number, line in enumerate(read_text(path).splitlines(), 1)]

@@ -26,34 +26,25 @@ from sonjit.studio.triangulation import triangulate
 _MAX_POINTS = 400  # number of shared points by which two cameras are compared
 _MIN_POINTS = 8  # least number of shared points for a comparison
 _MIN_AGREEMENT = 0.6  # least fraction of points, and of good cameras, that must agree
-_FRAME_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)
-"""Delays of a camera in frames that are tried, small ones first."""
+_FRAME_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)  # delays in frames that are tried, small first
 
 
 @dataclass(frozen=True)
 class CameraFault:
-    """A fault of a camera.
-
-    `kind`: swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown.
-    """
+    """A fault of a camera."""
 
     camera: str
-    kind: str
+    kind: str  # swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown
     message: str
 
 
 def check_views(
     rig: CameraRig, points_px: RealArray, *, threshold_px: float = 10.0
 ) -> tuple[tuple[str, ...], tuple[CameraFault, ...]]:
-    """Find the cameras whose pixels do not fit the rig.
+    """Return the names of the cameras whose pixels fit the rig, and the faults of the others.
 
-    Args:
-        points_px: (C, N, 2) pixels, or (C, F, J, 2) over F frame sets, which separates a late camera from a wrong one.
-            NaN where a point is unknown.
-        threshold_px: Largest accepted distance between the views of one point, pixels.
-
-    Returns:
-        Names of the cameras that agree, and the faults of the others.
+    Pixels (C, N, 2), or (C, F, J, 2) to separate late cameras from wrong ones, may be NaN. Views of a point may differ
+    by `threshold_px`.
     """
     pixels = np.asarray(points_px, np.float64)
     if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:
@@ -184,14 +175,11 @@ _MAX_ROTATION_RAD = np.radians(8)  # largest rotation between a solution of one 
 
 @dataclass(frozen=True)
 class PlanarAmbiguity:
-    """Count which of its two solutions each image of the board favours, compared to a calibrated world.
-
-    `undecided`: number of images that both solutions explain alike, or that have only one.
-    """
+    """Number of images whose favoured solution agrees with a calibrated world, or not."""
 
     agree: int
     against: int
-    undecided: int
+    undecided: int  # both solutions explain the image alike, or there is only one
 
     @property
     def is_mirrored(self) -> bool:
@@ -263,11 +251,7 @@ def save_report(
     warnings: Sequence[str] = (),
     image: Callable[[str, int], NDArray[np.uint8] | None] = lambda view, frame: None,
 ) -> None:
-    """Write the report as one self-contained HTML file.
-
-    Args:
-        image: Function from a camera and frame to its image (H, W, 3), or None, for the worst images.
-    """
+    """Write the report as one HTML file, with the `image` (H, W, 3) of a camera and frame for the worst ones."""
     save_files(path.parent, {path.name: html_from("Calibration", list(_blocks(calibration, warnings, image)))})
 
 

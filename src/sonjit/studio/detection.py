@@ -1,9 +1,7 @@
-"""Detect hands in all views of a chunk of frame sets.
+"""Detect hands in all views of a chunk of frame sets: detect, associate, and detect again at the projections.
 
-A chunk is processed in three steps: detect, associate, and detect again at the projections. A second pass may detect
-them again with a network trained on the project's marks. It only sees right hands, left ones in mirrored images, as in
-its training: where two hands overlap, it knows which one is meant. Any process on any machine that can read the
-project's folder can process a chunk.
+A second pass may use a network trained on the project's marks. It only sees right hands, left ones in mirrored images,
+as in its training: where two hands overlap, it knows which one is meant. Any machine can process a chunk.
 """
 
 import hashlib
@@ -44,10 +42,7 @@ def detect_chunk(settings: DetectionSettings, frames: Sequence[int], out: str) -
 
 
 def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: bool = True) -> ChunkDetections:
-    """Detect the hands of some frame sets.
-
-    `again`: if True, detect a second time at the projections into each view.
-    """
+    """Detect the hands of some frame sets, if `again` a second time at the projections into each view."""
     project, hands = _open_once(settings)
     rig = project.rig.subset(settings.views)
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
@@ -98,8 +93,7 @@ def _read_frame_set(
 ) -> list[NDArray[np.uint8] | None]:
     """Read the images of one frame set, and update the hashes of each view's previous image.
 
-    Unusable images are None and added to the problems. An image that equals the previous one is unusable while other
-    views change.
+    Unusable images are None and added to the problems, and also repeated ones while other views change.
     """
     read: dict[str, NDArray[np.uint8]] = {}
     for name in views:
@@ -147,8 +141,7 @@ def _assign_hands(
 ) -> None:
     """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and scores (C, 2, 21).
 
-    `unassociated`: if True, use other hands by their handedness where none is associated. The check of the cameras
-    needs them.
+    `unassociated`: use other hands by their handedness if none is associated, for the check of the cameras.
     """
     for view, side in np.ndindex(len(points), 2):
         index = int(chosen[side, view])
@@ -164,10 +157,9 @@ def _assign_hands(
 def _detect_at_projections(
     hands: Detector[Hand], rgb: Image, camera: RigCamera, hands_m: FloatArray, points: Float32Array, score: Float32Array
 ) -> FloatArray:
-    """Replace points (2, 21, 2) and score (2, 21) by detections at the projections of hands (2, 21, 3).
+    """Replace points (2, 21, 2) and scores by detections at the projections of hands (2, 21, 3).
 
-    Returns:
-        (2,) score of each as a right hand, from -1 to 1, 0 if it is not found.
+    Return the scores (2,) as a right hand, from -1 to 1, 0 if not found.
     """
     votes = np.zeros(2)
     for side in range(2):
@@ -230,10 +222,9 @@ def refine_chunk(settings: DetectionSettings, first: str, out: str) -> str:
 
 
 def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> ChunkDetections:
-    """Detect all hands of a chunk again with `settings.network`.
+    """Detect all hands of a chunk again with `settings.network`; views without a detection are ignored.
 
-    A view without a detection is ignored for that hand. The first pass's detections stay for hands that it did not
-    triangulate completely, and for those that fewer than two views show now.
+    The first pass stays for hands that it did not triangulate completely, and for those in fewer than two views now.
     """
     project, infer = _open_for_second_pass(settings)
     rig = project.rig.subset(settings.views)

@@ -15,8 +15,7 @@ from sonjit.studio.boards import BoardObservation, BoardObservations, PoseKey
 
 _OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0  # a point is an outlier if its error exceeds both, the former in median errors
 _MIN_POINTS = 6  # least number of points without outliers
-Transform = tuple["FloatArray", "FloatArray"]
-"""Rotation (3, 3) and translation (3,) in metres from one coordinate frame to another."""
+Transform = tuple["FloatArray", "FloatArray"]  # rotation (3, 3) and translation (3,) in metres between frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +30,9 @@ class TargetPose:
 def poses_from_points(
     points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool
 ) -> list[TargetPose]:
-    """Return the poses that explain an image, the best first. Poses behind the camera are excluded.
+    """Return the poses in front of the camera that explain pixels (n, 2) of points (n, 3), the best first.
 
-    Args:
-        points_m: (n, 3) points in the target's frame, z = 0 for flat targets.
-        pixels: (n, 2) points in the image.
-        flat: True if all points lie in one plane, which has up to two solutions.
+    `flat`: all points lie in one plane, z = 0 in the target's frame, which has up to two solutions.
     """
     poses = _solve_poses(points_m, pixels, camera, flat)
     if not poses:
@@ -105,9 +101,8 @@ def invert_transform(transform: Transform) -> Transform:
     return transform[0].T, -transform[0].T @ transform[1]
 
 
-_SAME_ROTATION_RAD = np.radians(4)
-_SAME_TRANSLATION = 0.06
-"""Largest differences of agreeing relative poses: rotation, and translation as a fraction of its length."""
+_SAME_ROTATION_RAD = np.radians(4)  # largest difference of agreeing relative poses
+_SAME_TRANSLATION = 0.06  # the same of translations, as a fraction of their length
 _MAX_FRAMES = 60  # number of frame sets that determine a relative pose
 _RIVAL_ROTATION_RAD = np.radians(8)  # least rotation between a relative pose and its rival
 _AMBIGUOUS_RATIO = 0.8  # ratio of frame sets that support the rival from which a pair is ambiguous
@@ -116,15 +111,12 @@ _MIN_AGREEMENT = 0.4  # least fraction of frame sets that must agree on a relati
 
 @dataclass(frozen=True, eq=False)
 class CameraPair:
-    """Two cameras that saw a target simultaneously.
-
-    `frames`: number of frame sets that agree on it. A frame set counts once for each of its targets.
-    """
+    """Two cameras that saw a target simultaneously."""
 
     first: int
     second: int
     transform: Transform
-    frames: int
+    frames: int  # frame sets that agree on it, counted once for each of their targets
     common: int
     rival: int
 
@@ -137,8 +129,7 @@ class CameraPair:
 def camera_pairs(poses: Sequence[Mapping[PoseKey, list[TargetPose]]]) -> list[CameraPair]:
     """Return every pair of cameras that saw a target simultaneously.
 
-    Each frame set proposes up to four transforms, two solutions of one camera by two of the other. Only the true ones
-    agree over frame sets, because a false one depends on the target's pose.
+    Of up to four transforms per frame set (two solutions by two), only the true ones agree over frame sets.
     """
     pairs: list[CameraPair] = []
     for first, second in combinations(range(len(poses)), 2):
@@ -149,11 +140,7 @@ def camera_pairs(poses: Sequence[Mapping[PoseKey, list[TargetPose]]]) -> list[Ca
 
 
 def spanning_tree_poses(pairs: Sequence[CameraPair], names: Sequence[str]) -> tuple[list[Transform], list[CameraPair]]:
-    """Return every camera's pose in the first one's frame, along the pairs that agree in most frame sets.
-
-    Returns:
-        Transform from world to each camera, and the pairs of the spanning tree.
-    """
+    """Return the transforms from the first camera's frame to each, along a tree of the best pairs, and the tree."""
     poses: dict[int, Transform] = {0: (np.eye(3), np.zeros(3))}
     tree: list[CameraPair] = []
     while len(poses) < len(names):
@@ -224,8 +211,7 @@ _MIN_IMAGES = 4  # least number of images for a lens
 _MAX_IMAGES = 40  # number of images that estimate a lens
 _MAX_FOCAL_ERROR = 0.1  # largest accepted relative standard error of a focal length
 _MIN_TILT = 0.01  # least variation of tilt that fixes a focal length, see `_tilt_variation`
-_FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02
-"""Number of images that select the focal length, and largest accepted error as a fraction of the image."""
+_FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02  # images for the focal length, largest error in image sizes
 
 
 def camera_from_observations(
@@ -321,10 +307,7 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
-    """Measure how much the perspective of a flat target varies over images, which alone fixes a focal length.
-
-    The root mean square is relative to the target's size, and 0 for targets that are always parallel.
-    """
+    """Return the RMS perspective of flat targets, relative to their size, which alone fixes a focal length."""
     import cv2
 
     perspectives: list[FloatArray] = []
@@ -359,19 +342,16 @@ def _appearance(observation: BoardObservation, size: tuple[int, int]) -> FloatAr
 
 @dataclass(frozen=True, eq=False)
 class RigEstimate:
-    """The first estimate of a rig, and the observations as arrays.
+    """The first estimate of a rig, and the observations as arrays."""
 
-    `cameras`: first estimate or known lens of each camera; `free_lens`: (C, 12) which lens parameters are estimated.
-    """
-
-    cameras: Mapping[str, CalibratedCamera]
+    cameras: Mapping[str, CalibratedCamera]  # first estimates or known lenses
     own_poses: Mapping[str, Mapping[PoseKey, Sequence[TargetPose]]]
     tree: Sequence[CameraPair]
     target_poses: Mapping[PoseKey, Transform]
     used: tuple[BoardObservation, ...]
     observed: bundles.Observations
     bundle: bundles.Bundle
-    free_lens: BoolArray
+    free_lens: BoolArray  # (C, 12) which parameters are estimated
     sizes: Sequence[tuple[int, int]]
 
     @property
@@ -446,10 +426,7 @@ def _target_poses_in_world(
     poses: list[dict[PoseKey, list[TargetPose]]],
     camera_poses: list[Transform],
 ) -> dict[PoseKey, Transform]:
-    """Return the pose of each target that all cameras fit best, among those that single cameras propose.
-
-    The cost of a pose is the sum over views of the median distance in pixels, at most 50 px each.
-    """
+    """Return the proposed pose of each target with the least sum of views' median distances, of at most 50 px each."""
     by_pose: dict[PoseKey, list[BoardObservation]] = {}
     for observation in sorted(observations.found, key=lambda observation: observation.frame):
         by_pose.setdefault(observation.pose_key, []).append(observation)

@@ -1,9 +1,8 @@
 """Export people in space for motion capture, tables, animation and drawings.
 
-Motion capture uses C3D (https://www.c3d.org/HTML/default.htm), or TRC as OpenSim reads it. Rigged hands are written as
-GLB or BVH. Keypoints without a mesh are a GLB with a ball for each keypoint and a tapered bone for each line. A ball's
-node moves to its keypoint in metres. Its bones are child nodes that rotate towards the other end, so another program
-reads positions from the nodes. Unknown keypoints are scaled to zero.
+Motion capture uses C3D (https://www.c3d.org/HTML/default.htm), or TRC as OpenSim reads it. Rigged hands are GLB or BVH.
+A GLB of keypoints has a node with a ball at each one in metres, scaled to zero where unknown. Tapered bones are its
+child nodes and rotate towards the other end, so programs read positions from the nodes.
 """
 
 import struct
@@ -176,15 +175,11 @@ def _faces(bands: int) -> IntArray:
 
 _BLOCK: Final = 512
 _MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
-_MAX_LABELS: Final = 255
-"""C3D stores the number of labels of a parameter in 8 bits; further labels go to LABELS2 and so on."""
+_MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
 
 
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
-    """Return the content of a C3D file with points (F, N, 3), NaN where unknown, in Intel's byte order.
-
-    The file is in millimetres. C3D cannot store more than 65,535 frames, or 128 kB of labels.
-    """
+    """Return a C3D file in mm, in Intel's byte order, of points (F, N, 3), F below 65,536, and 128 kB of labels."""
     count, width = len(points_m), max(map(len, labels))
     if count > _MAX_FRAMES or width * len(labels) > _MAX_TEXT:
         raise InputError(f"C3D cannot store {count} frames of {len(labels)} points: write .trc or .csv")
@@ -228,8 +223,7 @@ def _values(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
 Figure = Literal["mesh", "skeleton"]  # content of a .glb
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
-_UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}
-"""A lower and an upper keypoint: wrist and middle fingertip, hip and nose."""
+_UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
 
 
 def _keypoint_names(part: Part) -> list[str]:
@@ -319,10 +313,7 @@ def _trc(people: PeopleInSpace, name: str) -> str:
 
 
 def _page_axes(people: PeopleInSpace, points_m: FloatArray) -> FloatArray:
-    """Return the axes (2, 3) of a drawing, x and y (down), along which the joints spread most.
-
-    Bodies stand upright. Hands have their longest direction upwards. The points (M, N K, 3) are about the origin.
-    """
+    """Return axes (2, 3) along which points (M, N K, 3) about 0 spread most, y down; bodies and hands stand upright."""
     first, down = 0, {"bodies": np.zeros(3), "hands": np.zeros(3)}
     for _, part, own_points in people.each_part():
         if part.list_name in down:
@@ -359,11 +350,9 @@ def _svg(people: PeopleInSpace) -> str:
 
 
 def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = None) -> list[Path]:
-    """Write people in the format of the ending, and return the files.
+    """Write people as .c3d or .trc (mm), .csv (m), .glb, .bvh (per rigged hand) or .svg, and return the files.
 
-    Args:
-        path: .c3d and .trc (millimetres), .csv (metres), .glb (animated), .bvh (a file for each rigged hand), or .svg.
-        figure: Content of a .glb: the rigged hand's mesh, which is the default, or skeletons of keypoints and bones.
+    `figure`: content of a .glb, the rigged hand's mesh by default, or skeletons.
     """
     ending = path.suffix.lower()
     if figure and ending in ENDINGS and ending != ".glb":

@@ -24,22 +24,17 @@ from sonjit.studio.run_folder import ChunkDetections, Labels
 from sonjit.studio.triangulation import Triangulation
 
 _SWAP_COST_M: Final = 0.1  # path length that each of two swaps must save: hands that rub each other move as far
-_FRAME_COST_M: Final = 0.02
-"""Additional path length per frame set between them, so that the shorter part counts as wrong."""
+_FRAME_COST_M: Final = 0.02  # path length per swapped frame set, so that the shorter part counts as wrong
 _UNKNOWN_DISTANCE_M: Final = 0.1  # assumed path length of a hand that is unknown in a frame set
 _MAX_DISTANCE_M: Final = 0.4  # largest path length that counts between two frame sets
 _PAUSE_STEPS: Final = 2.5  # usual steps between frame sets from which motion is not compared
 
 
 def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArray) -> BoolArray:
-    """Return the frame sets (n,) in which the hands should be swapped: as people marked, and around those.
+    """Return the frame sets (n,), ascending, in which the hands should be swapped: as people marked, and around those.
 
+    Joints of the machine and of people are (n, 2, 21, 3) in metres, right first, NaN where unknown or unmarked.
     Unmarked frame sets at the start, and before a pause, stay as they are.
-
-    Args:
-        frames: (n,) ascending numbers of the frame sets.
-        points_m: (n, 2, 21, 3) the machine's right and left hand in metres, NaN where unknown.
-        human_m: (n, 2, 21, 3) people's joints in metres, NaN where unmarked.
     """
     is_marked = np.asarray(np.isfinite(human_m), np.bool_)
     certain = np.asarray(is_marked.any((1, 2, 3)), np.bool_)
@@ -64,10 +59,7 @@ def _mean_distances(points_m: FloatArray, human_m: FloatArray) -> FloatArray:
 
 
 def _best_path(points_m: FloatArray, certain: BoolArray, marked_swapped: BoolArray) -> BoolArray:
-    """Return the sequence of normal and swapped frame sets of least cost (Viterbi), given joints (n, 2, 21, 3).
-
-    It agrees with people's marks where these are certain (n,), and otherwise begins and ends unswapped.
-    """
+    """Return the path of least cost (Viterbi) of joints (n, 2, 21, 3), as marked if certain, unswapped at its ends."""
     lengths = np.stack([_path_lengths(points_m, points_m), _path_lengths(points_m, points_m[:, ::-1])])  # (2, n - 1)
     contradicts = certain[:, None] & (marked_swapped[:, None] == [True, False])
     state_costs = np.where(contradicts, np.inf, [0.0, _FRAME_COST_M])  # (n, 2)
@@ -102,18 +94,14 @@ def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[
     return detections.swap_hands(rows) if rows.any() else detections
 
 
-SAMPLED_FRAME_SETS: Final = 1000
-"""Number of frame sets, spread over the recording, from which bone lengths are measured."""
+SAMPLED_FRAME_SETS: Final = 1000  # spread over the recording, from which bone lengths are measured
 _MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which their bones are used
 
 
 def person_bone_lengths(
     project: Project, rig: CameraRig, chunks: Iterable[ChunkDetections], offsets: Offsets | None
 ) -> FloatArray:
-    """Return the lengths (2, 20) of a person's bones in metres.
-
-    People's joints determine them if enough frame sets are annotated, otherwise the machine's.
-    """
+    """Return bone lengths (2, 20) in metres, from people's joints if enough are annotated, otherwise the machine's."""
     sample = slice(None, None, max(1, len(project.frames) // SAMPLED_FRAME_SETS))
     samples = (detections.part(sample) for detections in chunks)
     machine = np.concatenate([triangulate_detections(rig, part, offsets).points_m for part in samples])
@@ -137,8 +125,7 @@ _MAX_SHIFT_M: Final = 0.012  # largest shift of a joint by the fit
 _MAX_LENGTH_ERROR_M: Final = 0.006  # largest error of a fitted bone's length
 _MAX_STD_M: Final = 0.005  # largest standard deviation of a labelled joint
 _MIN_VIEW_FRACTION: Final = 1 / 3  # least fraction of views that must agree, at least two
-DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
-"""Function from an image (H, W, 3) to its hands, such as `Detector.detect`."""
+DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]  # hands of an image (H, W, 3)
 
 
 def label_chunk(
@@ -150,13 +137,7 @@ def label_chunk(
     marks: Sequence[Sequence[Mark]],
     fps: float,
 ) -> Labels:
-    """Label consecutive frame sets.
-
-    Args:
-        lengths_m: (2, 20) bone lengths of the person.
-        offsets: Offsets from the detector's keypoints to people's, or None.
-        marks: Marks of all annotators for each frame set.
-    """
+    """Label consecutive frame sets with bone lengths (2, 20), offsets, and the marks of all annotators for each."""
     people = [human_joints(rig, frame_marks) for frame_marks in marks]
     times = detections.frames / fps
     detections = correct_swaps(rig, detections, people)
@@ -245,10 +226,7 @@ _REASONS: Final = {
 
 
 def review_priorities(labels: Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
-    """Return how much each frame set needs review: the sum over reasons in their own units, and the strongest reason.
-
-    `lengths_m`: (2, 20) usual bone lengths.
-    """
+    """Return each frame set's need of review, summed over reasons in their own units, and the strongest reason."""
     labelled = np.isfinite(labels.points_m).all(-1)
     measures = {
         "lost": (~labelled & labels.expected[..., None]).sum((1, 2)).astype(np.float64),

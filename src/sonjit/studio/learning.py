@@ -45,15 +45,9 @@ def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
 
 
 def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as_right: bool = False) -> Path:
-    """Write every view of some frame sets with all joints known in space, as COCO for `sonjit train`.
+    """Write every view of some frame sets with all joints known in space, as COCO in the folder `out`; return its file.
 
-    Args:
-        out: Folder for `coco.json` and `images`.
-        as_right: True if each hand gets its own image, left ones mirrored, so that a network learns to find the right
-            hand where two overlap.
-
-    Returns:
-        The file of annotations.
+    `as_right`: each hand gets its own image, left ones mirrored, so that a network finds the right hand of two.
     """
     images: list[dict[str, int | str]] = []
     annotations: list[dict[str, object]] = []
@@ -98,12 +92,7 @@ def coco_category(number: int, name: str) -> dict[str, object]:
 def coco_annotation(
     number: int, image: int, points_px: RealArray, *, category: int = 1, flags: IntArray | None = None
 ) -> dict[str, object]:
-    """Return COCO's record of a hand; `bbox` is x, y, width, height.
-
-    Args:
-        points_px: (21, 2) keypoints, NaN where unknown.
-        flags: (21,) COCO's visibility flags. By default 2 for all known keypoints.
-    """
+    """Return COCO's record of a hand of keypoints (21, 2), NaN where unknown, with flags (21,), else 2 if known."""
     finite = np.asarray(np.isfinite(points_px).all(1), np.bool_)
     low, high = points_px[finite].min(0), points_px[finite].max(0)
     margin = _BOX_MARGIN * float((high - low).max())
@@ -136,14 +125,9 @@ mirrored in training: a network for right hands must not learn to find adjacent 
 def train_network(
     project: Project, recipe: str, settings: Mapping[str, str], *, device: str = "cpu", progress: Progress = no_progress
 ) -> tuple[Path, Mapping[str, object]]:
-    """Train a network on every view of the frame sets that people marked, or resume a run.
+    """Train, or resume, a network on all views of marked frame sets; return its folder, named by marks and settings.
 
-    Args:
-        recipe: `hand-full` fine-tunes the published model, `keypoint-detector` is trained from scratch.
-        device: Device of PyTorch, see `torch_device`.
-
-    Returns:
-        Folder of the run, which depends on marks and settings, and the recipe's result.
+    `recipe`: `hand-full` fine-tunes the published model, `keypoint-detector` trains from scratch.
     """
     is_hand_network = recipe == HAND_NETWORK
     training_set = project.folder / run_folder.FOLDER / f"training-set-{recipe}"
@@ -162,11 +146,10 @@ def train_network(
 
 _FORMAT: Final = "sonjit-offsets-by-looks"
 _ALL_JOINTS: Final = tuple(range(JOINTS_PER_HAND))
-_JOINT_GROUPS: Final = (
+_JOINT_GROUPS: Final = (  # joints on which an offset depends besides the hand, and those that have it: wrist, fingers
     ((0, 5, 9, 13, 17), (0,)),
     *(((0, 5, 17, *own), own) for first in range(1, JOINTS_PER_HAND, 4) if (own := tuple(range(first, first + 4)))),
 )
-"""Joints on whose positions an offset depends besides the hand's, and the joints that have it: wrist, fingers."""
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 _SIMILARITY_M: Final = 0.016  # RMS distance of joints at which hands have a similarity of 0.6
 _SIGNAL_VARIANCE: Final = 2.0  # variance of offsets by hand and by finger, relative to that of the detector's noise
@@ -193,7 +176,7 @@ class Offsets:
     ) -> run_folder.ChunkDetections:
         """Move detections to where people would mark them, and weight them by the expected error.
 
-        Detections of unknown hands or offsets stay the same. The joints (n, 2, 21, 3) are triangulated from them.
+        Joints (n, 2, 21, 3) are triangulated from them. Those of unknown hands or offsets stay.
         """
         moved, confidence = detections.points_px.copy(), detections.confidence.copy()
         learned = self.frames >= _MIN_FRAMES
@@ -321,11 +304,9 @@ def _similarity(a_m: FloatArray, b_m: FloatArray, joints: tuple[int, ...]) -> Fl
 
 
 def _hands_from_camera(centre_m: FloatArray, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return hands (n, 2, 21, 3) in the frame of a camera's view, left ones mirrored.
+    """Return the axes (n, 2, 3, 2) of hands in a camera's view, left ones mirrored, along the hand and perpendicular.
 
-    Returns:
-        Axes (n, 2, 3, 2) across the direction of view, along the hand and perpendicular to it; joints (n, 2, 21, 3)
-        relative to the middle finger's knuckle along these axes and away from the camera.
+    The second result is the joints (n, 2, 21, 3) along these axes and away from the camera, from the middle knuckle.
     """
     wrist, knuckle = points_m[..., 0, :], points_m[..., 9, :]
     away = unit(knuckle - centre_m)
@@ -354,10 +335,7 @@ class HeldOutError(NamedTuple):
 
 
 def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
-    """Measure the machine's error by cross-validation over the marked frame sets.
-
-    Neighbouring frame sets, which are similar, are in the same fold.
-    """
+    """Measure the machine's error by cross-validation over marked frame sets, with similar neighbours in one fold."""
     if data_files.read_json(run_folder.current_run(project) / run_folder.SETTINGS)["network"]:
         raise InputError(
             f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
@@ -380,10 +358,7 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
 
 
 def _load_marked(project: Project) -> tuple[CameraRig, run_folder.ChunkDetections, FloatArray]:
-    """Load the cameras and detections of the run in the n frame sets that people marked, and people's joints.
-
-    The joints are (n, 2, 21, 3).
-    """
+    """Load the cameras and detections of the n frame sets that people marked, and people's joints (n, 2, 21, 3)."""
     folder, human = run_folder.current_run(project), human_frames(project)
     rig = project.rig.subset(data_files.read_json(folder / run_folder.SETTINGS)["views"])
     chunks = map(run_folder.load_detections, sorted((folder / "seen").glob("*.npz")))

@@ -31,8 +31,7 @@ MACHINE: Final = "machine"  # annotator name of machine marks
 MarkState = Literal["seen", "occluded", "uncertain", "absent", "cleared"]
 """`occluded`: hidden, its position is estimated; `absent`: not in the image; `cleared`: the mark was deleted."""
 MarkSource = Literal["H", "M", "H+M"]  # H: human; M: machine; H+M: machine, checked by a human
-WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}
-"""Weight of a mark with a position in a triangulation."""
+WEIGHTS: Final[Mapping[MarkState, float]] = {"seen": 1.0, "occluded": 0.5, "uncertain": 0.25}  # for triangulation
 _MAX_NAME = 60
 _MAX_ID = 64
 _MAX_COORDINATE_PX = 1e6
@@ -46,26 +45,19 @@ _MEMBER_TYPES: Final[Mapping[str, type]] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """One mark.
-
-    Attributes:
-        joint: Index of the joint, 0 to 41.
-        x, y: Position in pixels of the view, None if absent or cleared.
-        version: Version of the store at which the mark was written, 0 before.
-        time_s: Time of writing in seconds since 1970, 0 before.
-    """
+    """One mark."""
 
     id: str
     frame: int
     view: str
-    joint: int
+    joint: int  # index from 0 to 41
     annotator: str
     state: MarkState = "seen"
-    x: float | None = None
+    x: float | None = None  # pixels of the view, None if absent or cleared, as `y`
     y: float | None = None
     source: MarkSource = "H"
-    version: int = 0
-    time_s: float = 0.0
+    version: int = 0  # of the store at which it was written, 0 before
+    time_s: float = 0.0  # of writing since 1970, 0 before
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -141,13 +133,10 @@ _LINE_POINTS = 24  # number of points of an epipolar line
 
 @dataclass(frozen=True, eq=False)
 class MarkTable:
-    """The marks of one frame set as arrays over cameras, in the rig's order, and joints.
+    """The marks of one frame set as arrays over cameras, in the rig's order, and joints."""
 
-    `points_px`: (C, 42, 2) positions in pixels, NaN without a mark; `weights`: (C, 42) weights, 0 without a mark.
-    """
-
-    points_px: FloatArray
-    weights: FloatArray
+    points_px: FloatArray  # (C, 42, 2), NaN without a mark
+    weights: FloatArray  # (C, 42), 0 without a mark
 
     @property
     def valid(self) -> BoolArray:
@@ -194,9 +183,8 @@ CONFLICT_PX = 10.0  # distance of two marks above which they conflict
 def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
     """Measure the agreement between human annotators. Machine and cleared marks are ignored.
 
-    Returns:
-        `thresholds_px`, and distances of pairs of marks: of `all`, by `joints`, and by `annotators` ("Ann | Ben"). The
-        distances are pixels, None without pairs, and the fraction `within` each threshold.
+    Distances of pairs of marks of `all`, by `joints` and by `annotators` ("Ann | Ben") are pixels, None without pairs,
+    and fractions `within` each of `thresholds_px`.
     """
     by_pair: dict[tuple[str, str], list[tuple[Mark, Mark]]] = {}
     for group in _groups(marks):
@@ -265,8 +253,7 @@ class ReviewPriority:
     why: str = ""
 
 
-_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Errors of SQLite. It raises the second one when its message quotes a damaged schema."""
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # SQLite raises the second if its message quotes a damaged schema
 VERSION: Final = 1
 _LOCK_TIMEOUT_S: Final = 20.0
 _COLUMNS: Final = "id, frame, view, joint, annotator, state, x, y, source, version, time_s"
@@ -320,10 +307,9 @@ class AnnotationStore:
         return int(self._read("SELECT coalesce(max(version), 0) FROM history")[0][0])
 
     def add(self, marks: Sequence[Mark], bases: Sequence[int | None] = ()) -> list[WriteResult]:
-        """Write marks, either all or none.
+        """Write all marks or none, except those whose base is not current.
 
-        `bases`: version of the mark that each writer saw: 0 for none, None for any. If another one is current, the new
-        mark is not written.
+        `bases`: version of the mark that each writer saw: 0 for none, None for any.
         """
         with self._writing():
             return [self._add(mark, base) for mark, base in zip(marks, bases or [None] * len(marks), strict=True)]

@@ -69,9 +69,7 @@ class FrameSetQueries:
     ) -> dict[str, object]:
         """Return a frame set for an annotator, with joints in space and in each view, null if unknown.
 
-        Args:
-            views: Views of the projections, all views if empty.
-            everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
+        `views` may be empty for all. `everyone` triangulates all people's marks, with the median of several in a view.
         """
         rig, store = self._project.rig, self._project.store
         version = store.version
@@ -235,12 +233,7 @@ class OpenProject:
                 self.project.view(name)
 
     async def write(self, annotator: str, records: list[Any]) -> dict[str, list[dict[str, object]]]:
-        """Store the marks of a client. Marks that conflict with newer ones are refused.
-
-        Returns:
-            `written`: id and version of each stored mark; `refused`: id of each refused mark, and `there`, the newer
-            mark of the project.
-        """
+        """Store a client's marks; return id and version if `written`, id and the newer mark `there` if `refused`."""
         with _refusing("bad_option"):
             bases = [record.pop("base", None) if isinstance(record, dict) else None for record in records]
             marks = [joint_marks.mark_from_dict(record, annotator) for record in records]

@@ -69,13 +69,9 @@ def load_detections(
 ) -> Detections:
     """Load a table per camera and match people across views and over time.
 
-    Tables of hands describe one person: of several hands of one side in an image the one with the highest score counts.
-    If no image shows two bodies (faces, people), they belong to one person, too.
-
-    Args:
-        tables: Tables of `sonjit hands|face|body|holistic --save` by camera. The same frame of a video, or images of
-            the same number, belong to the same frame set in all.
-        fps: Frame sets per second, for folders of images, whose tables have no times.
+    Tables are of `sonjit hands|face|body|holistic --save`; images of equal number belong to one frame set. Tables of
+    hands describe one person, of each side the hand with the highest score. If no image shows two bodies (faces,
+    people), they belong to one person. `fps` is for folders of images, whose tables have no times.
     """
     frames_by_view = {rig.index(name): load_frames(path)[1] for name, path in tables.items()}
     for view, frames in frames_by_view.items():
@@ -181,11 +177,7 @@ def _identities(
     parts: tuple[Part, ...],
     people_by_view: Sequence[Sequence[Sequence[_Person]]],
 ) -> tuple[list[list[list[int]]], list[int]]:
-    """Assign detections to people.
-
-    Returns:
-        Index of the person of each detection, or -1, and the number of unassigned detections of each view.
-    """
+    """Return the index of the person of each detection, or -1, and the number of unassigned ones of each view."""
     part = parts[0]  # bodies identify best, and people have one
     compared = np.unique(np.linspace(0, part.size - 1, min(part.size, _COMPARED_KEYPOINTS)).round().astype(int))
     known_when = np.isfinite(times_s).all()
@@ -225,9 +217,9 @@ _GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only 
 
 
 def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulation) -> Triangulation:
-    """Fit triangulated people (F, N, K) with bones of constant length and limited acceleration. Faces stay.
+    """Fit people (F, N, K), without faces, with constant bones and limited acceleration; gaps up to 0.5 s are filled.
 
-    Joints that were lost for up to half a second are interpolated; `inlier` stays that of the triangulation.
+    `inlier` stays that of the triangulation.
     """
     if not any(len(part.bones) for part in detections.parts):
         raise InputError("--constant-bones applies only to hands and bodies")
@@ -256,10 +248,7 @@ def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulat
 
 
 def _pooled_covariances(rig: CameraRig, found: Triangulation, keypoints: slice) -> FloatArray:
-    """Return the covariances (F, N, J, 3, 3) of a part's joints for the noise of all its joints.
-
-    Two views alone do not determine the noise of a single joint.
-    """
+    """Return covariances (F, N, J, 3, 3) for the noise of all joints of a part; two views fix no single joint's."""
     ok, inlier = found.ok[..., keypoints], found.inlier[..., keypoints]
     squares = np.where(inlier, found.residual_px[..., keypoints] ** 2, 0).sum(0)
     freedom = 2 * inlier.sum(0) - 3

@@ -1,12 +1,11 @@
 """Prepare images for release: hide faces, and make the ridges of fingers unreadable.
 
-Faces are blurred, but never over a labelled hand, which a blur would spoil. A face detector also fires on fingers. Its
-boxes over a labelled hand count as the hand under two conditions: a second network sees no face there, and at the
-hand's distance it would be smaller than a face can be. One condition alone would let faces through: the network misses
-some that hands cover, and a face far behind a hand is small.
+Faces are blurred, but never over a labelled hand. A face detector also fires on fingers, so a box over a labelled hand
+counts as the hand if a second network sees no face, and it would be smaller than a face at the hand's distance. Either
+condition alone would let faces through: covered ones, and small ones far behind.
 
-A face that one view shows is hidden in all others, too, because detectors miss faces from the side or partly occluded.
-Two views determine its position; one view estimates it from a face's usual size.
+A face of one view is hidden in all others, because detectors miss faces from the side or partly occluded. Two views
+determine its position; one view estimates it from a face's usual size.
 """
 
 import math
@@ -38,14 +37,11 @@ _HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred fr
 
 
 class FacesFound(NamedTuple):
-    """Faces found in one image, or in several.
-
-    `withheld`: number of images with a possible face over a labelled hand, neither blurred nor released.
-    """
+    """Faces found in one image, or in several."""
 
     blurred: int = 0
     hands: int = 0
-    withheld: int = 0
+    withheld: int = 0  # images with a possible face over a labelled hand, neither blurred nor released
 
 
 class ReleasedImage(NamedTuple):
@@ -57,10 +53,7 @@ class ReleasedImage(NamedTuple):
 
 
 def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray) -> ReleasedImage:
-    """Prepare a camera's image for release, except for faces that only other views show.
-
-    See `hide_faces_of_other_views`. Labelled joints (2, 21, 3) are in the world, NaN where unknown.
-    """
+    """Prepare an image with joints (2, 21, 3), NaN where unknown, for `hide_faces_of_other_views`."""
     if camera.camera.distortion is not None:
         rgb = _undistort(rgb, camera)
     shown, faces, boxes = hide_faces(rgb, camera, points_m)
@@ -80,11 +73,7 @@ def _undistort(rgb: Image, camera: RigCamera) -> Image:
 
 
 def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound, list[Box]]:
-    """Blur the faces of an image with labelled joints (2, 21, 3).
-
-    Returns:
-        The image, not to be released if `withheld` is 1; the faces; and their boxes.
-    """
+    """Blur faces in an image with joints (2, 21, 3), not to be released if `withheld` is 1; return their boxes."""
     joints = camera.camera.from_world(points_m)  # (2, 21, 3)
     found: list[Box] = []
     hands = withheld = 0
@@ -125,10 +114,7 @@ def hide_faces_of_other_views(
 
 
 def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatArray]:
-    """Return positions (3,) of heads in the world: from two views, otherwise possible ones from one view.
-
-    A face that only one view shows over a hand is more often a hand than a face.
-    """
+    """Return positions (3,) of heads from two views, else possible ones from one, but not over hands."""
     found = [(view, np.array(box)) for view, faces in enumerate(shown) for box in faces.boxes]
     heads: list[FloatArray] = []
     for (a, first), (b, second) in combinations(found, 2):

@@ -74,12 +74,9 @@ def create_project(
     name: str | None = None,
     frame_sets: Mapping[str, view_files.CameraFrames] | None = None,
 ) -> Project:
-    """Create a project in a folder without one.
+    """Create a project, titled as the folder by default, of videos, folders or patterns of images by camera.
 
-    Args:
-        views: Video, or folder or pattern of images, by camera.
-        name: Title. By default the folder's name.
-        frame_sets: Frame set of each image by camera. By default images of equal number form a frame set.
+    Images of equal number form a frame set unless `frame_sets` gives them.
     """
     if (folder / _PROJECT_FILE).exists():
         raise InputError(f"{folder} already contains a project: open it, or choose another folder")

@@ -1,7 +1,7 @@
 """Release annotated projects as a data set, without fingerprint ridges and faces, and with a data card.
 
-A release is written to a draft folder and renamed when it is complete. An interrupted run resumes with the missing
-frame sets. Annotations are collected meanwhile: InterHand2.6M's files, COCO, sources of joints, and statistics.
+A release is written to a draft folder and renamed when complete; an interrupted run resumes. It contains
+InterHand2.6M's files, COCO, sources of joints, and statistics.
 """
 
 import hashlib
@@ -50,13 +50,10 @@ class CaptureSequence:
 
 @dataclass(frozen=True)
 class Capture:
-    """One project of a release.
-
-    `split`: split of the person, or None for an automatic one.
-    """
+    """One project of a release."""
 
     subject: str
-    split: str | None
+    split: str | None  # of the person, None for an automatic one
     sequences: tuple[CaptureSequence, ...]
 
     def sequence_of(self, frame: int) -> CaptureSequence:
@@ -333,12 +330,9 @@ def write_release(
     mano: Mapping[Side, Path] | None = None,
     progress: pools.Progress = pools.Progress(),
 ) -> ReleaseResult:
-    """Write a release, or resume one.
+    """Write or resume a release of five frame sets per second of recordings of `fps`.
 
-    Args:
-        fps: Frames per second of the recordings. Five per second are released.
-        surfaces: Model of the released hand surfaces, for frame sets in which all joints of a hand are labelled.
-        mano: MANO's files by side, for MANO's surfaces.
+    `surfaces`: model of hand surfaces for frame sets with all joints labelled; `mano`: files by side, for MANO's.
     """
     if out.exists():
         raise InputError(f"{out} already exists: choose another folder")

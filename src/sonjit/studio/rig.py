@@ -16,24 +16,19 @@ import numpy as np
 from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 
-World = tuple["FloatArray", "FloatArray"]
-"""Rotation (3, 3) and translation (3,) in metres for `CameraRig.moved`: x_new = R x_old + t."""
+World = tuple["FloatArray", "FloatArray"]  # R (3, 3) and t (3,) in metres for `CameraRig.moved`: x_new = R x_old + t
 
 
 def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
-    """Return the world whose floor is a board that lies on it, print up, from the board's pose in the current world.
-
-    The origin is the board's, x runs along its rows and z points up.
-    """
+    """Return the world of a board that lies on the floor, print up: its origin, x along rows and z up."""
     flip = np.diag([1.0, -1.0, -1.0])  # a board's z axis points away from its reader: down for one on the floor
     return flip @ R.T, -flip @ R.T @ t_m
 
 
 def view_centre(rig: CameraRig) -> tuple[FloatArray, float]:
-    """Return the point nearest to all optical axes, and the RMS distance of the axes from it, in metres.
+    """Return the point nearest to all optical axes, and their RMS distance from it in metres.
 
-    The cameras of a studio point at one spot. If the axes do not meet, the file was read wrongly: positions were taken
-    for translations, or rotations for their inverse.
+    Axes of a studio meet, unless a file was read wrongly: positions as translations, or inverse rotations.
     """
     axes = np.stack([camera.R[2] for camera in rig])
     projectors = np.eye(3) - axes[:, :, None] * axes[:, None]  # (C, 3, 3) removes the component along an axis

@@ -1,8 +1,7 @@
 """Define labels in space, store them as Parquet, and find those of a project's newest run.
 
-All results are in the folder `auto` of the project: a folder for each detector, its settings and the recordings, with a
-file for each chunk of frame sets, its labels and offsets. A file of labels has a row for each joint. The marks of the
-annotation page are projections of the labels and are not stored.
+Results are in `auto` of the project: a folder for each detector, its settings and the recordings, with files of chunks,
+labels and offsets. Marks of the annotation page are projections of the labels and are not stored.
 """
 
 from __future__ import annotations
@@ -239,10 +238,7 @@ def load_detections(path: Path) -> ChunkDetections:
 
 
 def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
-    """Return a mark for each label and view whose image contains it, seen in inlier views, otherwise occluded.
-
-    The name of the run is part of the marks' ids.
-    """
+    """Return marks of a run, named in their ids, in views that contain a label: seen in inliers, else occluded."""
     pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
     known = np.nan_to_num(pixels, nan=-1.0)
     inside = np.stack([camera.inside(points) for camera, points in zip(rig, known, strict=True)])

@@ -42,15 +42,10 @@ _DIFFERENCE: Final = 1e-6  # step of numerical derivatives
 
 
 def fit_mano(mano: Mano, points_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Fit MANO to joints, each frame independently, with one shape.
+    """Fit MANO to joints (N, 21, 3) in metres, each frame independently, with one shape.
 
-    Gauss-Newton steps minimise the distances of joints, rotations from the mean pose, particularly about a bone, and
-    the shape's distance from the mean hand.
-
-    `points_m`: (N, 21, 3) joints in MediaPipe's order, metres.
-
-    Returns:
-        Pose (N, 48), axis-angles in radians relative to the mean pose; shape (10,); and translation (N, 3) in metres.
+    Gauss-Newton steps minimise distances of joints, rotations from the mean pose, particularly about a bone, and the
+    shape's distance. Return pose (N, 48) as axis-angles from the mean pose, shape (10,) and translation (N, 3).
     """
     rows = np.unique(np.linspace(0, len(points_m) - 1, min(_SHAPE_FRAMES, len(points_m))).round().astype(int))
     values, shape = _initial_values(mano, points_m), np.zeros(_SHAPE_SIZE)
@@ -163,11 +158,9 @@ class HandSurface:
 
 
 def fit_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path] | None = None) -> list[HandSurface]:
-    """Fit the surface of every hand in the frame sets in which all its joints are known.
+    """Fit the rigged hand, or MANO with the user's files, to every hand with all joints known.
 
     A person's bones, or MANO's shape, are constant.
-
-    `mano`: the user's MANO_RIGHT.pkl and MANO_LEFT.pkl. By default the rigged hand is fitted.
     """
     if mano:
         return list(_mano_surfaces(people, mano))
@@ -243,11 +236,9 @@ def draw_over_view(
     folder: Path,
     frame_sets: Mapping[int, int] | None = None,
 ) -> Path:
-    """Draw the surfaces over all images of one camera, as `CAMERA.mp4` or a folder `CAMERA`, and return its path.
+    """Draw the surfaces over one camera's images, as `CAMERA.mp4` or a folder `CAMERA`, and return its path.
 
-    Args:
-        view: Video, or folder or pattern of images.
-        frame_sets: Number of the frame set by the number of the image. By default they are equal.
+    `view` is a video, folder or pattern. `frame_sets` maps images to frame sets, if their numbers differ.
     """
     with open_source(view) as source:
         numbers = views.frame_numbers(source.files) if source.kind == "folder" else None

@@ -26,10 +26,8 @@ STEP_S = 0.001  # time step of onsets in seconds
 _SAMPLE_RATE = 16_000
 _LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20  # numbers of values averaged for the current level and for the previous one
 _SILENCE_POWER = 1e-8  # power relative to full scale below which sound is silence
-_MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2
-"""Least distance of the next best shift in seconds, and the ratio by which the best one must fit better."""
-_PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1
-"""For the drift: length of a part in seconds, least number of parts, and largest deviation of their shifts."""
+_MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2  # distance of the next best shift, and how much better the best one fits
+_PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1  # parts for the drift, their number, and deviation of their shifts
 
 
 def read_onsets(path: Path) -> FloatArray | None:
@@ -79,11 +77,9 @@ def onsets(samples: FloatArray) -> FloatArray:
 
 
 def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """Return what to add to the times of one sound's onsets to get another's, and the times at which this was measured.
+    """Return times (k,) and shifts (k,) from one sound's onsets to another's in seconds, None if none fits clearly.
 
-    Returns:
-        Times and shifts (k,) in seconds of the parts that fit clearly, for the drift, or (1,) of the total recording if
-        too few do. None if no shift fits clearly better than all others.
+    They are of clear parts, for the drift, or (1,) of the total recording if these are too few.
     """
     total_shift = _best_shift(own, theirs)
     if total_shift is None:
@@ -162,11 +158,9 @@ def read_timeline(
     *,
     sound: bool = False,
 ) -> Timeline:
-    """Read a source once for its times, brightness and repeated images.
+    """Read a source once for its times, brightness, repeated images, and perhaps a video's sound.
 
-    Args:
-        stamps: Time of each image in seconds, see `read_stamps`. By default the source's own.
-        sound: If True, read a video's sound, too.
+    `stamps`: see `read_stamps`; by default the source's own.
     """
     index: list[int] = []
     rows: list[tuple[float, float, float]] = []  # time, brightness, difference from the previous image
@@ -201,12 +195,9 @@ def _is_repeated(steps: FloatArray) -> NDArray[np.bool_]:
 
 
 def read_stamps(path: Path, view: str) -> FloatArray:
-    """Read the time of each image of a camera in seconds.
+    """Read a camera's times in seconds from VIEW.txt in a folder, one per line, or caliscope's `timestamps.csv`.
 
-    Args:
-        path: Folder with VIEW.txt, one time per line, or caliscope's `timestamps.csv` with a row for each image and the
-            columns cam_id and frame_time.
-        view: Name of the camera. Camera 3 of the table is cam_3 or 3, or a longer name, see `match_camera`.
+    Its columns are cam_id and frame_time. Camera 3 is cam_3 or 3, or a longer name, see `match_camera`.
     """
     if path.suffix.lower() != ".csv":
         path /= f"{match_camera(view, [file.stem for file in path.glob('*.txt')]) or view}.txt"
@@ -243,8 +234,7 @@ def _timecode_s(source: Source) -> float | None:
 def flash_times(line: Timeline) -> FloatArray:
     """Return the times (n,) of sudden rises in brightness, interpolated to half of the rise.
 
-    An image in which a flash begins has intermediate brightness, which gives the fraction of the frame period. Without
-    one, the flash is between two images, with an error of half a period.
+    An image of intermediate brightness gives the fraction of the period; without one, the error is half a period.
     """
     rise = np.diff(line.brightness)
     median_change = float(np.median(np.abs(rise - np.median(rise)))) if len(rise) else 0.0
@@ -267,8 +257,7 @@ def flash_times(line: Timeline) -> FloatArray:
 
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 _FLASH_TOLERANCE_S = 0.1  # largest time between two cameras' observations of one flash
-_MIN_DRIFT_RATIO = 2 / 3
-"""Least shift by the drift, in frame periods, for the drift to be estimated: twice a flash's error of a third."""
+_MIN_DRIFT_RATIO = 2 / 3  # least shift by the drift in frame periods: twice a flash's error of a third
 _WARN_DRIFT_PPM = 200  # drift above which a warning is issued
 
 
@@ -311,10 +300,9 @@ class Sync:
 
 
 def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
-    """Match the images of several cameras into frame sets.
+    """Match images into frame sets by index (their numbers), time (one clock) or timecode (start of each video).
 
-    `method`: index (the images' numbers), time (one common clock), timecode (start of each video), flash (light that
-    every camera sees once, or twice for its drift), or sound (such as a clap).
+    Others are flash (light in all cameras, twice for a drift) and sound (such as a clap).
     """
     names = tuple(timelines)
     if method == "index":
@@ -400,11 +388,7 @@ def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, 
 
 
 def _match_images(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> tuple[IndexArray, FloatArray]:
-    """Match images to those of the slowest camera, within half a period.
-
-    Returns:
-        (F, C) numbers of images of frame sets with two or more images, and (F,) times.
-    """
+    """Match images to the slowest camera's within half a period: numbers (F, C) of two or more, and times (F,)."""
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
     by_first: dict[str, FloatArray] = {}
     for name, line in timelines.items():

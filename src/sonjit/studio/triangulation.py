@@ -17,8 +17,7 @@ from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
 from sonjit.studio.rig import CameraRig
 
 _MIN_CONDITION: Final = 1e-11
-_UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-"""Indices of the entries that determine a symmetric (3, 3) matrix."""
+_UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # entries that determine a symmetric matrix
 _FULL_FROM_UPPER: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
@@ -74,16 +73,10 @@ class CameraArrays:
     def normal_equations(
         self, points_m: FloatArray, weights: FloatArray, points_px: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
-        """Sum the linearised least squares of pixels over views.
+        """Sum the linearised least squares of pixels (C, N, 2) at points (N, 3) over views, with weights (C, N).
 
-        Args:
-            points_m: (N, 3) points of linearisation, metres.
-            weights: (C, N) weights.
-            points_px: (C, N, 2) observed pixels, arbitrary where the weight is 0. None for the normal matrices only.
-
-        Returns:
-            JT W r (N, 3); JT W J (N, 3, 3) with slopes in px / m; r W r (N,), infinite where a weighted view cannot see
-            the point; and a mask (N,) of the finite, invertible JT W J.
+        Return JT W r (N, 3); JT W J (N, 3, 3) with slopes in px / m; r W r (N,), infinite where a weighted view cannot
+        see the point; and a mask (N,) of the finite, invertible JT W J. Pixels are arbitrary where the weight is 0.
         """
         in_camera = self._coordinate_rows(points_m)
         is_weighted = weights > 0
@@ -158,27 +151,19 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
 _DLT_UNIT_M = 1e-3  # unit of the linear solution's homogeneous vector: millimetres, as is customary
 _FEW_PAIRS = 15  # all pairs of 6 views
 _MANY_PAIRS = 190  # all pairs of 20 views
-_ENOUGH_INLIERS = 0.65
-"""Fraction of inlier views above which no further pairs are tried: 15 random pairs then fail in under 1 of 5,000."""
+_ENOUGH_INLIERS = 0.65  # fraction that ends the search: 15 random pairs then fail in under 1 of 5,000
 _MAX_REFITS = 4
 TriangulationMethod = Literal["dlt", "ransac"]
-_CHUNK_OBSERVATIONS = 40_000
-"""Observations (views times points) per chunk, so that memory does not grow with the length of a recording."""
+_CHUNK_OBSERVATIONS = 40_000  # views times points, so that memory does not grow with the recording
 _GAUSS_NEWTON_STEPS = 12
 _MIN_STEP_M = 1e-9
 
 
 def linear_triangulation(views: CameraArrays, rays: FloatArray, weights: FloatArray) -> FloatArray:
-    """Solve the direct linear transform: least rows u P3 - P1, v P3 - P2 with P = K [R | t].
+    """Solve the direct linear transform for (N, 3): least rows u P3 - P1, v P3 - P2 with P = K [R | t].
 
-    Source: Hartley and Zisserman, Multiple View Geometry, 12.2.
-
-    Args:
-        rays: (C, N, 2) undistorted rays at depth 1, arbitrary where the weight is 0.
-        weights: (C, N) weights of squared rows, 0 where a view sees nothing.
-
-    Returns:
-        (N, 3) metres, NaN with fewer than two views or if the rays do not meet.
+    Rays (C, N, 2) are undistorted at depth 1, with weights (C, N) of squared rows, 0 if unseen. NaN with fewer than two
+    views or if the rays do not meet. Source: Hartley and Zisserman, Multiple View Geometry, 12.2.
     """
     rows = np.concatenate([views.R, views.t[..., None]], 2)  # (C, 3, 4) metres
     fx2, fy2 = (views.focal_px**2).T[..., None]  # (C, 1) each: weight pixels instead of rays
@@ -219,20 +204,11 @@ def _symmetric_outer(a: FloatArray, b: FloatArray) -> FloatArray:
 def consensus(
     views: CameraArrays, points_px: FloatArray, rays: FloatArray, weights: FloatArray, threshold_px: float
 ) -> tuple[FloatArray, BoolArray]:
-    """Triangulate points from the views that agree within a threshold.
+    """Triangulate points (N, 3), NaN without two inliers, from views that agree within a threshold (MSAC).
 
-    Each pair of views proposes a point. The proposal with the least sum of squared pixels, capped at the threshold,
-    wins (MSAC). It is refitted to all inliers until they stay the same. Up to 190 pairs are tried, drawn with a fixed
-    seed if there are more.
-
-    Args:
-        points_px: (C, N, 2) distorted pixels.
-        rays: (C, N, 2) undistorted rays.
-        weights: (C, N) weights, 0 where a view has none.
-        threshold_px: Largest reprojection error of an inlier, pixels.
-
-    Returns:
-        (N, 3) metres, NaN without two inliers, and the inliers (C, N).
+    Each pair of views, of up to 190 drawn with a fixed seed, proposes a point. The proposal of the least sum of squared
+    pixels, capped at the threshold, is refitted to all its inliers (C, N) until they stay. Pixels (C, N, 2) are
+    distorted and rays (C, N, 2) are not; weights (C, N) are 0 where a view has none.
     """
     _, count = weights.shape
     points, cost = np.full((count, 3), np.nan), np.full(count, np.inf)
@@ -441,15 +417,9 @@ def _check_inputs(
 
 
 def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray) -> FloatArray:
-    """Refine points by Gauss-Newton steps to the least weighted squared pixels. No step increases the error.
+    """Refine points (N, 3) by Gauss-Newton steps to the least weighted squared pixels (C, N, 2); NaN stays NaN.
 
-    Args:
-        points_m: (N, 3) initial points, metres.
-        points_px: (C, N, 2) distorted pixels, arbitrary where the weight is 0.
-        weights: (C, N) weights.
-
-    Returns:
-        (N, 3) metres. NaN stays NaN.
+    No step increases the error. Pixels are arbitrary where the weight is 0.
     """
     points = points_m.copy()
     moving = np.flatnonzero(np.isfinite(points).all(1))
@@ -471,17 +441,9 @@ def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArr
 
 
 def covariances(views: CameraArrays, points_m: FloatArray, residual_px: FloatArray, weights: FloatArray) -> FloatArray:
-    """Propagate the pixels' noise to the points, to first order.
+    """Propagate pixels' noise to the points (N, 3), to first order, as (N, 3, 3) m2, NaN where undetermined.
 
-    The noise is 1 px along each axis, or that of the residuals if it is larger.
-
-    Args:
-        points_m: (N, 3) points, metres.
-        residual_px: (C, N) distances, NaN where a view has none.
-        weights: (C, N) weights, 0 for unused views.
-
-    Returns:
-        (N, 3, 3) square metres, NaN where the views do not determine the point.
+    The noise is 1 px along each axis, or that of residuals (C, N) if larger; unused views have weight 0.
     """
     is_used = weights > 0
     _, normal, cost, invertible = views.normal_equations(points_m, weights)

@@ -1,8 +1,7 @@
 """Find the images of each camera by name, and read them by number, from a video, a folder, or a pattern.
 
-Cameras are recognised in names such as `cam_0_frame_0050`, `frame_0050_cam0` and `c0_0001`. A video's frames are
-numbered from 0. Images are numbered by the last number of each name that is not their camera's, so that a missing image
-does not renumber the others. If names lack numbers or repeat one, images are numbered from 0 in natural order.
+Names are such as `cam_0_frame_0050`, `frame_0050_cam0` and `c0_0001`. A video's frames count from 0. Images have the
+last number of their name that is not the camera's, or count from 0 if names lack numbers or repeat one.
 """
 
 from __future__ import annotations
@@ -30,20 +29,17 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-_CAMERA_PATTERN = re.compile(
+_CAMERA_PATTERN = re.compile(  # camera designation within a file name
     r"(?<![a-z])(?:(?P<word>camera|webcam|cam|view|port|kinect|gopro|c)[ _-]?0*(?P<own>\d+|[a-z])(?![a-z\d])"
     r"|(?P<side>left|right)(?![a-z]))",
     re.IGNORECASE,
 )
-"""Camera designation within a file name."""
 _CAM_SYNONYMS = ("camera", "webcam", "c")  # words that mean the same as `cam`
 _NUMBER_PATTERN = re.compile(r"\d+")
 
 
 def frame_number(stem: str) -> int | None:
-    """Return the last number of a name that is not its camera's.
-
-    If there is no other number, return the camera's. Return None without any.
+    """Return the last number of a name that is not its camera's, else the camera's, or None.
 
     >>> [frame_number(stem) for stem in ("cam_0_frame_0050", "frame_0050_cam0", "image7", "cam3")]
     [50, 50, 7, 3]
@@ -53,10 +49,7 @@ def frame_number(stem: str) -> int | None:
 
 
 def match_camera(name: str, cameras: Iterable[str]) -> str | None:
-    """Return the camera that a video, folder or table belongs to by its name, or None if none or several match.
-
-    A name matches a camera that it equals, with or without `cam` in front, or that it contains: `hands_cam0` and
-    `Camera 00` belong to `cam_0`.
+    """Return the one camera that a name equals, with or without `cam` in front, or contains, or None.
 
     >>> [match_camera(name, ["cam_0", "cam_1"]) for name in ("cam_1", "hands_cam1", "GoPro 1")]
     ['cam_1', 'cam_1', None]
@@ -80,10 +73,9 @@ def _camera_in_name(name: str) -> str | None:
 
 
 def image_patterns_by_camera(folder: Path) -> dict[str, Path]:
-    """Return a pattern of the images of each camera in a folder, in the order of the names.
+    """Return a pattern of each camera's images in a folder by sorted names, empty for one or unnamed cameras.
 
-    Images without a camera in their name are ignored if other images have one. The result is empty for images of one
-    camera or of unnamed ones.
+    Images without a camera in their name are ignored if others have one.
     """
     files = image_files(folder) if folder.is_dir() else []
     patterns: dict[str, set[str]] = {}
@@ -119,13 +111,9 @@ def _check_one_camera(folder: Path, files: Iterable[Path]) -> None:
 
 
 def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
-    """Return each view's path by its camera's name.
+    """Return the video, folder or pattern of each camera by name.
 
-    `views`: videos or folders of images named like their cameras, folders of such, folders of images whose names
-    contain the camera (see `image_patterns_by_camera`), or CAMERA=PATH.
-
-    Returns:
-        A video, a folder, or a pattern of images for each camera.
+    `views`: videos or folders named like cameras, folders of such or of images of several, or CAMERA=PATH.
     """
     views_found: dict[str, Path] = {}
     for text in views:
@@ -145,14 +133,10 @@ def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
 def find_views(
     cameras: Sequence[str], named: Sequence[str], is_candidate: Callable[[Path], bool] | None = None
 ) -> dict[str, Path]:
-    """Match images or tables to known cameras.
+    """Match images or tables to known cameras, in folders exact names first: `cam0.mp4` before `cam0_drawn.mp4`.
 
-    In a folder, exact names take precedence over names that contain the camera: `cam0.mp4` before `cam0_drawn.mp4`.
-
-    Args:
-        named: `CAMERA=PATH`, a video, folder or table that names its camera (see `match_camera`), a folder of such, or
-            a folder of images whose names contain the camera (see `image_patterns_by_camera`).
-        is_candidate: Predicate that selects files and folders in a folder. By default videos and folders of images.
+    `named`: as in `views_by_camera`, or tables. `is_candidate` selects in folders, by default videos and folders of
+    images.
     """
     views: dict[str, Path] = {}
     for text in named:
@@ -227,11 +211,7 @@ class View:
         self.numbers = tuple(numbers)
 
     def read(self, number: int) -> Image:
-        """Read one image, (H, W, 3) uint8 RGB. May be called from several threads.
-
-        Raises:
-            InputError: There is no image of that number, or it cannot be read.
-        """
+        """Read one image, (H, W, 3) uint8 RGB, from any thread; InputError if it is missing or cannot be read."""
         raise NotImplementedError
 
     def files(self) -> Iterable[Path]:
@@ -265,10 +245,7 @@ class FolderView(View):
 
 
 class VideoView(View):
-    """The frames of a video.
-
-    Its packets are indexed first so that every frame can be found. Decoding continues where it stopped.
-    """
+    """The frames of a video, whose packets are indexed first; decoding continues where it stopped."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -393,22 +370,16 @@ def _frame_times(path: Path) -> list[int]:
 
 @dataclass(frozen=True)
 class CameraFrames:
-    """The images of one camera by frame set.
-
-    `drift_ppm`: parts per million by which the camera's seconds are too short.
-    """
+    """The images of one camera by frame set."""
 
     frame_sets: Mapping[int, int]
     offset_s: float = 0.0
-    drift_ppm: float = 0.0
+    drift_ppm: float = 0.0  # by which the camera's seconds are too short
     times_s: tuple[float, ...] = ()
 
 
 def save_frame_sets(path: Path, cameras: Mapping[str, CameraFrames], warnings: Sequence[str] = ()) -> None:
-    """Write a JSON file of frame sets.
-
-    It has `clocks`, `times_s`, `warnings` and `images`: the number of each camera's image in every frame set, or -1.
-    """
+    """Write `clocks`, `times_s`, `warnings` and `images`, by camera the image of every frame set or -1, as JSON."""
     count = 1 + max((row for camera in cameras.values() for row in camera.frame_sets.values()), default=-1)
     images = {name: [-1] * count for name in cameras}
     for name, camera in cameras.items():
