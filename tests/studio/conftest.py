@@ -16,7 +16,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "CHUNK_FRAME_SETS", CHUNK)
     monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
     monkeypatch.setattr(
-        "sonjit.studio.labelling.mesh_distances", lambda side, lengths, points: np.full(len(points), np.nan)
+        "sonjit.studio.bones.mesh_distances", lambda side, lengths, points: np.full(len(points), np.nan)
     )
     yield project, joints.reshape(FRAMES, 2, 21, 3), detector
     project.close()

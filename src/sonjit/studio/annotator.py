@@ -13,9 +13,8 @@ import numpy as np
 
 from sonjit._util import InputError, JobError, data_files, json_from, pools
 from sonjit._util.files import sole_writer, write_text
-from sonjit.studio import association, bones, consistency, learning, run_folder
+from sonjit.studio import association, bones, consistency, labelling, learning, run_folder
 from sonjit.studio.detection import detect_chunk, detect_frames, refine_chunk
-from sonjit.studio.labelling import label_chunk, person_bone_lengths, review_priorities
 from sonjit.studio.marks import MACHINE, ReviewPriority
 from sonjit.studio.project import Project
 
@@ -125,7 +124,7 @@ def _label(
     folder = files[0].parents[1]
     rig = project.rig.subset(detection.views)
     offsets = learning.load_offsets(folder / run_folder.OFFSETS) if (folder / run_folder.OFFSETS).is_file() else None
-    lengths = person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
+    lengths = labelling.person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
     write_text(folder / run_folder.SETTINGS, json_from(asdict(detection), 1))
     problems, priorities = list(faults), dict[int, ReviewPriority]()
     joints = labelled = right = mirrored = 0
@@ -137,8 +136,10 @@ def _label(
         problems += neighbourhood[min(number, 1)].problems
         detections, rows = _add_overlap(neighbourhood, min(number, 1))
         marks = [project.store.marks(int(frame)) for frame in detections.frames]
-        labels = label_chunk(rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps)
-        priorities |= review_priorities(labels, lengths, settings.fps)
+        labels = labelling.label_chunk(
+            rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps
+        )
+        priorities |= labelling.review_priorities(labels, lengths, settings.fps)
         labels = labels.part(rows)
         hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(bones.SIDES)]
         right, mirrored = np.add((right, mirrored), association.count_mirrored_hands(hands)).tolist()

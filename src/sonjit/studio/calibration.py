@@ -12,8 +12,7 @@ import numpy as np
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, JobError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import rotation_vector_from_matrix
-from sonjit.studio import bundles, estimates
-from sonjit.studio.boards import BoardObservation, BoardObservations, PoseKey
+from sonjit.studio import boards, bundles, estimates
 from sonjit.studio.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
@@ -159,8 +158,8 @@ class RigCalibration:
     """
 
     rig: CameraRig  # in the first camera's frame
-    target_poses: Mapping[PoseKey, estimates.Transform]
-    observations: tuple[BoardObservation, ...]
+    target_poses: Mapping[boards.PoseKey, estimates.Transform]
+    observations: tuple[boards.BoardObservation, ...]
     errors_px: tuple[FloatArray, ...]  # (n, 2) reprojected minus observed
     tree: tuple[estimates.CameraPair, ...] = ()
     problems: tuple[str, ...] = ()
@@ -188,14 +187,14 @@ class RigCalibration:
         poses = {key: estimates.compose_transforms((R, t_m), pose) for key, pose in self.target_poses.items()}
         return replace(self, rig=self.rig.moved(R, t_m), target_poses=poses)
 
-    def seen_by(self, view: str) -> list[tuple[BoardObservation, FloatArray]]:
+    def seen_by(self, view: str) -> list[tuple[boards.BoardObservation, FloatArray]]:
         """Return a camera's observations, each with its errors."""
         pairs = zip(self.observations, self.errors_px, strict=True)
         return [(observation, errors) for observation, errors in pairs if observation.view == view]
 
 
 def calibrate(
-    observations: BoardObservations,
+    observations: boards.BoardObservations,
     *,
     lens: estimates.LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
@@ -219,7 +218,9 @@ def calibrate(
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
         for name in names:
             if name not in fixed_lenses:
-                own_observations = BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
+                own_observations = boards.BoardObservations(
+                    tuple(observations.of(name)), {name: observations.sizes[name]}
+                )
                 own_fits[name] = calibrate_lens(own_observations, lens=lens)
         errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
         for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
@@ -339,7 +340,7 @@ def _fit_with_prior(estimate: estimates.RigEstimate, start: bundles.Bundle, fit:
     return _Fit(bundle, errors_px, prior, robust_px)
 
 
-def calibrate_lens(observations: BoardObservations, *, lens: estimates.LensModel = "usual") -> RigCalibration:
+def calibrate_lens(observations: boards.BoardObservations, *, lens: estimates.LensModel = "usual") -> RigCalibration:
     """Calibrate one camera's lens from the most varied images of a recording."""
     (size,) = observations.sizes.values()
     return calibrate(replace(observations, found=tuple(estimates.most_varied(observations.found, size))), lens=lens)

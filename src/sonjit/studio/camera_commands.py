@@ -12,13 +12,9 @@ from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, JobError, files, unknown_name
 from sonjit.cli.report import print_table, progress_bar
-from sonjit.studio import boards
-from sonjit.studio.calibration import RigCalibration, calibrate_lens
+from sonjit.studio import boards, calibration, camera_files, consistency, synchronisation
 from sonjit.studio.calibration import calibrate as calibrate_rig
-from sonjit.studio.camera_files import format_from_ending, load_cameras, save_cameras
-from sonjit.studio.consistency import is_mirroring_possible, planar_ambiguity, reprojection_line, save_report
 from sonjit.studio.rig import CameraRig, RigCamera, view_centre, world_on_board
-from sonjit.studio.synchronisation import Sync, read_stamps, read_timeline, synchronise
 from sonjit.studio.views import match_camera, open_view, save_frame_sets, views_by_camera
 
 _PAST = 0.3  # how far the axes of cameras that point at one place may pass it, at most, as a share of their distance
@@ -50,11 +46,11 @@ def cameras(
         size: WIDTHxHEIGHT of the images, if the file does not contain it, as for InterHand2.6M and .dat.
         capture: Capture of InterHand2.6M.
     """
-    rig = load_cameras(path, unit=unit, size=_size(size), capture=capture)
+    rig = camera_files.load_cameras(path, unit=unit, size=_size(size), capture=capture)
     if out is None:
         _show(rig)
         return
-    save_cameras(rig, out, format=form)
+    camera_files.save_cameras(rig, out, format=form)
     sys.stderr.write(f"{len(rig)} cameras; wrote {out}\n")
 
 
@@ -116,14 +112,17 @@ def sync(views: list[str], /, *, by: SyncMethod = "time", out: Path | None = Non
     return 1 if found.warnings else 0
 
 
-def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> Sync:
+def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> synchronisation.Sync:
     """Read the images of all views once and match them."""
     if stamps and by == "sound":
         raise InputError("--stamps cannot be combined with --by sound, which uses the times of the videos")
     with progress_bar(None, "images") as bar:
-        times = {name: read_stamps(stamps, name) if stamps else None for name in paths}
-        lines = {name: read_timeline(path, times[name], bar, sound=by == "sound") for name, path in paths.items()}
-    return synchronise(lines, by)
+        times = {name: synchronisation.read_stamps(stamps, name) if stamps else None for name in paths}
+        lines = {
+            name: synchronisation.read_timeline(path, times[name], bar, sound=by == "sound")
+            for name, path in paths.items()
+        }
+    return synchronisation.synchronise(lines, by)
 
 
 _FEW = 4  # number of images in which another board is searched if the named one is missing
@@ -177,7 +176,7 @@ def calibrate(
         raise InputError("--lens-board requires --lens-recordings")
     if stamps and sync != "time":
         raise InputError("--stamps requires --sync time")
-    format_from_ending(out)  # before minutes of work
+    camera_files.format_from_ending(out)  # before minutes of work
     paths = views_by_camera(views)
     autos = [text for text in board if text.partition(":")[0] == "auto"]
     if autos and len(board) > 1:
@@ -185,7 +184,7 @@ def calibrate(
     targets: list[boards.CalibrationTarget] = [boards.target_from_text(text) for text in board if text not in autos]
     targets += [_recognise_board(text, paths) for text in autos]
     given_lenses = _select_lenses(lenses, paths) if lenses else {}
-    lens_fits: dict[str, RigCalibration] = {}
+    lens_fits: dict[str, calibration.RigCalibration] = {}
     if lens_recordings:
         lens_targets = [boards.target_from_text(lens_board)] if lens_board else targets
         lens_fits = _calibrate_lenses(lens_recordings, lens_targets, lens, paths, given_lenses)
@@ -213,24 +212,24 @@ def calibrate(
             raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
         fitted = fitted.moved(*world_on_board(*fitted.target_poses[floor, targets[0]]))
     reported = [line for line in fitted.problems if line not in observations.problems]
-    sys.stderr.writelines(f"{line}\n" for line in (*reported, reprojection_line(fitted)))
-    ambiguity = planar_ambiguity(fitted) if is_mirroring_possible(fitted) else None
+    sys.stderr.writelines(f"{line}\n" for line in (*reported, consistency.reprojection_line(fitted)))
+    ambiguity = consistency.planar_ambiguity(fitted) if consistency.is_mirroring_possible(fitted) else None
     if ambiguity:
         sys.stderr.write(f"{ambiguity}\n")
     mirrored = ambiguity is not None and ambiguity.is_mirrored
     if not mirrored:
-        save_cameras(fitted.rig, out)
+        camera_files.save_cameras(fitted.rig, out)
         sys.stderr.write(f"wrote {out}\n")
     if report:
         warnings = matched.warnings if matched else ()
-        save_report(fitted, report, warnings=warnings, image=partial(_image, paths, matched))
+        consistency.save_report(fitted, report, warnings=warnings, image=partial(_image, paths, matched))
         sys.stderr.write(f"wrote {report}\n")
     if mirrored:
         raise JobError(f"{out} was not written: {ambiguity}")
 
 
 def _find_targets(
-    targets: list[boards.CalibrationTarget], paths: Mapping[str, Path], every: int, matched: Sync | None
+    targets: list[boards.CalibrationTarget], paths: Mapping[str, Path], every: int, matched: synchronisation.Sync | None
 ) -> boards.BoardObservations:
     """Find the targets in all views, and print the files that could not be read."""
     frame_of = matched and matched.frame_of
@@ -245,7 +244,7 @@ def _find_targets(
 
 
 def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
-    rig = load_cameras(lenses, poses=False)
+    rig = camera_files.load_cameras(lenses, poses=False)
     if not (found := {name: view for view in rig if (name := match_camera(view.name, paths)) is not None}):
         raise InputError(
             f"--lenses {lenses}: it has cameras {', '.join(rig.names)}, and the views are {', '.join(paths)}: name "
@@ -260,8 +259,8 @@ def _calibrate_lenses(
     lens: Lens,
     paths: Mapping[str, Path],
     fixed_lenses: Mapping[str, RigCamera],
-) -> dict[str, RigCalibration]:
-    found: dict[str, RigCalibration] = {}
+) -> dict[str, calibration.RigCalibration]:
+    found: dict[str, calibration.RigCalibration] = {}
     for named, path in views_by_camera([str(recordings)]).items():
         if (name := match_camera(named, paths)) is None:
             raise InputError(f"--lens-recordings {path}: {unknown_name('camera', named, paths)}")
@@ -269,7 +268,7 @@ def _calibrate_lenses(
             raise InputError(f"camera {name!r}: --lenses cannot be combined with --lens-recordings for one camera")
         with progress_bar(None, f"images of {name}'s lens") as bar:
             observations = boards.find_targets(targets, {name: path}, progress=bar)
-        found[name] = calibrate_lens(observations, lens=lens)
+        found[name] = calibration.calibrate_lens(observations, lens=lens)
         sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].observations)} images\n")
     return found
 
@@ -319,7 +318,7 @@ def board(target: str, /, *, out: Path) -> None:
     sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
 
 
-def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> Image | None:
+def _image(paths: Mapping[str, Path], matched: synchronisation.Sync | None, name: str, frame: int) -> Image | None:
     view = open_view(paths[name])
     try:
         return view.read(int(matched.images[frame, matched.names.index(name)]) if matched else frame)

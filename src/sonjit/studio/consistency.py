@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from sonjit._util import FloatArray, Image, InputError, RealArray, pluralize
 from sonjit.lab.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit.media.sources.images import encode_image
-from sonjit.studio.boards import BoardObservation
+from sonjit.studio import boards, estimates, triangulation
 from sonjit.studio.calibration import RigCalibration
-from sonjit.studio.estimates import angle_between, compose_transforms, observation_poses, poses_from_points, rms_of
 from sonjit.studio.rig import CameraRig, RigCamera
-from sonjit.studio.triangulation import triangulate
 
 _MAX_POINTS = 400  # number of shared points by which two cameras are compared
 _MIN_POINTS = 8  # least number of shared points for a comparison
@@ -61,7 +59,7 @@ def check_views(
         )
     bad = [row for row in range(len(rig)) if row not in good]
     agreeing = rig.subset(rig.names[row] for row in good)
-    points = triangulate(agreeing, pixels[good], method="ransac", threshold_px=threshold_px).points_m
+    points = triangulation.triangulate(agreeing, pixels[good], method="ransac", threshold_px=threshold_px).points_m
     evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px)
     faults = (CameraFault(rig.names[row], *next(diagnoses(evidence, row))) for row in bad)
     return agreeing.names, tuple(faults)
@@ -77,7 +75,9 @@ def _agreement_matrix(rig: CameraRig, pixels: FloatArray, threshold_px: float) -
             if len(shared) < _MIN_POINTS:
                 continue
             sample = shared[:: -(-len(shared) // _MAX_POINTS)]
-            result = triangulate(rig.subset([rig.names[a], rig.names[b]]), pixels[[a, b]][:, sample], refine=False)
+            result = triangulation.triangulate(
+                rig.subset([rig.names[a], rig.names[b]]), pixels[[a, b]][:, sample], refine=False
+            )
             is_near = result.ok & (np.nan_to_num(result.residual_px, nan=np.inf) < threshold_px / 2).all(0)
             agree[a, b] = agree[b, a] = 1 if is_near.mean() > _MIN_AGREEMENT else -1
     return agree
@@ -145,11 +145,11 @@ def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
     if scale > 0 and evidence.fits(own, replace(view, camera=replace(view.camera, K=scaled))):
         fits = f"a focal length near {K[0, 0] * scale:.0f} px fits, not {K[0, 0]:.0f}"
         yield "lens", f"{label} has wrong intrinsics: {fits}"
-    for pose in poses_from_points(evidence.points_m[finite], own[finite], view.camera, flat=False):
+    for pose in estimates.poses_from_points(evidence.points_m[finite], own[finite], view.camera, flat=False):
         moved = replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))
         if evidence.fits(own, moved):
             shift = 1000 * float(np.linalg.norm(moved.centre_m - view.centre_m))
-            turn = np.degrees(angle_between(pose.R, view.R))
+            turn = np.degrees(estimates.angle_between(pose.R, view.R))
             yield "moved", f"{label} was moved by {shift:.0f} mm and turned by {turn:.1f} degrees since its calibration"
     yield "unknown", f"{label} contradicts the others, and no single mistake explains it: remove it"
 
@@ -210,12 +210,12 @@ def planar_ambiguity(calibration: RigCalibration) -> PlanarAmbiguity:
     agree = against = undecided = 0
     for observation in calibration.observations:
         view = calibration.rig[observation.view]
-        poses = observation_poses(observation, view.camera)
+        poses = estimates.observation_poses(observation, view.camera)
         if len(poses) < 2 or poses[1].rms_px < _DECISIVE_RATIO * max(poses[0].rms_px, _MIN_RMS_PX):
             undecided += 1
             continue
-        rotation, _ = compose_transforms((view.R, view.t), calibration.target_poses[observation.pose_key])
-        angles = [angle_between(pose.R, rotation) for pose in poses]
+        rotation, _ = estimates.compose_transforms((view.R, view.t), calibration.target_poses[observation.pose_key])
+        angles = [estimates.angle_between(pose.R, rotation) for pose in poses]
         if min(angles) > _MAX_ROTATION_RAD:
             undecided += 1  # the image fits neither solution; the reprojection report names it
         elif angles[0] <= angles[1]:
@@ -307,7 +307,7 @@ def _blocks(
         yield from _error_arrows(calibration, name)
     yield Heading("The worst images")
     pairs = zip(calibration.observations, calibration.errors_px, strict=True)
-    for observation, errors in sorted(pairs, key=lambda pair: -rms_of([pair[1]]))[:_WORST_COUNT]:
+    for observation, errors in sorted(pairs, key=lambda pair: -estimates.rms_of([pair[1]]))[:_WORST_COUNT]:
         yield _worst_image(calibration, observation, errors, image(observation.view, observation.frame))
 
 
@@ -321,7 +321,7 @@ def _cameras(calibration: RigCalibration) -> Table:
         own_errors = [errors for _, errors in calibration.seen_by(view.name)]
         largest = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own_errors), default=float("nan"))
         place, size = " ".join(f"{value * 1000:.0f}" for value in view.centre_m), f"{view.width} x {view.height}"
-        errors = f"{rms_of(own_errors):.3f}", f"{largest:.2f}"
+        errors = f"{estimates.rms_of(own_errors):.3f}", f"{largest:.2f}"
         rows.append((view.name, size, place, str(len(own_errors)), *errors))
     return Table(("camera", "size", "place mm", "images", "RMS px", "largest error px"), tuple(rows))
 
@@ -351,7 +351,9 @@ def _camera_distances(calibration: RigCalibration) -> Table:
     names, centres_mm = calibration.rig.names, 1000 * calibration.rig.centres_m
     distances = np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2)
     distance_std = 1000 * calibration.distance_std_m
-    angles = np.degrees([[angle_between(row.R, column.R) for column in calibration.rig] for row in calibration.rig])
+    angles = np.degrees(
+        [[estimates.angle_between(row.R, column.R) for column in calibration.rig] for row in calibration.rig]
+    )
     angle_std = np.degrees(calibration.rotation_std_rad)
     rows = tuple(
         (
@@ -386,7 +388,7 @@ def _heat_map(calibration: RigCalibration, frames: Sequence[int]) -> Plot:
         errors_by_cell.setdefault((observation.view, observation.frame), []).append(errors)
     cells: dict[tuple[int, int], tuple[float, str]] = {}
     for (view, frame), parts in errors_by_cell.items():
-        rms = rms_of(parts)
+        rms = estimates.rms_of(parts)
         text = f"{view}, frame {frame}: {rms:.3f} px, {sum(map(len, parts))} points"
         cells[rows[view], columns[frame]] = rms, text
     title = "error of every camera and frame set"
@@ -404,7 +406,7 @@ def _error_arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
 
 
 def _worst_image(
-    calibration: RigCalibration, observation: BoardObservation, errors: FloatArray, rgb: Image | None
+    calibration: RigCalibration, observation: boards.BoardObservation, errors: FloatArray, rgb: Image | None
 ) -> Plot:
     import cv2
 
@@ -413,7 +415,7 @@ def _worst_image(
         scale = min(1.0, 720 / view.width)
         smaller = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale), np.uint8)
         jpeg = encode_image(smaller, ".jpg")
-    caption = f"{observation.view}, frame set {observation.frame}: {rms_of([errors]):.3f} px"
+    caption = f"{observation.view}, frame set {observation.frame}: {estimates.rms_of([errors]):.3f} px"
     ends = observation.pixels + _ARROW_SCALE * errors
     svg = arrows_svg((view.width, view.height), observation.pixels, ends, caption, jpeg)
     return Plot(f"worst-{observation.view}-{observation.frame}", svg, caption, captioned=True)

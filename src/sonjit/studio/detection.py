@@ -19,13 +19,9 @@ from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Hand
-from sonjit.studio.association import ViewDetections, associate_hands, tolerance_px
-from sonjit.studio.labelling import correct_swaps
-from sonjit.studio.learning import HAND_NETWORK, human_joints, mirror_points, triangulate_detections
+from sonjit.studio import association, labelling, learning, run_folder, triangulation
 from sonjit.studio.project import Project, open_project
 from sonjit.studio.rig import CameraRig, RigCamera
-from sonjit.studio.run_folder import ChunkDetections, DetectionSettings, load_detections
-from sonjit.studio.triangulation import triangulate
 
 # Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 CANDIDATES: Final = 4  # detections per image: two hands and two false positives
@@ -35,13 +31,15 @@ _SWAP_MARGIN: Final = 0.25  # mean vote per view by which crops must contradict 
 MAX_OUTSIDE: Final = 0.25  # fraction of a hand that may lie outside an image
 
 
-def detect_chunk(settings: DetectionSettings, frames: Sequence[int], out: str) -> str:
+def detect_chunk(settings: run_folder.DetectionSettings, frames: Sequence[int], out: str) -> str:
     """Detect the hands of some frame sets, write them to a file, and return its path."""
     detect_frames(settings, frames).save(Path(out))
     return out
 
 
-def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: bool = True) -> ChunkDetections:
+def detect_frames(
+    settings: run_folder.DetectionSettings, frames: Sequence[int], *, again: bool = True
+) -> run_folder.ChunkDetections:
     """Detect the hands of some frame sets, if `again` a second time at the projections into each view."""
     project, hands = _open_once(settings)
     rig = project.rig.subset(settings.views)
@@ -51,11 +49,13 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
     before = np.full((2, 21, 3), np.nan)  # last known joints
     for row, images in enumerate(read_usable_images(project, settings.views, frames, problems)):
         seen = _detect_candidates(hands, images)
-        chosen = associate_hands(rig, seen, before)
+        chosen = association.associate_hands(rig, seen, before)
         _assign_hands(points[row], confidence[row], seen, chosen, unassociated=not again)
         if not again:
             continue
-        found = triangulate(rig, points[row], confidence=confidence[row], method="ransac", threshold_px=_THRESHOLD_PX)
+        found = triangulation.triangulate(
+            rig, points[row], confidence=confidence[row], method="ransac", threshold_px=_THRESHOLD_PX
+        )
         hands_m = found.points_m
         votes = np.zeros(2)
         for camera, rgb, own, scores in zip(rig, images, points[row], confidence[row], strict=True):
@@ -64,7 +64,7 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
         if votes[1] - votes[0] > _SWAP_MARGIN * len(rig):  # the left hand looks more like a right one
             hands_m, points[row], confidence[row] = hands_m[::-1], points[row, :, ::-1], confidence[row, :, ::-1]
         before = np.where(np.isfinite(hands_m), hands_m, before)
-    return ChunkDetections(np.array(frames, np.int64), points, confidence, tuple(problems))
+    return run_folder.ChunkDetections(np.array(frames, np.int64), points, confidence, tuple(problems))
 
 
 def read_usable_images(
@@ -80,7 +80,7 @@ def read_usable_images(
 
 
 @lru_cache(maxsize=2)
-def _open_once(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
+def _open_once(settings: run_folder.DetectionSettings) -> tuple[Project, Detector[Hand]]:
     hands: Any = create_detector(
         "hands", model=cast("Any", settings.model), static_image=True, search="fast", max_instances=CANDIDATES,
         min_detection_score=MIN_SCORE, min_presence_score=MIN_SCORE, threads=1,
@@ -121,9 +121,9 @@ def _read_frame_set(
     return [read.get(name) for name in views]
 
 
-def _detect_candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> ViewDetections:
+def _detect_candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> association.ViewDetections:
     shape = len(images), CANDIDATES
-    found = ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
+    found = association.ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
     for view, rgb in enumerate(images):
         for index, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
             found.points_px[view, index], found.score[view, index] = hand.keypoints[:, :2], hand.score
@@ -137,7 +137,12 @@ def _right_probability(hand: Hand) -> float:
 
 
 def _assign_hands(
-    points: Float32Array, scores: Float32Array, detections: ViewDetections, chosen: IndexArray, *, unassociated: bool
+    points: Float32Array,
+    scores: Float32Array,
+    detections: association.ViewDetections,
+    chosen: IndexArray,
+    *,
+    unassociated: bool,
 ) -> None:
     """Write the chosen hands (2, C), -1 for none, to points (C, 2, 21, 2) and scores (C, 2, 21).
 
@@ -167,7 +172,9 @@ def _detect_at_projections(
         if not _is_shown(camera, expected):
             continue
         found = hands.detect(rgb, boxes=[box_around_hand(expected)])
-        if found and np.linalg.norm(found[0].keypoints[:, :2] - expected, axis=1).mean() < tolerance_px(expected):
+        if found and np.linalg.norm(found[0].keypoints[:, :2] - expected, axis=1).mean() < association.tolerance_px(
+            expected
+        ):
             points[side], score[side] = found[0].keypoints[:, :2], found[0].score
             votes[side] = found[0].score * (2 * _right_probability(found[0]) - 1)
     return votes
@@ -190,12 +197,12 @@ def load_hand_network(file: Path) -> InferHand:
     def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         width, left = rgb.shape[1], side == 1
         shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
-        box = box_around_hand(mirror_points(expected_px, width) if left else expected_px)
+        box = box_around_hand(learning.mirror_points(expected_px, width) if left else expected_px)
         found = hands.detect(shown, boxes=[box])
         if not found:
             return None
         points = found[0].keypoints[:, :2]
-        return mirror_points(points, width) if left else points, np.full(21, found[0].score)
+        return learning.mirror_points(points, width) if left else points, np.full(21, found[0].score)
 
     return infer
 
@@ -215,33 +222,35 @@ def load_keypoint_detector(folder: str) -> InferHand:
     return infer
 
 
-def refine_chunk(settings: DetectionSettings, first: str, out: str) -> str:
+def refine_chunk(settings: run_folder.DetectionSettings, first: str, out: str) -> str:
     """Refine a file of `detect_chunk`, write the result, and return its path."""
-    refine_detections(settings, load_detections(Path(first))).save(Path(out))
+    refine_detections(settings, run_folder.load_detections(Path(first))).save(Path(out))
     return out
 
 
-def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> ChunkDetections:
+def refine_detections(
+    settings: run_folder.DetectionSettings, first: run_folder.ChunkDetections
+) -> run_folder.ChunkDetections:
     """Detect all hands of a chunk again with `settings.network`; views without a detection are ignored.
 
     The first pass stays for hands that it did not triangulate completely, and for those in fewer than two views now.
     """
     project, infer = _open_for_second_pass(settings)
     rig = project.rig.subset(settings.views)
-    people = [human_joints(project.rig, project.store.marks(int(frame))) for frame in first.frames]
-    first = correct_swaps(rig, first, people)  # the network needs the right side of each hand
+    people = [learning.human_joints(project.rig, project.store.marks(int(frame))) for frame in first.frames]
+    first = labelling.correct_swaps(rig, first, people)  # the network needs the right side of each hand
     points, confidence = first.points_px.copy(), first.confidence.copy()
     problems: list[str] = []
     frames = first.frames.tolist()
     for row, images in enumerate(read_usable_images(project, settings.views, frames, problems)):
         for _ in range(PASSES):
             refined = replace(first, points_px=points, confidence=confidence).part(slice(row, row + 1))
-            hands = triangulate_detections(rig, refined).points_m[0]  # (2, 21, 3)
+            hands = learning.triangulate_detections(rig, refined).points_m[0]  # (2, 21, 3)
             for side in range(2):
                 new_points, new_confidence = _detect_hand(infer, rig, images, hands[side], side)
                 if (new_confidence > 0).any(-1).sum() > 1:
                     points[row, :, side], confidence[row, :, side] = new_points, new_confidence
-    return ChunkDetections(first.frames, points, confidence, tuple(problems))
+    return run_folder.ChunkDetections(first.frames, points, confidence, tuple(problems))
 
 
 def _detect_hand(
@@ -254,7 +263,7 @@ def _detect_hand(
         if rgb is None or not _is_shown(camera, expected):
             continue
         found = infer(rgb, expected, side)
-        if found and np.linalg.norm(found[0] - expected, axis=1).mean() < tolerance_px(expected):
+        if found and np.linalg.norm(found[0] - expected, axis=1).mean() < association.tolerance_px(expected):
             points[view], confidence[view] = found
     return points, confidence
 
@@ -265,10 +274,10 @@ def _is_shown(camera: RigCamera, expected_px: FloatArray) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _open_for_second_pass(settings: DetectionSettings) -> tuple[Project, InferHand]:
+def _open_for_second_pass(settings: run_folder.DetectionSettings) -> tuple[Project, InferHand]:
     folder = Path(settings.network)
-    exported = folder / f"{HAND_NETWORK}.xml"
-    if folder.name.startswith(HAND_NETWORK) and not exported.is_file():
+    exported = folder / f"{learning.HAND_NETWORK}.xml"
+    if folder.name.startswith(learning.HAND_NETWORK) and not exported.is_file():
         raise InputError(f"{folder}: its training did not finish; run the same sonjit annotate train --network again")
     infer = load_hand_network(exported) if exported.is_file() else load_keypoint_detector(settings.network)
     return open_project(Path(settings.project)), infer

@@ -16,8 +16,7 @@ from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, IntArray
 from sonjit._util.files import write_bytes, write_text
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.lab.documents import line_mark, svg_of
-from sonjit.lab.hand_models.drawing import linear_light
-from sonjit.lab.hand_models.mesh_files import bvh_from_motion, glb_from_motions, presence
+from sonjit.lab.hand_models import drawing, mesh_files
 from sonjit.lab.hand_models.rig import RigMotion, Side, fit_pose
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
@@ -120,13 +119,13 @@ class _SkeletonBuilder:
                 normals = outwards / np.linalg.norm(outwards, axis=-1, keepdims=True)
                 faces = _faces(1)[:, ::-1]
             arrays = {"POSITION": vertices.astype(np.float32), "NORMAL": normals.astype(np.float32)}
-            self._meshes[kind, colour] = self._builder.add_mesh(kind, faces, linear_light(colour), **arrays)
+            self._meshes[kind, colour] = self._builder.add_mesh(kind, faces, drawing.linear_light(colour), **arrays)
         return self._meshes[kind, colour]
 
     def _show(self, node: int, is_known: BoolArray, sizes: FloatArray) -> None:
         """Scale a node by sizes (N or 1, 3) in the frames of a mask (F,), and to zero in the others."""
         times = self._times[is_known]
-        changes, shown = presence(times, float(self._times[-1]))
+        changes, shown = mesh_files.presence(times, float(self._times[-1]))
         if len(sizes) == 1:
             if not all(shown):
                 self._builder.animate(node, "scale", np.array(changes), np.array(shown)[:, None] * sizes, "STEP")
@@ -366,12 +365,14 @@ def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = Non
         case ".csv":
             files[path] = _csv(people)
         case ".glb":
-            files[path] = glb_from_people(people) if figure == "skeleton" else glb_from_motions(hand_motions(people))
+            files[path] = (
+                glb_from_people(people) if figure == "skeleton" else mesh_files.glb_from_motions(hand_motions(people))
+            )
         case ".bvh":
             motions, count = hand_motions(people), int(people.frames[-1] - people.frames[0]) + 1
             for motion in motions:  # a BVH file contains one figure
                 file = path if len(motions) == 1 else path.with_stem(f"{path.stem}-{motion.name}")
-                files[file] = bvh_from_motion(motion, frames=count, frame_time=people.step_s)
+                files[file] = mesh_files.bvh_from_motion(motion, frames=count, frame_time=people.step_s)
         case ".svg":
             files[path] = _svg(people)
         case _:

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 
 from sonjit._util import BoolArray, FloatArray, Image, InputError, IntArray
 from sonjit.results import Hand
-from sonjit.studio.bones import HAND_BONES, SIDES, bone_lengths, fit_skeletons, median_lengths, mesh_distances
-from sonjit.studio.learning import Offsets, human_frames, human_joints, triangulate_detections
+from sonjit.studio import bones, learning, run_folder, triangulation
 from sonjit.studio.marks import MACHINE, Mark, ReviewPriority
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.run_folder import ChunkDetections, Labels
-from sonjit.studio.triangulation import Triangulation
 
 _SWAP_COST_M: Final = 0.1  # path length that each of two swaps must save: hands that rub each other move as far
 _FRAME_COST_M: Final = 0.02  # path length per swapped frame set, so that the shorter part counts as wrong
@@ -85,12 +82,14 @@ def _path_lengths(points_m: FloatArray, next_m: FloatArray) -> FloatArray:
     return np.where(count > 0, np.minimum(mean, _MAX_DISTANCE_M), _UNKNOWN_DISTANCE_M).sum(-1)
 
 
-def correct_swaps(rig: CameraRig, detections: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
+def correct_swaps(
+    rig: CameraRig, detections: run_folder.ChunkDetections, people: Sequence[triangulation.Triangulation]
+) -> run_folder.ChunkDetections:
     """Swap the hands of detections where people's joints (2, 21) in the frame set or nearby ones show a swap."""
     if not any(human.ok.any() for human in people):
         return detections
     human_m = np.stack([np.where(human.ok[..., None], human.points_m, np.nan) for human in people])
-    rows = swapped_frame_sets(detections.frames, triangulate_detections(rig, detections).points_m, human_m)
+    rows = swapped_frame_sets(detections.frames, learning.triangulate_detections(rig, detections).points_m, human_m)
     return detections.swap_hands(rows) if rows.any() else detections
 
 
@@ -99,23 +98,23 @@ _MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which the
 
 
 def person_bone_lengths(
-    project: Project, rig: CameraRig, chunks: Iterable[ChunkDetections], offsets: Offsets | None
+    project: Project, rig: CameraRig, chunks: Iterable[run_folder.ChunkDetections], offsets: learning.Offsets | None
 ) -> FloatArray:
     """Return bone lengths (2, 20) in metres, from people's joints if enough are annotated, otherwise the machine's."""
     sample = slice(None, None, max(1, len(project.frames) // SAMPLED_FRAME_SETS))
     samples = (detections.part(sample) for detections in chunks)
-    machine = np.concatenate([triangulate_detections(rig, part, offsets).points_m for part in samples])
+    machine = np.concatenate([learning.triangulate_detections(rig, part, offsets).points_m for part in samples])
     if not np.isfinite(machine).any():
         raise InputError(
             f"{project.folder}: no hand is visible in two views of a frame set; do the views show the same frame sets?"
         )
-    lengths = np.stack([median_lengths(machine[:, side]) for side in range(2)])
-    marked = human_frames(project)
+    lengths = np.stack([bones.median_lengths(machine[:, side]) for side in range(2)])
+    marked = learning.human_frames(project)
     if len(marked) < _MIN_HUMAN:
         return lengths
     rows = np.unique(np.linspace(0, len(marked) - 1, SAMPLED_FRAME_SETS).round().astype(int))
-    human = np.stack([human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
-    human_lengths = np.stack([median_lengths(human[:, side]) for side in range(2)])
+    human = np.stack([learning.human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
+    human_lengths = np.stack([bones.median_lengths(human[:, side]) for side in range(2)])
     return np.where(np.isfinite(human_lengths), human_lengths, lengths)
 
 
@@ -130,23 +129,23 @@ DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]  # hands of an i
 
 def label_chunk(
     rig: CameraRig,
-    detections: ChunkDetections,
+    detections: run_folder.ChunkDetections,
     *,
     lengths_m: FloatArray,
-    offsets: Offsets | None,
+    offsets: learning.Offsets | None,
     marks: Sequence[Sequence[Mark]],
     fps: float,
-) -> Labels:
+) -> run_folder.Labels:
     """Label consecutive frame sets with bone lengths (2, 20), offsets, and the marks of all annotators for each."""
-    people = [human_joints(rig, frame_marks) for frame_marks in marks]
+    people = [learning.human_joints(rig, frame_marks) for frame_marks in marks]
     times = detections.frames / fps
     detections = correct_swaps(rig, detections, people)
     if offsets is not None:
-        detections = offsets.correct(rig, detections, triangulate_detections(rig, detections).points_m)
-    initial, covariance_in = _merge_people(triangulate_detections(rig, detections), people)
-    fits = [fit_skeletons(initial[:, side], covariance_in[:, side], lengths_m[side], times) for side in range(2)]
+        detections = offsets.correct(rig, detections, learning.triangulate_detections(rig, detections).points_m)
+    initial, covariance_in = _merge_people(learning.triangulate_detections(rig, detections), people)
+    fits = [bones.fit_skeletons(initial[:, side], covariance_in[:, side], lengths_m[side], times) for side in range(2)]
     fitted_m = np.stack([fit.points_m for fit in fits], 1)
-    triangulated = triangulate_detections(rig, _reweight(rig, detections, fitted_m))
+    triangulated = learning.triangulate_detections(rig, _reweight(rig, detections, fitted_m))
     observed, covariance = _merge_people(triangulated, people)
     source = np.where(triangulated.ok, 1, 0)
     for row, (frame_marks, human) in enumerate(zip(marks, people, strict=True)):
@@ -154,8 +153,8 @@ def label_chunk(
     views = triangulated.inlier.sum(0)
     points, fitted_covariance = observed.copy(), covariance.copy()
     mesh = np.full((len(times), 2), np.nan)
-    for side, name in enumerate(SIDES):
-        fitted = fit_skeletons(observed[:, side], covariance[:, side], lengths_m[side], times)
+    for side, name in enumerate(bones.SIDES):
+        fitted = bones.fit_skeletons(observed[:, side], covariance[:, side], lengths_m[side], times)
         human = source[:, side] >= 2
         has_views = views[:, side] >= max(2, round(_MIN_VIEW_FRACTION * len(rig)))
         certain = _is_certain(fitted.points_m, fitted.covariance_m2, observed[:, side], lengths_m[side])
@@ -165,10 +164,10 @@ def label_chunk(
         fitted_covariance[:, side] = np.where(human[..., None, None], covariance[:, side], fitted.covariance_m2)
         fitted_covariance[:, side][~certain] = np.nan
         source[:, side] = np.where(certain, np.maximum(source[:, side], 1), 0)
-        mesh[:, side] = mesh_distances(name, lengths_m[side], fitted.points_m)
+        mesh[:, side] = bones.mesh_distances(name, lengths_m[side], fitted.points_m)
     square = np.where(triangulated.inlier, triangulated.residual_px**2, 0).sum(0)
     residual = np.where(views > 0, np.sqrt(square / np.maximum(views, 1)), np.nan)
-    return Labels(
+    return run_folder.Labels(
         frames=detections.frames,
         points_m=points,
         covariance_m2=fitted_covariance,
@@ -180,7 +179,9 @@ def label_chunk(
     )
 
 
-def _merge_people(found: Triangulation, people: Sequence[Triangulation]) -> tuple[FloatArray, FloatArray]:
+def _merge_people(
+    found: triangulation.Triangulation, people: Sequence[triangulation.Triangulation]
+) -> tuple[FloatArray, FloatArray]:
     """Return the machine's joints (n, 2, 21, 3) and covariances, replaced by people's where they marked."""
     points, covariance = found.points_m.copy(), found.covariance_m2.copy()
     for row, human in enumerate(people):
@@ -188,7 +189,9 @@ def _merge_people(found: Triangulation, people: Sequence[Triangulation]) -> tupl
     return points, covariance
 
 
-def _reweight(rig: CameraRig, detections: ChunkDetections, points_m: FloatArray) -> ChunkDetections:
+def _reweight(
+    rig: CameraRig, detections: run_folder.ChunkDetections, points_m: FloatArray
+) -> run_folder.ChunkDetections:
     """Reduce the weight of detections with their distance from fitted joints (n, 2, 21, 3), whose bones are right."""
     distance = np.linalg.norm(np.moveaxis(rig.project(points_m), 0, 1) - detections.points_px, axis=-1)
     weight = np.where(np.isfinite(distance), 1 / (1 + (distance / _HALF_WEIGHT_PX) ** 2), 1)
@@ -202,10 +205,10 @@ def _is_certain(
     std = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
     shift = np.linalg.norm(points_m - observed_m, axis=-1)
     certain = (std < _MAX_STD_M) & (shift < _MAX_SHIFT_M)
-    wrong_length = np.abs(bone_lengths(points_m) - lengths_m) > _MAX_LENGTH_ERROR_M
+    wrong_length = np.abs(bones.bone_lengths(points_m) - lengths_m) > _MAX_LENGTH_ERROR_M
     for end in (0, 1):
-        for bone in range(len(HAND_BONES)):
-            certain[:, HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
+        for bone in range(len(bones.HAND_BONES)):
+            certain[:, bones.HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
     return np.asarray(certain, np.bool_)
 
 
@@ -225,7 +228,7 @@ _REASONS: Final = {
 }
 
 
-def review_priorities(labels: Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
+def review_priorities(labels: run_folder.Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
     """Return each frame set's need of review, summed over reasons in their own units, and the strongest reason."""
     labelled = np.isfinite(labels.points_m).all(-1)
     measures = {
@@ -233,7 +236,7 @@ def review_priorities(labels: Labels, lengths_m: FloatArray, fps: float) -> Mapp
         "few": (labelled & (labels.views < _MIN_VIEWS)).sum((1, 2)).astype(np.float64),
         "spread": 1000 * _worst(labels.std_m),
         "residual": _worst(labels.residual_px),
-        "bones": 1000 * _worst(np.abs(bone_lengths(labels.points_m) - lengths_m)),
+        "bones": 1000 * _worst(np.abs(bones.bone_lengths(labels.points_m) - lengths_m)),
         "jump": _speeds(labels.points_m, labels.frames / fps),
         "mesh": 1000 * _worst(labels.mesh_m),
     }
@@ -275,7 +278,9 @@ def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mar
     hands = sorted(detect(rgb), key=lambda hand: hand.score)
     marks: list[Mark] = []
     for side, hand in {hand.handedness: hand for hand in hands}.items():
-        for joint, (x, y) in enumerate(np.asarray(hand.keypoints, np.float64)[:, :2].tolist(), 21 * SIDES.index(side)):
+        for joint, (x, y) in enumerate(
+            np.asarray(hand.keypoints, np.float64)[:, :2].tolist(), 21 * bones.SIDES.index(side)
+        ):
             if 0 <= x <= width and 0 <= y <= height:
                 marks.append(Mark(uuid4().hex, frame, view, joint, MACHINE, x=x, y=y, source="M"))
     return marks

@@ -21,12 +21,11 @@ from sonjit.lab.training.recipes import Progress, TrainingRequest, no_progress, 
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio import run_folder
+from sonjit.studio import run_folder, triangulation
 from sonjit.studio.bones import JOINTS_PER_HAND
 from sonjit.studio.marks import MACHINE, Mark, mark_table
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.triangulation import Triangulation, triangulate
 
 HAND_NETWORK: Final = "hand-full"  # recipe of `sonjit train`, and stem of its exported file
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
@@ -37,11 +36,13 @@ def human_frames(project: Project) -> tuple[int, ...]:
     return tuple(sorted(frame for frame, joints in project.store.triangulable().items() if joints))
 
 
-def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> Triangulation:
+def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> triangulation.Triangulation:
     """Triangulate the joints (2, 21) that people marked in one frame set, from the medians of their marks."""
     table = mark_table(rig, [mark for mark in marks if mark.annotator != MACHINE])
     pixels = table.points_px.reshape(len(rig), 2, 21, 2)
-    return triangulate(rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21))
+    return triangulation.triangulate(
+        rig, pixels, table.valid.reshape(len(rig), 2, 21), table.weights.reshape(len(rig), 2, 21)
+    )
 
 
 def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as_right: bool = False) -> Path:
@@ -224,11 +225,11 @@ def load_offsets(path: Path) -> Offsets:
 
 def triangulate_detections(
     rig: CameraRig, detections: run_folder.ChunkDetections, offsets: Offsets | None = None
-) -> Triangulation:
+) -> triangulation.Triangulation:
     """Triangulate joints (N, 2, 21) on which the views agree, corrected by offsets if given."""
     pixels = np.moveaxis(detections.points_px, 1, 0).astype(np.float64)
     confidence = np.moveaxis(detections.confidence, 1, 0).astype(np.float64)
-    found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX)
+    found = triangulation.triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX)
     return found if offsets is None else triangulate_detections(rig, offsets.correct(rig, detections, found.points_m))
 
 

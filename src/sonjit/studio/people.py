@@ -17,10 +17,9 @@ from sonjit._util import FloatArray, IndexArray, InputError, data_files
 from sonjit.lab.datasets.reading import field
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
-from sonjit.studio.association import Group, Tracker, group_views
+from sonjit.studio import association, triangulation
 from sonjit.studio.bones import SIDES, Part, bone_lengths, enforce_lengths, fit_skeletons, medians, regularized_lengths
 from sonjit.studio.rig import CameraRig
-from sonjit.studio.triangulation import Triangulation, camera_arrays, covariances
 from sonjit.studio.views import CameraFrames, frame_numbers
 
 LIST_ORDER: Final = ("bodies", "hands", "faces")
@@ -181,7 +180,7 @@ def _identities(
     part = parts[0]  # bodies identify best, and people have one
     compared = np.unique(np.linspace(0, part.size - 1, min(part.size, _COMPARED_KEYPOINTS)).round().astype(int))
     known_when = np.isfinite(times_s).all()
-    tracker, counts = Tracker(), dict[int, int]()
+    tracker, counts = association.Tracker(), dict[int, int]()
     identities = [[[-1] * len(people) for people in views] for views in people_by_view]
     for row, views in enumerate(people_by_view):
         positions = [(view, which) for view, people in enumerate(views) for which in range(len(people))]
@@ -202,21 +201,25 @@ def _identities(
     return identities, [sum(numbers.count(-1) for numbers in column) for column in zip(*identities, strict=True)]
 
 
-def _match_views(rig: CameraRig, instances: Sequence[tuple[int, Instance]], compared: IndexArray) -> list[Group]:
+def _match_views(
+    rig: CameraRig, instances: Sequence[tuple[int, Instance]], compared: IndexArray
+) -> list[association.Group]:
     """Return the groups of instances of one person that enough views agree on, by the compared keypoints."""
     points = np.stack([instance.keypoints[:, :2].astype(np.float64) for _, instance in instances])
     for row, (_, instance) in enumerate(instances):
         if isinstance(instance, Body):
             points[row, instance.visibility < _MIN_VISIBILITY] = np.nan  # networks guess occluded ones
     score = np.array([max(instance.score, 1e-3) for _, instance in instances])
-    groups = group_views(rig, np.array([view for view, _ in instances]), points[:, compared], score)
+    groups = association.group_views(rig, np.array([view for view, _ in instances]), points[:, compared], score)
     return [group for group in groups if group.support >= _MIN_SUPPORT]
 
 
 _GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
 
 
-def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulation) -> Triangulation:
+def fit_constant_bones(
+    rig: CameraRig, detections: Detections, found: triangulation.Triangulation
+) -> triangulation.Triangulation:
     """Fit people (F, N, K), without faces, with constant bones and limited acceleration; gaps up to 0.5 s are filled.
 
     `inlier` stays that of the triangulation.
@@ -244,10 +247,12 @@ def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulat
                 covariance[:, person, keypoints] = fitted.covariance_m2
             difference = rig.project(points[:, :, keypoints]) - detections.points_px[:, :, :, keypoints]
             residual[..., keypoints] = np.linalg.norm(difference, axis=-1)
-    return Triangulation(points, covariance, residual, found.inlier, np.asarray(np.isfinite(points).all(-1), np.bool_))
+    return triangulation.Triangulation(
+        points, covariance, residual, found.inlier, np.asarray(np.isfinite(points).all(-1), np.bool_)
+    )
 
 
-def _pooled_covariances(rig: CameraRig, found: Triangulation, keypoints: slice) -> FloatArray:
+def _pooled_covariances(rig: CameraRig, found: triangulation.Triangulation, keypoints: slice) -> FloatArray:
     """Return covariances (F, N, J, 3, 3) for the noise of all joints of a part; two views fix no single joint's."""
     ok, inlier = found.ok[..., keypoints], found.inlier[..., keypoints]
     squares = np.where(inlier, found.residual_px[..., keypoints] ** 2, 0).sum(0)
@@ -255,11 +260,13 @@ def _pooled_covariances(rig: CameraRig, found: Triangulation, keypoints: slice) 
     noise_px2 = max(1.0, float(squares[ok].sum() / max(freedom[ok].sum(), 1)))
     points = found.points_m[..., keypoints, :]
     weights = inlier.reshape(len(rig), -1).astype(np.float64)
-    covariance = covariances(camera_arrays(rig), points.reshape(-1, 3), np.zeros_like(weights), weights)
+    covariance = triangulation.covariances(
+        triangulation.camera_arrays(rig), points.reshape(-1, 3), np.zeros_like(weights), weights
+    )
     return noise_px2 * covariance.reshape(*points.shape, 3)
 
 
-def save_people(path: Path, rig: CameraRig, detections: Detections, found: Triangulation) -> None:
+def save_people(path: Path, rig: CameraRig, detections: Detections, found: triangulation.Triangulation) -> None:
     """Write people in space, triangulated as points (F, N, K), as JSON.
 
     `{"unit": "m", "cameras": [names], "skeletons": {list: name}, "frames": [{"index", "time" s, LIST: [{"id",

@@ -19,12 +19,10 @@ from sonjit.lab.datasets.interhand import ORDER, annotation_record, cameras_reco
 from sonjit.lab.documents import Heading, Table, Text, markdown_from
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.sources.images import encode_image
-from sonjit.studio import privacy
-from sonjit.studio.learning import coco_annotation, coco_category
+from sonjit.studio import learning, privacy, run_folder
 from sonjit.studio.people import HANDS, PeopleInSpace
 from sonjit.studio.project import Project
 from sonjit.studio.rig import CameraRig, RigCamera
-from sonjit.studio.run_folder import SOURCES, read_labels
 from sonjit.studio.surfaces import HandSurface, fit_surfaces, save_surfaces
 
 SPLITS: Final = ("train", "val", "test")
@@ -194,7 +192,7 @@ class SplitFiles:
         """Add the joints (2, 21, 3) of one frame set and their sources (2, 21)."""
         sources = [""] * 42
         for index, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
-            sources[index] = SOURCES[code]
+            sources[index] = run_folder.SOURCES[code]
         self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
         self.sources.setdefault(capture, {})[str(frame)] = sources
 
@@ -224,8 +222,10 @@ class SplitFiles:
             if inside.sum() > 1:
                 points = np.where(inside[:, None], pixels[side], np.nan)
                 shown = np.where(visible[side], 2, 1)
-                annotation = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
-                own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
+                annotation = learning.coco_annotation(
+                    len(self.coco) + 1, number, points, category=1 + side, flags=shown
+                )
+                own = sorted({run_folder.SOURCES[code] for code in source[side][inside].tolist()})
                 self.coco.append({**annotation, "hand_side": ("right", "left")[side], "source": "/".join(own)})
 
     def write(self, root: Path) -> None:
@@ -233,7 +233,7 @@ class SplitFiles:
         folder, stem = root / "annotations" / self.split, f"InterHand2.6M_{self.split}"
         prefix = f"images/{self.split}/"
         images = [image | {"file_name": prefix + image["file_name"]} for image in self.images]
-        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
+        categories = [learning.coco_category(1, "right_hand"), learning.coco_category(2, "left_hand")]
         records: dict[str, object] = {
             f"{stem}_data": {"images": self.images, "annotations": self.annotations},
             f"{stem}_camera": self.cameras,
@@ -281,7 +281,7 @@ class Statistics:
         self.images[split] += images
         self.people.setdefault(split, set()).add(capture.subject)
         self.hands["interacting" if right and left else "right" if right else "left"] += 1
-        self.joints.update(SOURCES[code] for code in source[labelled].tolist())
+        self.joints.update(run_folder.SOURCES[code] for code in source[labelled].tolist())
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
         self.std_m += float(np.nansum(frame_set.std_m[labelled]))
 
@@ -387,7 +387,7 @@ def _check_settings(
     """Return the settings of a release as JSON. Check that a draft, if there is one, has the same."""
     digests = [hashlib.sha256() for _ in projects]
     for project, digest in zip(projects, digests, strict=True):
-        for labels in read_labels(project):
+        for labels in run_folder.read_labels(project):
             digest.update(labels.points_m.tobytes())
     record = {
         "projects": [str(project.folder.resolve()) for project in projects],
@@ -408,7 +408,7 @@ def _select_frame_sets(project: Project, fps: float) -> list[_FrameSet]:
     """Return the labelled frame sets to release: the first in each fifth of a second."""
     frame_sets: list[_FrameSet] = []
     last = -1
-    for labels in read_labels(project):
+    for labels in run_folder.read_labels(project):
         for row, frame in enumerate(labels.frames.tolist()):
             tick = int(frame * FPS / fps + 1e-6)
             if tick != last and (labels.source[row] > 0).any():

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 from sonjit._util import Image, InputError, data_files
 from sonjit.lab.datasets.reading import field
 from sonjit.media import VIDEO_ENDINGS, open_source
-from sonjit.media.sources import geometry, image_files, is_pattern, natural_key
+from sonjit.media.sources import geometry, image_files, is_pattern, natural_key, video
 from sonjit.media.sources.images import IMAGE_ENDINGS, load_image
-from sonjit.media.sources.video import decoded_frames, open_container, upright_rgb, video_stream
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -270,7 +269,7 @@ class VideoView(View):
             if frame is None:
                 self._close_decoder()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
-            return upright_rgb(frame, None, geometry.Geometry.of_frame(frame, self._aspect))
+            return video.upright_rgb(frame, None, geometry.Geometry.of_frame(frame, self._aspect))
 
     def close(self) -> None:
         with self._lock:
@@ -288,14 +287,14 @@ class VideoView(View):
 
     def _seek(self, number: int) -> None:
         self._close_decoder()
-        container = self._container = open_container(self.path, str(self.path))
-        stream = video_stream(container)
+        container = self._container = video.open_container(self.path, str(self.path))
+        stream = video.video_stream(container)
         assert stream is not None
         stream.thread_type = "AUTO"
         self._aspect = stream.sample_aspect_ratio
         if number:
             container.seek(self._frame_times[number], stream=stream, backward=True)
-        self._frames = decoded_frames(container, stream, Counter[str]())
+        self._frames = video.decoded_frames(container, stream, Counter[str]())
         self._next = 0
 
     def _close_decoder(self) -> None:
@@ -354,8 +353,8 @@ def open_checked_view(path: Path) -> tuple[View, tuple[int, int]]:
 
 def _frame_times(path: Path) -> list[int]:
     """Return the presentation times of a video's frames in ticks, ascending, without decoding."""
-    with open_container(path, str(path)) as container:
-        stream = video_stream(container)
+    with video.open_container(path, str(path)) as container:
+        stream = video.video_stream(container)
         if stream is None:
             raise InputError(f"{path} contains no video stream: name a video or a folder of images")
         try:
