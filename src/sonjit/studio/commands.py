@@ -17,23 +17,14 @@ from sonjit.lab.hand_models.rig import Side
 from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings
-from sonjit.studio import (
-    annotator,
-    association,
-    bones,
-    camera_files,
-    consistency,
-    exports,
-    learning,
-    marks,
-    run_folder,
-    triangulation,
-)
+from sonjit.studio import association, bones, camera_files, consistency, exports, learning, marks, run_folder
 from sonjit.studio import people as people_files
+from sonjit.studio.annotator import AnnotatorSettings, annotate
 from sonjit.studio.camera_commands import board, calibrate, cameras, sync
 from sonjit.studio.project import create_project, open_project
 from sonjit.studio.release import load_card, write_release
 from sonjit.studio.surfaces import draw_over_view, fit_surfaces, save_surfaces
+from sonjit.studio.triangulation import Triangulation, triangulate
 from sonjit.studio.views import find_views, load_frame_sets
 
 _HAND_M = 0.1, 0.25  # hands of children and of adults
@@ -103,7 +94,7 @@ def triangulate_tables(
     detections = detections.of_cameras([rig.index(name) for name in good])
     rig = rig.subset(good)
     pixels, confidence = detections.points_px, detections.confidence
-    found = triangulation.triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
+    found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
     _check_hands(detections, found, cameras, out)
     if constant_bones:
         found = people_files.fit_constant_bones(rig, detections, found)
@@ -115,9 +106,7 @@ def triangulate_tables(
     return 1 if faults else 0
 
 
-def _check_hands(
-    detections: people_files.Detections, found: triangulation.Triangulation, cameras: Path, out: Path
-) -> None:
+def _check_hands(detections: people_files.Detections, found: Triangulation, cameras: Path, out: Path) -> None:
     """Warn of hands of no person's size. Raise a JobError if they have the shape of the other side."""
     slices = [(part, own) for part, own in people_files.part_slices(detections.parts) if part in people_files.HANDS]
     hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
@@ -377,9 +366,9 @@ def auto(
         leave_out: Exclude inconsistent cameras and continue.
     """
     os.environ.setdefault("SONJIT_THREADS", "1")
-    settings = annotator.AnnotatorSettings(model, network or "", fps, leave_out)
+    settings = AnnotatorSettings(model, network or "", fps, leave_out)
     with closing(open_project(project)) as opened, progress_bar(None, "chunks") as bar:
-        done = annotator.annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
+        done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
     for line in done.problems:
         sys.stderr.write(f"sonjit: {line}\n")
     share = 100 * done.labelled / max(done.joints, 1)
