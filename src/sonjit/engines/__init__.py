@@ -32,7 +32,7 @@ _ENDINGS = (".tflite", ".onnx", ".xml")
 def shared_networks() -> AbstractContextManager[None]:
     """Share the networks of the detectors that are created inside: each further detector costs only its buffers.
 
-    A shared network runs as many images at a time as there are pairs of cores. Others serve one detector at full speed.
+    A shared network runs as many images at a time as there are pairs of cores. Others belong to one detector.
     """
     return _set_inside(_IS_SHARED, True)
 

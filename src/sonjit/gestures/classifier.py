@@ -202,7 +202,7 @@ class GestureClassifier:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
-        """Create a classifier from the arrays of a trained file. Other arrays are an InputError."""
+        """Create a classifier from the arrays of a trained file. Raise InputError for other arrays."""
         try:
             vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
             weights = {name: arrays[name] for name in arrays if name != "vocabulary" and not name.startswith("motion_")}

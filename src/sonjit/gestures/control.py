@@ -60,7 +60,7 @@ class Rule:
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:
-        """Read one rule. Unknown keys or values, and keys that have no effect together, are an InputError."""
+        """Read one rule. Raise InputError for unknown keys or values, and keys that have no effect together."""
         choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
         if unknown := [key for key in table if key not in choices]:
             raise InputError(f"unknown key {unknown[0]!r:.60}. Choose from {', '.join(choices)}")
@@ -105,7 +105,7 @@ class ControlMap(NamedTuple):
 
 
 def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
-    """Read a map, a TOML file with a table `[[rule]]` for each rule. An invalid one is an InputError."""
+    """Read a map, a TOML file with a table `[[rule]]` for each rule. Raise InputError if it is invalid."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ class GestureRecording:
 
     @classmethod
     def of(cls, name: str, hands: Sequence[Hand]) -> Self:
-        """Create a recording from detected hands. None are an InputError."""
+        """Create a recording from detected hands. Raise InputError if there are none."""
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
@@ -43,7 +43,7 @@ class GestureRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file. Other arrays are an InputError."""
+        """Create a recording from the arrays of a file. Raise InputError for other arrays."""
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: not a recording of a gesture. Use sonjit gestures record")
         name, points = str(arrays["name"]), arrays["points"]
@@ -74,7 +74,7 @@ class CustomGestures:
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording]) -> Self:
-        """Learn from recordings of gestures. None are an InputError."""
+        """Learn from recordings of gestures. Raise InputError if there are none."""
         names = tuple(dict.fromkeys(recording.name for recording in recordings))
         if not names:
             raise InputError("no gesture to learn. First record one with sonjit gestures record NAME INPUT")
@@ -90,7 +90,7 @@ class CustomGestures:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create the gestures from the arrays of a file. Other arrays are an InputError."""
+        """Create the gestures from the arrays of a file. Raise InputError for other arrays."""
         if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures. Use sonjit gestures train")
         names, means = tuple(map(str, arrays["names"])), arrays["means"]
@@ -240,7 +240,7 @@ class LearnedGestures:
 
 
 def checked_name(name: object) -> str:
-    """Return the name of a custom gesture or motion. One that is invalid or has a meaning is an InputError."""
+    """Return the name of a custom gesture or motion. Raise InputError if it is invalid or already used."""
     if (
         not isinstance(name, str)
         or not 0 < len(name) <= _MAX_NAME_LENGTH
@@ -257,7 +257,7 @@ def checked_name(name: object) -> str:
 def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | None]:
     """Return a classifier of static gestures: those of a file or loaded ones, then the shipped ones.
 
-    `canned` means only the shipped ones, `asl` a shipped alphabet. A file without gestures is an InputError.
+    `canned` means only the shipped ones, `asl` a shipped alphabet. Raise InputError for a file without gestures.
     """
     if name == classifier.CANNED:
         return classifier.gesture_of
@@ -272,7 +272,7 @@ def find_motions(name: str | LearnedGestures) -> CustomMotions:
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
-    """Read a recording of a static gesture or of a motion. Another file is an InputError."""
+    """Read a recording of a static gesture or of a motion. Raise InputError for another file."""
     arrays = data_files.read_npz(path)
     is_motion = arrays.keys() >= {"name", "steps", "lengths"}
     return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)
@@ -288,7 +288,7 @@ def _held(key: tuple[int, Handedness], seen: Sequence[tuple[float, Gesture]]) ->
 def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None) -> list[GestureSegment]:
     """Return the gestures of the hands in a video with their start and end times, sorted by start.
 
-    The frames have tracked hands or people; those of images are an InputError. None means the shipped gestures.
+    The frames have tracked hands or people. None means the shipped gestures. Raise InputError for images.
     """
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
     smoother = classifier.GestureSmoother(classify=gestures)
@@ -334,7 +334,7 @@ def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list
 def confusion(recordings: Sequence[GestureRecording] | Sequence[MotionRecording]) -> tuple[tuple[str, ...], IntArray]:
     """Classify each recording with the others, and return the names and a confusion matrix (C, C + 1).
 
-    The last column counts samples of no gesture. A gesture with only one recording is an InputError.
+    The last column counts samples of no gesture. Raise InputError for a gesture with one recording.
     """
     names = tuple(dict.fromkeys(recording.name for recording in recordings))
     for name in names:

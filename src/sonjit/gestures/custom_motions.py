@@ -114,7 +114,7 @@ class MotionRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file that `save` wrote. Other ones are an InputError."""
+        """Create a recording from the arrays of a file that `save` wrote. Raise InputError for other arrays."""
         return cls(str(arrays["name"]), _ways(arrays["steps"], arrays["lengths"], path))
 
     def save(self, path: Path) -> None:
@@ -154,7 +154,7 @@ class CustomMotions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create motions from the arrays of a gesture file, which may have none. Other forms are an InputError."""
+        """Create motions from the arrays of a gesture file, if there are any. Raise InputError for other forms."""
         if "motion_names" not in arrays:
             return cls((), (), np.zeros(0, np.int64), np.zeros(0))
         if missing := [name for name in _ARRAYS if name not in arrays]:
@@ -391,7 +391,7 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
 
 
 def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
-    """Return the time of a frame. A hand without id, no time, or one that decreases is an InputError."""
+    """Return the time of a frame. Raise InputError if a hand has no id, or the time is missing or decreases."""
     if time_s is None or any(hand.id is None for hand in hands):
         raise InputError("motions require a video or camera: hands with ids, and the time of each frame")
     if time_s < last_s:

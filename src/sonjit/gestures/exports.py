@@ -90,8 +90,8 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     """Write the keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
 
     Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
-    POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out. Fewer
-    than two frames, no times or no keypoints are an InputError.
+    POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
+    Raise InputError for fewer than two frames, and without times or keypoints.
     """
     times = [frame.time for frame in frames]
     if len(times) < 2 or times[0] is None or times[-1] is None or not times[-1] > times[0]:

@@ -141,7 +141,7 @@ class Detect(Task):
         return DetectWorker(self, is_stream=is_stream)
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
-        """Open a table of the frames of several files. A character of several files is an InputError."""
+        """Open a table of the frames of several files. Raise InputError for a character of several files."""
         known = find_format(save)
         if known is not None and known.has_bones:
             name = Path(save).with_stem("{name}")

@@ -307,7 +307,7 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
-    """Return the RMS perspective of flat targets, relative to their size, which alone fixes a focal length."""
+    """Return the RMS perspective of flat targets, relative to their size. Only it determines a focal length."""
     import cv2
 
     perspectives: list[FloatArray] = []

@@ -1,8 +1,8 @@
 """Prepare images for release: hide faces, and make the ridges of fingers unreadable.
 
 Faces are blurred, but never over a labelled hand. A face detector also fires on fingers, so a box over a labelled hand
-counts as the hand if a second network sees no face, and it would be smaller than a face at the hand's distance. Either
-condition alone would let faces through: covered ones, and small ones far behind.
+counts as the hand if a second network sees no face, and it would be smaller than a face at the hand's distance. The
+first condition does not exclude covered faces, and the second does not exclude small faces far behind.
 
 A face of one view is hidden in all others, because detectors miss faces from the side or partly occluded. Two views
 determine its position; one view estimates it from a face's usual size.

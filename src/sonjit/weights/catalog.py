@@ -94,7 +94,7 @@ def find_record(name: str) -> Weight:
 
 
 def select_weights(names: Iterable[str]) -> list[Weight]:
-    """Return the records of names and groups, each once, in catalogue order. Others are an InputError."""
+    """Return the records of names and groups, each once, in catalogue order. Raise InputError for others."""
     groups = load_groups()
     chosen: dict[str, Weight] = {}
     for name in names:
@@ -189,7 +189,7 @@ def has_weight(name: str, models_dir: Path | None = None) -> bool:
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
     """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
-    With names or groups, a missing file is also a problem. An unknown name is an InputError, a read error a JobError.
+    With names or groups, a missing file is also a problem. Raise InputError for an unknown name, JobError for a read error.
     """
     requested = list(names)
     problems = (find_problem(weight) for weight in select_weights(requested or ["all"]))

@@ -36,7 +36,7 @@ def read_pickled_mapping(content: bytes, named: str) -> dict[Any, Any]:
 
 
 def plain_array(value: Any, depth: int = 0) -> np.ndarray:  # noqa: ANN401  # any unpickled value
-    """Convert an unpickled field to an array. ValueError, TypeError, IndexError or MemoryError tell that it is none."""
+    """Convert an unpickled field to an array. Raise ValueError, TypeError, IndexError or MemoryError if it is none."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
     match value:

@@ -78,7 +78,7 @@ class MaskWriter(Output):
     def write(self, rgb: Image, mask: Float32Array | None, time: float | None, *, index: int | None = None) -> None:
         """Append the mask (H, W) of an image (H, W, 3), with probabilities 0..1 of pixels to keep as float32.
 
-        Unknown (NaN) counts as 0, and None is a mask without detections. Another size is an InputError.
+        Unknown (NaN) counts as 0, and None is a mask without detections. Raise InputError for another size.
         """
         if mask is None:
             mask = np.zeros(rgb.shape[:2], np.float32)

@@ -258,8 +258,8 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
 
     16-bit files whose values need only 10 or 12 bits are scaled by that range. HEIC images are always upright. `notes`
-    receives a line if values are scaled or further images of the file are left out. Data that are empty, truncated,
-    damaged or no image are an InputError, HEIC without pillow-heif is a MissingExtraError.
+    receives a line if values are scaled or further images of the file are left out. Raise InputError for data that
+    are empty, truncated, damaged or no image, and MissingExtraError for HEIC without pillow-heif.
     """
     found = _checked_format(data, name)
     bits, transfer = _colours(data, found)

@@ -39,7 +39,7 @@ class NetworkCameraSource(Source):
     `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
     arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the
     reason. With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user and
-    password of the address. If nothing answers, or no live video, it is an InputError.
+    password of the address. Raise InputError if nothing answers, or no live video.
     """
 
     kind = "camera"

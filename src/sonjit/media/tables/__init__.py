@@ -283,7 +283,7 @@ def open_writer(
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:
-    """Open a table of rows that are not frames. A format that contains only frames is an InputError."""
+    """Open a table of rows that are not frames. Raise InputError if the format contains only frames."""
     ending = _ending(path)
     open_rows = FORMATS[ending].open_rows
     if open_rows is None:
@@ -348,7 +348,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
 
 
 def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:
-    """Read the table of one video as `load_frames`. A table of several files is an InputError."""
+    """Read the table of one video as `load_frames`. Raise InputError if it has several files."""
     header, frames = load_frames(path)
     if len(names := sorted({str(frame.source) for frame in frames})) > 1:
         raise InputError(f"{path} describes {len(names)} files, such as {names[0]}: save a table of one video")

@@ -163,7 +163,7 @@ class RowWriter(Output):
 
 
 def extra_types(extra: Iterable[str] | ExtraTypes, used: Iterable[str]) -> ExtraTypes:
-    """Return the types of additional columns by name, by default numbers. A duplicate name is an InputError."""
+    """Return the types of additional columns by name, by default numbers. Raise InputError for a duplicate name."""
     types = extra if isinstance(extra, Mapping) else dict.fromkeys(extra, float)
     if clash := set(types) & set(used):
         raise InputError(f"a further column cannot be called {', '.join(sorted(clash))}: tables have that one already")

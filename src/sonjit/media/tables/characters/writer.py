@@ -334,7 +334,7 @@ class CharacterWriter(FrameWriter):
         self._people: dict[int, list[Appearance]] = {}
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        """Append one frame. A second still image is an InputError."""
+        """Append one frame. Raise InputError for a second still image."""
         if self._times and frame.time is None:
             raise InputError(f"{self._path}: a character requires one video or one image")
         row = len(self._times)
