@@ -4,6 +4,7 @@ import threading
 from itertools import pairwise
 
 import pytest
+from starlette.responses import FileResponse
 
 from sonjit.server import jobs as jobs_module
 from sonjit.server.job_store import JobStore
@@ -87,6 +88,21 @@ def test_jobs_are_listed_and_deleted(ask, place, media):
         refusal(client.request(call, f"/v1/jobs/{ids[1]}"), 404, "not_found")
     for endpoint in ("events", "result.csv", "drawn.jpg"):
         refusal(client.get(f"/v1/jobs/{ids[1]}/{endpoint}"), 404, "not_found")
+
+
+@pytest.mark.slow
+def test_a_download_of_a_job_that_is_being_removed_is_an_error(ask, media, monkeypatch):
+    client, start, body = ask(), FileResponse.__call__, (media / "photo.jpg").read_bytes()
+
+    async def remove_first(response, *connection):
+        jobs = client.app.state.service.jobs
+        jobs.delete(jobs.find(job["id"], ""))
+        await start(response, *connection)
+
+    monkeypatch.setattr(FileResponse, "__call__", remove_first)
+    for headers in ({}, {"range": "bytes=5-9"}, {"range": "bytes=0-1,4-5"}):
+        job = end_of(client, client.post("/v1/jobs?kind=hands", content=body))
+        refusal(client.get(job["downloads"]["drawn"], headers=headers), 404, "not_found")
 
 
 @pytest.mark.slow

@@ -260,7 +260,7 @@ def _remove_unless_locked(path: Path) -> None:
 def atomic_file(path: Path) -> Generator[Path]:
     """Yield the path of a draft that gets its final name at the end of the block, and is removed if the block fails.
 
-    A folder that cannot be written is an InputError, and a disk that refuses the file a JobError.
+    Raise InputError for a folder that cannot be written, and JobError for a disk that refuses the file.
     """
     with failing_as_job(path), Draft(path) as draft:
         yield draft.path

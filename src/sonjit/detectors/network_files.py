@@ -124,7 +124,7 @@ class NetworkResult(Result):
 def register_network_file(path: Path) -> kinds.KindEntry:
     """Register the kind that a file describes. Its name is the stem of the file.
 
-    A file that is missing or wrong, or has no name of a kind or a used one, is an InputError.
+    Raise InputError if the file is missing or invalid, or its kind has no name or a name in use.
 
     Example:
         >>> register_network_file(Path("rtmpose.toml")).name  # doctest: +SKIP
@@ -187,7 +187,7 @@ def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
 
 
 class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
-    """Base of the kinds that a file describes. Outputs that are not those of the decoder are an InputError."""
+    """Base of the kinds that a file describes. Raise InputError for outputs that the decoder does not take."""
 
     def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
         low, high = (

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util import Json, SonjitError, json_from, unknown_name
 from sonjit.detectors.kinds import KINDS
@@ -123,7 +124,7 @@ def job_router(store: JobStore) -> APIRouter:
         table = file.partition(".")[0]
         suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
         name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return FileResponse(path, filename=name, stat_result=status)
+        return _Download(path, filename=name, stat_result=status)
 
     return router
 
@@ -247,3 +248,25 @@ def _file_of(job: UploadJob, file: str) -> Path:
             raise RefusedError("not_found", job.problems[-1])
         raise RefusedError("not_found", f"job {job.id} has no {file[:40]!r}. Choose from {', '.join(job.files)}")
     return job.file(file)
+
+
+class _Download(FileResponse):
+    """A file that may be removed before it is opened. The headers are sent when it is open."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or the reason why it is missing."""
+        head: list[Message] = []
+
+        async def send_when_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                head.append(message)
+                return
+            while head:
+                await send(head.pop())
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_when_open)
+        except FileNotFoundError:
+            removed = RefusedError("not_found", "the job and its files were removed just now")
+            await removed.response()(scope, receive, send)

@@ -103,9 +103,7 @@ class Service:
         self.decoders = processes.Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
         self.jobs = job_store.JobStore(settings)
-        self.streams: dict[
-            object, Callable[[], Awaitable[None]]
-        ] = {}  # functions that close connections, by connection
+        self.streams: dict[object, Callable[[], Awaitable[None]]] = {}  # what closes each connection
         self.body_bytes = 0  # size of the bodies in memory
         self._turns = asyncio.Semaphore(max(1, workers - 1))  # single images leave a thread for streams
         self._images = 0

@@ -226,8 +226,11 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
     """Check that a server can use a certificate and its key, if they are given."""
     if (certificate is None) != (key is None):
         raise InputError("--cert and --key belong together: give both")
-    if certificate is None:
+    if certificate is None or key is None:
         return
+    for path in (certificate, key):
+        if not path.is_file():
+            raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
     from cryptography import x509
 
     try:

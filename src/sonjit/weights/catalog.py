@@ -189,7 +189,8 @@ def has_weight(name: str, models_dir: Path | None = None) -> bool:
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
     """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
-    With names or groups, a missing file is also a problem. Raise InputError for an unknown name, JobError for a read error.
+    With names or groups, a missing file is also a problem. Raise InputError for an unknown name, and JobError for a
+    failed read.
     """
     requested = list(names)
     problems = (find_problem(weight) for weight in select_weights(requested or ["all"]))

@@ -134,14 +134,16 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
 
     None means the default, except for `smoothing`. An option of another kind is accepted with its default.
     """
-    options, every = options_of(entry), [options_of(other) for other in KINDS.values()]
+    options = options_of(entry)
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name in options:
             is_own_filter = name == "smoothing" and (value is None or callable(value))
             if is_own_filter or value is not None:
                 checked[name] = value if is_own_filter else options[name].check(value)
-        elif value is not None and not any(o[name].default == value for o in every if name in o):
+        elif value is not None and not any(
+            (other := options_of(kind).get(name)) and other.default == value for kind in KINDS.values()
+        ):
             raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
     model = entry.models[checked.get("model", next(iter(entry.models)))]
     defaults: dict[str, Any] = {
