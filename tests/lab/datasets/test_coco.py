@@ -25,10 +25,8 @@ def test_run_lengths_survive_a_round_trip(mask):
 
 
 def test_polygons_have_the_areas_of_the_reference():
-    for corners, area in (
-        ([0, 0, 60, 0, 60, 20, 20, 20, 20, 60, 0, 60], 2000),
-        ([9.5, 9.5, 39.5, 9.5, 39.5, 39.5], 435),
-    ):
+    shapes = {2000: [0, 0, 60, 0, 60, 20, 20, 20, 20, 60, 0, 60], 435: [9.5, 9.5, 39.5, 9.5, 39.5, 39.5]}
+    for area, corners in shapes.items():
         assert mask_from_segmentation([corners], 64, 64).sum() == area
 
 
@@ -86,6 +84,7 @@ def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):
         ("[]", "not in COCO's format|is not a|holds"),
         ({"images": []}, "'categories' is missing"),
         (small(images=[]), "not among the images"),
+        (small(categories=2 * small()["categories"]), "two categories have one id"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

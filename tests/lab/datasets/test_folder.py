@@ -53,6 +53,17 @@ def test_order_and_spelling_of_names_do_not_matter(own):
         assert np.array_equal(one.keypoints_m, other.keypoints_m)
 
 
+KINDS = {"hand": "Human hand,right_hand,lefthand,LEFT-HANDS,hand2", "face": "Human face", "body": "persons",
+         "object": "handbag,second-handle,surface,personal computer,bodysuit"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in KINDS[kind].split(",")])
+def test_kinds_follow_whole_words_of_names(own, kind, name):
+    annotation = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 30, 40]}
+    root = own(lambda labels: labels.update(categories=[{"id": 7, "name": name}], annotations=[annotation]))
+    assert [one.kind for one in open_dataset("folder", root)[0].instances] == [kind]
+
+
 def put(**fields):
     return lambda labels: labels["annotations"][0].update(fields)
 

@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import yaml
+from faster_coco_eval import COCO
+from faster_coco_eval import mask as mask_functions
 
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset, reading
+from sonjit.lab.datasets import convert_dataset, dataset_entry, list_datasets, open_dataset, reading
 
 TOLERANCE = 1e-4  # pixels and millimetres, where the file itself does not say that it rounds more
 
@@ -223,6 +225,22 @@ def test_splits_of_dexycb_need_complete_subjects(copied):
     for part, serial in (("train", "836212060125"), ("test", "932122062010")):
         dataset = open_dataset("dexycb", root, f"s2-{part}", check="none")
         assert {dataset._sequences[number].cameras[view] for number, view in dataset._rows} == {serial}
+
+
+@pytest.mark.parametrize("name", ["dexycb", "ho3d-v2"])
+def test_converted_objects_keep_their_ids_next_to_hands(copied, name, tmp_path):
+    (dataset, *_) = opened(name, copied(re.match("[a-z]+(3d)?", name)[0]))
+    convert_dataset(dataset, tmp_path / "x.json")
+    written = COCO(str(tmp_path / "x.json"))
+    found, classes = [one for sample in dataset for one in sample.instances], dataset.categories()
+    for record, one in zip(written.anns.values(), found, strict=True):
+        assert record["category_id"] == one.category_id or (one.category_id, one.kind) == (None, "hand")
+        names = classes[record["category_id"]], written.cats[record["category_id"]]["name"]
+        assert set(names) == {one.category or one.kind}
+        if (mask := one.mask()) is not None and mask.any():
+            encoded = written.annToRLE(record)
+            assert record["area"] == mask_functions.area(encoded)
+            assert one.kind == "hand" or record["bbox"] == mask_functions.toBbox(encoded).tolist()
 
 
 NUMBER = r"-?\d+\.\d+(e-?\d+)?"

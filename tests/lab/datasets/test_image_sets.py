@@ -37,7 +37,7 @@ def corner_and_size(box):
 
 @pytest.mark.golden
 @pytest.mark.files("fixtures/cub200*/expected.json")
-def test_birds(file):
+def test_birds(file, tmp_path):
     samples = every_sample("cub200", file.parent)
     for record in json.loads(file.read_text("utf-8"))["records"]:
         sample = of_image(samples, record["image"])
@@ -45,6 +45,17 @@ def test_birds(file):
         assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
         assert (bird.category_id, sample.tags["split"] == "train") == (record["cls"], record["train"])
         np.testing.assert_allclose(corner_and_size(bird.box), record["bbox_xywh"], atol=TOLERANCE)
+    lines = [f"{image} {part} {image}.5 {part} 1\n" for image in range(1, 7) for part in range(1, 16)]
+    shutil.copytree(file.parent, tmp_path / "cub")
+    for order in (1, -1):
+        (tmp_path / "cub/CUB_200_2011/parts").mkdir(exist_ok=True)
+        (tmp_path / "cub/CUB_200_2011/parts/part_locs.txt").write_text("".join(lines[::order]))
+        shown = [
+            bird.keypoints_px
+            for sample in open_dataset("cub200", tmp_path / "cub", check="none")
+            for bird in sample.instances
+        ]
+        assert all(points[:, 1].tolist() == [*range(1, 16)] for points in shown)
     train, test = (open_dataset("cub200", file.parent, split) for split in ("train", "test"))
     assert len(train) + len(test) == len(open_dataset("cub200", file.parent, "all")) == len(samples)
 

@@ -61,11 +61,9 @@ def test_yolo_lines_are_normalised(tmp_path, kind):
     assert f"kpt_shape: [{count}, 3]" in text
     assert (tmp_path / "labels/0.txt").read_text() == ""
     number, *values = map(float, (tmp_path / "labels/1.txt").read_text().split())
-    assert number == 0
-    assert len(values) == 4 + 3 * count
+    assert (number, len(values)) == (0, 4 + 3 * count)
     assert set(values[6::3]) <= {0, 1, 2}
-    assert np.delete(values, np.s_[6::3]).min() >= 0
-    assert np.delete(values, np.s_[6::3]).max() <= 1
+    assert all(0 <= value <= 1 for value in np.delete(values, np.s_[6::3]))
 
 
 def test_annotators_read_the_labels(tmp_path):

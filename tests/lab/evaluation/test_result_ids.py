@@ -48,9 +48,7 @@ def test_people_and_their_parts_belong_to_the_image_of_their_id(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["freihand", "ho3d-v2", "dexycb"])
 def test_ids_are_not_guessed_from_names(tmp_path, dataset):
-    (tmp_path / "r.json").write_text(
-        json.dumps([{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [1, 2, 3, 4]}])
-    )
+    (tmp_path / "r.json").write_text('[{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [1, 2, 3, 4]}]')
     with pytest.raises(InputError, match=f"require ids of images, which {dataset} lacks; use an .npz"):
         predicted(tmp_path / "r.json", [blank("training/rgb/00000001.jpg", dataset=dataset)])
 

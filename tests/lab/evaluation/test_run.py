@@ -9,6 +9,7 @@ from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, coco, evaluate, models, save_report
+from sonjit.lab.evaluation.run import clusters_of
 from sonjit.lab.metrics import box_iou
 
 from .official import average_precision
@@ -215,3 +216,17 @@ def test_the_published_palm_detector_has_its_average_precision(weights, clip_fol
     assert found["ap_strict"] < found["ap"]
     assert record["model"]["files"][0]["name"] == "palm-full"
     assert "95.7" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("known", "drawn", "count"),
+    [((6, 2), "subjects", 8), ((24, 2), "recordings", 24), ((None, 2), "recordings", 24), ((24, 12), "images", 48)],
+)
+def test_intervals_resample_people_else_recordings_else_images(known, drawn, count):
+    per_subject, per_recording = known
+    keys = [
+        ("set", per_subject and f"s{image // per_subject}", f"r{image // per_recording}", str(image))
+        for image in range(48)
+    ]
+    clusters, name = clusters_of(keys)
+    assert (name, len(set(clusters))) == (drawn, count)

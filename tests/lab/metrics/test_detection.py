@@ -85,30 +85,13 @@ def test_results_without_any_annotation_have_unknown_precision(kind, images):
     assert np.isnan(precision.ap50_per_category[1])
 
 
-def block(x, y, width, height, value=1.0):
-    """Return a map with one rectangle."""
-    values = np.zeros((24, 24), np.float32)
-    values[y : y + height, x : x + width] = value
-    return values
-
-
-def test_a_map_of_nothing_gives_no_box_and_no_box_is_never_right():
+def test_nan_and_nothing_are_in_no_box_and_no_error():
     assert box_from_map(np.zeros((8, 8))) is None
+    values = np.pad(np.ones((5, 4)), ((3, 16), (2, 18)))
+    values[0] = np.nan
+    assert box_from_map(values) == (2, 3, 6, 8)
     assert localization_error([[(3, None)], [(3, (0, 0, 2, 2))]], [(3, [(0, 0, 2, 2)])] * 2, top=1) == 0.5
     near, far = np.array([[0, 0, 2, 2], [5, 5, 9, 9]], np.uint16)  # whose differences wrap around
     assert localization_error([[(3, near)]], [(3, [far])]) == 1
-
-
-def test_what_is_nan_in_a_map_is_in_no_box():
-    values = block(2, 3, 4, 5)
-    values[0, :] = np.nan
-    assert box_from_map(values) == (2, 3, 6, 8)
-
-
-def test_a_score_that_is_nan_is_not_a_prediction():
     assert classification_error(np.array([[np.nan, 0.2], [0.5, np.nan]]), [0, 0], top=2) == 0.5
-
-
-def test_errors_of_nothing_are_unknown():
-    assert np.isnan(classification_error(np.zeros((0, 3)), []))
-    assert np.isnan(localization_error([], []))
+    assert np.isnan([classification_error(np.zeros((0, 3)), []), localization_error([], [])]).all()

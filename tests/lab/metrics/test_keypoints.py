@@ -124,17 +124,9 @@ def test_half_is_wrong_both_ways_and_so_is_no_answer():
     assert np.isnan(metrics.handedness_accuracy(np.zeros((0, 2)), np.zeros((0, 2))))
 
 
-def test_average_precision_without_any_sought_is_unknown():
-    assert np.isnan(metrics.average_precision([0.3], [False]))
-    assert np.isnan(metrics.average_precision([], []))
-
-
-def test_exactly_at_the_threshold_is_not_near():
-    assert metrics.f_score([[3, 4, 0]], [[0, 0, 0]], 5).f_score == 0
-    assert metrics.f_score([[3, 4, 0]], [[0, 0, 0]], 5.001).f_score == 1
-
-
 def test_meshes_of_nothing():
+    assert np.isnan([metrics.average_precision([0.3], [False]), metrics.average_precision([], [])]).all()
+    assert [metrics.f_score([[3, 4, 0]], [[0, 0, 0]], limit).f_score for limit in (5, 5.001)] == [0, 1]
     mesh = np.eye(3)
     assert metrics.f_score(np.zeros((0, 3)), mesh, 5) == (0, 0, 0)
     assert metrics.f_score(mesh * np.nan, mesh, 5) == (0, 0, 0)
@@ -152,8 +144,7 @@ def test_a_palm_without_size_is_left_out_and_reported():
     broken[1, 9] = broken[1, 0]
     broken[2, 0] = np.nan
     found = metrics.mnae(gt + 1, broken)
-    assert (complete.left_out, found.left_out) == (0, 2)
-    assert np.isnan(found.per_sample).tolist() == [False, True, True, False]
+    assert (complete.left_out, found.left_out, *np.isnan(found.per_sample)) == (0, 2, False, True, True, False)
     assert found.mean == pytest.approx(complete.per_sample[[0, 3]].mean())
     assert np.isnan(metrics.mnae(gt[:0], gt[:0]).mean)
     missing = gt + 1
@@ -162,8 +153,7 @@ def test_a_palm_without_size_is_left_out_and_reported():
 
 
 def test_pdj_wants_both_place_and_visibility():
-    gt = np.random.default_rng(0).normal(0, 50, (3, 33, 2))
-    seen = np.ones((3, 33), bool)
+    gt, seen = np.random.default_rng(0).normal(0, 50, (3, 33, 2)), np.ones((3, 33), bool)
     assert metrics.pdj(gt, gt, predicted_visible=seen, true_visible=seen) == 1
     assert metrics.pdj(gt, gt, predicted_visible=~seen, true_visible=seen) == 0
     assert metrics.pdj(gt + 1e4, gt, predicted_visible=seen, true_visible=seen, torso="middle") == 0

@@ -85,11 +85,8 @@ def test_similarity_of_keypoints_requires_a_size(change):
 
 
 ANNOTATION = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "area": 16, "iscrowd": 0}
-TRUE = {
-    "images": [{"id": 1, "width": 10, "height": 10}],
-    "annotations": [ANNOTATION],
-    "categories": [{"id": 1, "name": "hand"}],
-}
+IMAGES = [{"id": 1, "width": 10, "height": 10}]
+TRUE = {"images": IMAGES, "annotations": [ANNOTATION], "categories": [{"id": 1, "name": "hand"}]}
 RESULT = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "score": 0.5}
 
 
@@ -110,14 +107,12 @@ def test_results_of_another_form_are_refused(change):
 @pytest.mark.parametrize(
     ("truth", "options"),
     [
-        ([], {}),
-        (TRUE | {"annotations": [ANNOTATION | {"bbox": [NAN, 0, 4, 4]}]}, {}),
-        (TRUE | {"annotations": [ANNOTATION, ANNOTATION]}, {}),
-        (TRUE | {"images": TRUE["images"] * 2}, {}),
+        ([], {}), (TRUE | {"annotations": [ANNOTATION | {"bbox": [NAN, 0, 4, 4]}]}, {}),
+        (TRUE | {"annotations": [ANNOTATION, ANNOTATION]}, {}), (TRUE | {"images": IMAGES * 2}, {}),
         (TRUE, {"image_ids": [99]}),
     ],
     ids=["a list", "NaN", "annotations of one id", "images of one id", "unknown image"],
-)
+)  # fmt: skip
 def test_annotations_of_another_form_are_refused(truth, options):
     with pytest.raises(InputError):
         metrics.coco_precision(truth, [], "bbox", **options)

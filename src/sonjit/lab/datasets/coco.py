@@ -96,6 +96,14 @@ class RunLengths(TypedDict):
     counts: str
 
 
+def box_from_mask(mask: BoolArray) -> tuple[float, float, float, float] | None:
+    """Return the box x_min, y_min, x_max, y_max around all pixels of a mask (H, W); None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
 class CocoResult(TypedDict):
     """Record of COCO's results format; the box is x, y, width, height in pixels."""
 
@@ -162,6 +170,8 @@ class CocoSet(dataset.RecordDataset):
             raise InputError(f"{annotations} is not in COCO's format: it has no images, annotations and categories")
         with dataset.naming(str(annotations)):
             self.category_records: dict[int, Record] = {category["id"]: category for category in data["categories"]}
+            if len(self.category_records) < len(data["categories"]):
+                raise ValueError("two categories have one id")
             licences = data.get("licenses") or []
             self._licences: dict[int, str] = {licence["id"]: licence["name"] for licence in licences if "id" in licence}
         self.keep(_by_image(data), str(annotations))

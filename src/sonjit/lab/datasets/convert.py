@@ -23,7 +23,7 @@ import numpy as np
 from sonjit._util import InputError, IntArray, json_from, pools
 from sonjit._util.files import atomic_file, atomic_text, write_bytes
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.datasets.coco import mask_from_segmentation, rle_from_mask
+from sonjit.lab.datasets.coco import box_from_mask, mask_from_segmentation, rle_from_mask
 from sonjit.lab.datasets.dataset import Dataset
 from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.media.sources.images import encode_image
@@ -258,8 +258,9 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
     """Write a data set as COCO keypoints with the additional fields of `folder`, without meshes and vertices."""
     with atomic_text(path) as file:
         images: list[str] = []
-        categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
-        used, count = set[int](), 0
+        categories: dict[tuple[int, str, str | None, tuple[str, ...]], Json] = {}
+        classes, count = dataset.categories(), 0
+        used = set[int]()
         file.write('{"annotations": [')
         for index, sample in enumerate(dataset, 1):
             number = index if sample.image_id is None else sample.image_id
@@ -282,11 +283,12 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
             images.append(json_from(record, spaced=True))
             for instance in sample.instances:
                 skeleton = instance.skeleton if instance.keypoints_px is not None else None
-                key = instance.category or instance.kind, skeleton, instance.keypoint_names
+                own = category_of(instance, classes)
+                key = own, instance.category or instance.kind, skeleton, instance.keypoint_names
+                classes.setdefault(own, key[1])
                 if key not in categories:
-                    own = instance.category_id
-                    own = max(used, default=0) + 1 if own is None or own in used else own
-                    categories[key] = category_record(own, *key)
+                    own = max(used | classes.keys()) + 1 if own in used else own
+                    categories[key] = category_record(own, *key[1:])
                     used.add(own)
                 category = categories[key]
                 file.write(",\n" if count else "\n")
@@ -296,6 +298,14 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
         file.write('\n],\n"images": [\n' + ",\n".join(images))
         file.write('\n],\n"categories": ' + json_from(list(categories.values()), spaced=True))
         file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
+
+
+def category_of(instance: Instance, categories: Mapping[int, str]) -> int:
+    """Return the id of an instance's category, see `Dataset.categories`; the next free one if it is not there."""
+    if instance.category_id is not None:
+        return instance.category_id
+    fitting = (number for number, name in categories.items() if name == (instance.category or instance.kind))
+    return next(fitting, max(categories, default=0) + 1)
 
 
 def category_record(number: int, name: str, skeleton: str | None, keypoint_names: Sequence[str]) -> Json:
@@ -326,12 +336,12 @@ def coco_annotation(number: int, image: int | str, category: int, instance: Inst
         if instance.keypoints_m is not None:
             valid = np.isfinite(instance.keypoints_m) if instance.valid_m is None else instance.valid_m[:, None]
             record["keypoints3d"] = plain(np.where(valid, instance.keypoints_m * 1000, np.nan))
-    if (box := instance.box or _box_around(record)) is not None:
-        record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-        area = record["bbox"][2] * record["bbox"][3]
-        record["area"] = area if instance.area_px2 is None else instance.area_px2
     if (mask := instance.mask()) is not None:
         record["segmentation"] = rle_from_mask(np.asarray(mask, np.bool_))
+    if box := instance.box or _box_around(record) or (None if mask is None else box_from_mask(mask)):
+        record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+        area = record["bbox"][2] * record["bbox"][3] if mask is None else int(mask.sum())
+        record["area"] = area if instance.area_px2 is None else instance.area_px2
     if "group" in instance.extra:
         record["group"] = plain(instance.extra["group"])
     return record

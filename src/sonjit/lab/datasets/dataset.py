@@ -128,13 +128,12 @@ class Dataset(Sequence["Sample"]):
 
         All labels are read.
         """
-        found = {
-            (instance.category_id, instance.category or instance.kind)
-            for sample in self
-            for instance in sample.instances
-        }
-        names = sorted({name for _, name in found})
-        return dict(sorted((names.index(name) + 1 if own is None else own, name) for own, name in found))
+        instances = (instance for sample in self for instance in sample.instances)
+        found = dict.fromkeys((instance.category_id, instance.category or instance.kind) for instance in instances)
+        classes = {own: name for own, name in found if own is not None}
+        free = (number for number in range(1, len(found) + 1) if number not in classes)
+        unnumbered = sorted({name for own, name in found if own is None} - set(classes.values()))
+        return dict(sorted((classes | dict(zip(free, unnumbered, strict=False))).items()))
 
     def subset(self, indices: Iterable[int]) -> Dataset:
         """Return the samples at these indices, in this order.

@@ -153,7 +153,9 @@ class ClassFolders(RecordDataset):
 
 def _kind(category: Record, side: str) -> InstanceKind:
     name = "hand" if side else str(category["name"]).lower()
-    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if word in name]
+    words = "".join(letter if letter.isalpha() else " " for letter in name).split()  # a handbag is no hand
+    words += [word.removeprefix("left").removeprefix("right") for word in words]
+    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if {word, f"{word}s"} & set(words)]
     return found[0] if found else "object"
 
 

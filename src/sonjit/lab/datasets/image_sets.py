@@ -83,16 +83,15 @@ def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
     titles = _by_id(base / "classes.txt") if (base / "classes.txt").is_file() else {}
     parts: dict[str, list[float]] = {}
     if (base / "parts" / "part_locs.txt").is_file():
-        for line in dataset.read_lines(base / "parts" / "part_locs.txt"):
-            image, _, *values = line.split()
+        lines = (line.split() for line in dataset.read_lines(base / "parts" / "part_locs.txt"))
+        for image, _, *values in sorted(lines, key=lambda fields: int(fields[1])):
             parts.setdefault(image, []).extend(map(float, values))
     for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
         if unknown := table.keys() - names.keys():
             raise InputError(f"{base / 'images.txt'} has no line for image {min(unknown)} of {file}.txt")
+        if missing := names.keys() - table.keys():
+            raise InputError(f"{base / file}.txt has no line for image {min(missing)} ({names[min(missing)][0]})")
     for item, name in names.items():
-        for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
-            if item not in table:
-                raise InputError(f"{base / file}.txt has no line for image {item} ({name[0]})")
         box = [float(value) for value in boxes[item]]
         if len(box) != 4:
             raise InputError(f"{base / 'bounding_boxes.txt'}: image {item} has {len(box)} numbers for its box, not 4")
@@ -249,7 +248,9 @@ class FacePoints(dataset.RecordDataset):
         is_video = self.entry.name == "300vw"
         sequence = image_name.split("/")[0] if is_video else None
         frame = int(stem) if is_video and stem.isdecimal() else None
-        subset = _CATEGORY_OF_VIDEO.get(sequence) if sequence else _subset(points_name)
+        places = {_SPLIT_OF_FOLDER.get(part) for part in Path(points_name).parts}  # halves of the full test set
+        half = next((name for name in _PARTS["full"] if name in places), None)
+        subset = _CATEGORY_OF_VIDEO.get(sequence) if sequence else half
         tags = {"subset": subset} if subset else {}
         return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame, tags=tags)
 
@@ -269,12 +270,6 @@ class FacePoints(dataset.RecordDataset):
             return self.split == "all" or (category is None) == (self.split == "train")
         own = [_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER][-1:]
         return self.split == "all" or not set(own).isdisjoint(_PARTS.get(self.split, (self.split,)))
-
-
-def _subset(points_name: str) -> str | None:
-    """Return the half of 300W's full test set that a file below the root belongs to."""
-    places = {_SPLIT_OF_FOLDER[part] for part in Path(points_name).parts if part in _SPLIT_OF_FOLDER}
-    return next((name for name in _PARTS["full"] if name in places), None)
 
 
 def points_from_pts(path: Path) -> FloatArray:
@@ -402,9 +397,11 @@ class CocoHands(CocoSet):
         self.read(annotations, root / folder.format(split=split, Split=split.capitalize()), root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        ending = Path(image["file_name"]).stem[-2:] if self.entry.name == "panoptic-hand" else ""
+        sides: dict[str, Side] = {"_l": "Left", "_r": "Right"}
         yield Instance(
             kind="hand",
-            side=_side(image["file_name"]) if self.entry.name == "panoptic-hand" else None,
+            side=sides.get(ending),
             skeleton=HAND_SKELETON,
             box=dataset.box_from_corner(annotation, "bbox"),
             area_px2=annotation.get("area"),
@@ -444,12 +441,6 @@ def open_panoptic(entry: dataset.DatasetEntry, root: Path, split: str) -> datase
     """Open the file in COCO's format, or else CMU's own."""
     in_coco_form = (root / "annotations" / f"panoptic_{split}.json").is_file()
     return (CocoHands if in_coco_form else PanopticHands)(entry, root, split)
-
-
-def _side(name: str) -> Side | None:
-    """Return the side in a file name, which ends with _l or _r."""
-    stem = name.rpartition(".")[0]
-    return "Left" if stem.endswith("_l") else "Right" if stem.endswith("_r") else None
 
 
 def _is_octagon(annotation: Record) -> bool:

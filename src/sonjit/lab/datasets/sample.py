@@ -6,7 +6,6 @@ NaN within an array.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -374,7 +373,7 @@ def _neighbour(
     while near <= far:
         other = samples[index + way * step]
         same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
-        away = way * (other.frame - own.frame) if same and other.frame is not None else math.inf
+        away = way * (other.frame - own.frame) if same and other.frame is not None else np.inf
         if away == abs(offset):
             found = hand_of(other, hand)
             return None if found is None else (other, found)

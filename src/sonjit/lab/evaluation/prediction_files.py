@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import InputError, data_files, files, json_from, unknown_name
-from sonjit.lab.datasets import Sample, mask_from_segmentation, reading
+from sonjit.lab.datasets import Sample, coco, mask_from_segmentation, reading
 from sonjit.lab.evaluation.predictions import (
     JournalLine,
     Mode,
@@ -284,9 +284,8 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
     box = _box(record)
     mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
     of_mask = box is None and mask is not None
-    if box is None and mask is not None and mask.any():
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    if box is None and mask is not None:
+        box = coco.box_from_mask(mask)
     category, score = record["category_id"], float(record["score"])
     return [Prediction(category_id=category, score=score, box=box, mask=mask, box_of_mask=of_mask)]
 

@@ -378,6 +378,7 @@ class JournalLine:
     evaluated: tuple[EvaluatedItem, ...]  # items of its instances, or one for the image
     problem: str | None = None  # reason why it was excluded; None if it was evaluated
     submission: str = ""
+    sequence: str | None = None
 
     def to_json(self) -> str:
         """Return the line."""

@@ -34,7 +34,7 @@ from sonjit.runs import Summary
 
 EVALUATORS: extensions.Registry[Callable[[Protocol, ModelChoice], Evaluator]] = extensions.Registry("task")
 """Evaluators by task of a protocol."""
-_MIN_SUBJECTS = 5  # minimum number of subjects for resampling by subject, since images of one person are similar
+_MIN_SUBJECTS = 5  # minimum number for resampling by subject or recording, since their images are similar
 _MAX_CLUSTERS = 4096
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 _SPEED_METRIC = "frames_per_second"
@@ -266,7 +266,8 @@ class _Worker:
             is_requested = self.request.submission is not None
             text = prediction_files.encode_submission(self.protocol, sample, predictions) if is_requested else ""
             name, subject = sample.id, sample.subject
-            return JournalLine(index, sample.dataset, name, subject, hash_of(sample), evaluated, submission=text)
+            line = JournalLine(index, sample.dataset, name, subject, hash_of(sample), evaluated, submission=text)
+            return replace(line, sequence=sample.sequence)
         except SonjitError as error:
             if not self.request.skip_bad:
                 raise
@@ -330,7 +331,7 @@ register_evaluator("detection", lambda protocol, choice: detection.DetectionEval
 def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -> RunRecord:
     """Return the metrics of one mode, with one row per evaluated item."""
     pairs = [(line, item) for line in lines for item in line.evaluated]
-    clusters, drawn = clusters_of([(line.dataset, line.id, line.subject) for line, _ in pairs])
+    clusters, drawn = clusters_of([(line.dataset, line.subject, line.sequence, line.id) for line, _ in pairs])
     summary: MetricSummary = evaluator.summary([item for _, item in pairs], clusters)
     return {
         "mode": mode,
@@ -359,12 +360,13 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
     }
 
 
-def clusters_of(keys: Sequence[tuple[str, str, str | None]]) -> tuple[list[int], str]:
-    """Return the units of resampling and their name: subjects if enough are known, else images; many are grouped."""
-    subjects = {subject for *_, subject in keys}
-    by_subject = None not in subjects and len(subjects) >= _MIN_SUBJECTS
-    numbers: dict[tuple[str, str | None], int] = {}
-    labels = [(dataset, subject if by_subject else sample) for dataset, sample, subject in keys]
-    for label in labels:
-        numbers.setdefault(label, len(numbers) % _MAX_CLUSTERS)
-    return [numbers[label] for label in labels], "subjects" if by_subject else "images"
+def clusters_of(keys: Sequence[tuple[str, str | None, str | None, str]]) -> tuple[list[int], str]:
+    """Return the units of resampling and their name, of data set, subject, recording and id of each image: subjects if
+    enough are known, else recordings, else images; many are grouped.
+    """
+    columns = {"subjects": 1, "recordings": 2}
+    units = {name: {key[column] for key in keys} for name, column in columns.items()}
+    name = next((name for name, own in units.items() if None not in own and len(own) >= _MIN_SUBJECTS), "images")
+    labels = [(key[0], key[columns.get(name, 3)]) for key in keys]
+    numbers = {label: number % _MAX_CLUSTERS for number, label in enumerate(dict.fromkeys(labels))}
+    return [numbers[label] for label in labels], name

@@ -181,7 +181,9 @@ class Rig:
 
     def joint_frames(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
         """Return the axes (N, 25, 3, 3) and positions (N, 25, 3) of the joints in a pose."""
-        count, turns = len(pose), self._turns(pose.angles)
+        count = len(pose)
+        turn, bend, twist = np.moveaxis(matrix_from_rotation_vector(pose.angles[..., None] * self.axes), -3, 0)
+        turns = turn @ bend @ twist  # (N, 5, 3, 3, 3)
         frames, joints = np.empty((count, 25, 3, 3)), np.empty((count, 25, 3))
         palm = _PALM
         frames[:, palm] = pose.rotation[:, None] @ self.frames[palm]
@@ -222,11 +224,6 @@ class Rig:
         shift = joints - (turn @ self.joints[..., None])[..., 0]
         blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
         return blended.reshape(len(frames), -1, 3, 4)
-
-    def _turns(self, angles: FloatArray) -> FloatArray:
-        """Return the rotation (N, 5, 3, 3, 3) of each joint from its angles (N, 5, 3, 3)."""
-        turn, bend, twist = np.moveaxis(matrix_from_rotation_vector(angles[..., None] * self.axes), -3, 0)
-        return turn @ bend @ twist
 
 
 @dataclass(frozen=True)

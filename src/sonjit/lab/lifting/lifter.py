@@ -271,8 +271,12 @@ def image_crops(rgb: Image, areas: Sequence[RotatedBox], side: int) -> Tensor:
 
 def pairs_of_hands(hands_px: Sequence[RealArray], sides: Sequence[Side]) -> list[dict[Side, int]]:
     """Group hands (K, 2) in pixels into pairs of right and left, nearest first, and single hands: indices by side."""
+
+    def spread_of(*hands: RealArray) -> float:  # longer side of the box around both, relative to the larger hand
+        return _side(np.concatenate(hands)) / max(*map(_side, hands), 1e-6)
+
     near = sorted(
-        (_spread([hands_px[right], hands_px[left]]), right, left)
+        (spread_of(hands_px[right], hands_px[left]), right, left)
         for right in range(len(sides))
         for left in range(len(sides))
         if (sides[right], sides[left]) == ("Right", "Left")
@@ -284,12 +288,6 @@ def pairs_of_hands(hands_px: Sequence[RealArray], sides: Sequence[Side]) -> list
             pairs.append({"Right": right, "Left": left})
             free -= {right, left}
     return [*pairs, *({sides[index]: index} for index in sorted(free))]
-
-
-def _spread(hands_px: Sequence[RealArray]) -> float:
-    """Return the longer side of the box around hands, relative to the largest hand."""
-    largest = max(_side(hand) for hand in hands_px)
-    return _side(np.concatenate(hands_px)) / max(largest, 1e-6)
 
 
 def _side(joints_px: RealArray) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sonjit._util import Float32Array, Image, InputError, IntArray, RealArray
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
-from sonjit.lab.datasets import Sample
+from sonjit.lab.datasets import Sample, coco
 from sonjit.lab.hand_models import Mano, load_mano
 from sonjit.lab.hand_models.mano import Side
 from sonjit.lab.hand_models.placeholders import mano_by_name
@@ -310,9 +310,8 @@ def _grasped_object(sample: Sample, hand: deformer.Corners) -> deformer.Corners 
         if "corners_m" in instance.extra and sample.camera is not None:
             return deformer.box_around(sample.camera.project(instance.extra["corners_m"]))
         mask = instance.mask()
-        if mask is not None and mask.any():
-            columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-            box = deformer.Corners(*map(float, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+        if mask is not None and (edges := coco.box_from_mask(mask)) is not None:
+            box = deformer.Corners(*edges)
             overlaps = box.x_min < hand.x_max and hand.x_min < box.x_max
             return box if overlaps and box.y_min < hand.y_max and hand.y_min < box.y_max else None
     return None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError
 from sonjit.geometry.boxes import RotatedBox, rotated_box_around, wrap_angle
 from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets.coco import box_from_mask
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit.lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig, RigPose, Side
 from sonjit.lab.synthesis import hands as people
@@ -449,14 +450,6 @@ def label_hands(
         causes = _causes(instance, placed, projected, drawables, camera, buffers, owners)
         labels.append(HandLabel(projected, placed, causes, mask, box_from_mask(mask), palm_box(projected)))
     return labels
-
-
-def box_from_mask(mask: BoolArray) -> Box | None:
-    """Return the box x_min, y_min, x_max, y_max around all pixels of a mask (H, W); None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def palm_box(keypoints_px: FloatArray) -> RotatedBox:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sonjit._util import Image, InputError, IntArray, data_files
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
-from sonjit.lab.datasets import Dataset, Instance, Sample, coco_annotation, dataset_entry, open_dataset
+from sonjit.lab.datasets import Dataset, Sample, convert, dataset_entry, open_dataset
 from sonjit.lab.explain.instances import results_from_instances
 from sonjit.lab.explain.mask_networks import instances_from
 from sonjit.lab.metrics import coco_precision
@@ -53,19 +53,13 @@ def example_from_sample(sample: Sample, categories: Mapping[int, str]) -> Exampl
         filled = instance.filled_mask(height, width).astype(np.float32)
         mask = cv2.resize(filled, size, interpolation=cv2.INTER_AREA) >= 0.5
         if mask.any():
-            label = list(categories).index(category_of(instance, categories)) + 1
-            labels.append(0 if instance.crowd else label)
+            if (own := convert.category_of(instance, categories)) not in categories:
+                raise InputError(f"{sample.id}: a {instance.kind} has no category")
+            labels.append(0 if instance.crowd else list(categories).index(own) + 1)
             masks.append(mask.astype(np.uint8))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
     return Example(small, np.array(labels, np.int64), stacked)
-
-
-def category_of(instance: Instance, categories: Mapping[int, str]) -> int:
-    """Return the id of an instance's category in its data set, see `Dataset.categories`."""
-    if instance.category_id is not None:
-        return instance.category_id
-    return next(number for number, name in categories.items() if name == (instance.category or instance.kind))
 
 
 def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) -> dict[str, list[dict[str, object]]]:
@@ -75,8 +69,8 @@ def coco_from_samples(samples: Sequence[Sample], categories: Mapping[int, str]) 
         for item in sample.instances:
             mask = partial(item.filled_mask, sample.height, sample.width)
             complete = replace(item, box=item.bounds() or (0.0, 0.0, 0.0, 0.0), read_mask=mask)
-            number, category = len(annotations) + 1, category_of(item, categories)
-            annotations.append(coco_annotation(number, index, category, complete))
+            number, category = len(annotations) + 1, convert.category_of(item, categories)
+            annotations.append(convert.coco_annotation(number, index, category, complete))
     return {
         "images": [
             {"id": index, "width": sample.width, "height": sample.height} for index, sample in enumerate(samples)
