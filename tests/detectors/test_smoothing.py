@@ -38,8 +38,7 @@ def test_a_step_is_followed_at_once(still):
     moved[60:, :, 0] += 20
     smooth = run(moved)[:, :, 0].mean(axis=1) - 100
     assert smooth[59] < 1
-    assert smooth[60] >= 10
-    assert smooth[61] >= 18
+    assert (smooth[60:62] >= [10, 18]).all()
 
 
 @pytest.mark.parametrize("size", [20, 2000])
@@ -57,13 +56,15 @@ def test_time_is_honoured():
 def test_values_between_two_frames_are_not_overshot():
     ramp = np.concatenate([np.zeros(20), np.linspace(0, 300, 15), np.full(20, 300)])[:, None, None]
     smooth = run(ramp)
-    assert smooth.max() <= 300
-    assert (np.diff(smooth[:, 0, 0]) >= 0).all()
+    assert smooth.max() <= 300 <= 300 + np.diff(smooth[:, 0, 0]).min()
     np.testing.assert_allclose(smooth[-1], 300, atol=2)
 
 
-def test_reset_forgets():
-    filter_ = OneEuro()
+def test_reset_and_missing_keypoints_forget_and_times_that_do_not_rise_pass():
+    filter_, value = OneEuro(), np.array([[77.0]], np.float32)
     run(np.zeros((5, 1, 1)), filter_)
+    assert [filter_(value, time=time, scale=SIZE) for time in (4 / FPS, 0, -1, np.nan)] == [77] * 4
+    assert filter_(value * 0, time=1, scale=SIZE) == 0
+    assert run(np.reshape([3, 3, np.nan, 5, 5], (5, 1, 1))).ravel()[[1, 3, 4]].tolist() == [3, 5, 5]
     filter_.reset()
-    assert filter_(np.array([[77.0]], np.float32), time=0.0, scale=SIZE) == 77
+    assert filter_(value, time=0.0, scale=SIZE) == 77

@@ -78,17 +78,21 @@ class OneEuro:
         self._raw = self._smooth = self._speed = np.zeros(0)
 
     def __call__(self, values: Float32Array, *, time: float, scale: float) -> Float32Array:
-        """Filtered values (K, D) of one frame; see `Filter`."""
+        """Filtered values (K, D) of one frame, see `Filter`; as they are if the time is not after that of the last."""
         raw = values.astype(np.float64)
         if not self._raw.size:
             self._time, self._raw, self._smooth, self._speed = time, raw, raw, np.zeros_like(raw)
             return values
         step_s = time - self._time
+        if not step_s > 0:
+            return values
         speed = (raw - self._raw) / (scale * step_s)
-        self._speed = self._speed + _alpha(self.derivative_cutoff_hz, step_s) * (speed - self._speed)
+        speed = self._speed + _alpha(self.derivative_cutoff_hz, step_s) * (speed - self._speed)
+        self._speed = np.where(np.isnan(speed), 0.0, speed)  # a missing keypoint begins anew
         moving = np.maximum(np.abs(self._speed) - self.dead_speed, 0)
         alpha = _alpha(self.min_cutoff_hz + self.beta * moving, step_s)
-        self._smooth = self._smooth + alpha * (raw - self._smooth)
+        smooth = self._smooth + alpha * (raw - self._smooth)
+        self._smooth = np.where(np.isnan(smooth), raw, smooth)
         self._time, self._raw = time, raw
         return self._smooth.astype(np.float32)
 
@@ -111,12 +115,8 @@ class KeypointSmoother:
 
 def refined_before(refine: Callable[[O], O], smoother: Smoother[O] | None) -> Smoother[O]:
     """Return a smoother that refines each observation first; without a smoother, it only refines."""
-
-    def smooth(observation: O, now_s: float) -> O:
-        refined = refine(observation)
-        return refined if smoother is None else smoother(refined, now_s)
-
-    return smooth
+    last: Smoother[O] = smoother or (lambda observation, _: observation)
+    return lambda observation, now_s: last(refine(observation), now_s)
 
 
 def _alpha(cutoff_hz: float | FloatArray, step_s: float) -> float | FloatArray:

@@ -23,7 +23,7 @@ SWEEP = "sweep"  # name of the grid of a sweep
 
 
 class Mean(NamedTuple):
-    """A mean over seeds with its 95 % interval by Student's t; the interval is NaN for a single seed."""
+    """A mean over seeds with its 95 % interval by Student's t; the interval is NaN for one seed or a failed run."""
 
     value: float
     low: float
@@ -142,7 +142,7 @@ def mean_with_interval(values: Sequence[float]) -> Mean:
     Mean(value=2.0, low=-0.484, high=4.484)
     """
     mean = fmean(values)
-    if len(values) < 2:
+    if len(values) < 2 or not math.isfinite(mean):
         return Mean(mean, math.nan, math.nan)
     with optional_import("an ablation", "eval"):
         from scipy.stats import t
@@ -151,12 +151,12 @@ def mean_with_interval(values: Sequence[float]) -> Mean:
 
 
 def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
-    """Check whether the means have the published order of rows, None without one, and describe each step in a line.
+    """Check whether all known means have the published order of rows, else None, and describe each step in a line.
 
     The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t.
     """
     known = [row for row in result.rows if row.published is not None]
-    if len(known) < 2:
+    if len(known) < 2 or not all(math.isfinite(row.mean.value) for row in known):
         return None, []
     sign = 1 if result.grid.higher_is_better else -1
     ranked = sorted(known, key=lambda row: -sign * (row.published or 0))
@@ -203,7 +203,7 @@ def save_ablation(result: AblationResult, out: Path) -> str:
 
 def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     grid, rows = result.grid, result.rows
-    largest = max((abs(row.mean.value) for row in rows), default=0)
+    largest = max((abs(row.mean.value) for row in rows if math.isfinite(row.mean.value)), default=0)
     digits = 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))  # three significant ones
     published = any(row.published is not None for row in rows)
     if result.smoke:
@@ -225,7 +225,7 @@ def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     if has_published_order is not None:
         yield docs.Text("The published order holds." if has_published_order else "The published order does not hold.")
         yield docs.BulletList(tuple(steps))
-    bars = [(row.mean.value, row.mean.low, row.mean.high) for row in rows]
+    bars = [row.mean if math.isfinite(row.mean.value) else (math.nan,) * 3 for row in rows]
     yield docs.Plot(
         "ablation",
         docs.bars_svg([row.label for row in rows], bars, grid.unit, grid.title),
