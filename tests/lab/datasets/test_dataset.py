@@ -91,8 +91,7 @@ def test_wrong_units_axes_orders_and_cameras_are_reported():
 @pytest.mark.parametrize("name", list_datasets())
 def test_records_name_required_fields(name):
     entry = dataset_entry(name)
-    assert entry.name == name
-    assert all([entry.splits, entry.licence, entry.where])
+    assert all([entry.name == name, entry.splits, entry.licence, entry.where])
     assert pickle.loads(pickle.dumps(entry)) == entry
     with pytest.raises(InputError, match="Unknown split 'none'"):
         open_dataset(name, "nowhere", "none")

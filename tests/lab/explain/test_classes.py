@@ -151,6 +151,7 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
     ("arguments", "words"),
     [
         ([], "requires its checkpoint as --weights FILE (train it: sonjit train cam)"),
+        (["--top", "5000", "--draw", "x.png"], "--top 5000: a picture shows at most 24 maps. Use --save without"),
         (["--model", "cam-resnet18"], "FILE (download https://download.pytorch.org/models/resnet18-"),
         (["--weights", "published"], "cam-small has no published weights. It requires its checkpoint"),
         (["--weights", "none.safetensors"], "no such checkpoint"),

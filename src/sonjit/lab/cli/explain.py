@@ -16,6 +16,7 @@ from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many, is_video
 
 _MAX_SIDE = 4096
+_MAX_MAPS = 24  # in a picture, which shows them next to each other
 _EXPLAIN, _MESHES, _LIFTING = run.Explain(), MeshHands(), Lifting()
 
 
@@ -75,6 +76,8 @@ def explain(
         draw = f"{file.stem}-map.png"
         if Path(draw).exists():
             raise InputError(f"{draw} exists. Name the picture with --draw.")
+    if draw and task.top > _MAX_MAPS:
+        raise InputError(f"--top {task.top}: a picture shows at most {_MAX_MAPS} maps. Use --save without --draw.")
     return run_and_report(task, inputs, Outputs(save, draw), batch)
 
 

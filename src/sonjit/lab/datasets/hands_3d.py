@@ -235,10 +235,11 @@ class Rhd(Dataset):
         super().__init__(entry, root, split)
         self._path = self.need(f"{split}/anno_{split}.pickle")
         records = _read(self._path)
-        if not records:
-            raise InputError(f"{self._path} contains no images")
+        numbers = sorted(record for record in records if isinstance(record, int))
+        if not numbers or len(numbers) < len(records):
+            raise InputError(f"{self._path}: its {len(records)} images are not all named by numbers; get it again")
         self._wrong: dict[int, str] = {}
-        self._numbers = np.array(sorted(record for record in records if isinstance(record, int)), np.int32)
+        self._numbers = np.array(numbers, np.int32)
         self._labels = {name: np.zeros((len(self._numbers), *shape)) for name, shape in _FIELDS.items()}
         for index, number in enumerate(self._numbers.tolist()):
             named = f"{self._path}: {number}"
