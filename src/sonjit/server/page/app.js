@@ -1,7 +1,6 @@
 /** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
 import { avatarView } from "./avatar.js";
-import { wireClasses } from "./classes.js";
 import { Capture, Detectors } from "./detectors.js";
 import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
@@ -10,7 +9,7 @@ import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
 import { overlayView } from "./painter.js";
 import { gesturesView, inspector, latencyMeter, liveTable, paced, wirePhone, wireTabs } from "./panels.js";
 import { plotView } from "./plot.js";
-import { wireSaliencyLegend } from "./saliency.js";
+import { wireClasses, wireSaliencyLegend } from "./saliency.js";
 import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings } from "./settings.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
 import { listRecording, nameNow, recorderOf, Table } from "./tables.js";

@@ -5,6 +5,7 @@ import { driversOf, readModel, targetWeights } from "./gltf.js";
 import { instancesOf, kindsWhere } from "./kinds.js";
 import { isMirrored } from "./settings.js";
 import { onLanguage, PageError, showError, text } from "./texts.js";
+import { extent } from "./view3d.js";
 
 /** @typedef {import("./gltf.js").Model} Model */
 /** @typedef {{model: Model, name: string, drivers: import("./gltf.js").Driver[], head: number, arms: Map<number, number>, turned: DOMMatrix,
@@ -101,8 +102,7 @@ export function avatarView(store) {
     const shrink = Math.min(1, width / height / (aspect || 1)); // the view shows the complete image
     const half = Math.tan(FOV_Y / 2) / shrink; // half of the visible height per centimetre of distance
     const halves = [(half * width) / height, half];
-    const weights = targetWeights(avatar.model, avatar.drivers, blendshapes);
-    drawModel(projection(halves, mirrored), posed(avatar, pose, halves), weights, mirrored);
+    drawModel(projection(halves, mirrored), posed(avatar, pose, halves), targetWeights(avatar.model, avatar.drivers, blendshapes), mirrored);
   }
 
   return { open, draw, clear };
@@ -125,7 +125,7 @@ function avatarOf(model, name) {
   const head = named >= 0 ? named : joints.find((joint) => HEAD.test(nodes[joint].name)) ?? -1;
   const turned = new DOMMatrix().rotateAxisAngle(0, 1, 0, "VRM" in extensions ? 180 : 0); // models of VRM 0 look along -z
   const worlds = worldsOf(model, turned);
-  const { low, high } = boundsOf(model, worlds);
+  const [low, high] = extent(verticesOf(model, worlds));
   const joint = worlds.get(head);
   if (joint) [low[0], low[1], low[2], high[0], high[2]] = [joint.m41, joint.m42, joint.m43, joint.m41, joint.m43];
   const arms = new Map([[boneOf(model, "leftUpperArm"), -HANGING_DEG], [boneOf(model, "rightUpperArm"), HANGING_DEG]]);
@@ -155,24 +155,17 @@ function worldsOf({ nodes, order }, root, turns = new Map()) {
   return worlds;
 }
 
-/** @param {Model} model @param {Map<number, DOMMatrix>} worlds @returns {{low: number[], high: number[]}} */
-function boundsOf({ nodes, meshes, skins, order }, worlds) {
-  const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
-  for (const node of order) {
+/** @param {Model} model @param {Map<number, DOMMatrix>} worlds @returns {import("./view3d.js").Vector[]} */
+function verticesOf({ nodes, meshes, skins, order }, worlds) {
+  return order.flatMap((node) => {
     const { joints, inverses } = skins[nodes[node].skin] ?? {};
     const own = worlds.get(joints ? joints[0] : node) ?? new DOMMatrix();
     const world = joints ? own.multiply(inverses[0]) : own;
-    for (const { positions } of meshes[nodes[node].mesh]?.geometries ?? []) {
-      for (let k = 0; k < positions.length; k += 3) {
-        const { x, y, z } = world.transformPoint({ x: positions[k], y: positions[k + 1], z: positions[k + 2] });
-        [x, y, z].forEach((value, axis) => {
-          low[axis] = Math.min(low[axis], value);
-          high[axis] = Math.max(high[axis], value);
-        });
-      }
-    }
-  }
-  return { low, high };
+    return (meshes[nodes[node].mesh]?.geometries ?? []).flatMap(({ positions }) => Array.from({ length: positions.length / 3 }, (_, k) => {
+      const { x, y, z } = world.transformPoint({ x: positions[3 * k], y: positions[3 * k + 1], z: positions[3 * k + 2] });
+      return /** @type {import("./view3d.js").Vector} */ ([x, y, z]);
+    }));
+  });
 }
 
 /**

@@ -14,117 +14,46 @@ export function createJobs(list, onLatest) {
   /** @type {JobItem | null} */ let latest = null;
   onLanguage(() => items.forEach((item) => item.render()));
 
-  /** Load the jobs of the server. */
-  async function load() {
-    const jobs = /** @type {any} */ (await call(addressOf("/v1/jobs")));
-    for (const job of jobs.reverse()) follow(add(job), job);
-  }
-
-  /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream @param {import("./painter.js").Style} style of the drawings */
-  async function start(files, detectors, { drawing: _, gestures, ...style }) {
-    if (!detectors.length) throw new PageError("no_detector");
-    const showsGestures = gestures && detectors.some((each) => (each.gestures ?? "none") !== "none");
-    const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)), style: JSON.stringify({ ...style, gestures: showsGestures }) });
-    const images = files.filter(isImage);
-    const sets = [...(images.length ? [images] : []), ...files.filter(isVideo).map((file) => [file])];
-    await Promise.all(sets.map((set) => upload(set, detectors, query)));
-  }
-
-  /** @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors @param {URLSearchParams} query */
-  async function upload(files, detectors, query) {
-    const [{ name: first, webkitRelativePath: path }] = files;
-    const name = files.length === 1 ? first : path.split("/")[0] || text("job.images", { count: files.length });
-    const item = add({ name, model: detectors.map(({ kind, model }) => `${kind}-${model}`).join("+"), state: "uploading", share: 0 });
-    latest = item;
-    const form = new FormData();
-    for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
-    try {
-      follow(item, await post(`/v1/jobs?${query}`, form, item.upload, (share) => update(item, { share })));
-    } catch (error) {
-      remove(item);
-      if (/** @type {ServerError} */ (error).code !== "aborted") showError(error);
-    }
-  }
-
   /** @param {object} job */
   function add(job) {
-    const item = new JobItem(job, { cancel: () => cancel(item), remove: () => erase(item) });
+    const item = new JobItem(job, (now) => {
+      if (!now) items.delete(item);
+      if (item === latest) onLatest(now);
+    });
     items.add(item);
     list.prepend(item.node);
     return item;
   }
 
-  /** @param {JobItem} item @param {any} job */
-  function follow(item, job) {
-    update(item, job);
-    if (ENDED.includes(job.state)) return;
-    const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
-    item.events = events;
-    events.onmessage = ({ data }) => {
-      const now = JSON.parse(data);
-      update(item, now);
-      if (ENDED.includes(now.state)) events.close();
-    };
-    events.onerror = () => {
-      if (events.readyState === EventSource.CLOSED) update(item, { state: "failed", message: text("job.lost") });
-    };
-  }
+  return {
+    /** Load the jobs of the server. */
+    async load() {
+      const jobs = /** @type {any} */ (await call(addressOf("/v1/jobs")));
+      for (const job of jobs.reverse()) add(job).follow(job);
+    },
 
-  /** @param {JobItem} item @param {any} changes */
-  function update(item, changes) {
-    item.update(changes);
-    if (item === latest) onLatest(item.job);
-  }
-
-  /** @param {JobItem} item */
-  async function cancel(item) {
-    if (item.job.id === undefined) item.upload.abort();
-    else await call(addressOf(`/v1/jobs/${item.job.id}/cancel`), null, { method: "POST" }).catch(showError);
-  }
-
-  /** @param {JobItem} item */
-  async function erase(item) {
-    try {
-      await call(addressOf(`/v1/jobs/${item.job.id}`), null, { method: "DELETE" });
-    } catch (error) {
-      if (/** @type {ServerError} */ (error).code !== "not_found") return showError(error);
-    }
-    return remove(item);
-  }
-
-  /** @param {JobItem} item */
-  function remove(item) {
-    item.events?.close();
-    if (item === latest) onLatest(null);
-    items.delete(item);
-    item.node.remove();
-  }
-
-  return { load, start };
+    /** Create one job for all images and one for each video, with all detectors. @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream @param {import("./painter.js").Style} style of the drawings */
+    async start(files, detectors, { drawing: _, gestures, ...style }) {
+      if (!detectors.length) throw new PageError("no_detector");
+      const showsGestures = gestures && detectors.some((each) => (each.gestures ?? "none") !== "none");
+      const query = new URLSearchParams({ detectors: JSON.stringify(detectors.map(optionsOfJob)), style: JSON.stringify({ ...style, gestures: showsGestures }) });
+      const images = files.filter(isImage);
+      const model = detectors.map((detector) => `${detector.kind}-${detector.model}`).join("+");
+      const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map((set) => {
+        const [{ name: first, webkitRelativePath: path }] = set;
+        const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
+        latest = add({ name, model, state: "uploading", share: 0 });
+        return latest.upload(set, `/v1/jobs?${query}`);
+      });
+      await Promise.all(uploads);
+    },
+  };
 }
 
 /** Return the detector options that jobs support. @param {{kind: string, [option: string]: unknown}} detector */
 function optionsOfJob({ kind, ...options }) {
   const known = kinds[kind].job_options.filter((name) => name !== "static_image"); // the server detects stills itself
   return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
-}
-
-/**
- * Send a form and report the progress, which `fetch` cannot do.
- *
- * @param {string} path @param {FormData} form @param {XMLHttpRequest} request @param {(share: number) => void} onShare @returns {Promise<any>}
- */
-function post(path, form, request, onShare) {
-  return new Promise((resolve, reject) => {
-    const refuse = (code = "failed", message = "") => reject(new ServerError(code, message));
-    request.open("POST", addressOf(path));
-    request.responseType = "json";
-    request.upload.onprogress = ({ loaded, total }) => onShare(loaded / total);
-    request.onload = () => (request.status === 202 ? resolve(request.response) : refuse(request.response?.error.code, request.response?.error.message));
-    request.onerror = () => refuse("gone");
-    request.onabort = () => refuse("aborted");
-    request.send(form);
-  });
 }
 
 /** Return the progress of a job, 0 to 1; null if unknown. @param {any} job @returns {number | null} */
@@ -143,24 +72,76 @@ const TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
 const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"], ["motions.csv", "job.motions"], ["report.html", "job.report"], ["report.pdf", "job.report.pdf"]];
 
 class JobItem {
-  /** @type {EventSource | undefined} */ events;
-  upload = new XMLHttpRequest();
   node = make("li", { className: "job" });
-  #actions;
+  #onChange;
+  #request = new XMLHttpRequest();
+  /** @type {EventSource | undefined} */ #events;
   #rendered = "";
 
-  /** @param {any} job @param {{cancel(): void, remove(): void}} actions */
-  constructor(job, actions) {
+  /** @param {any} job @param {(job: any) => void} onChange function that receives the job after every change; null if it was removed */
+  constructor(job, onChange) {
     this.job = job;
-    this.#actions = actions;
+    this.#onChange = onChange;
     this.render();
   }
 
   /** @param {any} changes */
-  update(changes) {
+  #update(changes) {
     this.job = { ...this.job, ...changes };
     if (this.job.state !== this.#rendered) this.render();
     else this.#progress();
+    this.#onChange(this.job);
+  }
+
+  /** Send files and report the progress, which `fetch` cannot do. @param {File[]} files @param {string} path */
+  async upload(files, path) {
+    const form = new FormData();
+    for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
+    const request = this.#request;
+    request.open("POST", addressOf(path));
+    request.responseType = "json";
+    request.upload.onprogress = ({ loaded, total }) => this.#update({ share: loaded / total });
+    request.send(form);
+    const end = await new Promise((resolve) => (request.onloadend = request.onabort = request.onerror = ({ type }) => resolve(type)));
+    if (end !== "abort" && request.status === 202) return this.follow(request.response);
+    const { code = end === "error" ? "gone" : "failed", message = "" } = request.response?.error ?? {};
+    if (end !== "abort") showError(new ServerError(code, message));
+    return this.#remove();
+  }
+
+  /** Show the progress of a job of the server. @param {any} job */
+  follow(job) {
+    this.#update(job);
+    if (!isActive(job)) return;
+    const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
+    this.#events = events;
+    events.onmessage = ({ data }) => {
+      this.#update(JSON.parse(data));
+      if (!isActive(this.job)) events.close();
+    };
+    events.onerror = () => {
+      if (events.readyState === EventSource.CLOSED) this.#update({ state: "failed", message: text("job.lost") });
+    };
+  }
+
+  async #cancel() {
+    if (this.job.id === undefined) this.#request.abort();
+    else await call(addressOf(`/v1/jobs/${this.job.id}/cancel`), null, { method: "POST" }).catch(showError);
+  }
+
+  async #erase() {
+    try {
+      await call(addressOf(`/v1/jobs/${this.job.id}`), null, { method: "DELETE" });
+    } catch (error) {
+      if (/** @type {ServerError} */ (error).code !== "not_found") return showError(error);
+    }
+    return this.#remove();
+  }
+
+  #remove() {
+    this.#events?.close();
+    this.node.remove();
+    this.#onChange(null);
   }
 
   /** Draw the item again for another state or language. */
@@ -169,7 +150,7 @@ class JobItem {
     this.#rendered = this.node.dataset.state = state;
     const isOn = isActive(this.job);
     const label = text(isOn ? "job.cancel" : "job.remove");
-    const end = makeButton(label, isOn ? this.#actions.cancel : this.#actions.remove, { ariaLabel: `${label}: ${name}` });
+    const end = makeButton(label, () => (isOn ? this.#cancel() : this.#erase()), { ariaLabel: `${label}: ${name}` });
     this.node.replaceChildren(
       make("p", { className: "job-title" }, make("strong", {}, name), make("span", { className: "tag" }, model)),
       make("p", { className: "job-state" }),

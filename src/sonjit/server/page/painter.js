@@ -40,9 +40,8 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
     const visible = kind === "body" ? joined(instance, person) : instance;
     const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
     const skeleton = style.colour ? coloured(skeletonOf(instance), style.colour) : skeletonOf(instance);
-    if (kind === "body") paintBody(skeleton, strokes, visible, style);
-    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
-    else paintSkeleton(skeleton, strokes, instance.keypoints.map(isSeen), style);
+    if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
+    else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
     if (style.errors) paintErrors(skeleton, strokes, instance);
     if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, instance), strokes, style.colour || accentOf(kind, instance), image);
   }
@@ -59,30 +58,36 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
 }
 
 /**
- * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
+ * Draw connections and keypoints, far parts first. Fingers and the sides of a body have their own colours; hidden parts are thin and hollow.
  *
- * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} visible @param {Style} style
+ * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {{keypoints: any[], leftOut?: Set<number>}} visible part of an instance
+ * @param {boolean} isBody @param {Style} style
  */
-function paintSkeleton(skeleton, strokes, visible, { points }) {
-  const { near, ctx } = strokes;
-  const width = strokes.width(DRAWING.hand_width);
+function paintSkeleton(skeleton, strokes, { keypoints, leftOut = new Set() }, isBody, { points }) {
+  const { ctx } = strokes;
+  const near = isBody ? strokes.near.map((value) => 0.3 + 0.5 * value) : strokes.near;
+  const head = new Set(isBody ? skeleton.groups.face : []);
+  const width = strokes.width(isBody ? DRAWING.body_width : DRAWING.hand_width);
   const edge = edgeOf(width);
-  const lines = farFirst(skeleton.connections, near);
-  const isBold = (/** @type {[number, number]} */ line) => visible[line[0]] && visible[line[1]];
+  const lines = farFirst(skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b)), near);
+  const isBold = (/** @type {[number, number]} */ [a, b]) => isSeen(keypoints[a]) && isSeen(keypoints[b]);
   const bold = lines.filter(isBold);
-  ctx.globalAlpha = 0.55;
+  const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
+  const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
+  ctx.globalAlpha = isBody ? 0.4 : 0.55;
   lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
+  ctx.globalAlpha = isBody ? 0.4 : 1;
+  for (const k of shown) if (!isSeen(keypoints[k])) strokes.dot(k, skeleton.colours[k], width * (isBody ? 1 : 0.7 + 1.2 * near[k]), width * (isBody ? 0.4 : 0.45));
   ctx.globalAlpha = 1;
-  strokes.lines(bold, INK, width + 2 * edge);
-  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), width));
-  if (!points) return;
-  farthestFirst(near).forEach((k) => {
-    const radius = width * (0.7 + 1.2 * near[k]);
-    if (!visible[k]) return strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
+  for (const isHead of [false, true]) strokes.lines(bold.filter(([a]) => head.has(a) === isHead), INK, width * (isHead ? 0.4 : 1) + 2 * edge);
+  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
+  const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
+  for (const k of shown.filter((point) => isSeen(keypoints[point]))) {
+    const radius = width * (least + more * near[k]) * (head.has(k) ? 0.45 : 1);
     strokes.dot(k, INK, radius + edge);
-    strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.15), radius);
-    if (radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
-  });
+    strokes.dot(k, shade(skeleton.colours[k], near[k] + light), radius);
+    if (!isBody && radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
+  }
 }
 
 /** Draw rings with the expected errors of refined keypoints as radii. @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {any} instance */
@@ -140,42 +145,11 @@ function paintBox(ctx, area, strokes, colour, image) {
   const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
   const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
   if (right <= left || bottom <= top) return;
-  for (const [stroke, line] of [[INK, width + 2], [colour, width]]) {
-    ctx.strokeStyle = /** @type {string} */ (stroke);
-    ctx.lineWidth = /** @type {number} */ (line);
+  for (const [strokeStyle, lineWidth] of [[INK, width + 2], [colour, width]]) {
+    Object.assign(ctx, { strokeStyle, lineWidth });
     ctx.beginPath();
     ctx.roundRect(left, top, right - left, bottom - top, Math.min(right - left, bottom - top) * 0.06);
     ctx.stroke();
-  }
-}
-
-/**
- * Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden.
- *
- * @param {import("./kinds.js").Skeleton} skeleton @param {Strokes} strokes @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
- */
-function paintBody(skeleton, strokes, { keypoints, leftOut }, { points }) {
-  const { ctx } = strokes;
-  const near = strokes.near.map((value) => 0.3 + 0.5 * value);
-  const visible = keypoints.map(isSeen);
-  const head = new Set(skeleton.groups.face);
-  const width = strokes.width(DRAWING.body_width);
-  const edge = edgeOf(width);
-  const lines = skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b));
-  const isBold = (/** @type {[number, number]} */ line) => visible[line[0]] && visible[line[1]];
-  const bold = farFirst(lines.filter(isBold), near);
-  const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
-  const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
-  ctx.globalAlpha = 0.4;
-  lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
-  for (const k of shown) if (!visible[k]) strokes.dot(k, skeleton.colours[k], width, width * 0.4);
-  ctx.globalAlpha = 1;
-  bold.forEach((line) => strokes.line(line, INK, thickness(line[0]) + 2 * edge));
-  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
-  for (const k of shown.filter((point) => visible[point])) {
-    const radius = width * (0.55 + 1.1 * near[k]) * (head.has(k) ? 0.45 : 1);
-    strokes.dot(k, INK, radius + edge);
-    strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.2), radius);
   }
 }
 
@@ -315,9 +289,7 @@ function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
     ctx.beginPath();
     ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
     ctx.fill();
-    ctx.fillStyle = "#ffffff";
-    ctx.textAlign = "left";
-    ctx.textBaseline = "middle";
+    Object.assign(ctx, { fillStyle: "#ffffff", textAlign: "left", textBaseline: "middle" });
     ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
   }
 }
@@ -392,7 +364,7 @@ export function overlayView(image, overlay, stage) {
     style = wanted;
     stage.classList.toggle("anonymous", style.anonymise !== "none");
     if (hides && last) draw(last.frame, last.seen);
-    else if (hides) clearImage();
+    else if (hides) wipe(image);
     else redraw();
   }
 
@@ -417,11 +389,6 @@ export function overlayView(image, overlay, stage) {
   function clear() {
     last = null;
     wipe(overlay);
-  }
-
-  /** Clear the image. */
-  function clearImage() {
-    wipe(image);
   }
 
   /** Draw the image and its results into a canvas, which gets the image's size. @param {HTMLCanvasElement} canvas */
@@ -455,7 +422,7 @@ export function overlayView(image, overlay, stage) {
     paint(ctx, frame, { mirrored: flipped !== isMirrored, unit, mask, style });
   }
 
-  return { mirror, setStyle, show, draw, clear, clearImage, compose };
+  return { mirror, setStyle, show, draw, clear, clearImage: () => wipe(image), compose };
 }
 
 /** @param {HTMLCanvasElement} canvas */

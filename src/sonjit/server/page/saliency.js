@@ -1,8 +1,9 @@
-/** Draws saliency maps of the hand network as heat maps. */
+/** Draws saliency maps of the hand network and class activation maps of photographs as heat maps. */
 
-import { find } from "./dom.js";
-import { NEUTRAL } from "./kinds.js";
-import { onLanguage, text, textOr } from "./texts.js";
+import { find, makeButton } from "./dom.js";
+import { addressOf, call, ENGINE, hasNoServer } from "./endpoints.js";
+import { classes, NEUTRAL } from "./kinds.js";
+import { onLanguage, showError, text, textOr } from "./texts.js";
 
 const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
@@ -71,6 +72,39 @@ export function wireSaliencyLegend(store) {
   bar.getContext("2d").putImageData(heat(), 0, 0);
   onLanguage(() => (bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`));
   store.watch(["options", "started", "here"], ({ options, started, here }) => (legend.hidden = !started || here || (options.explain ?? "none") === "none"));
+}
+
+/** Wire the button that lists the most probable classes of a still image. A click on a class draws its map over the image. @param {() => Promise<File[]>} files files of the source @returns {() => void} removes classes and map */
+export function wireClasses(files) {
+  const [canvas, list] = [find("class-map"), find("class-list")];
+  const clear = () => {
+    canvas.hidden = true;
+    list.replaceChildren();
+  };
+  const show = async () => {
+    clear();
+    const [file] = await files();
+    const { width, height, classes: found } = await (hasNoServer ? classifyHere(file) : call(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
+    list.replaceChildren(...found.map((/** @type {any} */ one) => {
+      const button = makeButton(`${one.name} ${Math.round(100 * one.probability)}%`, () => {
+        for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
+        Object.assign(canvas, { width, height, hidden: false });
+        paintSaliency(canvas.getContext("2d"), { ...one, box: { cx: width / 2, cy: height / 2, width, height, rotation: 0 } });
+      }, { lang: "en" });
+      return button;
+    }));
+    list.firstChild.click();
+  };
+  find("classify").onclick = () => show().catch(showError);
+  return clear;
+}
+
+/** Return the answer of the server's endpoint. @param {File} file */
+async function classifyHere(file) {
+  const { classify } = await import(ENGINE);
+  const image = await createImageBitmap(file);
+  const found = await classify(image);
+  return { width: image.width, height: image.height, classes: found.map((/** @type {any} */ one) => ({ ...one, name: classes[one.label] })) };
 }
 
 /** Return the pixels of a map: light at its maximum, dark and transparent at its minimum. @param {number[]} values @param {number} columns @param {number} rows */

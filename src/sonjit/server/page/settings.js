@@ -41,11 +41,12 @@ export function settingsFrom({ detectors = null, options = {}, mirrors = {}, sty
     return [kind, { on, model: modelOf({ models }, model), max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
-  const valid = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
+  const valid = Object.entries(options).filter(([name, value]) => accepts(schemas[name], value));
   return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
 
-const hasEngine = () => Object.keys(kindsInPage).length > 0; // check whether this page supports any kind without a server
+/** Check whether this page supports any kind without a server. */
+const hasEngine = () => Object.keys(kindsInPage).length > 0;
 
 /** Check whether the view of the selected source is mirrored. @param {any} state state of the store @returns {boolean} */
 export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
@@ -66,8 +67,7 @@ export function configuredDetectors({ detectors, options, here }, still) {
   return Object.entries(/** @type {Detectors} */ (detectors))
     .filter(([kind, { on }]) => on && kind in there)
     .map(([kind, { model, max }]) => {
-      const schemas = there[kind].options;
-      const known = Object.entries(given).filter(([name, value]) => name in schemas && accepts(schemas[name], value));
+      const known = Object.entries(given).filter(([name, value]) => accepts(there[kind].options[name], value));
       return { kind, model: modelOf(there[kind], model), max_instances: max, ...Object.fromEntries(known) };
     });
 }
@@ -177,17 +177,16 @@ function addOption(store, name, schema) {
   if (output) output.htmlFor = field.id;
   if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
   if (form === "number") Object.assign(field, { min: minimum ?? "", max: maximum ?? "", step: schema.type === "integer" ? 1 : "any", placeholder: usual ?? "" });
-  const none = form === "switch" ? false : "";
   field.oninput = () => {
     const { [name]: _, ...options } = store.state.options;
     const value = form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value);
-    store.set({ options: value !== (usual ?? none) && accepts(schema, value) ? { ...options, [name]: value } : options });
+    store.set({ options: value !== (usual ?? false) && accepts(schema, value) ? { ...options, [name]: value } : options });
   };
   find("options").append(row);
   const schemaNow = () => formOptions(store.state.here)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store.state.options[name]];
-    const value = now && accepts(now, chosen) ? chosen : usual;
+    const value = accepts(now, chosen) ? chosen : usual;
     if (form === "switch") field.checked = value ?? false;
     else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
     row.hidden = !now;
@@ -220,8 +219,10 @@ function targetChoices(values) {
   return [new Option(targetName("none"), "none"), ...groups];
 }
 
-/** Check whether the server accepts a value. @param {Schema} schema @param {unknown} value */
-function accepts({ type, enum: values, minimum = -Infinity, maximum = Infinity }, value) {
+/** Check whether the server accepts a value of an option. @param {Schema | undefined} schema @param {unknown} value */
+function accepts(schema, value) {
+  if (!schema) return false;
+  const { type, enum: values, minimum = -Infinity, maximum = Infinity } = schema;
   if (values) return values.includes(/** @type {string} */ (value));
   if (type === "boolean") return typeof value === "boolean";
   return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
@@ -236,10 +237,7 @@ function within(kind, value, otherwise) {
   return Number.isInteger(value) ? Math.min(maximum, Math.max(minimum, Number(value))) : otherwise;
 }
 
-/**
- * @typedef {{detectors?: Settings["detectors"], options?: Settings["options"], style?: Record<string, any>, mirrors?: Partial<Settings["mirrors"]>,
- *   source?: string, compare?: string, longest?: number, here?: boolean}} Shared
- */
+/** @typedef {Partial<Settings> & {source?: string}} Shared settings of a link */
 
 /** Return the page's address with settings. @param {any} state state of the store @param {Settings} usual @returns {string} */
 export function linkOf({ detectors, options, style, mirrors, source, compare, longest, here }, usual) {
@@ -262,24 +260,20 @@ export function linkOf({ detectors, options, style, mirrors, source, compare, lo
 export function settingsOf(hash) {
   const parameters = [...new URLSearchParams(hash.replace(/^#/, ""))];
   if (!parameters.length) return {};
-  /** @type {Shared & {options: Record<string, any>, style: Record<string, any>, mirrors: Record<string, any>}} */
-  const shared = { options: {}, style: {}, mirrors: {} };
+  /** @type {Record<string, any>[]} */ const [options, style, mirrors, others] = [{}, {}, {}, {}];
   for (const [name, value] of parameters) {
     const [part, member] = name.split(".");
+    const group = { style, mirror: mirrors }[part];
     if (name === "detectors") { // such as hands:full:2,face:attention:1
       const parts = value.split(",").filter(Boolean).map((detector) => detector.split(":"));
-      shared.detectors = Object.fromEntries(parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }]));
-    } else if (name === "source" || name === "compare") shared[name] = value;
-    else if (name === "longest") shared.longest = Number(value);
-    else if (name === "here") shared.here = value === "true";
-    else if (part === "style" && member) shared.style[member] = valueOf(value);
-    else if (part === "mirror" && member) shared.mirrors[member] = valueOf(value);
-    else shared.options[name] = valueOf(value);
+      others.detectors = Object.fromEntries(parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }]));
+    } else if (group && member) group[member] = valueOf(value);
+    else (["source", "compare", "longest", "here"].includes(name) ? others : options)[name] = valueOf(value);
   }
-  return shared;
+  return /** @type {any} */ ({ options, style, mirrors, ...others });
 }
 
-/** @param {string} value */
+/** Return the switch, number or text that a parameter of a link means. @param {string} value */
 function valueOf(value) {
   if (value === "true" || value === "false") return value === "true";
   return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
@@ -291,11 +285,10 @@ const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
 function wireStyle(store) {
   const [thickness, thicknessValue, single, colour, people] = ["thickness", "thickness-value", "single", "colour", "anonymise"].map((name) => find(`style-${name}`));
   const switches = SWITCHES.map((name) => ({ name, box: find(`style-${name}`) }));
-  const change = (/** @type {object} */ changes) => store.set({ style: { ...store.state.style, ...changes } });
-  for (const { name, box } of switches) box.onchange = () => change({ [name]: box.checked });
-  thickness.oninput = () => change({ thickness: Number(thickness.value) });
-  single.onchange = colour.oninput = () => change({ colour: single.checked ? colour.value : "" });
-  people.onchange = () => change({ anonymise: people.value });
+  find("style-card").oninput = () => store.set({ style: {
+    ...Object.fromEntries(switches.map(({ name, box }) => [name, box.checked])),
+    thickness: Number(thickness.value), colour: single.checked ? colour.value : "", anonymise: people.value,
+  } });
   store.watch(["style"], ({ style }) => {
     for (const { name, box } of switches) box.checked = style[name];
     [thickness.value, thicknessValue.textContent, people.value] = [style.thickness, `${style.thickness}×`, style.anonymise];
@@ -306,13 +299,9 @@ function wireStyle(store) {
 
 /** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @returns {import("./painter.js").Style} */
 function checkedStyle(given) {
-  const { colour, thickness, anonymise } = given;
-  const switches = SWITCHES.filter((name) => typeof given[name] === "boolean").map((name) => [name, given[name]]);
-  return {
-    ...USUAL_STYLE,
-    ...Object.fromEntries(switches),
-    ...(/^#[0-9a-f]{6}$/i.test(colour) ? { colour } : {}),
-    ...(["black", "blur"].includes(anonymise) ? { anonymise } : {}),
-    ...(thickness >= 0.5 && thickness <= 3 ? { thickness } : {}),
-  };
+  const isRight = (/** @type {[string, any]} */ [name, value]) => (SWITCHES.includes(name) && typeof value === "boolean")
+    || (name === "colour" && /^#[0-9a-f]{6}$/i.test(value))
+    || (name === "anonymise" && ["black", "blur"].includes(value))
+    || (name === "thickness" && value >= 0.5 && value <= 3);
+  return { ...USUAL_STYLE, ...Object.fromEntries(Object.entries(given).filter(isRight)) };
 }

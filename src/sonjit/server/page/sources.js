@@ -68,9 +68,10 @@ export async function openVideo(video, what, name, loop = false) {
     video.onerror = () => resolve(false);
   });
   video.onloadeddata = video.onerror = null;
-  const player = videoPlayer(video);
+  const listening = new AbortController();
+  const player = videoPlayer(video, listening.signal);
   const leave = () => {
-    player.close();
+    listening.abort();
     if (address !== what) URL.revokeObjectURL(address);
     video.removeAttribute("src");
     video.load();
@@ -143,34 +144,84 @@ function streamSource(video, name, player, timeOf, leave) {
 
 /** Return a source of still images, which starts with the first. @param {File[]} files @returns {Promise<Source>} @throws {PageError} the only image cannot be shown */
 export async function openImages(files) {
-  const several = files.length > 1;
-  if (!several) (await decoded(files[0])).close();
-  let [turn, open] = [0, true];
+  const isSeveral = files.length > 1;
+  if (!isSeveral) (await decoded(files[0])).close();
+  let [turn, speed, open] = [0, 1, true];
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
-  const player = imagePlayer(files, () => processAt());
-  const processAt = async () => {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+  const state = { length: files.length, position: 0, paused: true, loop: false };
+
+  async function process() {
     const number = ++turn;
     const isCurrent = () => open && number === turn;
-    const { position: index } = player.state;
+    const index = state.position;
     const file = files[index];
     const bitmap = await decoded(file).catch((error) => isCurrent() && onError(error));
     const tick = { time: index, bitmap, file, index, source: file.webkitRelativePath || file.name };
     while (bitmap && isCurrent() && !(await onTick({ ...tick, bitmap, since: performance.now() }))) {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    if (isCurrent()) player.shown();
+    if (isCurrent()) schedule();
+  }
+
+  /** Schedule the next image. */
+  function schedule() {
+    clearTimeout(timer);
+    const isLast = state.position + 1 >= state.length;
+    if (state.paused) return undefined;
+    if (isLast && !state.loop) return player.pause();
+    timer = setTimeout(() => show(isLast ? 0 : state.position + 1), DWELL_MS / speed);
+    return undefined;
+  }
+
+  /** @param {number} position */
+  function show(position) {
+    state.position = position;
+    process();
+    player.onChange();
+  }
+
+  function rest() {
+    clearTimeout(timer);
+    state.paused = true;
+  }
+
+  /** @type {Player} */ const player = {
+    kind: "images",
+    files,
+    state,
+    onChange() {},
+    set(changes) {
+      [state.loop, speed] = [changes.loop ?? state.loop, changes.speed ?? speed];
+      player.onChange();
+    },
+    play() {
+      state.paused = false;
+      if (state.position + 1 < state.length) schedule();
+      else show(0);
+      player.onChange();
+    },
+    pause() {
+      rest();
+      player.onChange();
+    },
+    seek: (position) => show(Math.min(Math.max(Math.round(position), 0), files.length - 1)),
+    step(by) {
+      rest();
+      show((state.position + by + files.length) % files.length);
+    },
   };
   return {
-    name: several ? `${files.length}` : files[0].name,
-    player: several ? player : null,
+    name: isSeveral ? `${files.length}` : files[0].name,
+    player: isSeveral ? player : null,
     play(tick, failed) {
       [onTick, onError] = [tick, failed];
     },
-    refresh: processAt,
+    refresh: process,
     close() {
       open = false;
-      player.close();
+      rest();
     },
   };
 }
@@ -184,7 +235,7 @@ export function decoded(file) {
 
 /**
  * @typedef {{kind: "video" | "images", state: {length: number, position: number, paused: boolean, loop: boolean}, onChange: () => void,
- *   set(changes: {loop?: boolean, speed?: number}): void, play(): void, pause(): void, seek(position: number): void, step(by: number): void, close(): void, files?: File[]}} Player
+ *   set(changes: {loop?: boolean, speed?: number}): void, play(): void, pause(): void, seek(position: number): void, step(by: number): void, files?: File[]}} Player
  *   `length` and `position`: seconds of a video, or number of images; `step`: move by a number of images
  */
 
@@ -193,10 +244,9 @@ const USUAL_STEP_S = 1 / 30; // until the video's frame rate is known
 const LEAST_STEP_S = 1 / 240;
 const EVENTS = ["play", "pause", "ended", "seeked", "timeupdate", "ratechange", "durationchange"];
 
-/** @param {HTMLVideoElement} video @returns {Player} */
-function videoPlayer(video) {
+/** @param {HTMLVideoElement} video @param {AbortSignal} signal that ends it @returns {Player} */
+function videoPlayer(video, signal) {
   let stepS = USUAL_STEP_S;
-  const listening = new AbortController();
   /** @type {Player} */ const player = {
     kind: "video",
     onChange() {},
@@ -219,71 +269,17 @@ function videoPlayer(video) {
       const middle = (Math.floor(position / stepS + 1e-3) + by + 0.5) * stepS;
       player.seek(Math.min(middle, length - stepS / 2));
     },
-    close: () => listening.abort(),
   };
   video.playbackRate = 1;
-  for (const name of EVENTS) video.addEventListener(name, () => player.onChange(), { signal: listening.signal });
+  for (const name of EVENTS) video.addEventListener(name, () => player.onChange(), { signal });
   let [least, time, count] = [Infinity, NaN, 0];
   const measure = () => video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
-    if (listening.signal.aborted) return;
+    if (signal.aborted) return;
     const step = (mediaTime - time) / (presentedFrames - count);
     if (step > LEAST_STEP_S && step < least && !video.paused) stepS = least = step; // the minimum is the duration of a frame
     [time, count] = [mediaTime, presentedFrames];
     measure();
   });
   measure();
-  return player;
-}
-
-/** @param {File[]} files @param {() => void} onSeek function that shows another image @returns {Player & {shown(): void}} `shown`: the requested image is loaded; schedule the next one */
-function imagePlayer(files, onSeek) {
-  const state = { length: files.length, position: 0, paused: true, loop: false };
-  let pace = 1;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-
-  /** @param {number} position */
-  function show(position) {
-    state.position = position;
-    onSeek();
-    player.onChange();
-  }
-
-  /** @type {Player & {shown(): void}} */ const player = {
-    kind: "images",
-    files,
-    state,
-    onChange() {},
-    set({ loop = state.loop, speed = pace }) {
-      [state.loop, pace] = [loop, speed];
-      player.onChange();
-    },
-    play() {
-      state.paused = false;
-      if (state.position + 1 < state.length) player.shown();
-      else show(0);
-      player.onChange();
-    },
-    pause() {
-      player.close();
-      player.onChange();
-    },
-    seek: (position) => show(Math.min(Math.max(Math.round(position), 0), files.length - 1)),
-    step(by) {
-      player.close();
-      show((state.position + by + files.length) % files.length);
-    },
-    shown() {
-      clearTimeout(timer);
-      if (state.paused) return undefined;
-      const isLast = state.position + 1 >= state.length;
-      if (isLast && !state.loop) return player.pause();
-      timer = setTimeout(() => show(isLast ? 0 : state.position + 1), DWELL_MS / pace);
-      return undefined;
-    },
-    close() {
-      clearTimeout(timer);
-      state.paused = true;
-    },
-  };
   return player;
 }

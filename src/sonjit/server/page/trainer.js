@@ -25,13 +25,12 @@ const MAX_FRAMES = 600; // frame rate and maximum length of a motion's recording
  */
 export function createTrainer(use, hasStream) {
   /** @type {Recording[]} */ let recordings = [];
-  /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ let taking = null;
-  /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ let following = null;
+  /** @type {{name: string, isMotion: boolean, frames: {time: number, hands: Hand[]}[], until: number, next: number} | null} */ let taking = null;
   /** @type {{names: string[], counts: number[][]}[]} */ let tested = [];
   /** @type {Trained | null} */ let trained = null;
   find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (following) endMotion();
+    if (taking?.isMotion) end();
     else begin();
   };
   find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
@@ -61,44 +60,26 @@ export function createTrainer(use, hasStream) {
   /** @param {Record<string, any>} frame */
   function draw(frame) {
     if (find("trainer-words").textContent === text("trainer.start")) find("trainer-words").textContent = "";
-    if (following) follow(following.frames, frame);
     if (!taking) return;
+    const { isMotion, frames } = taking;
+    const hands = knownHands(frame).filter(({ id }) => !isMotion || Number.isInteger(id));
+    const isBack = isMotion && frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
     const now = performance.now();
-    const known = knownHands(frame);
-    if (known.length && now >= taking.next) {
-      taking.hands.push(...known);
-      taking.next = now + LASTS_MS / SAMPLES;
-      taking.until = now + PATIENCE_MS;
+    if (hands.length && !isBack && now >= taking.next) {
+      frames.push({ time: frame.time, hands });
+      if (!isMotion) [taking.next, taking.until] = [now + LASTS_MS / SAMPLES, now + PATIENCE_MS];
     }
-    find("trainer-progress").value = taking.hands.length / SAMPLES;
-    if (taking.hands.length >= SAMPLES || now > taking.until) end();
+    const share = isMotion ? frames.length / MAX_FRAMES : handsOf(frames).length / SAMPLES;
+    find("trainer-progress").value = share;
+    if (share >= 1 || isBack || now > taking.until) end();
   }
 
   function clear() {
     if (taking) end();
-    if (following) endMotion();
   }
 
   function useGestures() {
     if (trained) use(trained, find("trainer-try").checked);
-  }
-
-  /** @param {{time: number, hands: Hand[]}[]} frames @param {Record<string, any>} frame */
-  function follow(frames, frame) {
-    const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
-    const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
-    if (hands.length && !isBack) frames.push({ time: frame.time, hands });
-    find("trainer-progress").value = frames.length / MAX_FRAMES;
-    if (isBack || frames.length >= MAX_FRAMES) endMotion();
-  }
-
-  /** Let the server split the recording at pauses, and store it if it contains a motion. */
-  function endMotion() {
-    const recording = /** @type {Recording} */ (following);
-    following = null;
-    find("trainer-progress").value = 0;
-    write();
-    ask("train", ({ examples }) => keep({ ...recording, count: examples[0] }), [recording]);
   }
 
   /** @param {Recording} recording */
@@ -113,24 +94,23 @@ export function createTrainer(use, hasStream) {
     const name = find("trainer-name").value.trim();
     if (!name) return undefined;
     if (!hasStream()) return showStatus("trainer.start");
-    if (find("trainer-moving").checked) {
-      following = { name, frames: [] };
-      write();
-      return showStatus("trainer.move", { name });
-    }
+    const isMotion = find("trainer-moving").checked;
     const now = performance.now();
-    taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
-    find("trainer-record").disabled = true;
-    return showStatus("trainer.taking", { name });
+    taking = { name, isMotion, frames: [], until: isMotion ? Infinity : now + PATIENCE_MS, next: now };
+    write();
+    return showStatus(isMotion ? "trainer.move" : "trainer.taking", { name });
   }
 
+  /** Store the recording. The server splits one of motions at pauses; it must contain one. */
   function end() {
-    const { name, hands } = /** @type {{name: string, hands: Hand[]}} */ (taking);
+    const { name, isMotion, frames } = /** @type {NonNullable<typeof taking>} */ (taking);
     taking = null;
-    find("trainer-record").disabled = false;
     find("trainer-progress").value = 0;
-    if (hands.length < LEAST) showStatus("trainer.few");
-    else keep({ name, hands: hands.slice(0, SAMPLES) });
+    write();
+    const hands = handsOf(frames).slice(0, SAMPLES);
+    if (isMotion) ask("train", ({ examples }) => keep({ name, frames, count: examples[0] }), [{ name, frames }]);
+    else if (hands.length < LEAST) showStatus("trainer.few");
+    else keep({ name, hands });
   }
 
   /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [sent] */
@@ -146,8 +126,10 @@ export function createTrainer(use, hasStream) {
     const names = recordings.map(({ name }) => name);
     const isEach = names.length > 0 && names.every((name) => names.filter((other) => other === name).length > 1);
     const moving = find("trainer-moving");
-    find("trainer-record").textContent = text(following ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record");
-    moving.disabled = following !== null;
+    const [record, isMotion] = [find("trainer-record"), taking?.isMotion ?? false];
+    record.textContent = text(isMotion ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record");
+    record.disabled = taking !== null && !isMotion;
+    moving.disabled = isMotion;
     find("trainer-try").disabled = trained === null;
     find("trainer-train").disabled = !names.length;
     find("trainer-test").disabled = !isEach;
@@ -172,6 +154,9 @@ function showStatus(key, values) {
   find("trainer-words").textContent = text(key, values);
 }
 
+/** @param {{hands: Hand[]}[]} frames */
+const handsOf = (frames) => frames.flatMap(({ hands }) => hands);
+
 /** Return the number of examples of a recording. @param {Recording} recording */
 const countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 
@@ -194,16 +179,6 @@ function tableOf({ names, counts }) {
   return make("table", {}, head, ...names.map((name, k) => makeRow(name, counts[k])));
 }
 
-const EXAMPLE = `[[rule]]
-on = "Swipe_Left"
-key = "right"
-
-[[rule]]
-measure = "pinch_index_m"
-from = [0.02, 0.12]
-smooth_s = 0.1
-osc = "127.0.0.1:9000/volume"
-`;
 const MOST_COMMANDS = 30;
 
 /** @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop */
@@ -212,7 +187,6 @@ export function createMapEditor(dryRun) {
   /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ let known = { gestures: [], motions: [], measures: [] };
   /** @type {string[]} custom gestures that were trained here */ let custom = [];
   const map = find("map-text");
-  map.value = EXAMPLE;
   map.oninput = stop;
   find("map-add").onclick = add;
   find("map-download").onclick = async () => (await check()) && save(new Blob([map.value], { type: "application/toml" }), "map.toml");

@@ -1,8 +1,8 @@
 /** Results as points in one space: metres, camera axes (x right, y down, z forward). */
 
 import { instancesOf, lineColour, RESULTS, skeletonOf } from "./kinds.js";
-import { fit, onNextFrame } from "./dom.js";
-import { around, shade } from "./strokes.js";
+import { clearedContext, onNextFrame } from "./dom.js";
+import { around, shade, Strokes } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */
 /** @typedef {{kind: string, points: Vector[], skeleton: import("./kinds.js").Skeleton, visible?: boolean[]}} Figure
@@ -24,7 +24,7 @@ export function figuresOf(frame) {
   return instancesOf(frame).flatMap(({ kind, instance, person }) => {
     const skeleton = skeletonOf(instance);
     if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return []; // without depth
-    const points = /** @type {Vector[]} */ (kind === "face" ? facePoints(instance) : instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]));
+    const points = kind === "face" ? facePoints(instance) : instance.keypoints3D.map((/** @type {any} */ { x, y, z }) => [x, y, z]);
     const visible = instance.keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height);
     const figure = { kind, skeleton, points, visible };
     const body = bodies.get(person);
@@ -55,15 +55,13 @@ function placeInImage({ points }, { keypoints }, frame) {
   const [low, high] = extent(points);
   const [left, top, right, bottom] = around(keypoints);
   const scale = (Math.hypot(high[0] - low[0], high[1] - low[1]) || 1) / (Math.hypot(right - left, bottom - top) || 1);
-  const sum = points.reduce(([x, y], point, k) => [
-    x + (keypoints[k].x - frame.width / 2) * scale - point[0],
-    y + (keypoints[k].y - frame.height / 2) * scale - point[1],
-  ], [0, 0]);
-  return /** @type {Vector} */ ([sum[0] / points.length, sum[1] / points.length, 0]);
+  const shift = (/** @type {"x" | "y"} */ name, /** @type {number} */ axis, /** @type {number} */ size) =>
+    points.reduce((sum, point, k) => sum + (keypoints[k][name] - size / 2) * scale - point[axis], 0) / points.length;
+  return /** @type {Vector} */ ([shift("x", 0, frame.width), shift("y", 1, frame.height), 0]);
 }
 
 /** Return the minimum and maximum along each axis. @param {Vector[]} points @returns {[Vector, Vector]} */
-function extent(points) {
+export function extent(points) {
   /** @type {Vector} */ const low = [Infinity, Infinity, Infinity];
   /** @type {Vector} */ const high = [-Infinity, -Infinity, -Infinity];
   for (let k = 0; k < points.length; k += 1) {
@@ -156,10 +154,8 @@ export function view3D(canvas) {
   }
 
   function render() {
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
-    fit(canvas, width, height);
-    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    ctx.clearRect(0, 0, width, height);
+    const { clientWidth: width, clientHeight: height } = canvas;
+    const ctx = clearedContext(canvas);
     canvas.dataset.figures = String(figures.length);
     if (!figures.length) return;
     const project = projection(width, height);
@@ -209,7 +205,7 @@ export function view3D(canvas) {
 /** Draw rings on the floor, which show the orientation of the space. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */
 function drawFloor(ctx, project, { middle, reach, floor }) {
   ctx.strokeStyle = FLOOR;
-  ctx.lineWidth = devicePixelRatio;
+  ctx.lineWidth = 1;
   for (const [share, alpha] of [[0.4, 0.4], [0.8, 0.28], [1.2, 0.16]]) {
     ctx.globalAlpha = alpha;
     ctx.beginPath();
@@ -226,44 +222,27 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
 /** Draw bones and points from far to near; invisible ones are dashed and hollow. @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit size of a pixel of the screen */
 function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
   const isVisible = (/** @type {number} */ k) => visible?.[k] ?? true;
-  const [left, top, right, bottom] = around(projected);
-  const size = Math.hypot(right - left, bottom - top);
+  const strokes = new Strokes(ctx, projected, 0, 1);
+  const { size } = strokes;
   unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand of a complete person has thinner lines
   const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
-  const strokeLines = (/** @type {[number, number][]} */ lines) => {
-    ctx.beginPath();
-    for (const [a, b] of lines) {
-      ctx.moveTo(projected[a].x, projected[a].y);
-      ctx.lineTo(projected[b].x, projected[b].y);
-    }
-    ctx.stroke();
-  };
   ctx.globalAlpha = 0.22;
-  ctx.strokeStyle = FLOOR;
-  ctx.lineWidth = unit * 0.8;
-  strokeLines(skeleton.edges ?? []);
-  ctx.globalAlpha = 1;
+  strokes.lines(skeleton.edges ?? [], FLOOR, unit * 0.8);
   const bold = kind === "face" ? 1.6 : 5;
   const depth = (/** @type {[number, number]} */ [a, b]) => projected[a].depth + projected[b].depth;
   for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
     const close = near((projected[a].depth + projected[b].depth) / 2);
     const isHidden = !isVisible(a) || !isVisible(b);
-    ctx.strokeStyle = shade(lineColour(skeleton, a, b), close);
-    ctx.lineWidth = unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1);
     ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
     ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
-    strokeLines([[a, b]]);
+    strokes.line([a, b], shade(lineColour(skeleton, a, b), close), unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1));
   }
   ctx.setLineDash([]);
   if (kind === "face") return;
   for (const k of [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth)) {
-    const close = near(projected[k].depth);
-    ctx.fillStyle = ctx.strokeStyle = shade(skeleton.colours[k], close + 0.2);
-    ctx.beginPath();
-    ctx.arc(projected[k].x, projected[k].y, unit * (2.4 + 4.2 * close) * (isVisible(k) ? 1 : 0.8), 0, 2 * Math.PI);
-    ctx.globalAlpha = isVisible(k) ? 1 : HIDDEN_OPACITY;
-    ctx.lineWidth = unit * 1.5;
-    isVisible(k) ? ctx.fill() : ctx.stroke();
+    const [close, isHidden] = [near(projected[k].depth), !isVisible(k)];
+    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
+    strokes.dot(k, shade(skeleton.colours[k], close + 0.2), unit * (2.4 + 4.2 * close) * (isHidden ? 0.8 : 1), isHidden ? unit * 1.5 : 0);
   }
   ctx.globalAlpha = 1;
 }

@@ -4,7 +4,7 @@ import { find, put } from "../dom.js";
 import { ServerError } from "../endpoints.js";
 import { memory, onLanguage, showError, startLanguage, text } from "../texts.js";
 import { view3D } from "../view3d.js";
-import { acceptMachine, askMachine, commands, copyPrevious, listenToKeys, showKeys } from "./commands.js";
+import { commands, listenToKeys, showKeys } from "./commands.js";
 import { getAgreement } from "./project.js";
 import { Studio } from "./studio.js";
 import { jointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, Wall } from "./wall.js";
@@ -28,7 +28,7 @@ function showFrame() {
   const slider = find("frame");
   slider.value = String(place);
   slider.ariaValueText = text("frame.at", { frame, place: place + 1, count });
-  find("frame-number").textContent = text("frame.number", { frame, place: place + 1, count });
+  put(find("frame-number"), text("frame.number", { frame, place: place + 1, count }));
   find("previous").disabled = place === 0;
   find("next").disabled = place === count - 1;
   const done = Object.values(progress.frames).filter((joints) => joints >= progress.joints).length;
@@ -95,22 +95,6 @@ function wireFields() {
   const { frames, views: all } = studio.project;
   frame.max = String(frames.length - 1);
   frame.oninput = () => studio.goTo(frames[Number(frame.value)]);
-  const actions = {
-    previous: () => studio.step(-1),
-    next: () => studio.step(1),
-    need: () => studio.goToNeed(),
-    undo: () => studio.undo(),
-    redo: () => studio.redo(),
-    copy: () => copyPrevious(studio),
-    label: () => askMachine(studio),
-    accept: () => acceptMachine(studio, studio.state.joint),
-    "accept-all": () => acceptMachine(studio, null),
-  };
-  for (const [id, onclick] of Object.entries(actions)) find(id).onclick = onclick;
-  find("states").onclick = (/** @type {MouseEvent} */ { target }) => {
-    const state = target instanceof HTMLElement ? target.dataset.state : undefined;
-    if (state) studio.setState(studio.state.shown[studio.state.active], /** @type {import("./project.js").MarkState} */ (state));
-  };
   for (const [id, name] of Object.entries(SWITCHES)) find(id).onchange = () => wall.show({ [name]: find(id).checked });
   find("advance").onchange = () => wall.show({ advance: find("advance").value });
   find("everyone").onchange = () => {
@@ -131,7 +115,9 @@ function wireFields() {
 }
 
 function wire() {
-  find("help-open").onclick = () => find("help").showModal();
+  for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-command]"))) {
+    button.onclick = keys.find(({ name }) => name === `key.${button.dataset.command}`)?.run ?? null;
+  }
   find("who").onclick = enter;
   find("enter").onclose = () => {
     const name = find("annotator").value.trim();

@@ -2,7 +2,7 @@
 
 import { find, make } from "../dom.js";
 import { showError, text } from "../texts.js";
-import { getFrame, placeOf, prelabel } from "./project.js";
+import { getFrame, placeOf, prelabel, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").MarkState} MarkState */
 /** @typedef {import("./studio.js").Studio} Studio */
@@ -17,15 +17,10 @@ export function commands(studio, wall) {
   const state = (/** @type {MarkState} */ how) => () => studio.setState(view(), how);
   const key = (/** @type {string} */ keys, /** @type {string} */ name, /** @type {() => void} */ run) => ({ keys: keys.split(" "), name: `key.${name}`, run });
 
-  const own = () => {
-    const { frame, joint } = studio.state;
-    return studio.marksOf(frame).get(placeOf({ frame, view: view(), joint }));
-  };
-
   /** Return the joint's position in the active view: its mark, otherwise its projection or automatic label. @returns {[number, number] | null} */
   const known = () => {
     const { seen, joint } = studio.state;
-    return placeIn(own()) ?? seen.projected[view()]?.[joint] ?? placeIn(studio.machineMark(view(), joint));
+    return spotOf(studio.ownMark(view(), joint)) ?? seen.projected[view()]?.[joint] ?? spotOf(studio.machineMark(view(), joint));
   };
 
   /** Return the position for keys: the cursor, otherwise the joint, otherwise the middle of the view. */
@@ -50,12 +45,10 @@ export function commands(studio, wall) {
 
   /** Zoom all views to the hand of the joint, by marks, projections or automatic labels. */
   const zoomToHand = () => {
-    const { frame, joint, seen, shown } = studio.state;
-    const first = joint - (joint % PER_HAND);
-    const joints = Array.from({ length: PER_HAND }, (_, k) => first + k);
-    const marks = studio.marksOf(frame);
+    const { joint, seen, shown } = studio.state;
+    const joints = Array.from({ length: PER_HAND }, (_, k) => joint - (joint % PER_HAND) + k);
     shown.forEach((name, k) => {
-      const places = joints.map((at) => placeIn(marks.get(placeOf({ frame, view: name, joint: at }))) ?? placeIn(studio.machineMark(name, at)) ?? seen.projected[name]?.[at]);
+      const places = joints.map((at) => spotOf(studio.ownMark(name, at)) ?? spotOf(studio.machineMark(name, at)) ?? seen.projected[name]?.[at]);
       wall.tiles[k]?.fitTo(/** @type {[number, number][]} */ (places.filter(Boolean)));
     });
   };
@@ -116,9 +109,6 @@ export function commands(studio, wall) {
   return Object.assign(listed, { all: [...listed, ...unlisted] });
 }
 
-/** @param {import("./project.js").Mark | undefined} mark @returns {[number, number] | null} */
-const placeIn = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
-
 /** @typedef {{keys: string[], name: string, run: () => void}} Key `keys`: displayed names such as "Shift+M" */
 
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };
@@ -135,10 +125,13 @@ function nameOf(event) {
 const CONTROL_KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Enter", " ", "Escape", "Tab"]);
 const WITHOUT_TEXT = new Set(["range", "checkbox"]);
 
-/** Return whether a focused field needs a key for itself: every key in a text field, few in a menu, slider or switch. @param {EventTarget | null} target @param {string} key */
-function isKeyOfField(target, key) {
+/** Return whether a focused element needs a key for itself: every key in a text field, few in others. @param {HTMLElement} target @param {string} key */
+function isKeyOf(target, key) {
+  if (target.tagName === "SUMMARY") return true;
   if (target instanceof HTMLSelectElement) return CONTROL_KEYS.has(key);
-  return target instanceof HTMLInputElement && (!WITHOUT_TEXT.has(target.type) || CONTROL_KEYS.has(key));
+  if (target instanceof HTMLInputElement) return !WITHOUT_TEXT.has(target.type) || CONTROL_KEYS.has(key);
+  if (target instanceof HTMLButtonElement) return key === "Enter" || key === " ";
+  return target.id === "view3d" && (key.startsWith("Arrow") || "+-=".includes(key));
 }
 
 /** @param {Key[]} table @param {() => boolean} isOn */
@@ -146,12 +139,8 @@ export function listenToKeys(table, isOn) {
   const actions = new Map(table.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
   document.addEventListener("keydown", (event) => {
     const { target } = event;
-    const isField = isKeyOfField(target, event.key);
-    const isButton = target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ");
-    const isOwn = target instanceof HTMLElement && target.id === "view3d" && (event.key.startsWith("Arrow") || "+-=".includes(event.key));
-    if (!isOn() || isField || isButton || isOwn || (target instanceof HTMLElement && target.tagName === "SUMMARY")) return;
     const action = actions.get(nameOf(event));
-    if (!action) return;
+    if (!action || !isOn() || (target instanceof HTMLElement && isKeyOf(target, event.key))) return;
     event.preventDefault();
     action();
   });

@@ -64,6 +64,9 @@ export const getImage = async (view, frame, longest) => (await responseOf(endpoi
 const AT_ONCE = 500;
 const AGAIN_MS = 1500;
 
+/** Return the position of a mark; null without one. @param {{x: number | null, y: number | null} | undefined} mark @returns {Point | null} */
+export const spotOf = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
+
 /** @param {{frame: number, view: string, joint: number}} mark */
 export const placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
 

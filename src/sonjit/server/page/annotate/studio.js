@@ -1,7 +1,7 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
 import { memory, showError, Store } from "../texts.js";
-import { getChanges, getFrame, getProgress, getProject, outboxOf, placeOf } from "./project.js";
+import { getChanges, getFrame, getProgress, getProject, outboxOf, placeOf, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
 /** @typedef {import("./project.js").FrameState} FrameState */
@@ -72,6 +72,12 @@ export class Studio {
     return marks;
   }
 
+  /** Return the mark of this annotator of a joint in a view of the frame. @param {string} view @param {number} joint */
+  ownMark(view, joint) {
+    const { frame } = this.state;
+    return this.marksOf(frame).get(placeOf({ frame, view, joint }));
+  }
+
   /** Return the automatic mark of a joint in a view. @param {string} view @param {number} joint */
   machineMark(view, joint) {
     return this.state.seen.machine.find((item) => item.view === view && item.joint === joint);
@@ -130,15 +136,17 @@ export class Studio {
     const other = shown.indexOf(name);
     if (other >= 0) shown[other] = shown[tile];
     shown[tile] = name;
-    memory.write(`annotate.views.${this.project.name}`, shown);
-    this.store.set({ shown });
-    return this.reload();
+    return this.#show(shown);
   }
 
   /** @param {number} count of views at once */
   showCount(count) {
     const all = this.project.views.map(({ name }) => name);
-    const shown = [...new Set([...this.state.shown, ...all])].slice(0, count);
+    return this.#show([...new Set([...this.state.shown, ...all])].slice(0, count));
+  }
+
+  /** @param {string[]} shown names of views */
+  #show(shown) {
     memory.write(`annotate.views.${this.project.name}`, shown);
     this.store.set({ shown, active: Math.min(this.state.active, shown.length - 1) });
     return this.reload();
@@ -151,7 +159,7 @@ export class Studio {
    * @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved
    */
   mark(view, joint, x, y, state, source) {
-    const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
+    const before = this.ownMark(view, joint);
     const how = state ?? (before?.state === "occluded" ? "occluded" : "seen");
     const by = source ?? (before?.source === "H+M" ? "H+M" : "H");
     this.write([{ id: "", frame: this.state.frame, view, joint, x, y, state: how, source: by }]);
@@ -159,28 +167,16 @@ export class Studio {
 
   /** Set the visibility of the selected joint. @param {string} view @param {import("./project.js").MarkState} state */
   setState(view, state) {
-    const { frame, joint, seen } = this.state;
-    const mark = this.marksOf(frame).get(placeOf({ frame, view, joint }));
-    if (state === "cleared") {
-      if (mark) this.mark(view, joint, null, null, state);
-    } else if (state === "absent") this.mark(view, joint, null, null, state);
-    else if (mark?.x != null) this.mark(view, joint, mark.x, mark.y, state);
-    else {
-      const projected = seen.projected[view]?.[joint];
-      if (projected) this.mark(view, joint, ...projected, state);
-      else this.notify("place_first");
-    }
+    const { joint, seen } = this.state;
+    const mark = this.ownMark(view, joint);
+    const spot = state === "absent" || state === "cleared" ? [null, null] : spotOf(mark) ?? seen.projected[view]?.[joint];
+    if (!spot) this.notify("place_first");
+    else if (mark || state !== "cleared") this.mark(view, joint, spot[0], spot[1], state);
   }
 
-  undo() {
-    const { done, undone } = this.edits;
-    return this.#reapply(done, undone, "before", "undone");
-  }
+  undo = () => this.#reapply(this.edits.done, this.edits.undone, "before", "undone");
 
-  redo() {
-    const { done, undone } = this.edits;
-    return this.#reapply(undone, done, "after", "redone");
-  }
+  redo = () => this.#reapply(this.edits.undone, this.edits.done, "after", "redone");
 
   async loadProgress() {
     try {
@@ -246,12 +242,7 @@ export class Studio {
 }
 
 /** Return six views around a rig whose cameras are in order. @param {string[]} names */
-function spread(names) {
-  if (names.length <= SHOWN) return names;
-  return Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]);
-}
+const spread = (names) => (names.length <= SHOWN ? names : Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]));
 
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID requires a secure origin
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+/** Return a random id; `randomUUID` requires a secure origin. */
+const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -3,7 +3,7 @@
 import { clearedContext, onNextFrame } from "../dom.js";
 import { INK, LEFT, NEUTRAL, RIGHT } from "../kinds.js";
 import { showError } from "../texts.js";
-import { getImage } from "./project.js";
+import { getImage, spotOf } from "./project.js";
 
 const GRAB_PX = 9; // distance in screen pixels within which a pointer selects a mark
 const MOVED_PX = 4; // a longer movement is not a tap
@@ -34,11 +34,11 @@ function wirePointers(tile, on) {
     return a && b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;
   }
 
-  const end = (/** @type {boolean} */ isMeant) => (/** @type {PointerEvent} */ { pointerId, offsetX: x, offsetY: y }) => {
+  const end = (/** @type {PointerEvent} */ { type, pointerId, offsetX: x, offsetY: y }) => {
     if (!pointers.delete(pointerId) || pointers.size) return;
     const ended = drag;
     drag = null;
-    if (!ended || !isMeant || !tile.hasImage) return;
+    if (!ended || type === "pointercancel" || !tile.hasImage) return;
     if (!ended.moved) on.tap(...placeAt(x, y), ended.joint);
     else if (ended.joint !== null) on.drag(ended.joint, ...placeAt(x, y), true);
   };
@@ -61,8 +61,7 @@ function wirePointers(tile, on) {
     const [a, b] = [...pointers.values()];
     if (pointers.size === 2 && before) tile.zoomBy(spread() / before, [(a.x + b.x) / 2, (a.y + b.y) / 2]);
   };
-  overlay.onpointerup = end(true);
-  overlay.onpointercancel = end(false);
+  overlay.onpointerup = overlay.onpointercancel = end;
   overlay.oncontextmenu = (event) => event.preventDefault();
   overlay.onfocus = () => on.activate();
   overlay.addEventListener("wheel", (event) => {
@@ -86,9 +85,6 @@ export const FAR_PX = 5; // minimum residual that should be checked, in pixels o
  *   cursor: Spot | null}} Scene places are in pixels of the image
  */
 
-/** Return the position of a mark; null without one. @param {DrawnMark | undefined} mark @returns {Spot | null} */
-const spotOf = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
-
 /** @param {number} joint */
 const handColour = (joint) => (joint < 21 ? RIGHT : LEFT);
 
@@ -100,14 +96,11 @@ function drawScene(ctx, put, scene) {
   if (line.length) pen.guide(line.map((spot) => put(...spot)));
   const places = projected.map((spot, joint) => spotOf(marks.get(joint)) ?? spot);
   for (const [a, b] of bones) {
-    const [from, to] = [places[a], places[b]];
-    if (!from || !to) continue;
-    const isOdd = odd.has(`${a} ${b}`);
-    pen.stroke([put(...from), put(...to)], isOdd ? WARNING : handColour(a), isOdd ? 4 : 2, isOdd ? 1 : 0.75);
-  }
-  for (const [a, b] of bones) {
     const [from, to] = [a, b].map((joint) => places[joint] ?? (marks.has(joint) ? null : spotOf(machine.get(joint))));
-    if (from && to && !(places[a] && places[b])) pen.stroke([put(...from), put(...to)], handColour(a), 1.25, 0.6);
+    if (!from || !to) continue;
+    const isKnown = places[a] && places[b];
+    const isOdd = isKnown && odd.has(`${a} ${b}`);
+    pen.stroke([put(...from), put(...to)], isOdd ? WARNING : handColour(a), isOdd ? 4 : isKnown ? 2 : 1.25, isOdd ? 1 : isKnown ? 0.75 : 0.6);
   }
   for (const [joint, mark] of machine) {
     const spot = spotOf(mark);
@@ -342,9 +335,8 @@ export class Tile {
 
   /** Centre the view on a point and zoom in. @param {number} x @param {number} y */
   centre(x, y) {
-    this.#zoom.x = this.node.clientWidth / 2 - x * this.#zoom.scale;
-    this.#zoom.y = this.node.clientHeight / 2 - y * this.#zoom.scale;
-    this.#moved();
+    const [u, v] = this.put(x, y);
+    this.panBy(this.node.clientWidth / 2 - u, this.node.clientHeight / 2 - v);
   }
 
   /** Zoom so that all points are visible. @param {[number, number][]} places */

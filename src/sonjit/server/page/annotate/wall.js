@@ -3,7 +3,7 @@
 import { find, make, makeRow } from "../dom.js";
 import { LEFT, RIGHT } from "../kinds.js";
 import { onLanguage, text } from "../texts.js";
-import { getImage, placeOf } from "./project.js";
+import { getImage } from "./project.js";
 import { FAR_PX, Tile } from "./tile.js";
 
 const STEP_PX = 320; // requested image sizes; a small number improves caching
@@ -143,9 +143,8 @@ export class Wall {
   /** @param {string} view @param {number} x @param {number} y @param {number | null} under joint of the mark at this position */
   #tap(view, x, y, under) {
     const studio = this.#studio;
-    const { joint, frame } = studio.state;
-    const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    const machine = studio.machineMark(view, joint);
+    const { joint } = studio.state;
+    const [own, machine] = [studio.ownMark(view, joint), studio.machineMark(view, joint)];
     if (under !== null && under !== joint && own) studio.chooseJoint(under);
     else if (under === joint && own) {
       if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // the annotator confirmed it
@@ -159,13 +158,12 @@ export class Wall {
   /** Continue after a mark: with the next visible view without a mark of the joint, or with the next joint in the first view. */
   #goOn() {
     const studio = this.#studio;
-    const { joint, frame, shown, active } = studio.state;
+    const { joint, shown, active } = studio.state;
     const { advance } = this.#options;
     if (advance === "stay") return;
-    const marks = studio.marksOf(frame);
     const visible = this.tiles.map((_, k) => k).filter((k) => this.tiles[k].node.offsetParent !== null);
     const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
-    const next = order.find((k) => !marks.has(placeOf({ frame, view: shown[k], joint })));
+    const next = order.find((k) => !studio.ownMark(shown[k], joint));
     if (advance === "joint" || next === undefined) studio.chooseJoint(joint + 1);
     if (advance === "view") this.tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
   }
@@ -176,9 +174,7 @@ export class Wall {
     this.#dragged = isDone ? null : { joint, view, x, y };
     if (joint !== studio.state.joint) studio.chooseJoint(joint);
     if (!isDone) return this.refresh();
-    const { frame } = studio.state;
-    const own = studio.marksOf(frame).get(placeOf({ frame, view, joint }));
-    return own ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
+    return studio.ownMark(view, joint) ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
   }
 
   /** Show the images of the frame, and fetch those of near frames into the browser's cache. */
@@ -238,30 +234,23 @@ export function jointName(joint, names) {
 /** Make a grid of joints. @param {HTMLElement} element @param {(joint: number) => void} choose @returns {(status: JointStatus) => void} shows a status */
 export function jointGrid(element, choose) {
   /** @type {HTMLButtonElement[]} */ const buttons = [];
-  /** @type {[HTMLElement, string][]} texts around the joints and their keys */ const captions = [];
   for (const side of [1, 0]) { // in the order in which people see their own hands
     const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
-    const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
-      const node = make("span", { className: "caption", ariaHidden: "true" }); // screen readers read the full name of each joint
+    const add = (/** @type {HTMLElement} */ node, /** @type {string} */ area, dataset = {}) => {
+      Object.assign(node.dataset, dataset);
       node.style.gridArea = area;
-      captions.push([node, key]);
       hand.append(node);
     };
     const column = (/** @type {number} */ f) => (side ? 5 - f : f + 1);
-    const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ f) => {
-      const button = make("button", { type: "button", className: "joint", onclick: () => choose(21 * side + k) });
-      button.style.gridArea = `${row} / ${column(f)}`;
-      buttons[21 * side + k] = button;
-      hand.append(button);
-    };
-    FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 5 - step, f)));
-    cell(0, 6, 2);
-    NAMES.forEach((name, f) => caption(`letter.${name}`, `1 / ${column(f)}`));
-    caption(side ? "side.left" : "side.right", "7 / 1 / 8 / 6");
+    const caption = () => make("span", { className: "caption", ariaHidden: "true" }); // screen readers read the full name of each joint
+    const button = (/** @type {number} */ k) => (buttons[21 * side + k] = make("button", { type: "button", className: "joint", onclick: () => choose(21 * side + k) }));
+    FINGERS.forEach((finger, f) => finger.forEach((k, step) => add(button(k), `${5 - step} / ${column(f)}`)));
+    add(button(0), `6 / ${column(2)}`);
+    NAMES.forEach((name, f) => add(caption(), `1 / ${column(f)}`, { i18n: `letter.${name}` }));
+    add(caption(), "7 / 1 / 8 / 6", { i18n: side ? "side.left" : "side.right" });
     element.append(hand);
   }
   return ({ joint, names, views, placed, odd, disputed }) => {
-    for (const [node, key] of captions) node.textContent = text(key);
     buttons.forEach((button, k) => {
       const state = placed[k] > 1 ? "done" : views[k] ? "begun" : "none";
       button.dataset.state = state;
