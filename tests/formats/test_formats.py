@@ -93,7 +93,7 @@ def test_settings_of_the_page(folder):
         """
         globalThis.document = {documentElement: {lang: "en"}, querySelectorAll: () => [], addEventListener: () => 0};
         globalThis.localStorage = {getItem: (name) => name === "sonjit.settings" ? JSON.stringify(input) : null};
-        const {memory} = await page("texts.js");
+        const {memory} = await page("common.js");
         output(memory.read("settings"));
         """,
         given,

@@ -1,13 +1,11 @@
 /** MediaPipe Pose (Bazarevsky et al. 2020; Grishchenko et al. 2022): person detector and BlazePose's 33 landmarks. */
 
 import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
-import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { maskFromLogits, maskSmoother, sigmoid } from "./masks.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import { cornersOf, movedPoints, pointsFromCrop, sigmoid, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
-import { cropInto, type Pixels } from "./pixels.js";
+import { bilinear, cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Body, type InWorker, type Mask, type Result } from "./results.js";
 import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
 import type { SingleShotDetector } from "./ssd.js";
@@ -225,3 +223,48 @@ function publishedSmoother(): (observation: BodyObservation, now: number, size: 
 }
 
 const filterOf = (numbers: readonly number[]): [number, number, number, number] => numbers as unknown as [number, number, number, number];
+
+/**
+ * Return the probability of the person per pixel, 0 outside the box.
+ *
+ * @param logits (side, side) over a box
+ * @param image size of the image; the mask is smaller if the image is larger than twice the network's output
+ */
+function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: number; height: number }): Mask {
+  const side = Math.sqrt(logits.length);
+  const probabilities = logits.map(sigmoid);
+  const scale = Math.min((2 * side) / Math.max(image.width, image.height), 1);
+  const width = Math.max(Math.round(image.width * scale), 1);
+  const height = Math.max(Math.round(image.height * scale), 1);
+  const data = new Float32Array(width * height);
+  const cos = Math.cos(box.rotation);
+  const sin = Math.sin(box.rotation);
+  const valueAt = (x: number, y: number) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : probabilities[y * side + x]!);
+  for (let j = 0; j < height; j++) {
+    const dy = ((j + 0.5) / height) * image.height - 0.5 - box.cy;
+    for (let i = 0; i < width; i++) {
+      const dx = ((i + 0.5) / width) * image.width - 0.5 - box.cx;
+      const x = ((dx * cos + dy * sin) / box.width + 0.5) * side;
+      const y = ((dy * cos - dx * sin) / box.height + 0.5) * side;
+      if (!(x > -1 && y > -1 && x < side && y < side)) continue;
+      data[j * width + i] = bilinear(valueAt, x, y);
+    }
+  }
+  return { width, height, data };
+}
+
+/** Return a smoother that blends in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does. */
+function maskSmoother(): (mask: Mask) => Mask {
+  let previous: Mask | null = null;
+  return (mask) => {
+    const last = previous;
+    if (last?.width !== mask.width || last.height !== mask.height) return (previous = mask);
+    const data = mask.data.map((probability, i) => {
+      if (!(probability > OF.SURE && probability < 1 - OF.SURE)) return probability;
+      const square = (probability - 0.5) ** 2;
+      const sureness = Math.min(OF.UNCERTAINTY.reduce((sum, factor) => sum * square + factor, 0), 1);
+      return probability + OF.MASK_RATIO * (1 - sureness) * (last.data[i]! - probability);
+    });
+    return (previous = { ...mask, data });
+  };
+}

@@ -1,12 +1,22 @@
 /** Class activation maps of photographs, by a network whose maps are an output. */
 
-import type { ImageClass } from "./messages.js";
 import { fetchNetwork, loadRuntime, Network } from "./network.js";
 import type { Pixels } from "./pixels.js";
 
 export const CLASSIFIER_SIDE = 224; // side of the network's square input in pixels
 const CLASSES = 1000;
 const MAP_SIDE = 7;
+
+/** A class of a photograph. */
+export interface ImageClass {
+  /** Index of the class. */
+  readonly label: number;
+  readonly probability: number;
+  /** Rows and columns of the map. */
+  readonly size: readonly [number, number];
+  /** Class activation map, row by row. It covers the image. */
+  readonly values: readonly number[];
+}
 
 /** Return the most probable classes of a photograph scaled to `CLASSIFIER_SIDE` in both directions, best first. */
 export async function classesOf({ data }: Pixels, top: number, runtime: string, url: string): Promise<ImageClass[]> {

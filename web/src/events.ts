@@ -1,8 +1,8 @@
 /** Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units; NaN is unknown. */
 
-import { wrapAngle } from "./boxes.js";
 import { EVENTS, MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
+import { wrapAngle } from "./observations.js";
 import type { AnyDetector, Event, Gesture, MotionEvent, Points, Results } from "./results.js";
 import { extended } from "./smoothing.js";
 

@@ -3,11 +3,10 @@
  * and irises; and MediaPipe Face Detection (Bazarevsky et al. 2019): a box and six keypoints.
  */
 
-import { boxBetween, pointsFromCrop, squareBox, wrapAngle, type Corners, type RotatedBox } from "./boxes.js";
 import { BLENDSHAPES, constants } from "./data.js";
 import { faceTransform, type CanonicalFace } from "./metric-faces.js";
 import type { Network } from "./network.js";
-import { cornersOf, meanPixels, movedPoints, pointAt, type Observation, type Point } from "./observations.js";
+import { boxBetween, cornersOf, meanPixels, movedPoints, pointAt, pointsFromCrop, squareBox, wrapAngle, type Corners, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Face, type InWorker } from "./results.js";

@@ -105,8 +105,7 @@ class GestureClassifier {
   readonly #shape: readonly number[];
   readonly #withImage: ImageNetwork | null;
   readonly #whitening: Layer | null;
-  /** Variance (E,) of poses along each axis of `place`, where hands of one pose have variance 1. */
-  readonly spread: readonly number[];
+  readonly spread: readonly number[]; // variance (E,) of poses along each axis of `place`, where hands of one pose have variance 1
 
   constructor(arrays: Map<string, NumpyArray>) {
     const vocabulary = arrays.get("vocabulary");

@@ -6,7 +6,7 @@
 
 import { constants } from "./data.js";
 import type { NumpyArray } from "./files.js";
-import { sigmoid } from "./masks.js";
+import { sigmoid } from "./observations.js";
 
 const { BEFORE, BEHIND } = constants.hand_heads;
 
@@ -178,10 +178,8 @@ const { WORLD_SCALE } = constants.hand_refinement;
 
 /** Refined keypoints of one hand. */
 export interface RefinedKeypoints {
-  /** (K * 3) as fractions of the crop, z relative to the wrist in the scale of x and y. */
-  readonly keypoints: Float32Array;
-  /** (K * 3) metres in the axes of the crop. */
-  readonly world: Float32Array;
+  readonly keypoints: Float32Array; // (K * 3) as fractions of the crop, z relative to the wrist in the scale of x and y
+  readonly world: Float32Array; // (K * 3) metres in the axes of the crop
   readonly error: Float32Array; // (K,) expected distance of x and y from the exact position, as fractions of the crop
 }
 

@@ -1,10 +1,9 @@
 /** MediaPipe Hands (Zhang et al. 2020): palm detector and 21 landmarks. */
 
-import { boxBetween, pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import type { HandHeads, HandRefinement, Taps } from "./hand-heads.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, pointAt, type Observation, type Point } from "./observations.js";
+import { boxBetween, cornersOf, movedPoints, pointAt, pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
 import { boxOf, type Hand, type HandPoints, type InWorker, type Points } from "./results.js";
@@ -18,8 +17,7 @@ export interface HandObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: number;
   readonly colours: null;
-  /** (K,) probability that a keypoint is in the image and not occluded; null without heads. */
-  readonly visibility: Float32Array | null;
+  readonly visibility: Float32Array | null; // (K,) probability that a keypoint is in the image and not occluded; null without heads
   /** (K * E) features of the maps at each keypoint, by which gestures are classified; null for occluded hands, and if nothing reads them. */
   readonly appearance: Float32Array | null;
   /** Refined keypoints for results; null without refinement, and once they have replaced the others. */
@@ -52,8 +50,7 @@ export const upright = (start: Point, end: Point): number => wrapAngle(Math.PI /
 export class Hands implements Kind<HandObservation> {
   readonly overlapKeypoints = null;
   readonly isSameInstance = overlapByHalf;
-  /** Rotation of the boxes of palms, in radians. */
-  protected readonly turn: number = 0;
+  protected readonly turn: number = 0; // rotation of the boxes of palms, in radians
 
   /** @param heads heads for the side and, on request, the appearance. `landmarks` then has additional outputs, which they read. */
   constructor(

@@ -6,12 +6,11 @@
  */
 
 import { Bodies, type BodyObservation } from "./body.js";
-import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
 import { upright, type HandObservation, type Hands } from "./hands.js";
 import type { Network } from "./network.js";
-import { cornersOf, distance, isSameObject, pointAt, sizeOf, type Observation, type Point } from "./observations.js";
+import { cornersOf, distance, isSameObject, pointAt, pointsFromCrop, sizeOf, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Face, Hand, InWorker, Person } from "./results.js";

@@ -16,7 +16,7 @@ import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.js";
 export { measuresOfInstance } from "./events.js";
 export { LocalDetector, classify, type Files, type LocalAnswer } from "./local.js";
-export type { ImageClass } from "./messages.js";
+export type { ImageClass } from "./classes.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event, MotionEvent, Phase } from "./results.js";
 export type { ImageLike };

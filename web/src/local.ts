@@ -1,12 +1,12 @@
 /** Run a detector in a worker of this page. */
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
-import { CLASSIFIER_SIDE } from "./classes.js";
+import { CLASSIFIER_SIDE, type ImageClass } from "./classes.js";
 import { WEIGHTS, type Role } from "./data.js";
-import type { Answer, ImageClass, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from "./results.js";
+import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./worker.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;

@@ -66,8 +66,7 @@ function watchGpu(): Promise<never> | null {
 /** Expected inputs and outputs of a network. */
 export interface NetworkShape {
   readonly sizes: readonly number[]; // number of values in each output, in any order
-  /** Indices of the requested outputs, by default all. Operators that only lead to other outputs do not run. */
-  readonly outputs?: readonly number[];
+  readonly outputs?: readonly number[]; // indices of the requested outputs, by default all. Operators that only lead to other outputs do not run.
   readonly taps?: readonly number[]; // sides of intermediate maps to append to the outputs, followed by the mean of the last map
   readonly input?: readonly number[]; // shape of an input that is not a square image
   readonly range?: readonly number[]; // values of black and white in the input; by default 0 and 1

@@ -1,12 +1,10 @@
 /** Run the loop of every detector: search the image, run the landmark network on each box, track the instances. */
 
-import { latestBoxes, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { suppressDuplicates, type Observation } from "./observations.js";
+import { latestBoxes, suppressDuplicates, type Observation, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
-import type { Pixels } from "./pixels.js";
+import { inGoodLight, type Pixels } from "./pixels.js";
 import { finalResult, type Result, type Results } from "./results.js";
-import { inGoodLight } from "./search/light.js";
 import type { StreamSearch } from "./search/streams.js";
 import { Tracker, type Kind, type Pair, type Track } from "./tracking.js";
 

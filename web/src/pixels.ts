@@ -6,7 +6,8 @@
  * pixel is sampled and nothing is rounded, as MediaPipe does on graphics cards.
  */
 
-import { squareAround, type Corners, type RotatedBox } from "./boxes.js";
+import { constants } from "./data.js";
+import { squareAround, type Corners, type RotatedBox } from "./observations.js";
 
 /** An RGBA image. */
 export interface Pixels {
@@ -219,4 +220,72 @@ export function bilinear(at: (x: number, y: number) => number, x: number, y: num
   const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
   const below = at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right;
   return above * (1 - down) + below * down;
+}
+
+const OF = constants.search.light;
+/** Weights of red, green and blue in luma. */
+const LUMA = [0.299, 0.587, 0.114] as const;
+
+/** Brighten an image if it is dark and tint it if it is grey. Return other images unchanged. */
+export function inGoodLight(image: Pixels): Pixels {
+  return tint(brighten(image));
+}
+
+function lumaAt(data: Pixels["data"], at: number): number {
+  return Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
+}
+
+function brighten(image: Pixels): Pixels {
+  const { width, height, data } = image;
+  const lumas = Uint8Array.from(sampled(image), (at) => lumaAt(data, at)).sort();
+  const brightest = Math.max(lumas[rint(0.99 * (lumas.length - 1))]!, 1);
+  if (brightest >= OF.DARK) return image;
+  const lit = Uint8ClampedArray.from(smooth(image), (value, i) => (i % 4 === 3 ? 255 : value * (OF.LIT / brightest)));
+  return { width, height, data: lit };
+}
+
+/** Return the positions of every n-th pixel along both axes in the data of an image. */
+function sampled({ width, height }: Pixels): number[] {
+  const step = Math.max(1, Math.floor(Math.min(width, height) / OF.SAMPLES));
+  const positions: number[] = [];
+  for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) positions.push(4 * (y * width + x));
+  return positions;
+}
+
+/** Smooth an image with a Gaussian and mirrored edges. */
+function smooth({ width, height, data }: Pixels): Float32Array {
+  const reach = Math.round(4 * OF.NOISE_SIGMA_PX);
+  const bell = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-((i - reach) ** 2) / (2 * OF.NOISE_SIGMA_PX ** 2)));
+  const total = bell.reduce((sum, value) => sum + value, 0);
+  const weights = bell.map((value) => value / total);
+  const along = (from: ArrayLike<number>, count: number, stride: number, lines: number, next: number) => {
+    const to = new Float32Array(from.length);
+    const last = count - 1;
+    const inside = (i: number) => Math.max(last - Math.abs(last - Math.abs(i)), 0);
+    for (let line = 0; line < lines; line++) {
+      for (let i = 0; i < count; i++) {
+        const places = weights.map((_, k) => line * next + inside(i + k - reach) * stride);
+        for (let channel = 0; channel < 3; channel++) {
+          to[line * next + i * stride + channel] = weights.reduce((sum, weight, k) => sum + weight * from[places[k]! + channel]!, 0);
+        }
+      }
+    }
+    return to;
+  };
+  return along(along(data, width, 4, height, 4 * width), height, 4 * width, width, 4);
+}
+
+function tint(image: Pixels): Pixels {
+  const ranges = sampled(image).map((at) => {
+    const colour = image.data.subarray(at, at + 3);
+    return Math.max(...colour) - Math.min(...colour);
+  });
+  if (ranges.reduce((sum, range) => sum + range, 0) / ranges.length >= OF.GREY) return image;
+  const { width, height } = image;
+  const data = image.data.slice();
+  for (let at = 0; at < data.length; at += 4) {
+    const luma = lumaAt(image.data, at);
+    OF.SKIN.forEach((part, channel) => (data[at + channel] = Math.min(Math.trunc(luma * part), 255)));
+  }
+  return { width, height, data };
 }

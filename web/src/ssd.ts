@@ -1,18 +1,15 @@
 /** Detect objects with a single-shot detector and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
 
-import { cornersIou, squareAround, type Corners, type RotatedBox } from "./boxes.js";
 import type { Grid } from "./data.js";
 import type { Network } from "./network.js";
-import type { Point } from "./observations.js";
+import { cornersIou, squareAround, type Corners, type Point, type RotatedBox } from "./observations.js";
 import { cropInto, letterboxInto, type Pixels } from "./pixels.js";
 
 /** One detected object, in pixels of the image. */
 export interface Detection {
   readonly score: number;
-  /** x_min, y_min, x_max, y_max; may leave the image. */
-  readonly box: Corners;
-  /** x, y of each keypoint. */
-  readonly keypoints: readonly Point[];
+  readonly box: Corners; // x_min, y_min, x_max, y_max; may leave the image
+  readonly keypoints: readonly Point[]; // x, y of each keypoint
 }
 
 /** Anchor-based detector whose outputs are boxes with keypoints (N, 4 + 2K) and logits (N). */

@@ -1,9 +1,8 @@
 /** Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances. */
 
-import { iou, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { areNear, centreOf, clampToOccluder, colourDifference, discAround, distance, isSameObject, mayTouch, meanDistance, overlapOverSmaller, suppressDuplicates } from "./observations.js";
-import type { Disc, Observation, Point } from "./observations.js";
+import { areNear, centreOf, clampToOccluder, colourDifference, discAround, distance, iou, isSameObject, mayTouch, meanDistance, overlapOverSmaller, suppressDuplicates } from "./observations.js";
+import type { Disc, Observation, Point, RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";

@@ -1,24 +1,63 @@
 /** Run one detector in a worker. */
 
 import { Bundle } from "./bundle.js";
-import { classesOf } from "./classes.js";
+import { classesOf, type ImageClass } from "./classes.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { withEvents } from "./events.js";
 import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, once, usesBundle, type Make } from "./kinds.js";
-import type { Answer, ImageClass, Places, Reply, Request, Sent } from "./messages.js";
-import { fetchNetwork, loadRuntime, Network, type NetworkShape } from "./network.js";
+import { fetchNetwork, loadRuntime, Network, type Accelerator, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import type { AnyDetector } from "./results.js";
+import type { AnyDetector, Results } from "./results.js";
+
+/** Addresses of a detector's files, and how its networks run. */
+export interface Places {
+  readonly runtime: string; // address of the folder of the runtime
+  readonly accelerator: Accelerator;
+  readonly samplesCentres: boolean; // crops sample the centres of pixels, as in MediaPipe on graphics cards
+  readonly searchesParts: boolean; // hands and faces of people are searched in every frame, as in MediaPipe's graph
+  readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>; // files of the networks by role
+  /** Addresses of the folder of the shipped gestures and of the file of custom gestures. */
+  readonly gestures: { readonly folder: string; readonly custom: string | null };
+  /** Face landmarker's bundle: its address, and whether it is custom, so that it is used with all options. */
+  readonly bundle: { readonly url: string; readonly isOwn: boolean };
+}
+
+export interface NetworkPlace {
+  readonly url: string;
+  readonly name: string | null; // name of the published network; null for a custom network
+}
+
+/** An image for the worker. */
+export type Sent = ImageBitmap | Pixels;
+
+export type Request =
+  | { readonly id: number; readonly type: "load"; readonly settings: Settings; readonly places: Places }
+  | { readonly id: number; readonly type: "configure"; readonly settings: Settings }
+  | { readonly id: number; readonly type: "track"; readonly image: Sent; readonly time: number | null }
+  | { readonly id: number; readonly type: "detect"; readonly image: Sent }
+  | { readonly id: number; readonly type: "reset" }
+  | { readonly id: number; readonly type: "classify"; readonly image: Sent; readonly top: number; readonly runtime: string; readonly network: string };
+
+/** Results of an image of this size. */
+export interface Answer extends Results {
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface Reply {
+  readonly id: number;
+  readonly answer?: Answer | readonly ImageClass[] | null;
+  readonly error?: string; // error message, if the request failed
+}
 
 /** Reads all images into one buffer. With a new buffer for each image, memory fills up faster than browsers collect it. */
 class ImageReader {
   #pixels: { width: number; height: number; data: Uint8ClampedArray<ArrayBuffer> } | null = null;
   #canvas: OffscreenCanvas | null = null;
-  /** Pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA. */
-  #hasFrames = "VideoFrame" in globalThis;
+  #hasFrames = "VideoFrame" in globalThis; // pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA
 
   /** Return the pixels of an image. They are valid until the next image is read. */
   async read(image: Sent): Promise<Pixels> {

@@ -1,8 +1,7 @@
 /** The motions of one hand. */
 
-import { wrapAngle } from "../boxes.js";
 import { MOTIONS } from "../data.js";
-import { distance, type Point } from "../observations.js";
+import { distance, wrapAngle, type Point } from "../observations.js";
 import type { Phase } from "../results.js";
 
 /** Step of a motion in a frame, without its hand. */
@@ -33,8 +32,7 @@ export type Steps = Generator<Step, void, undefined>;
 
 /** Finds one kind of motion of one hand. */
 export abstract class Motion {
-  /** Position of the palm at the begin of the motion; null before it begins. */
-  protected start: Point | null = null;
+  protected start: Point | null = null; // position of the palm at the begin of the motion; null before it begins
 
   /** Return the steps of the next frame. */
   abstract follow(now: HandState): Steps;

@@ -1,15 +1,13 @@
 /** Search an image for bodies: people of two networks and heads without a body, verified by two inferences. */
 
 import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
-import { cornersIou, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, sizeOf } from "../observations.js";
+import { cornersIou, cornersOf, distance, sizeOf, type Corners, type RotatedBox } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
-import type { Head, Proposal } from "./geometry.js";
+import { LIMITS, logit, type Features, type Head, type Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
-import { LIMITS, logit, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.bodies;
@@ -26,8 +24,7 @@ export interface BodyNetworks {
 
 /** Searches one image for bodies. */
 export class BodySearch extends StillSearch<BodyObservation> {
-  /** Heads that the search found. */
-  readonly heads: Head[] = [];
+  readonly heads: Head[] = []; // heads that the search found
   readonly #people: PersonBox[] = [];
 
   constructor(image: Pixels, private readonly networks: BodyNetworks, limits: Limits) {

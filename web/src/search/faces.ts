@@ -1,14 +1,12 @@
 /** Search an image for faces: proposals of the full-range detector, verified by one or two runs of the mesh network. */
 
-import { iou, latestBoxes, squareAround, type Corners } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundDetection, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
-import { sizeOf } from "../observations.js";
+import { iou, latestBoxes, sizeOf, squareAround, type Corners } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { cutsOff, isSameInstance, mergeProposals, oks, proposalsIn, reachOf, windows, type Proposal } from "./geometry.js";
-import { LIMITS, logit, type Features } from "./score.js";
+import { cutsOff, isSameInstance, LIMITS, logit, mergeProposals, oks, proposalsIn, reachOf, windows, type Features, type Proposal } from "./geometry.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.faces;
@@ -76,10 +74,8 @@ export class FaceSearch extends StillSearch<FaceObservation> {
 
 /** Windows of an image, level by level. A finer level follows while there is no face, or a small one. */
 class FinerWindows {
-  /** False if a level was left out. */
-  isComplete = true;
-  /** Number of windows along the longer side of the image. */
-  parts = 1;
+  isComplete = true; // false if a level was left out
+  parts = 1; // number of windows along the longer side of the image
 
   /** @param sizes returns the sizes of the faces found so far, in pixels */
   constructor(private readonly image: Pixels, private readonly sizes: () => readonly number[], private readonly isThorough: boolean) {}

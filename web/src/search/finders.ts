@@ -1,19 +1,17 @@
 /** Define how hands, faces and bodies are found in the windows of a stream, and how they are verified. */
 
 import type { Bodies, BodyObservation } from "../body.js";
-import { cornersIou, iou, type Corners, type RotatedBox } from "../boxes.js";
 import { FINDERS, constants } from "../data.js";
 import { boxAroundDetection, isTurnedFace, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { cornersOf, distance, sizeOf, type Observation, type Point } from "../observations.js";
+import { cornersIou, cornersOf, distance, iou, sizeOf, type Corners, type Observation, type Point, type RotatedBox } from "../observations.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
 import { bodyFeatures, cropOf, onlyBox } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Head, Proposal } from "./geometry.js";
+import { LIMITS, logit, scoreOf, type Head, type Proposal } from "./geometry.js";
 import type { PeopleNetwork } from "./network.js";
-import { LIMITS, logit, scoreOf } from "./score.js";
 import { newCandidate } from "./stills.js";
 import type { Finder } from "./streams.js";
 

@@ -1,12 +1,37 @@
-/** Define windows, proposals and heads, and compare instances. */
+/** Windows, proposals and heads of a search, how two instances relate, and scores and limits, fitted to labelled photographs by `benchmarks/fit_search.py`. */
 
+import fitted from "../../../src/sonjit/detectors/search/search.json";
 import { boxFromAlignment, type BodyObservation } from "../body.js";
-import { cornersIou, wrapAngle, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
-import { cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, type Point } from "../observations.js";
+import { cornersIou, cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, wrapAngle, type Corners, type Point, type RotatedBox } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
-import { LIMITS } from "./score.js";
+
+const { LEAST_PROBABILITY } = constants.search.score;
+
+/** Logistic regression on named features. */
+interface Regression {
+  readonly bias: number;
+  readonly weights: Readonly<Record<string, number>>;
+}
+export type Features = Readonly<Record<string, number>>;
+export type ScoreName = keyof typeof fitted.scores;
+
+const SCORES: Readonly<Record<ScoreName, Regression>> = fitted.scores;
+export const LIMITS = fitted.limits;
+
+/** Return the probability of a fitted score, a logistic regression, for features. */
+export function scoreOf(name: ScoreName, features: Features): number {
+  const { bias, weights } = SCORES[name];
+  const sum = Object.entries(weights).reduce((total, [feature, weight]) => total + weight * features[feature]!, bias);
+  return 1 / (1 + Math.exp(-sum));
+}
+
+/** Return log odds of a probability, which is first limited to 0.001..0.999. */
+export function logit(value: number): number {
+  const p = Math.min(Math.max(value, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY);
+  return Math.log(p / (1 - p));
+}
 
 const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
@@ -18,25 +43,18 @@ const MIN_BOX_PX = 4;
 /** A box in which an instance may be. */
 export interface Proposal {
   readonly box: RotatedBox;
-  /** Score of the detector, 0..1. */
-  score: number;
-  /** Name of the source. "published" is the published search. */
-  readonly source: string;
-  /** Head below which a body is proposed; absent for what a detector found. */
-  readonly head?: Head;
-  /** Upright box around a person that the network found. */
-  readonly person?: Corners;
-  /** Proposal that replaces this one if it is not verified. */
-  readonly otherwise?: Proposal | undefined;
+  score: number; // score of the detector, 0..1
+  readonly source: string; // name of the source. "published" is the published search.
+  readonly head?: Head; // head below which a body is proposed; absent for what a detector found
+  readonly person?: Corners; // upright box around a person that the network found
+  readonly otherwise?: Proposal | undefined; // proposal that replaces this one if it is not verified
 }
 
 /** Position of a face. */
 export interface Head {
   readonly score: number;
-  /** Point half-way between forehead and chin, in pixels. */
-  readonly middle: Point;
-  /** Vector from forehead to chin, in pixels. */
-  readonly down: Point;
+  readonly middle: Point; // point half-way between forehead and chin, in pixels
+  readonly down: Point; // vector from forehead to chin, in pixels
 }
 
 export function longestOf({ width, height }: Pixels): number {
@@ -125,12 +143,9 @@ export function isNear(a: RotatedBox, b: RotatedBox): boolean {
 }
 
 interface Similarity {
-  /** Tolerance of every keypoint, in sizes of the instance. */
-  readonly tolerance?: number;
-  /** Weight of each keypoint; by default they are equal. */
-  readonly weights?: Float32Array;
-  /** True if the instance may have moved. The centres of the keypoints are then aligned. */
-  readonly hasMoved?: boolean;
+  readonly tolerance?: number; // tolerance of every keypoint, in sizes of the instance
+  readonly weights?: Float32Array; // weight of each keypoint; by default they are equal
+  readonly hasMoved?: boolean; // true if the instance may have moved. The centres of the keypoints are then aligned.
 }
 
 /** Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 3), 0..1. */

@@ -1,18 +1,16 @@
 /** Search an image for hands: palms, hands of a proposal network and ends of arms, verified by one or two inferences. */
 
 import type { Bodies, BodyObservation } from "../body.js";
-import { cornersIou, iou, latestBoxes, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { centreOf, distance, pointAt, sizeOf, type Point } from "../observations.js";
+import { centreOf, cornersIou, distance, iou, latestBoxes, pointAt, sizeOf, type Corners, type Point, type RotatedBox } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import type { Proposal } from "./geometry.js";
+import { LIMITS, logit, scoreOf, type Features, type Proposal } from "./geometry.js";
 import { hasSmall, newPeople, type HandBox, type PeopleNetwork, type PersonBox } from "./network.js";
-import { LIMITS, logit, scoreOf, type Features } from "./score.js";
 import { StillSearch, lastView, newCandidate, presenceOf, type Candidate, type Limits } from "./stills.js";
 
 const OF = constants.search.hands;
@@ -37,8 +35,7 @@ export class HandSearch extends StillSearch<HandObservation> {
   readonly #bodies: BodyObservation[] = [];
   readonly #people: PersonBox[] = [];
   #examined = 0;
-  /** Hands of the network; null before it has run. */
-  #networkHands: HandBox[] | null = null;
+  #networkHands: HandBox[] | null = null; // hands of the network; null before it has run
 
   constructor(image: Pixels, private readonly networks: HandNetworks, limits: Limits) {
     super(image, limits, "hand");

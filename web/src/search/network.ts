@@ -1,11 +1,10 @@
 /** Propose people and hands in a window with a published network and one that continues from its map. */
 
-import { cornersIou, squareAround, type Corners, type RotatedBox } from "../boxes.js";
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
+import { cornersIou, squareAround, type Corners, type RotatedBox } from "../observations.js";
 import { cut, letterboxInto, type Pixels } from "../pixels.js";
-import { cutsOff, placed, reachOf } from "./geometry.js";
-import { LIMITS } from "./score.js";
+import { cutsOff, LIMITS, placed, reachOf } from "./geometry.js";
 
 const OF = constants.search.network;
 

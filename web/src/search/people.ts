@@ -3,9 +3,9 @@
 import type { BodyObservation } from "../body.js";
 import { constants } from "../data.js";
 import type { FaceObservation } from "../face.js";
-import type { RotatedBox } from "../boxes.js";
 import type { HandObservation } from "../hands.js";
 import { wristDistance, type Holistic, type PersonObservation } from "../holistic.js";
+import type { RotatedBox } from "../observations.js";
 import type { Settings } from "../options.js";
 import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";

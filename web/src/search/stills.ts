@@ -3,33 +3,23 @@
 import { isSameObject, type Observation } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
-import { isSameInstance, type Proposal } from "./geometry.js";
-import { LIMITS, scoreOf, type Features, type ScoreName } from "./score.js";
+import { isSameInstance, LIMITS, scoreOf, type Features, type Proposal, type ScoreName } from "./geometry.js";
 
 /** A possible instance with its observations. */
 export interface Candidate<O extends Observation> {
-  /** Observations of the landmark network. The last one becomes the result. */
-  views: O[];
-  /** Proposal that led to it, with the maximum score of the proposals of the instance. */
-  readonly proposal: Proposal;
-  /** Keypoint similarity of two views, 0..1. */
-  agreement: number;
-  /** True if the published search finds it too. */
-  readonly isPublished: boolean;
-  /** Probability that this is an instance. */
-  score: number;
-  /** Features of the score by name. */
-  features: Features;
+  views: O[]; // observations of the landmark network. The last one becomes the result.
+  readonly proposal: Proposal; // proposal that led to it, with the maximum score of the proposals of the instance
+  agreement: number; // keypoint similarity of two views, 0..1
+  readonly isPublished: boolean; // true if the published search finds it too
+  score: number; // probability that this is an instance
+  features: Features; // features of the score by name
 }
 
 /** Limits of a search. */
 export interface Limits {
-  /** Minimum score of the published search. */
-  readonly published: number;
-  /** Number of certain instances that ends the search. */
-  readonly enough: number;
-  /** True to search all windows. */
-  readonly isThorough: boolean;
+  readonly published: number; // minimum score of the published search
+  readonly enough: number; // number of certain instances that ends the search
+  readonly isThorough: boolean; // true to search all windows
 }
 
 export function newCandidate<O extends Observation>(views: O[], proposal: Proposal, agreement = 1, isPublished = false): Candidate<O> {

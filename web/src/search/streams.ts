@@ -4,9 +4,8 @@
  * A proposal is verified in the frame that found it and again in the next one; an instance is found where both agree.
  */
 
-import type { Corners, RotatedBox } from "../boxes.js";
 import { constants, type FinderRecord } from "../data.js";
-import type { Observation } from "../observations.js";
+import type { Corners, Observation, RotatedBox } from "../observations.js";
 import { areaMeans, type Pixels } from "../pixels.js";
 import type { Track } from "../tracking.js";
 import { longestOf, mergeProposals, windowAround, windows, type Proposal } from "./geometry.js";
@@ -17,12 +16,9 @@ const OF = constants.search.streams;
 export interface Source {
   /** Return the proposals in a window, in pixels of the image. */
   find(image: Pixels, window: Corners): Promise<Proposal[]>;
-  /** Numbers of windows along the longer side of the image. */
-  readonly parts: readonly number[];
-  /** Time of a window, in inferences of the landmark network. */
-  readonly cost: number;
-  /** See `windows`. */
-  readonly isFewer?: boolean;
+  readonly parts: readonly number[]; // numbers of windows along the longer side of the image
+  readonly cost: number; // time of a window, in inferences of the landmark network
+  readonly isFewer?: boolean; // see `windows`
 }
 
 /** Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked instances. */
@@ -65,10 +61,8 @@ interface SearchedWindow {
   readonly window: Corners;
   readonly frame: number;
   readonly thumbnail: Thumbnail;
-  /** Mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere. */
-  readonly free: Uint8Array;
-  /** Number of passes over all windows during which the window is skipped. */
-  pause: number;
+  readonly free: Uint8Array; // mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere
+  pause: number; // number of passes over all windows during which the window is skipped
 }
 
 /** Search a stream window by window, a few windows in each frame. */
@@ -76,8 +70,7 @@ export class StreamSearch<O extends Observation> {
   #frame = 0;
   #number = 0;
   #inferencesLeft = 0;
-  /** Time of the last windows that is not balanced yet, in inferences. */
-  #debt = 0;
+  #debt = 0; // time of the last windows that is not balanced yet, in inferences
   #proposals: Proposal[] = [];
   #candidates: Candidate<O>[] = [];
   #detected: Candidate<O>[] = [];

@@ -1,8 +1,8 @@
 /** Graphs that differ between MediaPipe's tasks and its solutions. `synchronous()` in build.js removes the promises. */
 
-import { wrapAngle } from "../boxes.js";
 import { Hands } from "../hands.js";
 import type { Network } from "../network.js";
+import { wrapAngle } from "../observations.js";
 import type { Settings } from "../options.js";
 import { cropInto, type Pixels } from "../pixels.js";
 import { boxOf, type AnyDetector, type Mask } from "../results.js";

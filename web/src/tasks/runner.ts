@@ -116,8 +116,7 @@ export abstract class VisionTask<Options extends VisionTaskOptions, Found, R> {
   #canvas = new OffscreenCanvas(1, 1);
 
   protected options = {} as Options;
-  /** Files of the networks. */
-  protected base: LoadedOptions = {};
+  protected base: LoadedOptions = {}; // files of the networks
 
   /** Load the networks of the options and create the graph. */
   abstract open(): Promise<void>;

@@ -1,10 +1,9 @@
 /** The page that documents the endpoints of /openapi.json, with a form to try one image. */
 
-import { find, make, makeRow } from "./dom.js";
+import { find, make, makeRow, speak } from "./common.js";
 import { addressOf, call, withQuery } from "./endpoints.js";
 import { loadKinds } from "./kinds.js";
 import { paint } from "./painter.js";
-import { speak } from "./texts.js";
 
 const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
 

@@ -1,8 +1,8 @@
 /** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
 import { avatarView } from "./avatar.js";
+import { find, make, onLanguage, PageError, put, save, showError, startLanguage, Store, text, textOr } from "./common.js";
 import { Capture, Detectors } from "./detectors.js";
-import { find, make, put, save } from "./dom.js";
 import { hasNoServer } from "./endpoints.js";
 import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
@@ -13,7 +13,6 @@ import { wireClasses, wireSaliencyLegend } from "./saliency.js";
 import { configuredDetectors, isMirrored, linkOf, rememberedSettings, settingsFrom, settingsOf, wireSettings } from "./settings.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
 import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
-import { onLanguage, PageError, showError, startLanguage, Store, text, textOr } from "./texts.js";
 import { createMapEditor, createTrainer } from "./trainer.js";
 import { view3D } from "./view3d.js";
 

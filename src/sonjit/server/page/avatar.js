@@ -1,10 +1,9 @@
 /** The user's avatar, a .glb or .vrm file, with the expressions and the head pose of the first face. */
 
-import { find, fit, onNextFrame } from "./dom.js";
+import { find, fit, onLanguage, onNextFrame, PageError, showError, text } from "./common.js";
 import { driversOf, readModel, targetWeights } from "./gltf.js";
 import { instancesOf, kindsWhere } from "./kinds.js";
 import { isMirrored } from "./settings.js";
-import { onLanguage, PageError, showError, text } from "./texts.js";
 import { extent } from "./view3d.js";
 
 /** @typedef {import("./gltf.js").Model} Model */
@@ -23,7 +22,7 @@ const ENDINGS = /\.(glb|vrm)$/i;
 /** Check whether a file may be an avatar. @param {File} file */
 export const isModel = ({ name }) => ENDINGS.test(name);
 
-/** Return the view of the avatar. @param {import("./texts.js").Store} store */
+/** Return the view of the avatar. @param {import("./common.js").Store} store */
 export function avatarView(store) {
   const canvas = find("avatar");
   /** @type {ReturnType<typeof painterOf> | null} */ let drawModel = null;

@@ -1,12 +1,11 @@
 /** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
+import { fit, make, PageError, showError } from "./common.js";
 import { Connection, WithState } from "./connection.js";
-import { fit, make } from "./dom.js";
 import { ENGINE, ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
 import { instancesOf, kindsWhere, results } from "./kinds.js";
 import { maskOverlay } from "./masks.js";
-import { PageError, showError } from "./texts.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
 

@@ -1,6 +1,6 @@
 /** Models of binary glTF and VRM, and the morph targets that blendshapes move. Matrices are column by column, as in WebGL. */
 
-import { PageError } from "./texts.js";
+import { PageError } from "./common.js";
 
 /** Return the rotation of a quaternion. @param {number[]} quaternion of length 1, the real part last */
 function rotationOf([x, y, z, w]) {

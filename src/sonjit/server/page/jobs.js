@@ -1,10 +1,9 @@
 /** Jobs of the server for videos and folders: upload, progress, cancel, results. */
 
-import { make, makeButton } from "./dom.js";
+import { make, makeButton, onLanguage, PageError, showError, text } from "./common.js";
 import { addressOf, call, ServerError } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
-import { onLanguage, PageError, showError, text } from "./texts.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 

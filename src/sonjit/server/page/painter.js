@@ -1,10 +1,9 @@
 /** Draws results in image pixels, for overlay, snapshots and recordings. */
 
-import { fit } from "./dom.js";
+import { fit, text, textOr } from "./common.js";
 import { coloured, DRAWING, INK, instancesOf, LEFT, lineColour, NEUTRAL, RESULTS, RIGHT, skeletonOf } from "./kinds.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { around, edgeOf, shade, Strokes } from "./strokes.js";
-import { text, textOr } from "./texts.js";
 
 /** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean, errors: boolean, anonymise: string}} Style
  *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths; `anonymise`: how people are hidden */

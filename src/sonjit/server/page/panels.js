@@ -1,11 +1,10 @@
 /** Panels of text: meters, tabs, addresses, JSON, the table of measures and the list of gestures. */
 
-import { find, make, makeRow, put } from "./dom.js";
+import { find, make, makeRow, onLanguage, put, showError, text, textOr } from "./common.js";
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
 import { gestureOf, nameOf } from "./painter.js";
 import { measureName, shown, trackedOf } from "./plot.js";
-import { onLanguage, showError, text, textOr } from "./texts.js";
 
 const EVERY_MS = 250;
 

@@ -1,9 +1,8 @@
 /** Measures as texts, counted repetitions, and the plot of a measure over time. */
 
-import { clearedContext, find, make, onNextFrame } from "./dom.js";
+import { clearedContext, find, make, onLanguage, onNextFrame, text, textOr } from "./common.js";
 import { instancesOf, REPETITIONS } from "./kinds.js";
 import { nameOf } from "./painter.js";
-import { onLanguage, text, textOr } from "./texts.js";
 
 /** @typedef {{key: string, kind: string, id: number | null, label: string, instance: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 

@@ -1,9 +1,8 @@
 /** Draws saliency maps of the hand network and class activation maps of photographs as heat maps. */
 
-import { find, makeButton } from "./dom.js";
+import { find, makeButton, onLanguage, showError, text, textOr } from "./common.js";
 import { addressOf, call, ENGINE, hasNoServer } from "./endpoints.js";
 import { classes, NEUTRAL } from "./kinds.js";
-import { onLanguage, showError, text, textOr } from "./texts.js";
 
 const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
@@ -65,7 +64,7 @@ function answerOf({ of, value, unit }) {
   return `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 0)} ${unit}`;
 }
 
-/** Show the colour scale next to the image while maps are shown. @param {import("./texts.js").Store} store */
+/** Show the colour scale next to the image while maps are shown. @param {import("./common.js").Store} store */
 export function wireSaliencyLegend(store) {
   const legend = find("legend");
   const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });

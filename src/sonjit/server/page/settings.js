@@ -1,14 +1,13 @@
 /** The form of detectors and options, generated from the server's kinds. The browser stores it. */
 
-import { find, make } from "./dom.js";
+import { find, make, memory, onLanguage, text, textOr, translate } from "./common.js";
 import { hasNoServer } from "./endpoints.js";
 import { kinds, kindsInPage, kindsWhere } from "./kinds.js";
 import { USUAL_STYLE } from "./painter.js";
 import { targetName, TARGETS } from "./saliency.js";
-import { memory, onLanguage, text, textOr, translate } from "./texts.js";
 
 /** @typedef {import("./kinds.js").Schema} Schema */
-/** @typedef {import("./texts.js").Store} Store */
+/** @typedef {import("./common.js").Store} Store */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
 /** @typedef {Record<string, boolean | number | string>} Options that differ from the server's defaults */
 /** @typedef {{camera: boolean, files: boolean}} Mirrors whether each kind of source is mirrored */

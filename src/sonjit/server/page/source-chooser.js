@@ -1,14 +1,13 @@
 /** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
 import { isModel } from "./avatar.js";
-import { find, make } from "./dom.js";
+import { find, make, memory, onLanguage, PageError, setLabel, showError, text } from "./common.js";
 import { decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
-import { memory, onLanguage, PageError, setLabel, showError, text } from "./texts.js";
 
 const SAMPLE = "sample.mp4";
 
 /**
- * @param {import("./texts.js").Store} store @param {import("./painter.js").Overlay} overlay
+ * @param {import("./common.js").Store} store @param {import("./painter.js").Overlay} overlay
  * @param {{changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected; `model`: an avatar file was selected
  */
 export function sourceChooser(store, overlay, on) {

@@ -1,6 +1,6 @@
 /** Sources of images: a camera, a video, the sample clip or still images. */
 
-import { PageError } from "./texts.js";
+import { PageError } from "./common.js";
 
 /** @typedef {{time: number, since: number, jumped?: boolean, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
  *   `time`: seconds in the stream; `since`: performance.now() when the image appeared; `jumped`: whether it does not follow the last one */

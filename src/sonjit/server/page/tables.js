@@ -1,8 +1,7 @@
 /** Tables of the processed frames, in the format of `sonjit KIND INPUT --save`. */
 
-import { make } from "./dom.js";
+import { make, PageError } from "./common.js";
 import { columns, instancesOf, kinds, results } from "./kinds.js";
-import { PageError } from "./texts.js";
 
 const EXTRA = ["gesture", "gesture_score"];
 const ERROR = "error_px"; // only of tables with refined hands

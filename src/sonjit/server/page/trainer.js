@@ -1,10 +1,9 @@
 /** Custom gestures: the page records static gestures and motions; the server trains and tests them and stores nothing. */
 
-import { find, make, makeButton, makeRow, save } from "./dom.js";
+import { find, make, makeButton, makeRow, onLanguage, save, showError, text } from "./common.js";
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
 import { bytesOf } from "./masks.js";
-import { onLanguage, showError, text } from "./texts.js";
 
 const SAMPLES = 20;
 const LASTS_MS = 3000;

@@ -1,7 +1,7 @@
 /** Results as points in one space: metres, camera axes (x right, y down, z forward). */
 
+import { clearedContext, onNextFrame } from "./common.js";
 import { instancesOf, lineColour, RESULTS, skeletonOf } from "./kinds.js";
-import { clearedContext, onNextFrame } from "./dom.js";
 import { around, shade, Strokes } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */

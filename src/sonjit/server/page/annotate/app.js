@@ -1,8 +1,7 @@
 /** The main module of the annotation page. It connects the studio with the views, the panel, pointers and keys. */
 
-import { find, put } from "../dom.js";
+import { find, memory, onLanguage, put, showError, startLanguage, text } from "../common.js";
 import { ServerError } from "../endpoints.js";
-import { memory, onLanguage, showError, startLanguage, text } from "../texts.js";
 import { view3D } from "../view3d.js";
 import { commands, listenToKeys, showKeys } from "./commands.js";
 import { getAgreement } from "./project.js";

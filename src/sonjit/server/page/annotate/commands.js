@@ -1,7 +1,6 @@
 /** The table of keyboard commands, also shown in the help, and commands that place marks automatically. */
 
-import { find, make } from "../dom.js";
-import { showError, text } from "../texts.js";
+import { find, make, showError, text } from "../common.js";
 import { getFrame, placeOf, prelabel, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").MarkState} MarkState */

@@ -1,7 +1,7 @@
 /** The endpoints under /v1/annotate (see docs/annotation.md). */
 
+import { memory } from "../common.js";
 import { addressOf, call, responseOf, ServerError, withQuery } from "../endpoints.js";
-import { memory } from "../texts.js";
 
 /** @typedef {"seen" | "occluded" | "uncertain" | "absent" | "cleared"} MarkState */
 /** @typedef {"H" | "M" | "H+M"} MarkSource */

@@ -1,6 +1,6 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
-import { memory, showError, Store } from "../texts.js";
+import { memory, showError, Store } from "../common.js";
 import { getChanges, getFrame, getProgress, getProject, outboxOf, placeOf, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */

@@ -1,8 +1,7 @@
 /** Pointer input of a view: tap to mark, drag a mark or the image, zoom with two fingers or the wheel. */
 
-import { clearedContext, onNextFrame } from "../dom.js";
+import { clearedContext, onNextFrame, showError } from "../common.js";
 import { INK, LEFT, NEUTRAL, RIGHT } from "../kinds.js";
-import { showError } from "../texts.js";
 import { getImage, spotOf } from "./project.js";
 
 const GRAB_PX = 9; // distance in screen pixels within which a pointer selects a mark

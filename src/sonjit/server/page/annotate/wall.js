@@ -1,8 +1,7 @@
 /** All views: tiles, their images and their pointer input. */
 
-import { find, make, makeRow } from "../dom.js";
+import { find, make, makeRow, onLanguage, text } from "../common.js";
 import { LEFT, RIGHT } from "../kinds.js";
-import { onLanguage, text } from "../texts.js";
 import { getImage } from "./project.js";
 import { FAR_PX, Tile } from "./tile.js";
 
