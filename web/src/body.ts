@@ -3,7 +3,7 @@
 import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { constants } from "./data.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, pointsFromCrop, sigmoid, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
+import { cornersOf, movedPoints, pointsFromCrop, sigmoid, squareBox, toImageAxes, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { bilinear, cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Body, type InWorker, type Mask, type Result } from "./results.js";
@@ -59,15 +59,13 @@ export class Bodies implements Kind<BodyObservation> {
     }
     const heatmapPeak = refineByHeatmaps(points, heatmaps!);
     const placed = pointsFromCrop(points, box, 1, 1);
-    const cos = Math.cos(box.rotation);
-    const sin = Math.sin(box.rotation);
+    const turned = toImageAxes(world!, box.rotation);
     const keypoints = new Float32Array(3 * OF.KEYPOINTS);
     const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
     const scores = [new Float32Array(OF.KEYPOINTS), new Float32Array(OF.KEYPOINTS)] as const;
     this.#order.forEach((from, k) => {
       keypoints.set(placed.subarray(3 * from, 3 * from + 3), 3 * k);
-      const [x, y, z] = [world![3 * from]!, world![3 * from + 1]!, world![3 * from + 2]!];
-      keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], 3 * k);
+      keypoints3D.set(turned.subarray(3 * from, 3 * from + 3), 3 * k);
       scores.forEach((score, i) => (score[k] = sigmoid(values![5 * from + 3 + i]!)));
     });
     return {
@@ -237,8 +235,7 @@ function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: n
   const width = Math.max(Math.round(image.width * scale), 1);
   const height = Math.max(Math.round(image.height * scale), 1);
   const data = new Float32Array(width * height);
-  const cos = Math.cos(box.rotation);
-  const sin = Math.sin(box.rotation);
+  const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
   const valueAt = (x: number, y: number) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : probabilities[y * side + x]!);
   for (let j = 0; j < height; j++) {
     const dy = ((j + 0.5) / height) * image.height - 0.5 - box.cy;

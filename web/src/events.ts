@@ -145,9 +145,7 @@ function faceValues(at: At): number[] {
 }
 
 /** Return the points with NaN for those that are less visible than measures require. */
-function visible({ values, score }: Points): Points {
-  return { values: values.map((value, i) => (score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN)) };
-}
+const visible = ({ values, score }: Points): Points => ({ values: values.map((value, i) => (score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN)) });
 
 const pointsOf = ({ values }: Points): At => (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
 

@@ -64,10 +64,13 @@ function arrayFrom(file: Uint8Array): NumpyArray {
   const bytes = Number(size) * (kind === "U" ? 4 : 1);
   const readNumber = NUMBERS[kind + size];
   if (kind !== "U" && !readNumber) throw new Error(`its numbers have the unsupported type ${kind}${size}`);
-  const read = (at: number) => (kind === "U" ? textAt(view, at, Number(size)) : readNumber!(view, at));
+  const textAt = (at: number) => { // of four bytes a character, padded with zeros
+    const codes = Array.from({ length: Number(size) }, (_, i) => view.getUint32(at + 4 * i, true));
+    return String.fromCodePoint(...codes.filter((code) => code !== 0));
+  };
   const [rows = 1, columns = 1] = shape;
   const indexOf = (i: number) => (isByColumns ? (i % columns) * rows + Math.floor(i / columns) : i);
-  const values = Array.from({ length: count }, (_, i) => read(start + indexOf(i) * bytes));
+  const values = Array.from({ length: count }, (_, i) => start + indexOf(i) * bytes).map((at) => readNumber?.(view, at) ?? textAt(at));
   return { shape, values: values as number[] | string[] };
 }
 
@@ -78,12 +81,6 @@ const NUMBERS: Readonly<Record<string, (view: DataView, at: number) => number>> 
   f8: (view, at) => view.getFloat64(at, true),
   i8: (view, at) => Number(view.getBigInt64(at, true)),
 };
-
-/** Return a string of at most this number of characters, four bytes each, padded with zeros. */
-function textAt(view: DataView, at: number, characters: number): string {
-  const codes = Array.from({ length: characters }, (_, i) => view.getUint32(at + 4 * i, true));
-  return String.fromCodePoint(...codes.filter((code) => code !== 0));
-}
 
 const END_MARK = 0x06054b50;
 const ENTRY_MARK = 0x02014b50;

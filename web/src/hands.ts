@@ -3,10 +3,10 @@
 import { constants } from "./data.js";
 import type { HandHeads, HandRefinement, Taps } from "./hand-heads.js";
 import type { Network } from "./network.js";
-import { boxBetween, cornersOf, movedPoints, pointAt, pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
+import { boxBetween, cornersOf, movedPoints, pointAt, pointsFromCrop, rotatedBoxAround, squareBox, toImageAxes, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
-import { boxOf, type Hand, type HandPoints, type InWorker, type Points } from "./results.js";
+import { boxOf, type Hand, type HandPoints, type InWorker } from "./results.js";
 import { keypointSmoothers, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import { overlapByHalf, type Kind, type Track } from "./tracking.js";
@@ -155,6 +155,7 @@ export class Hands implements Kind<HandObservation> {
   /** Return the public result; for a track, with the side that has the most evidence over its frames. */
   result(_: Pixels, original: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
     const observation = refinedOf(original);
+    const { published } = observation;
     const left = track?.left ?? observation.left;
     return {
       score: observation.score,
@@ -165,7 +166,7 @@ export class Hands implements Kind<HandObservation> {
       handednessScore: Math.max(left, 1 - left),
       box: boxOf(cornersOf(observation.keypoints)),
       ...(observation.appearance && { appearance: observation.appearance }),
-      ...(observation.published && { published: inWorker(observation.published) }),
+      ...(published && { published: { keypoints: { values: published.keypoints }, keypoints3D: { values: published.keypoints3D } } }),
     };
   }
 }
@@ -176,18 +177,3 @@ function refinedOf(observation: HandObservation): HandObservation {
   return refined ? { ...observation, ...refined, refined: null, published: { keypoints, keypoints3D } } : observation;
 }
 
-function inWorker({ keypoints, keypoints3D }: HandPoints<Float32Array>): HandPoints<Points> {
-  return { keypoints: { values: keypoints }, keypoints3D: { values: keypoints3D } };
-}
-
-/** Rotate points (K * 3) from the axes of the crop to those of the image. */
-function toImageAxes(points: Float32Array, rotation: number): Float32Array {
-  const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)];
-  const rotated = new Float32Array(3 * OF.KEYPOINTS);
-  for (let i = 0; i < rotated.length; i += 3) {
-    rotated[i] = points[i]! * cos - points[i + 1]! * sin;
-    rotated[i + 1] = points[i]! * sin + points[i + 1]! * cos;
-    rotated[i + 2] = points[i + 2]!;
-  }
-  return rotated;
-}

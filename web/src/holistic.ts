@@ -10,7 +10,7 @@ import { constants } from "./data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
 import { upright, type HandObservation, type Hands } from "./hands.js";
 import type { Network } from "./network.js";
-import { cornersOf, distance, isSameObject, pointAt, pointsFromCrop, sizeOf, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
+import { cornersOf, distance, isSameObject, meanOf, pointAt, pointsFromCrop, sizeOf, squareBox, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Face, Hand, InWorker, Person } from "./results.js";
@@ -180,15 +180,12 @@ export class Holistic extends Bodies {
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 
-  /** Return the hands and the face of a body. */
+  /** Return the hands and the face of a body, or of a smoothed body, as MediaPipe's graph does. */
   async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
-    if (this.searchesParts) return this.#searchParts(image, body, parts);
-    const hands = await this.#handsOf(image, body, parts);
-    return { hands, face: await parts.face.observe(image, middleOfHead(body), () => this.#faceBox(image, body)) };
-  }
-
-  /** Return the hands and the face of a smoothed body, as MediaPipe's graph does. */
-  async #searchParts(image: Pixels, body: BodyObservation, parts: Parts): Promise<FoundParts> {
+    if (!this.searchesParts) {
+      const hands = await this.#handsOf(image, body, parts);
+      return { hands, face: await parts.face.observe(image, meanOf(body.keypoints, OF.HEAD), () => this.#faceBox(image, body)) };
+    }
     const hands: (HandObservation | null)[] = [];
     for (const [side, part] of parts.hands.entries()) hands.push(await part.search(image, await this.handCrop(image, body, side), OF.HAND_AGREEMENT));
     return { hands, face: await parts.face.search(image, await this.#faceBox(image, body), OF.FACE_AGREEMENT) };
@@ -248,9 +245,7 @@ export class Holistic extends Bodies {
   }
 }
 
-function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
-  return { cx, cy, width: side, height: side, rotation };
-}
+const boxAt = ([cx, cy]: Point, side: number, rotation: number): RotatedBox => ({ cx, cy, width: side, height: side, rotation });
 
 /** Estimate a box around a hand from the body's wrist, index and little finger; null without a visible wrist. */
 export function handBox(body: BodyObservation, side: number): RotatedBox | null {
@@ -267,12 +262,6 @@ function headBox(body: BodyObservation): RotatedBox | null {
   const [right, left] = OF.EYES.map((k) => pointAt(body.keypoints, k)) as [Point, Point];
   const box = boxAroundFace(cornersOf(body.keypoints, OF.HEAD), right, left, { scale: OF.HEAD_SCALE, shift_y: 0 });
   return box.width < OF.MIN_HEAD_PX ? null : box;
-}
-
-function middleOfHead(body: BodyObservation): Point {
-  const points = OF.HEAD.map((k) => pointAt(body.keypoints, k));
-  const mean = (axis: 0 | 1) => points.reduce((sum, point) => sum + point[axis], 0) / points.length;
-  return [mean(0), mean(1)];
 }
 
 /** Return the distance between the wrists of a body and a hand, in hand sizes. */

@@ -150,11 +150,6 @@ export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blen
 
 const PUBLISHED = 0.5; // minimum score of instances that lead to instances of another kind, in the published search
 
-/** Return the limits of the search of an image. Images that are seven times as long as wide are searched thoroughly. */
-function limitsOf({ min_detection_score: published, max_instances: enough, search }: Settings, image: Pixels): Limits {
-  return { published, enough, isThorough: search === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height) };
-}
-
 /** Return a function that calls another one once and then returns its result. */
 export function once<T>(make: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | null = null;
@@ -168,11 +163,13 @@ type Search<O extends Observation> = (image: Pixels, limits: Limits) => Promise<
 
 /** Return a still search that, with `search: "auto"`, warns once and returns null if one of its files is missing. */
 function ifFilesExist<O extends Observation>(settings: Settings, search: Search<O>): StillSearch<O> {
+  const { min_detection_score: published, max_instances: enough, search: way } = settings;
   return async (image) => {
+    const isThorough = way === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height); // also images seven times as long as wide
     try {
-      return await search(image, limitsOf(settings, image));
+      return await search(image, { published, enough, isThorough });
     } catch (error) {
-      if (!(error instanceof FileError) || settings.search !== "auto") throw error;
+      if (!(error instanceof FileError) || way !== "auto") throw error;
       if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);
       warned.add(error);
       return null;

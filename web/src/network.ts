@@ -111,24 +111,19 @@ export class Network implements Input {
   /** Compile a network. @throws {Error} the file is not the expected network */
   static async compile(file: Uint8Array, what: string, { threads, gpuLost }: Runtime, expected: NetworkShape): Promise<Network> {
     const { sizes, outputs, taps = [], input } = expected;
-    let steps: (Part | Operator)[] = [];
-    let image: number;
-    let requested: readonly number[];
-    let allOutputs: readonly number[];
-    let constants: ReadonlyMap<number, Values>;
-    let compiled: (accelerator: Accelerator) => Promise<(Part | Operator)[]>;
-    try {
+    const read = async () => {
       const graph = new TfliteFile(file);
-      image = graph.inputs[0]!;
-      requested = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
-      allOutputs = taps.length ? [...requested, ...graph.taps(taps)] : requested;
-      constants = graph.constants(graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs));
+      const requested = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      const allOutputs = taps.length ? [...requested, ...graph.taps(taps)] : requested;
+      const constants = graph.constants(graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs));
       const all = stepsOf(graph, file, allOutputs);
-      compiled = (accelerator) => compileSteps(all, accelerator, threads);
-      steps = await (gpuLost ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm")) : compiled("wasm"));
-    } catch (error) {
+      const compiled = (accelerator: Accelerator) => compileSteps(all, accelerator, threads);
+      const steps = await (gpuLost ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm")) : compiled("wasm"));
+      return { image: graph.inputs[0]!, requested, allOutputs, constants, compiled, steps };
+    };
+    const { image, requested, allOutputs, constants, compiled, steps } = await read().catch((error: unknown) => {
       throw new Error(`${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    });
     const parts = steps.filter((step) => "model" in step);
     const first = parts.find(({ inputs }) => inputs.includes(image))!;
     const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
@@ -280,18 +275,10 @@ export async function fetchNetwork(url: string, expected: Weight | null): Promis
   const bytes = await fetchFile(url, "the network");
   if (expected === null) return bytes;
   // Pages without TLS cannot compute hashes, so they check only the length.
-  const isRight = globalThis.isSecureContext
-    ? (await sha256(bytes)) === expected.sha256
-    : bytes.length === expected.bytes;
-  if (!isRight) {
-    throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} of ${expected.bytes} bytes). Download it again.`);
-  }
-  return bytes;
-}
-
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hash = globalThis.isSecureContext && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const isRight = hash ? hash.every((byte, i) => byte === parseInt(expected.sha256.slice(2 * i, 2 * i + 2), 16)) : bytes.length === expected.bytes;
+  if (isRight) return bytes;
+  throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} of ${expected.bytes} bytes). Download it again.`);
 }
 
 type Options = Readonly<Record<string, OperatorOption>>;

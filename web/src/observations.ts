@@ -46,14 +46,11 @@ export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; 
 
 /** Return the smallest box with this rotation around the chosen points of (K, 3). */
 export function rotatedBoxAround(points: Float32Array, chosen: readonly number[], rotation: number): RotatedBox {
-  const cos = Math.cos(rotation);
-  const sin = Math.sin(rotation);
+  const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)];
   let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity];
   for (const i of chosen) {
-    const x = points[3 * i]!;
-    const y = points[3 * i + 1]!;
-    const alongX = x * cos + y * sin;
-    const alongY = y * cos - x * sin;
+    const [x, y] = pointAt(points, i);
+    const [alongX, alongY] = [x * cos + y * sin, y * cos - x * sin];
     left = Math.min(left, alongX);
     right = Math.max(right, alongX);
     top = Math.min(top, alongY);
@@ -80,8 +77,7 @@ export function squareAround(width: number, height: number): RotatedBox {
 
 /** Map points (K, 3) in pixels of a square crop of a size to image pixels; z is divided by `depth` too. */
 export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: number, depth: number): Float32Array {
-  const cos = Math.cos(box.rotation);
-  const sin = Math.sin(box.rotation);
+  const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
   const placed = new Float32Array(points.length);
   for (let i = 0; i < points.length; i += 3) {
     const x = (points[i]! / size - 0.5) * box.width;
@@ -91,6 +87,17 @@ export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: numb
     placed[i + 2] = (points[i + 2]! / size / depth) * box.width;
   }
   return placed;
+}
+
+/** Rotate points (K * 3) from the axes of a crop to those of the image. */
+export function toImageAxes(points: Float32Array, rotation: number): Float32Array {
+  const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)];
+  const rotated = points.slice();
+  for (let i = 0; i < points.length; i += 3) {
+    rotated[i] = points[i]! * cos - points[i + 1]! * sin;
+    rotated[i + 1] = points[i]! * sin + points[i + 1]! * cos;
+  }
+  return rotated;
 }
 
 /** Return one box of each instance. Of two boxes of one instance the later stays, as in MediaPipe. */
@@ -145,9 +152,7 @@ export function sizeOf(points: Float32Array, dimensions: 2 | 3 = 2, chosen: read
 }
 
 /** Return points (K, 3) shifted by a number of pixels along x and y. */
-export function movedPoints(points: Float32Array, shift: Point): Float32Array {
-  return points.map((value, i) => (i % 3 === 2 ? value : value + shift[(i % 3) as 0 | 1]));
-}
+export const movedPoints = (points: Float32Array, shift: Point): Float32Array => points.map((value, i) => (i % 3 === 2 ? value : value + shift[(i % 3) as 0 | 1]));
 
 /** Return the mean of the keypoints. */
 export function centreOf({ keypoints }: Observation): Point {
@@ -157,6 +162,13 @@ export function centreOf({ keypoints }: Observation): Point {
     y += keypoints[i + 1]!;
   }
   return [(3 * x) / keypoints.length, (3 * y) / keypoints.length];
+}
+
+export const mean = (values: ArrayLike<number>): number => Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Return the mean of the chosen points of (K, 3). */
+export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
+  return [mean(chosen.map((k) => points[3 * k]!)), mean(chosen.map((k) => points[3 * k + 1]!))];
 }
 
 /** Return a keypoint of (K, 3) in the image. */
@@ -192,9 +204,7 @@ export function overlapOverSmaller(a: Float32Array, b: Float32Array, chosen: rea
 }
 
 /** Return the mean difference of two colours (C,) in grey levels. */
-export function colourDifference(a: Float32Array, b: Float32Array): number {
-  return Math.hypot(...a.map((value, i) => value - b[i]!)) / Math.sqrt(a.length);
-}
+export const colourDifference = (a: Float32Array, b: Float32Array): number => Math.hypot(...a.map((value, i) => value - b[i]!)) / Math.sqrt(a.length);
 
 /** Centre of an observation and its size, the long side of its box, in pixels. */
 export interface Disc {
@@ -202,9 +212,7 @@ export interface Disc {
   readonly size: number;
 }
 
-export function discAround(observation: Observation): Disc {
-  return { centre: centreOf(observation), size: sizeOf(observation.keypoints) };
-}
+export const discAround = (observation: Observation): Disc => ({ centre: centreOf(observation), size: sizeOf(observation.keypoints) });
 
 /** Check whether two observations could overlap, a fast test that excludes most pairs of a crowd. */
 export const mayTouch = (a: Disc, b: Disc): boolean => distance(a.centre, b.centre) < 1.5 * (a.size + b.size);

@@ -106,8 +106,7 @@ function sampleFixed({ data, width, height }: Pixels, to: Input, isBlackOutside:
 function sampleCentres({ width, height, data }: Pixels, box: RotatedBox, { input: out, size, rows, levels }: Input, isBlackOutside: boolean): void {
   const [black, perLevel] = [levels[0]!, (levels[255]! - levels[0]!) / 255];
   const [perX, perY] = [box.width / size, box.height / rows];
-  const cos = Math.cos(box.rotation);
-  const sin = Math.sin(box.rotation);
+  const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
   const [lastX, lastY] = [width - 1, height - 1];
   let at = 0;
   for (let j = 0; j < rows; j++) {
@@ -227,13 +226,9 @@ const OF = constants.search.light;
 const LUMA = [0.299, 0.587, 0.114] as const;
 
 /** Brighten an image if it is dark and tint it if it is grey. Return other images unchanged. */
-export function inGoodLight(image: Pixels): Pixels {
-  return tint(brighten(image));
-}
+export const inGoodLight = (image: Pixels): Pixels => tint(brighten(image));
 
-function lumaAt(data: Pixels["data"], at: number): number {
-  return Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
-}
+const lumaAt = (data: Pixels["data"], at: number): number => Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
 
 function brighten(image: Pixels): Pixels {
   const { width, height, data } = image;

@@ -160,9 +160,7 @@ export function mirroredHand({ keypoints, keypoints3D }: HandPoints<Points>, wid
 }
 
 /** Mirror points in an image of this width. */
-function mirroredPoints(points: Points, width: number): Points {
-  return { ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) };
-}
+const mirroredPoints = (points: Points, width: number): Points => ({ ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) });
 
 function mirroredMask({ width, height, data }: Mask): Mask {
   const flippedData = data.slice();

@@ -18,9 +18,7 @@ interface Appearance {
   readonly colours: Float32Array | null;
 }
 
-function appearanceOf(observation: Observation): Appearance {
-  return { disc: discAround(observation), left: observation.left, colours: observation.colours };
-}
+const appearanceOf = (observation: Observation): Appearance => ({ disc: discAround(observation), left: observation.left, colours: observation.colours });
 
 /** Return the cost of assigning an observed appearance: distance from the predicted centre, other side, other colours. */
 function appearanceCost(expected: Appearance, observed: Appearance): number {

@@ -2,9 +2,9 @@
 
 import { constants, MOTIONS } from "../data.js";
 import type { NumpyArray } from "../files.js";
-import { distance, type Point } from "../observations.js";
+import { distance, mean, type Point } from "../observations.js";
 import type { MotionEvent, Phase } from "../results.js";
-import { Circles, Holds, mean, middleOf, Pushes, Rotations, Swipes, Waves, way, type HandState, type Motion, type Step, type Steps } from "./strokes.js";
+import { Circles, Holds, middleOf, Pushes, Rotations, Swipes, Waves, way, type HandState, type Motion, type Step, type Steps } from "./strokes.js";
 
 const { track: OF, HandPair: PAIR } = MOTIONS;
 const FINGERS = MOTIONS.chains.slice(1);

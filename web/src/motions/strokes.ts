@@ -1,7 +1,7 @@
 /** The motions of one hand. */
 
 import { MOTIONS } from "../data.js";
-import { distance, wrapAngle, type Point } from "../observations.js";
+import { distance, mean, wrapAngle, type Point } from "../observations.js";
 import type { Phase } from "../results.js";
 
 /** Step of a motion in a frame, without its hand. */
@@ -70,8 +70,6 @@ export abstract class Motion {
 }
 
 export const way = (from: Point, to: Point): Point => [to[0] - from[0], to[1] - from[1]];
-
-export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 export const middleOf = (points: readonly Point[]): Point => [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
 

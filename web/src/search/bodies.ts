@@ -2,7 +2,7 @@
 
 import { boxFromAlignment, type Bodies, type BodyObservation } from "../body.js";
 import { constants } from "../data.js";
-import { cornersIou, cornersOf, distance, sizeOf, type Corners, type RotatedBox } from "../observations.js";
+import { cornersIou, cornersOf, distance, mean, meanOf, sizeOf, type Corners, type RotatedBox } from "../observations.js";
 import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
@@ -61,8 +61,10 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   /** Observe a proposal and the box from its keypoints. Return null if there is no body of the proposal. */
   protected async verify(proposal: Proposal): Promise<BodyCandidate | null> {
-    const image = this.#withoutOthers(proposal);
-    const first = await this.networks.bodies.observe(image, proposal.box);
+    const { box, head, person } = proposal;
+    const image = person ? onlyBox(this.image, person) // without other people, because the network finds only one in a crop
+      : head ? geometry.withoutOtherHeads(this.image, box, this.heads, head) : this.image;
+    const first = await this.networks.bodies.observe(image, box);
     if (!this.#fits(first, proposal)) return null;
     const second = await this.networks.bodies.observe(image, geometry.boxAroundBody(first));
     return this.#fits(second, proposal) ? newCandidate([first, second], proposal, geometry.bodyOks(first, second, image)) : null;
@@ -72,12 +74,6 @@ export class BodySearch extends StillSearch<BodyObservation> {
   #fits(body: BodyObservation, { head, person }: Proposal): boolean {
     if (body.score < LIMITS.body_seen) return false;
     return head ? geometry.isHeadOf(body, head) : cornersIou(person!, clippedBox(body, this.image)) >= LIMITS.person_overlap;
-  }
-
-  /** Return the image without what belongs to other people. The network finds only one person in a crop. */
-  #withoutOthers({ box, head, person }: Proposal): Pixels {
-    if (person) return onlyBox(this.image, person);
-    return head ? geometry.withoutOtherHeads(this.image, box, this.heads, head) : this.image;
   }
 
   protected features(candidate: BodyCandidate): Features {
@@ -134,8 +130,8 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
     agreement: logit(candidate.agreement),
     person: logit(overlap > OF.OWN_BOX ? person : OF.UNSEEN),
     overlap,
-    core: geometry.mean(TORSO.map((k) => visibility[k]!)),
-    visible: geometry.mean(visibility),
+    core: mean(TORSO.map((k) => visibility[k]!)),
+    visible: mean(visibility),
     heatmap: body.heatmapPeak,
     size: Math.log(sizeOf(keypoints) / Math.max(width, height)),
     faced: Number(own !== undefined),
@@ -147,6 +143,6 @@ export function bodyFeatures(candidate: BodyCandidate, image: Pixels, heads: rea
 
 /** Return how well the position of the shoulders fits a head, 0..1. */
 function neckFit({ keypoints }: BodyObservation, head: Head): number {
-  const off = distance(geometry.meanOf(keypoints, TORSO.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
+  const off = distance(meanOf(keypoints, TORSO.slice(0, 2)), geometry.pointBelow(head, OF.NECK)) / geometry.heightOf(head);
   return Math.exp(-((off / OF.NECK_TOLERANCE) ** 2) / 2);
 }

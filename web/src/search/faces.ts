@@ -111,9 +111,7 @@ function meshProportions({ keypoints }: FaceObservation): Features {
 type Points = readonly [Float32Array, Float32Array];
 
 /** Return the distance of two keypoints in space, at least a pixel. */
-function lengthOf(a: Float32Array, b: Float32Array): number {
-  return Math.max(Math.hypot(...a.map((value, i) => value - b[i]!)), 1);
-}
+const lengthOf = (a: Float32Array, b: Float32Array): number => Math.max(Math.hypot(...a.map((value, i) => value - b[i]!)), 1);
 
 /** Return the boxes of faces with the scores of their detector, as published and by the full-range detector in windows. */
 export async function searchBoxes(image: Pixels, boxes: FaceBoxes, detector: SingleShotDetector, limits: Limits): Promise<Found<FaceObservation>> {

@@ -4,7 +4,7 @@ import type { Bodies, BodyObservation } from "../body.js";
 import { FINDERS, constants } from "../data.js";
 import { boxAroundDetection, isTurnedFace, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { cornersIou, cornersOf, distance, iou, sizeOf, type Corners, type Observation, type Point, type RotatedBox } from "../observations.js";
+import { cornersIou, cornersOf, distance, iou, meanOf, sizeOf, type Corners, type Observation, type Point, type RotatedBox } from "../observations.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
@@ -155,12 +155,12 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
 
   const faceScoreOf = (image: Pixels, { keypoints }: BodyObservation) => {
     const size = Math.max(sizeOf(keypoints, 2, geometry.HEAD), OF.MIN_HEAD_PX);
-    return faceScore(faces, image, geometry.meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
+    return faceScore(faces, image, meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
   };
 
   /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
   const facelessScoreOf = async (image: Pixels, body: BodyObservation) => {
-    const [x, y] = geometry.meanOf(body.keypoints, geometry.HEAD);
+    const [x, y] = meanOf(body.keypoints, geometry.HEAD);
     if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
     const again = await bodies.observe(image, geometry.boxAroundBody(body));
     return facelessScore(image, [again, body], geometry.bodyOks(body, again, image));

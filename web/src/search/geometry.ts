@@ -3,7 +3,7 @@
 import fitted from "../../../src/sonjit/detectors/search/search.json";
 import { boxFromAlignment, type BodyObservation } from "../body.js";
 import { constants } from "../data.js";
-import { cornersIou, cornersOf, distance, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, wrapAngle, type Corners, type Point, type RotatedBox } from "../observations.js";
+import { cornersIou, cornersOf, distance, meanOf, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, wrapAngle, type Corners, type Point, type RotatedBox } from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 
@@ -57,14 +57,10 @@ export interface Head {
   readonly down: Point; // vector from forehead to chin, in pixels
 }
 
-export function longestOf({ width, height }: Pixels): number {
-  return Math.max(width, height);
-}
+export const longestOf = ({ width, height }: Pixels): number => Math.max(width, height);
 
 /** Return a box of a window in pixels of the image. */
-export function placed(box: RotatedBox, [left, top]: Corners): RotatedBox {
-  return { ...box, cx: box.cx + left, cy: box.cy + top };
-}
+export const placed = (box: RotatedBox, [left, top]: Corners): RotatedBox => ({ ...box, cx: box.cx + left, cy: box.cy + top });
 
 /** Return the boxes of detections in a window as proposals of a source. */
 export function proposalsIn<D extends { readonly score: number }>(
@@ -180,24 +176,11 @@ export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   return cornersIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
 }
 
-export function mean(values: ArrayLike<number>): number {
-  return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Return the mean of the chosen points of (K, 3). */
-export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
-  return [mean(chosen.map((k) => points[3 * k]!)), mean(chosen.map((k) => points[3 * k + 1]!))];
-}
-
 /** Return the point at this distance below the middle of a head, in head heights. */
-export function pointBelow({ middle, down }: Head, heights: number): Point {
-  return [middle[0] + heights * down[0], middle[1] + heights * down[1]];
-}
+export const pointBelow = ({ middle, down }: Head, heights: number): Point => [middle[0] + heights * down[0], middle[1] + heights * down[1]];
 
 /** Return the distance from forehead to chin in pixels. */
-export function heightOf({ down }: Head): number {
-  return Math.max(Math.hypot(...down), 1);
-}
+export const heightOf = ({ down }: Head): number => Math.max(Math.hypot(...down), 1);
 
 /** Return the crop of the face mesh at a head. */
 export function faceCrop(head: Head): RotatedBox {
@@ -220,19 +203,13 @@ export async function headsIn(faces: SingleShotDetector, image: Pixels, window: 
   return (await faces.find(cut(image, window), least)).map(headFrom);
 }
 
-export function headOfBody({ score, keypoints }: BodyObservation): Head {
-  return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
-}
+export const headOfBody = ({ score, keypoints }: BodyObservation): Head => headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
 
 /** Return the distance from the middle of a body's face to that of a head, in face heights. */
-export function headOffset({ keypoints }: BodyObservation, head: Head): number {
-  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
-}
+export const headOffset = ({ keypoints }: BodyObservation, head: Head): number => distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
 
 /** Check whether a head is that of a body. */
-export function isHeadOf(body: BodyObservation, head: Head): boolean {
-  return headOffset(body, head) < LIMITS.own_face;
-}
+export const isHeadOf = (body: BodyObservation, head: Head): boolean => headOffset(body, head) < LIMITS.own_face;
 
 /** Return the width of the shoulders of a body in pixels. */
 function shouldersOf({ keypoints }: BodyObservation): number {
@@ -257,9 +234,7 @@ export function isSameHead(a: BodyObservation, b: BodyObservation): boolean {
 }
 
 /** Return the box around a body from its alignment points (2, 3). */
-export function boxAroundBody({ alignment }: BodyObservation): RotatedBox {
-  return boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
-}
+export const boxAroundBody = ({ alignment }: BodyObservation): RotatedBox => boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
 
 /** Return the box of a body below a head; `placement` is an index in `PLACEMENTS`. */
 export function boxBelow(head: Head, placement: number): RotatedBox {

@@ -3,7 +3,7 @@
 import type { Bodies, BodyObservation } from "../body.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { centreOf, cornersIou, distance, iou, latestBoxes, pointAt, sizeOf, type Corners, type Point, type RotatedBox } from "../observations.js";
+import { centreOf, cornersIou, distance, iou, latestBoxes, mean, meanOf, pointAt, sizeOf, type Corners, type Point, type RotatedBox } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
@@ -170,7 +170,7 @@ export class HandSearch extends StillSearch<HandObservation> {
     const [hand, { views }] = [lastView(candidate), candidate];
     return {
       lower: logit(presenceOf(candidate)),
-      presence: geometry.mean(views.map(({ score }) => logit(score))),
+      presence: mean(views.map(({ score }) => logit(score))),
       agreement: logit(candidate.agreement),
       detection: logit(candidate.proposal.score),
       network: this.#networkOdds(boxAroundHand(hand.keypoints)),
@@ -178,9 +178,9 @@ export class HandSearch extends StillSearch<HandObservation> {
       people: Number(this.#bodies.length > 0),
       foot: footNearness(hand, this.#bodies),
       published: Number(candidate.isPublished),
-      seen: hand.visibility ? geometry.mean(hand.visibility) : 0.5,
+      seen: hand.visibility ? mean(hand.visibility) : 0.5,
       small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
-      side: geometry.mean(views.map(({ left }) => logit(left))),
+      side: mean(views.map(({ left }) => logit(left))),
       arm: armSide(hand, this.#bodies),
     };
   }
@@ -192,13 +192,11 @@ function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
   return isNear && a.width / b.width > 1 / OF.NEAR_SIZE && a.width / b.width < OF.NEAR_SIZE;
 }
 
-function isAt({ keypoints }: HandObservation, wrist: Point): boolean {
-  return distance(pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
-}
+const isAt = ({ keypoints }: HandObservation, wrist: Point): boolean => distance(pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
 
 /** Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away. */
 function faceHeight({ keypoints }: BodyObservation): number {
-  const face = distance(geometry.meanOf(keypoints, [2, 5]), geometry.meanOf(keypoints, [9, 10]));
+  const face = distance(meanOf(keypoints, [2, 5]), meanOf(keypoints, [9, 10]));
   return Math.max(OF.FACE_OF_EYES * face, OF.FACE_OF_SHOULDERS * distance(pointAt(keypoints, 11), pointAt(keypoints, 12)));
 }
 
@@ -207,7 +205,7 @@ function wristDistance(hand: HandObservation, bodies: readonly BodyObservation[]
   const [wrist, centre] = [pointAt(hand.keypoints, 0), centreOf(hand)];
   const distances = bodies.flatMap((body) => sides.map((side) => {
     const knuckles = OF.KNUCKLES[side]!;
-    return Math.min(distance(wrist, pointAt(body.keypoints, knuckles[0]!)), distance(centre, geometry.meanOf(body.keypoints, knuckles)));
+    return Math.min(distance(wrist, pointAt(body.keypoints, knuckles[0]!)), distance(centre, meanOf(body.keypoints, knuckles)));
   }));
   return Math.min(...distances) / sizeOf(hand.keypoints);
 }
@@ -225,7 +223,7 @@ function footNearness(hand: HandObservation, bodies: readonly BodyObservation[])
   const [size, centre] = [sizeOf(hand.keypoints), centreOf(hand)];
   const distances = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
     if (!(visibility[foot[0]!]! > OF.VISIBLE_FOOT)) return [];
-    return [...foot.map((k) => pointAt(keypoints, k)), geometry.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
+    return [...foot.map((k) => pointAt(keypoints, k)), meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
   }));
   const nearest = Math.min(...distances);
   return nearest < wristDistance(hand, bodies, SIDES) ? Math.max(1 - nearest, 0) : 0;

@@ -27,19 +27,13 @@ export function newCandidate<O extends Observation>(views: O[], proposal: Propos
 }
 
 /** Return the observation that becomes the result. */
-export function lastView<O extends Observation>({ views }: Candidate<O>): O {
-  return views.at(-1)!;
-}
+export const lastView = <O extends Observation>({ views }: Candidate<O>): O => views.at(-1)!;
 
 /** Return the minimum presence of the views. */
-export function presenceOf({ views }: Candidate<Observation>): number {
-  return Math.min(...views.map(({ score }) => score));
-}
+export const presenceOf = ({ views }: Candidate<Observation>): number => Math.min(...views.map(({ score }) => score));
 
 /** Check whether presence and agreement of the views are high. */
-function isCertain(candidate: Candidate<Observation>): boolean {
-  return Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
-}
+const isCertain = (candidate: Candidate<Observation>): boolean => Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
 
 /** Searches one image. */
 export abstract class StillSearch<O extends Observation> {

@@ -270,9 +270,7 @@ function handsRequest({ numHands = 1, minHandDetectionConfidence = 0.5, minHandP
 }
 
 /** Return the model of the body network from the name of a model file. */
-function modelOf({ baseOptions }: VisionTaskOptions): string {
-  return /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
-}
+const modelOf = ({ baseOptions }: VisionTaskOptions): string => /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
 
 function handResult({ found }: Results, frame: Frame): HandLandmarkerResult {
   const hands = found as InWorker<Hand>[];
@@ -289,13 +287,10 @@ function faceResult({ found }: Results, frame: Frame): FaceLandmarkerResult {
   const faces = found as InWorker<Face>[];
   return {
     faceLandmarks: faces.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
-    faceBlendshapes: faces.flatMap(({ blendshapes }) => (blendshapes ? [classificationsOf(blendshapes)] : [])),
+    faceBlendshapes: faces.flatMap(({ blendshapes }) => (
+      blendshapes ? [{ categories: BLENDSHAPES.map((name, index) => categoryOf(blendshapes[name]!, index, name)), headIndex: NO_INDEX, headName: "" }] : [])),
     facialTransformationMatrixes: faces.flatMap(({ transform }) => (transform ? [matrixOf(transform)] : [])),
   };
-}
-
-function classificationsOf(blendshapes: Record<string, number>): Classifications {
-  return { categories: BLENDSHAPES.map((name, index) => categoryOf(blendshapes[name]!, index, name)), headIndex: NO_INDEX, headName: "" };
 }
 
 function poseResult({ found }: Results, frame: Frame): PoseLandmarkerResult {

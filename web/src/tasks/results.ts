@@ -180,6 +180,4 @@ export function matrixOf(rows: readonly (readonly number[])[]): Matrix {
   return { rows: 4, columns: 4, data: [0, 1, 2, 3].flatMap((column) => rows.map((row) => row[column]!)) };
 }
 
-export function categoryOf(score: number, index: number, categoryName = "", displayName = ""): Category {
-  return { score, index, categoryName, displayName };
-}
+export const categoryOf = (score: number, index: number, categoryName = "", displayName = ""): Category => ({ score, index, categoryName, displayName });

@@ -109,9 +109,7 @@ function answerOf(responses) {
 const MOST_LISTED = 12;
 
 /** Return the first few allowed values of a parameter as text. @param {string[]} [values] */
-function listOf(values) {
-  return values && values.length > MOST_LISTED ? `${values.slice(0, MOST_LISTED / 2).join(", ")}, … (${values.length})` : values?.join(", ");
-}
+const listOf = (values) => (values && values.length > MOST_LISTED ? `${values.slice(0, MOST_LISTED / 2).join(", ")}, … (${values.length})` : values?.join(", "));
 
 /** @param {string} path @param {string} method @param {{description?: string, summary?: string, parameters?: Parameter[], responses?: any}} endpoint */
 function endpointRow(path, method, { description: details, summary, parameters = [], responses = {} }) {

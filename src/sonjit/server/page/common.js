@@ -135,9 +135,7 @@ export function onLanguage(listener) {
 }
 
 /** Return a text; the key if there is none. @param {string} key @param {Record<string, unknown>} [values] @returns {string} */
-export function text(key, values = {}) {
-  return textOr(key, key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
-}
+export const text = (key, values = {}) => textOr(key, key).replace(/\{(\w+)\}/g, (placeholder, name) => String(values[name] ?? placeholder));
 
 /** Return a text, or another one if it does not exist. @param {string} key @param {string} otherwise */
 export const textOr = (key, otherwise) => texts[key] ?? otherwise;

@@ -72,9 +72,7 @@ export class Detectors {
 
   /**
    * Request the commands of a map for `sonjit control` without sending them, or the gestures of a file, in base64, in addition to
-   * the shipped ones; null for none.
-   *
-   * @param {{control?: string | null, gestures_file?: string | null}} wanted
+   * the shipped ones; null for none. @param {{control?: string | null, gestures_file?: string | null}} wanted
    */
   ask(wanted) {
     this.#extras = { ...this.#extras, ...wanted };
@@ -83,16 +81,12 @@ export class Detectors {
   }
 
   /** Change the detectors from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
-  async configure(detectors, rivals) {
+  configure(detectors, rivals) {
     const connection = this.#connection;
     if (!connection) return;
     this.#ready = false;
     this.#compare(rivals);
-    try {
-      await connection.configure({ detectors });
-    } catch (error) {
-      if (this.#connection === connection) this.#failed(error);
-    }
+    connection.configure({ detectors }).catch((error) => this.#connection === connection && this.#failed(error));
   }
 
   /** Process the same images with other detectors for comparison; null to stop. @param {Wanted | null} detectors */
@@ -103,10 +97,8 @@ export class Detectors {
       this.#rival = null;
       return;
     }
-    const rival = this.#rival ?? this.#connect(detectors, false);
-    const ready = this.#rival ? rival.configure({ detectors }) : rival.open();
-    this.#rival = rival;
-    ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && showError(error));
+    const rival = (this.#rival ??= this.#connect(detectors, false));
+    rival.configure({ detectors }).then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && showError(error));
   }
 
   /** End the run and clear all views. */
@@ -184,7 +176,8 @@ export class Detectors {
       this.#shown = frame.frame;
       const shown = { image, flipped, mask, source: tick.source, index: tick.index };
       if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown, mask: null });
-      this.#present(frame, shown, tick.since);
+      for (const view of this.#views) view.draw(frame, shown);
+      this.#listener.frame(frame, performance.now() - tick.since, (frame.dropped ?? 0) + this.#skipped);
       return true;
     } catch (error) {
       if (this.#connection !== connection) return false;
@@ -203,12 +196,6 @@ export class Detectors {
     if (!before || before === size) return false;
     showError(new PageError("resized", { size }));
     return true;
-  }
-
-  /** @param {Record<string, any>} frame @param {ShownImage} shown @param {number} since */
-  #present(frame, shown, since) {
-    for (const view of this.#views) view.draw(frame, shown);
-    this.#listener.frame(frame, performance.now() - since, (frame.dropped ?? 0) + this.#skipped);
   }
 
   #clear() {
@@ -242,9 +229,7 @@ class LocalConnection extends WithState {
   }
 
   /** Load the networks. @returns {Promise<object>} */
-  open() {
-    return this.configure({});
-  }
+  open = () => this.configure({});
 
   /** Change detectors. Detectors with the same kind, model and gestures keep their tracked instances. @param {Configuration} configuration @returns {Promise<object>} */
   configure({ detectors = this.#requested, gestures_file = this.#gestures }) {
@@ -276,9 +261,8 @@ class LocalConnection extends WithState {
     for (const { detector } of [...before, ...running]) if (!this.#running.some((other) => other.detector === detector)) detector.close();
     if (turn !== this.#turn) return {};
     if (failed) throw failed.reason;
-    const ready = { detectors };
-    this.become("ready", ready);
-    return ready;
+    this.become("ready", { detectors });
+    return { detectors };
   }
 
   /** Forget all tracked instances. */
@@ -303,10 +287,10 @@ class LocalConnection extends WithState {
       const timing = { detect_ms: performance.now() - start };
       const { width, height } = image;
       const [motions, events] = ["motions", "events"].map((name) => found.flatMap((answer) => answer[name] ?? []));
-      const lists = found.flatMap(({ motions: _, events: __, ...rest }) => Object.entries(rest).filter(([, list]) => Array.isArray(list)));
-      const total = found.reduce((sum, answer) => sum + answer.total, 0);
-      const hidden = total - lists.flatMap(([, list]) => list).length;
-      return { frame, time, width, height, dropped: 0, timing, ...Object.fromEntries(lists.map(named)), motions, events, hidden };
+      const lists = Object.entries(results).flatMap(([kind, result]) => found.flatMap(({ [result.list]: list }) => (
+        list ? [[result.list, list.map((/** @type {any} */ instance) => withSkeletons(instance, kind, result))]] : [])));
+      const hidden = found.reduce((sum, { total }) => sum + total, 0) - lists.flatMap(([, list]) => list).length;
+      return { frame, time, width, height, dropped: 0, timing, ...Object.fromEntries(lists), motions, events, hidden };
     } finally {
       this.inFlight -= 1;
     }
@@ -322,12 +306,6 @@ async function keeper() {
     workers.register("sw.js").catch(resolve); // refused as in app.js
     setTimeout(resolve, PATIENCE_MS);
   });
-}
-
-/** Add the members that a server adds to a list of instances. @param {[string, any[]]} entry @returns {[string, any[]]} */
-function named([list, found]) {
-  const kind = Object.entries(results).find(([, result]) => result.list === list);
-  return [list, kind ? found.map((instance) => withSkeletons(instance, kind[0], kind[1])) : found];
 }
 
 /** @type {(kind: string, instance: any, person: any) => Record<string, number | null>} function of the module */ let measure = () => ({});
@@ -369,7 +347,7 @@ export class Capture {
    */
   async take(video) {
     const pixels = this.encodes ? null : await this.#pixelsOf(video);
-    const [width, height] = this.#sizeOf(video.videoWidth, video.videoHeight);
+    const [width, height] = scaledSize(video.videoWidth, video.videoHeight, this);
     if (!pixels) return this.#encoded(this.#slotFor(video, width, height));
     const isScaled = width !== pixels.width || height !== pixels.height;
     const image = isScaled ? this.#copy : this.#slot(width, height);
@@ -405,14 +383,9 @@ export class Capture {
 
   /** Capture a still image. Its file is sent unchanged unless the image is too large. @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>} */
   async still(bitmap, file) {
-    const [width, height] = this.#sizeOf(bitmap.width, bitmap.height);
+    const [width, height] = scaledSize(bitmap.width, bitmap.height, this);
     const image = this.#slotFor(bitmap, width, height);
     return width === bitmap.width && height === bitmap.height ? { image, blob: file } : this.#encoded(image);
-  }
-
-  /** @param {number} width @param {number} height */
-  #sizeOf(width, height) {
-    return scaledSize(width, height, { longest: this.longest });
   }
 
   /** @param {HTMLCanvasElement} image @returns {Promise<Shot>} */

@@ -85,9 +85,7 @@ export function skeletonOf({ skeleton: name }) {
 }
 
 /** Return a skeleton in one colour. @param {Skeleton} skeleton @param {string} colour @returns {Skeleton} */
-export function coloured(skeleton, colour) {
-  return { ...skeleton, colours: skeleton.colours.map(() => colour), single: colour };
-}
+export const coloured = (skeleton, colour) => ({ ...skeleton, colours: skeleton.colours.map(() => colour), single: colour });
 
 /** Return the colour of a line: that of its ends if they are equal. @param {Skeleton} skeleton @param {number} a @param {number} b */
 export function lineColour({ colours, groups, single }, a, b) {

@@ -169,9 +169,7 @@ function joined(body, person) {
 const isSeen = ({ score }) => !(/** @type {number} */ (score) < RESULTS.visible_score);
 
 /** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} instance @returns {Area} */
-function areaOf(kind, { box, keypoints }) {
-  return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
-}
+const areaOf = (kind, { box, keypoints }) => (kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen)));
 
 /** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} instance @returns {Area[]} */
 function headOf(kind, instance) {

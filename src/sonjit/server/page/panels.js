@@ -33,6 +33,24 @@ export function paced(write) {
   return { ask, now, stop };
 }
 
+/** Return a view that writes its first frame at once and further ones at a pace. @param {ReturnType<typeof paced>} pace @param {(frame: Record<string, any> | null) => void} keep */
+function showing(pace, keep) {
+  let isFirst = true;
+  return {
+    draw(/** @type {Record<string, any>} */ frame) {
+      keep(frame);
+      if (isFirst) pace.now();
+      else pace.ask();
+      isFirst = false;
+    },
+    clear() {
+      keep(null);
+      isFirst = true;
+      pace.now();
+    },
+  };
+}
+
 const WINDOW_MS = 3000;
 
 /** Return the meters of frame rate, latency and dropped images. */
@@ -89,32 +107,17 @@ export function wireTabs(list) {
   choose(tabs[0]);
 }
 
-/** Connect the dialog with the addresses for other devices. */
+/** Connect the dialog with the addresses for other devices, in which the language cannot be changed. */
 export function wirePhone() {
-  /** @type {Record<string, any> | null} */ let found = null;
-  const show = () => {
-    if (!found) return;
-    const { https, addresses, fingerprint } = found;
-    find("phone-addresses").replaceChildren(...addresses.map(addressItem));
+  const open = async () => {
+    const { https, addresses, fingerprint } = await call(addressOf("/v1/addresses"));
+    find("phone-addresses").replaceChildren(...addresses.map((/** @type {{url: string, qr: string | null}} */ { url, qr }) => (
+      make("li", {}, ...(qr ? [make("img", { src: qr, alt: text("phone.qr", { url }) })] : []), make("a", { href: url }, url)))));
     find("phone-words").textContent = text(!addresses.length ? "phone.none" : https ? "phone.https" : "phone.http");
     find("phone-fingerprint").textContent = addresses.length && fingerprint ? `SHA-256 ${fingerprint}` : "";
-  };
-  find("phone").onclick = async () => {
-    try {
-      found = await call(addressOf("/v1/addresses"));
-    } catch (error) {
-      return showError(error);
-    }
-    show();
     find("phone-dialog").showModal();
   };
-  onLanguage(show);
-}
-
-/** @param {{url: string, qr: string | null}} address */
-function addressItem({ url, qr }) {
-  const picture = qr ? [make("img", { src: qr, alt: text("phone.qr", { url }) })] : [];
-  return make("li", {}, ...picture, make("a", { href: url }, url));
+  find("phone").onclick = () => open().catch(showError);
 }
 
 const MAX_CHARACTERS = 60; // maximum number of characters of a text; masks are long
@@ -122,32 +125,21 @@ const MAX_CHARACTERS = 60; // maximum number of characters of a text; masks are 
 /** Return the view of a frame as JSON. It waits while the user selects text, which new text would undo. @param {HTMLElement} container */
 export function inspector(container) {
   /** @type {Record<string, any> | null} */ let waiting = null;
-  let [at, isSeen] = [0, false];
-  const write = () => {
-    if (!waiting) return;
-    at = performance.now();
-    const { type, ...frame } = waiting;
-    container.textContent = pretty(frame, "");
-  };
+  let isSeen = false;
   const isBeingRead = () => {
     const selection = getSelection();
     return selection && !selection.isCollapsed && container.contains(selection.anchorNode);
   };
+  const pace = paced(() => {
+    const { type, ...frame } = waiting ?? {};
+    if (!waiting) container.textContent = "";
+    else if (!container.textContent || (isSeen && !isBeingRead())) container.textContent = pretty(frame, "");
+  });
   new IntersectionObserver(([{ isIntersecting }]) => {
     isSeen = isIntersecting;
-    write();
+    pace.now();
   }).observe(container);
-  return {
-    draw(/** @type {Record<string, any>} */ frame) {
-      const isFirst = waiting === null;
-      waiting = frame;
-      if (isFirst || (performance.now() - at > EVERY_MS && isSeen && !isBeingRead())) write();
-    },
-    clear() {
-      waiting = null;
-      container.textContent = "";
-    },
-  };
+  return showing(pace, (frame) => (waiting = frame));
 }
 
 /** Return JSON with each object of plain values on one line. @param {any} value @param {string} indent @returns {string} */
@@ -178,18 +170,7 @@ export function liveTable(container) {
     container.replaceChildren(...(tables.length ? tables : [make("p", { className: "hint" }, text("live.empty"))]));
   });
   onLanguage(pace.now);
-  return {
-    draw(/** @type {Record<string, any>} */ next) {
-      const isFirst = !Object.keys(frame).length;
-      frame = next;
-      if (isFirst) pace.now();
-      else pace.ask();
-    },
-    clear() {
-      frame = {};
-      pace.now();
-    },
-  };
+  return showing(pace, (next) => (frame = next ?? {}));
 }
 
 /** @param {import("./plot.js").Tracked[]} found of one kind @returns {{name: string, values: string[]}[]} */

@@ -190,9 +190,7 @@ export function plotView() {
   }
 
   /** Return the limits in the measure's own unit. */
-  function limits() {
-    return limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
-  }
+  const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
 
   /** Count the repetitions of the stored history again. */
   function recount() {

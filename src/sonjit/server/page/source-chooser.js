@@ -87,9 +87,7 @@ export function sourceChooser(store, overlay, on) {
   }
 
   /** @param {boolean} [loop] */
-  function openClip(loop) {
-    return openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0], kind === "sample" ? SAMPLE : chosen[0].name, loop);
-  }
+  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0], loop);
 
   function leave() {
     shown?.close();
@@ -177,8 +175,6 @@ async function filesOfEntry(entry) {
   }
 }
 
-const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5, 2];
-
 /** Return a function that sets the player to control. @param {(paused: boolean) => void} onChange called when playing starts or stops */
 export function wireTransport(onChange) {
   /** @type {any} */ let player = null;
@@ -187,7 +183,6 @@ export function wireTransport(onChange) {
   find("step-forward").onclick = () => player.step(1);
   find("loop").onclick = () => player.set({ loop: !player.state.loop });
   find("position").oninput = () => player.seek(Number(find("position").value));
-  find("speed").replaceChildren(...SPEEDS.map((speed) => new Option(`${speed}×`, String(speed), speed === 1, speed === 1)));
   find("speed").onchange = () => player.set({ speed: Number(find("speed").value) });
   onLanguage(show);
 

@@ -56,11 +56,11 @@ export async function openCamera(video, deviceId) {
 }
 
 /**
- * @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address @param {string} name @param {boolean} [loop]
+ * @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address @param {boolean} [loop]
  * @returns {Promise<Source>} source that is paused at its first image until `refresh`
  */
-export async function openVideo(video, what, name, loop = false) {
-  const address = typeof what === "string" ? what : URL.createObjectURL(what);
+export async function openVideo(video, what, loop = false) {
+  const [name, address] = typeof what === "string" ? [what, what] : [what.name, URL.createObjectURL(what)];
   video.loop = loop;
   video.src = address;
   const loaded = await new Promise((resolve) => {

@@ -5,18 +5,11 @@ import { greyOf } from "./masks.js";
 /** @typedef {{width: number, height: number, [list: string]: any}} Answer */
 /** @typedef {{kind: string} & Options} Wanted options of the detector, by Sonjit's names */
 /**
- * @typedef {object} Backend runs the networks of one detector; `flip` mirrors the image first
- * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean}) => Promise<Answer>} detect an image without tracking
- * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean, time: number}) => Promise<Answer>} track the
- *   stream's next image; its pixels are read before the call returns, `time` is in seconds
- * @property {() => void} reset
- * @property {() => void} close
- */
-/**
- * @typedef {object} Runner
- * @property {string} where location of the networks, for messages
- * @property {readonly string[]} own additional options in the config of `createDetector`
- * @property {(own: Options, wanted: Wanted) => Promise<Backend>} open load the networks
+ * @typedef {{detect(image: ImageLike, how: {wanted: Wanted, flip: boolean}): Promise<Answer>, track(image: ImageLike, how: {wanted: Wanted,
+ *   flip: boolean, time: number}): Promise<Answer>, reset(): void, close(): void}} Backend runs the networks of one detector; `flip` mirrors
+ *   the image first; `track`: the stream's next image, whose pixels are read before the call returns, with its `time` in seconds
+ * @typedef {{where: string, own: readonly string[], open(own: Options, wanted: Wanted): Promise<Backend>}} Runner `where`: location of
+ *   the networks, for messages; `own`: additional options in the config of `createDetector`; `open`: load the networks
  */
 
 export const SupportedModels = Object.freeze({
@@ -31,11 +24,8 @@ const IGNORED = ["runtime", "solutionPath"];
 /**
  * Create a detector. The promise resolves when its networks are loaded.
  *
- * @param {string} model of SupportedModels
- * @param {Options | null | undefined} config
- * @param {Runner} runner
- * @returns {Promise<{reset(): void, dispose(): void} & Options>}
- * @throws {Error} an unknown model, option or value
+ * @param {string} model of SupportedModels @param {Options | null | undefined} config @param {Runner} runner
+ * @returns {Promise<{reset(): void, dispose(): void} & Options>} @throws {Error} an unknown model, option or value
  */
 export async function openDetector(model, config, { where, own, open }) {
   if (!Object.hasOwn(MODELS, model)) throw unknown("model", model, Object.keys(MODELS));
@@ -50,9 +40,7 @@ export async function openDetector(model, config, { where, own, open }) {
 }
 
 /** Convert tfjs-models' options to Sonjit's. @param {Model} model @param {Options} options @returns {Wanted} */
-function wantedOf(model, options) {
-  return { kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) };
-}
+const wantedOf = (model, options) => ({ kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) });
 
 /**
  * Return the detector of `createDetector`, with `estimateHands`, `estimateFaces` or `estimatePoses`.
@@ -109,14 +97,10 @@ function detectorOf(model, chosen, backend) {
 /** @typedef {"flag" | "count" | readonly string[]} Rule allowed values of an option */
 /** @typedef {Record<string, [Rule, unknown]>} Known options with their rule and default */
 /**
- * @typedef {object} Model
- * @property {string} kind of the server's endpoints
- * @property {string} list list of results in an answer
- * @property {string} estimate the detector's method
- * @property {Known} config of createDetector
- * @property {Known} [estimation] additional options of the method
- * @property {(options: Options) => Options} wanted the server's options
- * @property {(found: any, answer: {width: number, height: number}) => object} shape convert an instance to the format of tfjs-models
+ * @typedef {{kind: string, list: string, estimate: string, config: Known, estimation?: Known, wanted(options: Options): Options,
+ *   shape(found: any, answer: {width: number, height: number}): object}} Model `kind`: of the server's endpoints; `list`: of results in an
+ *   answer; `estimate`: the detector's method; `config`: options of createDetector; `estimation`: additional options of the method;
+ *   `wanted`: the server's options; `shape`: convert an instance to the format of tfjs-models
  */
 
 const MOST_INSTANCES = 50;
@@ -254,18 +238,16 @@ export function segmentationFrom(segmentation, image) {
 
     getUnderlyingType: () => "imagedata",
   };
-  return { maskValueToLabel, mask };
-}
-
-/** @param {number} value of a mask's red, 0 to 255 @returns {string} */
-function maskValueToLabel(value) {
-  if (!(Number.isInteger(value) && value >= 0 && value <= 255)) throw new Error(`mask value ${value}: give a whole number from 0 to 255`);
-  return "person";
+  return {
+    maskValueToLabel(/** @type {number} of a mask's red, 0 to 255 */ value) {
+      if (!(Number.isInteger(value) && value >= 0 && value <= 255)) throw new Error(`mask value ${value}: give a whole number from 0 to 255`);
+      return "person";
+    },
+    mask,
+  };
 }
 
 /** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap | ImageData | Blob} ImageLike */
-
-const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap, ImageData or Blob";
 
 /**
  * Return the current image as a file. Videos are read before the first await.
@@ -312,7 +294,8 @@ function sizeOf(image) {
   }
   const kinds = [HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap];
   if (!kinds.some((kind) => image instanceof kind)) {
-    throw new Error(`a ${image?.constructor?.name ?? typeof image} is not an image; known: ${KNOWN}`);
+    const known = kinds.map(({ name }) => name).join(", ");
+    throw new Error(`a ${image?.constructor?.name ?? typeof image} is not an image; known: ${known}, ImageData or Blob`);
   }
   const size = image instanceof HTMLVideoElement ? [image.videoWidth, image.videoHeight] : [image.width, image.height];
   if (size.includes(0) || (image instanceof HTMLVideoElement && image.readyState < image.HAVE_CURRENT_DATA)) {

@@ -95,9 +95,7 @@ export function outboxOf(on) {
   }
 
   /** Return the unconfirmed marks of a frame. @param {number} frame @returns {Mark[]} */
-  function pending(frame) {
-    return [...sent, ...waiting.values()].filter((mark) => mark.frame === frame);
-  }
+  const pending = (frame) => [...sent, ...waiting.values()].filter((mark) => mark.frame === frame);
 
   /** Store the versions on the server. @param {Mark[]} marks of this annotator */
   function learn(marks) {
