@@ -40,7 +40,8 @@ export class Bodies implements Kind<BodyObservation> {
   readonly #order: readonly number[];
 
   constructor(private readonly detector: SingleShotDetector | null, private readonly landmarks: Network, isMirrored: boolean) {
-    this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
+    const counterpart = (name: string) => name.split("_").map((word) => OTHER_SIDE[word] ?? word).join("_");
+    this.#order = skeleton.keypoints.map((name, k, all) => (isMirrored ? all.indexOf(counterpart(name)) : k));
   }
 
   /** Return the boxes of people, best first. */
@@ -118,12 +119,6 @@ export class Bodies implements Kind<BodyObservation> {
       ...(mask ? { mask } : {}),
     };
   }
-}
-
-/** Return for each keypoint the index of its counterpart on the other side. */
-function mirroredOrder(): number[] {
-  const { keypoints } = skeleton;
-  return keypoints.map((name) => keypoints.indexOf(name.split("_").map((word) => OTHER_SIDE[word] ?? word).join("_")));
 }
 
 /** Return colours (9,) of a torso; see `BodyObservation`. */

@@ -178,10 +178,7 @@ export interface EventLimits {
 }
 
 /** A tracked instance, with its smoothed gesture if it is a hand. */
-export interface TrackedInstance extends Measured {
-  readonly id: number;
-  readonly gesture: Gesture | null;
-}
+export type TrackedInstance = Measured & { readonly id: number; readonly gesture: Gesture | null };
 
 interface State {
   readonly first: number;

@@ -23,11 +23,7 @@ const SOURCES = new Uint16Array(OF.REFINED);
   (target, source) => (SOURCES[target] = source),
 );
 
-export interface FaceObservation extends Observation {
-  readonly keypoints3D: null;
-  readonly left: null;
-  readonly colours: null;
-}
+export type FaceObservation = Observation & { readonly keypoints3D: null; readonly left: null; readonly colours: null };
 
 /** Parts of a face landmarker's bundle. */
 export interface BundleParts {

@@ -33,10 +33,7 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
 }
 
 /** An array of numbers or strings, row by row. The shape of a single value is empty. */
-export interface NumpyArray {
-  readonly shape: readonly number[];
-  readonly values: readonly number[] | readonly string[];
-}
+export type NumpyArray = { readonly shape: readonly number[]; readonly values: readonly number[] | readonly string[] };
 
 /** Return the arrays of the file at an address; `what`: content of the file in error messages. */
 export async function fetchArrays(url: string, what: string): Promise<Map<string, NumpyArray>> {
@@ -88,10 +85,7 @@ const END_BYTES = 22;
 const [STORED, DEFLATED] = [0, 8];
 
 /** A file of the archive, as it is stored. */
-export interface Member {
-  readonly method: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
+export type Member = { readonly method: number; readonly bytes: Uint8Array<ArrayBuffer> };
 
 /** Return the files of an archive by name. @throws {Error} it is not a zip file, or damaged */
 export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {

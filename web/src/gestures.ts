@@ -12,12 +12,7 @@ export type Recognize = (hand: HandWithAppearance) => Gesture | null;
 
 type Vocabulary = typeof GESTURES.vocabulary;
 
-interface Layer {
-  readonly rows: number;
-  readonly columns: number;
-  readonly weights: readonly number[];
-  readonly bias: readonly number[];
-}
+type Layer = { readonly rows: number; readonly columns: number; readonly weights: readonly number[]; readonly bias: readonly number[] };
 
 const NONE = "None";
 const WITH_IMAGE = "with_image."; // prefix of the arrays of the network that reads appearance

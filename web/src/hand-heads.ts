@@ -14,10 +14,7 @@ const { BEFORE, BEHIND } = constants.hand_heads;
 export type Taps = readonly Float32Array[];
 
 /** Matrix of weights, row by row. */
-interface Matrix {
-  readonly columns: number;
-  readonly values: Float32Array;
-}
+type Matrix = { readonly columns: number; readonly values: Float32Array };
 
 /** Weights that read maps of one network. */
 abstract class Heads {

@@ -127,10 +127,7 @@ function moved(box: RotatedBox, from: Point, to: Point): RotatedBox {
 }
 
 /** Tracked parts of one person. */
-interface Parts {
-  readonly hands: readonly [Part<HandObservation>, Part<HandObservation>];
-  readonly face: Part<FaceObservation>;
-}
+type Parts = { readonly hands: readonly [Part<HandObservation>, Part<HandObservation>]; readonly face: Part<FaceObservation> };
 
 /** The networks of people's parts. */
 export interface PartNetworks {
@@ -239,9 +236,12 @@ export class Holistic extends Bodies {
 
   /** Return the box of the face that the face detector finds around the head, or null. */
   async #faceBox(image: Pixels, body: BodyObservation): Promise<RotatedBox | null> {
-    const head = headBox(body);
+    if (Math.max(...OF.HEAD.map((k) => body.visibility[k]!)) < OF.MIN_VISIBILITY) return null;
+    const [right, left] = OF.EYES.map((k) => pointAt(body.keypoints, k)) as [Point, Point];
+    const head = boxAroundFace(cornersOf(body.keypoints, OF.HEAD), right, left, { scale: OF.HEAD_SCALE, shift_y: 0 }); // with level eyes
+    if (head.width < OF.MIN_HEAD_PX) return null;
     const turn = this.faces.mirrored ? Math.PI : 0; // the eyes of its head are exchanged
-    return head && this.faces.findIn(image, { ...head, rotation: wrapAngle(head.rotation + turn) }, OF.MIN_FACE_SCORE);
+    return this.faces.findIn(image, { ...head, rotation: wrapAngle(head.rotation + turn) }, OF.MIN_FACE_SCORE);
   }
 }
 
@@ -254,14 +254,6 @@ export function handBox(body: BodyObservation, side: number): RotatedBox | null 
   const knuckles: Point = [(2 * index[0] + pinky[0]) / 3, (2 * index[1] + pinky[1]) / 3];
   const box = boxAt(knuckles, 2 * distance(knuckles, wrist), upright(wrist, knuckles));
   return squareBox(box, { scale: OF.HAND_SCALE, shift_y: OF.HAND_SHIFT });
-}
-
-/** Return a square box around the head, with level eyes, or null if its keypoints are not visible. */
-function headBox(body: BodyObservation): RotatedBox | null {
-  if (Math.max(...OF.HEAD.map((k) => body.visibility[k]!)) < OF.MIN_VISIBILITY) return null;
-  const [right, left] = OF.EYES.map((k) => pointAt(body.keypoints, k)) as [Point, Point];
-  const box = boxAroundFace(cornersOf(body.keypoints, OF.HEAD), right, left, { scale: OF.HEAD_SCALE, shift_y: 0 });
-  return box.width < OF.MIN_HEAD_PX ? null : box;
 }
 
 /** Return the distance between the wrists of a body and a hand, in hand sizes. */

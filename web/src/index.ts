@@ -35,10 +35,7 @@ export interface Hand {
 }
 
 /** Options of a call. `createDetector` also accepts them, for all calls. */
-export interface EstimationConfig {
-  flipHorizontal?: boolean;
-  staticImageMode?: boolean;
-}
+export type EstimationConfig = { flipHorizontal?: boolean; staticImageMode?: boolean };
 
 interface Config extends Files, EstimationConfig {
   /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
@@ -66,9 +63,7 @@ export interface HandDetector extends AnyDetector {
 }
 
 /** Keypoint with its visibility as score. */
-export interface PoseKeypoint extends Keypoint {
-  score: number;
-}
+export type PoseKeypoint = Keypoint & { score: number };
 
 export interface Pose {
   score: number;
@@ -93,23 +88,16 @@ export interface PoseDetector extends AnyDetector {
   estimatePoses(image: ImageLike | null, config?: (EstimationConfig & { maxPoses?: number }) | null, timestamp?: number): Promise<Pose[]>;
 }
 
-export interface Face {
-  keypoints: Keypoint[];
-  box: Box;
-}
+export type Face = { keypoints: Keypoint[]; box: Box };
 
-interface FacesConfig extends Config {
-  maxFaces?: number;
-}
+type FacesConfig = Config & { maxFaces?: number };
 
 export interface FaceMeshConfig extends FacesConfig {
   /** 478 keypoints with lips, eyes and irises instead of 468. */
   refineLandmarks?: boolean;
 }
 
-export interface FaceBoxesConfig extends FacesConfig {
-  modelType?: "short" | "full";
-}
+export type FaceBoxesConfig = FacesConfig & { modelType?: "short" | "full" };
 
 export interface FaceDetector extends AnyDetector {
   /** Find faces, see `estimateHands`. */

@@ -2,13 +2,7 @@
 
 import { constants } from "./data.js";
 
-export interface RotatedBox {
-  readonly cx: number;
-  readonly cy: number;
-  readonly width: number;
-  readonly height: number;
-  readonly rotation: number;
-}
+export type RotatedBox = { readonly cx: number; readonly cy: number; readonly width: number; readonly height: number; readonly rotation: number };
 
 /** Left, top, right and bottom of an upright box or window. */
 export type Corners = readonly [number, number, number, number];
@@ -207,10 +201,7 @@ export function overlapOverSmaller(a: Float32Array, b: Float32Array, chosen: rea
 export const colourDifference = (a: Float32Array, b: Float32Array): number => Math.hypot(...a.map((value, i) => value - b[i]!)) / Math.sqrt(a.length);
 
 /** Centre of an observation and its size, the long side of its box, in pixels. */
-export interface Disc {
-  readonly centre: Point;
-  readonly size: number;
-}
+export type Disc = { readonly centre: Point; readonly size: number };
 
 export const discAround = (observation: Observation): Disc => ({ centre: centreOf(observation), size: sizeOf(observation.keypoints) });
 

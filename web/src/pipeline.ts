@@ -101,19 +101,13 @@ export class Detector<O extends Observation> {
       if (track) track.box = box;
     }
     const pairs: Pair<O>[] = [];
+    const finder = this.streamSearch?.finder;
     for (const track of tracks) {
-      const observation = await this.#updateTrack(image, track, tracks);
-      if (observation !== null && this.#isPresent(observation)) pairs.push([track, observation]);
+      let observation: O | null = await this.kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
+      if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
+      if (observation !== null && !this.#tracker.isAnother(track, observation) && this.#isPresent(observation)) pairs.push([track, observation]);
     }
     return [pairs, await this.#search(image, tracks, pairs.filter(([track]) => track.occludedS === null), now, boxes)];
-  }
-
-  /** Return the observation of a track in this frame, or null if the track ends. */
-  async #updateTrack(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Promise<O | null> {
-    const finder = this.streamSearch?.finder;
-    let observation: O | null = await this.kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
-    if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
-    return observation === null || this.#tracker.isAnother(track, observation) ? null : observation;
   }
 
   /** Find boxes in the full image, at most `max_instances`. */

@@ -10,11 +10,7 @@ import { constants } from "./data.js";
 import { squareAround, type Corners, type RotatedBox } from "./observations.js";
 
 /** An RGBA image. */
-export interface Pixels {
-  readonly width: number;
-  readonly height: number;
-  readonly data: Uint8ClampedArray | Uint8Array;
-}
+export type Pixels = { readonly width: number; readonly height: number; readonly data: Uint8ClampedArray | Uint8Array };
 
 const FAR = 2 ** 29;
 
@@ -55,12 +51,7 @@ export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutsi
 }
 
 /** Positions in an image in 1/1024 pixel. That of a pixel of a crop is the sum of the values of its column and row. */
-interface Positions {
-  readonly columnX: Int32Array;
-  readonly columnY: Int32Array;
-  readonly rowX: Int32Array;
-  readonly rowY: Int32Array;
-}
+type Positions = { readonly columnX: Int32Array; readonly columnY: Int32Array; readonly rowX: Int32Array; readonly rowY: Int32Array };
 
 /** Interpolate an image at positions on a grid of 1/32 pixel. */
 function sampleFixed({ data, width, height }: Pixels, to: Input, isBlackOutside: boolean, { columnX, columnY, rowX, rowY }: Positions): void {

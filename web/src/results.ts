@@ -19,28 +19,13 @@ export interface NamedPoint {
   errorPx?: number;
 }
 
-export interface Box {
-  xMin: number;
-  yMin: number;
-  xMax: number;
-  yMax: number;
-  width: number;
-  height: number;
-}
+export type Box = { xMin: number; yMin: number; xMax: number; yMax: number; width: number; height: number };
 
 /** Probability of the instance per pixel of an image, 0..1. */
-export interface Mask {
-  readonly width: number;
-  readonly height: number;
-  readonly data: Float32Array;
-}
+export type Mask = { readonly width: number; readonly height: number; readonly data: Float32Array };
 
 /** A mask as an 8-bit grey PNG in base64. */
-export interface Segmentation {
-  readonly width: number;
-  readonly height: number;
-  readonly png: string;
-}
+export type Segmentation = { readonly width: number; readonly height: number; readonly png: string };
 
 /** Fields of the results of all kinds. */
 export interface Found {
@@ -65,10 +50,7 @@ export interface Points {
 }
 
 /** Keypoints in pixels and in metres. */
-export interface HandPoints<P> {
-  readonly keypoints: P;
-  readonly keypoints3D: P;
-}
+export type HandPoints<P> = { readonly keypoints: P; readonly keypoints3D: P };
 
 const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
 
@@ -223,10 +205,7 @@ export interface Person {
   readonly face: Face | null;
 }
 
-export interface Gesture {
-  readonly name: string;
-  readonly score: number;
-}
+export type Gesture = { readonly name: string; readonly score: number };
 
 /** The begin or end of a held gesture, of a motion or of a measure beyond a limit. */
 export interface Event {

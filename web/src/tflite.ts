@@ -8,10 +8,7 @@
 export type OperatorOption = number | readonly number[];
 
 /** Values of a tensor with their shape. */
-export interface Values {
-  readonly shape: readonly number[];
-  readonly data: Float32Array<ArrayBuffer>;
-}
+export type Values = { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> };
 
 export interface Operator {
   readonly inputs: readonly number[]; // indices of the input tensors; -1 for an omitted one

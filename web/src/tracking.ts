@@ -12,11 +12,7 @@ const OF = constants.tracking;
 const MEMORY_S = 2;
 
 /** Position, side and colours of an instance. */
-interface Appearance {
-  readonly disc: Disc;
-  readonly left: number | null;
-  readonly colours: Float32Array | null;
-}
+type Appearance = { readonly disc: Disc; readonly left: number | null; readonly colours: Float32Array | null };
 
 const appearanceOf = (observation: Observation): Appearance => ({ disc: discAround(observation), left: observation.left, colours: observation.colours });
 

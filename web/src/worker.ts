@@ -42,10 +42,7 @@ export type Request =
   | { readonly id: number; readonly type: "classify"; readonly image: Sent; readonly top: number; readonly runtime: string; readonly network: string };
 
 /** Results of an image of this size. */
-export interface Answer extends Results {
-  readonly width: number;
-  readonly height: number;
-}
+export type Answer = Results & { readonly width: number; readonly height: number };
 
 export interface Reply {
   readonly id: number;

@@ -184,10 +184,7 @@ export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): Example[] {
 }
 
 /** Lowest cost of a path to a step of an example, and its number of steps. */
-interface PathCost {
-  readonly cost: number;
-  readonly count: number;
-}
+type PathCost = { readonly cost: number; readonly count: number };
 
 const START: PathCost = { cost: 0, count: 0 };
 const NOWHERE: PathCost = { cost: Infinity, count: 0 };
@@ -289,12 +286,7 @@ function stepCost(way: readonly number[], start: number, step: Float32Array): nu
 }
 
 /** A tracked hand with its keypoints in pixels and in metres. */
-export interface Tracked {
-  readonly id: number;
-  readonly handedness: "Left" | "Right";
-  readonly points: Points;
-  readonly metres: Points;
-}
+export type Tracked = { readonly id: number; readonly handedness: "Left" | "Right"; readonly points: Points; readonly metres: Points };
 
 /** A hand and its track. The two hands of a person share an id. */
 interface KnownHand extends Pick<Tracked, "id" | "handedness"> {

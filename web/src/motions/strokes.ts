@@ -189,10 +189,7 @@ export class Pushes extends Motion {
   }
 }
 
-interface Place {
-  readonly time: number;
-  readonly at: Point;
-}
+type Place = { readonly time: number; readonly at: Point };
 
 const { Swipes: SWIPE, Waves: WAVE, Circles: CIRCLE } = MOTIONS;
 const QUARTER = Math.PI / 2;

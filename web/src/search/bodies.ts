@@ -16,11 +16,7 @@ const { TORSO } = constants.search.geometry;
 type BodyCandidate = Candidate<BodyObservation>;
 
 /** Networks of a search for bodies. */
-export interface BodyNetworks {
-  readonly bodies: Bodies;
-  readonly people: PeopleNetwork;
-  readonly faces: SingleShotDetector;
-}
+export type BodyNetworks = { readonly bodies: Bodies; readonly people: PeopleNetwork; readonly faces: SingleShotDetector };
 
 /** Searches one image for bodies. */
 export class BodySearch extends StillSearch<BodyObservation> {

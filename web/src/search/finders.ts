@@ -25,11 +25,7 @@ const NO_PROPOSAL: Proposal = { box: { cx: 0, cy: 0, width: 1, height: 1, rotati
 type BodyTrack = Track<BodyObservation>;
 
 /** Head with the window and the frame in which it was detected. */
-interface WindowHead {
-  readonly head: Head;
-  readonly window: string;
-  readonly frame: number;
-}
+type WindowHead = { readonly head: Head; readonly window: string; readonly frame: number };
 
 /** History of a tracked instance: when it is verified next, and whether it stays. */
 class TrackRecord {

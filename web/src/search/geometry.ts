@@ -10,10 +10,7 @@ import type { Detection, SingleShotDetector } from "../ssd.js";
 const { LEAST_PROBABILITY } = constants.search.score;
 
 /** Logistic regression on named features. */
-interface Regression {
-  readonly bias: number;
-  readonly weights: Readonly<Record<string, number>>;
-}
+type Regression = { readonly bias: number; readonly weights: Readonly<Record<string, number>> };
 export type Features = Readonly<Record<string, number>>;
 export type ScoreName = keyof typeof fitted.scores;
 

@@ -9,16 +9,10 @@ import { cutsOff, LIMITS, placed, reachOf } from "./geometry.js";
 const OF = constants.search.network;
 
 /** A person in an image: score 0..1, and upright box in pixels. */
-export interface PersonBox {
-  readonly score: number;
-  readonly box: Corners;
-}
+export type PersonBox = { readonly score: number; readonly box: Corners };
 
 /** A hand in an image: score 0..1, and crop in pixels. */
-export interface HandBox {
-  readonly score: number;
-  readonly box: RotatedBox;
-}
+export type HandBox = { readonly score: number; readonly box: RotatedBox };
 
 /** Proposes people and hands by the published network and by one that continues from its map. */
 export class PeopleNetwork {

@@ -49,11 +49,7 @@ export interface Finder<O extends Observation> extends FinderRecord {
 }
 
 /** Observation of a proposal in the previous frame, and in how many frames it was returned. */
-interface Candidate<O> {
-  readonly proposal: Proposal;
-  readonly observation: O;
-  readonly repeats: number;
-}
+type Candidate<O> = { readonly proposal: Proposal; readonly observation: O; readonly repeats: number };
 
 /** Content of a window when it was searched. */
 interface SearchedWindow {
@@ -260,11 +256,7 @@ export class StreamSearch<O extends Observation> {
 }
 
 /** A few pixels of an image, RGB. */
-interface Thumbnail {
-  readonly width: number;
-  readonly height: number;
-  readonly data: Uint8Array;
-}
+type Thumbnail = { readonly width: number; readonly height: number; readonly data: Uint8Array };
 
 /** Return a thumbnail whose pixels are the means of those of the image that they cover, of some of its rows. */
 function thumbnailOf(image: Pixels): Thumbnail {

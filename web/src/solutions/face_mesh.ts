@@ -45,10 +45,7 @@ export interface Options extends SolutionOptions {
   refineLandmarks?: boolean;
 }
 
-export interface Results {
-  multiFaceLandmarks: NormalizedLandmarkListList;
-  image: HTMLCanvasElement;
-}
+export type Results = { multiFaceLandmarks: NormalizedLandmarkListList; image: HTMLCanvasElement };
 
 /** Detects face meshes. */
 export class FaceMesh extends Solution<Options, Results> {

@@ -14,10 +14,7 @@ export type * from "./solution.js";
 /** Version of the replaced package. */
 export const VERSION = "0.4.1675469240";
 
-export interface Options extends SolutionOptions {
-  maxNumHands?: number;
-  modelComplexity?: 0 | 1;
-}
+export type Options = SolutionOptions & { maxNumHands?: number; modelComplexity?: 0 | 1 };
 
 export interface Handedness {
   index: number;

@@ -12,17 +12,10 @@ const MODELS = ["lite", "full", "heavy"] as const;
 
 export type InputImage = HTMLVideoElement | HTMLImageElement | HTMLCanvasElement;
 
-export interface InputMap {
-  image: InputImage;
-}
+export type InputMap = { image: InputImage };
 
 /** A point as fractions of the image, or in metres. */
-export interface NormalizedLandmark {
-  x: number;
-  y: number;
-  z: number;
-  visibility?: number;
-}
+export type NormalizedLandmark = { x: number; y: number; z: number; visibility?: number };
 
 export type NormalizedLandmarkList = NormalizedLandmark[];
 export type NormalizedLandmarkListList = NormalizedLandmarkList[];

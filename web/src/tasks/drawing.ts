@@ -96,11 +96,8 @@ export class DrawingUtils {
     this.#withState(() => {
       this.#set(style, {});
       this.#context.beginPath();
-      this.#context.moveTo(originX, originY);
-      this.#context.lineTo(originX + width, originY);
-      this.#context.lineTo(originX + width, originY + height);
-      this.#context.lineTo(originX, originY + height);
-      this.#context.lineTo(originX, originY); // as in MediaPipe, this corner is not joined
+      const corners = [[0, 0], [width, 0], [width, height], [0, height], [0, 0]] as const; // as in MediaPipe, the first one is not joined
+      for (const [x, y] of corners) this.#context.lineTo(originX + x, originY + y);
       this.#context.stroke();
       this.#context.fill();
     });
@@ -184,10 +181,7 @@ function texture(source: RGBAColor | ImageSource, { width, height }: { width: nu
 }
 
 /** A line from one landmark to another. */
-export interface Connection {
-  start: number;
-  end: number;
-}
+export type Connection = { start: number; end: number };
 
 const HAND_LINES = [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8], [5, 9, 10, 11, 12], [9, 13, 14, 15, 16], [13, 17], [0, 17, 18, 19, 20]];
 const POSE_LINES = [

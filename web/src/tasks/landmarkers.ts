@@ -78,9 +78,7 @@ export interface GestureRecognizerOptions extends HandLandmarkerOptions {
   customGesturesClassifierOptions?: ClassifierOptions | undefined;
 }
 
-export interface GestureRecognizerResult extends HandLandmarkerResult {
-  gestures: Category[][];
-}
+export type GestureRecognizerResult = HandLandmarkerResult & { gestures: Category[][] };
 
 export interface FaceLandmarkerOptions extends VisionTaskOptions {
   numFaces?: number | undefined;
@@ -98,10 +96,7 @@ export interface FaceLandmarkerResult {
   facialTransformationMatrixes: Matrix[];
 }
 
-export interface FaceDetectorOptions extends VisionTaskOptions {
-  minDetectionConfidence?: number | undefined;
-  minSuppressionThreshold?: number | undefined;
-}
+export type FaceDetectorOptions = VisionTaskOptions & { minDetectionConfidence?: number | undefined; minSuppressionThreshold?: number | undefined };
 
 export interface PoseLandmarkerOptions extends VisionTaskOptions {
   numPoses?: number | undefined;
@@ -305,20 +300,19 @@ function poseResult({ found }: Results, frame: Frame): PoseLandmarkerResult {
 
 function boxResult({ found }: Results, frame: Frame): DetectionResult {
   const faces = [...(found as InWorker<Face>[])].sort((one, other) => other.score - one.score);
-  return { detections: faces.map((face) => detectionOf(face, frame)) };
-}
-
-function detectionOf({ box, keypoints, score }: InWorker<Face>, frame: Frame): Detection {
   const [width, height] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
-  const corners: Points = { values: Float32Array.of(box.xMin, box.yMin, 0, box.xMax, box.yMax, 0) };
-  const [first, second] = normalizedLandmarks(corners, frame) as [NormalizedLandmark, NormalizedLandmark];
-  const sides = [Math.min(first.x, second.x) * width, Math.min(first.y, second.y) * height, Math.abs(first.x - second.x) * width, Math.abs(first.y - second.y) * height];
-  const [originX, originY, boxWidth, boxHeight] = sides.map((side) => Math.trunc(Math.max(side, 0))) as [number, number, number, number];
-  return {
-    categories: [categoryOf(score, 0)],
-    boundingBox: { originX, originY, width: boxWidth, height: boxHeight, angle: 0 },
-    keypoints: normalizedLandmarks(keypoints, frame).map(({ x, y }) => ({ x, y, score: 0, label: "" })),
-  };
+  const detections = faces.map(({ box, keypoints, score }): Detection => {
+    const corners: Points = { values: Float32Array.of(box.xMin, box.yMin, 0, box.xMax, box.yMax, 0) };
+    const [first, second] = normalizedLandmarks(corners, frame) as [NormalizedLandmark, NormalizedLandmark];
+    const sides = [Math.min(first.x, second.x) * width, Math.min(first.y, second.y) * height, Math.abs(first.x - second.x) * width, Math.abs(first.y - second.y) * height];
+    const [originX, originY, boxWidth, boxHeight] = sides.map((side) => Math.trunc(Math.max(side, 0))) as [number, number, number, number];
+    return {
+      categories: [categoryOf(score, 0)],
+      boundingBox: { originX, originY, width: boxWidth, height: boxHeight, angle: 0 },
+      keypoints: normalizedLandmarks(keypoints, frame).map(({ x, y }) => ({ x, y, score: 0, label: "" })),
+    };
+  });
+  return { detections };
 }
 
 function holisticResult({ found }: Results, frame: Frame): HolisticLandmarkerResult {

@@ -17,51 +17,21 @@ export interface NormalizedLandmark {
 /** A point in metres. */
 export type Landmark = NormalizedLandmark;
 
-export interface Category {
-  score: number;
-  index: number;
-  categoryName: string;
-  displayName: string;
-}
+export type Category = { score: number; index: number; categoryName: string; displayName: string };
 
-export interface Classifications {
-  categories: Category[];
-  headIndex: number;
-  headName: string;
-}
+export type Classifications = { categories: Category[]; headIndex: number; headName: string };
 
 /** A box in pixels. */
-export interface BoundingBox {
-  originX: number;
-  originY: number;
-  width: number;
-  height: number;
-  angle: number;
-}
+export type BoundingBox = { originX: number; originY: number; width: number; height: number; angle: number };
 
-export interface NormalizedKeypoint {
-  x: number;
-  y: number;
-  score?: number;
-  label?: string;
-}
+export type NormalizedKeypoint = { x: number; y: number; score?: number; label?: string };
 
-export interface Detection {
-  categories: Category[];
-  boundingBox?: BoundingBox;
-  keypoints: NormalizedKeypoint[];
-}
+export type Detection = { categories: Category[]; boundingBox?: BoundingBox; keypoints: NormalizedKeypoint[] };
 
-export interface DetectionResult {
-  detections: Detection[];
-}
+export type DetectionResult = { detections: Detection[] };
 
 /** A matrix, column by column. */
-export interface Matrix {
-  rows: number;
-  columns: number;
-  data: number[];
-}
+export type Matrix = { rows: number; columns: number; data: number[] };
 
 const [PERSON, BACKGROUND] = [0, 255];
 

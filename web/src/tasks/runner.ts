@@ -21,12 +21,7 @@ export type ImageSource = HTMLCanvasElement | HTMLVideoElement | HTMLImageElemen
 export const isPublished = (path: string): boolean => PUBLISHED.test(path);
 
 /** Addresses of MediaPipe's files, which are ignored. Sonjit's files are next to its module, or in `FilesetResolver.folder`. */
-export interface WasmFileset {
-  wasmLoaderPath: string;
-  wasmBinaryPath: string;
-  assetLoaderPath?: string;
-  assetBinaryPath?: string;
-}
+export type WasmFileset = { wasmLoaderPath: string; wasmBinaryPath: string; assetLoaderPath?: string; assetBinaryPath?: string };
 
 export type ModelBuffer = Uint8Array | ReadableStreamDefaultReader;
 /** Options of the files, after a buffer has been read. */

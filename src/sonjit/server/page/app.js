@@ -59,7 +59,12 @@ const rivalView = {
 };
 const capture = new Capture();
 const detectors = new Detectors([...views, { draw: keep, clear: () => (latest = null) }], rivalView, capture, {
-  phase: onPhase,
+  phase: (phase, detail = {}) => {
+    if ("retryIn" in detail) showError(new PageError("server_gone", detail));
+    else if (phase === "running" && store.state.phase !== "running") showError(null);
+    if (phase !== "running") meter.clear();
+    store.set({ phase, detail });
+  },
   searching: (image) => {
     if (image) {
       overlay.clear();
@@ -86,14 +91,6 @@ function keep(frame, shown) {
   table.add(counted, shown);
   recorder.add(counted, shown);
   tablePace.ask();
-}
-
-/** @param {string} phase @param {object} [detail] */
-function onPhase(phase, detail = {}) {
-  if ("retryIn" in detail) showError(new PageError("server_gone", detail));
-  else if (phase === "running" && store.state.phase !== "running") showError(null);
-  if (phase !== "running") meter.clear();
-  store.set({ phase, detail });
 }
 
 const configuration = () => configuredDetectors(store.state, chooser.isStill());

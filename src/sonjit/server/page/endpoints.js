@@ -54,22 +54,17 @@ function gone({ origin }) {
   return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
 }
 
-/** Exchange the token after the # of the page's address for a cookie, and remove it from the address. */
-async function handInToken() {
-  const page = globalThis.location;
-  const parameters = new URLSearchParams(page?.hash.slice(1));
-  const token = parameters.get("token");
-  if (token === null || page.origin !== new URL(thisServer).origin) return;
-  parameters.delete("token");
-  history.replaceState(history.state, "", `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`);
-  const headers = { Authorization: `Bearer ${token}` };
-  await fetch(new URL("/v1/token", thisServer), { method: "POST", headers }).catch(() => {}); // the next call reports the reason
-}
-
-await handInToken();
-
 /** Return the address of an endpoint of this server. @param {string} path */
 export const addressOf = (path) => new URL(path, thisServer);
+
+const page = globalThis.location;
+const parameters = new URLSearchParams(page?.hash.slice(1));
+const handedIn = parameters.get("token");
+if (handedIn !== null && page.origin === thisServer) { // exchange it for a cookie, and remove it from the address of the page
+  parameters.delete("token");
+  history.replaceState(history.state, "", `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`);
+  await call(addressOf("/v1/token"), handedIn, { method: "POST" }).catch(() => {}); // the next call reports the reason
+}
 
 /** Return an encoded image as a message of the stream. @param {number} frame @param {number} time seconds @param {Blob} image */
 export function frameMessage(frame, time, image) {

@@ -111,7 +111,8 @@ function buffersOf(json, binary) {
 
 /** @param {any} json @param {Buffers} buffers @returns {Promise<Model>} */
 async function modelFrom(json, buffers) {
-  const images = await Promise.all((json.images ?? []).map((/** @type {any} */ image) => imageFrom(image, buffers)));
+  const images = await Promise.all((json.images ?? []).map((/** @type {any} */ { bufferView, mimeType: type }) =>
+    createImageBitmap(new Blob([/** @type {any} */ (buffers.view(bufferView))], { type }), { premultiplyAlpha: "none", colorSpaceConversion: "none" })));
   const materials = (json.materials ?? []).map((/** @type {any} */ material) => materialFrom(material, json, images));
   const nodes = nodesFrom(json);
   return {
@@ -124,13 +125,6 @@ async function modelFrom(json, buffers) {
     }),
     extensions: json.extensions ?? {},
   };
-}
-
-/** @param {any} image @param {Buffers} buffers */
-function imageFrom({ bufferView, mimeType }, buffers) {
-  const { buffer, byteOffset, byteLength } = buffers.view(bufferView);
-  const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
-  return createImageBitmap(new Blob([bytes], { type: mimeType }), { premultiplyAlpha: "none", colorSpaceConversion: "none" });
 }
 
 /** @param {any} given @param {any} json @param {ImageBitmap[]} images @returns {Material} */

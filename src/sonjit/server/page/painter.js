@@ -306,20 +306,13 @@ export function placeLabel(anchor, directions, plate, image, occupied) {
       const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
       const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
       const moved = Math.hypot(left - wantedX, top - wantedY) / plate.height;
-      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * coveredShare(left, top, plate, occupied);
+      const covered = occupied.reduce((area, [x0, y0, x1, y1]) => area
+        + Math.max(Math.min(x1, left + plate.width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + plate.height) - Math.max(y0, top), 0), 0);
+      const cost = moved + 0.7 * step + 0.2 * rank + (HIDING * covered) / (plate.width * plate.height);
       if (cost < least) [best, least] = [{ left, top }, cost];
     });
   }
   return best;
-}
-
-/** Return the share of a plate that covers occupied areas. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} occupied */
-function coveredShare(left, top, { width, height }, occupied) {
-  let area = 0;
-  for (const [x0, y0, x1, y1] of occupied) {
-    area += Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0);
-  }
-  return area / (width * height);
 }
 
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens

@@ -81,7 +81,11 @@ export class RepetitionCounter {
   /** @param {number} value NaN if unknown @param {number} time seconds, not decreasing @returns {number} the count */
   update(value, time) {
     if (Number.isNaN(value)) return this.count;
-    if (time - this.#seen > MAX_GAP_S) this.#drop();
+    if (time - this.#seen > MAX_GAP_S) {
+      this.#state = this.#side = "unknown";
+      this.#sideSince = this.#sideFirst = this.#left = -Infinity;
+      this.#lowest = Infinity;
+    }
     const before = this.#seen;
     this.#seen = time;
     const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
@@ -97,12 +101,6 @@ export class RepetitionCounter {
     if (side === "high" || this.#state === "high") this.#state = side; // a repetition starts at high
     if (side === "high") [this.#left, this.#lowest] = [time, value];
     return this.count;
-  }
-
-  #drop() {
-    this.#state = this.#side = "unknown";
-    this.#sideSince = this.#sideFirst = this.#left = -Infinity;
-    this.#lowest = Infinity;
   }
 }
 

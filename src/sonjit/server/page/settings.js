@@ -202,15 +202,10 @@ function addOption(store, name, schema) {
   store.watch(["options"], show);
 }
 
-/** Return the choices of an option, including a default without a name. @param {string} name @param {Schema} schema @returns {HTMLElement[]} */
+/** Return the choices of an option, including a default without a name; outputs in groups, all without a text in one. @param {string} name @param {Schema} schema @returns {HTMLElement[]} */
 function choicesOf(name, { enum: values = [], default: usual }) {
-  if (name === "explain") return targetChoices(values);
   const best = usual === undefined ? [new Option(textOr(`${name}.auto`, text("option.default")), "")] : [];
-  return [...best, ...values.map((value) => new Option(textOr(`${name}.${value}`, value), value))];
-}
-
-/** Return the outputs with texts in groups, and all others in one group. @param {string[]} values @returns {HTMLElement[]} */
-function targetChoices(values) {
+  if (name !== "explain") return [...best, ...values.map((value) => new Option(textOr(`${name}.${value}`, value), value))];
   const grouped = Object.values(TARGETS).flat();
   const others = values.filter((value) => value !== "none" && !grouped.includes(value));
   const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => make("optgroup", { label: text(`target.group.${group}`) },

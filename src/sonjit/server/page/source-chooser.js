@@ -149,21 +149,17 @@ export function sourceChooser(store, overlay, on) {
     document.addEventListener("drop", async (event) => {
       event.preventDefault();
       over(false);
-      take(await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)));
+      const { items, files: dropped } = /** @type {DataTransfer} */ (event.dataTransfer);
+      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+      const loose = [...dropped]; // empty after the first await
+      take(entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose);
     });
   }
 
   return { files, open, preview, showImage, wire, isStill, name };
 }
 
-/** Return dropped files and the files of dropped folders. @param {DataTransfer} dropped @returns {Promise<File[]>} */
-async function filesOf(dropped) {
-  const entries = [...dropped.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
-  if (!entries.length) return [...dropped.files];
-  return (await Promise.all(entries.map(filesOfEntry))).flat();
-}
-
-/** @param {any} entry a FileSystemEntry @returns {Promise<File[]>} */
+/** Return a dropped file, or the files of a dropped folder. @param {any} entry a FileSystemEntry @returns {Promise<File[]>} */
 async function filesOfEntry(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
   const reader = entry.createReader();

@@ -53,32 +53,22 @@ export class Strokes {
   }
 
   /** Draw a disc, or a ring of this width. @param {number} k @param {string} colour @param {number} radius @param {number} [ring] */
-  dot(k, colour, radius, ring = 0) {
-    if (!this.drawable[k]) return;
-    const { ctx, points } = this;
-    ctx.beginPath();
-    ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
-    if (ring) {
-      ctx.strokeStyle = colour;
-      ctx.lineWidth = ring;
-      ctx.stroke();
-    } else {
-      ctx.fillStyle = colour;
-      ctx.fill();
-    }
+  dot(k, colour, radius, ring) {
+    this.dots([k], colour, radius, ring);
   }
 
-  /** Draw small dots of one style in one path. @param {number[]} members @param {string} colour @param {number} radius */
-  dots(members, colour, radius) {
+  /** Draw discs, or rings of this width, of one style in one path. @param {number[]} members @param {string} colour @param {number} radius @param {number} [ring] */
+  dots(members, colour, radius, ring = 0) {
     const { ctx, points } = this;
-    ctx.fillStyle = colour;
+    ctx.fillStyle = ctx.strokeStyle = colour;
     ctx.beginPath();
     for (const k of members) {
       if (!this.drawable[k]) continue;
       ctx.moveTo(points[k].x + radius, points[k].y);
       ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
     }
-    ctx.fill();
+    if (ring) ctx.lineWidth = ring;
+    ring ? ctx.stroke() : ctx.fill();
   }
 }
 

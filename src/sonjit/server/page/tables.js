@@ -103,15 +103,12 @@ const linesOf = (records, names) => records.map((record) => rowOf(names.map((nam
 /** Return a table of instances or events, with a column for each value that occurs. @param {Record<string, any>[]} frames @param {string} rows */
 function csvOf(frames, rows) {
   const isOfEvents = rows === "event";
+  const eventsOf = (/** @type {Record<string, any>} */ { source, index, events = [] }) => events.filter((/** @type {any} */ { end }) => end !== null)
+    .map((/** @type {any} */ event) => ({ source, frame: index, ...event, duration_s: event.end - event.begin }));
   const records = frames.flatMap((frame) => (isOfEvents ? eventsOf(frame) : recordsOf(frame, rows === "wide")));
   const first = isOfEvents ? EVENT_COLUMNS : INSTANCE_COLUMNS;
   const names = [...new Set([...first, ...records.flatMap(Object.keys)])].filter((name) => name !== "source" || records.some(({ source }) => source !== undefined));
   return new Blob([rowOf(names), linesOf(records, names)], { type: "text/csv" });
-}
-
-/** @param {Record<string, any>} frame @returns {Record<string, unknown>[]} */
-function eventsOf({ source, index, events = [] }) {
-  return events.filter((/** @type {any} */ { end }) => end !== null).map((/** @type {any} */ event) => ({ source, frame: index, ...event, duration_s: event.end - event.begin }));
 }
 
 /** @param {Record<string, any>} frame @param {boolean} withKeypoints @returns {Record<string, unknown>[]} */

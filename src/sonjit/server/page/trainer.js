@@ -142,7 +142,8 @@ export function createTrainer(use, hasStream) {
       const label = text(recording.frames ? "trainer.motions" : "trainer.recording", { name, count: countOf(recording) });
       return make("li", {}, label, " ", makeButton(text("trainer.remove"), remove, { ariaLabel: `${text("trainer.remove")}: ${name}` }));
     }));
-    find("trainer-table").replaceChildren(...tested.map(tableOf));
+    find("trainer-table").replaceChildren(...tested.map(({ names: tried, counts }) => make("table", {}, // the confusion matrix
+      makeRow(text("trainer.is"), [...tried, text("gestures.nothing")], "th"), ...tried.map((name, k) => makeRow(name, counts[k])))));
   }
 
   return { tryFor, draw, clear };
@@ -171,12 +172,6 @@ export function knownHands(frame) {
 
 /** @param {{x: number, y: number, z: number}[]} points */
 const plain = (points) => points.map(({ x, y, z }) => ({ x, y, z }));
-
-/** Return the confusion matrix as a table. @param {{names: string[], counts: number[][]}} tested */
-function tableOf({ names, counts }) {
-  const head = makeRow(text("trainer.is"), [...names, text("gestures.nothing")], "th");
-  return make("table", {}, head, ...names.map((name, k) => makeRow(name, counts[k])));
-}
 
 const MOST_COMMANDS = 30;
 

@@ -36,13 +36,6 @@ export function figuresOf(frame) {
   });
 }
 
-/** Return an approximate bounding sphere: centre of the box around all points, and its radius. @param {Figure[]} figures */
-export function boundsOf(figures) {
-  const [low, high] = extent(figures.flatMap(({ points }) => points));
-  const middle = /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2));
-  return { middle, reach: Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, floor: high[1] };
-}
-
 /** @param {any} face @returns {Vector[]} metres, as if every face were of one height; origin at its middle */
 function facePoints({ keypoints, box }) {
   const scale = FACE_M / (box.height || 1);
@@ -186,16 +179,17 @@ export function view3D(canvas) {
     };
   }
 
-  /** Move the bounds slowly towards the figures. */
+  /** Move the bounds, approximately a sphere around the figures, slowly towards them. */
   function settledBounds() {
-    const now = boundsOf(figures);
-    now.reach = Math.max(now.reach, 0.05);
+    const [low, high] = extent(figures.flatMap(({ points }) => points));
+    const reach = Math.max(Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, 0.05);
+    const now = { middle: /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2)), reach, floor: high[1] };
     const last = bounds ?? now;
     const ease = (/** @type {number} */ from, /** @type {number} */ to) => from + (to - from) * EASE;
     const middle = /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis])));
     const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
     // fast parts stay in view
-    bounds = { middle, reach: Math.max(ease(last.reach, now.reach), now.reach + away), floor: ease(last.floor, now.floor) };
+    bounds = { middle, reach: Math.max(ease(last.reach, reach), reach + away), floor: ease(last.floor, now.floor) };
     return bounds;
   }
 

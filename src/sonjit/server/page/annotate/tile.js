@@ -258,11 +258,12 @@ export class Tile {
     this.node = node;
     this.chooser = /** @type {HTMLSelectElement} */ (node.querySelector("select"));
     this.overlay = /** @type {HTMLCanvasElement} */ (node.querySelector(".overlay"));
-    this.#image = /** @type {HTMLCanvasElement} */ (node.querySelector(".image"));
-    this.#note = /** @type {HTMLElement} */ (node.querySelector(".note"));
-    this.#reason = /** @type {HTMLElement} */ (node.querySelector(".reason"));
+    [this.#image, this.#note, this.#reason] = /** @type {any[]} */ ([".image", ".note", ".reason"].map((part) => node.querySelector(part)));
     wirePointers(this, on);
-    new ResizeObserver(() => this.#resized()).observe(node);
+    new ResizeObserver(() => {
+      if (this.#fitted) this.#fit();
+      this.render();
+    }).observe(node);
   }
 
   get hasImage() {
@@ -371,11 +372,6 @@ export class Tile {
     this.#fitted = false;
     this.#refine();
     this.#schedule();
-  }
-
-  #resized() {
-    if (this.#fitted) this.#fit();
-    this.render();
   }
 
   #fitScale() {

@@ -182,7 +182,8 @@ export class Wall {
     if (frame < 0 || !annotator) return;
     const start = performance.now();
     this.turnMs = -1;
-    const longest = this.#longest();
+    const wanted = Math.max(...this.tiles.map((tile) => tile.longest));
+    const longest = Math.min(Math.max(Math.ceil(wanted / STEP_PX) * STEP_PX, LEAST_PX), MOST_PX);
     await Promise.all(this.tiles.map((tile) => this.#fill(tile, frame, longest)));
     if (frame !== this.#studio.state.frame || shown !== this.#studio.state.shown) return;
     this.turnMs = performance.now() - start;
@@ -208,11 +209,6 @@ export class Wall {
       if (isCurrent()) tile.blank(frame, /** @type {Error} */ (error).message);
     }
     return undefined;
-  }
-
-  #longest() {
-    const wanted = Math.max(...this.tiles.map((tile) => tile.longest));
-    return Math.min(Math.max(Math.ceil(wanted / STEP_PX) * STEP_PX, LEAST_PX), MOST_PX);
   }
 }
 
