@@ -139,12 +139,14 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation> {
   async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<InWorker<Face>> {
     const { blendshapes, canonical } = this.bundle ?? {};
     const points = mirroredPoints(keypoints, this.mirrored ? width : null);
+    if (blendshapes) constants.face_bundle.POINTS.forEach((k, i) => blendshapes.input.set(points.subarray(3 * k, 3 * k + 2), 2 * i));
+    const [scores] = blendshapes ? await blendshapes.run() : [];
     return {
       score,
       keypoints: { values: keypoints },
       box: boxOf(cornersOf(keypoints)),
       id: track?.id ?? null,
-      ...(blendshapes ? { blendshapes: await blendshapesOf(points, blendshapes) } : {}),
+      ...(scores ? { blendshapes: Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores[k]!])) } : {}),
       ...(canonical ? { transform: faceTransform(points, canonical, width, height) } : {}),
     };
   }
@@ -153,13 +155,6 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation> {
 /** Return landmarks (N, 3) in a mirrored image of some width, or the same landmarks without a width. */
 function mirroredPoints(points: Float32Array, width: number | null): Float32Array {
   return width === null ? points : points.map((value, i) => (i % 3 ? value : width - value));
-}
-
-/** Return the 52 blendshapes by name, from landmarks (478, 3) in pixels. */
-async function blendshapesOf(keypoints: Float32Array, network: Network): Promise<Record<string, number>> {
-  constants.face_bundle.POINTS.forEach((k, i) => network.input.set(keypoints.subarray(3 * k, 3 * k + 2), 2 * i));
-  const [scores] = await network.run();
-  return Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores![k]!]));
 }
 
 /** Check whether a face is detected upright in a box that is turned by more than 45 degrees. */

@@ -29,13 +29,7 @@ export const wrapAngle = (angle: number): number => angle - 2 * Math.PI * Math.f
 export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; shift_y: number }): RotatedBox {
   const shift = box.height * shift_y;
   const side = Math.max(box.width, box.height) * scale;
-  return {
-    cx: box.cx - shift * Math.sin(box.rotation),
-    cy: box.cy + shift * Math.cos(box.rotation),
-    width: side,
-    height: side,
-    rotation: box.rotation,
-  };
+  return { ...box, cx: box.cx - shift * Math.sin(box.rotation), cy: box.cy + shift * Math.cos(box.rotation), width: side, height: side };
 }
 
 /** Return the smallest box with this rotation around the chosen points of (K, 3). */

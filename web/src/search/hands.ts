@@ -3,7 +3,7 @@
 import type { Bodies, BodyObservation } from "../body.js";
 import { constants } from "../data.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { centreOf, cornersIou, distance, iou, latestBoxes, mean, meanOf, pointAt, sizeOf, type Corners, type Point, type RotatedBox } from "../observations.js";
+import { centreOf, cornersIou, distance, iou, latestBoxes, mean, meanOf, pointAt, sizeOf, type Corners, type RotatedBox } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
@@ -132,7 +132,8 @@ export class HandSearch extends StillSearch<HandObservation> {
       const end = pointAt(body.keypoints, OF.WRISTS[side]!);
       const [x, y] = end;
       if (!(x > -0.05 * width && x < 1.05 * width && y > -0.05 * height && y < 1.05 * height)) continue;
-      if (this.candidates.some((candidate) => isAt(lastView(candidate), end))) continue;
+      const isHandAt = ({ keypoints }: HandObservation) => distance(pointAt(keypoints, 0), end) < sizeOf(keypoints);
+      if (this.candidates.some((candidate) => isHandAt(lastView(candidate)))) continue;
       const elbow = pointAt(body.keypoints, OF.ELBOWS[side]!);
       const [dx, dy] = [x - elbow[0], y - elbow[1]];
       const part = (OF.ARM_REACH * face) / Math.max(Math.hypot(dx, dy), 1);
@@ -191,8 +192,6 @@ function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
   const isNear = Math.hypot(a.cx - b.cx, a.cy - b.cy) < OF.NEAR_CROP * Math.max(a.width, b.width);
   return isNear && a.width / b.width > 1 / OF.NEAR_SIZE && a.width / b.width < OF.NEAR_SIZE;
 }
-
-const isAt = ({ keypoints }: HandObservation, wrist: Point): boolean => distance(pointAt(keypoints, 0), wrist) < sizeOf(keypoints);
 
 /** Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away. */
 function faceHeight({ keypoints }: BodyObservation): number {
