@@ -4,7 +4,7 @@ import { find, memory, onLanguage, put, showError, startLanguage, text } from ".
 import { ServerError } from "../endpoints.js";
 import { view3D } from "../view3d.js";
 import { commands, listenToKeys, showKeys } from "./commands.js";
-import { getAgreement } from "./project.js";
+import { ask } from "./project.js";
 import { Studio } from "./studio.js";
 import { jointGrid, jointName, showAgreement, showWarnings, skeletonsOfJoints, Wall } from "./wall.js";
 
@@ -76,7 +76,7 @@ function showNotice() {
 async function refreshAgreement() {
   if (!find("agreement-card").open || !studio.project) return;
   try {
-    showAgreement(find("agreement"), await getAgreement(), studio.project.joints);
+    showAgreement(find("agreement"), await ask("/agreement"), studio.project.joints);
   } catch (error) {
     showError(error);
   }

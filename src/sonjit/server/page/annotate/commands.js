@@ -1,7 +1,7 @@
 /** The table of keyboard commands, also shown in the help, and commands that place marks automatically. */
 
 import { find, make, showError, text } from "../common.js";
-import { getFrame, placeOf, prelabel, spotOf } from "./project.js";
+import { ask, placeOf, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").MarkState} MarkState */
 /** @typedef {import("./studio.js").Studio} Studio */
@@ -158,7 +158,7 @@ export async function askMachine(studio) {
   const { frame, annotator, joint, shown } = studio.state;
   studio.notify("labelling");
   try {
-    studio.take(await prelabel({ frame, annotator, joint, view: shown }));
+    studio.take(await ask("/prelabel", { frame, annotator, joint, view: shown }, { method: "POST" }));
     const { length: count } = studio.state.seen.machine;
     studio.notify(count ? "labelled" : "no_hands", { count });
   } catch (error) {
@@ -185,7 +185,7 @@ export async function copyPrevious(studio) {
   const from = frames[frames.indexOf(frame) - 1];
   if (from === undefined) return studio.notify("nothing_to_copy");
   try {
-    const { marks } = await getFrame(from, { annotator, view: shown });
+    /** @type {import("./project.js").FrameState} */ const { marks } = await ask(`/frames/${from}`, { annotator, view: shown });
     const own = studio.marksOf(frame);
     const lacking = marks.map((mark) => ({ ...mark, frame })).filter((mark) => !own.has(placeOf(mark)));
     if (!lacking.length) return studio.notify("nothing_to_copy");

@@ -33,30 +33,8 @@ import { addressOf, call, responseOf, ServerError, withQuery } from "../endpoint
 /** @param {string} path @param {Record<string, unknown>} [query] lists become several parameters */
 const endpoint = (path, query = {}) => withQuery(addressOf(`/v1/annotate${path}`), query);
 
-/** @param {string} path @param {Record<string, unknown>} [query] @param {RequestInit} [request] @returns {Promise<any>} */
-const ask = (path, query, request) => call(endpoint(path, query), null, request);
-
-/** @returns {Promise<Project>} */
-export const getProject = () => ask("");
-
-/** @param {number} frame @param {Record<string, unknown>} query @returns {Promise<FrameState>} */
-export const getFrame = (frame, query) => ask(`/frames/${frame}`, query);
-
-/** @param {string} annotator @param {(Mark & {base: number})[]} marks @param {Record<string, unknown>} query @returns {Promise<MarkAnswer>} */
-export const postMarks = (annotator, marks, query) =>
-  ask("/marks", query, { method: "POST", body: JSON.stringify({ annotator, marks }) });
-
-/** @param {Record<string, unknown>} query @returns {Promise<FrameState>} */
-export const prelabel = (query) => ask("/prelabel", query, { method: "POST" });
-
-/** @returns {Promise<Progress>} */
-export const getProgress = () => ask("/progress");
-
-/** @param {number} since @returns {Promise<Changes>} */
-export const getChanges = (since) => ask("/changes", { since });
-
-/** @returns {Promise<Agreement>} */
-export const getAgreement = () => ask("/agreement");
+/** Call an endpoint. @param {string} path @param {Record<string, unknown>} [query] @param {RequestInit} [request] @returns {Promise<any>} */
+export const ask = (path, query, request) => call(endpoint(path, query), null, request);
 
 /** Return an image as a file. @param {string} view @param {number} frame @param {number} longest pixels */
 export const getImage = async (view, frame, longest) => (await responseOf(endpoint("/image", { view, frame, longest }))).blob();
@@ -138,7 +116,7 @@ export function outboxOf(on) {
     const query = on.query(marks[marks.length - 1].frame);
     for (;;) {
       try {
-        const answer = await postMarks(annotator, based, query);
+        /** @type {MarkAnswer} */ const answer = await ask("/marks", query, { method: "POST", body: JSON.stringify({ annotator, marks: based }) });
         const places = new Map(marks.map((mark) => [mark.id, placeOf(mark)]));
         for (const { id, version } of answer.written) versions.set(places.get(id) ?? "", version);
         for (const { there } of answer.refused) versions.set(placeOf(there), there.version);

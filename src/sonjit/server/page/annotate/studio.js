@@ -1,7 +1,7 @@
 /** The state of a project: frame, joint and marks, and all edits. */
 
 import { memory, showError, Store } from "../common.js";
-import { getChanges, getFrame, getProgress, getProject, outboxOf, placeOf, spotOf } from "./project.js";
+import { ask, outboxOf, placeOf, spotOf } from "./project.js";
 
 /** @typedef {import("./project.js").Mark} Mark */
 /** @typedef {import("./project.js").FrameState} FrameState */
@@ -43,7 +43,7 @@ export class Studio {
   }
 
   async open() {
-    this.project = await getProject();
+    this.project = await ask("");
     const views = this.project.views.map(({ name }) => name);
     /** @type {string[]} */ const before = memory.read(`annotate.views.${this.project.name}`) ?? [];
     this.store.set({ shown: before.length && before.every((name) => views.includes(name)) ? before : spread(views) });
@@ -116,7 +116,7 @@ export class Studio {
     const { frame, annotator } = this.state;
     if (!annotator || frame < 0) return;
     try {
-      this.take(await getFrame(frame, this.#query(true)));
+      this.take(await ask(`/frames/${frame}`, this.#query(true)));
     } catch (error) {
       showError(error);
     }
@@ -180,7 +180,7 @@ export class Studio {
 
   async loadProgress() {
     try {
-      this.store.set({ progress: await getProgress() });
+      this.store.set({ progress: await ask("/progress") });
     } catch (error) {
       showError(error);
     }
@@ -191,7 +191,7 @@ export class Studio {
     const { seen, frame, annotator, progress } = this.state;
     if (!annotator || seen === NOTHING) return;
     try {
-      const { version, frames } = await getChanges(seen.version);
+      const { version, frames } = /** @type {import("./project.js").Changes} */ (await ask("/changes", { since: seen.version }));
       this.store.set({ offline: false });
       if (version !== progress.version) await this.loadProgress();
       if (version === seen.version) return;
