@@ -64,7 +64,7 @@ export class Strokes {
     ctx.beginPath();
     for (const k of members) {
       if (!this.drawable[k]) continue;
-      ctx.moveTo(points[k].x + radius, points[k].y);
+      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
       ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
     }
     if (ring) ctx.lineWidth = ring;
