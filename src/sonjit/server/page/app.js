@@ -129,13 +129,6 @@ async function start() {
   }
 }
 
-/** Show how long a stream had no images because its tab was hidden. */
-function tellHidden() {
-  if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
-  const { phase, paused } = store.state;
-  hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
-}
-
 /** End the run. @param {string} phase */
 async function end(phase) {
   attempt += 1;
@@ -278,7 +271,11 @@ function wire() {
     timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
   });
   globalThis.addEventListener("pagehide", () => detectors.stop());
-  document.addEventListener("visibilitychange", tellHidden);
+  document.addEventListener("visibilitychange", () => { // show how long a stream had no images because its tab was hidden
+    if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
+    const { phase, paused } = store.state;
+    hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
+  });
 }
 
 Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({

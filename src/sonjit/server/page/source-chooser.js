@@ -213,11 +213,7 @@ export function wireTransport(onChange) {
     setLabel(find("step-forward"), isClip ? "transport.forward" : "transport.next");
     const [shape, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
     if (shape.getAttribute("href") !== icon) shape.setAttribute("href", icon); // setting it again would flicker
-    if (!isClip) showThumbnail(position);
-  }
-
-  /** Mark the thumbnail of an image. @param {number} position */
-  function showThumbnail(position) {
+    if (isClip) return;
     const list = find("thumbnails");
     list.querySelector("[aria-current]")?.removeAttribute("aria-current");
     const current = list.children[position];

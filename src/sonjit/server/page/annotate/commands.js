@@ -59,8 +59,6 @@ export function commands(studio, wall) {
 
   const flip = (/** @type {string} */ id) => () => find(id).click();
 
-  const focus = (/** @type {number} */ k) => () => wall.tiles[k]?.overlay.focus();
-
   const listed = [
     key(". N", "joint.next", () => studio.chooseJoint(studio.state.joint + 1)),
     key(", P", "joint.previous", () => studio.chooseJoint(studio.state.joint - 1)),
@@ -103,7 +101,7 @@ export function commands(studio, wall) {
   ];
   const unlisted = [
     ...arrows("", 1), ...arrows("Shift+", 10), ...arrows("Alt+", 0.25),
-    ...Array.from({ length: 9 }, (_, k) => ({ keys: [String(k + 1)], name: "", run: focus(k) })),
+    ...Array.from({ length: 9 }, (_, k) => ({ keys: [String(k + 1)], name: "", run: () => wall.tiles[k]?.overlay.focus() })),
   ];
   return Object.assign(listed, { all: [...listed, ...unlisted] });
 }
