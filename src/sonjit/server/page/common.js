@@ -82,24 +82,19 @@ export class Store {
   }
 }
 
-/** The browser's storage of this page, which may be unavailable. */
+/** Use the browser's storage of this page. Return null if it is blocked, full or damaged. @param {() => any} use */
+function attempt(use) {
+  try {
+    return use();
+  } catch {
+    return null;
+  }
+}
+
+/** Values that the browser stores for this page; null for those that it does not. */
 export const memory = {
-  /** @param {string} name @returns {any} null without a value */
-  read(name) {
-    try {
-      return JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null");
-    } catch {
-      return null;
-    }
-  },
-  /** @param {string} name @param {unknown} value */
-  write(name, value) {
-    try {
-      localStorage.setItem(`sonjit.${name}`, JSON.stringify(value));
-    } catch {
-      // storage is blocked or full
-    }
-  },
+  read: (/** @type {string} */ name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
+  write: (/** @type {string} */ name, /** @type {unknown} */ value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value))),
 };
 
 const LANGUAGES = ["en", "ko"];
