@@ -15,9 +15,7 @@ export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.
  */
 export async function greyOf({ png }, width, height) {
   const bitmap = await createImageBitmap(new Blob([bytesOf(png)], { type: "image/png" }), { colorSpaceConversion: "none" });
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
-    new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
-  );
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true }));
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   return context.getImageData(0, 0, width, height);

@@ -6,10 +6,7 @@ import { nameOf } from "./painter.js";
 
 /** @typedef {{key: string, kind: string, id: number | null, label: string, instance: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 
-const UNITS = [
-  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
-  { ending: "_m", unit: " cm", scale: 100, digits: 1 },
-];
+const UNITS = [{ ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 }, { ending: "_m", unit: " cm", scale: 100, digits: 1 }];
 const CM_PER_M = 100;
 
 /** Return the displayed unit of a measure. @param {string} name */

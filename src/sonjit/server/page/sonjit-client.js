@@ -19,9 +19,7 @@ export { SupportedModels, calculators } from "./tfjs.js";
 /** @param {string} name @returns {Promise<any>} */
 const read = async (name) => (await fetch(new URL(`/skeletons/${name}.json`, import.meta.url))).json();
 
-const [hand, face, mesh, body] = await Promise.all(
-  ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(read),
-);
+const [hand, face, mesh, body] = await Promise.all(["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(read));
 
 export const util = skeletonHelpers({ hand, face, mesh, body });
 

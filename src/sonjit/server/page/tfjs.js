@@ -108,12 +108,7 @@ const MOST_INSTANCES = 50;
 /** Options of every estimate. @type {Known} */
 const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
 
-const FACES = {
-  kind: "face",
-  list: "faces",
-  estimate: "estimateFaces",
-  shape: (/** @type {any} */ { keypoints, box }) => ({ keypoints, box }),
-};
+const FACES = { kind: "face", list: "faces", estimate: "estimateFaces", shape: (/** @type {any} */ { keypoints, box }) => ({ keypoints, box }) };
 
 /** @type {Record<string, Model>} */
 export const MODELS = {
