@@ -173,7 +173,9 @@ function verticesOf({ nodes, meshes, skins, order }, worlds) {
  * @param {Avatar} avatar @param {DOMMatrix} pose pose of the face @param {number[]} half half of the visible width and height per centimetre of distance
  */
 function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, half) {
-  const turn = turnOf(pose);
+  const columns = [[pose.m11, pose.m12, pose.m13], [pose.m21, pose.m22, pose.m23], [pose.m31, pose.m32, pose.m33]];
+  const unscaled = columns.flatMap((column) => [...column.map((value) => value / (Math.hypot(...column) || 1)), 0]);
+  const turn = new DOMMatrix([...unscaled, 0, 0, 0, 1]);
   const away = Math.min(-pose.m43, AWAY_CM);
   const [x, y] = [pose.m41, pose.m42].map((shift, axis) => { // an enlarged head may leave the view
     const reach = Math.max(half[axis] * away - HEAD_CM * 0.65, 0);
@@ -187,14 +189,8 @@ function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, 
   return worldsOf(model, root, turns);
 }
 
-/** Return the rotation of a matrix without scale and translation. @param {DOMMatrix} matrix */
-function turnOf(matrix) {
-  const columns = [[matrix.m11, matrix.m12, matrix.m13], [matrix.m21, matrix.m22, matrix.m23], [matrix.m31, matrix.m32, matrix.m33]];
-  return new DOMMatrix([...columns.flatMap((column) => [...column.map((value) => value / (Math.hypot(...column) || 1)), 0]), 0, 0, 0, 1]);
-}
-
 /** @typedef {{node: number, geometry: import("./gltf.js").Geometry, array: WebGLVertexArrayObject, positions: WebGLBuffer, normals: WebGLBuffer, moved: Float32Array, turned: Float32Array, shown: string,
- *   parts: {first: number, count: number, material: import("./gltf.js").Material, texture: WebGLTexture | null}[]}} Drawn one set of vertices at one node */
+ *   parts: {triangles: WebGLBuffer, count: number, material: import("./gltf.js").Material, texture: WebGLTexture | null}[]}} Drawn one set of vertices at one node */
 
 const VERTEX = `#version 300 es
 layout(location = 0) in vec3 position;
@@ -259,15 +255,12 @@ function painterOf(gl, model) {
     const positions = attribute(gl, 0, 3, geometry.positions);
     const normals = attribute(gl, 1, 3, geometry.normals);
     for (const [name, at, width] of ATTRIBUTES) if (geometry[name]) attribute(gl, at, width, geometry[name]);
-    const triangles = new Uint32Array(geometry.parts.reduce((sum, { indices }) => sum + indices.length, 0));
-    let first = 0;
     const parts = geometry.parts.map(({ indices, material }) => {
-      triangles.set(indices, first);
-      first += indices.length;
-      return { first: first - indices.length, count: indices.length, material, texture: material.image && textureOf(material.image, material.wrap) };
+      const triangles = gl.createBuffer();
+      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
+      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.STATIC_DRAW);
+      return { triangles, count: indices.length, material, texture: material.image && textureOf(material.image, material.wrap) };
     });
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
-    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, triangles, gl.STATIC_DRAW);
     gl.bindVertexArray(null);
     return { node, geometry, array, positions, normals, moved: new Float32Array(geometry.positions.length), turned: new Float32Array(geometry.normals.length), shown: "", parts };
   }
@@ -321,7 +314,7 @@ function painterOf(gl, model) {
   }
 
   /** @param {Drawn["parts"][0]} part */
-  function drawPart({ first, count, material, texture: image }) {
+  function drawPart({ triangles, count, material, texture: image }) {
     const [r, g, b, a] = material.colour;
     gl.uniform4fv(places.colour, [...[r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)), a]);
     gl.uniform1i(places.unlit, Number(material.isUnlit));
@@ -329,7 +322,8 @@ function painterOf(gl, model) {
     gl.uniform1f(places.cutoff, material.alpha === "MASK" ? material.cutoff : 0);
     material.isTwoSided ? gl.disable(gl.CULL_FACE) : gl.enable(gl.CULL_FACE);
     gl.bindTexture(gl.TEXTURE_2D, image ?? white);
-    gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, first * Uint32Array.BYTES_PER_ELEMENT);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
+    gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
   }
 
   /**

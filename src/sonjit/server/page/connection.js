@@ -199,18 +199,12 @@ export class Connection extends WithState {
     const seconds = Math.min(FIRST_RETRY_S * 2 ** this.#failures++, LONGEST_RETRY_S);
     this.#timer = setTimeout(() => this.#connect(), seconds * 1000);
     this.become("waiting", { retryIn: seconds, reason: code === FULL && !reason ? "The server is full." : why });
-    if (!opened) this.#reportReason();
-  }
-
-  /** Request the endpoint over HTTP, because browsers hide the reason of a failed handshake. */
-  async #reportReason() {
-    try {
-      await call(new URL("/healthz", this.#url), this.#token);
-    } catch (error) {
-      if (!(error instanceof ServerError) || error.code === "gone" || this.state !== "waiting") return;
+    if (opened) return;
+    call(new URL("/healthz", this.#url), this.#token).catch((/** @type {ServerError} */ error) => { // browsers hide the reason of a failed handshake
+      if (error.code === "gone" || this.state !== "waiting") return;
       clearTimeout(this.#timer);
       this.#end(error);
-    }
+    });
   }
 
   /** Close the connection for good. @param {ServerError} error */

@@ -35,8 +35,9 @@ export let annotates = false;
 export async function loadKinds() {
   const answer = await call(hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds"));
   ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = /** @type {any} */ (answer));
-  const mesh = await load(`./skeletons/${MESH}.json`);
-  const edges = edgesOf(mesh.triangles);
+  const { triangles } = /** @type {{triangles: number[][]}} */ (await load(`./skeletons/${MESH}.json`));
+  const sides = triangles.flatMap(([a, b, c]) => [[a, b], [b, c], [c, a]].map(([p, q]) => Math.min(p, q) * 1000 + Math.max(p, q)));
+  const edges = /** @type {[number, number][]} */ ([...new Set(sides)].map((side) => [Math.floor(side / 1000), side % 1000]));
   for (const [name, table] of Object.values(results).flatMap((result) => Object.entries(result.skeletons))) {
     const colours = table.keypoints.map((_, k) => colourOf(table, k));
     skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}) });
@@ -100,10 +101,4 @@ function colourOf({ keypoints, groups }, k) {
   if (group) return PARTS[group];
   if (/^left/.test(keypoints[k]) || /_left/.test(keypoints[k])) return LEFT;
   return /^right/.test(keypoints[k]) || /_right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
-}
-
-/** Return each side of the triangles once. @param {number[][]} triangles @returns {[number, number][]} */
-function edgesOf(triangles) {
-  const keys = triangles.flatMap(([a, b, c]) => [[a, b], [b, c], [c, a]].map(([p, q]) => Math.min(p, q) * 1000 + Math.max(p, q)));
-  return [...new Set(keys)].map((key) => [Math.floor(key / 1000), key % 1000]);
 }

@@ -17,14 +17,11 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
 async function keepAll() {
   const { files } = await (await fetch("files.json")).json();
   const cache = await caches.open(CACHE);
-  await Promise.all(files.map(async (/** @type {string} */ path) => cache.put(path, isolated(await loaded(path)))));
-}
-
-/** @param {string} path */
-async function loaded(path) {
-  const answer = await fetch(path, { cache: "default" });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer;
+  await Promise.all(files.map(async (/** @type {string} */ path) => {
+    const answer = await fetch(path, { cache: "default" });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    await cache.put(path, isolated(answer));
+  }));
 }
 
 /** Return the server's file and store it; without a server return the stored file. @param {Request} request */
