@@ -26,12 +26,6 @@ export function measureName(name) {
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
 
-/** Return the measures of an instance, including blendshapes and head position. @param {any} instance @returns {Record<string, number>} */
-function measuresOf({ measures, blendshapes, transform, distanceM }) {
-  const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
-  return { ...measures, ...(distanceM !== undefined && { distance_m: distanceM }), ...place, ...blendshapes };
-}
-
 /** Return about four round numbers between two limits. @param {number} low @param {number} high */
 function roundNumbers(low, high) {
   const power = 10 ** Math.floor(Math.log10((high - low) / 4));
@@ -39,7 +33,7 @@ function roundNumbers(low, high) {
   return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
 }
 
-/** Return the measured instances of a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
+/** Return the measured instances of a frame. Blendshapes and the position of the head are measures too. @param {Record<string, any>} frame @returns {Tracked[]} */
 export function trackedOf(frame) {
   const seen = new Map();
   const isMeasured = (/** @type {any} */ instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== undefined;
@@ -50,7 +44,10 @@ export function trackedOf(frame) {
     seen.set(key, (seen.get(key) ?? 0) + 1);
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
     const name = nameOf(kind, instance, person);
-    return { key, kind, id, label: id === null ? name : `${name} #${id}`, instance: { ...instance, measures: measuresOf(instance) } };
+    const { blendshapes, transform, distanceM } = instance;
+    const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
+    const measures = { ...instance.measures, ...(distanceM !== undefined && { distance_m: distanceM }), ...place, ...blendshapes };
+    return { key, kind, id, label: id === null ? name : `${name} #${id}`, instance: { ...instance, measures } };
   });
 }
 
