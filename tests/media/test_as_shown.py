@@ -80,6 +80,18 @@ def test_an_image_is_shown_as_its_properties_state(ending, orientation, tmp_path
     assert close_to(decode_image(path.read_bytes(), "a", upright=False), picture())
 
 
+@pytest.mark.parametrize(("kind", "is_turned"), [(1, False), (3, True), (4, True)])
+@pytest.mark.parametrize(("order", "mark"), [("<", b"II"), (">", b"MM")])
+def test_pixels_and_header_agree_about_a_rare_orientation(tmp_path, order, mark, kind, is_turned):
+    form = {1: "B3x", 3: "H2x", 4: "I"}[kind]
+    exif = b"Exif\0\0" + struct.pack(f"{order}2sHIHHHI{form}I", mark, 42, 8, 1, 274, kind, 1, 6, 0)
+    data = cv2.imencode(".jpg", picture()[..., ::-1])[1].tobytes()
+    (tmp_path / "a").write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    source, [(_, _, rgb)] = read(tmp_path / "a")
+    assert close_to(rgb, source.geometry.apply(picture()))
+    assert (rgb.shape == (96, 64, 3)) == is_turned
+
+
 def box(kind, content):
     return (8 + len(content)).to_bytes(4) + kind + content
 
@@ -245,6 +257,29 @@ def test_the_clock_of_joined_recordings_continues(tmp_path):
     assert any("its clock restarts 1 time" in note for note in source.notes)
 
 
+def test_time_starts_at_the_first_frame_and_gaps_are_named(tmp_path):
+    late = write_video(tmp_path / "b.ts", first=2500, options={"g": "5"}).read_bytes()
+    (tmp_path / "late.ts").write_bytes(late[188 * 4 :])  # without the first key frame
+    source, frames = read(tmp_path / "late.ts")
+    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(7)])
+    assert "begins with 0.08 s that cannot be decoded" in source.notes[0]  # of the packets that are left
+    (tmp_path / "joined.ts").write_bytes(write_video(tmp_path / "a.ts").read_bytes() + late)
+    assert "no frame for 99.5 s before frame 12" in read(tmp_path / "joined.ts")[0].notes[0]
+
+
+@pytest.mark.parametrize("ending", ["gif", "mp4"])
+def test_a_cut_animation_or_fragment_is_reported(tmp_path, ending):
+    def state(stream):
+        stream.pix_fmt = "rgb8" if ending == "gif" else "yuv420p"
+
+    codec, options = ("gif", {}) if ending == "gif" else ("libx264", {"g": "5"})
+    fragments, path = {"movflags": "frag_keyframe+empty_moov"}, tmp_path / f"a.{ending}"
+    write_video(path, 40, codec=codec, options=options, change=state, container_options=fragments)
+    assert read(path)[0].problems == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
+    assert f"a.{ending} is cut: its last part" in read(path)[0].problems[0]
+
+
 def test_a_clock_that_stands_still_continues(tmp_path):
     part = write_video(tmp_path / "a.mxf", 10, codec="mpeg2video").read_bytes()
     (tmp_path / "joined.mxf").write_bytes(part + part)
@@ -343,6 +378,16 @@ P3, SRGB = (
     {"icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in red))}
     for red in ((0.515, 0.241, 0), (0.436, 0.222, 0))
 )
+GREY = {"icc_profile": PROFILE.replace(b"RGB ", b"GRAY") + b"kTRC" + struct.pack(">2I4sII", 144, 12, b"curv", 0, 0)}
+
+
+def info(kind, *numbers):
+    chunks = pytest.importorskip("PIL.PngImagePlugin").PngInfo()
+    chunks.add(kind, struct.pack(f">{len(numbers)}I", *numbers))
+    return chunks
+
+
+LINEAR, GAMMA = {"pnginfo": info(b"gAMA", 100_000)}, "its gamma or primaries are not those of sRGB and are not applied"
 XMP = {"xmp": b'<rdf:Description tiff:Orientation="6"/>'}
 MORE, COLOURS = "only the first image of the file is read", "its colour profile is not sRGB and is not applied"
 TURN = "the orientation in its XMP data is not applied, as in browsers"
@@ -353,7 +398,8 @@ TURN = "the orientation in its XMP data is not applied, as in browsers"
     [
         *((ending, {"save_all": True}, [MORE]) for ending in ("WEBP", "PNG", "TIFF")), ("TIFF", PREVIEW, [MORE]),
         ("TIFF", {"save_all": True, "big_tiff": True}, [MORE]), ("JPEG", XMP, [TURN]), ("WEBP", XMP, [TURN]),
-        ("TIFF", NAMED, []),
+        ("TIFF", NAMED, []), ("PNG", LINEAR, [GAMMA]), ("PNG", {"pnginfo": info(b"cHRM", *8 * [30000])}, [GAMMA]),
+        ("PNG", {"pnginfo": info(b"gAMA", 45455)}, []), ("JPEG", GREY, [COLOURS]), ("PNG", GREY, [COLOURS]),
         *((ending, P3, [COLOURS]) for ending in ("JPEG", "WEBP", "PNG", "TIFF")), ("PNG", SRGB, []), ("JPEG", SRGB, []),
     ],
 )  # fmt: skip
@@ -384,12 +430,20 @@ def test_images_of_a_video_keep_the_first_size(tmp_path):
     assert any("the size changes at frame 2" in note for note in source.notes)
 
 
-def test_jpeg_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path):
-    one = cv2.imencode(".jpg", picture())[1].tobytes()
-    (tmp_path / "three.jpg").write_bytes(one * 3)
+@pytest.mark.parametrize("ending", [".bmp", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".webp"])
+def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending):
+    image = picture(65, 97)[..., 0] if ending in (".pbm", ".pgm") else picture(256, 384)
+    one = cv2.imencode(ending, image)[1].tobytes()
+    (tmp_path / "three").write_bytes(one * 3)
+    source, frames = read(tmp_path / "three")
+    assert [time for _, time, _ in frames] == [0, 0.04, 0.08]
+    assert "contains no times. 25 frames per second, assumed" in source.notes[0]
+    decode_image(one * 3, "a", notes=(notes := []))
+    assert notes == [f"a: {MORE}"]
     (tmp_path / "photo.jpg").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
-    assert [time for _, time, _ in read(tmp_path / "three.jpg")[1]] == [0, 0.04, 0.08]
     assert read(tmp_path / "photo.jpg")[0].kind == "image"
+    if ending != ".jpg":
+        return
     index = one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:]
     (tmp_path / "pair.mpo").write_bytes(index + one)
     assert read(tmp_path / "pair.mpo")[0].kind == "image"

@@ -14,22 +14,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "inputs.md"
 FRAMES = 5
 VIDEOS = {
     "H.264": ("libx264", ".mp4 .mov .mkv .m4v .ts .m2ts .flv .avi .3gp .h264"),
-    "H.265": ("libx265", ".mp4 .mkv .mov .ts .hevc"),
-    "VP8": ("libvpx", ".webm .mkv"),
-    "VP9": ("libvpx-vp9", ".webm .mp4"),
-    "AV1": ("libsvtav1", ".mp4 .webm .mkv"),
-    "MPEG-4": ("mpeg4", ".avi .mp4 .mkv"),
-    "MPEG-2": ("mpeg2video", ".mpg .vob .ts .mxf .m2v"),
-    "MPEG-1": ("mpeg1video", ".mpg"),
-    "motion JPEG": ("mjpeg", ".avi .mov .mkv .mjpeg"),
-    "Windows Media": ("wmv2", ".wmv .asf"),
-    "Sorenson": ("flv", ".flv"),
-    "FFV1": ("ffv1", ".mkv .avi"),
-    "ProRes": ("prores_ks", ".mov"),
-    "DV": ("dvvideo", ".dv .avi"),
-    "uncompressed": ("rawvideo", ".y4m .avi"),
+    "H.265": ("libx265", ".mp4 .mkv .mov .ts .hevc"), "VP8": ("libvpx", ".webm .mkv"),
+    "VP9": ("libvpx-vp9", ".webm .mp4"), "AV1": ("libsvtav1", ".mp4 .webm .mkv"),
+    "MPEG-4": ("mpeg4", ".avi .mp4 .mkv"), "MPEG-2": ("mpeg2video", ".mpg .vob .ts .mxf .m2v"),
+    "MPEG-1": ("mpeg1video", ".mpg"), "motion JPEG": ("mjpeg", ".avi .mov .mkv .mjpeg"),
+    "Windows Media": ("wmv2", ".wmv .asf"), "Sorenson": ("flv", ".flv"), "FFV1": ("ffv1", ".mkv .avi"),
+    "ProRes": ("prores_ks", ".mov"), "DV": ("dvvideo", ".dv .avi"), "uncompressed": ("rawvideo", ".y4m .avi"),
     "GIF": ("gif", ".gif"),
-}
+}  # fmt: skip
 """Encoder and endings of the files of each codec."""
 MUXERS = {".m2ts": "mpegts", ".h264": "h264", ".hevc": "hevc", ".mjpeg": "mjpeg", ".wmv": "asf", ".y4m": "yuv4mpegpipe",
           ".m2v": "mpeg2video", ".vob": "vob"}  # fmt: skip

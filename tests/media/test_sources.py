@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import cv2
@@ -161,12 +162,10 @@ def test_a_truncated_video_gives_its_decodable_frames_and_a_warning(tmp_path, cl
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.mp4", b"", "empty"),
-        ("a.mp4", b"#EXTM3U\nhttp://example.org/a.ts\n", "text"),
-        ("a.xyz", bytes(3000), "neither an image nor a video"),
-        ("a.jpg", b"hello, this is text", "text"),
+        ("a.mp4", b"", "empty"), ("a.mp4", b"#EXTM3U\nhttp://example.org/a.ts\n", "text"),
+        ("a.xyz", bytes(3000), "neither an image nor a video"), ("a.jpg", b"hello, this is text", "text"),
     ],
-)
+)  # fmt: skip
 def test_files_that_are_nothing(tmp_path, name, content, says):
     path = tmp_path / name
     path.write_bytes(content)
@@ -238,26 +237,10 @@ def test_no_camera(capfd):
 
 
 def test_camera_times_and_end(monkeypatch, helpers):
-    class Fake:
-        left = 5
-
-        def __init__(self, number):
-            pass
-
-        def isOpened(self):  # noqa: N802
-            return True
-
-        def get(self, key):
-            return {cv2.CAP_PROP_FRAME_WIDTH: 8, cv2.CAP_PROP_FRAME_HEIGHT: 6, cv2.CAP_PROP_FPS: 30}[key]
-
-        def read(self):
-            self.left -= 1
-            return (True, np.full((6, 8, 3), (1, 2, 3), np.uint8)) if self.left >= 0 else (False, None)
-
-        def release(self):
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", Fake)
+    capture, image = Mock(), np.full((6, 8, 3), (1, 2, 3), np.uint8)
+    capture.read.side_effect = [*5 * [(True, image)], (False, None)]
+    capture.get.side_effect = {cv2.CAP_PROP_FRAME_WIDTH: 8, cv2.CAP_PROP_FRAME_HEIGHT: 6, cv2.CAP_PROP_FPS: 30}.get
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture)
     with open_source("camera:0") as source:
         frames = list(source)
         (problem,) = source.problems

@@ -87,8 +87,7 @@ def load_extension(module: str) -> ModuleType:
         module: Name of a module that this program and its workers can import, or path of a TOML file that describes a
             network of your own.
 
-    Raises:
-        InputError: The module cannot be imported, or the file is missing or wrong.
+    Raise InputError if the module cannot be imported, or the file is missing or wrong.
     """
     if module.endswith(".toml"):
         module = str(Path(module).absolute())

@@ -115,9 +115,8 @@ def run_calls(
         jobs: Processes of a pool; 1 calls the function in this process.
         workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
 
-    Raises:
-        InputError: No cluster answers, or workers cannot know what the program registered.
-        JobError: A worker was ended, crashed again, cannot import an extension, or does not see the folder.
+    Raise InputError if no cluster answers, or workers cannot know what the program registered, and JobError if a worker
+    was ended, crashed again, cannot import an extension, or does not see the folder.
     """
     check_workers(workers, jobs)
     if workers != "pool" and calls:

@@ -58,8 +58,7 @@ class HandExplainer:
     Attributes:
         targets: Names of all targets.
 
-    Raises:
-        InputError: The file is not a hand landmark network, or does not end in linear layers over a mean.
+    Raise InputError if the file is not a hand landmark network, or does not end in linear layers over a mean.
     """
 
     def __init__(self, path: Path, *, mirrored: bool = False, threads: int | None = None, device: str = "CPU") -> None:
@@ -101,8 +100,7 @@ class HandExplainer:
             targets: Names from `targets`. "handedness" is the logit of the person's own right hand, "presence" that of
                 a hand.
 
-        Raises:
-            InputError: A target is unknown.
+        Raise InputError if a target is unknown.
         """
         for target in targets:
             self.check(target)

@@ -181,8 +181,7 @@ class Detector(files.Closing, Generic[R]):
         Args:
             name: Gestures, as `create_detector` takes them, loaded gestures, or None for no gestures.
 
-        Raises:
-            InputError: The file contains no gestures.
+        Raise InputError if the file contains no gestures.
         """
         gestures: GestureSmoother | None = None
         motions: MotionRecognizer | None = None

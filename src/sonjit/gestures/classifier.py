@@ -308,8 +308,7 @@ class GestureSmoother:
         least_score: Minimum share of a reported gesture.
         classify: Function that returns the gesture of a hand in one frame; None for the shipped gestures.
 
-    Raises:
-        InputError: A duration is not positive, or the margin is outside [0, 1).
+    Raise InputError if a duration is not positive, or the margin is outside [0, 1).
     """
 
     def __init__(

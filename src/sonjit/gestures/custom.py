@@ -181,8 +181,7 @@ class LearnedGestures:
     def learn(cls, recordings: Sequence[GestureRecording | MotionRecording]) -> Self:
         """Learn from recordings of one or more gestures.
 
-        Raises:
-            InputError: There are no recordings, or a gesture is both static and a motion.
+        Raise InputError if there are no recordings, or a gesture is both static and a motion.
         """
         static = [recording for recording in recordings if isinstance(recording, GestureRecording)]
         moving = [recording for recording in recordings if isinstance(recording, MotionRecording)]
@@ -199,8 +198,7 @@ class LearnedGestures:
         Args:
             path: Path of the file. `asl` is the shipped manual alphabet of American Sign Language.
 
-        Raises:
-            InputError: The file contains no gestures.
+        Raise InputError if the file contains no gestures.
         """
         if str(path) in classifier.SHIPPED and not path.exists():
             return cls.load(data_files.ASSETS / f"{path}.npz")
@@ -223,8 +221,7 @@ class LearnedGestures:
     def save(self, path: Path) -> None:
         """Write the gestures as an `.npz` file.
 
-        Raises:
-            InputError: The gestures are of a recipe, which writes its own file.
+        Raise InputError if the gestures are of a recipe, which writes its own file.
         """
         if isinstance(self.static, classifier.GestureClassifier):
             raise InputError(f"{path}: gestures of a recipe are already in a file. Copy that file")

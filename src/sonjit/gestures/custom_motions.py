@@ -84,8 +84,7 @@ class MotionRecording:
             frames: Frames, which are read until there are enough samples.
             samples: Number of examples to record; None for all.
 
-        Raises:
-            InputError: No hand moves, or the frames are not of a video.
+        Raise InputError if no hand moves, or the frames are not of a video.
         """
         paths: dict[tuple[int, Handedness], _Path] = {}
         pieces: dict[tuple[int, Handedness], list[list[_Step]]] = {}
@@ -224,8 +223,7 @@ class MotionSpotter:
             hands: All hands of the frame, with their ids.
             time_s: Time of the frame in seconds. It never decreases between calls.
 
-        Raises:
-            InputError: A hand has no id, the frame has no time, or the time decreases.
+        Raise InputError if a hand has no id, the frame has no time, or the time decreases.
         """
         self._time_s = time_s = time_of(hands, time_s, self._time_s)
         if not self._motions.names:

@@ -201,8 +201,7 @@ class MotionRecognizer:
             hands: All hands of the frame, with their ids.
             time_s: Time of the frame in seconds. It never decreases between calls.
 
-        Raises:
-            InputError: A hand has no id, the frame has no time, or the time decreases.
+        Raise InputError if a hand has no id, the frame has no time, or the time decreases.
         """
         self._time_s = time_s = custom_motions.time_of(hands, time_s, self._time_s)
         events: list[MotionEvent] = []

@@ -137,8 +137,7 @@ class Result:
     def __getitem__(self, name: str) -> Float32Array:
         """Return the keypoint (3,) of a name, as in `hand["index_finger_tip"]`, or all (n, 3), as in `face["lips"]`.
 
-        Raises:
-            InputError: No keypoint has that name.
+        Raise InputError if no keypoint has that name.
         """
         names = self.names
         if not name or names.count(name) < 2:
@@ -298,10 +297,8 @@ def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:
 def register_result(kind: type[R]) -> type[R]:
     """Register a result type under its `list_name`, as a decorator.
 
-    A class that is defined again, such as by a reloaded module or a notebook cell, replaces its predecessor.
-
-    Raises:
-        InputError: Another type has that list.
+    A class that is defined again, such as by a reloaded module or a notebook cell, replaces its predecessor. Raise
+    InputError if another type has that list.
     """
     if not hasattr(kind, "handedness"):  # of events
         kind.handedness = None  # pyright: ignore[reportAttributeAccessIssue]

@@ -40,10 +40,8 @@ class Inputs:
     def find(cls, named: Iterable[str], reading: Reading = Reading()) -> "Inputs":
         """Find the inputs that a user names: paths, folders and globs, or one stream such as camera:0 or -.
 
-        If `reading` has a rate, a folder or pattern of images is one recording.
-
-        Raises:
-            InputError: An input does not exist, or a stream is named in addition to other inputs.
+        If `reading` has a rate, a folder or pattern of images is one recording. Raise InputError if an input does not
+        exist, or a stream is named in addition to other inputs.
         """
         named = tuple(named)
         if not named:
@@ -75,8 +73,7 @@ class Inputs:
     def open_all(self, *, videos: bool) -> Source:
         """Open a source that describes all files: all still images, or the first readable file if there are videos.
 
-        Raises:
-            InputError: There are videos but they are not accepted, or no file can be read.
+        Raise InputError if there are videos but they are not accepted, or no file can be read.
         """
         files = self.files or ()
         video = next((file for file in files if is_video(file)), None)

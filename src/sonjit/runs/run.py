@@ -121,10 +121,8 @@ def run_job(
     """Process every input. Ctrl-C keeps the finished files. A file that fails does not stop the others.
 
     For many inputs, output paths are folders or names with `{name}`, and `save` may be one table. `limit` is the
-    maximum number of frames of each file. `jobs` processes, or the `workers` of `run_calls`, process many files.
-
-    Raises:
-        InputError, JobError: The task cannot be opened, an output cannot be written, or the only input fails.
+    maximum number of frames of each file. `jobs` processes, or the `workers` of `run_calls`, process many files. Raise
+    InputError, JobError if the task cannot be opened, an output cannot be written, or the only input fails.
     """
     check_workers(workers, jobs)
     if limit is not None and limit < 1:

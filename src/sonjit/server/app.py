@@ -170,11 +170,9 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C. Port 0 is any free port; `project` is the folder of an annotation project.
 
-    `started` is called with the page's addresses when the server listens, first the one for this machine.
-
-    Raises:
-        InputError: The host or port cannot be used, or the folder is not a project.
-        JobError: The port is in use or not allowed.
+    `started` is called with the page's addresses when the server listens, first the one for this machine. Raise
+    InputError if the host or port cannot be used, or the folder is not a project, and JobError if the port is in use or
+    not allowed.
     """
     with _listen(settings.host, port) as listener:
         server = make_server(settings, listener, verbose=verbose, project=project)

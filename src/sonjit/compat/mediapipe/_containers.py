@@ -300,8 +300,7 @@ class Connection:
 def cosine_similarity(u: Embedding, v: Embedding) -> float:
     """Return the cosine of the angle between two feature vectors, -1 to 1.
 
-    Raises:
-        InputError: The vectors differ in length or type, are empty, or one of them is zero.
+    Raise InputError if the vectors differ in length or type, are empty, or one of them is zero.
     """
     one, other = u.embedding, v.embedding
     if len(one) != len(other):

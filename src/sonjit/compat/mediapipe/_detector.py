@@ -34,10 +34,7 @@ def open_detector(
 ) -> Future[Detector[Any]]:
     """Check options of `create_detector`, and load the networks in another thread.
 
-    The defaults of smoothing and search are MediaPipe's.
-
-    Raises:
-        InputError: A value is wrong, or a network is missing.
+    The defaults of smoothing and search are MediaPipe's. Raise InputError if a value is wrong, or a network is missing.
     """
     checked = check_detector(kind, {"smoothing": "published", "search": "fast", **given})
     return load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))

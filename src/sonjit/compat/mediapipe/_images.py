@@ -65,8 +65,7 @@ class Image:
         data: (H, W, C), of formats with one channel also (H, W): uint8, of formats with 16 bits uint16, of VEC32F1 and
             VEC32F2 float32. It is copied. The fourth channel of an array given as SRGB is dropped.
 
-    Raises:
-        ImageError: Shape or type do not match the format; it is a ValueError and a RuntimeError.
+    Raise ImageError if shape or type do not match the format (also a ValueError and a RuntimeError).
     """
 
     def __init__(self, image_format: ImageFormat, data: NDArray[Any]) -> None:
@@ -91,9 +90,8 @@ class Image:
     def create_from_file(cls, file_name: str) -> Self:
         """Read an image file as SRGB, SRGBA or GRAY8.
 
-        Raises:
-            MissingFileError: There is no such file; it is a RuntimeError and a FileNotFoundError.
-            JobError: The file is not an image; it is a RuntimeError.
+        Raise MissingFileError, a RuntimeError and a FileNotFoundError, if there is no such file, and JobError, a
+        RuntimeError, if the file is not an image.
         """
         try:
             image = decode_channels(Path(file_name).read_bytes(), file_name)
@@ -163,8 +161,7 @@ class Image:
     def __getitem__(self, place: tuple[int, ...]) -> int | float:
         """Return one value by row, column and, for several channels, channel.
 
-        Raises:
-            IndexError: The position is outside the image, or the number of indices is wrong.
+        Raise IndexError if the position is outside the image, or the number of indices is wrong.
         """
         if not isinstance(place, tuple) or len(place) != self._data.ndim:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise IndexError(f"Invalid index dimension: index dimension mismatch, give {self._data.ndim} indices")
@@ -174,9 +171,7 @@ class Image:
 def rgb_of(image: Image) -> NDArray[np.uint8]:
     """Convert an image for a task to (H, W, 3) uint8 RGB.
 
-    Raises:
-        ImageError: It is not an `Image`.
-        InputError: Its numbers are floats or have 16 bits.
+    Raise ImageError if it is not an `Image`, and InputError if its numbers are floats or have 16 bits.
     """
     if not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
         raise ImageError(f"Please provide an mp.Image with 'image_format' and 'data', not a {type(image).__name__}")

@@ -153,8 +153,7 @@ class ImportPaths(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         """Return the spec of a module in the table, or None.
 
-        Raises:
-            ImportError: The name is one of MediaPipe's that are not covered.
+        Raise ImportError if the name is one of MediaPipe's that are not covered.
         """
         package = sys.modules.get(PACKAGE)
         for root in (PACKAGE, "mediapipe"):

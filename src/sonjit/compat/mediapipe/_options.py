@@ -43,9 +43,8 @@ class BaseOptions:
     def file(self, published: str) -> Path:
         """Return the model's file, or the name of a published network. `published` is the task's own.
 
-        Raises:
-            ModelError: The path does not exist and is no published name, both a path and a buffer are given, or the
-                content is no model of the task.
+        Raise ModelError if the path does not exist and is no published name, both a path and a buffer are given, or the
+        content is no model of the task.
         """
         if self.model_asset_path is not None and self.model_asset_buffer is not None:
             raise ModelError("model_asset_path and model_asset_buffer are both given: give one of them")
@@ -138,8 +137,7 @@ def validate_running_mode(
 ) -> None:
     """Check that live streams have a callback, and that images and videos have none.
 
-    Raises:
-        InputError: The mode and the callback do not fit; it is a ValueError.
+    Raise InputError, a ValueError, if the mode and the callback do not fit.
     """
     if running_mode is VisionTaskRunningMode.LIVE_STREAM and packet_callback is None:
         raise InputError("The vision task is in live stream mode, a user-defined result callback must be provided.")

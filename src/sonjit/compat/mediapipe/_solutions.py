@@ -32,8 +32,7 @@ _MAX_FACES = 100  # more than the networks distinguish
 class Solution(Closing, ABC, Generic[Found]):
     """Base of the solutions. Use as a context manager.
 
-    Raises:
-        InputError: A value is out of range, or weights are missing; it is a ValueError.
+    Raise InputError, a ValueError, if a value is out of range, or weights are missing.
     """
 
     _loading: Future[Any]
@@ -44,9 +43,8 @@ class Solution(Closing, ABC, Generic[Found]):
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.
 
-        Raises:
-            ImageError: The argument is not such an array; it is a ValueError.
-            InputError: The object is closed; it is a ValueError.
+        Raise ImageError, a ValueError, if the argument is not such an array, and InputError, a ValueError, if the
+        object is closed.
         """
         if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # scripts pass anything
             raise ImageError("process() got None for an image: the file or the camera frame could not be read")

@@ -127,9 +127,8 @@ class SequenceSource(FolderSource):
 class CameraSource(Source):
     """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
-    `index` counts all images taken, so that dropped ones show as gaps; `time` is the wall time in seconds since the
-    camera was opened, taken when the image arrived. The stream ends when the camera is unplugged, with an entry in
-    `problems`; leave the loop to stop earlier.
+    `index` counts all images taken, so that dropped ones show as gaps. `time` is the wall time in seconds since the
+    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`.
     """
 
     kind = "camera"
@@ -337,7 +336,8 @@ def find_files(
         if locked and not files:
             raise locked[0]
         in_folder = path.is_dir()
-        folders = [inner for inner in found if in_folder and _is_folder(inner)]
+        listed = [inner for inner in found if in_folder and not inner.name.startswith(".")]
+        folders = [inner for inner in listed if isinstance(inner, Path) and inner.is_dir()]
     except OSError as error:
         raise InputError(f"{named} cannot be opened: {error.strerror}") from None
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
@@ -349,10 +349,6 @@ def find_files(
     left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
     left_out += [f"{error.filename} cannot be opened: {error.strerror}" for error in locked]
     return files, left_out + ([f"{named}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
-
-
-def _is_folder(path: File) -> bool:
-    return isinstance(path, Path) and path.is_dir() and not path.name.startswith(".")
 
 
 def file_labels(named: str, files: Iterable[File]) -> list[str]:
@@ -393,7 +389,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
     if not head:
         advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
         raise InputError(f"{name} is empty{advice}")
-    is_sequence, head = read_motion_jpeg(head, stream)
+    is_sequence, head = read_sequence(head, stream)
     if _is_still(head) and not is_sequence:
         notes: list[str] = []
         data = head + stream.read()
@@ -405,7 +401,8 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
     opened = path or cast("BinaryIO", _Rejoined(head, stream))
     try:
-        return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_sequence else None)
+        is_jpeg = is_sequence and images.image_format(head) == "jpeg"
+        return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_jpeg else None)
     except InputError as error:
         if path is not None and path.suffix.lower() in images.IMAGE_ENDINGS:
             problem = "is not an image, or damaged from its first byte: copy or export it again"
@@ -416,18 +413,15 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         raise InputError(f"{error}{hint if is_mp4(head) else ''}") from None
 
 
-def read_motion_jpeg(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
-    """Check whether JPEG images follow each other in a stream. Return the bytes that were read, too."""
-    if images.image_format(head) != "jpeg":
-        return False, head
-    while not images.is_motion_jpeg(head):
-        end = head.find(
-            b"\xff\xd9", next((at for marker, at in images.jpeg_segments(head) if marker == 0xDA), len(head))
-        )
-        if 0 <= end <= len(head) - 5 or not (more := stream.read(1 << 18)):
-            return False, head
+def read_sequence(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
+    """Check whether images of one format follow each other in a stream. Return the bytes that were read, too."""
+    while (found := images.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
+        if 0 < (end := images.image_end(head, found)) <= len(head) - 3:
+            return images.is_motion_jpeg(head) if found == "jpeg" else head[end : end + 2] == head[:2], head
+        if not (more := stream.read(max(1 << 18, len(head)))):
+            break
         head += more
-    return True, head
+    return False, head
 
 
 def _is_still(head: bytes) -> bool:

@@ -159,9 +159,8 @@ def renamed(lines: Iterable[str], files: Iterable[object], labels: Iterable[str]
 class ReadAhead:
     """An iterator over the items of a generator that a background thread keeps `depth` items ahead.
 
-    An exception of the generator is raised in the reader, at the place where it happened. With `newest`, the oldest
-    item is discarded instead of waiting for the reader, as for live cameras. `busy_s` are the seconds spent in the
-    generator.
+    An exception of the generator is raised in the reader. With `newest`, the oldest item is discarded instead of
+    waiting for the reader, as for live cameras. `busy_s` are the seconds spent in the generator.
     """
 
     def __init__(self, items: Generator[SourceFrame], *, depth: int = 4, newest: bool = False) -> None:

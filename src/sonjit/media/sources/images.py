@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -37,38 +38,32 @@ IMAGE_ENDINGS = (
 SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
 Size: TypeAlias = tuple[int, int]  # width and height in pixels as stored, before the EXIF orientation is applied
 _MAGIC: Final = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"BM", "bmp"),
-    (b"GIF8", "gif"),
-    (b"\0\0\0\x0cjP  ", "jpeg2000"),
-)
+    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"), (b"BM", "bmp"), (b"GIF8", "gif"), (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+)  # fmt: skip
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
-_EXIF_CHUNK: Final = re.compile(rb"(?:eXIf|EXIF....(?:Exif\0\0)?)(?=II\*\0|MM\0\*)", re.DOTALL)  # of PNG and WebP
 _ORIENTATION: Final = 274  # EXIF tag
 # Tags of TIFF: a preview of another image, colours such as Lab, further directories.
-_IS_SMALLER, _COLOURS, _FURTHER_IMAGES = 254, 262, 330
+_IS_SMALLER, _COLOURS, _FURTHER_IMAGES, _EXTRA_CHANNELS, _NEXT = 254, 262, 330, 338, 0
 _HEAD_BYTES: Final = 1 << 16
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
+_SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
+_END: Final = b"\xff\xd9"  # of JPEG
+_LAST_CHUNK: Final = b"IEND\xaeB`\x82"  # of PNG
 _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
+_MORE_IMAGES: Final = "only the first image of the file is read"
 _TRUNCATED: Final = "the image is cut short"
 
 
 def image_format(head: bytes) -> str | None:
-    """Return the image format that the first bytes of a file announce, or `None`.
-
-    >>> image_format(bytes([0x89]) + b"PNG" + bytes([13, 10, 26, 10]))
-    'png'
-    """
+    """Return the image format that the first bytes of a file announce, or `None`."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:8] == b"ftyp":
@@ -112,6 +107,11 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
         position += max(2, int.from_bytes(data[position : position + 2]))
 
 
+def _scan_start(data: bytes) -> int:
+    """Return the offset of the first scan of a JPEG file, or its length without one."""
+    return next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), len(data))
+
+
 def _jpeg_size(data: bytes) -> Size | None:
     for marker, position in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
@@ -138,21 +138,20 @@ def _bmp_size(data: bytes) -> Size | None:
 
 
 def _tiff_numbers(data: bytes, *tags: int) -> list[int]:
-    """Return the numbers of tags in the first directory of TIFF or EXIF data, 0 for missing ones."""
-    order = "<" if data[:2] == b"II" else ">"
-    is_big = data[2:4] in (b"+\0", b"\0+")
-    (position,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
-    (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, position)
-    position += 8 if is_big else 2
+    """Return the numbers of tags in the first directory of TIFF or EXIF data, 0 for missing ones and damaged data."""
+    order, is_big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
+    address, length, head, entry = ("Q", "Q", 8, 20) if is_big else ("I", "H", 2, 12)
     found = dict.fromkeys(tags, 0)
-    for _ in range(min(count, 0xFFFF)):
-        tag, kind = struct.unpack_from(order + "HH", data, position)
-        if tag in found and kind in _TIFF_FORMATS:
-            value = position + (12 if is_big else 8)
-            (found[tag],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, value)
-        if all(found.values()):
-            break
-        position += 20 if is_big else 12
+    with suppress(struct.error):
+        (start,) = struct.unpack_from(order + address, data, 8 if is_big else 4)
+        (count,) = struct.unpack_from(order + length, data, start)
+        end = start + head + entry * min(count, 0xFFFF)
+        for position in range(start + head, end, entry):
+            tag, kind = struct.unpack_from(order + "HH", data, position)
+            if tag in found and kind in _TIFF_FORMATS:
+                (found[tag],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, position + (12 if is_big else 8))
+        if _NEXT in found:
+            (found[_NEXT],) = struct.unpack_from(order + address, data, end)
     return list(found.values())
 
 
@@ -176,8 +175,22 @@ def _pnm_size(data: bytes) -> Size | None:
 
 def is_motion_jpeg(data: bytes) -> bool:
     """Check whether JPEG images follow each other in a file. Images that belong to the first one have an index."""
-    scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
-    return scan is not None and b"MPF\0" not in data[:scan] and b"\xff\xd9\xff\xd8\xff" in data[scan:]
+    scan = _scan_start(data)
+    return data.find(b"MPF\0", 0, scan) < 0 <= data.find(b"\xff\xd9\xff\xd8\xff", scan)
+
+
+def image_end(data: bytes, image_format: str | None) -> int:
+    """Return where the first JPEG, PNG, BMP, WebP or PNM image in data ends, or 0 if that is unknown."""
+    if image_format == "jpeg":  # a thumbnail before the first scan may contain an end marker
+        return end + 2 if (end := data.find(_END, _scan_start(data))) >= 0 else 0
+    if image_format == "png":
+        return end + len(_LAST_CHUNK) if (end := data.find(_LAST_CHUNK)) >= 0 else 0
+    if image_format == "pnm" and (found := _PNM.match(data[:4096])):
+        maximum = _PNM_MAXIMUM.match(data[:4096])
+        sizes = 1 + 2 * (data[1:2] == b"6"), 1 + (maximum is not None and int(maximum[1]) > 255), int(found[2])
+        return (maximum or found).end() + math.prod(sizes) * (int(found[1]) if maximum else (int(found[1]) + 7) // 8)
+    stated = {"bmp": int.from_bytes(data[2:6], "little"), "webp": int.from_bytes(data[4:8], "little") + 8}
+    return stated.get(image_format or "", 0)
 
 
 _VIDEO_MAGIC: Final = (
@@ -203,10 +216,8 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
     """
     if image_format == "png":
         return _png_damage(data)
-    if image_format == "jpeg":  # A thumbnail before the first scan may contain an end marker.
-        scan = next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), None)
-        is_complete = scan is not None and data.rfind(b"\xff\xd9", scan) >= 0
-        return None if is_complete else f"{_TRUNCATED} (JPEG without its end marker)"
+    if image_format == "jpeg":
+        return None if image_end(data, "jpeg") else f"{_TRUNCATED} (JPEG without its end marker)"
     stated = {"webp": int.from_bytes(data[4:8], "little") + 7, "bmp": int.from_bytes(data[2:6], "little")}
     is_cut = len(data) < stated.get(image_format or "", 0)
     return f"{_TRUNCATED} ({len(data)} of {stated[image_format or '']} bytes)" if is_cut else None
@@ -214,18 +225,32 @@ def image_damage(data: bytes, image_format: str | None) -> str | None:
 
 def _png_damage(data: bytes) -> str | None:
     view = memoryview(data)
-    position = 8
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 8 + length
+    for kind, start, end in _chunks(data, "png"):
         if end + 4 > len(data):
             break
-        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
+        if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4]):
             return f"the PNG image is damaged (checksum of its {kind.decode('latin-1')!r} part is wrong)"
         if kind == b"IEND":
             return None
-        position = end + 4
     return f"{_TRUNCATED} (PNG without its last part)"
+
+
+def _chunks(data: bytes, image_format: str) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind, start and end of each part of a PNG or WebP file."""
+    position = 8 if image_format == "png" else 12
+    while position + 8 <= len(data):
+        if image_format == "png":
+            length, kind = struct.unpack_from(">I4s", data, position)
+        else:
+            kind, length = struct.unpack_from("<4sI", data, position)
+        yield kind, position + 8, position + 8 + length
+        position += 12 + length if image_format == "png" else 8 + length + length % 2
+
+
+def _png_head(data: bytes) -> dict[bytes, bytes]:
+    """Return the parts of a PNG file before its pixels, by kind."""
+    parts = takewhile(lambda part: part[0] != b"IDAT", _chunks(data, "png"))
+    return {kind: data[start:end] for kind, start, end in parts}
 
 
 _SILENT: Final = 0  # OpenCV's log level
@@ -268,22 +293,27 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     if notes is not None and transfer in HDR:
         notes.append(f"{name}: HDR image, tone-mapped to standard range")
     if found == "heic":
-        return _decode_heic(data, name, transfer)
-    orientation = 0 if upright and found != "avif" else cv2.IMREAD_IGNORE_ORIENTATION
+        return _decode_heic(data, name, transfer, notes)
+    shown = still_geometry(data, found) if upright != (found == "tiff") else Geometry()  # OpenCV turns a TIFF image
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
-        return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        return shown.apply(np.asarray(_decode_opencv(data, name, found, flags), np.uint8))
     # A file may have more than 8 bits per channel.
     is_deep = data[24:25] == b"\x10" if found == "png" else found in ("tiff", "pnm", "jpeg2000", "avif")
     depth = cv2.IMREAD_ANYDEPTH if is_deep else 0
-    stored = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation | depth)
+    encoded, order = data, "<" if data[:2] == b"II" else ">"
+    if found == "tiff":  # otherwise OpenCV multiplies the colours by a transparency of kind 2
+        stated, other = (struct.pack(order + "HHIH", _EXTRA_CHANNELS, 3, 1, kind) for kind in (2, 0))
+        encoded = data.replace(stated, other, 1)
+    stored = _decode_opencv(encoded, name, found, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | depth)
+    if found == "tiff" and stored.dtype == np.uint16 and _tiff_numbers(data, _COLOURS) == [0]:  # white is 0
+        stored = 65535 - stored
     if transfer in HDR:
         bgr = tone_mapped(stored, transfer, 16 if found == "png" else bits)  # a PNG uses the upper bits
     else:
         bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    if found == "tiff" and not upright:  # OpenCV turns it nevertheless
-        return still_geometry(data, found).inverse().apply(rgb)
-    return still_geometry(data, found).apply(rgb) if found == "avif" and upright else rgb
+    return (shown.inverse() if found == "tiff" else shown).apply(rgb)
 
 
 def still_geometry(data: bytes, image_format: str | None) -> Geometry:
@@ -294,11 +324,11 @@ def still_geometry(data: bytes, image_format: str | None) -> Geometry:
     if image_format == "jpeg":
         segments = (at + 8 for kind, at in jpeg_segments(data) if kind == _APP1 and data[at + 2 : at + 6] == b"Exif")
         start = next(segments, start)
-    elif image_format in ("png", "webp") and (found := _EXIF_CHUNK.search(data)):
-        start = found.end()
-    with suppress(struct.error):  # no EXIF, or a damaged one
-        return Geometry.of_orientation(*_tiff_numbers(data[start:], _ORIENTATION))
-    return Geometry()
+    elif image_format in ("png", "webp"):
+        parts = (at for kind, at, _ in _chunks(data, image_format) if kind in (b"eXIf", b"EXIF"))
+        start = next(parts, start)
+        start += 6 * (data[start : start + 6] == b"Exif\0\0")
+    return Geometry.of_orientation(*_tiff_numbers(data[start:], _ORIENTATION))
 
 
 def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
@@ -310,60 +340,72 @@ def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
     if image_format == "pnm" and (found := _PNM_MAXIMUM.match(data[:4096])):
         return int(found[1]).bit_length(), 0
     if image_format == "png":
-        head = data[: data.find(b"IDAT")]
-        bits, transfer = head.find(b"sBIT"), head.find(b"cICP")
-        return 16 if bits < 0 else head[bits + 4], 0 if transfer < 0 else head[transfer + 5]
+        head = _png_head(data)
+        return (head.get(b"sBIT") or b"\x10")[0], int.from_bytes(head.get(b"cICP", b"")[1:2])
     return 16, 0
 
 
 def _has_more_images(data: bytes, image_format: str | None) -> bool:
     """Check whether a file has further frames or pages."""
-    if image_format == "webp":
-        return data[12:16] == b"VP8X" and data[20] & 2 > 0
-    if image_format == "png":
-        return data.find(b"acTL", 0, data.find(b"IDAT")) >= 0
+    if image_format == "webp" and data[12:16] == b"VP8X" and data[20] & 2 > 0:
+        return True
     if image_format in ("avif", "heic"):
         return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
     if image_format == "tiff":
-        order, is_big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
-        with suppress(struct.error):
-            (start,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
-            (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, start)
-            end = start + (8 + 20 * count if is_big else 2 + 12 * count)
-            return any(data[end : end + 4]) or any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES))
-    return False
+        return any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, _NEXT))
+    if image_format == "jpeg":
+        return is_motion_jpeg(data)
+    end = image_end(data, image_format)
+    return (end > 0 and data[end : end + 2] == data[:2]) or (image_format == "png" and b"acTL" in _png_head(data))
 
 
 def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]:
     """Yield what a file contains besides the pixels that are read as they are, a line each."""
     if _has_more_images(data, image_format) or name.lower().endswith(".mpo"):
-        yield "only the first image of the file is read"
-    head = data
+        yield _MORE_IMAGES
+    head, parts = data, _png_head(data) if image_format == "png" else {}
     if image_format == "jpeg":
-        head = data[: next((at for marker, at in jpeg_segments(data) if marker == _JPEG_SCAN), 0)]
+        head = data[: _scan_start(data)]
     profile = head[max(0, head.find(b"acsp") - 36) :]
-    if image_format == "png" and (at := data.find(b"iCCP", 0, data.find(b"IDAT"))) >= 0:
+    if b"iCCP" in parts:
         with suppress(zlib.error):
-            profile = zlib.decompressobj().decompress(data[data.find(b"\0", at + 4) + 2 :])
+            profile = zlib.decompressobj().decompress(parts[b"iCCP"].partition(b"\0")[2][1:])
     is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[:_HEAD_BYTES]) is not None
     is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
-    if is_wide or (is_profile and profile[16:20] != b"GRAY" and not _is_srgb(profile)):
+    if is_wide or (is_profile and not _is_srgb(profile)):
         yield "its colour profile is not sRGB and is not applied"
-    with suppress(struct.error):
-        if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
-            yield "its Lab colours are converted approximately"
+    if parts and parts.keys().isdisjoint((b"iCCP", b"sRGB", b"cICP")):
+        stated = parts.get(b"gAMA", _SRGB[:4]) + parts.get(b"cHRM", _SRGB[4:])
+        if len(stated) == len(_SRGB) and not np.allclose(
+            *(np.frombuffer(v, ">u4") for v in (stated, _SRGB)), rtol=0.05
+        ):
+            yield "its gamma or primaries are not those of sRGB and are not applied"
+    if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
+        yield "its Lab colours are converted approximately"
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
     if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
         yield "the orientation in its XMP data is not applied, as in browsers"
 
 
 def _is_srgb(profile: bytes) -> bool:
-    """Check whether the red of an ICC profile is that of sRGB."""
-    red = profile.find(b"rXYZ", 128, 2048)
-    start = int.from_bytes(profile[red + 4 : red + 8]) + 8
-    if red < 0 or len(values := profile[start : start + 12]) < 12:
-        return False
-    return bool(np.allclose(np.frombuffer(values, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02))
+    """Check whether the red, which a grey one lacks, and the medium value of an ICC profile are those of sRGB."""
+
+    def tag(name: bytes) -> bytes:
+        at = profile.find(name, 128, 2048)
+        return profile[int.from_bytes(profile[at + 4 : at + 8]) :] if at >= 0 else b""
+
+    is_grey = profile[16:20] == b"GRAY"
+    red, curve = tag(b"rXYZ")[8:20], tag(b"kTRC" if is_grey else b"rTRC")
+    count = int.from_bytes(curve[8:12])
+    if curve[:4] == b"para" and len(curve) >= 24:
+        power, scale, offset = np.frombuffer(curve[12:24], ">i4") / 65536
+        middle = (scale / 2 + offset if count else 0.5) ** power
+    elif curve[:4] == b"curv" and count > 1:
+        middle = int.from_bytes(curve[12 + count // 2 * 2 : 14 + count // 2 * 2]) / 65535
+    else:  # a power in 8.8 bits, linear, or not stated
+        middle = 0.5 ** (int.from_bytes(curve[12:14]) / 256 if count else 1 if curve else 2.2)
+    is_red = len(red) == 12 and np.allclose(np.frombuffer(red, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02)
+    return bool(0.17 < middle < 0.26 and (is_grey or is_red))
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
@@ -426,21 +468,24 @@ def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int)
     if image is None:  # pyright: ignore[reportUnnecessaryComparison]
         if image_format is None:
             raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
-        raise InputError(f"{name} is a damaged {image_format} image and cannot be decoded; copy or export it again")
+        problem = "is damaged, or of a kind that cannot be decoded: copy or export it again"
+        raise InputError(f"{name}: the {image_format} image {problem}")
     return image
 
 
-def _decode_heic(data: bytes, name: str, transfer: int) -> Image:
+def _decode_heic(data: bytes, name: str, transfer: int, notes: list[str] | None) -> Image:
     with optional_import("HEIC images"):
         import pillow_heif
     try:
         if transfer in HDR:
             deep = np.asarray(pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=False))
             return np.ascontiguousarray(tone_mapped(deep[..., :3], transfer, 16))
-        image = pillow_heif.read_heif(BytesIO(data)).to_pillow()
-        return np.array(image.convert("RGB"), np.uint8)
+        found = pillow_heif.read_heif(BytesIO(data))
+        if notes is not None and len(found) > 1:
+            notes.append(f"{name}: {_MORE_IMAGES}")
+        return np.array(found.to_pillow().convert("RGB"), np.uint8)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
-        raise InputError(f"{name} is a damaged HEIC image: {error}; copy or export it again") from None
+        raise InputError(f"{name} is a damaged HEIC image: {str(error).strip()}; copy or export it again") from None
 
 
 @contextmanager
@@ -462,8 +507,6 @@ def quiet_opencv() -> Generator[None]:
 
 def _set_log_level(level: int) -> int:
     """Set OpenCV's log level and return the previous one."""
-    if set_level := getattr(cv2, "setLogLevel", None):  # OpenCV 4
-        return set_level(level)
     from cv2.utils import logging
 
     return logging.setLogLevel(level)

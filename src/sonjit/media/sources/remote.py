@@ -36,9 +36,8 @@ def is_address(named: str) -> bool:
 class NetworkCameraSource(Source):
     """Images of a network camera (RTSP, MJPEG or HLS over HTTP), always the newest one, as `CameraSource` gives them.
 
-    `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
-    arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the
-    reason. With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user and
+    If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the reason.
+    With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user and
     password of the address. Raise InputError if nothing answers, or no live video.
     """
 

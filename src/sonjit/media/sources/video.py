@@ -42,6 +42,9 @@ VIDEO_ENDINGS = (
 )
 """Usual endings, for messages and globs; a named video is known by its content."""
 _UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
+_ASSUMED_RATE, _MAX_RATE = 25, 10_000  # frames per second. Larger ones are ticks of a clock.
+_DECODED = ("avi", "asf")  # formats whose times are in the order of decoding
+_GAP_S = 10.0  # time between two frames that a note names, as players may leave it out
 _SYNC = 0x47  # of a packet of a transport stream
 _UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels.
 
@@ -56,16 +59,11 @@ class DecodedFrame(SourceFrame):
 class VideoSource(Source):
     """A video decoded by FFmpeg through PyAV.
 
-    `time` is each frame's own presentation time relative to the stream's start, so a variable frame rate is kept. It
-    never runs backwards: where a file states times in the order of decoding, the decoder's times are used, and a clock
-    that restarts continues. The images are what FFmpeg's conversion gives, bit for bit for 8-bit video, as players show
+    `time` is each frame's own presentation time relative to the first one, so a variable frame rate is kept. It never
+    runs backwards: where a file states times in the order of decoding, the decoder's times are used, and a clock that
+    restarts continues. The images are what FFmpeg's conversion gives, bit for bit for 8-bit video, as players show
     them: with square pixels, unmirrored and upright. HDR is tone-mapped. All images have the size of the first. A video
     that is cut or damaged gives every frame that can be decoded; what was lost is in `problems`.
-
-    Attributes:
-        path: Video file, or None for a stream, which can be read only once.
-        time_base: Seconds per tick of the stream's clock.
-        start_s: Start of the stream on the container's clock in seconds, the origin of `time`.
     """
 
     kind = "video"
@@ -74,7 +72,7 @@ class VideoSource(Source):
         self, name: str, opened: Path | BinaryIO, *, fps: float | None = None, container_format: str | None = None
     ) -> None:
         super().__init__(name)
-        self.path = opened if isinstance(opened, Path) else None
+        self.path = opened if isinstance(opened, Path) else None  # a stream can be read only once
         self._stream = None if isinstance(opened, Path) else opened
         self.files = [self.path] if self.path is not None else []
         self._format = container_format
@@ -88,17 +86,18 @@ class VideoSource(Source):
         videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
         if videos > 1:
             self.notes.append(f"{name}: contains {videos} video streams. Only number {stream.index} is read")
-        is_untimed = bool(container.format.flags & _UNTIMED)
+        is_untimed = bool(container.format.flags & _UNTIMED) or container.format.name.endswith("_pipe")
         stated = stream.codec_context.framerate if is_untimed else None
-        rate = fps or stated or stream.average_rate or stream.guessed_rate
+        rates = (stated, stream.average_rate, stream.guessed_rate, _ASSUMED_RATE if is_untimed else None)
+        rate = fps or next((rate for rate in rates if rate and rate < _MAX_RATE), None)
         self.fps = float(rate) if rate else None
         self._counts_frames = is_untimed or fps is not None
         if is_untimed and fps is None:
             source = "its headers state" if stated else "assumed, as it states none"
             note = f"{self.fps:g} frames per second, {source}. --fps sets the rate"
             self.notes.append(f"{name}: contains no times. {note}")
-        self.time_base: Fraction | None = None if self._counts_frames else stream.time_base
-        self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+        self.time_base: Fraction | None = None if self._counts_frames else stream.time_base  # seconds per tick
+        self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))  # origin of `time` in the container
         self._origin_s = (container.start_time or 0) / 1_000_000 if container.streams.audio else None
         self._length_s = None if self._counts_frames else _stated_length_s(container, stream)
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
@@ -139,7 +138,7 @@ class VideoSource(Source):
 
         assert stream is not None
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        damage, fit = Counter[str](), None
+        damage, fit, longest = Counter[str](), None, (0.0, 0)
         step = 1 / self.fps if self.fps else 0.0
         clock = _Clock(stream, step)
         time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
@@ -148,8 +147,9 @@ class VideoSource(Source):
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
         with container:
             for frame, context in self._parts(container, stream, clock, damage):
-                restarts = clock.restarts
+                restarts, last_s = clock.restarts, time
                 time = index * step if self._counts_frames else clock.time_of(frame)
+                longest = max(longest, (time - last_s, index))
                 if restarts != clock.restarts:
                     geometry = Geometry()  # another recording begins
                 ratio = context.sample_aspect_ratio if frame.key_frame or index == 0 else ratio
@@ -160,8 +160,11 @@ class VideoSource(Source):
                         aspect = ratio  # the container states no other one
                     geometry = Geometry.of_frame(frame, aspect, crop, geometry)
                     if index == 0:
-                        if clock.starts_with_image and frame.pts is not None:
+                        if frame.pts is not None:
                             self.start_s = float(frame.pts * (frame.time_base or 0))
+                            lost_s = self.start_s - float((stream.start_time or frame.pts) * (stream.time_base or 0))
+                            if lost_s > 1.5 * step > 0 and not self._counts_frames:
+                                self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
                         self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
                         size = geometry.shown_size(frame.width, frame.height)
                         self.geometry = geometry
@@ -182,6 +185,8 @@ class VideoSource(Source):
             self._note(
                 f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}"
             )
+        if longest[0] > max(_GAP_S, 10 * step):
+            self._note(f"{self.name}: no frame for {longest[0]:.1f} s before frame {longest[1]}")
         if clock.restarts:
             self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
         if self._stream is not None:
@@ -198,6 +203,8 @@ class VideoSource(Source):
         if self._length_s and time + step < self._length_s - self._slack_s and self._is_cut():
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
             self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
+        elif self.path is not None and ends_early(self.path, container.format.name):
+            self.problems.append(f"{self.name} is cut: its last part, after frame {index - 1}, is not complete")
         elif container.format.name == "avi" and index < stream.frames:
             self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
 
@@ -239,17 +246,15 @@ class VideoSource(Source):
 
 
 class _Clock:
-    """Times of the frames of one stream, which never run backwards.
+    """Times of the frames of one stream from the first one, which never run backwards.
 
-    AVI and ASF state only the order of decoding, and other files may state wrong times for frames that are stored in
-    another order than they are shown. The decoder's times then replace those of the container. A clock that restarts
-    or stands still, as in joined recordings, continues one frame later.
+    AVI and ASF state only the order of decoding, and other files may state wrong times. The decoder's times then
+    replace those of the container. A clock that restarts or stands still, as in joined recordings, continues.
     """
 
     def __init__(self, stream: av.VideoStream, step_s: float) -> None:
         self._step_s, self._last_s = step_s, -step_s
-        self.starts_with_image = stream.container.format.name in ("avi", "asf")
-        self._origin: Fraction | int | None = None if self.starts_with_image else stream.start_time or 0
+        self._origin: Fraction | int | None = None
         self._base = stream.time_base
         self._offset_s = 0.0
         self.restarts = 0
@@ -259,7 +264,7 @@ class _Clock:
         if self._origin and self._base and stream.time_base and self._base != stream.time_base:
             self._origin *= self._base / stream.time_base
         self._base = stream.time_base
-        self._follows_decoder = self.starts_with_image and bool(stream.codec_context.has_b_frames)
+        self._follows_decoder = bool(stream.codec_context.has_b_frames) and stream.container.format.name in _DECODED
         self._repeats, self._last_pts = 0, None
         self._last_dts: int | None = None
 
@@ -277,8 +282,7 @@ class _Clock:
         if stamp is None:
             self._last_s += self._step_s
             return self._last_s
-        if self._origin is None:
-            self._origin = stamp
+        self._origin = stamp if self._origin is None else self._origin
         time_s = self._seconds(frame, stamp)
         self._repeats = self._repeats + 1 if time_s == self._last_s else 0
         if time_s < self._last_s or self._repeats > 1:
@@ -357,6 +361,17 @@ def _joints_of_transport_stream(data: mmap) -> list[int]:
             videos[table[3:5]] = found
             joints.append(max(data.rfind(b"\x47\x40\0", max(0, at - 4096), at), 0) or at - 4)
     return joints
+
+
+def ends_early(path: Path, container_format: str) -> bool:
+    """Check whether a GIF has no end marker, or the last part of an MP4 is longer than the file."""
+    with suppress(OSError, ValueError), path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        if container_format == "gif":
+            return b"\0;" not in data[-64:]
+        if "mp4" in container_format:
+            last = [(kind, end) for kind, *_, end in box_spans(data) if kind in (b"mdat", b"moof")][-1:]
+            return any(end > len(data) or kind == b"moof" for kind, end in last)
+    return False
 
 
 def open_container(

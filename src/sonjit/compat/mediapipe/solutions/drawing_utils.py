@@ -69,9 +69,8 @@ def draw_landmarks(
         connection_drawing_spec: Style of all lines, or one style per connection; None draws no lines.
         is_drawing_landmarks: False draws no dots.
 
-    Raises:
-        ImageError: The image is not BGR; it is a ValueError and an IndexError.
-        InputError: A connection has a landmark that the list lacks.
+    Raise ImageError, a ValueError and an IndexError, if the image is not BGR, and InputError if a connection has a
+    landmark that the list lacks.
     """
     import cv2
 
@@ -101,9 +100,7 @@ def draw_detection(
 ) -> None:
     """Draw a detection's keypoints and box into an image (H, W, 3) uint8 BGR, clipped to the image.
 
-    Raises:
-        ImageError: The image is not BGR.
-        InputError: The location of a message is not relative to the image.
+    Raise ImageError if the image is not BGR, and InputError if the location of a message is not relative to the image.
     """
     import cv2
 
@@ -176,9 +173,7 @@ def plot_landmarks(
 ) -> None:
     """Show landmarks and connections in space, in a window of matplotlib's.
 
-    Raises:
-        ImportError: matplotlib is not installed.
-        InputError: A connection has a landmark that the list lacks.
+    Raise ImportError if matplotlib is not installed, and InputError if a connection has a landmark that the list lacks.
     """
     if not landmark_list:
         return

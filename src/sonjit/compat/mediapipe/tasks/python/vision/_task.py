@@ -87,9 +87,8 @@ class Frame(NamedTuple):
 class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     """Base of the vision tasks. Use as a context manager.
 
-    Raises:
-        InputError: The mode is unknown, or does not fit the callback; it is a ValueError.
-        ModelError: The model is missing or invalid; it is a ValueError and a RuntimeError.
+    Raise InputError, a ValueError, if the mode is unknown, or does not fit the callback, and ModelError if the model is
+    missing or invalid (also a ValueError and a RuntimeError).
     """
 
     options_type: ClassVar[type[TaskOptions]]
@@ -142,8 +141,7 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     ) -> Found:
         """Process one image.
 
-        Raises:
-            InputError: The task is not in image mode, or an argument is invalid; it is a ValueError.
+        Raise InputError, a ValueError, if the task is not in image mode, or an argument is invalid.
         """
         self._check(_options.VisionTaskRunningMode.IMAGE)
         return self._run(self._frame(image, image_processing_options, None))
@@ -153,8 +151,7 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     ) -> Found:
         """Process the next frame of a video. Timestamps must increase.
 
-        Raises:
-            InputError: The task is not in video mode, or an argument is invalid; it is a ValueError.
+        Raise InputError, a ValueError, if the task is not in video mode, or an argument is invalid.
         """
         self._check(_options.VisionTaskRunningMode.VIDEO)
         frame = self._frame(image, image_processing_options, timestamp_ms)
@@ -166,9 +163,8 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     ) -> None:
         """Pass the next frame of a live stream. The callback receives its result, or that of a newer frame.
 
-        Raises:
-            InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
-                whose timestamp does not increase is skipped, and the stream continues.
+        Raise InputError, a ValueError. A frame whose timestamp does not increase is skipped, and the stream continues,
+        if the task is not in live stream mode, or an argument is invalid.
         """
         self._check(_options.VisionTaskRunningMode.LIVE_STREAM)
         frame = self._frame(image, image_processing_options, timestamp_ms)
