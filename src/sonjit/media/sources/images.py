@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -249,8 +248,8 @@ def _chunks(data: bytes, image_format: str) -> Iterator[tuple[bytes, int, int]]:
 
 def _png_head(data: bytes) -> dict[bytes, bytes]:
     """Return the parts of a PNG file before its pixels, by kind."""
-    parts = takewhile(lambda part: part[0] != b"IDAT", _chunks(data, "png"))
-    return {kind: data[start:end] for kind, start, end in parts}
+    head = data[: data.find(b"IDAT")]
+    return {kind: head[start:end] for kind, start, end in _chunks(head, "png")}
 
 
 _SILENT: Final = 0  # OpenCV's log level
