@@ -94,7 +94,7 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
     """Check that they are reported once at their end, or at the end of the clip."""
     gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
-    recognizer = gestures.MotionRecognizer(custom=custom.find_motions(str(tmp_path / "mine.npz")))
+    recognizer = gestures.MotionRecognizer(custom=custom.chosen_gestures(str(tmp_path / "mine.npz")).motions)
     frames = list(moved("tick", "zigzag", seed=9))
     frames = [frame for frame in frames if frame.time < 3.25]  # the second ends at 3.2
     events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]
@@ -104,4 +104,4 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     assert 1.6 < tick.time < 2.0
     assert 0.5 < tick.strength <= 1
     assert late == ["zigzag"]
-    assert custom.find_motions("asl").names == ("J", "Z")
+    assert custom.chosen_gestures("asl").motions.names == ("J", "Z")

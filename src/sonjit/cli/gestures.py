@@ -16,7 +16,7 @@ from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import Count, FileName
 from sonjit.cli.report import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
-from sonjit.gestures.custom import checked_name, confusions, find_motions, load_recording
+from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
 from sonjit.media.tables import load_video_table
 from sonjit.results import Frame, Hand, MotionEvent
@@ -76,12 +76,7 @@ def record(
 
 
 @app.command
-def record_folders(
-    source: Path,
-    *,
-    to: Path,
-    samples: Count = _HAND_COUNT,
-) -> None:
+def record_folders(source: Path, *, to: Path, samples: Count = _HAND_COUNT) -> None:
     """Record a data set with a folder of images per gesture.
 
     The folders have the names of the gestures. Each recording contains five hands, so that `sonjit gestures test` can
@@ -296,7 +291,7 @@ def motions(
         gestures: Additional motions to find: a file of sonjit gestures train, or asl for the letters J and Z.
         limit: Maximum number of frames.
     """
-    custom = None if gestures is None else find_motions(gestures)
+    custom = None if gestures is None else chosen_gestures(gestures).motions
     if custom is not None and not custom.names:
         raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")
     recognizer = MotionRecognizer(custom=custom)

@@ -187,9 +187,7 @@ class LearnedGestures:
         moving = [recording for recording in recordings if isinstance(recording, MotionRecording)]
         if both := sorted({item.name for item in static} & {item.name for item in moving}):
             raise InputError(f"{both[0]} was recorded both as a static gesture and as a motion. Rename one of them")
-        if not recordings:
-            raise InputError("no gesture to learn. First record one with sonjit gestures record NAME INPUT")
-        return cls(CustomGestures.learn(static) if static else None, CustomMotions.learn(moving))
+        return cls(CustomGestures.learn(static) if static or not moving else None, CustomMotions.learn(moving))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -256,16 +254,16 @@ def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | Non
 
     `canned` means only the shipped ones, `asl` a shipped alphabet. Raise InputError for a file without gestures.
     """
-    if name == classifier.CANNED:
-        return classifier.gesture_of
-    return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).or_shipped
+    return chosen_gestures(name).or_shipped
 
 
-def find_motions(name: str | LearnedGestures) -> CustomMotions:
-    """Return the custom motions of the gestures that `find_gestures` accepts; there may be none."""
+def chosen_gestures(name: str | LearnedGestures) -> LearnedGestures:
+    """Return the gestures of a name that `find_gestures` accepts. Those of `canned` have no names of their own."""
+    if isinstance(name, LearnedGestures):
+        return name
     if name == classifier.CANNED:
-        return CustomMotions.learn([])
-    return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).motions
+        return LearnedGestures(None, CustomMotions.learn([]))
+    return LearnedGestures.load(Path(name))
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
