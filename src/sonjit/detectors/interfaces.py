@@ -99,9 +99,9 @@ class SearchedKind(Kind[O, R]):
 
 
 class StreamSearch(Protocol[C]):
-    """Search a stream, with the work spread over its frames. New detections are verified if there is a check."""
+    """Search a stream, with the work spread over its frames, and verify new detections."""
 
-    check: "Verifier[C] | None"
+    check: "Verifier[C]"
 
     def step(
         self, rgb: Image, tracked: Sequence[C], new: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
@@ -123,17 +123,19 @@ class StreamSearch(Protocol[C]):
         ...
 
 
-class Verifier(Protocol[C]):
-    """Verify new detections and tracked instances of a stream."""
+class Verifier(Generic[C]):
+    """Verify new detections and tracked instances of a stream. By default all pass."""
+
+    verifies: ClassVar[bool] = False
 
     def accepts_new(self, rgb: Image, observation: C) -> bool:
         """Check whether a detection in an image (H, W, 3) may start a track."""
-        ...
+        return True
 
     def image_for_track(self, rgb: Image, track: Track[C], tracked: Sequence[Track[C]]) -> Image:
         """Return the image for one track, without what the network could mistake for its instance."""
-        ...
+        return rgb
 
     def verify(self, rgb: Image, track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:
         """Return the verified observation of a track, or None if the track ends."""
-        ...
+        return observation

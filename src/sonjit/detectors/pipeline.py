@@ -73,7 +73,7 @@ class Detector(files.Closing, Generic[R]):
         self._options = options
         self._still_search = search
         self._stream_search = stream_search
-        self._verifier = None if stream_search is None else stream_search.check
+        self._verifier = interfaces.Verifier[Any]() if stream_search is None else stream_search.check
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         self._lock = threading.Lock()
         cores = os.cpu_count() or 1
@@ -186,11 +186,12 @@ class Detector(files.Closing, Generic[R]):
         gestures: GestureSmoother | None = None
         motions: MotionRecognizer | None = None
         if name is not None:
-            from sonjit.gestures.custom import find_gestures, find_motions
+            from sonjit.gestures.custom import chosen_gestures
 
-            gestures = GestureSmoother(classify=find_gestures(name))
+            learned = chosen_gestures(name)
+            gestures = GestureSmoother(classify=learned.or_shipped)
             if not self._options.static_image:
-                motions = MotionRecognizer(custom=find_motions(name))
+                motions = MotionRecognizer(custom=learned.motions)
         with self._lock:
             self._gestures, self._motions = gestures, motions
 
@@ -209,7 +210,7 @@ class Detector(files.Closing, Generic[R]):
             self._networks,
             has_still_search=self._still_search is not None,
             has_stream_search=stream and self._stream_search is not None,
-            verifies=stream and self._verifier is not None,
+            verifies=stream and self._verifier.verifies,
             crops=not self._kind.searches_always,
         )
 
@@ -324,8 +325,7 @@ class Detector(files.Closing, Generic[R]):
             found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
             new = [item for item in found if self._is_present(item)]
             if len(new) >= room:  # one more shows that the result is limited
-                more = self._present(rgb, others[:1])
-                new += [item for item in more if self._verifier is None or self._verifier.accepts_new(rgb, item)]
+                new += [item for item in self._present(rgb, others[:1]) if self._verifier.accepts_new(rgb, item)]
         self._excess = 0 if due else self._excess
         if len(new) > max(room, 0) and self._options.search != "fast":
             new = suppress_duplicates(new, visible, merge_nested=True)
@@ -335,12 +335,8 @@ class Detector(files.Closing, Generic[R]):
 
     def _update_track(self, rgb: Image, track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
         """Return the observation of a track in this frame, or None if the track ends."""
-        verifier = self._verifier
-        observation = self._kind.observe(
-            rgb if verifier is None else verifier.image_for_track(rgb, track, tracks), track.box
-        )
-        if verifier is not None:
-            observation = verifier.verify(rgb, track, observation, tracks)
+        image = self._verifier.image_for_track(rgb, track, tracks)
+        observation = self._verifier.verify(rgb, track, self._kind.observe(image, track.box), tracks)
         return None if observation is None or self._tracker.is_another(track, observation) else observation
 
     def _is_present(self, observation: Observation) -> bool:

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Image
-from sonjit.detectors.interfaces import Kind
+from sonjit.detectors.interfaces import Kind, Verifier
 from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merge_proposals, window_around, windows
 from sonjit.detectors.search.stills import O
-from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
 
 _TRACKED_IOU = 0.3  # minimum overlap of a proposal and the box of a tracked instance that it shows
@@ -61,10 +60,9 @@ class _Candidate(NamedTuple, Generic[O]):
     repeats: int = 0
 
 
-class Finder(ABC, Generic[O]):
-    """Base of the finders, one for each kind. A finder that `verifies` also implements `interfaces.Verifier`."""
+class Finder(Verifier[O], ABC):
+    """Base of the finders, one for each kind."""
 
-    verifies: ClassVar[bool] = False
     refresh_frames: ClassVar[float] = math.inf  # number of frames after which an unchanged window is searched again
     min_presence: ClassVar[float] = 0.2  # minimum score of an observation that is verified in the next frame
     inferences: ClassVar[int] = 1  # number of inferences of this verification
@@ -106,21 +104,12 @@ class Finder(ABC, Generic[O]):
         """
         return True
 
-    def image_for_track(self, rgb: Image, track: Track[O], tracked: Sequence[Track[O]]) -> Image:
-        """Return the image for one track, without what the network could mistake for its instance."""
-        return rgb
-
-    def verify(self, rgb: Image, track: Track[O], observation: O, tracked: Sequence[Track[O]]) -> O | None:
-        """Return the verified observation of a track, or None if the track ends."""
-        return observation
-
 
 class StreamSearch(Generic[O]):
     """Search a stream window by window, a few windows in each frame; see `sonjit.detectors.interfaces.StreamSearch`."""
 
     def __init__(self, finder: Finder[O]) -> None:
-        self._finder = finder
-        self.check = finder if finder.verifies else None
+        self._finder = self.check = finder
         self.reset()
 
     def reset(self) -> None:
