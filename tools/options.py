@@ -175,8 +175,10 @@ def arguments() -> str:
     common = [name for name in declared_options(CommonOptions) if name != "model"]
     classes = [_arguments_class(CommonOptions, "TypedDict", common)]
     for entry in KINDS.values():
-        own = [name for name in declared_options(entry.options) if name not in common]
-        classes.append(_arguments_class(entry.options, "CommonArguments", own))
+        base = entry.options.__base__ or CommonOptions
+        shared = common if base is CommonOptions else declared_options(base)
+        own = [name for name in declared_options(entry.options) if name not in shared]
+        classes.append(_arguments_class(entry.options, base.__name__.replace("Options", "Arguments"), own))
     models = sorted({name for kind in KINDS.values() for name in kind.models})
     own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
     own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"

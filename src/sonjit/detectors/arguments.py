@@ -61,13 +61,9 @@ class BodyArguments(CommonArguments, total=False):
     smooth_segmentation: bool | None
 
 
-class HolisticArguments(CommonArguments, total=False):
+class HolisticArguments(BodyArguments, total=False):
     """Arguments that become `HolisticOptions`."""
 
-    model: Literal["full", "heavy", "lite"] | None
-    mirrored: bool | None
-    segmentation: bool | None
-    smooth_segmentation: bool | None
     keypoints: Literal["published", "refined"] | None
     gestures: str | PathLike[str] | None
     blendshapes: bool | None
