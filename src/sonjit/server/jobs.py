@@ -145,13 +145,9 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     """Return the job of a request, queued. Requests are refused before the body is read where possible."""
     settings = store.settings
     query = client_options.single_values(request.query_params)
-    own = {name: query.pop(name) for name in (_DRAW.name, _STYLE.name, _NAME.name) if name in query}
-    own = {
-        "draw": True,
-        "style": "{}",
-        "name": "upload",
-        **client_options.read_values((_DRAW, _STYLE, _NAME), own, "a job"),
-    }
+    of_job = _DRAW, _STYLE, _NAME
+    given = {option.name: query.pop(option.name) for option in of_job if option.name in query}
+    own = {option.name: option.default for option in of_job} | client_options.read_values(of_job, given, "a job")
     style = _read_style(str(own["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:

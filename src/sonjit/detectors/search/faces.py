@@ -26,13 +26,7 @@ _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 class FaceSearch(StillSearch[FaceObservation]):
     """Search of one image for faces."""
 
-    def __init__(
-        self,
-        rgb: Image,
-        detector: SingleShotDetector,
-        meshes: FaceMeshes,
-        extent: Extent = COMPLETE,
-    ) -> None:
+    def __init__(self, rgb: Image, detector: SingleShotDetector, meshes: FaceMeshes, extent: Extent = COMPLETE) -> None:
         super().__init__(rgb, extent)
         self._detector, self._meshes = detector, meshes
 

@@ -144,12 +144,7 @@ def is_near(a: RotatedBox, b: RotatedBox) -> bool:
 
 
 def oks(
-    a: RealArray,
-    b: RealArray,
-    tolerance: float = _TOLERANCE,
-    weights: RealArray | None = None,
-    *,
-    moved: bool = False,
+    a: RealArray, b: RealArray, tolerance: float = _TOLERANCE, weights: RealArray | None = None, *, moved: bool = False
 ) -> float:
     """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more) of two views, 0..1.
 
