@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.detectors.options import FaceOptions
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
@@ -147,7 +148,7 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
 
 
 def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):
-    columns = table_columns("face-attention", measures=False, blendshapes=True, transform=True)
+    columns = table_columns("face-attention", measures=False, options=FaceOptions(blendshapes=True, transform=True))
     assert list(columns) == [*BLENDSHAPES, *(f"transform_{row}{column}" for row in range(4) for column in range(4))]
     points = np.random.default_rng(0).uniform(0, 1, (478, 3)).astype(np.float32)
     face = Face(0.5, points, (0.0, 0.0, 1.0, 1.0))

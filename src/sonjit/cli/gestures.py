@@ -256,10 +256,8 @@ def _by_name(
     recordings: Sequence[GestureRecording | MotionRecording],
 ) -> dict[str, list[GestureRecording | MotionRecording]]:
     """Return the recordings of each gesture."""
-    by_name: dict[str, list[GestureRecording | MotionRecording]] = {}
-    for recording in recordings:
-        by_name.setdefault(recording.name, []).append(recording)
-    return by_name
+    names = dict.fromkeys(recording.name for recording in recordings)
+    return {name: [recording for recording in recordings if recording.name == name] for name in names}
 
 
 def _count(recordings: Sequence[GestureRecording | MotionRecording]) -> str:

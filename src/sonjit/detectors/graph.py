@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from sonjit.detectors.interfaces import StillSearch, StreamSearch
 from sonjit.detectors.options import CommonOptions
 
 
@@ -43,10 +44,9 @@ class PipelineGraph:
 def pipeline_graph(
     options: CommonOptions,
     networks: Mapping[str, str],
+    still_search: "StillSearch[Any] | None",
+    stream_search: StreamSearch[Any] | None,
     *,
-    has_still_search: bool,
-    has_stream_search: bool,
-    verifies: bool,
     crops: bool,
 ) -> PipelineGraph:
     """Return the graph of the loop that `Detector` runs.
@@ -62,9 +62,9 @@ def pipeline_graph(
         "image": "single RGB image" if options.static_image else "RGB frame of a stream",
         "search": f"{finder}, {due}",
     }
-    if has_still_search:
+    if still_search is not None:
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
-    if has_stream_search:
+    if stream_search is not None:
         nodes["window"] = "one window of the image in a frame"
     searches = [name for name in ("search", "windows", "window") if name in nodes]
     edges = [Edge("image", "search", "full image"), *(Edge("image", name, "parts of it") for name in searches[1:])]
@@ -80,7 +80,7 @@ def pipeline_graph(
         network = networks.get("landmark", "the kind's own network")
         add("landmarks", f"{network} in the crop of each box, kept above {options.min_presence_score:g}", "boxes")
         edges.append(Edge("image", "landmarks", "crops"))
-    if verifies:
+    if stream_search is not None and stream_search.check.verifies:
         add("check", "refuses what is another kind's", "keypoints")
     if not options.static_image:
         smoothing = "none" if options.filter is None else "as configured"

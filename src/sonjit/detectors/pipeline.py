@@ -204,15 +204,8 @@ class Detector(files.Closing, Generic[R]):
     def graph(self) -> PipelineGraph:
         """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
         self._refuse_if_closed()
-        stream = not self._options.static_image
-        return pipeline_graph(
-            self._options,
-            self._networks,
-            has_still_search=self._still_search is not None,
-            has_stream_search=stream and self._stream_search is not None,
-            verifies=stream and self._verifier.verifies,
-            crops=not self._kind.searches_always,
-        )
+        searches = self._still_search, self._stream_search
+        return pipeline_graph(self._options, self._networks, *searches, crops=not self._kind.searches_always)
 
     def reset(self) -> None:
         """Forget all tracked instances and the time. The next image starts a new stream."""
@@ -271,12 +264,8 @@ class Detector(files.Closing, Generic[R]):
             boxes, self._excess = found[:limit], len(found[limit:])
         if boxes is None:
             tracks = self._tracker.active
-            pairs = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
-            pairs = [
-                (track, observation)
-                for track, observation in pairs
-                if observation is not None and self._is_present(observation)
-            ]
+            updated = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
+            pairs = [(track, observation) for track, observation in updated if observation is not None]
             observed = {track: observation for track, observation in pairs if track.occluded_s is None}
             # Only the stream search searches at once for what was lost in this frame.
             known = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
@@ -337,17 +326,15 @@ class Detector(files.Closing, Generic[R]):
         """Return the observation of a track in this frame, or None if the track ends."""
         image = self._verifier.image_for_track(rgb, track, tracks)
         observation = self._verifier.verify(rgb, track, self._kind.observe(image, track.box), tracks)
-        return None if observation is None or self._tracker.is_another(track, observation) else observation
+        if observation is None or self._tracker.is_another(track, observation):
+            return None
+        return observation if self._is_present(observation) else None
 
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
 
     def _present(self, rgb: Image, boxes: Sequence[RotatedBox]) -> list[Any]:
-        return [
-            observation
-            for observation in (self._kind.observe(rgb, box) for box in boxes)
-            if self._is_present(observation)
-        ]
+        return list(filter(self._is_present, (self._kind.observe(rgb, box) for box in boxes)))
 
     def _clock(self, time: float | None) -> float:
         """Return an increasing time. Filters restart if the caller's time does not increase."""

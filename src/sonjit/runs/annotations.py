@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
+from sonjit.detectors.options import CommonOptions
 from sonjit.media.tables.base import BOX_COLUMNS, Extras
 from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results import measures as measuring
@@ -217,14 +218,12 @@ def table_columns(
     measures: bool,
     gestures: bool = False,
     counts: Iterable[str] = (),
-    blendshapes: bool = False,
-    transform: bool = False,
-    distance: bool = False,
+    options: CommonOptions | None = None,
 ) -> Columns:
     """Return names and types of the additional table columns of a model such as `hands-full`.
 
     Models that detect boxes always have columns for the box, because the six keypoints of a face do not determine it.
-    With `measures`, hands also get their gesture. `counts` are columns of repetitions.
+    With `measures`, hands also get their gesture. `counts` are columns of repetitions. Some `options` add columns.
     """
     entry, selected = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(BOX_COLUMNS, float) if selected.is_box else {}
@@ -234,8 +233,12 @@ def table_columns(
     if measures:
         columns |= {name: float for kind in kinds for name in measuring.measure_names(kind)}
     columns |= dict.fromkeys(counts, int)
-    optional = {BLENDSHAPES: blendshapes, measuring.TRANSFORM_COLUMNS: transform, measuring.DISTANCE_COLUMNS: distance}
-    return columns | {name: float for names, is_wanted in optional.items() if is_wanted for name in names}
+    more = {
+        "blendshapes": BLENDSHAPES,
+        "transform": measuring.TRANSFORM_COLUMNS,
+        "distance": measuring.DISTANCE_COLUMNS,
+    }
+    return columns | {name: float for key, names in more.items() if getattr(options, key, False) for name in names}
 
 
 @dataclass(frozen=True)

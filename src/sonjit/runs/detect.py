@@ -109,9 +109,7 @@ class Detect(Task):
             measures=self.measures,
             gestures=self.gestures is not None,
             counts=count_columns(self.count),
-            blendshapes=getattr(self.settings, "blendshapes", False),
-            transform=getattr(self.settings, "transform", False),
-            distance=getattr(self.settings, "distance", False),
+            options=self.settings,
         )
         return columns | {name: kind for task in self.also for name, kind in task.columns.items()}
 

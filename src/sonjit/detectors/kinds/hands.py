@@ -207,12 +207,11 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
         left, visibility, appearance = float(handedness.flat[0]), None, None
+        keypoints = image.reshape(-1, 3) / np.float32(self._size)
         if self._heads is not None:
-            keypoints = image.reshape(-1, 3) / np.float32(self._size)
             visibility, left, appearance = self._heads.read(keypoints, taps)
         refinable = None
         if self._refinement is not None:
-            keypoints = image.reshape(-1, 3) / np.float32(self._size)
             maps = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
             refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), maps), box)
         points = boxes.points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)

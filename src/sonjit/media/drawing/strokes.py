@@ -272,10 +272,9 @@ def label_of(
     return Label(text, anchor, directions, accent, math.hypot(x_max - x_min, y_max - y_min))
 
 
-def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = ()) -> None:
+def draw_labels(canvas: Image, labels: Sequence[Label]) -> None:
     """Write labels inside the image, in place, at the positions of `place_labels`."""
-    height, width = canvas.shape[:2]
-    for placed in place_labels(labels, width, height, avoid):
+    for placed in place_labels(labels, canvas.shape[1], canvas.shape[0]):
         placed.draw(canvas)
 
 

@@ -26,7 +26,7 @@ from sonjit.weights import cache_folder, find_weight, load_bundle
 
 _LABELS = ("Right", "Left")
 _NAMES = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
-"""Gestures of MediaPipe's recogniser."""
+"""Gestures of MediaPipe's recogniser. Others become "None"."""
 _NONE = "None"
 
 
@@ -177,7 +177,8 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     def _gestures(self, networks: GestureNetworks | None, frame: _task.Frame, hand: Hand) -> list[Category]:
         """Return the best category of the first classifier that recognises a gesture, otherwise the first "None"."""
         if networks is None:
-            classified = [[_by_keypoints(hand)]]
+            name, score = gesture_of(hand) or (_NONE, 1.0)
+            classified = [[_category(name if name in _NAMES else _NONE, score)]]
         else:
             scores = networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
             classified = [[_category(*item) for item in score.items()] for score in scores]
@@ -185,12 +186,6 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         return next(
             (categories for categories in best if categories[0].category_name != _NONE), best[0] if best else []
         )
-
-
-def _by_keypoints(hand: Hand) -> Category:
-    """Return the gesture if it is one of MediaPipe's, otherwise "None"."""
-    name, score = gesture_of(hand) or (_NONE, 1.0)
-    return _category(name if name in _NAMES else _NONE, score)
 
 
 def _category(name: str, score: float) -> Category:
