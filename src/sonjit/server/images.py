@@ -254,12 +254,20 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)
+        lacks_results = any(getattr(options.detector, name, False) in (True, "refined") for name in _IMPLY_FULL)
+        strict = not (full or options.measures or options.explain != "none" or lacks_results)
+
+        def answer(data: bytes, detector: Detector[Any]) -> str:
+            session = Session(options, detector)
+            rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
+            head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
+            return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
+
         with service.body(request) as body:
             data = await _read_image(body)
-            async with service.image():
-                lacks_results = any(getattr(options.detector, name, False) in (True, "refined") for name in _IMPLY_FULL)
-                strict = not (full or options.measures or options.explain != "none" or lacks_results)
-                return Response(await _answer(service, options, data, strict=strict), media_type="application/json")
+            async with service.image(), service.detector(options) as detector:
+                answered = await service.run(lambda: answer(data, detector))
+                return Response(answered, media_type="application/json")
 
     return detect
 
@@ -273,15 +281,3 @@ async def _read_image(request: Request) -> bytes:
         if not files:
             raise RefusedError("bad_image", "the form has no file: send the image as a file, or as the request body")
         return await files[0].read()
-
-
-async def _answer(service: Service, options: SessionOptions, data: bytes, *, strict: bool) -> str:
-    async with service.detector(options) as detector:
-
-        def detect() -> str:
-            session = Session(options, detector)
-            rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
-            head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
-            return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
-
-        return await service.run(detect)

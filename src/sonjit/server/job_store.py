@@ -54,9 +54,8 @@ class UploadJob:
     detectors: tuple[DetectorChoice, ...]  # kind and options of each, as returned by `read_options`
     owner: str  # secret of the client that owns the job
     draw: bool = True  # if True, make an annotated copy of the input
-    style: Mapping[str, Any] = field(
-        default_factory=dict[str, Any]
-    )  # settings of the annotated copy, of `DrawingStyle`
+    # Settings of the annotated copy, of `DrawingStyle`
+    style: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_private: bool = False  # True if only the owner may access the job, even by its id
     address: str = ""  # network address of the client
     id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs
@@ -266,9 +265,8 @@ class JobStore:
                 )
             assert self._root is not None
             job.folder = self._root / secrets.token_hex(8)
-            job.number = max(
-                [job.number, *(other.number + 1 for other in self._jobs.values())]
-            )  # the clock may step back
+            # the clock may step back
+            job.number = max([job.number, *(other.number + 1 for other in self._jobs.values())])
             try:
                 job.input_folder.mkdir(parents=True)
             except OSError as error:
