@@ -30,7 +30,7 @@ _QUEUE_LENGTH = 4
 """Number of processed frames that wait to be written: enough to even out slow frames, few enough to save memory."""
 _MAX_NOTES: Final = 10  # number of hints to print after a run over many files
 
-_Call: TypeAlias = "tuple[File, Outputs, int | None, Reading]"
+_Call: TypeAlias = "tuple[File, Outputs, int | None, Reading]"  # file, its outputs, maximum of frames, which to read
 
 
 def run_input(
@@ -269,10 +269,10 @@ def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> 
     """Yield the index of each call with its summary or error message, in the order in which they finish."""
     if calls and (workers != "pool" or (jobs > 1 and len(calls) > 1)):
         sent = pickle.dumps(task)  # once, not with each file
-        yield from run_calls(_process_file_in_worker, [(sent, *call) for call in calls], jobs=jobs, workers=workers)
+        yield from run_calls(_process_file_in_worker, [(sent, call) for call in calls], jobs=jobs, workers=workers)
     elif calls:
         with closing(_Workers(task)) as opened:
-            yield from run_calls(partial(_process_file, opened), calls)
+            yield from run_calls(partial(_process_file, opened), [(call,) for call in calls])
 
 
 class _Workers:
@@ -300,17 +300,13 @@ def _workers_of_process(task: bytes) -> _Workers:
     return _Workers(pickle.loads(task))  # noqa: S301  # of the process that started this one
 
 
-def _process_file_in_worker(
-    task: bytes, file: File, outputs: Outputs, limit: int | None, reading: Reading
-) -> Summary | str:
-    return _process_file(_workers_of_process(task), file, outputs, limit, reading)
+def _process_file_in_worker(task: bytes, call: _Call) -> Summary | str:
+    return _process_file(_workers_of_process(task), call)
 
 
-def _process_file(
-    workers: _Workers, file: File, outputs: Outputs, limit: int | None, reading: Reading
-) -> Summary | str:
+def _process_file(workers: _Workers, call: _Call) -> Summary | str:
     """Process one file. If it fails, return an error message, so that the run continues with other files."""
-    start_s = time.perf_counter()
+    (file, outputs, limit, reading), start_s = call, time.perf_counter()
     try:
         source = reading.open(file)
     except SonjitError as error:
