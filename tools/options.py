@@ -172,13 +172,12 @@ def _name(option: tuple[str, str]) -> str:
 
 def arguments() -> str:
     """Return the Python module with a TypedDict per kind."""
-    common = [name for name in declared_options(CommonOptions) if name != "model"]
-    classes = [_arguments_class(CommonOptions, "TypedDict", common)]
-    for entry in KINDS.values():
-        base = entry.options.__base__ or CommonOptions
-        shared = common if base is CommonOptions else declared_options(base)
-        own = [name for name in declared_options(entry.options) if name not in shared]
-        classes.append(_arguments_class(entry.options, base.__name__.replace("Options", "Arguments"), own))
+    names = {CommonOptions: [name for name in declared_options(CommonOptions) if name != "model"]}
+    classes = [_arguments_class(CommonOptions, "TypedDict", names[CommonOptions])]
+    for options in (entry.options for entry in KINDS.values()):
+        base, names[options] = options.__base__ or CommonOptions, [*declared_options(options)]
+        own = [name for name in names[options] if name not in names[base]]
+        classes.append(_arguments_class(options, base.__name__.replace("Options", "Arguments"), own))
     models = sorted({name for kind in KINDS.values() for name in kind.models})
     own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
     own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
@@ -189,9 +188,8 @@ def arguments() -> str:
 def _arguments_class(options: type[CommonOptions], base: str, names: Iterable[str]) -> str:
     """Return a TypedDict with some options of a dataclass."""
     hints, name = get_type_hints(options, include_extras=True), options.__name__
-    lines = [f"class {name.replace('Options', 'Arguments')}({base}, total=False):"]
-    lines += [f'    """Arguments that become `{name}`."""', ""]
-    return "\n".join([*lines, *(f"    {name}: {_python_type(hints[name].__origin__)}" for name in names)])
+    head = f'class {name.replace("Options", "Arguments")}({base}, total=False):\n    """Arguments that become `{name}`."""\n'
+    return "\n".join([head, *(f"    {name}: {_python_type(hints[name].__origin__)}" for name in names)])
 
 
 def browser_types() -> str:

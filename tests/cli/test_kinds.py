@@ -138,8 +138,7 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
     status, _, lines = sonjit("body", file, "--count", "left_knee_angle_rad", "--save", tmp_path / "squats.csv")
     assert status == 0, lines
     assert f"sonjit: {file}: 2 repetitions of left_knee_angle_rad by body #1." in lines
-    with (tmp_path / "squats.events.csv").open(encoding="utf-8-sig", newline="") as table:
-        rows = list(csv.DictReader(table))
+    rows = list(csv.DictReader((tmp_path / "squats.events.csv").read_text("utf-8-sig").splitlines()))
     assert [(row["name"], row["type"]) for row in rows] == 2 * [("left_knee_angle_rad", "repetition")]
     for row in rows:
         assert 0 <= float(row["begin"]) < float(row["end"])

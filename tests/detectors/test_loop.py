@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError, OneEuro, track
-from sonjit.detectors import Detector, smoothing, tracking
-from sonjit.detectors.interfaces import Verifier
+from sonjit.detectors import Detector, interfaces, smoothing, tracking
 from sonjit.detectors.options import CommonOptions, HandOptions
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Frame, Hand, MotionEvent
@@ -111,7 +110,7 @@ class Windows:
     def __init__(self, changed):
         self.changed = iter(changed)
 
-    check = Verifier()
+    check = interfaces.Verifier()
 
     def step(self, rgb, active, new, lost, *, spent, room):
         return list(new)

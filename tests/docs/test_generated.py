@@ -44,15 +44,14 @@ def test_the_site_lists_every_command_and_option(tool):
 @pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
 @pytest.mark.parametrize("rows", ["keypoint", "instance"])
 def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
-    from sonjit.detectors.kinds import KINDS
-    from sonjit.detectors.options import FaceOptions, HandOptions
     from sonjit.media import Header, open_writer
     from sonjit.results import Frame
     from sonjit.runs.annotations import table_columns
 
     model = f"{kind}-{next(iter(KINDS[kind].models))}"
-    of_kind = {"face": FaceOptions(blendshapes=True, transform=True), "hands": HandOptions(distance=True)}
-    extra = table_columns(model, measures=True, gestures=True, counts=["repetitions"], options=of_kind.get(kind))
+    of_kind = {"face": {"blendshapes": True, "transform": True}, "hands": {"distance": True}}
+    options = KINDS[kind].options(**of_kind.get(kind, {}))
+    extra = table_columns(model, measures=True, gestures=True, counts=["repetitions"], options=options)
     header = Header(source="photographs", width=8, height=8, model=model)
     with open_writer(tmp_path / "table.csv", header, extra, rows=rows) as writer:
         writer.write(Frame(0, None, source="photo.jpg"))

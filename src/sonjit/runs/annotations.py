@@ -10,7 +10,6 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
-from sonjit.detectors.options import CommonOptions
 from sonjit.media.tables.base import BOX_COLUMNS, Extras
 from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results import measures as measuring
@@ -213,17 +212,13 @@ Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 
 
 def table_columns(
-    model: str,
-    *,
-    measures: bool,
-    gestures: bool = False,
-    counts: Iterable[str] = (),
-    options: CommonOptions | None = None,
+    model: str, *, measures: bool, gestures: bool = False, counts: Iterable[str] = (), options: object = None
 ) -> Columns:
     """Return names and types of the additional table columns of a model such as `hands-full`.
 
     Models that detect boxes always have columns for the box, because the six keypoints of a face do not determine it.
-    With `measures`, hands also get their gesture. `counts` are columns of repetitions. Some `options` add columns.
+    With `measures`, hands also get their gesture. `counts` are columns of repetitions. Some `options` of the
+    detector add columns.
     """
     entry, selected = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(BOX_COLUMNS, float) if selected.is_box else {}

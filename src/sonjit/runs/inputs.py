@@ -16,8 +16,7 @@ from pathlib import Path
 
 from sonjit._util import InputError, json_from, version
 from sonjit._util.files import append_line, file_stamp
-from sonjit.media import Source
-from sonjit.media.annotated import is_drawing_folder
+from sonjit.media import Source, annotated
 from sonjit.media.sources import FolderSource, Reading, file_kind, file_labels, find_files, is_stream
 from sonjit.media.sources.remote import File, RemoteFile, is_remote
 from sonjit.runs.task import Outputs, Task
@@ -112,7 +111,7 @@ def is_many(output: str) -> bool:
 def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Outputs]:
     """Return the output paths of each of many files, and make their folders."""
     for option, path in (("--draw", outputs.draw), ("--mask", outputs.mask), ("--figure", outputs.figures)):
-        if path is not None and "{name}" not in path and not is_drawing_folder(path):
+        if path is not None and "{name}" not in path and not annotated.is_drawing_folder(path):
             raise InputError(f"{option} {path}: several inputs require a folder. Give a name without an ending")
     return [
         Outputs(

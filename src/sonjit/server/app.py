@@ -19,8 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sonjit._util import InputError, JobError, extensions, json_from, load_function
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
-from sonjit.server import errors, gestures, images, middleware
-from sonjit.server.jobs import job_router
+from sonjit.server import errors, gestures, images, jobs, middleware
 from sonjit.server.kinds import kinds_answer
 from sonjit.server.pages import BUILT_ENGINE, add_files
 from sonjit.server.service import Service, missing_weights
@@ -142,7 +141,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     async def stream(socket: WebSocket) -> None:
         await Stream(socket, service).run()
 
-    app.include_router(job_router(service.jobs))
+    app.include_router(jobs.job_router(service.jobs))
     if project is not None:
         app.include_router(project[0])
     app.include_router(gestures.gesture_router(service))

@@ -13,16 +13,14 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_detector
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.search import geometry, light, network
+from sonjit.detectors.search import geometry, light, network, score
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandSearch
-from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Extent, Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
-from sonjit.engines import load_engine, load_number_engine
-from sonjit.engines.precision import available_precision
+from sonjit.engines import load_engine, load_number_engine, precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -77,7 +75,7 @@ def load_arms(options: HandOptions) -> Bodies:
         smoothing="published",
         detector_model=None,
         landmark_model=None,
-        precision=available_precision(options.precision, options.file("body-full")),
+        precision=precision.available_precision(options.precision, options.file("body-full")),
     )
     return load_bodies(as_in_streams, finds=False)
 
@@ -150,14 +148,14 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry
 def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
     """Search for hands window by window."""
     assert hands.palms is not None
-    min_score = LIMITS["stream_palm_share"] * options.min_detection_score
+    min_score = score.LIMITS["stream_palm_share"] * options.min_detection_score
     return StreamSearch(HandFinder(hands.palms, hands, min_score))
 
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Search for faces window by window."""
     detector = face_networks.load_face_detector(options, "face-full")
-    return StreamSearch(FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score))
+    return StreamSearch(FaceFinder(detector, meshes, score.LIMITS["face_share"] * options.min_detection_score))
 
 
 def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSearch[BodyObservation]:
