@@ -172,12 +172,10 @@ def _name(option: tuple[str, str]) -> str:
 
 def arguments() -> str:
     """Return the Python module with a TypedDict per kind."""
-    names = {CommonOptions: [name for name in declared_options(CommonOptions) if name != "model"]}
-    classes = [_arguments_class(CommonOptions, "TypedDict", names[CommonOptions])]
-    for options in (entry.options for entry in KINDS.values()):
-        base, names[options] = options.__base__ or CommonOptions, [*declared_options(options)]
-        own = [name for name in names[options] if name not in names[base]]
-        classes.append(_arguments_class(options, base.__name__.replace("Options", "Arguments"), own))
+    kinds = CommonOptions, *(entry.options for entry in KINDS.values())
+    names: dict[type | None, list[str]] = {options: [*declared_options(options)] for options in kinds}
+    names[CommonOptions].remove("model")
+    classes = [_arguments_class(one, [n for n in names[one] if n not in names.get(one.__base__, ())]) for one in kinds]
     models = sorted({name for kind in KINDS.values() for name in kind.models})
     own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
     own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
@@ -185,11 +183,13 @@ def arguments() -> str:
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
 
 
-def _arguments_class(options: type[CommonOptions], base: str, names: Iterable[str]) -> str:
-    """Return a TypedDict with some options of a dataclass."""
-    hints, name = get_type_hints(options, include_extras=True), options.__name__
-    head = f'class {name.replace("Options", "Arguments")}({base}, total=False):\n    """Arguments that become `{name}`."""\n'
-    return "\n".join([head, *(f"    {name}: {_python_type(hints[name].__origin__)}" for name in names)])
+def _arguments_class(options: type[CommonOptions], names: Iterable[str]) -> str:
+    """Return a TypedDict with the options that a dataclass adds to its base."""
+    base = "TypedDict" if options is CommonOptions else str(options.__base__ and options.__base__.__name__)
+    hints = get_type_hints(options, include_extras=True)
+    head = f"class {options.__name__}({base}, total=False):".replace("Options", "Arguments")
+    text = f'    """Arguments that become `{options.__name__}`."""\n'
+    return "\n".join([head, text, *(f"    {name}: {_python_type(hints[name].__origin__)}" for name in names)])
 
 
 def browser_types() -> str:
