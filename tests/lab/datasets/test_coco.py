@@ -86,7 +86,6 @@ def test_frames_of_a_video_can_be_read_in_any_order(demo_clip):
         (small(images=[]), "not among the images"),
         (small(categories=2 * small()["categories"]), "two categories have one id"),
     ],
-    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_a_bad_file_is_one_clear_line(tmp_path, data, message):
     with pytest.raises(InputError, match=message) as caught:
@@ -114,7 +113,6 @@ def test_converted_sets_keep_the_ids_of_images_and_categories(tmp_path):
         ({"size": [4, 5], "counts": [-1, 3]}, "damaged"),
         ([[1, 2, 3]], "three corners"),
     ],
-    ids=str,
 )
 def test_a_bad_segmentation_is_one_clear_line(segmentation, message):
     with pytest.raises(InputError, match=message):

@@ -12,7 +12,6 @@ from sonjit.results.skeletons import load_skeleton
 
 @pytest.fixture(scope="session")
 def clip_folder(demo_clip, tmp_path_factory):
-    """Return a folder with twelve frames of each of two recordings."""
     _, frames, truth = demo_clip
     root = tmp_path_factory.mktemp("clip")
     (root / "images").mkdir()

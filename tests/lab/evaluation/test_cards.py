@@ -40,7 +40,6 @@ def units(values, found=None):
 
 @pytest.fixture(scope="module")
 def evaluated(clip_folder, tmp_path_factory):
-    """Return the eval.json of noisy predictions for the clip."""
     from sonjit.lab.datasets import open_dataset
 
     out = tmp_path_factory.mktemp("card")
@@ -124,7 +123,6 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
 
 @pytest.fixture(scope="module")
 def own_network(tmp_path_factory, weights):
-    """Return a run folder with a hand network whose weights differ from the published ones."""
     from sonjit.lab.networks import create_network
     from sonjit.lab.networks.export import export_network
     from sonjit.lab.networks.registry import network_entry

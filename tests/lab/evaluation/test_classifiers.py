@@ -16,9 +16,11 @@ from scipy import ndimage
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation.network_models import ClassifierModel
 from sonjit.lab.explain.classes import explain_classes
 from sonjit.lab.networks import create_network, load_checkpoint
 from sonjit.lab.networks.answers import load_answerer
+from sonjit.lab.networks.classifiers import Classifier
 from sonjit.lab.training.cam import read_questions, train_vqa, vqa_accuracy
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.media import rgb_from
@@ -36,7 +38,6 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(sets, tmp_path_factory):
-    """Train a few steps on each data set with both poolings."""
     root = tmp_path_factory.mktemp("runs")
     for name, dataset, pooling in (("gap", "cub200", "gap"), ("gmp", "cub200", "gmp"), ("loc", "ilsvrc-loc", "gap")):
         settings = {"dataset": dataset, "size": SIZE, "steps": 12, "batch": 8, "pooling": pooling, "warmup": 2}
@@ -46,7 +47,6 @@ def runs(sets, tmp_path_factory):
 
 
 def run_eval(protocol, root, weights, out, *options, model="cam-small"):
-    """Run `sonjit eval`; return the metrics by name, and the record."""
     arguments = ["--model", model, "--weights", weights, "--root", root, "--out", out, *options]
     assert main(["eval", "--protocol", protocol, *map(str, arguments)]) == 0
     record = json.loads((out / "eval.json").read_text("utf-8"))
@@ -176,6 +176,14 @@ def test_the_papers_protocol_trains_a_linear_layer_on_the_first_networks_crops(s
     assert ours == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_classifier_with_other_ids_than_the_data_set_is_refused():
+    classifier = Classifier(create_network("cam-small", "demo", classes=3), SIZE, ("cat", "dog", "dog"), (1, 2, 5))
+    model = ClassifierModel(classifier, None, None, torch.device("cpu"))
+    model.check([], lambda: {1: "cat", 2: "dog", 5: "dog", 7: "fox"})
+    with pytest.raises(InputError, match="class dog has another id in the data set than in the model"):
+        model.check([], lambda: {0: "cow", 1: "dog"})
+
+
 def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, capsys):
     torch.save(create_network("cam-small", "demo", classes=4).state_dict(), tmp_path / "weights.pt")
     arguments = ["--model", "cam-small", "--weights", str(tmp_path / "weights.pt"), "--limit", "1"]
@@ -197,7 +205,6 @@ def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, ca
 )
 @pytest.mark.slow
 def test_all_of_torchvisions_networks_loads(name, official, options):
-    """Check keys and shapes without allocating the weights."""
     with torch.device("meta"):
         made, theirs = create_network(name), getattr(torchvision.models, official)(weights=None, **options)
     shapes = {key: value.shape for key, value in made.from_official(theirs.state_dict()).items()}
@@ -214,7 +221,6 @@ def questions(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answered(questions, tmp_path_factory):
-    """Return a run that answers from the features of an untrained network."""
     out = tmp_path_factory.mktemp("answered")
     settings = {"steps": 80, "size": SMALL, "batch": 40, "warmup": 2, "learning_rate": 0.03}
     typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]

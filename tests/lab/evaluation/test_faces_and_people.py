@@ -36,7 +36,6 @@ def write_pts(path, points):
 
 
 def faces(random, count, points):
-    """Return labels and predictions with small to large errors."""
     truth = random.uniform(20, 180, (count, points, 2)).round(4)
     return truth, truth + random.normal(0, np.linspace(1, 20, count)[:, None, None], truth.shape)
 
@@ -145,7 +144,6 @@ def similarity(person, found, fields):
 
 
 def precision(people, results, fields):
-    """Return the AP of one part."""
     labelled = [any(v for field in fields for v in person[field][2::3]) for person in people]
     truth = [(person["image_id"], person, counts) for person, counts in zip(people, labelled, strict=True)]
     found = [(result["image_id"], result, result["score"]) for result in results]
@@ -180,7 +178,6 @@ PROTOCOLS = {"coco-wholebody": "coco_wholebody_val_v1.0", "coco-keypoints": "per
 
 
 def text_id(number):
-    """Return an id that is the name of another image's file."""
     return f"{6 - number:012}.jpg"
 
 
@@ -224,7 +221,6 @@ def test_people(capsys, tmp_path, protocol, id_of_image, id_of_result):
 
 @pytest.fixture
 def bodies():
-    """Return people with results of only their bodies."""
     people, results = people_and_results(np.random.default_rng(5))
     keys = ("image_id", "category_id", "score", "keypoints")
     return people, [{key: result[key] for key in keys} for result in results]
@@ -326,7 +322,6 @@ def annotation(number, image, x, **changes):
 
 @pytest.fixture
 def judged(tmp_path, capsys):
-    """Evaluate results; return the metrics by name, or the error."""
 
     def run(annotations, results, protocol="coco-instances", names=("000001.jpg", "000002.jpg"), data="coco"):
         root = tmp_path / "coco"
@@ -420,7 +415,6 @@ def test_corners_in_place_of_sizes_are_noted(judged, tmp_path):
         ({"bbox": [10, 20, 40, 40]}, "record 1 or record 0 lacks bbox"),
         ({"category_id": "1"}, "record 1 requires an integer category_id"),
     ],
-    ids=str,
 )
 def test_wrong_records_are_refused(judged, change, message):
     assert message in judged(TRUTH, [RESULTS[0], RESULTS[1] | change])

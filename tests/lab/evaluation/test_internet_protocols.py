@@ -44,7 +44,6 @@ def metrics_of(folder, *call):
 
 
 def square(box):
-    """Return x, y, width and height of a square box, enlarged by a quarter."""
     x, y, w, h = box
     side = 1.25 * max(w, h)
     return np.array([x + w / 2 - side / 2, y + h / 2 - side / 2, side, side])
@@ -287,7 +286,6 @@ def test_stb(tmp_path):
 
 @pytest.mark.slow
 def test_rhd(tmp_path):
-    """Return the errors of each hand relative to its wrist, without hidden joints."""
     root, rng = tmp_path / "set", np.random.default_rng(4)
     (root / "evaluation/color").mkdir(parents=True)
     internet, file = network("internet", tmp_path, layout="rhd")

@@ -20,7 +20,6 @@ CARD = "mediapipe-card"
 
 @pytest.fixture(scope="module")
 def predictions(clip_folder, tmp_path_factory):
-    """Return predictions near the labels for two of three samples."""
     rows = [
         (sample.id, hand) for sample in list(open_dataset("folder", clip_folder))[1::3] for hand in sample.instances
     ]
@@ -32,7 +31,6 @@ def predictions(clip_folder, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def one_machine(monkeypatch):
-    """Fix date and load, so that eval.json does not differ."""
     machine = describe_machine()
     monkeypatch.setattr("sonjit.lab.evaluation.run.describe_machine", lambda: machine)
 
@@ -53,7 +51,6 @@ def run(evaluation_request, folder, **options):
 
 
 def stop_after(count):
-    """Return a callback that interrupts after some images, like Ctrl-C."""
     left = iter(range(count - 1))
 
     def advance():

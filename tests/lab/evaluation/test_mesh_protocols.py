@@ -76,7 +76,6 @@ def picture(path, size, seed):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Return MANO files, and tiny networks with random weights."""
     folder = tmp_path_factory.mktemp("models")
     files = {}
     for seed, side in enumerate(("right", "left")):
@@ -354,7 +353,6 @@ def test_fpha_by_its_joints(evaluated, models, tmp_path):
 
 
 def similarity(truth, points):
-    """Return Umeyama's similarity without reflections, as in HandOccNet's code."""
     own, true = points - points.mean(0), truth - truth.mean(0)
     left, sizes, right = np.linalg.svd(true.T @ own)
     signs = np.array([1, 1, np.sign(np.linalg.det(left @ right))])

@@ -7,6 +7,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import Sample
+from sonjit.lab.evaluation import report
 from sonjit.lab.evaluation.prediction_files import PredictionsModel
 from sonjit.media import open_writer
 from sonjit.media.tables.base import Header
@@ -22,7 +23,6 @@ def blank(name, image_id=None, dataset="folder"):
 
 
 def predicted(path, samples):
-    """Return the predictions of a file for each sample, and its notes."""
     model = PredictionsModel(path)
     model.check(samples, lambda: {1: "person"})
     return [model.find(sample, sample.image, "predictions") for sample in samples], model.notes
@@ -75,3 +75,10 @@ def test_rows_of_tables_belong_to_the_image_of_their_path(tmp_path):
         predicted(write("a/1.jpg", "b/1.jpg"), [blank("1.jpg")])
     with pytest.raises(InputError, match=r"1\.jpg is a/1\.jpg and b/1\.jpg; use an \.npz"):
         predicted(write("1.jpg"), [blank("a/1.jpg"), blank("b/1.jpg")])
+
+
+def test_compared_pictures_are_those_of_their_data_set_and_id():
+    data = [blank(name, dataset=dataset) for dataset, name in (("one", "a"), ("one", "b"), ("two", "a"))]
+    assert report._sample_at(data, 1, ("two", "a")) is data[2]  # evaluated with --limit 1
+    with pytest.raises(InputError, match="--root has no b of two"):
+        report._sample_at(data, 0, ("two", "b"))

@@ -190,7 +190,6 @@ def centre(box):
 
 
 def covered(box, area):
-    """Check whether at least half of a box lies in an ignored area."""
     width, height = (min(box[i + 2], area[i + 2]) - max(box[i], area[i]) for i in (0, 1))
     return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
 

@@ -161,7 +161,6 @@ def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, caps
         (["--weights", "weights.safetensors", "--pooling", "gmp"], "was written with pooling='gap', not 'gmp'"),
         (["--weights", "other/headless.pt"], "has no output layer"),
     ],
-    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
 def test_a_wrong_call_is_one_line(arguments, words, trained, refusal, monkeypatch):
     monkeypatch.chdir(trained)

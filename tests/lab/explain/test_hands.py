@@ -169,7 +169,6 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
         (["--weights", "w.pt"], "--weights applies only to classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],
-    ids=lambda one: one[0] if isinstance(one, list) else "",
 )
 def test_a_wrong_call_is_one_line(arguments, words, image, weights, refusal):
     assert words in refusal("explain", image, *arguments)

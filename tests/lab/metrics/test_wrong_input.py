@@ -37,7 +37,6 @@ def test_masks_have_only_0_and_1(name, valid):
         (PREDICTED[0, 0], TRUTH[0, 0]), (PREDICTED[..., :0], TRUTH[..., :0]), (PREDICTED + 1j, TRUTH),
         (PREDICTED, TRUTH[..., :2]), ("left", "right"), ([[1.0], [1.0, 2.0]], [[1.0], [1.0, 2.0]]),
     ],
-    ids=["one point", "no coordinates", "complex", "2D truth", "text", "ragged"],
 )  # fmt: skip
 def test_points_of_another_form_are_refused(name, predicted, truth):
     with pytest.raises(InputError) as error:
@@ -96,7 +95,6 @@ RESULT = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "score": 0.5}
         {"score": NAN}, {"score": "high"}, {"bbox": [0, 0, 4]}, {"bbox": [4, 4, -4, -4]}, {"category_id": 0},
         {"image_id": "1"}, {"image_id": 2},
     ],
-    ids=str,
 )  # fmt: skip
 def test_results_of_another_form_are_refused(change):
     with pytest.raises(InputError) as error:
@@ -111,7 +109,6 @@ def test_results_of_another_form_are_refused(change):
         (TRUE | {"annotations": [ANNOTATION, ANNOTATION]}, {}), (TRUE | {"images": IMAGES * 2}, {}),
         (TRUE, {"image_ids": [99]}),
     ],
-    ids=["a list", "NaN", "annotations of one id", "images of one id", "unknown image"],
 )  # fmt: skip
 def test_annotations_of_another_form_are_refused(truth, options):
     with pytest.raises(InputError):

@@ -55,7 +55,6 @@ def test_weights_are_found_in_what_training_scripts_save(wrap, ending, new_forma
         {"log": defaultdict(list, loss=[1.0]), "seen": {1, 2}, "counts": Counter("ab"), "last": deque([1])},
         {"when": datetime(2026, 1, 2, tzinfo=UTC), "settings": SimpleNamespace(a=1), "type": torch.float16},
     ],
-    ids=lambda more: next(iter(more)),
 )
 @pytest.mark.parametrize("new_format", [True, False])
 def test_harmless_values_next_to_weights_are_ignored(more, new_format, tmp_path):

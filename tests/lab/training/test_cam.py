@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.lab.training import cam, class_images
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.training import augment, cam, class_images
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +32,14 @@ def test_truth_of_another_kind_is_refused(demo_clip, tmp_path):
     with pytest.raises(InputError, match=r"odd\.json: no frames with hands"):
         class_images.HandCrops(demo_clip[0], tmp_path / "odd.json")
     assert cam.CamSettings().network == "cam-small"
+
+
+def test_classes_of_one_name_keep_their_ids_and_others_their_names():
+    def label(number, name):
+        thing = Instance(kind="object", category=name, category_id=number)
+        sample = Sample(dataset="x", id="a", image=np.zeros((4, 4, 3), np.uint8), width=4, height=4, instances=(thing,))
+        return class_images.label_of(sample, (134, 517, 3), names)
+
+    names = ("crane", "crane", "dog")
+    assert [label(517, "crane"), label(134, "crane"), label(0, "dog"), label(3, "cat")] == [1, 0, 2, None]
+    assert augment.mirrored_order(names) == [0, 1, 2]

@@ -121,7 +121,6 @@ def test_weights_of_torchvision_have_their_version_and_classes(tmp_path):
         (["--weights", "demo", "--min-score", "2"], "must be between 0 and 1"),
         (["--weights", "demo", "--limit", "0"], "at least 1"),
     ],
-    ids=str,
 )
 def test_segment_refuses_in_one_line(tmp_path, monkeypatch, refusal, arguments, message):
     from sonjit.lab.networks import save_checkpoint

@@ -322,7 +322,10 @@ class Wflw(dataset.RecordDataset):
 
     def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
         super().__init__(entry, root, split)
-        self._file = self.need(_list_file(split))
+        name = f"list_98pt_test/list_98pt_{split.replace('-', '_')}"
+        if split in ("train", "test"):
+            name = f"list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}"
+        self._file = self.need(f"WFLW_annotations/{name}.txt")
         faces: dict[str, list[str]] = {}
         for number, line in enumerate(dataset.read_lines(self._file), 1):
             fields = line.split()
@@ -363,12 +366,6 @@ class CocoWflw(CocoSet):
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         points = keypoint_fields(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=dataset.box_from_corner(annotation, "bbox"), **points)
-
-
-def _list_file(split: str) -> str:
-    if split in ("train", "test"):
-        return f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
-    return f"WFLW_annotations/list_98pt_test/list_98pt_{split.replace('-', '_')}.txt"
 
 
 def _wflw_file(root: Path, split: str) -> Path:

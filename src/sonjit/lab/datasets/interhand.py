@@ -292,9 +292,12 @@ class InterHand(dataset.Dataset):
         valid = image.joint_valid & np.isfinite(world).all(axis=1) & ~(world == 1).all(axis=1)
         joints = camera.from_world(world * reading.MM)  # (42, 3)
         name = f"images/{self.split}/{image.file_name}"
+        present = {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
+        if not image.hand_type_valid:
+            present = [index for index in (0, 1) if valid[21 * index : 21 * index + 21].any()]
         return self.sample_of(
             name,
-            (self._hand(index, image, joints, valid, camera) for index in _present(image, valid)),
+            (self._hand(index, image, joints, valid, camera) for index in present),
             self._source,
             (image.width, image.height),
             image=self.root / self._base / name,
@@ -350,13 +353,6 @@ class InterHand(dataset.Dataset):
             )
             raise InputError(f"{path} lists {detail}; get both files again")
         return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
-
-
-def _present(image: ImageRecord, valid: BoolArray) -> list[int]:
-    """Return the hands in the image: 0 for the right one, 1 for the left one."""
-    if not image.hand_type_valid:
-        return [index for index in (0, 1) if valid[21 * index : 21 * index + 21].any()]
-    return {"right": [0], "left": [1], "interacting": [0, 1]}[image.hand_type]
 
 
 _BOX_SCALE: Final = 1.2  # factor by which the set's boxes are larger than their content

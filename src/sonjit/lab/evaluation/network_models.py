@@ -7,7 +7,7 @@ present. Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +67,12 @@ class ClassifierModel(Model):
         pooling = {"pooling": classifier.pooling} if classifier.pooling else {}
         self.supervision = "box" if self._view == "box" else "weak"
         self.settings: dict[str, str] = {**pooling, "localize_by": self._by, "view": shown}
+
+    def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
+        own = dict(zip(self._classifier.names, self._classifier.ids, strict=False))
+        other = {name: number for number, name in sorted(categories().items())}
+        if wrong := [name for name in own.keys() & other.keys() if own[name] != other[name]]:
+            raise InputError(f"class {min(wrong)} has another id in the data set than in the model; use the same ids")
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)

@@ -327,9 +327,9 @@ class _Run(NamedTuple):
     label: str
     kind: str
     record: predictions.EvaluationRecord
-    items: dict[tuple[str, int], predictions.EvaluatedItem]  # by sample and instance
-    values: dict[tuple[str, int], float]
-    indices: dict[str, int]
+    items: dict[tuple[int, int], predictions.EvaluatedItem]  # by place of the sample, and instance
+    values: dict[tuple[int, int], float]
+    names: dict[int, tuple[str, str]]  # data set and id of the sample by place
 
 
 def draw_comparison(
@@ -346,15 +346,24 @@ def draw_comparison(
     keys = _select_keys(rows, samples, columns)
     chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
     data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)
-    cases = [(data[rows[0].indices[name]], name, index) for name, index in keys]
-    pictures = [[_draw_case(sample, index, None, bare=True) for sample, _, index in cases]]
+    cases = [(_sample_at(data, key[0], rows[0].names[key[0]]), key) for key in keys]
+    pictures = [[_draw_case(sample, index, None, bare=True) for sample, (_, index) in cases]]
     pictures += [
-        [_draw_case(sample, at, row.items[name, at].points_px, only_labels=True) for sample, name, at in cases]
+        [_draw_case(sample, key[1], row.items[key].points_px, only_labels=True) for sample, key in cases]
         for row in rows
     ]
     labels = [("image", ""), *((row.label, row.kind) for row in rows)]
     lines = [np.concatenate([_heading(*label), *row], 1) for label, row in zip(labels, pictures, strict=True)]
     return np.concatenate(lines)
+
+
+def _sample_at(data: ProtocolData, place: int, name: tuple[str, str]) -> Sample:
+    """Return an evaluated sample, which is at a later place if the evaluation had a limit or left out bad samples."""
+    samples = map(data.__getitem__, range(place, len(data)))
+    found = next((sample for sample in samples if (sample.dataset, sample.id) == name), None)
+    if found is None:
+        raise InputError(f"--root has no {name[1]} of {name[0]}; choose the folder of the evaluated data set")
+    return found
 
 
 def _load_run(label: str | None, folder: Path) -> _Run:
@@ -367,18 +376,18 @@ def _load_run(label: str | None, folder: Path) -> _Run:
         lines = [predictions.JournalLine.from_json(text) for text in journal.read_text("utf-8").splitlines()[1:]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{journal}: cannot be read ({error}); evaluate again") from None
-    keys = zip(units["sample"], units["instance"], strict=True)
+    keys = zip(units["place"], units["instance"], strict=True)
     return _Run(
         label=label or model,
         kind="sequence" if model in _WINDOW_MODELS else "" if mode == "predictions" else "one image",
         record=record,
-        items={(line.id, item.instance): item for line in lines for item in line.evaluated},
+        items={(line.place, item.instance): item for line in lines for item in line.evaluated},
         values=dict(zip(keys, np.array(units["value"], np.float64).tolist(), strict=True)),
-        indices={line.id: line.place for line in lines},
+        names={line.place: (line.dataset, line.id) for line in lines},
     )
 
 
-def _select_keys(rows: Sequence[_Run], samples: Sequence[str] | None, columns: int) -> list[tuple[str, int]]:
+def _select_keys(rows: Sequence[_Run], samples: Sequence[str] | None, columns: int) -> list[tuple[int, int]]:
     shared = [key for key in rows[0].items if all(key in row.items for row in rows)]
     if samples is None:
         apart = {key: np.ptp([row.values.get(key, np.nan) for row in rows]) for key in shared}
@@ -390,11 +399,12 @@ def _select_keys(rows: Sequence[_Run], samples: Sequence[str] | None, columns: i
             )
             raise InputError(f"the runs cannot be compared by sample: {reason}")
         return known[:columns]
-    found: list[tuple[str, int]] = []
+    found: list[tuple[int, int]] = []
     for name in samples:
-        of = [key for key in shared if key[0] == name]
+        of = [key for key in shared if rows[0].names[key[0]][1] == name]
         if not of:
-            raise InputError(f"--samples {name}: not among those that all runs evaluated, such as {shared[0][0]}")
+            such = rows[0].names[shared[0][0]][1]
+            raise InputError(f"--samples {name}: not among those that all runs evaluated, such as {such}")
         found += of
     return found
 

@@ -134,10 +134,9 @@ def localize_classes(
     else:
         image = (0.0, 0.0, float(width), float(height)) if by == "image" else None
         indexed = [(index, image or class_map.box) for index, class_map in enumerate(maps)]
-    return [
-        ClassBox(maps[index].label, maps[index].probability, box and _shift_box(box, area), maps[index].values)
-        for index, box in indexed
-    ]
+    x, y = max(round(area[0]), 0), max(round(area[1]), 0)
+    moved = [(maps[index], box and (box[0] + x, box[1] + y, box[2] + x, box[3] + y)) for index, box in indexed]
+    return [ClassBox(found.label, found.probability, box, found.values) for found, box in moved]
 
 
 def crop_box(classifier: classifiers.Classifier, rgb: Image) -> Box:
@@ -164,11 +163,6 @@ def _cut(rgb: Image, area: Box) -> NDArray[np.uint8]:
     left, top = min(max(round(area[0]), 0), width - 1), min(max(round(area[1]), 0), height - 1)
     right, bottom = max(round(area[2]), left + 1), max(round(area[3]), top + 1)
     return np.ascontiguousarray(rgb[top:bottom, left:right])
-
-
-def _shift_box(box: Box, area: Box) -> Box:
-    left, top = max(round(area[0]), 0), max(round(area[1]), 0)
-    return box[0] + left, box[1] + top, box[2] + left, box[3] + top
 
 
 def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:

@@ -68,7 +68,9 @@ class ExportedInterNet(nn.Module):
             raise InputError(
                 f"{path}: not an InterNet; write it with sonjit export internet --weights FILE --out {path}"
             )
-        saved = _export_metadata(model, path)
+        key = ["framework", METADATA]  # OpenVINO stores ONNX metadata here
+        is_exported = model.has_rt_info(key)  # by `sonjit export`
+        saved = SavedNetwork.from_json(model.get_rt_info(key).astype(str), path) if is_exported else None
         merged_layout = saved.merge_options({"layout": layout}, path).get("layout") if saved else layout
         if merged_layout is None:
             raise InputError(f"{path} does not define its layout; set {LAYOUT_CHOICES}")
@@ -84,12 +86,6 @@ class ExportedInterNet(nn.Module):
             name: torch.from_numpy(np.concatenate([outputs[number] for outputs in results]))
             for number, name in enumerate(_OUTPUTS)
         }
-
-
-def _export_metadata(model: ov.Model, path: Path) -> SavedNetwork | None:
-    """Return the metadata written by `sonjit export`, or None for other files."""
-    key = ["framework", METADATA]  # OpenVINO stores ONNX metadata here
-    return SavedNetwork.from_json(model.get_rt_info(key).astype(str), path) if model.has_rt_info(key) else None
 
 
 def load_internet(weights: str, layout: str | None = None) -> InterNet | ExportedInterNet:

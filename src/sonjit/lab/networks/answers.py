@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +89,9 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
     path = Path(folder)
-    own, size, words, answers = checkpoints.load_description(path, "vqa", _parse_options)
+    own, size, words, answers = checkpoints.load_description(
+        path, "vqa", lambda d: (str(d["network"]), int(d["size"]), tuple(d["words"]), tuple(d["answers"]))
+    )
     if own != name:
         raise InputError(f"{path} is a run with {own}, not with {name}; use --model {own}")
     network = classifiers.load_classifier(name, path / _CLASSIFIER).network
@@ -99,8 +100,3 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     head = AnswerHead((state["middle"], state["spread"]), len(words), len(answers))
     head.load_state_dict(state)
     return Answerer(network, size, head.eval(), words, answers)
-
-
-def _parse_options(description: Any) -> tuple[str, int, tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401  # JSON
-    words, answers = tuple(description["words"]), tuple(description["answers"])
-    return str(description["network"]), int(description["size"]), words, answers

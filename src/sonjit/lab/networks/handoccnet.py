@@ -94,7 +94,10 @@ class LeakyPyramid(nn.Module):
 
     def load_imagenet(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load torchvision's ResNet-50, as for the published networks; the pyramid keeps its weights."""
-        renamed = {_own_name(name): value for name, value in state_dict.items()}
+        # conv1 and bn1 are in layer0, and each stage has an additional container.
+        first = {"conv1": "layer0.0", "bn1": "layer0.1"}
+        parts = {key: key.partition(".") for key in state_dict}
+        renamed = {f"{first.get(a, f'{a}.0')}.{rest}": state_dict[key] for key, (a, _, rest) in parts.items()}
         own = {name: value for name, value in self.state_dict().items() if name.startswith("layer")}
         for name, value in own.items():
             if name not in renamed or renamed[name].shape != value.shape:
@@ -102,12 +105,6 @@ class LeakyPyramid(nn.Module):
                     f"these weights are not torchvision's ResNet-50: {name} is missing or has another shape"
                 )
         self.load_state_dict({name: renamed[name] for name in own}, strict=False)
-
-
-def _own_name(name: str) -> str:
-    """Convert torchvision's name: conv1 and bn1 are in layer0, and each stage has an additional container."""
-    part, _, rest = name.partition(".")
-    return {"conv1": f"layer0.0.{rest}", "bn1": f"layer0.1.{rest}"}.get(part, f"{part}.0.{rest}")
 
 
 def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:

@@ -184,4 +184,5 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
     """
     other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
     swapped = [re.sub("[Ll]eft|[Rr]ight", lambda found: other[found.group()], name) for name in names]
-    return [names.index(new if new in names else name) for new, name in zip(swapped, names, strict=True)]
+    pairs = enumerate(zip(swapped, names, strict=True))  # names that have no side may repeat
+    return [names.index(new) if new in names and new != name else index for index, (new, name) in pairs]

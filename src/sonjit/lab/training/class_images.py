@@ -43,12 +43,19 @@ def images_from(crops: Sequence[Crop]) -> Tensor:
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
 
 
-def class_of(sample: Sample) -> str | None:
-    """Return the class of an image, or None if it has none or several."""
+def class_of(sample: Sample) -> tuple[int | None, str]:
+    """Return id and name of an image's class; no name if it has none or several."""
     if (named := sample.tags.get("class")) is not None:
-        return str(named)
-    found = {instance.category or instance.kind for instance in sample.instances}
-    return found.pop() if len(found) == 1 else None
+        return None, str(named)
+    found = {(instance.category_id, instance.category or instance.kind) for instance in sample.instances}
+    return found.pop() if len(found) == 1 else (None, "")
+
+
+def label_of(sample: Sample, ids: Sequence[int], names: Sequence[str]) -> int | None:
+    """Return the index of an image's class by its name, or by its id if several classes have the name, else None."""
+    number, name = class_of(sample)
+    found = [index for index, own in enumerate(names) if own == name]
+    return next((index for index in found if len(found) == 1 or ids[index] == number), None)
 
 
 class ClassImages:
@@ -60,7 +67,7 @@ class ClassImages:
         self._training, self._held_out = training, held_out
         self._size, self._view, self._cropper = size, view, cropper
         if "class" in training[0].tags:
-            found = sorted({name for sample in training if (name := class_of(sample)) is not None})
+            found = sorted({name for sample in training if (name := class_of(sample)[1])})
             categories: Mapping[int, str] = dict(enumerate(found))
         else:
             categories = training.categories()
@@ -84,20 +91,20 @@ class ClassImages:
         """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
         count = len(self._held_out)
         indices = range(count) if count <= maximum else [i * count // maximum for i in range(maximum)]
-        return [sample for index in indices if class_of(sample := self._held_out[index]) in self.names]
+        samples = (self._held_out[index] for index in indices)
+        return [sample for sample in samples if label_of(sample, self.ids, self.names) is not None]
 
     def _draw_crop(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
         for _ in range(_MAX_TRIES):
             index = int(rng.integers(len(self._training)))
             sample = self._training[index]
-            name = class_of(sample)
-            if name not in self.names:
+            if (label := label_of(sample, self.ids, self.names)) is None:
                 continue
             rgb = sample.rgb()
             area = self._area(index, sample, rgb)
             if area is None:
                 continue
-            change, label = draw_augmentation(augmentation or AugmentationSettings(), rng), self.names.index(name)
+            change = draw_augmentation(augmentation or AugmentationSettings(), rng)
             image = change.image(_random_part(rgb, area, self._size, rng, change))
             return Crop(image, self._mirrored[label] if change.mirror else label)
         raise InputError(f"None of {_MAX_TRIES} images has a class. Choose another data set or split.")
@@ -121,7 +128,8 @@ def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) ->
     for sample in samples:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
         found.append(localize_classes(classifier, sample.rgb(), by=by, view=classifier.view, true_box=true_box))
-    labels = [classifier.names.index(class_of(sample) or "") for sample in samples]
+    known = (label_of(sample, classifier.ids, classifier.names) for sample in samples)
+    labels = [label for label in known if label is not None]
     errors: dict[str, float] = {}
     for top in (1, 5):
         wrong = [label not in [box.label for box in boxes[:top]] for label, boxes in zip(labels, found, strict=True)]
