@@ -359,9 +359,8 @@ def draw_comparison(
 
 def _sample_at(data: ProtocolData, place: int, name: tuple[str, str]) -> Sample:
     """Return an evaluated sample, which is at a later place if the evaluation had a limit or left out bad samples."""
-    samples = map(data.__getitem__, range(place, len(data)))
-    found = next((sample for sample in samples if (sample.dataset, sample.id) == name), None)
-    if found is None:
+    samples = (data[row] for row in range(place, len(data)))
+    if (found := next((one for one in samples if (one.dataset, one.id) == name), None)) is None:
         raise InputError(f"--root has no {name[1]} of {name[0]}; choose the folder of the evaluated data set")
     return found
 
