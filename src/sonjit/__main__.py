@@ -12,13 +12,13 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-_STOPPED, _TERMINATED = 130, 143  # exit statuses after Ctrl-C and SIGTERM
+_STOPPED = 130  # exit status after Ctrl-C
 _PAUSE_S, _PAUSES = 0.02, 500  # pause before a signal is raised again while modules load, and maximum number of pauses
 
 
 def run() -> None:
-    """Run the command line and exit. Ctrl-C and SIGTERM end it in one line, also while its modules load."""
-    is_stopped, is_terminated, pauses_left = False, False, _PAUSES
+    """Run the command line and exit. Ctrl-C, SIGTERM and SIGHUP end it in one line, also while its modules load."""
+    is_stopped, stop_status, pauses_left = False, _STOPPED, _PAUSES
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal is_stopped, pauses_left
@@ -29,16 +29,17 @@ def run() -> None:
             is_stopped = True
             signal.default_int_handler(number, frame)
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
+    def terminate(number: int, _frame: FrameType | None) -> None:
         """Stop in the same way as Ctrl-C, so that outputs are completed or removed."""
-        nonlocal is_terminated
-        is_terminated = True
+        nonlocal stop_status
+        stop_status = 128 + number
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, stop)
         signal.raise_signal(signal.SIGINT)
 
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # the latter by a terminal that closes
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job has it switched off
         signal.signal(signal.SIGINT, stop)
     codecs.register_error("sonjit-escape", _escape)
@@ -56,7 +57,7 @@ def run() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if status == _STOPPED:
-        _leave(_TERMINATED if is_terminated else status)
+        _leave(stop_status)
     sys.exit(status)
 
 
@@ -69,11 +70,9 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 def _is_loading(frame: FrameType | None) -> bool:
     """Check whether a module is being loaded. Some modules in C++ abort when their loading is interrupted."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
-    return False
+    return frame is not None
 
 
 def _stop_again(main_thread: int) -> None:
@@ -85,11 +84,7 @@ def _stop_again(main_thread: int) -> None:
 
 
 def _leave(status: int) -> None:
-    """Exit without the interpreter's own end, which a stop may spoil.
-
-    A thread that still draws or decodes in C++ would abort there, and C code that met the Ctrl-C before
-    everybody else would have the process end by the signal, whoever caught it since.
-    """
+    """Exit without the interpreter's own end, where a thread that still draws or decodes in C++ would abort."""
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # as multiprocessing does in its own processes
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the reader has closed it

@@ -188,7 +188,7 @@ def long_clip(demo_clip, write_video, tmp_path_factory):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_keeps_what_was_finished(how, status, weights, long_clip, out, names_in):
     command = [sys.executable, "-c", INTERRUPTIBLE, "hands", long_clip]
     command += ["--save", out / "t.jsonl", "--draw", out / "d.mp4"]

@@ -163,15 +163,22 @@ def _run_files(
     log = FinishedFiles(task, limit if inputs.reading == Reading() else [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
-        unfinished: list[int] = []
+        unfinished, own, taken = list[int](), set[str](), {str(file) for file in files}
         keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
         for index, (key, item) in enumerate(zip(keys, placed, strict=True)):
             if key is not None and not item.json and log.is_finished(key, item):
                 total.skipped += 1
                 finished(index, item)
+                own.update(str(Path(path)) for path in item.paths)
                 progress.advance()
+            elif clash := taken.intersection(str(Path(path)) for path in item.paths) - {str(files[index])}:
+                problem = f"its output {clash.pop()} is another input. Choose another name or folder"
+                total.problems.append(f"{files[index]}: {problem}")
             else:
                 unfinished.append(index)
+        if copies := [index for index in unfinished if str(files[index]) in own]:
+            total.notes.append(f"left out {pluralize(len(copies), 'file')} that this command wrote before")
+            unfinished = [index for index in unfinished if index not in copies]
         results: dict[int, Summary | str] = {}
         calls = [(files[index], placed[index], limit, inputs.reading) for index in unfinished]
         with closing(_results(task, calls, jobs=jobs, workers=workers)) as running:

@@ -204,6 +204,8 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
     if fps is not None and not 0 < fps < 100_000:
         raise InputError(f"fps={fps:g}: give a number of frames per second above 0")
     if text == "-":
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # the shell closed it
+            raise InputError("standard input is closed: pipe an image or a video into it")
         return _source_from_stream(sys.stdin.buffer, "standard input", fps)
     if text.startswith("camera:"):
         number = text.removeprefix("camera:")

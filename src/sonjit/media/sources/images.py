@@ -282,8 +282,8 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
 
     16-bit files whose values need only 10 or 12 bits are scaled by that range. HEIC images are always upright. `notes`
-    receives a line if values are scaled or further images of the file are left out. Raise InputError for data that
-    are empty, truncated, damaged or no image, and MissingExtraError for HEIC without pillow-heif.
+    receives lines about what was changed or left out. Damaged data are an InputError, and HEIC without pillow-heif a
+    MissingExtraError.
     """
     found = _checked_format(data, name)
     bits, transfer = _colours(data, found)
