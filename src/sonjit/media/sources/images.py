@@ -493,7 +493,7 @@ def quiet_opencv() -> Generator[None]:
     global _quiet_threads, _level_before
     with _lock:
         if _quiet_threads == 0:
-            _level_before = _set_log_level(_SILENT)
+            _level_before = cv2.utils.logging.setLogLevel(_SILENT)
         _quiet_threads += 1
     try:
         yield
@@ -501,14 +501,7 @@ def quiet_opencv() -> Generator[None]:
         with _lock:
             _quiet_threads -= 1
             if _quiet_threads == 0:
-                _set_log_level(_level_before)
-
-
-def _set_log_level(level: int) -> int:
-    """Set OpenCV's log level and return the previous one."""
-    from cv2.utils import logging
-
-    return logging.setLogLevel(level)
+                cv2.utils.logging.setLogLevel(_level_before)
 
 
 ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
