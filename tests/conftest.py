@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import av
@@ -19,9 +19,10 @@ import pytest
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.cli import main
+from sonjit.engines import openvino
 from sonjit.lab.hand_models.rig import load_rig
 from sonjit.media import open_source
-from sonjit.weights import find_weight
+from sonjit.weights import cache_folder, find_weight
 
 PROJECT = Path(__file__).parents[1]
 DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
@@ -81,6 +82,24 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(
             "file", sorted(DATA.glob(pattern)) or [absent], ids=lambda file: getattr(file, "stem", None)
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks_loaded_once():
+    """Let detectors of a process use the same loaded networks, because loading takes a quarter of the time of tests.
+
+    Tests of loading have a cache of their own, or networks that engines share.
+    """
+    load, usual = openvino._load, cache_folder() / "compiled"
+    loaded = lru_cache(32)(load)
+
+    def once(network):
+        options = network.options
+        return (load if options.shared or options.cache != usual else loaded)(network)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino, "_load", once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
 IMAGES = 20
+IMPATIENT = "from sonjit._util import pools; from sonjit.__main__ import run; pools._CONNECT_S = 1; run()"
+"""Program that waits a second for running calls after Ctrl-C, and not ten."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +36,7 @@ def home():
 @pytest.fixture(scope="module")
 def head(home):
     with cluster.head() as node:
-        yield node.address
+        yield node
 
 
 def sum_on(workers, **environment):
@@ -90,8 +92,8 @@ def local_table(stills):
 
 
 def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, local_table, tmp_path):
-    with cluster.Node("--address", head) as node:
-        process = cluster.start_run(stills, tmp_path / "t.csv", f"ray:{head}")
+    with cluster.Node("--address", head.address) as node:
+        process = cluster.start_run(stills, tmp_path / "t.csv", f"ray:{head.address}")
         cluster.wait_for_files(process, tmp_path / "t.csv", 6)
         node.kill()
         line = cluster.finish(process)
@@ -101,17 +103,16 @@ def test_with_a_killed_node_nothing_is_lost_and_nothing_twice(head, stills, loca
 
 def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, local_table, tmp_path):
     table = tmp_path / "t.csv"
-    with cluster.head() as node:
-        process = cluster.start_run(stills, table, f"ray:{node.address}")
-        cluster.wait_for_files(process, table, 2)
-        node.freeze()  # so that some files are unfinished on any machine
+    process = cluster.start_run(stills, table, f"ray:{head.address}", ("-c", IMPATIENT))
+    cluster.wait_for_files(process, table, 2)
+    with head.frozen():  # so that some files are unfinished on any machine
         process.send_signal(signal.SIGINT)
         output = process.communicate()[1]
     assert (process.returncode, output) == (130, "sonjit: stopped; finished results are kept\n")
     kept = table.read_bytes()
     assert local_table.startswith(kept)
     assert 1 < kept.count(b"\n") < local_table.count(b"\n")
-    line = cluster.finish(cluster.start_run(stills, table, f"ray:{head}"))
+    line = cluster.finish(cluster.start_run(stills, table, f"ray:{head.address}"))
     assert " finished before" in line
     assert table.read_bytes() == local_table
 
@@ -130,12 +131,12 @@ def test_relative_paths_and_a_parquet_file_for_each_input(head, stills, tmp_path
     arguments = ["hands", "stills", "--save", "tables/{name}.parquet", "--draw", "drawn"]
     monkeypatch.chdir(tmp_path / "here")
     assert main(arguments) == 0
-    done = sonjit(*arguments, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    done = sonjit(*arguments, "--workers", f"ray:{head.address}", folder=tmp_path / "there")
     assert done.returncode == 0, done.stderr
     for path in [*(tmp_path / "here").glob("tables/*.parquet"), *(tmp_path / "here").glob("drawn/*.jpg")]:
         assert (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes() == path.read_bytes()
     assert dataset.dataset(tmp_path / "there" / "tables").count_rows() >= 4 * 21
-    again = sonjit(*arguments, "--workers", f"ray:{head}", folder=tmp_path / "there")
+    again = sonjit(*arguments, "--workers", f"ray:{head.address}", folder=tmp_path / "there")
     assert ", 4 finished before" in again.stderr
 
 

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from .waiting import wait_until
 CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 ENVIRONMENT = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0", "SONJIT_THREADS": "1", "PYTHONPATH": str(Path(sonjit.__file__).parents[1]),
+    "RAY_health_check_period_ms": "500",  # a killed node is noticed early
 }  # fmt: skip
 STARTS = 3  # Ray's limit of 30 s is too short for a busy machine
 READY = "--block"  # part of the last output of a node that runs
@@ -60,12 +61,19 @@ class Node:
                 break
         return output
 
-    def freeze(self):
-        """Stop the processes that run calls, so that no further call is finished."""
+    @contextmanager
+    def frozen(self):
+        """Stop the processes that run calls, so that no further call is finished, and kill them at the end."""
+        calls = []
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if process.name().startswith("ray::_"):  # not the agents, which the node waits for
                     process.suspend()
+                    calls.append(process)
+        yield
+        for process in calls:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def kill(self):
         """Kill all processes of the node at once."""
@@ -86,9 +94,9 @@ def head():
     return Node("--head", "--port", "0", "--include-dashboard", "false")
 
 
-def start_run(stills, table, workers="pool"):
+def start_run(stills, table, workers="pool", program=("-m", "sonjit")):
     """Run `sonjit hands` on the stills, with one table as output."""
-    command = [sys.executable, "-m", "sonjit", "hands", str(stills), "--save", str(table), "--workers", workers]
+    command = [sys.executable, *program, "hands", str(stills), "--save", str(table), "--workers", workers]
     return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
 
