@@ -42,9 +42,7 @@ hypothesis.settings.load_profile("sonjit")
 
 
 def pytest_configure(config):
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # shells disable it in background jobs, and so in our processes
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells do in background jobs, and so in our processes
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
 
@@ -86,19 +84,11 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session", autouse=True)
 def _networks_loaded_once():
-    """Let detectors of a process use the same loaded networks, because loading takes a quarter of the time of tests.
-
-    Tests of loading have a cache of their own, or networks that engines share.
-    """
+    """Let detectors use loaded networks again. Tests of loading have their own cache, or shared networks."""
     load, usual = openvino._load, cache_folder() / "compiled"
-    loaded = lru_cache(32)(load)
-
-    def once(network):
-        options = network.options
-        return (load if options.shared or options.cache != usual else loaded)(network)
-
+    again = lru_cache(32)(load)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino, "_load", once)
+        patch.setattr(openvino, "_load", lambda n: (load if n.options.shared or n.options.cache != usual else again)(n))
         yield
 
 

@@ -98,9 +98,7 @@ def hosted(headers=()):
     """Serve the files in `.files`, (type, bytes) by path, with additional headers, and count the bytes in `.sent`."""
 
     class Server(http.server.ThreadingHTTPServer):
-        request_queue_size = (
-            64  # a browser opens several connections at once, and a refused connection may end a worker
-        )
+        request_queue_size = 64  # browsers open several connections at once, and a refused one may end a worker
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

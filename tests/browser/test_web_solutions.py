@@ -20,9 +20,7 @@ LOAD = """
         return [globalThis[name], address.slice(0, address.lastIndexOf("/"))];
     };
 """
-SEND = (
-    LOAD
-    + """
+SEND = LOAD + """
     const [module, name, options, path, times] = given;
     const [Solution, folder] = await opened(module, name);
     const solution = new Solution({locateFile: (file) => `${folder}/${file}`});
@@ -36,8 +34,7 @@ SEND = (
     const {image, segmentationMask: mask, ...rest} = results;
     const sizes = {size: [image.width, image.height], mask: mask ? [mask.width, mask.height] : null};
     return {...JSON.parse(JSON.stringify(rest)), ...sizes};
-"""
-)
+"""  # fmt: skip
 TIMES = [0, 33]
 
 
@@ -178,9 +175,7 @@ def test_nothing_in_an_image(web_page, all_networks, show):
 
 def test_a_script_defines_globals(web_page, show, portrait):
     """Pages with `<script src>` have the names as globals, and the results of the module."""
-    body = (
-        LOAD
-        + """
+    body = LOAD + """
         const [script, path] = given;
         await loadScript(script);
         const hands = new Hands({locateFile: (file) => file});
@@ -189,8 +184,7 @@ def test_a_script_defines_globals(web_page, show, portrait):
         await hands.send({image: await load(path)});
         await hands.close();
         return [count, HAND_CONNECTIONS.length, "sonjitSolution" in globalThis];
-    """
-    )
+    """  # fmt: skip
     count, connections, leaks = run(web_page, body, "/web/hands.global.js", show(portrait))
     expected = run(web_page, SEND, "/web/hands.js", "Hands", {}, show(portrait))
     assert count == len(expected["multiHandLandmarks"]) > 0
@@ -200,9 +194,7 @@ def test_a_script_defines_globals(web_page, show, portrait):
 
 @pytest.mark.parametrize("name", ["hands", "face_mesh", "pose"])
 def test_constants_are_those_of_the_package(web_page, theirs, name):
-    body = (
-        LOAD
-        + """
+    body = LOAD + """
         const [theirs, ours] = given;
         await loadScript(theirs);
         const constants = (names) => Object.fromEntries(
@@ -214,16 +206,13 @@ def test_constants_are_those_of_the_package(web_page, theirs, name):
         const sorted = (value) => (Array.isArray(value) ? [...value].sort() : value);
         for (const all of [expected, found]) for (const key of Object.keys(all)) all[key] = sorted(all[key]);
         return [expected, found];
-    """
-    )
+    """  # fmt: skip
     expected, found = run(web_page, body, theirs(name), f"/web/{name}.js")
     assert "VERSION" in expected
     assert found == expected
 
 
-ORDER = (
-    LOAD
-    + """
+ORDER = LOAD + """
     const [address, paths] = given;
     const [Hands, folder] = await opened(address, "Hands");
     const hands = new Hands({locateFile: (file) => `${folder}/${file}`});
@@ -238,8 +227,7 @@ ORDER = (
     for (const [i, picture] of pictures.entries()) await hands.send({image: picture}, 1000 + 33 * i);
     await hands.close();
     return orders;
-"""
-)
+"""  # fmt: skip
 
 
 def test_a_hand_that_appears_is_first(web_page, show, data, read_rgb, theirs):

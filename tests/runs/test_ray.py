@@ -17,7 +17,7 @@ from sonjit.weights.catalog import models_folder
 from ..support import ray_cluster as cluster  # noqa: TID252  # one cluster for all tests
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
-pytest.importorskip("psutil")
+psutil = pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
 IMAGES = 20
 IMPATIENT = "from sonjit._util import pools; from sonjit.__main__ import run; pools._CONNECT_S = 1; run()"
@@ -105,9 +105,10 @@ def test_ctrl_c_leaves_a_valid_table_and_the_next_run_continues(head, stills, lo
     table = tmp_path / "t.csv"
     process = cluster.start_run(stills, table, f"ray:{head.address}", ("-c", IMPATIENT))
     cluster.wait_for_files(process, table, 2)
-    with head.frozen():  # so that some files are unfinished on any machine
-        process.send_signal(signal.SIGINT)
-        output = process.communicate()[1]
+    head.each_caller(psutil.Process.suspend)  # so that some files are unfinished on any machine
+    process.send_signal(signal.SIGINT)
+    output = process.communicate()[1]
+    head.each_caller(psutil.Process.kill)
     assert (process.returncode, output) == (130, "sonjit: stopped; finished results are kept\n")
     kept = table.read_bytes()
     assert local_table.startswith(kept)

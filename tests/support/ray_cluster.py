@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -61,19 +61,12 @@ class Node:
                 break
         return output
 
-    @contextmanager
-    def frozen(self):
-        """Stop the processes that run calls, so that no further call is finished, and kill them at the end."""
-        calls = []
+    def each_caller(self, act):
+        """Suspend or kill, as `psutil.Process.suspend` does, the processes that run calls."""
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if process.name().startswith("ray::_"):  # not the agents, which the node waits for
-                    process.suspend()
-                    calls.append(process)
-        yield
-        for process in calls:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+                    act(process)
 
     def kill(self):
         """Kill all processes of the node at once."""
