@@ -43,10 +43,8 @@ def sum_on(workers, **environment):
     """Run calls on Ray in a process, and return its exit status and its output."""
     script = "import operator; from sonjit._util.pools import run_calls\n"
     script += f"print(sorted(run_calls(operator.add, [(1, 2), (3, 4)], workers={workers!r})))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=cluster.ENVIRONMENT | environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command, env = [sys.executable, "-c", script], cluster.ENVIRONMENT | environment
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
