@@ -105,17 +105,6 @@ class CalibratedCamera:
         R, t = self.pose
         return np.asarray(points_m @ R.T + t, np.float64)
 
-    def project_world(self, points_m: RealArray) -> FloatArray:
-        """Project world points (..., 3) to pixels (..., 2).
-
-        Returns:
-            Pixels (..., 2); NaN for points that are unknown, behind the camera or outside the range of the lens model.
-
-        Raises:
-            InputError: The pose of the camera is unknown.
-        """
-        return self.project(self.from_world(points_m))
-
     def undistorted_rays(self, points_px: RealArray) -> FloatArray:
         """Return undistorted rays (..., 2) at depth 1 for pixels (..., 2), accurate to 1e-9."""
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T

@@ -7,7 +7,6 @@ has the networks loaded and processes one input after the other. `sonjit.runs.ru
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
@@ -187,13 +186,6 @@ class Worker(Closing, ABC, Generic[Item]):
 def is_still(source: Source) -> bool:
     """Check whether the images of a source are independent of each other."""
     return source.kind in ("image", "folder")
-
-
-def table_header(source: Source, model: str) -> Mapping[str, object]:
-    """Return the header of a file of results."""
-    return {
-        "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model,
-    }  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class RigCamera:
         Returns:
             Pixels, NaN for points that are unknown, behind the camera, or outside the range of its lens model.
         """
-        return self.camera.project_world(points_m)
+        return self.camera.project(self.camera.from_world(points_m))
 
     def inside(self, points_px: RealArray) -> BoolArray:
         """Check which pixels (..., 2) lie in the image, as (...)."""

@@ -37,7 +37,7 @@ from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_lab
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
-from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
+from sonjit.runs.task import Outputs, Summary, Task, Worker
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -319,17 +319,16 @@ class Explain(Task):
         """Open a table with a record per image, and a row per hand and target or per class."""
         columns = _FRAME | (_CLASS if self.of_classes else _HAND | _TARGET)
         name = self.model if self.of_classes else f"hands-{self.model}"
-        return RecordTable(save, table_header(source, name), columns, _rows, _set_index)
+        header = {"source": source.name} | {key: getattr(source, key) for key in ("width", "height", "fps")}
+        return RecordTable(save, header | {"model": name}, columns, _rows, _set_index)
 
     def explainer(self, *, still: bool) -> HandSaliency | ClassSaliency:
         """Load the networks, for independent images (`still`) or for streams."""
         if self.of_classes:
             return _classifiers(self)
 
-        shared: dict[str, Any] = {
-            "models_dir": self.models_dir, "landmark_model": self.landmark_model, "mirrored": self.mirrored,
-            "device": self.device,
-        }  # fmt: skip
+        names = ("models_dir", "landmark_model", "mirrored", "device")
+        shared: dict[str, Any] = {name: getattr(self, name) for name in names}
         explainer = load_hand_explainer(self.model, **shared)
         targets = self.targets or ("handedness",)
         for target in targets:
