@@ -13,10 +13,10 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -41,7 +41,13 @@ _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "
 _SHARED_THREADS = 2
 """Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
 lose a sixth."""
-_OF_CONSTANTS = ("Convert", "Multiply", "Reshape", "Squeeze", "Subtract", "Transpose", "Unsqueeze")
+_OF_CONSTANTS: dict[str, Callable[..., NDArray[Any]] | None] = {
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze")),  # only the shape changes
+    "Convert": partial(np.asarray, dtype=np.float32),
+    "Multiply": np.multiply,
+    "Subtract": np.subtract,
+    "Transpose": np.transpose,
+}
 """Operations in which files keep constants: other number formats, other layouts, quantized values."""
 _shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
 """Networks that engines share, while any engine uses them."""
@@ -334,19 +340,8 @@ def constant_of(port: ov.Output) -> NDArray[Any] | None:
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    values = known[0]
-    match kind:
-        case "Convert":
-            values = values.astype(np.float32)
-        case "Multiply":
-            values = values * known[1]
-        case "Subtract":
-            values = values - known[1]
-        case "Transpose":
-            values = values.transpose(known[1])
-        case _:
-            pass
-    return values.reshape(list(port.get_shape()))
+    compute = _OF_CONSTANTS[kind]
+    return (compute(*known) if compute else known[0]).reshape(list(port.get_shape()))
 
 
 def take_images(model: ov.Model, path: Path, value_range: ValueRange) -> ov.Model:

@@ -269,11 +269,8 @@ class Result:
             if isinstance(item, Points) and item.columns:
                 values[item.name] = np.column_stack([columns[name] for name in item.columns])
                 for point_score in item.scores:
-                    entry = (
-                        np.full(len(columns["x"]), np.nan, np.float32)
-                        if point_score.column is None
-                        else columns[point_score.column]
-                    )
+                    unknown = np.full(len(columns["x"]), np.nan, np.float32)
+                    entry = unknown if point_score.column is None else columns[point_score.column]
                     is_unknown = np.isnan(entry).all() and point_score.name in optional
                     values[point_score.name] = None if is_unknown else entry.copy()
             elif item.name == "box" and "box" in parameters:
