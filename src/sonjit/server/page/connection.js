@@ -69,8 +69,7 @@ export class Connection extends WithState {
   /**
    * Change detectors or measures. Omitted members do not change. Without a connection the change applies to the next one.
    *
-   * @param {Configuration} configuration
-   * @returns {Promise<object>} the "ready" message
+   * @param {Configuration} configuration @returns {Promise<object>} the "ready" message
    * @throws {ServerError} if the server refuses; the stream then continues unchanged
    */
   configure(configuration) {
@@ -95,8 +94,7 @@ export class Connection extends WithState {
   /**
    * Send an image.
    *
-   * @param {{blob: Blob, time: number}} image encoded, with its `time` in seconds
-   * @returns {Promise<Answer>} the server's "frame" message
+   * @param {{blob: Blob, time: number}} image encoded, with its `time` in seconds @returns {Promise<Answer>} the server's "frame" message
    * @throws {ServerError} "dropped" if the server processed a newer image instead, "gone" if it is not available
    */
   async send({ blob, time }) {

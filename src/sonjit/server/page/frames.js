@@ -32,8 +32,7 @@ export class Frames {
   #lastUpdate = -Infinity;
 
   /**
-   * @param {Source} source
-   * @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: time for which the last frame is returned again
+   * @param {Source} source @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: time for which the last frame is returned again
    * @throws {RangeError} a size or time below 0, an unknown format
    */
   constructor(source, { format = "canvas", keep_ms = 0, ...size } = {}) {

@@ -18,8 +18,7 @@ const ASIDE = { x: 1, y: 0 };
 /**
  * Draw a frame's instances.
  *
- * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
- * @param {Record<string, any>} frame
+ * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {Record<string, any>} frame
  * @param {{mirrored?: boolean, unit?: number, mask?: CanvasImageSource | null, style?: Style}} [how] `mirrored`: x counted from the
  *   right; `unit`: image pixels per screen pixel, which keeps text readable; `mask`: overlay of the background
  */

@@ -85,8 +85,7 @@ export async function openVideo(video, what, loop = false) {
 
 /**
  * @param {HTMLVideoElement} video @param {string} name @param {Player | null} player
- * @param {(mediaTime: number) => number} timeOf @param {() => void} leave
- * @returns {Source}
+ * @param {(mediaTime: number) => number} timeOf @param {() => void} leave @returns {Source}
  */
 function streamSource(video, name, player, timeOf, leave) {
   let [open, begun, last] = [true, false, 0];

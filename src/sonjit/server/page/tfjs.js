@@ -63,8 +63,7 @@ function detectorOf(model, chosen, backend) {
   /**
    * @param {ImageLike | null} image null forgets all tracked instances
    * @param {Options | null} [options] flipHorizontal and staticImageMode, by default those of createDetector; maxPoses
-   * @param {number} [timestamp] ms; by default the time of the video, otherwise the clock
-   * @returns {Promise<object[]>}
+   * @param {number} [timestamp] ms; by default the time of the video, otherwise the clock @returns {Promise<object[]>}
    */
   async function estimate(image, options, timestamp) {
     const requested = checked(options ?? {}, known);
@@ -171,8 +170,7 @@ export const MODELS = {
 /**
  * Return options with defaults. An unknown option is a warning in the console.
  *
- * @param {Options} given @param {Known} known @param {readonly string[]} [others] known elsewhere, for the message
- * @returns {Options}
+ * @param {Options} given @param {Known} known @param {readonly string[]} [others] known elsewhere, for the message @returns {Options}
  */
 export function checked(given, known, others = []) {
   const all = Object.fromEntries(Object.entries(known).map(([name, [, value]]) => [name, value]));
@@ -247,9 +245,7 @@ export function segmentationFrom(segmentation, image) {
 /**
  * Return the current image as a file. Videos are read before the first await.
  *
- * @param {ImageLike} image
- * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: mirror the image
- * @returns {Promise<Blob>}
+ * @param {ImageLike} image @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: mirror the image @returns {Promise<Blob>}
  */
 export async function fileOf(image, { flip, type }) {
   if (image instanceof Blob && !flip) return image;
@@ -330,10 +326,8 @@ export const calculators = Object.freeze({
   /**
    * Convert keypoints to fractions of the image's size; z has the scale of x.
    *
-   * @template {{x: number, y: number, z?: number}} P
-   * @param {readonly P[]} keypoints in pixels
-   * @param {{width: number, height: number}} size of the image
-   * @returns {P[]}
+   * @template {{x: number, y: number, z?: number}} P @param {readonly P[]} keypoints in pixels
+   * @param {{width: number, height: number}} size of the image @returns {P[]}
    */
   keypointsToNormalizedKeypoints: (keypoints, { width, height }) =>
     keypoints.map((point) => ({ ...point, x: point.x / width, y: point.y / height, ...(point.z === undefined ? {} : { z: point.z / width }) })),

@@ -16,8 +16,7 @@ const NOSE_OF_FACE = 1;
  *
  * Each figure has its own origin. Its position follows from the image and its scale.
  *
- * @param {Record<string, any>} frame
- * @returns {Figure[]}
+ * @param {Record<string, any>} frame @returns {Figure[]}
  */
 export function figuresOf(frame) {
   /** @type {Map<any, Figure>} */ const bodies = new Map();
