@@ -11,7 +11,6 @@ const [GZIP_MARK, GZIP_MARK_2] = [0x1f, 0x8b];
 
 /** Return the bytes at an address, unpacked if they are packed with gzip; `what`: name of the file in error messages. */
 export async function fetchFile(url: string, what: string): Promise<Uint8Array<ArrayBuffer>> {
-  let answer: Response;
   if (DATA_ADDRESS.test(url)) { // a page's policy may forbid to fetch it
     try {
       return bytesOf(url.replace(DATA_ADDRESS, ""));
@@ -19,11 +18,9 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
       throw new FileError(`${what}: its data: address is not base64`);
     }
   }
-  try {
-    answer = await fetch(url);
-  } catch {
+  const answer = await fetch(url).catch(() => {
     throw new FileError(`${url} cannot be reached. Check the network, and whether the site allows other pages to read it.`);
-  }
+  });
   if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`);
   const bytes = new Uint8Array(await answer.arrayBuffer());
   if (bytes[0] !== GZIP_MARK || bytes[1] !== GZIP_MARK_2) return bytes; // some hosts unpack it

@@ -78,12 +78,10 @@ export class LocalDetector {
     const settings = settingsOf(kind, options);
     const places = placesOf(settings, files);
     const detector = new LocalDetector(startWorker(new URL("sonjit-web-worker.js", baseOf(files)).href), settings);
-    try {
-      await detector.#request({ type: "load", settings, places });
-    } catch (error) {
+    await detector.#request({ type: "load", settings, places }).catch((error: unknown) => {
       detector.close();
       throw error;
-    }
+    });
     return detector;
   }
 

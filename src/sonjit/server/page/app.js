@@ -154,15 +154,10 @@ async function onSource() {
   await start();
 }
 
-function record() {
+async function record() {
   if (recorder.isOn()) return stopRecording();
-  try {
-    recorder.start({ source: chooser.name(), detectors: configuration() });
-    store.set({ recording: true });
-  } catch (error) {
-    showError(error);
-  }
-  return undefined;
+  recorder.start({ source: chooser.name(), detectors: configuration() });
+  return store.set({ recording: true });
 }
 
 async function stopRecording() {
@@ -247,7 +242,7 @@ function wire() {
   find("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen());
   find("stop").onclick = () => stop();
   find("snapshot").onclick = snapshot;
-  find("record").onclick = record;
+  find("record").onclick = () => record().catch(showError);
   find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
   find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill()), store.state.style).catch(showError);

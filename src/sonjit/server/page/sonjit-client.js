@@ -53,12 +53,10 @@ async function open({ server = thisServer }, configuration) {
       if (state === "waiting") reject(new ServerError("gone", reason));
     });
   });
-  try {
-    await Promise.race([connection.open(), lost]);
-  } catch (error) {
+  await Promise.race([connection.open(), lost]).catch((error) => {
     connection.close();
     throw error;
-  }
+  });
 
   /** @param {Blob} blob @param {Wanted} wanted @param {number} time @returns {Promise<any>} */
   async function send(blob, wanted, time) {

@@ -251,21 +251,16 @@ export async function fileOf(image, { flip, type }) {
   if (image instanceof Blob && !flip) return image;
   const drawable = image instanceof Blob ? decode(image) : image instanceof ImageData ? createImageBitmap(image) : image;
   const canvas = draw(drawable instanceof Promise ? await drawable : drawable, flip);
-  try {
-    return await canvas.convertToBlob({ type, quality: 0.95 });
-  } catch (error) {
-    const reason = /** @type {Error} */ (error).message;
-    throw new Error(`the pixels may not be read (${reason}): load the image from this page's origin or with crossorigin`);
-  }
+  return canvas.convertToBlob({ type, quality: 0.95 }).catch(({ message }) => {
+    throw new Error(`the pixels may not be read (${message}): load the image from this page's origin or with crossorigin`);
+  });
 }
 
 /** @param {Blob} file @returns {Promise<ImageBitmap>} */
-export async function decode(file) {
-  try {
-    return await createImageBitmap(file);
-  } catch {
+export function decode(file) {
+  return createImageBitmap(file).catch(() => {
     throw new Error(`this browser cannot read the image (${file.type || "no type"}, ${file.size} bytes)`);
-  }
+  });
 }
 
 /** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @param {OffscreenCanvas} [canvas] an empty one @returns {OffscreenCanvas} */

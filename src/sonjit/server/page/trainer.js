@@ -113,12 +113,8 @@ export function createTrainer(use, hasStream) {
   }
 
   /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [sent] */
-  async function ask(what, show, sent = recordings) {
-    try {
-      show(await call(addressOf(`/v1/gestures/${what}`), null, { method: "POST", body: JSON.stringify({ recordings: sent }) }));
-    } catch (error) {
-      showError(error);
-    }
+  function ask(what, show, sent = recordings) {
+    call(addressOf(`/v1/gestures/${what}`), null, { method: "POST", body: JSON.stringify({ recordings: sent }) }).then(show).catch(showError);
   }
 
   function write() {

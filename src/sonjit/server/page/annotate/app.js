@@ -73,13 +73,9 @@ function showNotice() {
   find("notice").textContent = notice ? text(`notice.${notice.key}`, notice.values) : "";
 }
 
-async function refreshAgreement() {
+function refreshAgreement() {
   if (!find("agreement-card").open || !studio.project) return;
-  try {
-    showAgreement(find("agreement"), await ask("/agreement"), studio.project.joints);
-  } catch (error) {
-    showError(error);
-  }
+  ask("/agreement").then((agreement) => showAgreement(find("agreement"), agreement, studio.project.joints)).catch(showError);
 }
 
 /** Ask for the annotator's name and store it. */

@@ -75,7 +75,7 @@ export function commands(studio, wall) {
     key("U", "uncertain", state("uncertain")),
     key("X", "absent", state("absent")),
     key("Delete Backspace", "clear", state("cleared")),
-    key("C", "copy", () => copyPrevious(studio)),
+    key("C", "copy", () => copyPrevious(studio).catch(showError)),
     key("L", "label", () => askMachine(studio)),
     key("M", "accept", () => acceptMachine(studio, studio.state.joint)),
     key("Shift+M", "accept.all", () => acceptMachine(studio, null)),
@@ -182,15 +182,11 @@ export async function copyPrevious(studio) {
   const { frames } = studio.project;
   const from = frames[frames.indexOf(frame) - 1];
   if (from === undefined) return studio.notify("nothing_to_copy");
-  try {
-    /** @type {import("./project.js").FrameState} */ const { marks } = await ask(`/frames/${from}`, { annotator, view: shown });
-    const own = studio.marksOf(frame);
-    const lacking = marks.map((mark) => ({ ...mark, frame })).filter((mark) => !own.has(placeOf(mark)));
-    if (!lacking.length) return studio.notify("nothing_to_copy");
-    studio.write(lacking.map(({ view, joint, x, y, state, source }) =>
-      ({ id: "", frame, view, joint, x, y, state: x === null ? state : "uncertain", source })));
-    return studio.notify("copied", { count: lacking.length, frame: from });
-  } catch (error) {
-    return showError(error);
-  }
+  /** @type {import("./project.js").FrameState} */ const { marks } = await ask(`/frames/${from}`, { annotator, view: shown });
+  const own = studio.marksOf(frame);
+  const lacking = marks.map((mark) => ({ ...mark, frame })).filter((mark) => !own.has(placeOf(mark)));
+  if (!lacking.length) return studio.notify("nothing_to_copy");
+  studio.write(lacking.map(({ view, joint, x, y, state, source }) =>
+    ({ id: "", frame, view, joint, x, y, state: x === null ? state : "uncertain", source })));
+  return studio.notify("copied", { count: lacking.length, frame: from });
 }

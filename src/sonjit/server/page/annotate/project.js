@@ -72,14 +72,6 @@ export function outboxOf(on) {
     run();
   }
 
-  /** Return the unconfirmed marks of a frame. @param {number} frame @returns {Mark[]} */
-  const pending = (frame) => [...sent, ...waiting.values()].filter((mark) => mark.frame === frame);
-
-  /** Store the versions on the server. @param {Mark[]} marks of this annotator */
-  function learn(marks) {
-    for (const mark of marks) versions.set(placeOf(mark), mark.version ?? 0);
-  }
-
   /** @param {Mark[]} marks */
   function add(marks) {
     for (const mark of marks) {
@@ -131,5 +123,13 @@ export function outboxOf(on) {
     }
   }
 
-  return { open, pending, learn, add, count: () => waiting.size + sent.length };
+  return {
+    open,
+    add,
+    /** Return the unconfirmed marks of a frame. @param {number} frame @returns {Mark[]} */
+    pending: (frame) => [...sent, ...waiting.values()].filter((mark) => mark.frame === frame),
+    /** Store the versions on the server. @param {Mark[]} marks of this annotator */
+    learn: (marks) => marks.forEach((mark) => versions.set(placeOf(mark), mark.version ?? 0)),
+    count: () => waiting.size + sent.length,
+  };
 }

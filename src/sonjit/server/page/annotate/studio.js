@@ -114,12 +114,7 @@ export class Studio {
 
   async reload() {
     const { frame, annotator } = this.state;
-    if (!annotator || frame < 0) return;
-    try {
-      this.take(await ask(`/frames/${frame}`, this.#query(true)));
-    } catch (error) {
-      showError(error);
-    }
+    if (annotator && frame >= 0) await ask(`/frames/${frame}`, this.#query(true)).then((state) => this.take(state)).catch(showError);
   }
 
   /** @param {number} joint */
@@ -178,13 +173,7 @@ export class Studio {
 
   redo = () => this.#reapply(this.edits.undone, this.edits.done, "after", "redone");
 
-  async loadProgress() {
-    try {
-      this.store.set({ progress: await ask("/progress") });
-    } catch (error) {
-      showError(error);
-    }
-  }
+  loadProgress = () => ask("/progress").then((progress) => this.store.set({ progress })).catch(showError);
 
   /** Fetch the marks of other annotators. */
   async poll() {
