@@ -222,64 +222,60 @@ function showPhase() {
   for (const id of ["stage", "rival-stage"]) find(id).classList.toggle("running", isOn);
 }
 
-function wire() {
-  find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
-  wireSettings(store);
-  for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
-  wirePhone();
-  wireSaliencyLegend(store);
-  store.watch(["longest"], ({ longest }) => (capture.longest = longest));
-  store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
-  store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => view.mirror(isMirrored(state))));
-  store.watch(["source"], async ({ source }) => (find("classes").hidden = (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1));
-  store.watch(["detectors", "source"], ({ detectors: wanted, source }) => { // the sample shows only hands
-    const lacksSome = Object.entries(wanted).some(([kind, { on }]) => on && kinds[kind].list !== "hands");
-    find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
-  });
-  find("share").onclick = share;
-  globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
-  find("start").onclick = start;
-  find("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen());
-  find("stop").onclick = () => stop();
-  find("snapshot").onclick = snapshot;
-  find("record").onclick = () => record().catch(showError);
-  find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
-  find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill()), store.state.style).catch(showError);
-  onLanguage(showTable);
-  onLanguage(showPhase);
-  store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-  const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
-  let requested = requestedDetectors();
-  store.watch(["here"], ({ started }) => {
-    requested = requestedDetectors(); // a new run starts with it
-    if (started) onSource();
-  });
-  store.watch(["detectors", "options", "source", "compare", "here"], () => {
-    find("panes").classList.toggle("comparing", rivals() !== null);
-    find("pane-name").textContent = find("rival-pane-name").textContent = "";
-    const wanted = requestedDetectors();
-    if (wanted === requested) return;
-    requested = wanted;
-    clearTimeout(timer);
-    timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
-  });
-  globalThis.addEventListener("pagehide", () => detectors.stop());
-  document.addEventListener("visibilitychange", () => { // show how long a stream had no images because its tab was hidden
-    if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
-    const { phase, paused } = store.state;
-    hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
-  });
-}
-
 Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
   get state() {
     return { ...store.state, frames: table.count, latest, latestRival };
   },
 }) });
 
-wire();
+find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
+wireSettings(store);
+for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
+wirePhone();
+wireSaliencyLegend(store);
+store.watch(["longest"], ({ longest }) => (capture.longest = longest));
+store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
+store.watch(["mirrors", "source"], (state) => overlays.forEach((view) => view.mirror(isMirrored(state))));
+store.watch(["source"], async ({ source }) => (find("classes").hidden = (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1));
+store.watch(["detectors", "source"], ({ detectors: wanted, source }) => { // the sample shows only hands
+  const lacksSome = Object.entries(wanted).some(([kind, { on }]) => on && kinds[kind].list !== "hands");
+  find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
+});
+find("share").onclick = share;
+globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
+find("start").onclick = start;
+find("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen());
+find("stop").onclick = () => stop();
+find("snapshot").onclick = snapshot;
+find("record").onclick = () => record().catch(showError);
+find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
+find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
+find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill()), store.state.style).catch(showError);
+onLanguage(showTable);
+onLanguage(showPhase);
+store.watch(["phase", "detail", "started", "paused", "recording", "searching", "hidden"], showPhase);
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
+let requested = requestedDetectors();
+store.watch(["here"], ({ started }) => {
+  requested = requestedDetectors(); // a new run starts with it
+  if (started) onSource();
+});
+store.watch(["detectors", "options", "source", "compare", "here"], () => {
+  find("panes").classList.toggle("comparing", rivals() !== null);
+  find("pane-name").textContent = find("rival-pane-name").textContent = "";
+  const wanted = requestedDetectors();
+  if (wanted === requested) return;
+  requested = wanted;
+  clearTimeout(timer);
+  timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
+});
+globalThis.addEventListener("pagehide", () => detectors.stop());
+document.addEventListener("visibilitychange", () => { // show how long a stream had no images because its tab was hidden
+  if (!document.hidden && hiddenSince) showError(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
+  const { phase, paused } = store.state;
+  hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
+});
 const filled = hasNoServer ? [] : [jobs.load().catch(showError), mapEditor.load().catch(showError)];
 await Promise.all([...filled, chooser.wire()]);
 if (!isSecureContext) showError(new PageError("insecure"));

@@ -129,12 +129,8 @@ class JobItem {
   }
 
   async #erase() {
-    try {
-      await call(addressOf(`/v1/jobs/${this.job.id}`), null, { method: "DELETE" });
-    } catch (error) {
-      if (/** @type {ServerError} */ (error).code !== "not_found") return showError(error);
-    }
-    return this.#remove();
+    const refusal = await call(addressOf(`/v1/jobs/${this.job.id}`), null, { method: "DELETE" }).catch((error) => error);
+    return refusal instanceof ServerError && refusal.code !== "not_found" ? showError(refusal) : this.#remove();
   }
 
   #remove() {

@@ -47,13 +47,8 @@ export function sourceChooser(store, overlay, on) {
   async function preview() {
     leave();
     overlay.clearImage();
-    if (kind === "camera") return;
-    try {
-      if (isStill()) await showImage();
-      else shown = await openClip();
-    } catch {
-      // the start reports the error
-    }
+    const showClip = async () => (shown = await openClip());
+    if (kind !== "camera") await (isStill() ? showImage() : showClip()).catch(() => {}); // the start reports the error
   }
 
   /** Show the first image without results, unless the run starts or ends meanwhile. */
@@ -79,7 +74,20 @@ export function sourceChooser(store, overlay, on) {
       memory.write("camera", find("camera-chooser").value);
       on.changed();
     };
-    wireDrop();
+    const over = (/** @type {boolean} */ isOver) => find("stage").classList.toggle("dropping", isOver);
+    document.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      over(true);
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
+    document.addEventListener("drop", async (event) => {
+      event.preventDefault();
+      over(false);
+      const { items, files: dropped } = /** @type {DataTransfer} */ (event.dataTransfer);
+      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+      const loose = [...dropped]; // empty after the first await
+      take(entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose);
+    });
     onLanguage(show);
     onLanguage(nameCameras);
     navigator.mediaDevices?.addEventListener("devicechange", nameCameras);
@@ -137,23 +145,6 @@ export function sourceChooser(store, overlay, on) {
     const options = known.map(({ deviceId, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), deviceId));
     chooser.replaceChildren(new Option(text("camera.any"), ""), ...options);
     chooser.value = known.some(({ deviceId }) => deviceId === last) ? last : "";
-  }
-
-  function wireDrop() {
-    const over = (/** @type {boolean} */ isOver) => find("stage").classList.toggle("dropping", isOver);
-    document.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      over(true);
-    });
-    document.addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
-    document.addEventListener("drop", async (event) => {
-      event.preventDefault();
-      over(false);
-      const { items, files: dropped } = /** @type {DataTransfer} */ (event.dataTransfer);
-      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-      const loose = [...dropped]; // empty after the first await
-      take(entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose);
-    });
   }
 
   return { files, open, preview, showImage, wire, isStill, name };

@@ -85,7 +85,36 @@ function enter() {
   find("annotator").focus();
 }
 
-function wireFields() {
+Object.defineProperty(globalThis, "sonjitAnnotation", { value: Object.freeze({
+  studio, wall,
+  get state() {
+    return { ...studio.state, marks: [...studio.marksOf(studio.state.frame).values()], turnMs: wall.turnMs };
+  },
+}) });
+
+await startLanguage(new URL("i18n/", import.meta.url));
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-command]"))) {
+  button.onclick = keys.find(({ name }) => name === `key.${button.dataset.command}`)?.run ?? null;
+}
+find("who").onclick = enter;
+find("enter").onclose = () => {
+  const name = find("annotator").value.trim();
+  if (name && name !== studio.state.annotator) studio.begin(name).catch(showError);
+  else if (!name && !studio.state.annotator) enter();
+};
+find("agreement-card").ontoggle = refreshAgreement;
+listenToKeys(keys.all, () => studio.state.annotator !== "" && !document.querySelector("dialog[open]"));
+studio.store.watch(["unsent", "offline", "annotator"], showSaved);
+studio.store.watch(["notice"], showNotice);
+studio.store.watch(["frame", "progress"], showFrame);
+studio.store.watch(["seen", "joint", "shown", "active"], showPanel);
+for (const show of [showFrame, showSaved, showPanel, showNotice, refreshAgreement]) onLanguage(show);
+onLanguage(() => showKeys(find("keys"), keys));
+onLanguage(() => wall.refresh());
+setInterval(() => document.hidden || studio.poll(), POLL_MS);
+try {
+  await studio.open();
+  find("project-name").textContent = studio.project.name;
   const [frame, count, views] = [find("frame"), find("count"), find("views")];
   const { frames, views: all } = studio.project;
   frame.max = String(frames.length - 1);
@@ -107,43 +136,6 @@ function wireFields() {
   count.replaceChildren(...COUNTS.filter((number) => number <= all.length).map((number) => new Option(String(number), String(number))));
   count.onchange = () => studio.showCount(Number(count.value));
   studio.store.watch(["shown"], ({ shown }) => (count.value = String(shown.length)));
-}
-
-function wire() {
-  for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-command]"))) {
-    button.onclick = keys.find(({ name }) => name === `key.${button.dataset.command}`)?.run ?? null;
-  }
-  find("who").onclick = enter;
-  find("enter").onclose = () => {
-    const name = find("annotator").value.trim();
-    if (name && name !== studio.state.annotator) studio.begin(name).catch(showError);
-    else if (!name && !studio.state.annotator) enter();
-  };
-  find("agreement-card").ontoggle = refreshAgreement;
-  listenToKeys(keys.all, () => studio.state.annotator !== "" && !document.querySelector("dialog[open]"));
-  studio.store.watch(["unsent", "offline", "annotator"], showSaved);
-  studio.store.watch(["notice"], showNotice);
-  studio.store.watch(["frame", "progress"], showFrame);
-  studio.store.watch(["seen", "joint", "shown", "active"], showPanel);
-  for (const show of [showFrame, showSaved, showPanel, showNotice, refreshAgreement]) onLanguage(show);
-  onLanguage(() => showKeys(find("keys"), keys));
-  onLanguage(() => wall.refresh());
-  setInterval(() => document.hidden || studio.poll(), POLL_MS);
-}
-
-Object.defineProperty(globalThis, "sonjitAnnotation", { value: Object.freeze({
-  studio, wall,
-  get state() {
-    return { ...studio.state, marks: [...studio.marksOf(studio.state.frame).values()], turnMs: wall.turnMs };
-  },
-}) });
-
-await startLanguage(new URL("i18n/", import.meta.url));
-wire();
-try {
-  await studio.open();
-  find("project-name").textContent = studio.project.name;
-  wireFields();
   wall.begin();
   enter();
 } catch (error) {
