@@ -101,7 +101,9 @@ export function avatarView(store) {
     const shrink = Math.min(1, width / height / (aspect || 1)); // the view shows the complete image
     const half = Math.tan(FOV_Y / 2) / shrink; // half of the visible height per centimetre of distance
     const halves = [(half * width) / height, half];
-    drawModel(projection(halves, mirrored), posed(avatar, pose, halves), targetWeights(avatar.model, avatar.drivers, blendshapes), mirrored);
+    const depth = NEAREST - HORIZON;
+    const camera = new DOMMatrix([(mirrored ? -1 : 1) / halves[0], 0, 0, 0, 0, 1 / half, 0, 0, 0, 0, (HORIZON + NEAREST) / depth, -1, 0, 0, (2 * HORIZON * NEAREST) / depth, 0]);
+    drawModel(camera, posed(avatar, pose, halves), targetWeights(avatar.model, avatar.drivers, blendshapes), mirrored);
   }
 
   return { open, draw, clear };
@@ -109,12 +111,6 @@ export function avatarView(store) {
 
 /** Return the pose of a face in the middle of the image that looks at the camera. */
 const ahead = () => new DOMMatrix().translate(0, 0, -AWAY_CM);
-
-/** Return the projection of a camera at the origin that looks along -z. @param {number[]} half half of the visible width and height per unit of distance @param {boolean} mirrored */
-function projection([halfX, halfY], mirrored) {
-  const depth = NEAREST - HORIZON;
-  return new DOMMatrix([(mirrored ? -1 : 1) / halfX, 0, 0, 0, 0, 1 / halfY, 0, 0, 0, 0, (HORIZON + NEAREST) / depth, -1, 0, 0, (2 * HORIZON * NEAREST) / depth, 0]);
-}
 
 /** Return the parts of a model that the avatar moves. @param {Model} model @param {string} name @returns {Avatar} */
 function avatarOf(model, name) {

@@ -154,10 +154,14 @@ export class Detectors {
     this.#taking = true;
     if (this.#hasFailed) this.#listener.phase("running");
     this.#hasFailed = false;
-    if (this.#isResized(tick.video) || tick.jumped) for (const open of [connection, this.#rival]) open?.reset();
+    const { bitmap, file, video } = tick;
+    const size = video ? `${video.videoWidth} × ${video.videoHeight}` : "";
+    const isResized = this.#size !== "" && this.#size !== size;
+    this.#size = size;
+    if (isResized) showError(new PageError("resized", { size }));
+    if (isResized || tick.jumped) for (const open of [connection, this.#rival]) open?.reset();
     const flipped = this.#flipped;
     try {
-      const { bitmap, file, video } = tick;
       const shot = await (bitmap && file ? this.#capture.still(bitmap, file) : this.#capture.take(/** @type {HTMLVideoElement} */ (video)));
       if (this.#connection !== connection) return false;
       this.#taking = false;
@@ -184,18 +188,9 @@ export class Detectors {
       this.#taking = false;
       const code = /** @type {{code?: string}} */ (error).code ?? "";
       if (["dropped", "gone", "closed"].includes(code)) return false; // the server counts it and the connection reports it
-      this.#unshown(tick.file && code === "bad_image" ? new PageError("damaged", { name: tick.file.name }) : error);
+      this.#unshown(file && code === "bad_image" ? new PageError("damaged", { name: file.name }) : error);
       return true;
     }
-  }
-
-  /** Check whether the size of a video's images has changed, and report it. @param {HTMLVideoElement} [video] */
-  #isResized(video) {
-    const [before, size] = [this.#size, video ? `${video.videoWidth} × ${video.videoHeight}` : ""];
-    this.#size = size;
-    if (!before || before === size) return false;
-    showError(new PageError("resized", { size }));
-    return true;
   }
 
   #clear() {

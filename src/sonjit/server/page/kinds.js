@@ -99,6 +99,5 @@ export function lineColour({ colours, groups, single }, a, b) {
 function colourOf({ keypoints, groups }, k) {
   const group = Object.keys(groups).find((name) => groups[name].includes(k) && name in PARTS);
   if (group) return PARTS[group];
-  if (/^left/.test(keypoints[k]) || /_left/.test(keypoints[k])) return LEFT;
-  return /^right/.test(keypoints[k]) || /_right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
+  return /(?:^|_)left/.test(keypoints[k]) ? LEFT : /(?:^|_)right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
 }

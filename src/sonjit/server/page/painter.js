@@ -73,12 +73,12 @@ function paintSkeleton(skeleton, strokes, { keypoints, leftOut = new Set() }, is
   const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
   const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
   ctx.globalAlpha = isBody ? 0.4 : 0.55;
-  lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
+  lines.forEach((line) => isBold(line) || strokes.lines([line], lineColour(skeleton, line[0], line[1]), width * 0.5));
   ctx.globalAlpha = isBody ? 0.4 : 1;
   for (const k of shown) if (!isSeen(keypoints[k])) strokes.dot(k, skeleton.colours[k], width * (isBody ? 1 : 0.7 + 1.2 * near[k]), width * (isBody ? 0.4 : 0.45));
   ctx.globalAlpha = 1;
   for (const isHead of [false, true]) strokes.lines(bold.filter(([a]) => head.has(a) === isHead), INK, width * (isHead ? 0.4 : 1) + 2 * edge);
-  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
+  bold.forEach((line) => strokes.lines([line], shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
   const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
   for (const k of shown.filter((point) => isSeen(keypoints[point]))) {
     const radius = width * (least + more * near[k]) * (head.has(k) ? 0.45 : 1);
@@ -133,7 +133,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
   ctx.globalAlpha = 0.62;
   strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
   ctx.globalAlpha = 1;
-  skeleton.connections.forEach((line) => strokes.line(line, lineColour(skeleton, line[0], line[1]), width));
+  skeleton.connections.forEach((line) => strokes.lines([line], lineColour(skeleton, line[0], line[1]), width));
 }
 
 /** Draw a box, clipped to the image. @param {CanvasRenderingContext2D} ctx @param {Area} area @param {Strokes} strokes @param {string} colour @param {Size} image */

@@ -31,11 +31,6 @@ export class Strokes {
     return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * DRAWING.max_width_share + 1);
   }
 
-  /** @param {[number, number]} pair @param {string} colour @param {number} width */
-  line(pair, colour, width) {
-    this.lines([pair], colour, width);
-  }
-
   /** Draw many lines of one style in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
   lines(pairs, colour, width) {
     const { ctx, points, drawable } = this;

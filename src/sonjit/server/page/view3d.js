@@ -228,7 +228,7 @@ function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
     const isHidden = !isVisible(a) || !isVisible(b);
     ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
     ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
-    strokes.line([a, b], shade(lineColour(skeleton, a, b), close), unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1));
+    strokes.lines([[a, b]], shade(lineColour(skeleton, a, b), close), unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1));
   }
   ctx.setLineDash([]);
   if (kind === "face") return;
