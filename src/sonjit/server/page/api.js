@@ -21,19 +21,16 @@ const chosen = () => images.find(({ path }) => path === find("kind").value) ?? i
 /** Return the allowed values of an option; null for a number. @param {Parameter["schema"]} schema @returns {string[] | null} */
 const choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
 
-/** @param {string} name @param {Parameter["schema"]} schema */
-function field(name, schema) {
-  const id = `option-${name}`;
-  const listed = choices(schema);
-  const input = listed
-    ? make("select", { id, name }, make("option", { value: "" }, "default"), ...listed.map((one) => make("option", { value: one }, one)))
-    : make("input", { id, name, type: "number", min: schema.minimum, max: schema.maximum, placeholder: "default",
-      step: schema.type === "integer" ? 1 : "any" });
-  return make("p", {}, make("label", { htmlFor: id, title: schema.description ?? "" }, name), input);
-}
-
 function showOptions() {
-  find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => field(name, schema)));
+  find("options").replaceChildren(...chosen().parameters.map(({ name, schema }) => {
+    const id = `option-${name}`;
+    const listed = choices(schema);
+    const input = listed
+      ? make("select", { id, name }, make("option", { value: "" }, "default"), ...listed.map((one) => make("option", { value: one }, one)))
+      : make("input", { id, name, type: "number", min: schema.minimum, max: schema.maximum, placeholder: "default",
+        step: schema.type === "integer" ? 1 : "any" });
+    return make("p", {}, make("label", { htmlFor: id, title: schema.description ?? "" }, name), input);
+  }));
   find("options").querySelector("[name=full]").value = "true"; // which drawing requires
   showCommand();
 }
@@ -59,7 +56,13 @@ async function send(event) {
   const file = find("image").files[0];
   try {
     const answer = await call(endpoint(), null, { method: "POST", body: file });
-    await draw(file, answer);
+    const bitmap = endpoint().searchParams.get("full") === "true" && (await createImageBitmap(file).catch(() => null));
+    if (bitmap) { // the answer has the fields that drawing requires
+      const canvas = Object.assign(find("drawn"), { width: answer.width, height: answer.height, hidden: false });
+      const ctx = canvas.getContext("2d");
+      ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
+      paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
+    }
     const text = JSON.stringify(answer, null, 1);
     find("answer").textContent = text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER)}\n…` : text;
     find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
@@ -67,16 +70,6 @@ async function send(event) {
     const { code, message } = /** @type {import("./endpoints.js").ServerError} */ (error);
     find("state").textContent = `${code}: ${message}`;
   }
-}
-
-/** Draw the image and the results over it, if the answer has the fields that drawing requires. @param {Blob} file @param {Record<string, any>} answer */
-async function draw(file, answer) {
-  const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap || endpoint().searchParams.get("full") !== "true") return;
-  const canvas = Object.assign(find("drawn"), { width: answer.width, height: answer.height, hidden: false });
-  const ctx = canvas.getContext("2d");
-  ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
-  paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
 }
 
 /** @typedef {{$ref?: string, type?: string | string[], properties?: Record<string, Json>, items?: Json, anyOf?: Json[], enum?: string[], description?: string}} Json a schema */

@@ -123,7 +123,8 @@ export class Connection extends WithState {
   #connect() {
     this.become("connecting");
     const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
-    const socket = new WebSocket(address, this.#token ? ["sonjit", `sonjit.token.${base64url(this.#token)}`] : []);
+    const encoded = this.#token && btoa(this.#token).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+    const socket = new WebSocket(address, encoded ? ["sonjit", `sonjit.token.${encoded}`] : []);
     this.#socket = socket;
     let opened = false;
     socket.onopen = () => {
@@ -220,6 +221,3 @@ export class Connection extends WithState {
     for (const { reject } of waiting) reject(error);
   }
 }
-
-/** Encode a text for a subprotocol of a WebSocket. @param {string} text */
-const base64url = (text) => btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");

@@ -165,20 +165,16 @@ export function plotView() {
     if (select.value !== chosen) restart();
   }
 
-  /** Set the limits of another measure. */
+  /** Set the limits of another measure: those of a joint, or thirds of the observed range. */
   function restart() {
     find("count-limits").hidden = !isCounting.checked;
     const { scale, digits } = unitOf(select.value);
-    usualLimits().forEach((limit, k) => (limitFields[k].value = (limit * scale).toFixed(digits)));
-    recount();
-  }
-
-  /** Return the default limits of a joint, or thirds of the observed range. @returns {[number, number]} */
-  function usualLimits() {
-    if (select.value.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
     const values = series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
     const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
-    return [minimum + (maximum - minimum) / 3, maximum - (maximum - minimum) / 3];
+    const third = (maximum - minimum) / 3;
+    const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
+    usual.forEach((limit, k) => (limitFields[k].value = (limit * scale).toFixed(digits)));
+    recount();
   }
 
   /** Return the limits in the measure's own unit. */

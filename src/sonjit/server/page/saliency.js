@@ -29,7 +29,15 @@ export const targetName = (target) => textOr(`target.${target}`, GROUPED.has(tar
 /** Draw a map over its box. @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {SaliencyMap} map */
 export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
   const cells = new OffscreenCanvas(columns, rows);
-  cells.getContext("2d")?.putImageData(colours(values, columns, rows), 0, 0);
+  const pixels = new ImageData(columns, rows); // light at the maximum, dark and transparent at the minimum
+  const low = Math.min(...values);
+  const span = Math.max(...values) - low || 1;
+  values.forEach((value, cell) => {
+    const share = (value - low) / span;
+    const colour = 4 * Math.round(share * (STEPS - 1));
+    pixels.data.set([...heat().data.subarray(colour, colour + 3), MIN_OPACITY + (STRONG - MIN_OPACITY) * share], 4 * cell);
+  });
+  cells.getContext("2d")?.putImageData(pixels, 0, 0);
   ctx.save();
   ctx.translate(box.cx, box.cy);
   ctx.rotate(box.rotation);
@@ -104,19 +112,6 @@ async function classifyHere(file) {
   const image = await createImageBitmap(file);
   const found = await classify(image);
   return { width: image.width, height: image.height, classes: found.map((/** @type {any} */ one) => ({ ...one, name: classes[one.label] })) };
-}
-
-/** Return the pixels of a map: light at its maximum, dark and transparent at its minimum. @param {number[]} values @param {number} columns @param {number} rows */
-function colours(values, columns, rows) {
-  const pixels = new ImageData(columns, rows);
-  const low = Math.min(...values);
-  const span = Math.max(...values) - low || 1;
-  values.forEach((value, cell) => {
-    const share = (value - low) / span;
-    const colour = 4 * Math.round(share * (STEPS - 1));
-    pixels.data.set([...heat().data.subarray(colour, colour + 3), MIN_OPACITY + (STRONG - MIN_OPACITY) * share], 4 * cell);
-  });
-  return pixels;
 }
 
 /** @type {ImageData | null} */ let scale = null;

@@ -119,16 +119,12 @@ function recordsOf(frame, withKeypoints) {
     const id = instance.id ?? person?.id;
     const record = { ...shared, instance: number, key: id ?? number, id, kind, handedness, score, x_min: xMin, y_min: yMin, x_max: xMax, y_max: yMax };
     const named = gesture === undefined ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
-    return { ...record, ...measures, ...blendshapes, ...named, ...(withKeypoints ? keypointsOf(kind, instance) : {}) };
+    /** @type {(string | undefined)[]} */ const names = instance.keypoints.map((/** @type {any} */ keypoint) => keypoint.name);
+    const labels = names.map((name, k) => (name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`));
+    const columnsOf = (/** @type {string} */ label, /** @type {number} */ k) => Object.entries(valuesOf(kind, instance, k)).map(([axis, value]) => [`${label}_${axis}`, value]);
+    return { ...record, ...measures, ...blendshapes, ...named, ...Object.fromEntries(withKeypoints ? labels.flatMap(columnsOf) : []) };
   });
   return found.length ? found : [shared];
-}
-
-/** Return all keypoints of an instance by column. @param {string} kind @param {any} instance @returns {Record<string, unknown>} */
-function keypointsOf(kind, instance) {
-  /** @type {(string | undefined)[]} */ const names = instance.keypoints.map((/** @type {any} */ { name }) => name);
-  const labels = names.map((name, k) => (name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`));
-  return Object.fromEntries(labels.flatMap((label, k) => Object.entries(valuesOf(kind, instance, k)).map(([axis, value]) => [`${label}_${axis}`, value])));
 }
 
 /** Return the values of a keypoint by table column. @param {string} kind @param {any} instance @param {number} k @returns {Record<string, any>} */

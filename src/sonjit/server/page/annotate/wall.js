@@ -308,11 +308,8 @@ export function skeletonsOfJoints(points, bones, { rotation, translation_m: shif
     const element = new Map(known.map((joint, k) => [joint, k]));
     const connections = /** @type {[number, number][]} */ (
       bones.filter((bone) => bone.every((joint) => element.has(joint))).map((bone) => bone.map((joint) => element.get(joint))));
-    const turned = known.map((joint) => rotation.map((row, axis) => dot(row, points[joint] ?? [0, 0, 0]) + shift[axis]));
+    const turned = known.map((joint) => rotation.map((row, axis) => row.reduce((sum, value, k) => sum + value * (points[joint]?.[k] ?? 0), shift[axis])));
     const colours = known.map(() => (side ? LEFT : RIGHT));
     return [/** @type {any} */ ({ kind: "hand", points: turned, skeleton: { keypoints: known, connections, groups: {}, colours } })];
   });
 }
-
-/** @param {number[]} a @param {number[]} b */
-const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
