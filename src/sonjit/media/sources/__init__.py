@@ -272,6 +272,10 @@ class Reading(NamedTuple):
 
 
 def _source_from_file(path: Path, fps: float | None) -> Source:
+    if path.is_fifo():  # can be read once, as standard input
+        source = _source_from_stream(pipe := path.open("rb"), str(path), fps)
+        source.keep(pipe.close)
+        return source
     with path.open("rb") as file:
         return _source_from_stream(file, str(path), fps, path)
 
@@ -286,7 +290,7 @@ def _source_from_remote(url: str, fps: float | None) -> Source:
         fetched.cleanup()
         raise InputError(str(error).replace(str(local), url)) from None
     source.name = url
-    source.keep(fetched)
+    source.keep(fetched.cleanup)
     return source
 
 
@@ -338,8 +342,7 @@ def find_files(
         if locked and not files:
             raise locked[0]
         in_folder = path.is_dir()
-        listed = [inner for inner in found if in_folder and not inner.name.startswith(".")]
-        folders = [inner for inner in listed if isinstance(inner, Path) and inner.is_dir()]
+        folders = [one for one in found if in_folder and one.name[0] != "." and isinstance(one, Path) and one.is_dir()]
     except OSError as error:
         raise InputError(f"{named} cannot be opened: {error.strerror}") from None
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""

@@ -6,12 +6,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from sonjit._util import Image
-from sonjit._util.files import Closing, WorkFolder
+from sonjit._util.files import Closing
 from sonjit.media.sources.geometry import Geometry
 
 SourceKind = Literal["image", "folder", "video", "camera"]
@@ -74,11 +74,11 @@ class Source(Closing, ABC):
         self._from_s, self._until_s, self._every = 0.0, math.inf, 1
         self._selection: list[str] = []
         self._running: list[ReadAhead] = []
-        self._fetched: WorkFolder | None = None
+        self._ends = list[Callable[[], object]]()
 
-    def keep(self, fetched: WorkFolder) -> None:
-        """Keep a folder that the source reads from until it is closed."""
-        self._fetched = fetched
+    def keep(self, end: Callable[[], object]) -> None:
+        """Call a function when the source is closed, such as one that removes what it reads from."""
+        self._ends.append(end)
 
     def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
         """Yield only some frames of a video or camera, which `remarks` names. They keep their index and time.
@@ -135,8 +135,8 @@ class Source(Closing, ABC):
         """Stop reading and release all resources. A second call has no effect."""
         for ahead in list(self._running):
             ahead.close()
-        if self._fetched is not None:
-            self._fetched.cleanup()
+        for end in self._ends:
+            end()
 
     @abstractmethod
     def _frames(self) -> Generator[SourceFrame]:

@@ -47,14 +47,12 @@ _APP1, _JPEG_SCAN = 0xE1, 0xDA
 _ORIENTATION: Final = 274  # EXIF tag
 # Tags of TIFF: a preview of another image, colours such as Lab, further directories.
 _IS_SMALLER, _COLOURS, _FURTHER_IMAGES, _EXTRA_CHANNELS, _NEXT = 254, 262, 330, 338, 0
-_HEAD_BYTES: Final = 1 << 16
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
-_END: Final = b"\xff\xd9"  # of JPEG
 _LAST_CHUNK: Final = b"IEND\xaeB`\x82"  # of PNG
 _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 _MORE_IMAGES: Final = "only the first image of the file is read"
@@ -181,7 +179,7 @@ def is_motion_jpeg(data: bytes) -> bool:
 def image_end(data: bytes, image_format: str | None) -> int:
     """Return where the first JPEG, PNG, BMP, WebP or PNM image in data ends, or 0 if that is unknown."""
     if image_format == "jpeg":  # a thumbnail before the first scan may contain an end marker
-        return end + 2 if (end := data.find(_END, _scan_start(data))) >= 0 else 0
+        return end + 2 if (end := data.find(b"\xff\xd9", _scan_start(data))) >= 0 else 0
     if image_format == "png":
         return end + len(_LAST_CHUNK) if (end := data.find(_LAST_CHUNK)) >= 0 else 0
     if image_format == "pnm" and (found := _PNM.match(data[:4096])):
@@ -369,7 +367,7 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
     if b"iCCP" in parts:
         with suppress(zlib.error):
             profile = zlib.decompressobj().decompress(parts[b"iCCP"].partition(b"\0")[2][1:])
-    is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[:_HEAD_BYTES]) is not None
+    is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) is not None
     is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
     if is_wide or (is_profile and not _is_srgb(profile)):
         yield "its colour profile is not sRGB and is not applied"

@@ -44,7 +44,6 @@ VIDEO_ENDINGS = (
 _UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
 _ASSUMED_RATE, _MAX_RATE = 25, 10_000  # frames per second. Larger ones are ticks of a clock.
 _DECODED = ("avi", "asf")  # formats whose times are in the order of decoding
-_GAP_S = 10.0  # time between two frames that a note names, as players may leave it out
 _SYNC = 0x47  # of a packet of a transport stream
 _UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels.
 
@@ -185,7 +184,7 @@ class VideoSource(Source):
             self._note(
                 f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}"
             )
-        if longest[0] > max(_GAP_S, 10 * step):
+        if longest[0] > max(10.0, 10 * step):  # players may leave it out
             self._note(f"{self.name}: no frame for {longest[0]:.1f} s before frame {longest[1]}")
         if clock.restarts:
             self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
