@@ -41,9 +41,10 @@ def app(packages, tmp_path_factory):
     if subprocess.run(asked, capture_output=True, check=False).returncode:
         pytest.skip("npm has no registry")
     app = shutil.copytree(HERE / "npm", tmp_path_factory.mktemp("app"), dirs_exist_ok=True)
-    call(app, "npm install --no-audit --no-fund", *packages)
+    call(app, "npm install --no-audit --no-fund --prefer-offline", *packages)
     call(app, "npx sonjit-web public/sonjit-web")
-    return app
+    yield app
+    shutil.rmtree(app)
 
 
 def call(app, command, *words):
