@@ -218,11 +218,8 @@ def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a
         if not isinstance(value, str):
             raise wrong
         return value
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, str | int | float)
-        or (kind is int and isinstance(value, float))
-    ):
+    accepted = (str, int) if kind is int else (str, int, float)
+    if isinstance(value, bool) or not isinstance(value, accepted):
         raise wrong
     try:
         return kind(value)

@@ -159,11 +159,8 @@ def _is_mentioned(group: str) -> bool:
 
 def _load_entry_point(point: "EntryPoint") -> Extension:
     name, version = (point.dist.name, point.dist.version) if point.dist else ("an unknown package", "")
-    return _loaded_by(
-        point.load,
-        Extension(point.name, f"{name} {version}".rstrip(), point.value),
-        f"update it or pip uninstall {name}",
-    )
+    extension = Extension(point.name, f"{name} {version}".rstrip(), point.value)
+    return _loaded_by(point.load, extension, f"update it or pip uninstall {name}")
 
 
 def _import(name: str) -> ModuleType:

@@ -397,12 +397,8 @@ def _attempt_on_ray(
     try:
         os.chdir(folder)
     except OSError as error:
-        return _Failure(
-            JobError(
-                f"{folder} on {host}: {error.strerror}; "
-                "all machines of the cluster must see the files under the same path"
-            )
-        )
+        advice = "all machines of the cluster must see the files under the same path"
+        return _Failure(JobError(f"{folder} on {host}: {error.strerror}; {advice}"))
     os.environ.update(variables)
     return _attempt(extensions, function, call)
 
