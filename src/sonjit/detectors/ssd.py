@@ -103,11 +103,8 @@ def blend_overlapping(
         member[0] = True
         cluster = order[member]
         weights = scores[cluster] / scores[cluster].sum()
-        found.append(
-            Detection(
-                float(scores[best]), weights @ boxes[cluster], np.einsum("n,nkc->kc", weights, keypoints[cluster])
-            )
-        )
+        points = np.einsum("n,nkc->kc", weights, keypoints[cluster])
+        found.append(Detection(float(scores[best]), weights @ boxes[cluster], points))
         order = order[~member]
     return found
 

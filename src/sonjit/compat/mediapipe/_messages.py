@@ -290,8 +290,5 @@ def _describe(message: DescriptorProto, declared: Any, scope: str) -> None:  # n
 
 
 if not TYPE_CHECKING:
-    globals().update(
-        _message_classes(
-            {name: kind for name, kind in globals().items() if inspect.isclass(kind) and kind.__module__ == __name__}
-        )
-    )
+    _own = {name: kind for name, kind in globals().items() if inspect.isclass(kind) and kind.__module__ == __name__}
+    globals().update(_message_classes(_own))

@@ -256,13 +256,8 @@ def _face_detection(face: Face, width: int, height: int) -> _messages.Detection:
     box = _messages.LocationData.RelativeBoundingBox(
         xmin=x_min / width, ymin=y_min / height, width=(x_max - x_min) / width, height=(y_max - y_min) / height
     )
-    detection = _messages.Detection(
-        label_id=[0],
-        score=[face.score],
-        location_data=_messages.LocationData(
-            format=_messages.LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box
-        ),
-    )
+    location = _messages.LocationData(format=_messages.LocationData.RELATIVE_BOUNDING_BOX, relative_bounding_box=box)
+    detection = _messages.Detection(label_id=[0], score=[face.score], location_data=location)
     for x, y, _ in face.keypoints.tolist():
         detection.location_data.relative_keypoints.add(x=x / width, y=y / height)
     return detection
