@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,13 +96,9 @@ def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     if "segmentation" in options_of(entry):
         annotations["mask"] = Annotated[common.FileName | None, Parameter(group=common.OUTPUT, help=_MASK)]
     source_type = Annotated[common.Input, Parameter(help=_INPUT)]
-    return [
-        inspect.Parameter("sources", inspect.Parameter.VAR_POSITIONAL, annotation=source_type),
-        *(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            for name, annotation in annotations.items()
-        ),
-    ]
+    option = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=None)
+    options = [option(name, annotation=annotation) for name, annotation in annotations.items()]
+    return [inspect.Parameter("sources", inspect.Parameter.VAR_POSITIONAL, annotation=source_type), *options]
 
 
 def _annotation(option: Option) -> object:

@@ -429,14 +429,10 @@ def upright_rgb(
     inner = fitted(shown, size) if size else shown
     width, height = inner[::-1] if geometry.transposed else inner
     is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
-    pixels = scaler.reformat(
-        frame,
-        None if is_cropped or is_plain else width,
-        None if is_cropped or is_plain else height,
-        format="rgb48le" if is_hdr else "rgb24",
-        interpolation="BICUBIC",
-        threads=1,  # the decoder uses the other cores
-    ).to_ndarray()
+    scaled = (None, None) if is_cropped or is_plain else (width, height)
+    target = "rgb48le" if is_hdr else "rgb24"
+    # One thread: the decoder uses the other cores
+    pixels = scaler.reformat(frame, *scaled, format=target, interpolation="BICUBIC", threads=1).to_ndarray()
     rgb = tone_curve(frame.color_trc)[np.asarray(pixels, np.uint16)] if is_hdr else np.asarray(pixels, np.uint8)
     if is_cropped:
         import cv2

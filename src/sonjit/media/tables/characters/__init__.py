@@ -26,21 +26,17 @@ FINGER_PARTS: Final = {finger: _THUMB_PARTS if finger == "Thumb" else _PARTS for
 """Names of a finger's three bones, from the palm to the tip."""
 
 _FIXED: Final = (0.0, 0.0, 0.0)
-FINGER_LIMITS: Final = (  # per finger and joint: (minimum, maximum, spread) of turn, bend and twist; degrees
-    (
-        ((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)),
-        ((-15, 15, 8), (-25, 75, 40), _FIXED),
-        (_FIXED, (-30, 95, 50), _FIXED),
-    ),
-    *[
-        (
-            ((-28, 28, 15), (-40, 115, 60), (-15, 15, 6)),
-            (_FIXED, (-15, 125, 60), _FIXED),
-            (_FIXED, (-25, 95, 50), _FIXED),
-        )
-    ]
-    * 4,
+_OF_THUMB: Final = (  # per joint: (minimum, maximum, spread) of turn, bend and twist; degrees
+    ((-45, 45, 40), (-40, 60, 40), (-35, 35, 20)),
+    ((-15, 15, 8), (-25, 75, 40), _FIXED),
+    (_FIXED, (-30, 95, 50), _FIXED),
 )
+_OF_FINGER: Final = (
+    ((-28, 28, 15), (-40, 115, 60), (-15, 15, 6)),
+    (_FIXED, (-15, 125, 60), _FIXED),
+    (_FIXED, (-25, 95, 50), _FIXED),
+)
+FINGER_LIMITS: Final = (_OF_THUMB, *[_OF_FINGER] * 4)
 """Bends are relative to the straight joint, all other angles to the rig's rest pose. Sources: the ranges of motion of
 the American Academy of Orthopaedic Surgeons, widened by what pressing a finger adds, and by the keypoints of fists;
 the thumb's saddle joint in the rig's axes."""

@@ -198,17 +198,18 @@ class PoseLandmarker(_task.DetectorTask[PoseLandmarkerResult], _task.DetectingTa
     def _run(self, frame: _task.Frame) -> PoseLandmarkerResult:
         bodies: list[Body] = self._detect(frame)
         masks = [Image(ImageFormat.VEC32F1, frame.mask(body.mask)) for body in bodies if body.mask is not None]
-        return PoseLandmarkerResult(
-            [
-                _task.normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence)
-                for body in bodies
-            ],
-            [
-                _task.world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence)
-                for body in bodies
-            ],
-            masks if self._gives_masks and bodies else None,
-        )
+        found = [_pose(frame, body) for body in bodies]
+        landmarks, in_metres = [points for points, _ in found], [points for _, points in found]
+        return PoseLandmarkerResult(landmarks, in_metres, masks if self._gives_masks and bodies else None)
+
+
+def _pose(frame: _task.Frame, body: Body) -> tuple[list[_containers.NormalizedLandmark], list[_containers.Landmark]]:
+    """Return the landmarks of a body in parts of the image and in metres."""
+    scores = body.visibility, body.presence
+    return (
+        _task.normalized_landmarks(frame.points(body.keypoints), *scores),
+        _task.world_landmarks(frame.directions(body.keypoints_3d), *scores),
+    )
 
 
 @dataclass
@@ -244,19 +245,11 @@ class HolisticLandmarkerResult:
         def points(found: messages.NormalizedLandmarkList) -> list[_containers.NormalizedLandmark]:
             return [_containers.NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
 
-        return cls(
-            points(pb2_obj.face_landmarks),
-            points(pb2_obj.pose_landmarks),
-            [_containers.Landmark.create_from_pb2(landmark) for landmark in pb2_obj.pose_world_landmarks.landmark],
-            points(pb2_obj.left_hand_landmarks),
-            [],
-            points(pb2_obj.right_hand_landmarks),
-            [],
-            [
-                _containers.Category.create_from_pb2(classification)
-                for classification in pb2_obj.face_blendshapes.classification
-            ],
-        )
+        in_metres = list(map(_containers.Landmark.create_from_pb2, pb2_obj.pose_world_landmarks.landmark))
+        shapes = list(map(_containers.Category.create_from_pb2, pb2_obj.face_blendshapes.classification))
+        face, pose = points(pb2_obj.face_landmarks), points(pb2_obj.pose_landmarks)
+        left, right = points(pb2_obj.left_hand_landmarks), points(pb2_obj.right_hand_landmarks)
+        return cls(face, pose, in_metres, left, [], right, [], shapes)
 
 
 @accept_newer_names(
@@ -339,8 +332,7 @@ class HolisticLandmarker(_task.DetectorTask[HolisticLandmarkerResult], _task.Det
         shapes = None if person.face is None else person.face.blendshapes
         return HolisticLandmarkerResult(
             landmarks(person.face),
-            _task.normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
-            _task.world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
+            *_pose(frame, body),
             landmarks(person.left_hand),
             in_metres(person.left_hand, _LEFT_WRIST),
             landmarks(person.right_hand),
