@@ -33,7 +33,6 @@ def save(path, rgb):
 
 
 def write_cub(root, count=48, seed=0):
-    """Write the layout of CUB-200-2011. Every third image belongs to the test split."""
     rng = np.random.default_rng(seed)
     base = root / "CUB_200_2011"
     rows = {"images": [], "image_class_labels": [], "train_test_split": [], "bounding_boxes": []}
@@ -54,7 +53,6 @@ def write_cub(root, count=48, seed=0):
 
 
 def write_ilsvrc(root, count=12, seed=1):
-    """Write the Kaggle layout of ImageNet localization: four classes, one or two objects of one class per image."""
     rng = np.random.default_rng(seed)
     wnids = [f"n0000000{kind}" for kind in range(len(CLASSES))]
     lines = [f"{wnid} {name}" for wnid, name in zip(wnids, CLASSES, strict=True)]
@@ -77,7 +75,6 @@ def write_ilsvrc(root, count=12, seed=1):
 
 
 def write_questions(root, counts=(("train2014", 60), ("val2014", 20)), seed=3):
-    """Write the layout of visualqa.org: questions about colour and shape of an object, answered by ten people."""
     rng = np.random.default_rng(seed)
     image = 0
     for split, count in counts:

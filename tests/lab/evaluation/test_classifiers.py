@@ -230,7 +230,6 @@ def answered(questions, tmp_path_factory):
 
 
 def official_accuracy(answer, given):
-    """Return the mean over every nine of ten people of min(number of equal answers / 3, 1)."""
     return np.mean([min(nine.count(answer) / 3, 1) for nine in itertools.combinations(given, len(given) - 1)])
 
 

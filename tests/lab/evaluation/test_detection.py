@@ -99,7 +99,6 @@ def test_sets_that_leave_some_without_label_have_no_false_finds():
 
 @pytest.fixture
 def labelled_folder(tmp_path):
-    """Return two drawn photographs with three hands, and predictions with two of them and a false one."""
     root = tmp_path / "photos"
     root.mkdir()
     labels = {}

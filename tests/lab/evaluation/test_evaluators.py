@@ -1,5 +1,6 @@
 """Properties of every evaluator: perfect scores for the ground truth, and exact scores for known errors."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -94,3 +95,17 @@ def test_categories_with_other_ids_are_refused(hand_sample):
     with pytest.raises(InputError, match="category left_hand has the id 2 in the data set and 1 in the model"):
         evaluator.evaluate(sample, [found])
     assert evaluator.evaluate(sample, [replace(found, category_id=2), replace(found, category="cup")])
+
+
+def test_a_damaged_split_is_not_replaced_by_another(tmp_path):
+    files = {name: tmp_path / f"annotations/person_keypoints_{name}2017.json" for name in ("train", "val")}
+    for folder, name in (("annotations", "x"), ("train2017", "a.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    image = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 9}
+    files["train"].write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
+    protocol = protocols.load_protocol("coco-keypoints")
+    assert protocols.ProtocolData(protocol, tmp_path).describe()[0]["split"] == "train2017"  # the only one
+    files["val"].write_text("{")
+    with pytest.raises(InputError, match=r"keypoints_val2017\.json"):
+        protocols.ProtocolData(protocol, tmp_path)

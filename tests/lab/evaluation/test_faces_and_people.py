@@ -41,7 +41,6 @@ def faces(random, count, points):
 
 
 def ced(errors, limit):
-    """Return failure rate and AUC of the errors of images, with the area summed step by step."""
     steps = sorted(error for error in errors if error < limit)
     edges = [*steps, limit]
     area = sum((edges[i + 1] - edges[i]) * (i + 1) for i in range(len(steps))) / len(errors) / limit
@@ -49,7 +48,6 @@ def ced(errors, limit):
 
 
 def image_errors(truth, predicted, right, left):
-    """Return errors in per cent of the distance between the means of two sets of points."""
     apart = np.linalg.norm(truth[:, right].mean(1) - truth[:, left].mean(1), axis=1)
     return 100 * np.sqrt(((predicted - truth) ** 2).sum(2)).mean(1) / apart
 
@@ -131,7 +129,6 @@ METRICS = {"keypoints": "body", "foot_kpts": "foot", "face_kpts": "face"} | {
 
 
 def similarity(person, found, fields):
-    """Return OKS as on COCO's page. Without labels it uses the distance from three times the box."""
     true, own = (np.concatenate([one[field] for field in fields]).reshape(-1, 3) for one in (person, found))
     sigmas = np.concatenate([SIGMAS[field] for field in fields])
     known = true[:, 2] > 0
@@ -151,7 +148,6 @@ def precision(people, results, fields):
 
 
 def people_and_results(random):
-    """Return ten people in five images, and as many predictions: near, far, and with unlabelled parts."""
     people, results = [], []
     for number in range(10):
         size = random.uniform(60, 120)
@@ -182,7 +178,6 @@ def text_id(number):
 
 
 def write_people(folder, protocol, people, results):
-    """Write a data set of five images to `folder`/coco, and the results to `folder`/r.json."""
     images = []
     for number in range(1, 6):
         name = f"{number:012}.jpg"
@@ -256,7 +251,6 @@ def test_coco_ignores_flags_and_other_categories_and_counts_results_at_the_origi
 
 
 def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
-    """Check that the box gives the size class (32 to 96 px) of a false detection, and not its keypoints."""
     people, _ = bodies
     person = people[0] | {"area": 60.0**2}
     truth = {key: person[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 0.5}

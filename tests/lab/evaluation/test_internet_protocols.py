@@ -244,7 +244,6 @@ def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
 
 
 def epe(hands):
-    """Return the mean over 21 joints of the mean over hands in which a joint has a label."""
     errors = np.array([
         np.where(valid, np.linalg.norm((predicted - predicted[0]) - (truth - truth[0]), axis=1), np.nan)
         for predicted, truth, valid in hands

@@ -109,7 +109,6 @@ def evaluated(models, tmp_path, capsys):
 
 
 def server_means(errors):
-    """Return the mean of (N, K) metres in millimetres, and the area under PCK in per cent."""
     limits = np.linspace(0, 0.05, 100)
     shares = np.mean([(errors[:, k, None] <= limits).mean(0) for k in range(errors.shape[1])], 0)
     return 1000 * errors.mean(0).mean(), 100 * np.trapezoid(shares, limits) / 0.05
@@ -133,7 +132,6 @@ def f_score(truth, points, limit):
 
 
 def server(truth, sent, *, plain, end):
-    """Return the output of the servers of FreiHAND and HO-3D in millimetres and per cent."""
     results = {}
     for name, align in ((plain, lambda t, p: p), ("pa_", procrustes), ("st_", lambda t, p: bone(t, p, end))):
         joints = np.array([np.linalg.norm(align(t, p) - t, axis=1) for t, p in zip(truth[0], sent[0], strict=True)])

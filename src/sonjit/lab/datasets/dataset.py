@@ -25,6 +25,10 @@ from sonjit.results import Box
 _HEAD_BYTES = 1 << 16  # bytes of an image that contain its size, unless it has very long comments
 
 
+class AbsentError(InputError):
+    """A split has no file or no sample."""
+
+
 @dataclass(frozen=True)
 class DatasetEntry:
     """Record of a data set before it is opened.
@@ -179,14 +183,14 @@ class Dataset(Sequence["Sample"]):
         """Return the full path of a required file or folder.
 
         Raises:
-            InputError: It is missing. The message names the file, its expected location and the download page.
+            AbsentError: It is missing. The message names the file, its expected location and the download page.
         """
         path = self.root / below_root
         if path.exists():
             return path
         if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder; choose the folder with the files of {self.entry.title}")
-        raise InputError(
+            raise AbsentError(f"{self.root}: no such folder; choose the folder with the files of {self.entry.title}")
+        raise AbsentError(
             f"{self.entry.name}: {below_root} is missing in {self.root}; get it from {self.entry.where} "
             "and unpack it there"
         )
@@ -266,7 +270,7 @@ class RecordDataset(Dataset):
         with naming(annotations):
             self.records = PackedRecords(records)
         if not len(self.records):
-            raise InputError(f"{annotations}: no samples of the split {self.split!r} of {self.entry.name}")
+            raise AbsentError(f"{annotations}: no samples of the split {self.split!r} of {self.entry.name}")
 
     def __len__(self) -> int:
         return len(self.records)

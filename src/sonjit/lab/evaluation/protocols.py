@@ -19,6 +19,7 @@ import numpy as np
 from sonjit._util import InputError, SonjitError, data_files, unknown_name
 from sonjit.lab import documents as docs
 from sonjit.lab.datasets import Dataset, Sample, open_dataset
+from sonjit.lab.datasets.dataset import AbsentError
 from sonjit.lab.documents import number
 from sonjit.lab.evaluation import predictions
 from sonjit.lab.evaluation.metrics import class_order
@@ -243,7 +244,7 @@ def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
     for split in choice.splits or (None,):
         try:
             return open_dataset(choice.set, root, split, skip_bad=skip_bad, **choice.options)
-        except InputError as error:
+        except AbsentError as error:
             first = first or error
     assert first is not None
     raise first

@@ -23,7 +23,9 @@ _MAX_DEPTH = 8
 def read_pickled_mapping(content: bytes, named: str) -> dict[Any, Any]:
     """Read a pickled mapping, whose values `plain_array` converts; `named` is the file for messages."""
     try:
-        _check_opcodes(content)
+        for opcode, argument, _ in pickletools.genops(content):  # the unpickler's own code fails for these
+            if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(content):
+                raise ValueError(f"a memo index is larger than the {len(content)} bytes of the file")
         loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except InputError as error:
         raise InputError(f"{named}: {error}") from None
@@ -183,13 +185,6 @@ class _Rebuilt:
         if not (isinstance(kind, type) and issubclass(kind, _Placeholder)):
             raise pickle.UnpicklingError("object of an unknown class")
         return kind()
-
-
-def _check_opcodes(content: bytes) -> None:
-    """Refuse what the unpickler's own code cannot handle: truncated opcodes, and memo indices out of range."""
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(content):
-            raise ValueError(f"a memo index is larger than the {len(content)} bytes of the file")
 
 
 @cache

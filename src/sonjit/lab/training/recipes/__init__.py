@@ -296,7 +296,7 @@ class HeldOutChange(NamedTuple):
     def __str__(self) -> str:
         """Return the change in one line."""
         before, after = ("unknown" if value is None else f"{value:.4g}" for value in (self.before, self.after))
-        verdict = "better" if self.is_better else "not better"
+        verdict = "better" if self.is_better else "not compared" if None in self[1:3] else "not better"
         return f"held-out {self.metric}: {before} before, {after} after ({verdict})"
 
 
