@@ -146,12 +146,9 @@ def crop_matrix(box: RotatedBox, width: int, height: int) -> FloatArray:
     """Return the (2, 3) matrix from crop pixels (x, y, 1) to image pixels."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     per_x, per_y = box.width / width, box.height / height
-    return np.array(
-        [
-            [cos * per_x, -sin * per_y, box.cx - (cos * box.width - sin * box.height) / 2],
-            [sin * per_x, cos * per_y, box.cy - (sin * box.width + cos * box.height) / 2],
-        ]
-    )
+    x_row = [cos * per_x, -sin * per_y, box.cx - (cos * box.width - sin * box.height) / 2]
+    y_row = [sin * per_x, cos * per_y, box.cy - (sin * box.width + cos * box.height) / 2]
+    return np.array([x_row, y_row])
 
 
 def inverse_affine(matrix: RealArray) -> FloatArray:

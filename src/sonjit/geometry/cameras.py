@@ -188,13 +188,9 @@ def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArra
         radial = _radial(r2, coefficients)
         slope = 2 * _radial_slope(r2, coefficients, radial)
     across = x * y * slope + 2 * (p1 * x + p2 * y)
-    return np.stack(
-        [
-            np.stack([radial + x * x * slope + 2 * p1 * y + 6 * p2 * x, across], -1),
-            np.stack([across, radial + y * y * slope + 6 * p1 * y + 2 * p2 * x], -1),
-        ],
-        -2,
-    )
+    x_row = np.stack([radial + x * x * slope + 2 * p1 * y + 6 * p2 * x, across], -1)
+    y_row = np.stack([across, radial + y * y * slope + 6 * p1 * y + 2 * p2 * x], -1)
+    return np.stack([x_row, y_row], -2)
 
 
 def _radial(r2: FloatArray, coefficients: FloatArray) -> FloatArray:
