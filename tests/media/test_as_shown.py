@@ -222,6 +222,11 @@ def test_the_display_orientation_of_a_stream_holds_until_another(tmp_path, codec
 
 
 def test_further_videos_of_a_file_are_named(tmp_path):
+    def state(stream):
+        stream.pix_fmt, stream.disposition = "yuvj420p", 1024  # a cover
+
+    cover = write_video(tmp_path / "b.mp4", 1, codec="mjpeg", change=state)
+    assert "only its cover image is read" in read(cover)[0].notes[0]
     path = write_video(tmp_path / "a.mkv", change=lambda stream: stream.container.add_stream("mpeg4", rate=5))
     assert "contains 2 video streams. Only number 0 is read" in read(path)[0].notes[0]
 
@@ -297,13 +302,13 @@ def test_a_clock_that_stands_still_continues(tmp_path):
 )  # fmt: skip
 def test_all_parts_of_joined_files_are_read(tmp_path, ending, codecs):
     parts = [write_video(tmp_path / f"{codec}.{ending}", 10, codec=codec) for codec in codecs]
-    (tmp_path / "joined").write_bytes(b"".join(part.read_bytes() for part in parts))
-    source, frames = read(tmp_path / "joined")
+    (tmp_path / "joined.jpg").write_bytes(b"".join(part.read_bytes() for part in parts))
+    source, frames = read(tmp_path / "joined.jpg")
     assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=1e-3)
     assert source.problems == []
     assert "consists of 2 joined parts. All are read" in source.notes[0]
     if ending in ("flv", "asf"):  # a pipe ends after the first part
-        piped = _source_from_stream(io.BytesIO((tmp_path / "joined").read_bytes()), "pipe", None)
+        piped = _source_from_stream(io.BytesIO((tmp_path / "joined.jpg").read_bytes()), "pipe", None)
         assert len(list(piped)) == 10
         assert "Only the first is read" in piped.problems[0]
     for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
@@ -440,8 +445,8 @@ def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending
     assert "contains no times. 25 frames per second, assumed" in source.notes[0]
     decode_image(one * 3, "a", notes=(notes := []))
     assert notes == [f"a: {MORE}"]
-    (tmp_path / "photo.jpg").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
-    assert read(tmp_path / "photo.jpg")[0].kind == "image"
+    (tmp_path / "photo.mp4").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
+    assert read(tmp_path / "photo.mp4")[0].kind == "image"
     if ending != ".jpg":
         return
     index = one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:]

@@ -134,13 +134,6 @@ def test_rotation_is_honoured_as_opencv_does(clip, turn, degrees):
     np.testing.assert_array_equal(frame.rgb[..., ::-1], bgr)
 
 
-def test_content_beats_the_ending(tmp_path, noise, clip):
-    video = clip("v.mp4").rename(tmp_path / "v.jpg")
-    image = save(tmp_path / "a.png", noise).rename(tmp_path / "a.mp4")
-    with open_source(video) as a, open_source(image) as b:
-        assert (a.kind, b.kind) == ("video", "image")
-
-
 def test_a_truncated_video_gives_its_decodable_frames_and_a_warning(tmp_path, clip):
     times = [i / 25 for i in range(100)]
     complete = clip("v.mp4", times, options={"movflags": "faststart"})

@@ -169,6 +169,16 @@ def test_frames_without_the_person_repeat_the_pose_and_are_reported(tmp_path):
     assert Gltf(tmp_path / "x.glb").nodes[0]["extras"] == {"framesThatHoldThePose": [0, 1, 8, 9, 10]}
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e20])
+@pytest.mark.parametrize("ending", [".bvh", ".glb", ".vrma"])
+def test_bodies_without_bones_are_missing_and_times_rise(tmp_path, ending, value):
+    frames = frames_of([0.0, 0.04, 0.04, *TIMES[3:]])
+    frames[6].bodies[0].keypoints_3d[13 * bool(np.isnan(value)) :] = value
+    assert "is missing in 1 of 20 frames" in write(tmp_path / f"x{ending}", frames).notes[0]
+    read = Bvh(tmp_path / "x.bvh") if ending == ".bvh" else Gltf(tmp_path / f"x{ending}")
+    assert all(np.isfinite(list(read.positions(row).values())).all() for row in range(20))
+
+
 def two_people():
     frames = []
     for index, time in enumerate(TIMES):
@@ -229,17 +239,14 @@ def test_one_image_is_one_pose(tmp_path):
     assert bvh.positions(0)["leftHand"] == pytest.approx(moved_to_origin([0])[0, 15], abs=0.03)
 
 
-def test_several_images_are_refused(tmp_path):
-    header = Header("photos", 640, 480, None, "body-full", "bodies")
+def test_several_images_and_videos_without_a_person_leave_no_file(tmp_path):
     frames = [Frame(index, None, bodies=[body_of(actor(0), None)]) for index in range(2)]
     with pytest.raises(InputError, match="a character requires one video or one image"):
-        write(tmp_path / "x.glb", frames, header)
-    assert not list(tmp_path.iterdir())
-
-
-def test_videos_without_a_person_leave_no_file(tmp_path):
+        write(tmp_path / "x.glb", frames, Header("photos", 640, 480, None, "body-full", "bodies"))
     with pytest.raises(JobError, match=r"x\.vrma: no person was found"):
         write(tmp_path / "x.vrma", [Frame(0, 0.0), Frame(1, 0.1)])
+    with pytest.raises(JobError, match=r"BVH of \d+ frames is too large. Use .glb"):
+        write(tmp_path / "x.bvh", frames_of([*TIMES, 1e7]))
     assert not list(tmp_path.iterdir())
 
 
@@ -276,8 +283,5 @@ def test_other_headers_are_refused(tmp_path, header, message):
     with pytest.raises(InputError, match=f"x.glb: a character {message}"):
         open_writer(tmp_path / "x.glb", header)
     assert not list(tmp_path.iterdir())
-
-
-def test_characters_cannot_be_read_back(tmp_path):
     with pytest.raises(InputError, match="Characters cannot be read back"):
         load_frames(tmp_path / "x.glb")

@@ -83,8 +83,9 @@ class VideoSource(Source):
             container.close()
             raise InputError(f"{name} contains no video stream that can be decoded. Use an image or a video")
         videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
-        if videos > 1:
-            self.notes.append(f"{name}: contains {videos} video streams. Only number {stream.index} is read")
+        if videos != 1:
+            what = f"contains {videos} video streams. Only number {stream.index}" if videos else "only its cover image"
+            self.notes.append(f"{name}: {what} is read")
         is_untimed = bool(container.format.flags & _UNTIMED) or container.format.name.endswith("_pipe")
         stated = stream.codec_context.framerate if is_untimed else None
         rates = (stated, stream.average_rate, stream.guessed_rate, _ASSUMED_RATE if is_untimed else None)

@@ -37,7 +37,10 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
         body = result.body if isinstance(result, Person) else result
         hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
         face = result.face if isinstance(result, Person) else None
-        if isinstance(body, Body):
+        if not isinstance(body, Body):
+            continue
+        is_known = np.isfinite(body.keypoints_3d).all() and np.isfinite(body.keypoints[:, :2]).all()
+        if is_known and _SHORTEST_M < np.ptp(body.keypoints_3d) < _LONGEST_M:  # other ones have no bones
             appearance = Appearance(row, body, hands, None if face is None else face.blendshapes)
             yield -1 - number if body.id is None else body.id, appearance
 
@@ -53,14 +56,8 @@ def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_
         pixels[..., 0] = mirrored_width - pixels[..., 0]
         for points in (metric, left, right):
             points[..., 0] *= -1
-    return Track(
-        frames,
-        times[frames],
-        metric,
-        pixels,
-        np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0),
-        (left, right),
-    )
+    presence = np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0)
+    return Track(frames, times[frames], metric, pixels, presence, (left, right))
 
 
 def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str, FloatArray]:
@@ -138,8 +135,8 @@ class LiveCharacter:
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 _COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
 _CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M = 0.16, 0.05, 0.01
-"""Half width of a bone relative to its length, its maximum, and minimum length of a drawn bone."""
+_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M, _MOST_ROWS = 0.16, 0.05, 0.01, 100.0, 1_000_000
+"""Half width of a bone relative to its length, its maximum, lengths of a drawn bone and a body, and rows of a BVH."""
 
 
 def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
@@ -152,6 +149,8 @@ def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convent
     angles = np.rad2deg(rotations.zxy_angles_from_matrix(motion.rotations[:, [BONES.index(bone) for bone in order]]))
     rows = np.concatenate([motion.hips, angles.reshape(len(angles), -1)], 1)
     count = round(float(times[-1] - times[0]) / step_s) + 1
+    if count > _MOST_ROWS:
+        raise JobError(f"a BVH of {count} frames is too large. Use .glb, which has no constant rate")
     latest = np.searchsorted(times, times[0] + (np.arange(count) + 0.25) * step_s, side="right") - 1
     body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows[latest].tolist())
     return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {count}\nFrame Time: {step_s:.8f}\n{body}\n"
@@ -338,7 +337,7 @@ class CharacterWriter(FrameWriter):
         if self._times and frame.time is None:
             raise InputError(f"{self._path}: a character requires one video or one image")
         row = len(self._times)
-        self._times.append(frame.time or 0.0)
+        self._times.append(max(frame.time or 0.0, *(time + 0.001 for time in self._times[-1:]), 0.0))  # they rise
         for key, person in people_of_frame(frame, row):
             self._people.setdefault(key, []).append(person)
 
