@@ -447,11 +447,9 @@ def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending
     assert notes == [f"a: {MORE}"]
     (tmp_path / "photo.mp4").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
     assert read(tmp_path / "photo.mp4")[0].kind == "image"
-    if ending != ".jpg":
-        return
-    index = one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:]
-    (tmp_path / "pair.mpo").write_bytes(index + one)
-    assert read(tmp_path / "pair.mpo")[0].kind == "image"
+    if ending == ".jpg":
+        (tmp_path / "pair.mpo").write_bytes(one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:] + one)
+        assert read(tmp_path / "pair.mpo")[0].kind == "image"
 
 
 @pytest.mark.parametrize(("largest", "bits"), [(200, 8), (1000, 10), (4000, 12), (60_000, 16)])
