@@ -259,16 +259,12 @@ def _candidates(entry: datasets.DatasetEntry, root: Path) -> Iterator[Path]:
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
     named = [folder for folder in folders if _plain(folder.name).startswith(_plain(entry.name))]
     yield from named
+    in_words = not entry.needs or any(" " in need for need in entry.needs)
+    needs = [] if in_words else [[need.replace("{split}", split) for need in entry.needs] for split in entry.splits]
     for folder in folders:
-        if folder not in named and any(_has_needs(entry, folder, split) for split in entry.splits):
+        if folder not in named and any(all((folder / need).exists() for need in of_split) for of_split in needs):
             yield folder
     yield root
-
-
-def _has_needs(entry: datasets.DatasetEntry, folder: Path, split: str) -> bool:
-    """Check whether all files of a set are in a folder; False for sets whose needs are described in words."""
-    needs = [need.replace("{split}", split) for need in entry.needs]
-    return bool(needs) and all(" " not in need and (folder / need).exists() for need in needs)
 
 
 def _plain(name: str) -> str:

@@ -539,7 +539,11 @@ def factors_of(
 ) -> list[Factor]:
     """Return each factor of a group file, then each pair of factors, from the units of a run in eval.json."""
     keys = [name for name in _GROUP_KEYS if name in groups[0]]
-    by_key = {tuple((row[key] or "").strip() for key in keys): row for row in groups}
+    by_key: dict[tuple[str, ...], Mapping[str, str]] = {}
+    for row in groups:
+        key = tuple((row[name] or "").strip() for name in keys)
+        if by_key.setdefault(key, row) != row:
+            raise InputError(f"the file of --groups has different rows of {', '.join(key)}; give one")
     columns = [["" if item is None else str(item) for item in units[key]] for key in keys]
     rows = [by_key.get(key) for key in zip(*columns, strict=True)]
     if not any(rows):
