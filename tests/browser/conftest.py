@@ -30,7 +30,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--lang=en"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000"),
-    "--autoplay-policy=no-user-gesture-required",
+    *("--autoplay-policy=no-user-gesture-required", "--disk-cache-size=1"),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # requests to other machines fail
 )
 os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
