@@ -54,7 +54,7 @@ class _Recording:
     name: str  # name of the video
     model: str  # model of the body
     person: int  # id of the person
-    frames: list[Frame]  # frames with this person
+    frames: list[Frame]  # all frames
     angles: dict[str, FloatArray]  # angles of the person in degrees by measure (N,), NaN where unknown
 
     @property
@@ -214,14 +214,13 @@ def _recording_of(name: str, model: str, frames: list[Frame]) -> _Recording:
         raise InputError(f"{name}: no person found")
     ((person, _),) = ids.most_common(1)
     names = [text.format(side) for text in _PAIRED.values() for side in ("left", "right")] + [*_SINGLE.values()]
-    kept: list[Frame] = []
     rows: list[list[float]] = []
     for frame in frames:
-        for (_, part), values in zip(frame.instances(), frame.measures, strict=True):
-            if part.kind == "body" and part.id == person:
-                kept.append(frame)
-                rows.append([cast("float", values.get(measure, math.nan)) for measure in names])
-    return _Recording(name, model, person, kept, dict(zip(names, np.degrees(np.array(rows)).T, strict=True)))
+        parts = zip(frame.instances(), frame.measures, strict=True)
+        found = (values for (_, part), values in parts if part.kind == "body" and part.id == person)
+        values = next(found, {})  # without the person, lines of the plots have a gap
+        rows.append([cast("float", values.get(measure, math.nan)) for measure in names])
+    return _Recording(name, model, person, frames, dict(zip(names, np.degrees(np.array(rows)).T, strict=True)))
 
 
 def _ends(values: FloatArray) -> tuple[float, float]:
@@ -247,7 +246,8 @@ def _pictures(inputs: Inputs, recording: _Recording, style: DrawingStyle) -> lis
 def _facts(recording: _Recording) -> str:
     times = recording.times
     seconds = f"{times[0]:.2f} to {times[-1]:.2f} s"
-    return f"Person #{recording.person}, {len(times)} frames from {seconds}, model {recording.model}."
+    found = int(np.isfinite([*recording.angles.values()]).any(0).sum())
+    return f"Person #{recording.person}, in {found} of {len(times)} frames from {seconds}, model {recording.model}."
 
 
 def _html(recording: _Recording, pictures: list[tuple[str, Image]]) -> str:
