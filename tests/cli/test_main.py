@@ -79,8 +79,8 @@ def test_ctrl_c_and_too_little_memory_are_one_line(sonjit, monkeypatch, error, s
 
 
 def test_a_printed_error_is_one_line_whatever_it_holds(capsys):
-    print_error("two\nlines  and \t tabs")
-    assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
+    print_error("two\nlines  and \t tabs \x1b[31m")
+    assert capsys.readouterr().err == "sonjit: two lines and tabs ?[31m\n"
 
 
 ENCODED = """

@@ -448,6 +448,8 @@ def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending
     (tmp_path / "photo.mp4").write_bytes(one + b"\0\0\0\x18ftypmp42" + bytes(200))
     assert read(tmp_path / "photo.mp4")[0].kind == "image"
     if ending == ".jpg":
+        (tmp_path / "parts").write_bytes(3 * (b"--x\r\nContent-type: image/jpeg\r\n\r\n" + one + b"\r\n"))
+        assert len(read(tmp_path / "parts")[1]) == 3
         (tmp_path / "pair.mpo").write_bytes(one[:2] + b"\xff\xe2\x00\x08MPF\0II" + one[2:] + one)
         assert read(tmp_path / "pair.mpo")[0].kind == "image"
 

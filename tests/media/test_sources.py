@@ -35,9 +35,7 @@ def test_one_image(tmp_path, noise):
     with open_source(path) as source:
         (frame,) = source
         assert (source.kind, source.width, source.height, source.fps, source.count) == ("image", 60, 40, None, 1)
-    assert frame[:2] == (0, None)
-    assert source.name == str(path)
-    assert source.frame_source(0) is None
+    assert (*frame[:2], source.name, source.frame_source(0)) == (0, None, str(path), None)
     np.testing.assert_array_equal(frame.rgb, noise)
 
 

@@ -72,9 +72,9 @@ def image_format(head: bytes) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Check whether the first bytes of a file are printable text, which no image and no video but YUV4MPEG has."""
+    """Check whether the first bytes of a file are printable text, as only YUV4MPEG and multipart JPEG have of media."""
     is_printable = b"\x7f" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
-    return bool(head) and is_printable and not head.startswith(b"YUV4MPEG2 ")
+    return bool(head) and is_printable and not head.startswith((b"YUV4MPEG2 ", b"--"))
 
 
 def image_size(data: bytes, image_format: str | None) -> Size | None:
@@ -250,7 +250,6 @@ def _png_head(data: bytes) -> dict[bytes, bytes]:
     return {kind: head[start:end] for kind, start, end in _chunks(head, "png")}
 
 
-_SILENT: Final = 0  # OpenCV's log level
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
@@ -491,7 +490,7 @@ def quiet_opencv() -> Generator[None]:
     global _quiet_threads, _level_before
     with _lock:
         if _quiet_threads == 0:
-            _level_before = cv2.utils.logging.setLogLevel(_SILENT)
+            _level_before = cv2.utils.logging.setLogLevel(0)  # silent
         _quiet_threads += 1
     try:
         yield
