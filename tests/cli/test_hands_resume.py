@@ -162,7 +162,7 @@ def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, o
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
-signal.signal(signal.SIGTERM, signal.SIG_DFL)  # coverage sets a handler
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)  # unlike coverage and nohup
 from sonjit.__main__ import run
 run()
 """
