@@ -64,7 +64,7 @@ def write_ilsvrc(root, count=12, seed=1):
             kind = number % len(CLASSES)
             name = f"{wnids[kind]}_{number}" if split == "train" else f"ILSVRC2012_val_{number:08}"
             rgb = noise(rng)
-            boxes = [draw_thing(rgb, rng, CLASSES[kind]) for _ in range(1 + number % 2)]
+            boxes = [draw_thing(rgb, rng, CLASSES[kind]) - np.array((0, 0, 1, 1)) for _ in range(1 + number % 2)]
             place = f"{wnids[kind]}/{name}" if split == "train" else name
             save(root / "ILSVRC/Data/CLS-LOC" / split / f"{place}.png", rgb)
             image = root / "ILSVRC/Data/CLS-LOC" / split / f"{place}.png"

@@ -97,6 +97,13 @@ def test_categories_with_other_ids_are_refused(hand_sample):
     assert evaluator.evaluate(sample, [replace(found, category_id=2), replace(found, category="cup")])
 
 
+@pytest.mark.parametrize(("protocol", "error"), [("ilsvrc-loc", 0), ("cub200", 100)])
+def test_overlaps_include_the_last_pixels_of_imagenets_boxes(protocol, error):
+    thing = Instance(kind="object", box=(1, 1, 3, 8), category_id=0)  # 3 x 8 px to compute_overlap.m
+    (item,) = evaluate(protocol).evaluate(sample_of(thing), [Prediction(box=(1, 1, 7, 9), category_id=0)])
+    assert item.numbers["localization_error_1"] == error
+
+
 def test_a_damaged_split_is_not_replaced_by_another(tmp_path):
     files = {name: tmp_path / f"annotations/person_keypoints_{name}2017.json" for name in ("train", "val")}
     for folder, name in (("annotations", "x"), ("train2017", "a.jpg")):

@@ -51,13 +51,14 @@ class LocalizationEvaluator:
 
     def __init__(self, protocol: protocols.Protocol) -> None:
         self.main = protocol.main
+        self._last = np.array((0, 0, 1, 1) if protocol.last_pixels else (0, 0, 0, 0))
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the errors of the image in per cent, 0 or 100, if its class is known."""
         labels = {instance.category_id for instance in sample.instances if instance.category_id is not None}
         if not labels:
             return []
-        boxes = [(instance.category_id, instance.box) for instance in sample.instances if instance.box is not None]
+        boxes = [(item.category_id, tuple(item.box + self._last)) for item in sample.instances if item.box is not None]
         best = sorted(predictions, key=lambda prediction: -prediction.score)
         classes = list(dict.fromkeys(prediction.category_id for prediction in best))  # several boxes of one count once
         overlapping = [
@@ -71,11 +72,8 @@ class LocalizationEvaluator:
             numbers[f"classification_error_{top}"] = 100 * float(not named)
             numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
         numbers["localization_error_any"] = 100 * float(not any(overlapping[:1])) if boxes else math.nan
-        drawn = [
-            {"bbox": corner_and_size(item.box), "name": item.category or str(item.category_id)}
-            for item in best[:1]
-            if item.box is not None
-        ]
+        first = [(item.box, item.category or str(item.category_id)) for item in best[:1]]
+        drawn = [{"bbox": corner_and_size(box), "name": name} for box, name in first if box is not None]
         return [EvaluatedItem(numbers=numbers, records=drawn)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:

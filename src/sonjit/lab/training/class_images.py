@@ -128,21 +128,19 @@ def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) ->
     for sample in samples:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
         found.append(localize_classes(classifier, sample.rgb(), by=by, view=classifier.view, true_box=true_box))
-    known = (label_of(sample, classifier.ids, classifier.names) for sample in samples)
-    labels = [label for label in known if label is not None]
     errors: dict[str, float] = {}
-    for top in (1, 5):
-        wrong = [label not in [box.label for box in boxes[:top]] for label, boxes in zip(labels, found, strict=True)]
-        errors[f"classification_error_{top}"] = 100 * float(np.mean(wrong)) if wrong else float("nan")
     truth = [
         (label, [instance.box for instance in sample.instances if instance.box is not None])
-        for label, sample in zip(labels, samples, strict=True)
+        for sample in samples
+        if (label := label_of(sample, classifier.ids, classifier.names)) is not None
     ]
-    with_boxes = [index for index, (_, boxes) in enumerate(truth) if boxes]
-    if with_boxes:
-        predictions = [[(item.label, item.box) for item in found[index]] for index in with_boxes]
-        for top in (1, 5):
-            error = localization_error(predictions, [truth[index] for index in with_boxes], top)
+    pairs = [(true, [(item.label, item.box) for item in own]) for true, own in zip(truth, found, strict=True)]
+    placed = [pair for pair in pairs if pair[0][1]]
+    for top in (1, 5):
+        wrong = [label not in [box.label for box in own[:top]] for (label, _), own in zip(truth, found, strict=True)]
+        errors[f"classification_error_{top}"] = 100 * float(np.mean(wrong)) if wrong else float("nan")
+        if placed:
+            error = localization_error([own for _, own in placed], [true for true, _ in placed], top)
             errors[f"localization_error_{top}"] = 100 * error
     return errors
 
