@@ -41,6 +41,10 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
       ...(threads > 1 && { mainScriptUrlOrBlob: isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" }) }),
     };
     Object.assign(globalThis, { Module });
+    if (!globalThis.document) try { Reflect.get(globalThis, "importScripts").call(globalThis); } catch { // module workers have none, which LiteRT calls
+      const code = new TextDecoder().decode(await fetchFile(`${folder}litert_wasm_${variant}internal.js`, "the runtime"));
+      Object.assign(globalThis, { importScripts: () => (0, eval)(code) });
+    }
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -1,5 +1,6 @@
 """An actor of known proportions with keypoints projected through the assumed camera, and readers of the files."""
 
+import cv2
 import numpy as np
 
 from sonjit.geometry.cameras import assumed_camera
@@ -141,12 +142,7 @@ class Bvh:
                 if channel.endswith("position"):
                     offset = offset + value * np.eye(3)[axis]
                 else:
-                    cosine, sine = np.cos(np.deg2rad(value)), np.sin(np.deg2rad(value))
-                    turn = np.eye(3)
-                    i, j = (axis + 1) % 3, (axis + 2) % 3
-                    turn[i, i] = turn[j, j] = cosine
-                    turn[j, i], turn[i, j] = sine, -sine
-                    local = local @ turn
+                    local = local @ cv2.Rodrigues(np.deg2rad(value) * np.eye(3)[axis])[0]
             above = turns[parent] if parent else np.eye(3)
             places[name] = above @ offset + (places[parent] if parent else 0)
             turns[name] = above @ local

@@ -5,36 +5,32 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.geometry.rotations import rotation_vector_from_matrix
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media import open_writer
 from sonjit.media.tables.characters import BONES
 from sonjit.media.tables.characters.fit import Track, fit_motion
 from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Frame
 
-from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, people_of
+from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(60) / FPS
 
 
-def track_of(bodies, hands=None, times=TIMES):
-    unknown = np.full((len(bodies), 21, 3), np.nan)
-    return Track(
-        np.arange(len(bodies)),
-        times,
-        np.array([body.keypoints_3d for body in bodies], float),
-        np.array([body.keypoints[:, :2] for body in bodies], float),
-        np.array([body.presence for body in bodies], float),
-        (unknown, unknown) if hands is None else hands,
-    )
-
-
 def fitted(bodies, hands=None):
-    return fit_motion("person1", track_of(bodies, hands), len(bodies), SIZE)
+    hands = hands or (np.full((60, 21, 3), np.nan),) * 2
+    names = ("keypoints_3d", "keypoints", "presence")
+    points, pixels, presence = (np.array([getattr(body, name) for body in bodies], float) for name in names)
+    return fit_motion("person1", Track(np.arange(60), TIMES, points, pixels[..., :2], presence, hands), 60, SIZE)
 
 
 def at(motion, bone):
     return motion.joints()[0][:, BONES.index(bone)]
+
+
+def greatest_step(motion, bone):
+    rotations = motion.rotations[:, BONES.index(bone)]
+    return np.linalg.norm(rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:]), axis=1).max()
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +78,15 @@ def test_knees_do_not_bend_backwards(truth):
 def test_straight_limbs_do_not_twist(truth):
     rng = np.random.default_rng(3)
     motion = fitted([body_of(points, noise=rng.normal(0, 0.003, (33, 3))) for points in truth])
-    for bone in ("leftUpperArm", "rightUpperLeg"):
-        rotations = motion.rotations[:, BONES.index(bone)]
-        steps = rotation_vector_from_matrix(np.swapaxes(rotations[:-1], 1, 2) @ rotations[1:])
-        assert np.linalg.norm(steps, axis=1).max() < np.deg2rad(10), bone
+    assert max(greatest_step(motion, bone) for bone in ("leftUpperArm", "rightUpperLeg")) < np.deg2rad(10)
+
+
+@pytest.mark.parametrize("axis", [(1, 0, 0), (0.7, 0.7, 0), (0, 0.7, 0.7), (0.6, 0, 0.8)])
+def test_forearms_do_not_flip_when_hands_turn_around(truth, axis):
+    hands = [hand_of(truth[0, 15], 0.5, side)[0].keypoints_3d for side in ("Left", "Right")]
+    turns = matrix_from_rotation_vector(np.linspace(0, 9, 60)[:, None] * axis)
+    motion = fitted([body_of(points) for points in truth], [hand @ turns for hand in hands])
+    assert max(greatest_step(motion, f"{side}LowerArm") for side in ("left", "right")) < np.deg2rad(30)
 
 
 def test_limbs_outside_the_image_keep_the_rest_pose(truth):
@@ -114,9 +115,6 @@ def test_hand_in_the_image_moves_its_arm(truth):
     assert right == pytest.approx(np.broadcast_to(np.eye(3), right.shape))
 
 
-STREAM_TIMES = np.arange(20) / FPS
-
-
 def mirrored(frame):
     """Return the frame as `mirrored=True` finds it in the mirrored image: equal names of sides, reversed x."""
     (body,) = frame.bodies
@@ -126,7 +124,7 @@ def mirrored(frame):
 
 def test_poses_of_a_stream_follow_the_actor():
     character = LiveCharacter()
-    for frame in frames_of(STREAM_TIMES):
+    for frame in frames_of(TIMES[:20]):
         pose = character.pose(frame, SIZE)
         truth = actor(frame.time)
         truth = truth - truth[[23, 24]].mean(0)
@@ -159,7 +157,7 @@ def test_frames_without_the_person_have_no_pose_and_another_person_follows():
 
 
 def test_mirrored_images_give_the_same_character(tmp_path):
-    frames = frames_of(STREAM_TIMES)
+    frames = frames_of(TIMES[:20])
     for name, given, options in (("plain", frames, {}), ("mirror", map(mirrored, frames), {"mirrored": True})):
         with open_writer(tmp_path / f"{name}.bvh", replace(HEADER, options=options)) as writer:
             for frame in given:

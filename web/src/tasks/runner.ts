@@ -53,6 +53,9 @@ export interface ImageProcessingOptions {
   regionOfInterest?: object;
 }
 
+/** Return the address to which paths are relative, in pages and workers. */
+export const pageAddress = (): string => globalThis.document?.baseURI ?? location.href.replace(/^blob:/, "");
+
 /** Check whether a folder has the runtime. Hosts of apps can answer with a page of HTML instead of an error. */
 async function hasRuntime(folder: string): Promise<boolean> {
   if (folder === FilesetResolver.folder) return true;
@@ -62,8 +65,8 @@ async function hasRuntime(folder: string): Promise<boolean> {
 }
 
 /** Return a function that returns MediaPipe's files of tasks that this package lacks, for MediaPipe's own packages. */
-const filesOf = (tasks: string) => async (basePath = ""): Promise<WasmFileset> => {
-  const path = `${basePath.replace(/\/$/, "")}/${tasks}_wasm_internal`;
+const filesOf = (tasks: string) => async (basePath = "", useModule = false): Promise<WasmFileset> => {
+  const path = `${basePath.replace(/\/$/, "")}/${tasks}_wasm_${useModule ? "module_" : ""}internal`;
   return { wasmLoaderPath: `${path}.js`, wasmBinaryPath: `${path}.wasm` };
 };
 
@@ -73,19 +76,17 @@ export class FilesetResolver {
   static folder = MODULE_FOLDER;
 
   /** Check whether the browser can run the networks. */
-  static async isSimdSupported(): Promise<boolean> {
-    return typeof WebAssembly === "object";
-  }
+  static isSimdSupported = async (_useModule?: boolean): Promise<boolean> => typeof WebAssembly === "object";
 
   static forAudioTasks = filesOf("audio");
   static forTextTasks = filesOf("text");
   static forGenAiTasks = filesOf("genai");
   static forGenAiExperimentalTasks = filesOf("genai_experimental");
 
-  /** Return the files of the vision tasks. `basePath`: folder with `models/` and `wasm/`, or its `wasm/`; others are ignored. */
-  static async forVisionTasks(basePath?: string): Promise<WasmFileset> {
+  /** Return the files of the vision tasks. `basePath`: folder with `models/` and `wasm/`, or its `wasm/`; others are ignored, as `_useModule`. */
+  static async forVisionTasks(basePath?: string, _useModule?: boolean): Promise<WasmFileset> {
     if (basePath && !/mediapipe|tasks-vision/.test(basePath)) {
-      const folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, document.baseURI).href;
+      const folder = new URL(`${basePath.replace(/\/?(wasm)?\/?$/, "")}/`, pageAddress()).href;
       if (await hasRuntime(folder)) FilesetResolver.folder = folder;
     }
     return { wasmLoaderPath: "", wasmBinaryPath: "" };
@@ -128,9 +129,7 @@ export abstract class VisionTask<Options extends VisionTaskOptions, Found, R> {
   }
 
   /** Free the networks. */
-  close(): void {
-    this.graph = null;
-  }
+  close(): void { this.graph = null; }
 
   /** Process a still, or the next image of a video. Return the result, and pass it to the callback if there is one. */
   protected process(image: ImageSource, timestampMs: number | null, [first, second]: WithCallback<R>): R {
@@ -243,7 +242,7 @@ export class Networks {
 
   constructor(readonly settings: Settings, private readonly runtime: Runtime, private readonly base: LoadedOptions) {
     const { modelAssetPath: path, modelAssetBuffer: buffer } = base;
-    this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
+    this.#url = path === undefined || isPublished(path) ? null : new URL(path, pageAddress()).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
     if (this.isOwn && settings.kind === "holistic") throw new Error("HolisticLandmarker does not support custom bundles. Use holistic_landmarker.task.");
   }
@@ -272,10 +271,9 @@ export class Networks {
 export const runtime = once(() => loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
 
 function sizeOf(image: ImageSource): [number, number] {
-  if (image instanceof HTMLVideoElement) return [image.videoWidth, image.videoHeight];
-  if (image instanceof HTMLImageElement) return [image.naturalWidth, image.naturalHeight];
-  if ("displayWidth" in image) return [image.displayWidth, image.displayHeight];
-  return [image.width, image.height];
+  if ("videoWidth" in image) return [image.videoWidth, image.videoHeight];
+  if ("naturalWidth" in image) return [image.naturalWidth, image.naturalHeight];
+  return "displayWidth" in image ? [image.displayWidth, image.displayHeight] : [image.width, image.height];
 }
 
 /** Return a canvas with an image. */

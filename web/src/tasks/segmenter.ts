@@ -5,7 +5,7 @@ import { Network, fetchNetwork } from "../network.js";
 import type { Mask } from "../results.js";
 import { selfieMask } from "./graphs.js";
 import { categoryMask, fullMask, type Frame, type MPMask } from "./results.js";
-import { FilesetResolver, VisionTask, isPublished, opened, runtime, type Callback, type ImageSource, type ModelBuffer, type VisionTaskOptions, type WasmFileset, type WithCallback } from "./runner.js";
+import { FilesetResolver, VisionTask, isPublished, opened, pageAddress, runtime, type Callback, type ImageSource, type ModelBuffer, type VisionTaskOptions, type WasmFileset, type WithCallback } from "./runner.js";
 
 /** Shapes of the inputs, (1, rows, columns, 3). */
 const SHAPES = { selfie: [1, 256, 256, 3], "selfie-landscape": [1, 144, 256, 3] } as const;
@@ -42,7 +42,7 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask, Imag
     if (this.graph !== null && this.#loaded === (modelAssetBuffer ?? modelAssetPath)) return;
     const name = modelAssetPath.includes("landscape") ? "selfie-landscape" : "selfie";
     const published = modelAssetBuffer === undefined && isPublished(modelAssetPath) ? WEIGHTS[name]! : null;
-    const url = published ? new URL(`models/${published.file}`, FilesetResolver.folder).href : new URL(modelAssetPath, document.baseURI).href;
+    const url = published ? new URL(`models/${published.file}`, FilesetResolver.folder).href : new URL(modelAssetPath, pageAddress()).href;
     const file = modelAssetBuffer ?? (await fetchNetwork(url, published));
     const shape = SHAPES[name];
     const what = modelAssetBuffer ? "modelAssetBuffer" : url;
@@ -52,9 +52,7 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask, Imag
   }
 
   /** Return the names of the categories. The published networks have none. */
-  getLabels(): string[] {
-    return [];
-  }
+  getLabels(): string[] { return []; }
 
   /** Segment one image. Return the result, and pass it to the callback if there is one. */
   segment(image: ImageSource, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {

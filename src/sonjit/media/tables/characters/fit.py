@@ -15,8 +15,8 @@ from sonjit.media.tables.characters import BONES, FINGER_LIMITS, FINGER_PARTS, F
 
 _MIN_BEND_M: Final = 0.02
 """Distance of an elbow or knee from the line between its neighbours, below which its direction is unreliable."""
-_MAX_PRONATION_RAD: Final = np.deg2rad(95)
-"""Greatest turn of a hand about x against the rest pose, whose palms point down. The other way it reaches further."""
+_TWISTS_RAD: Final = np.deg2rad([-170, 95])
+"""Turns of a hand about x that it reaches against the rest pose, whose palms point down."""
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -47,8 +47,8 @@ def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
     x = np.array([1.0, 0.0, 0.0])
     local = np.swapaxes(lower, 1, 2) @ hand
     twist = rotation_vector_from_matrix(swung(local, x, np.broadcast_to(x, (len(local), 3))))[:, 0]
-    twist -= 2 * np.pi * (twist > _MAX_PRONATION_RAD)
-    return lower @ matrix_from_rotation_vector(twist[:, None] / 2 * x)
+    half = np.interp(twist, _TWISTS_RAD, _TWISTS_RAD / 2, period=2 * np.pi) * np.clip(2 + 2 * local[:, 0, 0], 0, 1)
+    return lower @ matrix_from_rotation_vector(half[:, None] * x)
 
 
 def mean_rotations(sums: FloatArray) -> FloatArray:
@@ -337,8 +337,8 @@ class _Figure:
                 rotations = np.swapaxes(self._rotations[parent], 1, 2) @ rotations
             known = np.flatnonzero(self._is_known[bone])
             if len(known):
-                local[:, number] = rotations[known[_latest(known, np.arange(len(rotations)))]]
-        source = _latest(frames, np.arange(count))
+                local[:, number] = rotations[known[latest_of(known, np.arange(len(rotations)))]]
+        source = latest_of(frames, np.arange(count))
         return Motion(
             name,
             np.stack([self._offsets[bone] for bone in BONES]),
@@ -472,7 +472,7 @@ def _length(vectors: FloatArray) -> float:
     return float(np.median(np.linalg.norm(vectors, axis=-1)))
 
 
-def _latest(known: IndexArray, indices: IndexArray) -> IndexArray:
+def latest_of(known: IndexArray, indices: IndexArray) -> IndexArray:
     """Return for each index the position of the latest known one, or of the first one before that."""
     return np.maximum(np.searchsorted(known, indices, side="right") - 1, 0)
 

@@ -17,7 +17,7 @@ from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
-from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground, runs
+from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
@@ -65,8 +65,7 @@ def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str,
     known = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
     if not known:
         return {}
-    rows = np.array([row for row, _ in known])
-    latest = np.maximum(np.searchsorted(rows, np.arange(count), side="right") - 1, 0)
+    latest = latest_of(np.array([row for row, _ in known]), np.arange(count))
     names = [name for name in known[0][1] if name != NO_EXPRESSION]
     return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
 
@@ -76,10 +75,11 @@ _MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
 
 
 def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
-    """Return the keypoints (M, 21, 3) of a hand in metres; NaN where it is unknown, or weak at the edge of a gap."""
+    """Return the keypoints (M, 21, 3) of a hand in metres; NaN where one is unknown, or weak at the edge of a gap."""
     points = np.array([np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d for hand in hands], np.float64)
-    is_missing = np.array([hand is None for hand in hands])
-    for start, stop in runs(np.array([hand is None or hand.score < _MIN_EDGE_SCORE for hand in hands])):
+    is_missing = np.array([not np.isfinite(hand).all() for hand in points])
+    points[is_missing] = np.nan
+    for start, stop in runs(np.array([hand is None or hand.score < _MIN_EDGE_SCORE for hand in hands]) | is_missing):
         gap = times[start:stop][is_missing[start:stop]]
         if len(gap):
             points[start:stop][np.abs(times[start:stop, None] - gap).min(1) < _EDGE_S] = np.nan
