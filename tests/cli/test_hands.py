@@ -19,11 +19,11 @@ from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 def test_a_table_of_any_kind(sonjit, media, out, name, ending, names_in, frame_count):
     if ending == ".parquet":
         pytest.importorskip("pyarrow")
-    status, shown, (line,) = sonjit("hands", media / name, "--save", out / f"table{ending}")
+    status, shown, (line,) = sonjit("hands", media / name, "--save", out / f"table\x1b{ending}")
     assert (status, shown) == (0, "")
-    assert line.endswith(f"wrote {out / f'table{ending}'}")
-    assert names_in(out) == [f"table{ending}"]
-    header, frames = load_frames(out / f"table{ending}")
+    assert line.endswith(f"wrote {out / f'table?{ending}'}")
+    assert names_in(out) == [f"table\x1b{ending}"]
+    header, frames = load_frames(out / f"table\x1b{ending}")
     is_clip = name == "clip.mp4"
     assert [frame.index for frame in frames] == list(range(frame_count if is_clip else 1))
     assert all((frame.time is not None) == is_clip for frame in frames)

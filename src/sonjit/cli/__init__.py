@@ -53,7 +53,7 @@ _LAB = {
 _STUDIO = {
     "annotate": ("sonjit.studio.commands:app", "Annotate recordings of many cameras: calibrate, label, release.")
 }
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
+CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
@@ -194,7 +194,7 @@ class _Warnings(logging.Handler):
 
 def print_error(line: str) -> None:
     """Print a message as one line on standard error. Cut the middle out of a very long one."""
-    text = " ".join(line.split()).translate(_CONTROLS)
+    text = " ".join(line.split()).translate(CONTROLS)
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     sys.stderr.write(f"sonjit: {text}\n")

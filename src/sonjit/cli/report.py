@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonjit._util import pluralize
 from sonjit._util.pools import Progress
-from sonjit.cli import print_error
+from sonjit.cli import CONTROLS, print_error
 from sonjit.runs import Inputs, Outputs, Summary, Task, detect, run_job
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
     if summary.last is not None and not outputs.paths and not outputs.json:
         _print_instances(summary.last, summary.measured)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in summary.lines)
+        sys.stdout.writelines(f"{line.translate(CONTROLS)}\n" for line in summary.lines)
     sys.stderr.write(closing_line(summary, task.count_text(summary.instances)) + "\n")
     if batch.timing and summary.frames:
         sys.stderr.write(timing_line(summary) + "\n")
@@ -47,7 +47,7 @@ def closing_line(summary: Summary, instances: str) -> str:
     written = summary.written
     first, last = (written[:-1], written[-1]) if 0 < len(written) <= 4 else (written[:1], f"{len(written) - 1} more")
     shown = f"{', '.join(first)} and {last}" if first else last
-    wrote = f"; wrote {shown}" if written else ""
+    wrote = f"; wrote {shown}".translate(CONTROLS) if written else ""
     before = f", {summary.skipped} finished before" if summary.skipped else ""
     if summary.files is not None:
         failed = f", {len(summary.problems)} failed" if summary.problems else ""

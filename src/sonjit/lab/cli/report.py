@@ -14,7 +14,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from sonjit._util import FloatArray, Image, InputError, files, optional_import
-from sonjit.cli.report import progress_bar
+from sonjit.cli.report import CONTROLS, progress_bar
 from sonjit.lab.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.lab.documents import Image as Picture
 from sonjit.media import Anonymise, DrawingStyle, draw_frame, load_frames, open_source
@@ -173,7 +173,7 @@ def report(
     if stopped is not None:
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped
-    sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save}\n")
+    sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
     return 0
 
 
