@@ -134,7 +134,7 @@ def test_fingers_bend_as_their_keypoints(tmp_path, side, curl):
     assert bends == pytest.approx(np.full_like(bends, np.rad2deg(curl)), abs=1)
 
 
-@pytest.mark.parametrize(("first", "count"), [(20, 12), (20, 60), (0, 40), (60, 60)])
+@pytest.mark.parametrize(("first", "count"), [(20, 12), (20, 60), (0, 40), (60, 60), (2, 118)])
 def test_fingers_ease_to_the_rest_pose_in_long_gaps(tmp_path, first, count):
     times, gap = np.arange(120) / FPS, range(first, first + count)
     frames, _ = people_of(times, 1.2)

@@ -104,7 +104,7 @@ class Motion:
     rotations: FloatArray  # rotations (F, B, 3, 3) relative to the parent
     hips: FloatArray  # position of the hips (F, 3) in metres
     is_held: BoolArray  # frames (F,) that repeat the pose of another frame
-    # Frames (F,) in which the fingers do not follow keypoints, by side; only hands that are ever found
+    # Frames (F,) in which the fingers do not follow keypoints, by side; in files only of detected hands
     hands_held: dict[str, BoolArray] = field(default_factory=dict[str, "BoolArray"])
     # Weight (F,) of each blendshape, by name
     expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])

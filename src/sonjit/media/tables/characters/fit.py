@@ -346,7 +346,7 @@ class _Figure:
             local[source],
             (self._root + self._places["hips"])[source],
             ~np.isin(np.arange(count), frames),
-            {side: ~np.isin(np.arange(count), frames[seen]) for side, seen in self._is_seen.items() if seen.any()},
+            {side: ~np.isin(np.arange(count), frames[seen]) for side, seen in self._is_seen.items()},
         )
 
     def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:

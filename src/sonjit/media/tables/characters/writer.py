@@ -16,7 +16,7 @@ from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
-from sonjit.media.tables.characters import BONES, NAMES, PARENTS, BoneNames, Motion
+from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
@@ -381,10 +381,10 @@ class CharacterWriter(FrameWriter):
         for number, rows in enumerate(long, 1):
             track = track_from_people(rows, times, self._mirrored_width)
             motion = fit_motion(f"person{number}", track, len(times), self._size)
-            motion = replace(motion, expressions=expressions_of_people(rows, len(times)))
+            held = {side: motion.hands_held[side] for n, side in enumerate(SIDES) if any(row.hands[n] for row in rows)}
+            motion = replace(motion, expressions=expressions_of_people(rows, len(times)), hands_held=held)
             if count := int(motion.is_held.sum()):
                 frames = f"{count} of {len(times)} frames"
                 self.notes.append(f"{self._path}: {motion.name} is missing in {frames}, which repeat the latest pose")
             motions.append(motion)
-        x, _, z = motions[0].hips[0]
-        return [on_ground(motion).moved(np.array([-x, 0, -z])) for motion in motions]
+        return [on_ground(motion).moved(motions[0].hips[0] * (-1, 0, -1)) for motion in motions]
