@@ -176,9 +176,7 @@ def test_boards_are_found_in_one_image_and_distinguished(tmp_path):
 def test_a_body_of_markers_calibrates_too(tmp_path):
     side, half = 0.05, 0.04
     square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * side / 2 - [0, 0, half]
-    turns = [
-        np.array(turn) * np.pi / 2 for turn in ([0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [2, 0, 0])
-    ]
+    turns = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [2, 0, 0]]) * np.pi / 2
     markers = {str(n): (square @ matrix_from_rotation_vector(turn).T * 1000).tolist() for n, turn in enumerate(turns)}
     path = tmp_path / "cube.json"
     path.write_text(json.dumps({"unit": "mm", "dictionary": "4x4_50", "markers": markers}))
@@ -196,10 +194,7 @@ def test_cameras_that_never_met_are_named(seen):
 
 
 def test_views_that_are_not_of_one_frame_set_are_named(truth, seen):
-    late = [
-        BoardObservation(one.target, one.view, one.frame + 1, one.points, one.pixels) if one.view == "cam2" else one
-        for one in seen.found
-    ]
+    late = [replace(one, frame=one.frame + 1) if one.view == "cam2" else one for one in seen.found]
     with pytest.raises(InputError, match=r"cam2.* agree on their relative pose in only \d of"):
         calibrate(BoardObservations(tuple(late), seen.sizes), lenses={v.name: v.camera for v in truth})
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,16 +43,8 @@ def golden(data):
         for rig in json.loads(file.read_text())["rigs"].values():
             arrays = {name: np.array(rig[name], float) for name in ("detections", "valid", "outlier_truth")}
             expected = {name: np.array(value, float) for name, value in rig["expected"].items()}
-            found.append(
-                (
-                    _golden_rig(rig["cameras"]),
-                    arrays["detections"],
-                    arrays["valid"] > 0,
-                    arrays["outlier_truth"] > 0,
-                    expected,
-                    rig["stats"],
-                )
-            )
+            valid, outlier = arrays["valid"] > 0, arrays["outlier_truth"] > 0
+            found.append((_golden_rig(rig["cameras"]), arrays["detections"], valid, outlier, expected, rig["stats"]))
     return found
 
 
@@ -106,6 +99,14 @@ def test_consensus_keeps_every_true_view_with_a_fifth_wrong(seed, cameras):
     assert found.ok.all()
     assert found.inlier[~wrong].all()
     assert np.linalg.norm(found.points_m - points, axis=1).mean() < 2e-3
+
+
+def test_a_camera_far_away_does_not_outweigh_the_others():
+    rng, (near, *others) = np.random.default_rng(5), random_rig(3, 5)
+    far = replace(near, camera=replace(near.camera, t=np.add(near.t, (0, 0, 60))))
+    rig, points = CameraRig([far, *others]), rng.normal(0, 0.05, (99, 3))
+    found = triangulate(rig, rig.project(points) + rng.normal(0, 0.5, (3, 99, 2)))
+    assert np.nanmax(found.residual_px) < 5
 
 
 def test_what_two_views_do_not_fix_is_unknown():

@@ -155,7 +155,7 @@ _ENOUGH_INLIERS = 0.65  # fraction that ends the search: 15 random pairs then fa
 _MAX_REFITS = 4
 TriangulationMethod = Literal["dlt", "ransac"]
 _CHUNK_OBSERVATIONS = 40_000  # views times points, so that memory does not grow with the recording
-_GAUSS_NEWTON_STEPS = 12
+_GAUSS_NEWTON_STEPS = 30
 _MIN_STEP_M = 1e-9
 
 
@@ -419,11 +419,11 @@ def _check_inputs(
 def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray) -> FloatArray:
     """Refine points (N, 3) by Gauss-Newton steps to the least weighted squared pixels (C, N, 2); NaN stays NaN.
 
-    No step increases the error. Pixels are arbitrary where the weight is 0.
+    A step that would increase the error is shortened. Pixels are arbitrary where the weight is 0.
     """
     points = points_m.copy()
     moving = np.flatnonzero(np.isfinite(points).all(1))
-    trial, best = points.copy(), np.full(len(points), np.inf)
+    trial, best, steps = points.copy(), np.full(len(points), np.inf), np.zeros_like(points)
     for _ in range(_GAUSS_NEWTON_STEPS):
         if not len(moving):
             break
@@ -434,9 +434,9 @@ def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArr
         step = np.linalg.solve(normal, gradient[..., None])[..., 0]
         better = cost < best[moving]
         points[moving[better]], best[moving[better]] = trial[moving[better]], cost[better]
-        continues = better & (np.abs(step).max(1) > _MIN_STEP_M)
-        moving = moving[continues]
-        trial[moving] = points[moving] + step[continues]
+        steps[moving] = np.where(better[:, None], step, steps[moving] / 4)
+        moving = moving[np.abs(steps[moving]).max(1) > _MIN_STEP_M]
+        trial[moving] = points[moving] + steps[moving]
     return points
 
 

@@ -53,9 +53,10 @@ def hand_sample():
         for side in sides:
             metres = random.normal((0, 0, 0.6), 0.04, (21, 3))
             pixels = 500 * metres[:, :2] / metres[:, 2:] + 100
-            instances.append(
-                Instance(kind="hand", side=side, skeleton="hand_mediapipe21", keypoints_m=metres, keypoints_px=pixels)
+            hand = Instance(
+                kind="hand", side=side, skeleton="hand_mediapipe21", keypoints_m=metres, keypoints_px=pixels
             )
+            instances.append(hand)
         image = np.full((200, 200, 3), 127, np.uint8)
         return Sample(dataset="made", id=f"{seed}", image=image, width=200, height=200,
                       instances=tuple(instances), **extra)  # fmt: skip

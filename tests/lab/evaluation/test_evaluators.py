@@ -18,9 +18,8 @@ def evaluate(name, model="hands-full"):
 
 
 def truth_as_prediction(one, **changes):
-    return replace(
-        Prediction(side=one.side, keypoints_px=one.keypoints_px, keypoints_m=one.keypoints_m, placed=True), **changes
-    )
+    own = Prediction(side=one.side, keypoints_px=one.keypoints_px, keypoints_m=one.keypoints_m, placed=True)
+    return replace(own, **changes)
 
 
 def sample_of(*instances):
@@ -40,11 +39,9 @@ def test_bodies_are_evaluated_by_the_torso_and_their_visibility():
     names, reference = (load_skeleton(one).keypoints for one in ("body_blazepose33", "body_coco17"))
     points = random.uniform(0, 200, (33, 2))
     truth = np.stack([points[names.index(name)] for name in reference])
-    body = Instance(
-        kind="body", skeleton="body_coco17", keypoints_px=truth, visible=np.ones(17, bool), valid_px=np.ones(17, bool)
-    )
-    sample = Sample(dataset="made", id="1", image=np.zeros((200, 200, 3), np.uint8), width=200, height=200,
-                    instances=(body,))  # fmt: skip
+    known = np.ones(17, bool)
+    body = Instance(kind="body", skeleton="body_coco17", keypoints_px=truth, visible=known, valid_px=known)
+    sample = sample_of(body)
     seen = Prediction(skeleton="body_blazepose33", keypoints_px=points, visible=np.ones(33, bool))
     hidden = replace(seen, visible=np.zeros(33, bool))
     for prediction, expected in ((seen, 100.0), (hidden, 0.0)):
@@ -102,6 +99,14 @@ def test_overlaps_include_the_last_pixels_of_imagenets_boxes(protocol, error):
     thing = Instance(kind="object", box=(1, 1, 3, 8), category_id=0)  # 3 x 8 px to compute_overlap.m
     (item,) = evaluate(protocol).evaluate(sample_of(thing), [Prediction(box=(1, 1, 7, 9), category_id=0)])
     assert item.numbers["localization_error_1"] == error
+
+
+@pytest.mark.parametrize(("score", "right"), [(0.9, 1), (np.nan, 0)])
+def test_hand_types_count_without_valid_joints_or_scores(score, right):
+    hand, own = Instance(kind="hand", side="Right", keypoints_m=np.full((21, 3), np.nan)), evaluate("interhand2.6m")
+    sample = replace(sample_of(hand), tags={"hand_type": "right"})
+    found, _ = metrics(own.evaluate(sample, [Prediction(side="Right", score=score)]), own)
+    assert found["handedness"].value == right
 
 
 def test_a_damaged_split_is_not_replaced_by_another(tmp_path):

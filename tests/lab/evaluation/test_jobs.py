@@ -20,9 +20,8 @@ CARD = "mediapipe-card"
 
 @pytest.fixture(scope="module")
 def predictions(clip_folder, tmp_path_factory):
-    rows = [
-        (sample.id, hand) for sample in list(open_dataset("folder", clip_folder))[1::3] for hand in sample.instances
-    ]
+    samples = list(open_dataset("folder", clip_folder))[1::3]
+    rows = [(sample.id, hand) for sample in samples for hand in sample.instances]
     path = tmp_path_factory.mktemp("predictions") / "p.npz"
     points = np.stack([hand.keypoints_px for _, hand in rows]) + np.linspace(0, 9, len(rows))[:, None, None]
     np.savez(path, id=np.array([name for name, _ in rows]), keypoints_px=points)

@@ -124,9 +124,8 @@ def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path)
     (from_file,) = evaluate(evaluation_request, tmp_path).record["runs"]
     (direct,) = evaluate(request(clip_folder, model="hands-lite", modes=("reacquisition",)), tmp_path).record["runs"]
     assert from_file["evaluated"] == direct["evaluated"]
-    mnae = [
-        next(metric["value"] for metric in run["metrics"] if metric["name"] == "mnae") for run in (from_file, direct)
-    ]
+    runs = (from_file, direct)
+    mnae = [next(metric["value"] for metric in run["metrics"] if metric["name"] == "mnae") for run in runs]
     assert mnae[0] == pytest.approx(mnae[1], rel=0.2)  # it holds at most two hands, the other four
 
 

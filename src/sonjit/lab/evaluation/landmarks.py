@@ -73,13 +73,13 @@ class TwoHandEvaluator:
         self._protocol = protocol
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image if a hand has 3D labels."""
+        """Return the image if a hand has 3D labels, or the hand type is labelled."""
         hands = {item.side: item for item in sample.instances if item.kind == "hand" and item.side is not None}
         unknown = np.full((_JOINTS, 3), np.nan)
         labels = (hands.get(side) for side in SIDES)
         known = [None if hand is None else known_points(hand.keypoints_m, hand.valid_m) for hand in labels]
         truth = np.concatenate([unknown if points is None else points for points in known])
-        if not np.isfinite(truth).any():
+        if not np.isfinite(truth).any() and not (hands and "hand_type" in sample.tags):
             return []
         two = sample.tags.get("hand_type", "interacting" if len(hands) == 2 else "") == "interacting"
         ordered = sorted(predictions, key=lambda prediction: prediction.score)
@@ -156,7 +156,7 @@ def _root_depth_error(
 def _hand_type_scores(own: Mapping[str, Prediction], present: list[bool] | None) -> dict[str, float]:
     """Return the accuracy of the predicted hand type, and for each side its score and whether it is labelled."""
     scores = [own[side].score if side in own else 0.0 for side in SIDES]
-    if present is None or not np.isfinite(scores).all():
+    if present is None:
         return {}
     numbers = {"handedness": float(metrics.handedness_hits([scores], [present])[0])}
     for side, score, is_present in zip(SIDES, scores, present, strict=True):
