@@ -30,7 +30,7 @@ def test_a_truncated_image_fails_with_a_message(ask, media):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("", "Unknown kind"),
+        ("", "kind is missing"),
         ("kind=feet", "Unknown kind 'feet'"),
         ("kind=hands&model=heavy", "full, lite"),
         ("kind=hands&max_instances=0", "from 1 to 50"),

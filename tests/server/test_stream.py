@@ -99,7 +99,7 @@ def test_reset_restarts(weights, listen, frames, demo_clip):
 
 WRONG_SETTINGS = (
     ({"detectors": [{"kind": "tails"}]}, "Choose from hands"),
-    ({"detectors": [{}]}, "Unknown kind None"),
+    ({"detectors": [{}]}, "kind is missing"),
     ({"detectors": [{"kind": ["hands"]}]}, "Unknown kind"),
     ({"detectors": [{"kind": "hands", "model": "heavy"}]}, "full, lite"),
     ({"detectors": [{"kind": "hands", "max_instances": "many"}]}, "max_instances"),

@@ -176,7 +176,8 @@ def read_detector(
     options = dict(defaults or {}) | cast("dict[str, object]", detector)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise RefusedError("bad_option", f"Unknown kind {_shortened(kind)}. Choose from {', '.join(KINDS)}.")
+        what = "kind is missing" if kind is None else f"Unknown kind {_shortened(kind)}"
+        raise RefusedError("bad_option", f"{what}. Choose from {', '.join(KINDS)}.")
     return kind, read_options(kind, options, job=job)
 
 

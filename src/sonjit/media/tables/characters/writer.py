@@ -111,8 +111,7 @@ class LiveCharacter:
         time_s = frame.time or 0.0
         if self._latest and time_s <= self._latest[-1][0]:
             self._latest.clear()  # a video that repeats
-        if not self._latest:
-            self._shown = None
+        self._shown = self._shown if self._latest else None
         self._latest.append((time_s, people[self._id]))
         track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
         times = np.array([time for time, _ in self._latest])
