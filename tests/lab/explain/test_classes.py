@@ -179,9 +179,8 @@ def test_grad_cam_is_that_of_the_library():
     targets = [library.utils.model_targets.ClassifierOutputTarget(2)] * 2
     expected = library.GradCAM(network, [network[0]])(images, targets)
     np.testing.assert_array_equal(grad_cam(network, images, ["0"], target=2), expected)
-    for arguments, message in (
-        ((images, ["0"], 4), "target=4 does not fit the output"),
-        ((images[0], ["0"], 2), r"\(3, 20, 24\); expected \(B, C, H, W\)"),
-    ):
-        with pytest.raises(InputError, match=message):
-            grad_cam(network, *arguments)
+    with pytest.raises(InputError, match=r"\(3, 20, 24\); expected \(B, C, H, W\)"):
+        grad_cam(network, images[0], ["0"], 2)
+    for layers, target in ((["0"], 4), ([], 2), (["3"], 2), (["0"], lambda scores: scores)):
+        with pytest.raises(InputError, match=r"^GradCAM: target=.* does not fit the output or \["):
+            grad_cam(network, images, layers, target)

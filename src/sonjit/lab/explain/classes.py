@@ -223,8 +223,10 @@ def grad_cam(
     try:
         with torch.enable_grad():
             maps = cam(images, None if scorer is None else [scorer] * len(images))
-    except IndexError as error:  # which the library's own context suppresses
-        raise InputError(f"target={target} does not fit the output: {error}") from None
+    except InputError:
+        raise
+    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # from within the library
+        raise InputError(f"{method}: target={target} does not fit the output or {list(layers)}: {error}") from None
     finally:
         cam.activations_and_grads.release()
     return np.asarray(maps, np.float32)
