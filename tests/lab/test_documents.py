@@ -28,7 +28,7 @@ def test_a_page_shows_text_as_it_is_and_plots_within_it():
         documents.Image("worst.jpg", 'an "image"'),
     ]
     page = documents.html_from("T & U", blocks)
-    body = page.partition("<body>")[2]
+    body = page.partition("<main>")[2]
     assert "<h1>T &amp; U</h1>" in body
     assert "<h2>By &lt;size&gt;</h2>" in body
     assert "<strong>1 &lt; 2 &amp; so on</strong>" in body

@@ -34,6 +34,8 @@ export interface Hand {
   gesture?: Gesture | null;
 }
 
+export type { HandsConfig as MediaPipeHandsMediaPipeModelConfig, HandsConfig as MediaPipeHandsTfjsModelConfig, PosesConfig as BlazePoseMediaPipeModelConfig, PosesConfig as BlazePoseTfjsModelConfig };
+export type { FaceMeshConfig as MediaPipeFaceMeshMediaPipeModelConfig, FaceMeshConfig as MediaPipeFaceMeshTfjsModelConfig, FaceBoxesConfig as MediaPipeFaceDetectorMediaPipeModelConfig, FaceBoxesConfig as MediaPipeFaceDetectorTfjsModelConfig };
 /** Options of a call. `createDetector` also accepts them, for all calls. */
 export type EstimationConfig = { flipHorizontal?: boolean; staticImageMode?: boolean };
 

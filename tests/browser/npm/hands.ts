@@ -1,7 +1,7 @@
 /** Finds hands with both interfaces of the package, in apps of bundlers. */
 
-import { LocalDetector, SupportedModels, createDetector, measuresOfInstance } from "sonjit-web";
-import { Hands } from "sonjit-web/hands";
+import { LocalDetector, SupportedModels, createDetector, measuresOfInstance, type MediaPipeHandsTfjsModelConfig } from "sonjit-web";
+import { Hands, type HandsConfig, type ResultsListener } from "sonjit-web/hands";
 import { FilesetResolver, HandLandmarker } from "sonjit-web/tasks-vision";
 
 const FOLDER = "/sonjit-web/";
@@ -21,8 +21,8 @@ async function detect(image: ImageData) {
 }
 
 async function estimate(image: ImageData) {
-  const detector = await createDetector(SupportedModels.MediaPipeHands, { modelType: "full", base: FOLDER });
-  new Hands({ locateFile: (file) => FOLDER + file }).onResults(({ multiHandLandmarks }) => console.log(multiHandLandmarks));
+  const detector = await createDetector(SupportedModels.MediaPipeHands, { modelType: "full", base: FOLDER } satisfies MediaPipeHandsTfjsModelConfig);
+  new Hands({ locateFile: (file) => FOLDER + file } satisfies HandsConfig).onResults((({ multiHandLandmarks }) => console.log(multiHandLandmarks)) satisfies ResultsListener);
   return (await detector.estimateHands(image)).length;
 }
 

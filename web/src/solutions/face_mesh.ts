@@ -10,6 +10,8 @@ import { Solution, inImage, type NormalizedLandmarkListList, type SolutionOption
 
 export { FACEMESH_CONTOURS, FACEMESH_FACE_OVAL, FACEMESH_LEFT_EYE, FACEMESH_LEFT_EYEBROW, FACEMESH_LEFT_IRIS, FACEMESH_LIPS, FACEMESH_RIGHT_EYE, FACEMESH_RIGHT_EYEBROW, FACEMESH_RIGHT_IRIS, FACEMESH_TESSELATION } from "./solution.js";
 export type * from "./solution.js";
+export type { SolutionConfig as FaceMeshConfig } from "./solution.js";
+export type ResultsListener = (results: Results) => Promise<void> | void;
 
 /** Version of the replaced package. */
 export const VERSION = "0.4.1657299874";

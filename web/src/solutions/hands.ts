@@ -10,25 +10,18 @@ import { Solution, inImage, inMetres, type LandmarkListList, type NormalizedLand
 
 export { HAND_CONNECTIONS } from "./solution.js";
 export type * from "./solution.js";
+export type { SolutionConfig as HandsConfig } from "./solution.js";
+export type ResultsListener = (results: Results) => Promise<void> | void;
 
 /** Version of the replaced package. */
 export const VERSION = "0.4.1675469240";
 
 export type Options = SolutionOptions & { maxNumHands?: number; modelComplexity?: 0 | 1 };
 
-export interface Handedness {
-  index: number;
-  score: number;
-  /** Side in a selfie view. */
-  label: "Right" | "Left";
-}
+/** `label`: side in a selfie view. */
+export type Handedness = { index: number; score: number; label: "Right" | "Left" };
 
-export interface Results {
-  multiHandLandmarks: NormalizedLandmarkListList;
-  multiHandWorldLandmarks: LandmarkListList;
-  multiHandedness: Handedness[];
-  image: HTMLCanvasElement;
-}
+export type Results = { multiHandLandmarks: NormalizedLandmarkListList; multiHandWorldLandmarks: LandmarkListList; multiHandedness: Handedness[]; image: HTMLCanvasElement };
 
 /** Detects hands. */
 export class Hands extends Solution<Options, Results> {

@@ -11,6 +11,8 @@ import { Solution, bodyOptions, bodyResults, inImage, type LandmarkList, type No
 
 export * from "./solution.js";
 export type * from "./solution.js";
+export type { SolutionConfig as HolisticConfig } from "./solution.js";
+export type ResultsListener = (results: Results) => Promise<void> | void;
 
 /** Version of the replaced package. */
 export const VERSION = "0.5.1675471629";
@@ -20,13 +22,13 @@ export interface Options extends PoseOptions {
   refineFaceLandmarks?: boolean;
 }
 
-/** Results of one image. Fields are undefined if they were not found or not requested. */
+/** Results of one image. Fields are undefined if they were not found or not requested, although MediaPipe's types omit that. */
 export interface Results extends PoseResults {
   /** `poseWorldLandmarks` under the minified name in MediaPipe's package, which pages read. */
   za?: LandmarkList;
-  faceLandmarks?: NormalizedLandmarkList;
-  leftHandLandmarks?: NormalizedLandmarkList;
-  rightHandLandmarks?: NormalizedLandmarkList;
+  faceLandmarks: NormalizedLandmarkList;
+  leftHandLandmarks: NormalizedLandmarkList;
+  rightHandLandmarks: NormalizedLandmarkList;
 }
 
 /** Detects one person with hands and face. */
@@ -43,7 +45,7 @@ export class Holistic extends Solution<Options, Results> {
 
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
     const [person] = found.people!;
-    if (!person) return { image };
+    if (!person) return { image } as Results;
     const { body, face, leftHand, rightHand } = person;
     const pose = await bodyResults(body, found);
     return {
@@ -53,6 +55,6 @@ export class Holistic extends Solution<Options, Results> {
       ...(leftHand && { leftHandLandmarks: inImage(leftHand.keypoints, found) }),
       ...(rightHand && { rightHandLandmarks: inImage(rightHand.keypoints, found) }),
       image,
-    };
+    } as Results;
   }
 }

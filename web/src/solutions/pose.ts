@@ -10,17 +10,19 @@ import { Solution, bodyOptions, bodyResults, type LandmarkList, type NormalizedL
 
 export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./solution.js";
 export type * from "./solution.js";
+export type { SolutionConfig as PoseConfig } from "./solution.js";
+export type ResultsListener = (results: Results) => Promise<void> | void;
 export type { Options };
 
 /** Version of the replaced package. */
 export const VERSION = "0.5.1675469404";
 
-/** Results of one image. Fields are undefined if they were not found or not requested. */
+/** Results of one image. Fields are undefined if they were not found or not requested, although MediaPipe's types omit that. */
 export interface Results {
-  poseLandmarks?: NormalizedLandmarkList;
-  poseWorldLandmarks?: LandmarkList;
+  poseLandmarks: NormalizedLandmarkList;
+  poseWorldLandmarks: LandmarkList;
   /** Red and alpha are the person's probability. */
-  segmentationMask?: ImageBitmap;
+  segmentationMask: ImageBitmap;
   image: HTMLCanvasElement;
 }
 
@@ -34,6 +36,6 @@ export class Pose extends Solution<Options, Results> {
 
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
     const [body] = found.bodies!;
-    return { ...(body && (await bodyResults(body, found))), image };
+    return { ...(body && (await bodyResults(body, found))), image } as Results;
   }
 }

@@ -24,10 +24,8 @@ export type LandmarkList = Landmark[];
 export type LandmarkListList = LandmarkList[];
 export type ResultsListener<R> = (results: R) => Promise<void> | void;
 
-export interface SolutionConfig {
-  /** Ignored: this package uses its own files. */
-  locateFile?: (path: string, prefix?: string) => string;
-}
+/** Ignored: this package uses its own files. */
+export type SolutionConfig = { locateFile?: (path: string, prefix?: string) => string };
 
 export interface SolutionOptions {
   /** Flip images before they are processed. */
