@@ -24,10 +24,19 @@ def run() -> None:
         nonlocal is_stopped, pauses_left
         if pauses_left and _is_loading(frame):
             pauses_left -= 1
-            _thread.start_new_thread(_stop_again, (_thread.get_ident(),))
+            _thread.start_new_thread(stop_again, (_thread.get_ident(), pauses_left))
         else:
             is_stopped = True
             signal.default_int_handler(number, frame)
+
+    def stop_again(main_thread: int, left: int) -> None:
+        time.sleep(_PAUSE_S)
+        while pauses_left == left and not is_stopped:  # one signal just before a call that waits would not end it
+            if sys.platform == "win32":
+                _thread.interrupt_main()
+            else:
+                signal.pthread_kill(main_thread, signal.SIGINT)
+            time.sleep(_PAUSE_S)
 
     def terminate(number: int, _frame: FrameType | None) -> None:
         """Stop in the same way as Ctrl-C, so that outputs are completed or removed."""
@@ -73,14 +82,6 @@ def _is_loading(frame: FrameType | None) -> bool:
     while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None
-
-
-def _stop_again(main_thread: int) -> None:
-    time.sleep(_PAUSE_S)
-    if sys.platform == "win32":
-        _thread.interrupt_main()
-    else:
-        signal.pthread_kill(main_thread, signal.SIGINT)  # ends waiting, too
 
 
 def _leave(status: int) -> None:

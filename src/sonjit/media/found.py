@@ -1,7 +1,6 @@
 """Draw, show and export results together with their image, and convert frames to data frames.
 
-Every detector imports this module, so that modules which only some results need are imported inside the functions that
-need them.
+Every detector imports this module. Modules that only some results need are therefore imported inside functions.
 """
 
 from __future__ import annotations
