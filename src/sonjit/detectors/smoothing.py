@@ -78,7 +78,7 @@ class OneEuro:
         self._raw = self._smooth = self._speed = np.zeros(0)
 
     def __call__(self, values: Float32Array, *, time: float, scale: float) -> Float32Array:
-        """Filtered values (K, D) of one frame, see `Filter`; as they are if the time is not after that of the last."""
+        """Return filtered values (K, D) of one frame, see `Filter`; unchanged ones if the time does not increase."""
         raw = values.astype(np.float64)
         if not self._raw.size:
             self._time, self._raw, self._smooth, self._speed = time, raw, raw, np.zeros_like(raw)
@@ -88,7 +88,7 @@ class OneEuro:
             return values
         speed = (raw - self._raw) / (scale * step_s)
         speed = self._speed + _alpha(self.derivative_cutoff_hz, step_s) * (speed - self._speed)
-        self._speed = np.where(np.isnan(speed), 0.0, speed)  # a missing keypoint begins anew
+        self._speed = np.where(np.isnan(speed), 0.0, speed)  # a missing keypoint restarts
         moving = np.maximum(np.abs(self._speed) - self.dead_speed, 0)
         alpha = _alpha(self.min_cutoff_hz + self.beta * moving, step_s)
         smooth = self._smooth + alpha * (raw - self._smooth)
