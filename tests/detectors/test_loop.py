@@ -17,6 +17,9 @@ from sonjit import InputError, OneEuro, track
 from sonjit.detectors import Detector, interfaces, smoothing, tracking
 from sonjit.detectors.options import CommonOptions, HandOptions
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.gestures import Gesture
+from sonjit.gestures.custom import LearnedGestures
+from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.results import Frame, Hand, MotionEvent
 
 from .fakes import Scene
@@ -86,6 +89,20 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
     detector.set_gestures(None)
     assert detector.detect(IMAGE).motions == []
+
+
+@pytest.mark.parametrize("begins", [lambda one: one.reset(), lambda one: one.detect(IMAGE, time=0.1)])
+def test_a_new_stream_does_not_smooth_gestures_with_those_of_the_last(begins):
+    scene, made = HandScene(), ["open"]
+    detector = Detector(scene, tracking.Tracker(lambda: None), HandOptions(max_instances=1))
+    detector.set_gestures(LearnedGestures(lambda hand: Gesture(made[0], 1.0), CustomMotions.learn([])))
+    scene.show(100)
+    for i in range(10):
+        detector.detect(IMAGE, time=1 + i / 30)
+    made[0] = "fist"
+    assert detector.detect(IMAGE, time=1 + 10 / 30)[0].gesture.name == "open"
+    begins(detector)
+    assert detector.detect(IMAGE, time=1 + 11 / 30)[0].gesture.name == "fist"
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,43 @@ def test_a_lost_instance_is_reidentified_by_its_colours():
     assert ids(tracker, [[seen_at(50, colours=[30] * 3)]], start_s=0.5) == [[2]]
 
 
+def test_colours_are_learned_only_while_nothing_overlaps():
+    tracker = Tracker()
+    for i, x in enumerate((300, 60, 60)):
+        pair = [seen_at(0, colours=[100 + 50 * i] * 3), seen_at(x, colours=[10] * 3)]
+        carried = list(zip(tracker.active, pair, strict=False))
+        tracker.update(carried, pair[len(carried) :], i * STEP_S)
+    assert tracker.active[0].colours.tolist() == [105] * 3
+
+
+def test_a_restarted_clock_forgets_lost_tracks_and_moves_no_active_one():
+    tracker = bridging()
+    ids(tracker, [[seen_at(0), seen_at(60), seen_at(900)]], start_s=5.0)
+    tracker.update([(track, track.observation) for track in tracker.active[:2]], [], 5.1)  # the third is lost
+    tracker.restart_clock()
+    tracker.update([(tracker.active[0], seen_at(0))], [seen_at(900)], 5.2)
+    assert [track.id for track in tracker.active] == [1, 4]
+    assert all(np.isfinite(track.observation.keypoints).all() for track in tracker.active)
+
+
+@pytest.mark.parametrize("returns", ["lost", "slipped"])
+def test_a_revived_track_is_smoothed_from_its_new_position(returns):
+    smoothers = []
+
+    def new_smoother():
+        smoothers.append([])
+        return lambda observation, _, own=smoothers[-1]: own.append(observation) or observation
+
+    tracker = Tracker(new_smoother)
+    ids(tracker, [[seen_at(0, left=0.95), seen_at(200, left=0.05)]] * 3)
+    first, second = tracker.active
+    tracker.update([(first, seen_at(0, left=0.95))], [], 0.1)
+    back = seen_at(195, left=0.05)
+    tracker.update(*(([(first, back)], []) if returns == "slipped" else ([], [back])), 0.2)
+    assert tracker.active == [second]
+    assert smoothers[2:] == [[back]]
+
+
 def test_a_hidden_one_makes_room_for_one_that_is_seen():
     tracker = bridging(most=2)
     tracker.update([], [seen_at(0), seen_at(60)], 0.0)

@@ -199,6 +199,19 @@ def test_results_are_copied_and_pickled_completely(hand, face, body, again):
     assert hand.keypoints.any()
 
 
+def test_a_result_of_a_region_moves_with_all_that_has_positions(body, face):
+    before, mask = body.keypoints.copy(), np.arange(12, dtype=np.float32).reshape(3, 4)
+    body.mask = mask
+    body.move(2, 5, 9, 10)
+    np.testing.assert_array_equal(body.keypoints, before + np.float32([2, 5, 0]))
+    expected = np.zeros((10, 9), np.float32)
+    expected[5:8, 2:6] = mask
+    np.testing.assert_array_equal(body.mask, expected)
+    box = face.box
+    face.move(2, 5, 9, 10)
+    assert face.box == (box[0] + 2, box[1] + 5, box[2] + 2, box[3] + 5)
+
+
 def test_keypoints_count_from_the_middle_of_a_stage():
     points = np.zeros((21, 3), np.float32)
     points[:2] = (320, 240, 5), (0, 480, -1)

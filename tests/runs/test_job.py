@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
+from sonjit.runs import run as runs
 from sonjit.runs.frame_tables import RecordTable
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
@@ -111,6 +112,30 @@ def test_a_finished_input_is_processed_again_only_where_something_differs(media,
     assert run(Brightness(2.0), [media], f"{tmp_path}/t/{{name}}.csv", limit=3).files == 4
     values = [frame["value"] for frame in json.loads((tmp_path / "t" / "30.json").read_text("utf-8"))["frames"]]
     assert values == [60.0]
+
+
+def test_a_lost_or_changed_output_is_written_again(media, tmp_path, processed):
+    folder = tmp_path / "t"
+    run(Brightness(), [media], f"{folder}/")
+    written = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+    (folder / "10.json").unlink()
+    (folder / "20.json").write_text("changed")
+    again = run(Brightness(), [media], f"{folder}/")
+    assert (again.files, again.skipped) == (2, 2)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == written
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_common_table_has_the_order_of_its_inputs_whichever_ends_first(media, tmp_path, monkeypatch, order):
+    results = runs._results
+
+    def shuffled(*calls, **options):
+        ended = list(results(*calls, **options))
+        return (ended[index] for index in order)
+
+    monkeypatch.setattr(runs, "_results", shuffled)
+    run(Brightness(), [f"{media}/*.png"], tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text("utf-8").split() == ["frame,value", "0,10.0", "1,20.0", "2,30.0"]
 
 
 def test_files_on_remote_storage_give_the_same_results(media, tmp_path, processed):

@@ -194,6 +194,17 @@ def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(we
     assert client.app.state.service.detectors.in_use == 0
 
 
+def test_bodies_of_all_clients_together_are_bounded(ask):
+    client = ask(max_clients=2, max_body_mb=0.001)
+    service = client.app.state.service
+    service.body_bytes = 2000 - 600  # of other requests
+    refusal(client.post("/v1/hands", content=bytes(601)), 503, "busy")
+    refusal(client.post("/v1/hands", content=iter([bytes(400), bytes(400)])), 503, "busy")
+    assert service.body_bytes == 1400
+    refusal(client.post("/v1/hands", content=bytes(600)), 422, "bad_image")
+    assert service.body_bytes == 1400
+
+
 def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     client = ask(max_body_mb=0.001)
     refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")

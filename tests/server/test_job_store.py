@@ -80,8 +80,8 @@ def jobs(runs):
 OWNER = "0" * 32
 
 
-def create(jobs, address="10.0.0.1"):
-    job = UploadJob((("hands", {"model": "full"}),), OWNER, draw=False, address=address)
+def create(jobs, address="10.0.0.1", **more):
+    job = UploadJob((("hands", {"model": "full"}),), OWNER, draw=False, address=address, **more)
     jobs.add(job)
     return job
 
@@ -285,3 +285,14 @@ def test_a_folder_in_use_by_another_server_is_refused(jobs, tmp_path):
     jobs(jobs_folder=tmp_path / "jobs")
     with pytest.raises(InputError, match="in use by another process"):
         jobs(jobs_folder=tmp_path / "jobs")
+
+
+def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path):
+    before, ids = jobs(jobs_folder=tmp_path / "jobs"), []
+    for time_ns in (1800, 1700, 1700, 0):
+        job = create(before, number=time_ns)
+        (job.input_folder / "a.mp4").write_bytes(b"x")
+        before.submit(job, job_files.JobInput(job.input_folder / "a.mp4", "a.mp4", ".mp4"))
+        ids.append(job.id)
+    before.close()
+    assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]

@@ -1,6 +1,7 @@
 """Child processes: a crash costs one image or one job, and no process remains. Worker threads: tasks of a client."""
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,31 @@ def test_a_process_that_does_not_start_costs_one_image(faulty, monkeypatch):
         with pytest.raises(BlockingIOError):
             decoders.decode(PNG)
     assert np.array_equal(decoders.decode(PNG), IMAGE)
+
+
+LYING = """
+def lie(answer, pixels):
+    from sonjit.server import processes
+    processes._answer = lambda pipe, *_: [pipe.send_bytes(part) for part in (answer, pixels)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        ({"shape": [101, 100]}, 101 * 100 * 3), ({"shape": [30, 40]}, 3599), ({"shape": [30, 40]}, 3601),
+        ({"shape": [-30, -40]}, 3600), ({"shape": ["x", 40]}, 0), ({"shape": [[30], 40]}, 0), ({"shape": 3}, 0),
+        ([], 0), ({}, 0), ({"shape": [1e999, 1]}, 0),
+    ],
+)  # fmt: skip
+def test_answers_of_a_process_that_do_not_fit_are_not_trusted(answer, count, tmp_path, monkeypatch):
+    (tmp_path / "lying.py").write_text(LYING, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Worker(10_000) as worker:
+        worker.call(importlib.import_module("lying").lie, json.dumps(answer).encode(), bytes(count))
+        with pytest.raises(CrashError):
+            worker.call(abs, 1)
+        assert not worker.process.is_alive()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")

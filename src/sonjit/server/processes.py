@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import ProcessError, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -79,28 +79,26 @@ class Worker(files.Closing):
         try:
             pipe.send((function, arguments, report_progress is not None))
             while pipe.poll(min(end_s - time.monotonic(), 1e6)):
-                answer: dict[str, Any] = json.loads(pipe.recv_bytes(_MAX_ANSWER_BYTES))
+                answer = self._receive(pipe)
                 if "begins" in answer:
                     end_s = time.monotonic() + seconds
-                    continue
-                if "progress" not in answer:
-                    result = self._receive_image(pipe, answer["shape"]) if "shape" in answer else answer
+                elif "progress" not in answer:
                     break
-                if report_progress is not None:
+                elif report_progress is not None:
                     report_progress(answer["progress"])
             else:
                 self.close()
                 raise TooSlowError(f"takes more than {seconds:g} s")
-        except (EOFError, OSError, ValueError, KeyError):
+        except (EOFError, OSError, ValueError, KeyError, TypeError):
             process.join(1)  # a process that crashed ends with its own status
             self.close()
             raise CrashError(f"ended its process (status {process.exitcode})") from None
         except BaseException:
             self.close()
             raise
-        if isinstance(result, dict) and "error" in result:
-            raise InputError(str(result["error"]))
-        return result["result"] if isinstance(result, dict) else result
+        if "error" in answer:
+            raise InputError(str(answer["error"]))
+        return answer["result"]
 
     def kill(self) -> None:
         """End the process at once and refuse further calls; any thread may call this."""
@@ -129,14 +127,23 @@ class Worker(files.Closing):
                 theirs.close()
             return self.process, self._pipe
 
-    def _receive_image(self, pipe: Connection, shape: object) -> Image:
-        height, width = (int(side) for side in shape) if isinstance(shape, list) else (0, 0)
-        if not 0 < height * width <= self._max_pixels:
-            raise ValueError(shape)
-        rgb = np.empty((height, width, 3), np.uint8)
-        if pipe.recv_bytes_into(rgb.data.cast("B")) != rgb.nbytes:
-            raise ValueError(shape)
-        return rgb
+    def _receive(self, pipe: Connection) -> dict[str, Any]:
+        """Receive an answer, with an image as its result. Raise ValueError for what is not an answer."""
+        answer: Any = json.loads(pipe.recv_bytes(_MAX_ANSWER_BYTES))
+        match answer:
+            case {"shape": [int(height), int(width)]} if 0 < height * width <= self._max_pixels:
+                rgb = np.empty((height, width, 3), np.uint8)
+                try:
+                    received = pipe.recv_bytes_into(rgb.data.cast("B"))
+                except ProcessError:
+                    raise ValueError("more pixels than announced") from None
+                if received != rgb.nbytes:
+                    raise ValueError("fewer pixels than announced")
+                return {"result": rgb}
+            case {"begins": _} | {"progress": _} | {"error": _} | {"result": _}:
+                return answer
+            case _:
+                raise ValueError("not an answer")
 
 
 class Decoders:

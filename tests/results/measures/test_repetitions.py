@@ -85,3 +85,16 @@ def test_squats_of_a_reference_recording(data):
     points = np.array(json.loads(file.read_text("utf-8")))  # (65, 33, 3), 5 frames a second
     knees = joint_angles_rad(points, [(23, 25, 27), (24, 26, 28)]).mean(axis=-1)
     assert count_repetitions(knees, np.arange(len(knees)) / 5) == SQUATS_DONE
+
+
+@pytest.mark.parametrize(("options", "count"), [({}, 0), ({"min_duration_s": 0.1}, 1)])
+def test_a_repetition_shorter_than_the_minimum_does_not_count(options, count):
+    angles = np.full(300, 3.0)
+    angles[100:104] = 1.0
+    assert count_repetitions(angles, np.arange(300) / 30, **options) == count
+
+
+def test_single_wild_frames_do_not_count():
+    angles = np.full(300, 3.0)
+    angles[50::40] = 1.0
+    assert count_repetitions(angles, np.arange(300) / 30) == 0
