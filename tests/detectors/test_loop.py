@@ -55,6 +55,25 @@ def test_the_graph_shows_the_loop_that_runs():
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
 
 
+class RefiningScene(Scene):
+    """Scene that refines every observation by a pixel."""
+
+    def refine(self, observation):
+        return replace(observation, keypoints=observation.keypoints + 1)
+
+
+@pytest.mark.parametrize("smoother", [lambda: None, lambda: smoothing.KeypointSmoother(OneEuro())])
+def test_results_are_refined_once_in_stills_and_streams_and_tracking_uses_the_plain_keypoints(smoother):
+    found, boxes = {}, []
+    for still in (False, True):
+        scene = RefiningScene()
+        detector = Detector(scene, tracking.Tracker(smoother), CommonOptions(static_image=still))
+        found[still] = play(scene, detector, [(300,)] * 4)
+        boxes += [track.box.cx for track in detector._tracker.active]
+    assert [x for ((_, x),) in found[True]] == [x for ((_, x),) in found[False]] == [301] * 4
+    assert boxes == pytest.approx([300])
+
+
 class HandScene(Scene):
     """Scene whose results are hands."""
 

@@ -115,7 +115,7 @@ def test_keypoints_of_a_crop_are_those_of_the_network(new_kind, image, tmp_path,
 def test_instances_of_a_yolo_network_are_those_of_its_rows(new_kind, image, tmp_path):
     sonjit.load_extension(str(new_kind("yolo")))
     kind = KINDS["other"].load(CommonOptions(kind="other", model="own"))
-    found = [kind.observe(image, box) for box in kind.find(image, 0.4)]
+    found = kind.search(image, 0.4)
     gain = 64 / 150
     inside = cv2.resize(image, (64, round(90 * gain)))
     canvas = np.full((64, 64, 3), 114, np.uint8)

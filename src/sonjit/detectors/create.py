@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
 from sonjit.detectors import options as option_types
-from sonjit.detectors import smoothing, tracking
+from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
-from sonjit.detectors.kinds import KindEntry, find_kind, imported, make_options, refuse_unused_options
+from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Body, Face, Hand, Person, Result
@@ -80,13 +80,13 @@ def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bo
 def detector_from(options: CommonOptions) -> Detector[Any]:
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
-    kind = imported(entry.load)(options)
+    kind = entry.load(options)
     search = _load_search(entry, options, kind) if options.is_thorough else None
     spreads = options.spreads_windows and not entry.models[options.model].is_box
-    stream_search = imported(entry.stream_search)(options, kind) if spreads and entry.stream_search else None
-    new_smoother = imported(entry.smoothers)(options)
+    stream_search = entry.stream_search(options, kind) if spreads and entry.stream_search else None
+    new_smoother = entry.smoothers(options)
     tracker = tracking.Tracker(
-        lambda: smoothing.refined_before(kind.refine, new_smoother()),
+        new_smoother,
         merge_nested=options.search != "fast",
         propagate=kind.propagate if options.search != "fast" else None,
         max_tracks=options.max_instances,
@@ -118,7 +118,7 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
                 f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
-    search = imported(entry.search)(options, kind) if entry.search else None
+    search = entry.search(options, kind) if entry.search else None
     if search is None and options.search == "thorough":
         images = "images" if options.static_image else "streams"
         raise InputError(

@@ -29,8 +29,6 @@ proposals were processed or enough instances were found.
 class Kind(ABC, Generic[O, R]):
     """Implement what differs between hands, faces and bodies."""
 
-    # True if every image is searched and no box is carried over. Observations then decide the identity.
-    searches_always: ClassVar[bool] = False
     # Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others. None:
     # all keypoints.
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
@@ -75,33 +73,35 @@ class Kind(ABC, Generic[O, R]):
 
 
 class SearchedKind(Kind[O, R]):
-    """Kind whose search gives the observations. A given box is refused with a message."""
+    """Kind whose search gives the observations. Every image is searched and no box is carried over.
 
-    searches_always = True
+    The observations decide the identity. Boxes are refused with the message `refusal`.
+    """
+
     refusal: str
 
-    def __init__(self) -> None:
-        self._found: dict[RotatedBox, O] = {}
+    @abstractmethod
+    def search(self, rgb: Image, min_score: float) -> list[O]:
+        """Return the observations of an image (H, W, 3), best first and without duplicates."""
+
+    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
+        raise InputError(self.refusal)
 
     def observe(self, rgb: Image, box: RotatedBox) -> O:
-        """Return the observation of a box of the last search."""
-        if box not in self._found:
-            raise InputError(self.refusal)
-        return self._found[box]
+        raise InputError(self.refusal)
 
     def is_present(self, observation: O, min_score: float) -> bool:
         """Return true: the search has applied the minimum score."""
         return True
 
-    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Return false: the search has blended or suppressed duplicates."""
-        return False
-
 
 class StreamSearch(Protocol[C]):
     """Search a stream, with the work spread over its frames, and verify new detections."""
 
-    check: "Verifier[C]"
+    @property
+    def check(self) -> "Verifier[C]":
+        """Verifier of new detections and tracked instances."""
+        ...
 
     def step(
         self, rgb: Image, tracked: Sequence[C], new: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int

@@ -283,7 +283,6 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
     """Detect instances by a network that finds all of them in the complete image."""
 
     def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
-        super().__init__()
         _Networks.__init__(self, content, path, result, options)
         self.refusal = f"{path.name} has its own boxes and accepts no given boxes"
 
@@ -302,8 +301,8 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
             [boxes, rows[:, 4:5], np.concatenate([points[..., :2], scores], axis=2).reshape(len(rows), -1)]
         )
 
-    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
-        """Return upright boxes of the instances in an image (H, W, 3), best first."""
+    def search(self, rgb: Image, min_score: float) -> list[NetworkObservation]:
+        """Return the instances in an image (H, W, 3), best first."""
         (height, width), image = rgb.shape[:2], self._engine.input[0]
         gain = min(self._height / height, self._width / width)
         inner = max(round(width * gain), 1), max(round(height * gain), 1)
@@ -316,11 +315,11 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
             x_min, y_min, x_max, y_max = ((row[:4].reshape(2, 2) - corner) / gain).ravel().tolist()
             if all(box_iou((x_min, y_min, x_max, y_max), box) <= _SAME_BOX for box, _ in kept):
                 kept.append(((x_min, y_min, x_max, y_max), row))
-        self._found.clear()
-        for box, row in kept:
-            points = row[5:].reshape(-1, 3)
-            self._found[box_from_corners(box)] = _observation(row[4], (points[:, :2] - corner) / gain, points[:, 2])
-        return list(self._found)
+        points = [row[5:].reshape(-1, 3) for _, row in kept]
+        return [
+            _observation(row[4], (own[:, :2] - corner) / gain, own[:, 2])
+            for (_, row), own in zip(kept, points, strict=True)
+        ]
 
     def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the keypoints. No network runs on it."""

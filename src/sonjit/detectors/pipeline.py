@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from sonjit._util import Image, InputError, files
-from sonjit.detectors import interfaces, smoothing
+from sonjit.detectors import interfaces
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
@@ -205,7 +205,8 @@ class Detector(files.Closing, Generic[R]):
         """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
         self._refuse_if_closed()
         searches = self._still_search, self._stream_search
-        return pipeline_graph(self._options, self._networks, *searches, crops=not self._kind.searches_always)
+        crops = not isinstance(self._kind, interfaces.SearchedKind)
+        return pipeline_graph(self._options, self._networks, *searches, crops=crops)
 
     def reset(self) -> None:
         """Forget all tracked instances and the time. The next image starts a new stream."""
@@ -248,21 +249,23 @@ class Detector(files.Closing, Generic[R]):
             present = [observation for observation in observations if self._is_present(observation)]
             self._total = len(present)
             return present[: self._options.max_instances]
-        if boxes is None:
-            boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         follows_graph = self._options.follows_bundle and self._options.kind != "hands"
-        if follows_graph or self._options.thresholds.overlap is not None:
-            return self._present(rgb, boxes)  # MediaPipe's graph keeps every box of the detector
-        boxes = self._without_overlapping(boxes)
-        return suppress_duplicates(self._present(rgb, boxes))
+        keeps_all = follows_graph or self._options.thresholds.overlap is not None  # as MediaPipe's graph does
+        limit, min_score = self._options.max_instances, self._options.min_detection_score
+        if boxes is None and isinstance(self._kind, interfaces.SearchedKind):
+            observations = self._kind.search(rgb, min_score)[:limit]
+        else:
+            boxes = self._kind.find(rgb, min_score)[:limit] if boxes is None else boxes
+            observations = self._present(rgb, boxes if keeps_all else self._without_overlapping(boxes))
+        return observations if keeps_all else suppress_duplicates(observations)
 
     def _step(self, rgb: Image, time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
         """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
         now = self._clock(time)
-        if boxes is None and self._kind.searches_always:
-            found, limit = self._kind.find(rgb, self._options.min_detection_score), self._options.max_instances
-            boxes, self._excess = found[:limit], len(found[limit:])
-        if boxes is None:
+        if boxes is not None or isinstance(self._kind, interfaces.SearchedKind):
+            self._since_search += 1
+            pairs, new = self._tracker.match(self._given_or_searched(rgb, boxes), now)
+        else:
             tracks = self._tracker.active
             updated = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
             pairs = [(track, observation) for track, observation in updated if observation is not None]
@@ -271,14 +274,21 @@ class Detector(files.Closing, Generic[R]):
             known = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
             due = self._is_search_due(rgb, tracks, len(known))
             new = self._search(rgb, [track.box for track in known], [*observed.values()], now, due=due)
-        else:
-            self._since_search += 1
-            pairs, new = self._tracker.match(self._present(rgb, boxes), now)
         if self._tracker.update(pairs, new, now):
             self._since_search = self._options.search_interval
         for track in self._tracker.active:
+            if track.occluded_s is None:
+                track.smooth(self._kind.refine(track.observation), now)
             track.box = self._kind.follow(track)
         return self._tracker.active
+
+    def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
+        """Return the observations of given boxes, or of the search of a kind that searches every image."""
+        if boxes is not None or not isinstance(self._kind, interfaces.SearchedKind):
+            return self._present(rgb, boxes or ())
+        found, limit = self._kind.search(rgb, self._options.min_detection_score), self._options.max_instances
+        self._excess = len(found[limit:])
+        return found[:limit]
 
     def _is_search_due(self, rgb: Image, tracks: Sequence[Track[Any]], count: int) -> bool:
         """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search."""
@@ -391,13 +401,3 @@ def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, out
 
 def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
-
-
-def keypoint_smoothers(
-    options: CommonOptions, smoother: type[smoothing.KeypointSmoother] = smoothing.KeypointSmoother
-) -> Callable[[], smoothing.KeypointSmoother | None]:
-    """Return a factory of smoothers, for kinds whose published graph does not smooth."""
-    pattern = options.filter
-    if pattern is None or pattern == "published":
-        return lambda: None
-    return lambda: smoother(pattern)

@@ -10,13 +10,16 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from sonjit._util import Float32Array, FloatArray
 from sonjit.detectors.observations import Observation
 from sonjit.geometry.boxes import size_of
+
+if TYPE_CHECKING:
+    from sonjit.detectors.options import CommonOptions
 
 O = TypeVar("O", bound="Observation")  # noqa: E741
 
@@ -113,10 +116,14 @@ class KeypointSmoother:
         return replace(observation, **changes)  # pyright: ignore
 
 
-def refined_before(refine: Callable[[O], O], smoother: Smoother[O] | None) -> Smoother[O]:
-    """Return a smoother that refines each observation first; without a smoother, it only refines."""
-    last: Smoother[O] = smoother or (lambda observation, _: observation)
-    return lambda observation, now_s: last(refine(observation), now_s)
+def keypoint_smoothers(
+    options: CommonOptions, smoother: type[KeypointSmoother] = KeypointSmoother
+) -> Callable[[], KeypointSmoother | None]:
+    """Return a factory of smoothers, for kinds whose published graph does not smooth."""
+    pattern = options.filter
+    if pattern is None or pattern == "published":
+        return lambda: None
+    return lambda: smoother(pattern)
 
 
 def _alpha(cutoff_hz: float | FloatArray, step_s: float) -> float | FloatArray:

@@ -63,7 +63,7 @@ class Track(Generic[O]):
 
     id: int  # identifier, stable while the instance is tracked or remembered
     observation: O  # observation in the newest frame, not smoothed
-    smoothed: O  # observation in the newest frame, smoothed if the options ask for it
+    smoothed: O  # observation in the newest frame with its final keypoints, see `smooth`
     smoother: Smoother[O] | None  # smoother of the observations; None for no smoothing
     seen_s: float  # time of the newest frame in seconds
     left: float | None = None  # belief that the instance is a left one; None for instances without sides
@@ -98,7 +98,10 @@ class Track(Generic[O]):
         elif isolated and observation.colours is not None:
             step = _COLOUR_MEMORY * (observation.colours - self.colours)
             self.colours = (self.colours + step).astype(np.float32)
-        self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
+
+    def smooth(self, refined: O, now_s: float) -> None:
+        """Smooth the refined observation of the newest frame, if the track has a smoother."""
+        self.smoothed = refined if self.smoother is None else self.smoother(refined, now_s)
 
     def mark_occluded(
         self, now_s: float, propagate: Propagate[O], covers: Sequence[Track[O]], *, covered: bool

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonjit._util import InputError
@@ -31,6 +30,13 @@ _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "p
 """Values that describe stills: MediaPipe's graphs do not smooth them, and each of them is searched."""
 
 
+def usual_smoothers(options: CommonOptions) -> Callable[[], Smoother[Any] | None]:
+    """Return a factory of the smoothers that the options name."""
+    from sonjit.detectors.smoothing import keypoint_smoothers
+
+    return keypoint_smoothers(options)
+
+
 @dataclass(frozen=True)
 class Model:
     """One model of a kind."""
@@ -46,7 +52,7 @@ class Model:
 class KindEntry:
     """Describe a kind before its networks are loaded.
 
-    A function can be a string such as "module:function". Its module is then imported when the function is needed.
+    Its functions import slow modules inside, so that a kind costs nothing until a detector is created.
 
     Attributes:
         name: Name of the kind, as `create_detector` takes it.
@@ -72,12 +78,12 @@ class KindEntry:
     plural: str
     models: Mapping[str, Model]
     model_help: str
-    load: Callable[[Any], Kind[Any, Any]] | str
+    load: Callable[[Any], Kind[Any, Any]]
     options: type[CommonOptions] = CommonOptions
-    smoothers: NewSmoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
-    search: Callable[[Any, Any], StillSearch[Any] | None] | str | None = None
+    smoothers: NewSmoothers = usual_smoothers
+    search: Callable[[Any, Any], StillSearch[Any] | None] | None = None
     search_weights: tuple[str, ...] = ()
-    stream_search: Callable[[Any, Any], StreamSearch[Any]] | str | None = None
+    stream_search: Callable[[Any, Any], StreamSearch[Any]] | None = None
     instances: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()
@@ -86,14 +92,6 @@ class KindEntry:
     def list_name(self) -> str:
         """Return the name of the list of a frame that contains the results."""
         return self.result.list_name
-
-
-def imported(function: Callable[..., Any] | str) -> Callable[..., Any]:
-    """Return a function, imported if only its name such as "module:function" is known."""
-    if not isinstance(function, str):
-        return function
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
 
 
 def register_kind(entry: KindEntry) -> KindEntry:

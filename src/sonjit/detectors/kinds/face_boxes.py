@@ -28,16 +28,13 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
     refusal = "model='box' has no network for given boxes; use model='mesh' or 'attention'"
 
     def __init__(self, detector: SingleShotDetector, blended: float | None = None, *, mirrored: bool = False) -> None:
-        super().__init__()
         self._order = [1, 0, 2, 3, 5, 4] if mirrored else slice(None)  # eyes and ears are exchanged
         self._faces = detector
         self._blended = blended
 
-    def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
-        """Return upright boxes of faces in an image (H, W, 3), best first."""
-        faces = self._detections(rgb, min_score)
-        self._found = {box_from_corners(face.box.tolist()): box_observation(face) for face in faces}
-        return list(self._found)
+    def search(self, rgb: Image, min_score: float) -> list[FaceObservation]:
+        """Return the faces in an image (H, W, 3), best first."""
+        return [box_observation(face) for face in self._detections(rgb, min_score)]
 
     def _detections(self, rgb: Image, min_score: float) -> list[Detection]:
         blended = self._blended

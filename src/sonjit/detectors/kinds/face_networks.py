@@ -80,7 +80,7 @@ def face_smoothers(options: FaceOptions) -> Callable[[], smoothing.KeypointSmoot
     """Return a factory of smoothers. A face landmarker's graph smooths a single face, but not several faces."""
     if options.filter == "published" and options.bundle is not None and options.max_instances == 1:
         return lambda: smoothing.KeypointSmoother(smoothing.OneEuro(*_BUNDLE_SMOOTHING), size=boxes.mean_size_of)
-    return pipeline.keypoint_smoothers(options)
+    return smoothing.keypoint_smoothers(options)
 
 
 def load_meshes(

@@ -17,8 +17,8 @@ from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.detectors import interfaces, observations, ssd, tracking
 from sonjit.detectors.kinds import KINDS, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.pipeline import check_shapes, crop_for, keypoint_smoothers
-from sonjit.detectors.smoothing import Filter, KeypointSmoother
+from sonjit.detectors.pipeline import check_shapes, crop_for
+from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smoothers
 from sonjit.engines import Engine, load_engine
 from sonjit.engines.precision import available_precision
 from sonjit.geometry import boxes, cameras

@@ -25,8 +25,8 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_
 from sonjit.detectors.kinds.hands import HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, GraphThresholds, HolisticOptions
-from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
-from sonjit.detectors.smoothing import KeypointSmoother
+from sonjit.detectors.pipeline import check_shapes
+from sonjit.detectors.smoothing import KeypointSmoother, keypoint_smoothers
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle

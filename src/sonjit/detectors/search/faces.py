@@ -102,7 +102,7 @@ def _length(a: RealArray, b: RealArray) -> float:
 def search_boxes(rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, extent: Extent) -> Found[FaceObservation]:
     """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
     min_detection, enough, thorough = extent
-    found = [boxes.observe(rgb, box) for box in boxes.find(rgb, min_detection)]
+    found = boxes.search(rgb, min_detection)
     levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough)
     for window in levels:
         if enough is not None and len(found) >= enough:

@@ -108,7 +108,7 @@ def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | Non
     return Window(left, top, right, bottom) if min(right - left, bottom - top) >= 24 else None
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """A box in which an instance may be."""
 

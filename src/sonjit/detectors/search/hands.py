@@ -83,7 +83,11 @@ class HandSearch(StillSearch[HandObservation]):
             self._network_hands = [*(self._network_hands or []), *hands]
             for score, box in hands:
                 hand = geometry.Proposal(box, score, f"hand{parts}")
-                if score > least and not self.is_known(hand):
+                if score <= least:
+                    continue
+                if self.is_known(hand):
+                    self.confirm(hand)
+                else:
                     around = geometry.window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
                     palms = [] if around is None else self._palms_in(around, hand.source)
                     yield palms or self._likely([hand])

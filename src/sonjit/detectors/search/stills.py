@@ -81,11 +81,18 @@ class StillSearch(ABC, Generic[O]):
 
     def is_known(self, proposal: Proposal) -> bool:
         """Check whether a proposal shows a certain instance or an area that was verified before."""
-        for candidate in self.candidates:
-            if candidate.certain and self.shows(proposal, candidate.last):
-                candidate.proposal.score = max(candidate.proposal.score, proposal.score)
-                return True
-        return False
+        return self._shown(proposal) is not None
+
+    def confirm(self, proposal: Proposal) -> None:
+        """Give the certain instance that a known proposal shows the score of the proposal, if it is higher."""
+        candidate = self._shown(proposal)
+        if candidate is not None and proposal.score > candidate.proposal.score:
+            candidate.proposal = replace(candidate.proposal, score=proposal.score)
+
+    def _shown(self, proposal: Proposal) -> Candidate[O] | None:
+        """Return the first certain candidate that a proposal shows, or None."""
+        certain = (candidate for candidate in self.candidates if candidate.certain)
+        return next((candidate for candidate in certain if self.shows(proposal, candidate.last)), None)
 
     @abstractmethod
     def shows(self, proposal: Proposal, instance: O) -> bool:
@@ -111,9 +118,11 @@ class StillSearch(ABC, Generic[O]):
         """Verify the proposals of each source, until enough instances are certain. Return all, best first."""
         for proposals in sources:
             for proposal in proposals:
-                if proposal.published or not self.is_known(proposal):
-                    candidate = self.verify(proposal)
-                    self.candidates += [] if candidate is None else [candidate]
+                if not proposal.published and self.is_known(proposal):
+                    self.confirm(proposal)
+                    continue
+                candidate = self.verify(proposal)
+                self.candidates += [] if candidate is None else [candidate]
             if self._has_enough():
                 break
         return Found(self.suppressed(), self.complete)
