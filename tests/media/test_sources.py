@@ -70,6 +70,41 @@ def test_glob(tmp_path, noise, clip):
         assert source.kind == "image"
 
 
+def link(path, target):
+    path.symlink_to(target, target_is_directory=True)
+
+
+@pytest.mark.parametrize("pattern", ["shots/**/*.png", "**/*.png", "shots/**", "sh*/**/day?/*.png", "**/**/*.png"])
+@pytest.mark.parametrize(
+    "links",
+    [{}, {"latest": "."}, {"a": ".", "b": "."}, {"day1/up": ".."}, {"out": "../.."}, {"first": "day1", "1": "first"},
+     {"day1/other": "../day2", "day2/other": "../day1"}],
+)  # fmt: skip
+def test_links_repeat_no_file(tmp_path, noise, monkeypatch, links, pattern):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("shots/day1", "shots/day2"):
+        Path(folder).mkdir(parents=True)
+        save(tmp_path / folder / "a.png", noise)
+    for name, target in links.items():
+        link(Path("shots") / name, target)
+    with open_source(pattern) as source:
+        assert [str(file) for file in source.files] == ["shots/day1/a.png", "shots/day2/a.png"]
+
+
+def test_a_link_is_followed_and_the_file_preferred(tmp_path, noise):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "data" / "b.png", noise)
+    save(tmp_path / "in" / "c.png", noise)
+    link(tmp_path / "in" / "more", tmp_path / "data")
+    link(tmp_path / "in" / "a.png", "c.png")
+    with open_source(str(tmp_path / "in" / "**" / "*.png")) as source:
+        assert [str(file.relative_to(tmp_path)) for file in source.files] == ["in/c.png", "in/more/b.png"]
+    with open_source(tmp_path / "in") as source:
+        assert [file.name for file in source.files] == ["c.png"]
+        assert any("left out 1 link to files that are inputs already" in note for note in source.notes)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
 def test_video_times_are_true_with_a_variable_rate(clip, suffix):
     times = [0, 0.04, 0.08, 0.2, 0.24, 0.5, 1.3]

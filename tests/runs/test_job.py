@@ -11,12 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit._util.errors import InputError, JobError
-from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
+from sonjit._util.files import folded_name
+from sonjit.runs import Inputs, Outputs, Task, Worker, inputs, run_job
 from sonjit.runs import run as runs
 from sonjit.runs.frame_tables import RecordTable
 
@@ -148,9 +149,8 @@ def test_files_on_remote_storage_give_the_same_results(media, tmp_path, processe
     run(Brightness(), [f"{url}/10.png", f"{url}/*.png"], tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,25.0", "2,30.0"]
     both = run(Brightness(), [url, media / "10.png"], f"{tmp_path}/u/")
-    assert {file.name for file in (tmp_path / "u").glob("*.json")} == {"20.json", "30.json", "clip.json"} | {
-        file.name for file in (tmp_path / "u").glob("*10.png.json")
-    }
+    named = {file.name for file in (tmp_path / "u").glob("*.json")}
+    assert named == {"10.json", "10_2.json", "20.json", "30.json", "clip.json"}
     assert both.files == 5
 
 
@@ -227,6 +227,52 @@ def test_errors_of_inputs_and_outputs_are_one_line(media, tmp_path):
         run(Brightness(), [media], limit=0)
     with pytest.raises(InputError, match="--workers ray applies only to several files"):
         run(Brightness(), [media / "10.png"], workers="ray")
+
+
+COLLIDING = [
+    ("a.png", "a.jpg", "a.png.jpg"),
+    ("a.jpg", "a.png", "a.jpg.png", "a.jpg.png.png", "a.jpg.jpg"),
+    ("d/e_f.png", "d_e/f.png", "e_f.png", "f.png", "d_e_f.png"),
+    ("A.png", "a.png", "a_2.png"),
+]
+
+
+@pytest.mark.parametrize("names", COLLIDING)
+def test_every_input_gets_its_own_output(tmp_path, names):
+    for k, name in enumerate(names):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(cv2.imencode(".png", np.full((8, 8, 3), 10 * k, np.uint8))[1].tobytes())
+    assert run(Brightness(), [f"{tmp_path}/in/**/*"], f"{tmp_path}/out/").files == len(names)
+    values = [json.loads(file.read_text())["frames"][0]["value"] for file in (tmp_path / "out").glob("*.json")]
+    assert sorted(values) == [10 * k for k in range(len(names))]
+
+
+name = st.text("aA.é_2", min_size=1, max_size=4).map(lambda text: f"x{text}")
+
+
+@given(st.lists(st.tuples(name, name, st.sampled_from([".png", ".jpg", ".mp4", ".PNG", ""])), unique=True, max_size=9))
+def test_output_names_are_distinct_on_all_systems(parts):
+    files = [Path("in", folder, stem + ending) for folder, stem, ending in parts]
+    files += [Path("in", f"{file.name}{ending}") for file in files for ending in (".png", "_2.png")]
+    outputs = Outputs(save="out/", draw="drawn", mask="{name}.webm")
+    placed = inputs.output_paths(outputs, list(dict.fromkeys(files)), Brightness())
+    inputs.check_distinct(placed)
+    for option in ("save", "draw", "mask"):
+        assert len({folded_name(getattr(item, option)) for item in placed}) == len(placed)
+
+
+@pytest.mark.parametrize(
+    ("named", "outputs"),
+    [("10.png", {"draw": "o.png", "mask": "./o.png"}), ("*.png", {"draw": "o/", "mask": "O/../o"}),
+     ("*.png", {"save": "{name}.PNG", "draw": "{name}.png"})],
+)  # fmt: skip
+def test_two_outputs_with_one_name_are_refused_before_the_first_frame(media, processed, monkeypatch, named, outputs):
+    monkeypatch.chdir(media)
+    before = sorted(media.iterdir())
+    with pytest.raises(InputError, match=r"and --\w+ write the same .*\. Choose another name or folder\."):
+        run_job(Brightness(), Inputs.find([named]), Outputs(**outputs))
+    assert not processed
+    assert sorted(media.iterdir()) == before
 
 
 @pytest.mark.parametrize("option", ["draw", "mask", "figures"])

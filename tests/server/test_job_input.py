@@ -48,6 +48,15 @@ def test_one_file_whatever_its_name(tmp_path, make, name, drawing):
     assert (given.source, given.name, given.drawing) == (file, name, drawing)
 
 
+@pytest.mark.parametrize("names", [("a", "a.jpg", "b.jpg"), ("A", "a.JPG"), ("a.bin", "a.bin.jpg", "a.bin_2.jpg")])
+def test_no_image_without_an_ending_replaces_another(tmp_path, names):
+    for k, name in enumerate(names):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", np.full((8, 8, 3), 10 * k, np.uint8))[1].tobytes())
+    job_files.input_from_files([tmp_path / name for name in names], "shots", max_pixels=MANY)
+    with open_source(tmp_path) as source:
+        assert sorted(int(frame.rgb.mean()) for frame in source) == [10 * k for k in range(len(names))]
+
+
 def test_images_become_a_folder_that_is_read_completely_and_in_order(tmp_path):
     files = [image(tmp_path / name) for name in ("f10.png", "f9", "F1.jpeg", "f2.bin")]
     (tmp_path / "f3.webp").write_bytes(b"text")  # a problem of the job's, not of the upload's

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.server import job_files
-from sonjit.server.job_files import Upload, free_name, split_name
+from sonjit.server.job_files import Upload, split_name
 
 BOUNDARY = "b0und"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -135,11 +135,3 @@ def test_names_that_climb():
     for sent in ("../../etc/passwd.png", "/etc/passwd.png", "C:\\Windows\\passwd.png", "a/./../passwd.png"):
         assert split_name(sent)[1].endswith("passwd.png")
         assert "/" not in split_name(sent)[1]
-
-
-@given(st.lists(st.sampled_from(["a.png", "A.PNG", "a_2.png", "b", "한.jpg"]), max_size=12))
-def test_no_two_files_share_a_name_whatever_the_case(names):
-    taken = set()
-    free = [free_name(name, taken) for name in names]
-    assert len({name.casefold() for name in free}) == len(names)
-    assert all(one.startswith(name.partition(".")[0]) for one, name in zip(free, names, strict=True))

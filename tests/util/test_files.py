@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonjit._util import data_files, errors
-from sonjit._util.files import atomic_file, atomic_folder, sole_writer, write_bytes
+from sonjit._util.files import atomic_file, atomic_folder, folded_name, free_name, sole_writer, write_bytes
 from sonjit.gestures.control import load_map
 from sonjit.lab.evaluation.protocols import load_protocol
 from sonjit.lab.training.recipes import load_recipe
@@ -163,3 +165,11 @@ def test_files_join_a_folder_when_all_are_written(tmp_path):
     assert (folder / "one").read_text() == "new"
     assert names(folder) == ["kept", "one"]
     assert names(tmp_path) == ["out"]
+
+
+@given(st.lists(st.sampled_from(["a.png", "A.PNG", "a_2.png", "b", "é.jpg", "e\u0301.jpg", "한.jpg"]), max_size=12))
+def test_no_two_files_share_a_name_whatever_the_case_and_form(wanted):
+    taken = set()
+    free = [free_name(name, taken) for name in wanted]
+    assert len({folded_name(name) for name in free}) == len(wanted)
+    assert all(one.startswith(name.partition(".")[0]) for one, name in zip(free, wanted, strict=True))

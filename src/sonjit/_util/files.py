@@ -13,12 +13,13 @@ import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, Self, TextIO
 
 from sonjit._util.errors import InputError, JobError
@@ -301,6 +302,28 @@ def xml_text(text: str) -> str:
     ('a\\x01.jpg', 'b\\xff.jpg')
     """
     return _NOT_IN_XML.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+
+
+def folded_name(name: str) -> str:
+    """Return a text that is equal for two names that are one file on some systems: other case, other Unicode form."""
+    return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
+
+
+def free_name(name: str, used: set[str]) -> str:
+    """Return a file name that is not in use, and add its `folded_name` to the names in use.
+
+    A number is appended if needed, so that the file sorts after the other one.
+
+    >>> used = set()
+    >>> free_name("a.png", used), free_name("A.png", used)
+    ('a.png', 'A_2.png')
+    """
+    path = PurePath(name)
+    free, number = name, 2
+    while folded_name(free) in used:
+        free, number = f"{path.stem}_{number}{path.suffix}", number + 1
+    used.add(folded_name(free))
+    return free
 
 
 def file_stamp(path: Path) -> list[int] | None:

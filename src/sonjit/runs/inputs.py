@@ -15,9 +15,9 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 from sonjit._util import InputError, json_from, version
-from sonjit._util.files import append_line, file_stamp
+from sonjit._util.files import append_line, file_stamp, folded_name, free_name
 from sonjit.media import Source, annotated
-from sonjit.media.sources import FolderSource, Reading, file_kind, file_labels, find_files, is_stream
+from sonjit.media.sources import FolderSource, Reading, distinct_files, file_kind, file_labels, find_files, is_stream
 from sonjit.media.sources.remote import File, RemoteFile, is_remote
 from sonjit.runs.task import Outputs, Task
 
@@ -125,6 +125,21 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
     ]
 
 
+def check_distinct(placed: Iterable[Outputs]) -> None:
+    """Raise InputError if two outputs of a run are one file or folder, also on systems that ignore case."""
+    folders: dict[str, str] = {}
+    used: dict[str, str] = {}
+    for outputs in placed:
+        for option, path in outputs.named_paths.items():
+            folder, name = os.path.split(os.path.normpath(path))
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            key = folded_name(os.path.join(folders[folder], name))  # noqa: PTH118  # faster, for a million files
+            if key in used:
+                raise InputError(f"{used[key]} and {option} write the same {path}. Choose another name or folder.")
+            used[key] = option
+
+
 def shown_paths(outputs: Outputs, task: Task) -> list[str]:
     """Return the outputs of many files for the user, with the ending of the files in a folder of results."""
     if outputs.save is None or "{name}" in outputs.save:
@@ -139,7 +154,7 @@ def _drawing_ending(file: File) -> str:
 
 
 def _names(files: Sequence[File]) -> list[str]:
-    """Return a name for the outputs of each file: the shortest of its names that distinguishes it from the others."""
+    """Return a name for the outputs of each file: its shortest name that is unique, if needed with a number."""
     parts = [file.relative_to(file.anchor).parts if isinstance(file, Path) else file.parts for file in files]
     paths = ["_".join(names) for names in parts]
     forms = (
@@ -148,11 +163,14 @@ def _names(files: Sequence[File]) -> list[str]:
         [path.removesuffix(file.suffix) for file, path in zip(files, paths, strict=True)],  # of several folders
         paths,
     )
-    counts = [Counter(form) for form in forms]
-    return [
-        next((name for name, count in zip(names, counts, strict=True) if count[name] == 1), names[-1])
-        for names in zip(*forms, strict=True)
-    ]
+    counts = [Counter(map(folded_name, form)) for form in forms]
+    used: set[str] = set()
+    chosen: list[str] = []
+    for names in zip(*forms, strict=True):
+        folded = map(folded_name, names)
+        unique = [name for name, key, count in zip(names, folded, counts, strict=True) if count[key] == 1]
+        chosen.append(free_name(next((name for name in unique if folded_name(name) not in used), names[0]), used))
+    return chosen
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
@@ -164,7 +182,7 @@ def _output_path(output: str | None, name: str, ending: str) -> str | None:
 
 def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
     """Return the files of several inputs, each once, and notes."""
-    files: dict[File, File] = {}
+    files: list[File] = []
     notes: list[str] = []
     for name in named:
         if is_stream(name):
@@ -174,9 +192,8 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
             raise InputError(f"{name}: no such file or folder")
         inner, more = found or ([RemoteFile(name) if is_remote(name) else Path(name)], [])
         notes += more
-        for file in inner:
-            files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
-    return tuple(files.values()), notes
+        files += inner
+    return tuple(distinct_files(files)), notes
 
 
 LOG = ".sonjit-done.jsonl"

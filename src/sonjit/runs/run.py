@@ -22,7 +22,15 @@ from sonjit.media import Source, SourceFrame
 from sonjit.media.sources import Reading, base
 from sonjit.media.sources.remote import File
 from sonjit.runs.frame_tables import FrameTable, RecordTable
-from sonjit.runs.inputs import FinishedFiles, Inputs, is_many, output_paths, remove_finished, shown_paths
+from sonjit.runs.inputs import (
+    FinishedFiles,
+    Inputs,
+    check_distinct,
+    is_many,
+    output_paths,
+    remove_finished,
+    shown_paths,
+)
 from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
 
 _NO_OUTPUTS = Outputs()
@@ -129,7 +137,9 @@ def run_job(
         raise InputError(f"--limit {limit}: must be at least 1")
     if outputs.json and (jobs > 1 or workers != "pool"):
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
-    if inputs.files is not None:
+    if inputs.files is None:
+        check_distinct([outputs])
+    else:
         run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
         if outputs.save is None or is_many(outputs.save):
             return run_files(outputs)
@@ -160,6 +170,7 @@ def _run_files(
     start_s, total = time.perf_counter(), Summary(files=0, notes=[*inputs.notes])
     files = inputs.files or ()
     placed = output_paths(outputs, files, task)
+    check_distinct(placed)
     log = FinishedFiles(task, limit if inputs.reading == Reading() else [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):

@@ -38,7 +38,13 @@ class Outputs:
     @property
     def paths(self) -> list[str]:
         """Every file or folder to write."""
-        return [path for path in (self.save, self.draw, self.mask, self.figures) if path is not None]
+        return list(self.named_paths.values())
+
+    @property
+    def named_paths(self) -> dict[str, str]:
+        """Every file or folder to write, by its option."""
+        paths = {"--save": self.save, "--draw": self.draw, "--mask": self.mask, "--figure": self.figures}
+        return {option: path for option, path in paths.items() if path is not None}
 
 
 @dataclass

@@ -16,7 +16,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
 from sonjit._util import InputError, JobError, extensions, pools
-from sonjit._util.files import atomic_file
+from sonjit._util.files import atomic_file, folded_name, free_name
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
@@ -147,9 +147,10 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
                 raise RefusedError(
                     "bad_image", f"{file.name} is a video among other files: send it as a job of its own"
                 )
+    used = {folded_name(file.name) for file in files}
     for file in files:
         if file.suffix.lower() not in IMAGE_ENDINGS:  # a folder source skips other endings
-            file.rename(file.with_name(f"{file.name}.jpg"))
+            file.rename(file.with_name(free_name(f"{file.name}.jpg", used)))
     return JobInput(files[0].parent, folder or "images", ".zip")
 
 
@@ -222,20 +223,6 @@ def split_name(sent: str) -> tuple[str | None, str]:
     if len(parts) < 2:
         return None, parts[0] if parts else "upload"
     return parts[0], _clean("_".join(parts[1:]))
-
-
-def free_name(name: str, used: set[str]) -> str:
-    """Return a name that is not in use, and add it to the names in use.
-
-    A number is appended if needed, so that the file sorts after the other one. Names that differ only in case are
-    equal, because they are one file on some systems.
-    """
-    path = PurePosixPath(name)
-    free, number = name, 2
-    while free.casefold() in used:
-        free, number = f"{path.stem}_{number}{path.suffix}", number + 1
-    used.add(free.casefold())
-    return free
 
 
 def _clean(part: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sonjit._util import Image, InputError, JobError
-from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit._util.files import Draft, Output, failing_as_job, free_name
 from sonjit.media.drawing.strokes import Region
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.images import encode_image
@@ -141,13 +141,6 @@ class FolderWriter(DrawingWriter):
 
 def _file_names(files: list[Path], ending: str | None) -> list[str]:
     """Return the file names of the drawings; repeated names from several folders get a number."""
-    names: list[str] = []
-    used_names: set[str] = set()
-    for file in files:
-        suffix = ending or (file.suffix if file.suffix.lower() in ANNOTATED_IMAGE_ENDINGS else ".png")
-        name, number = f"{file.stem}{suffix}", 2
-        while name in used_names:
-            name, number = f"{file.stem}-{number}{suffix}", number + 1
-        used_names.add(name)
-        names.append(name)
-    return names
+    used: set[str] = set()
+    suffixes = [ending or (file.suffix if file.suffix.lower() in ANNOTATED_IMAGE_ENDINGS else ".png") for file in files]
+    return [free_name(f"{file.stem}{suffix}", used) for file, suffix in zip(files, suffixes, strict=True)]

@@ -306,20 +306,63 @@ def image_files(path: Path) -> list[Path]:
 
 def matching_files(pattern: str, locked: list[OSError]) -> list[Path]:
     """Return the paths of a glob or of `f_%06d.png`. Folders below `**` that cannot be read are added to `locked`."""
-    parts = Path(pattern).parts
-    if "**" in parts:
-        start = parts.index("**")
-        for root in glob.glob(str(Path(*parts[:start]))) if start else ["."]:  # noqa: PTH207  # refuses absolute ones
-            for _, folders, _ in os.walk(root, onerror=locked.append, followlinks=True):
-                folders[:] = [name for name in folders if not name.startswith(".")]
     number = _NUMBERED.search(pattern)
     if number is None:
-        return [*{Path(match) for match in glob.glob(pattern, recursive=True)}]  # noqa: PTH207
+        return [*dict.fromkeys(map(Path, _matches(Path(pattern).parts, locked)))]
     before, after = pattern[: number.start()], pattern[number.end() :]
     digits = f"[0-9]{{{int(number[1] or 1)},}}"
     matcher = re.compile(re.escape(before) + digits + re.escape(after))
     candidates = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")  # noqa: PTH207
     return [Path(match) for match in candidates if matcher.fullmatch(match)]
+
+
+def _matches(parts: Sequence[str], locked: list[OSError]) -> Iterator[str]:
+    """Yield the paths of a glob in parts, of which `**` stands for any number of folders."""
+    if "**" not in parts:
+        yield from glob.glob(os.path.join(*parts))  # noqa: PTH118, PTH207  # refuses absolute ones
+        return
+    start = parts.index("**")
+    rest = parts[start + 1 :] or ("*",)
+    for root in glob.glob(os.path.join(*parts[:start])) if start else ["."]:  # noqa: PTH118, PTH207
+        for folder in _folders_below(root, locked):
+            yield from _matches((glob.escape(folder), *rest), locked)
+
+
+def _folders_below(root: str, locked: list[OSError]) -> Iterator[str]:
+    """Yield a folder and those below it that are not hidden, each once, even if links lead to it or to each other."""
+    real_root = os.path.realpath(root)
+    folders, links, seen = [root], list[str](), set[str]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen or (real != real_root and Path(real_root).is_relative_to(real)):
+            continue
+        seen.add(real)
+        yield folder
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name[0] != "." and entry.is_dir():
+                        (links if entry.is_symlink() else folders).append(entry.path)
+        except OSError as error:
+            locked.append(error)
+
+
+def distinct_files(found: Iterable[File]) -> list[File]:
+    """Return each file once. Of several links to one file, the file itself is preferred."""
+    folders: dict[Path, Path] = {}
+    chosen: dict[File, File] = {}
+    for file in found:
+        real = file
+        if isinstance(file, Path):
+            if file.parent not in folders:
+                folders[file.parent] = Path(os.path.realpath(file.parent))
+            real = folders[file.parent] / file.name
+            if file.is_symlink():
+                real = Path(os.path.realpath(file))  # unlike resolve(), it accepts links in a circle
+        if real not in chosen or (isinstance(file, Path) and file.absolute() == real):
+            chosen[real] = file
+    return list(chosen.values())
 
 
 def find_files(
@@ -338,6 +381,7 @@ def find_files(
             found = found or [*matching_files(named, locked)]
         else:
             return None
+        count, found = len(found), distinct_files(found)
         files, others = select_files(found, videos=videos)
         if locked and not files:
             raise locked[0]
@@ -352,6 +396,8 @@ def find_files(
         raise InputError(f"{named} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
+    if len(found) < count:
+        left_out.append(f"{named}: left out {pluralize(count - len(found), 'link')} to files that are inputs already")
     left_out += [f"{error.filename} cannot be opened: {error.strerror}" for error in locked]
     return files, left_out + ([f"{named}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
 
