@@ -97,6 +97,14 @@ def test_half_open_connections_do_not_block_others_and_are_closed(weights, liste
         connection.close()
 
 
+def test_a_later_request_on_a_connection_has_the_same_time_for_its_headers(listen):
+    with listen(read_timeout_s=0.2).connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer_of(connection)[0] == 200
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+        assert connection.recv(100) == b""
+
+
 def send_until_closed(connection, piece):
     """Return whether the server closes the connection while a client keeps sending."""
     try:
@@ -163,6 +171,30 @@ def raw_stream(live):
     )
     assert b" 101 " in connection.recv(4096)
     return connection
+
+
+def frame_bytes(first, data=b""):
+    """Return a WebSocket frame of a client with up to 125 bytes."""
+    return bytes([first, 128 + len(data)]) + bytes(4) + data
+
+
+def test_a_message_of_endless_fragments_ends_its_stream(listen):
+    live = listen()
+    with raw_stream(live) as connection:
+        connection.sendall(frame_bytes(0x02))
+        with suppress(ConnectionError):
+            connection.sendall(frame_bytes(0x00) * 20_000)
+        wait_until(lambda: not live.service.streams)
+
+
+def test_answers_to_pings_that_nobody_reads_take_no_memory(listen):
+    live = listen()
+    with raw_stream(live) as deaf:
+        for _ in range(200):
+            deaf.sendall(frame_bytes(0x89, bytes(125)) * 500)  # more than the buffers of both sockets take
+        (stream,) = live.connections
+        wait_until(lambda: not stream.writable.is_set())
+        assert stream.transport.get_write_buffer_size() < 1_000_000
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")

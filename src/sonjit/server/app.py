@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.websockets import WebSocket
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sonjit._util import InputError, JobError, extensions, json_from, load_function
 from sonjit._util.version import __version__
@@ -22,12 +21,22 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, jobs, middleware
 from sonjit.server.kinds import kinds_answer
 from sonjit.server.pages import BUILT_ENGINE, add_files
+from sonjit.server.protocols import WebSocketProtocol, http_protocol
 from sonjit.server.service import Service, missing_weights
-from sonjit.server.settings import QUIET_ZONE, Settings, fingerprint, for_other_devices, page_addresses, qr_code
+from sonjit.server.settings import (
+    QUIET_ZONE,
+    Settings,
+    fingerprint,
+    for_other_devices,
+    page_addresses,
+    qr_code,
+    renew_certificate,
+)
 from sonjit.server.stream import Stream
 
 _FRAME_HEADER_BYTES = 24  # header of a stream's image
 _MAX_HEADER_BYTES = 65_536  # maximum size of the headers of a request
+_RENEW_S = 3600  # interval between checks of the certificate
 _STOP_S = 2  # time in which open connections end when the server stops
 
 
@@ -189,11 +198,16 @@ def make_server(
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: close connections whose client reads nothing
         idle_ms = min(60_000 * settings.idle_minutes, 1e9)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(idle_ms)))
+
+    async def renew() -> None:
+        if config.ssl is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            renew_certificate(config.ssl, settings.tls_cert, settings.tls_key)
+
     config = uvicorn.Config(
         app,
-        http=_http_protocol(settings.read_timeout_s),
+        http=http_protocol(settings.read_timeout_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=settings.max_body_bytes + _FRAME_HEADER_BYTES,
         ws_per_message_deflate=False,  # images are already compressed, and answers stay in the local network
         log_config=None,
@@ -201,35 +215,12 @@ def make_server(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_STOP_S,
+        timeout_notify=_RENEW_S,
+        callback_notify=renew,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
     return _Server(config)
-
-
-def _http_protocol(timeout_s: float) -> type[asyncio.Protocol]:
-    """Return an HTTP protocol that closes connections whose first headers take too long."""
-
-    class Protocol(H11Protocol):
-        """Uvicorn's protocol with a time limit."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            """Start the time limit."""
-            super().connection_made(transport)
-            self._timer = self.loop.call_later(timeout_s, transport.abort)
-
-        def data_received(self, data: bytes) -> None:
-            """Stop the time limit with the first request."""
-            super().data_received(data)
-            if self.headers is not None:  # pyright: ignore[reportUnnecessaryComparison]
-                self._timer.cancel()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            """Stop the time limit."""
-            self._timer.cancel()
-            super().connection_lost(exc)
-
-    return Protocol
 
 
 def _listen(host: str, port: int) -> socket.socket:

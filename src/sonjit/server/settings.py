@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import socket
 import ssl
 from contextlib import suppress
@@ -16,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from cyclopts import Parameter
 
-from sonjit._util import InputError, files
+from sonjit._util import InputError, SonjitError, files
 from sonjit.weights.catalog import cache_folder
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"
 QUIET_ZONE = 2  # margin of a QR code in modules
 _VALID = timedelta(days=800)  # Apple's devices reject certificates that are valid for more than 825 days
 _RENEW = timedelta(days=7)
+_LOG = logging.getLogger("sonjit.server")
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def own_certificate(hosts: list[str]) -> Path:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    path = cache_folder() / "tls" / "certificate.pem"
+    path = _own_certificate_path()
     name = socket.gethostname()
     own_names = [name, f"{name.removesuffix('.local')}.local"] if name else []
     required, known, now = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}, set[str](), datetime.now(UTC)
@@ -211,6 +213,20 @@ def own_certificate(hosts: list[str]) -> Path:
         pems = (*issued.cert_chain_pems, authority.cert_pem, issued.private_key_pem)
         draft.write_bytes(b"".join(pem.bytes() for pem in pems))
     return path
+
+
+def renew_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Load the certificate of a running server again; if it is this machine's own, renew it first if it expires soon.
+
+    The server keeps its old certificate if the new one cannot be used, and logs a warning.
+    """
+    try:
+        if certificate == _own_certificate_path():
+            own_certificate([])
+        check_certificate(certificate, key)
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except (SonjitError, OSError) as error:
+        _LOG.warning("the certificate was not loaded again: %s", error)
 
 
 def fingerprint(path: Path) -> str:
@@ -249,6 +265,10 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
         raise InputError(
             f"--cert {certificate} {state}: use a valid certificate, or --tls without --cert for a generated one"
         )
+
+
+def _own_certificate_path() -> Path:
+    return cache_folder() / "tls" / "certificate.pem"
 
 
 def _hosts(certificate: x509.Certificate) -> set[str]:
