@@ -1,7 +1,8 @@
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ntpath
+from pathlib import Path, PureWindowsPath
 
 import pytest
+import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,7 +115,17 @@ def test_headers_without_end(into):
         receive(into(), body)
 
 
-anything = st.text() | st.text("./\\:ab \0\n", max_size=30) | st.text("한é.", min_size=80, max_size=400)
+is_reserved = getattr(ntpath, "isreserved", lambda name: PureWindowsPath(name).is_reserved())  # from Python 3.13 on
+devices = st.sampled_from(["con", "NUL", "aux", "Com1", "lpt\u00b2", "conin$", "prn"])
+on_windows = st.tuples(
+    st.sampled_from(["", " ", ".", "a/"]), devices, st.sampled_from(["", ".", ".png", " .png", ":x"])
+)
+anything = (
+    on_windows.map("".join)
+    | st.text()
+    | st.text("./\\:ab \0\n", max_size=30)
+    | st.text("한é.", min_size=80, max_size=400)
+)
 
 
 @given(anything)
@@ -123,7 +134,10 @@ def test_any_sent_name_becomes_a_visible_file_of_one_folder(tmp_path_factory, se
     for part in (name, folder):
         if part is not None:
             assert Path(part).name == part
-            assert not part.startswith(".")
+            assert PureWindowsPath(part).parts == (part,)
+            assert not is_reserved(part)
+            assert part == part.strip(". ")
+            assert not set(part) & set('<>:"|?*')
             assert all(character >= " " for character in part)
             assert len(part.encode()) <= 160
     target = tmp_path_factory.getbasetemp() / name

@@ -105,6 +105,26 @@ def test_a_later_request_on_a_connection_has_the_same_time_for_its_headers(liste
         assert connection.recv(100) == b""
 
 
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        "Content-Length: 6\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 6", "Content-Length: +5", "Content-Length: -1", "Content-Length : 5",
+        "Content-Length: 0x5", "Transfer-Encoding: chunked, identity", "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked\r\nHost: elsewhere",
+    ],
+)  # fmt: skip
+def test_no_request_follows_one_of_unclear_length(listen, lengths):
+    with listen().connect() as connection:
+        connection.sendall(head_of_post(lengths) + b"0\r\n\r\n" + SMUGGLED)
+        received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b" 200 " not in received
+
+
 def send_until_closed(connection, piece):
     """Return whether the server closes the connection while a client keeps sending."""
     try:

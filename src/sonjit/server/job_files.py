@@ -35,6 +35,9 @@ _HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
 _FRAME_BYTES = 8_000_000  # size of an image of a motion JPEG, at most
 NETWORK_BYTES = 4_000_000_000  # memory limit for networks and the frames of a video that are in flight
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
+_OUTER = re.compile(r"^[\s.]+|[\s.]+$")  # hidden files, and characters that Windows drops from the end of a name
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)", re.IGNORECASE)
+"""Names that are devices on Windows, whatever their ending."""
 
 
 @dataclass(frozen=True)
@@ -226,12 +229,13 @@ def split_name(sent: str) -> tuple[str | None, str]:
 
 
 def _clean(part: str) -> str:
-    """Return one part of a path as the name of a visible file; empty if no character is allowed."""
-    text = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", part)).strip().lstrip(".").strip()
+    """Return one part of a path as the name of a visible file of any system; empty if no character is allowed."""
+    text = _OUTER.sub("", _FORBIDDEN.sub("_", unicodedata.normalize("NFC", part)))
+    text = f"_{text}" if _DEVICE.match(text) else text
     path = PurePosixPath(text)
     ending = path.suffix if len(path.suffix) < 10 else ""
     max_bytes = _MAX_NAME_BYTES - len(ending.encode())
-    return text.removesuffix(ending).encode()[:max_bytes].decode(errors="ignore") + ending
+    return _OUTER.sub("", text.removesuffix(ending).encode()[:max_bytes].decode(errors="ignore") + ending)
 
 
 def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, Any] | None = None) -> Detect:

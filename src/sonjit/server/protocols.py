@@ -1,4 +1,4 @@
-"""Uvicorn's protocols with limits for slow clients, and for WebSocket messages of endless fragments."""
+"""Uvicorn's protocols with limits for slow clients, requests of two lengths, and messages of endless fragments."""
 
 import asyncio
 
@@ -30,6 +30,15 @@ def http_protocol(timeout_s: float) -> type[asyncio.Protocol]:
                 self._stop()
             elif self._timer is None:
                 self._start()
+
+        def on_response_complete(self) -> None:
+            """End a connection whose request states two lengths, as RFC 9112, 6.1 requires.
+
+            A proxy may have used the other length, and what follows is then a request that it did not check.
+            """
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in self.headers}:
+                self.transport.close()
+            super().on_response_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Stop the time limit."""
