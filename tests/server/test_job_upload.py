@@ -1,8 +1,8 @@
-from contextlib import ntpath
+import ntpath
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
 import pytest
-import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
