@@ -20,6 +20,7 @@ FOREIGN = {
     ".t.csv.work/note.txt": "not a table of one file",
     ".t.csv.work/notes.jsonl": "not a table of one file either",
     "notes.part.csv": "not a draft",
+    ".thesis.20241128.part": "not a draft of Sonjit",
 }
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import subprocess
 import sys
 import tracemalloc
 from copy import deepcopy
@@ -337,3 +338,44 @@ def test_files_of_frames_are_not_offered_for_other_rows(tmp_path, ending):
     with pytest.raises(InputError, match=r"files contain only frames. Choose from \.json, ") as error:
         open_row_writer(tmp_path / f"t{ending}", None, {"name": str})
     assert str(error.value).count(ending) == 2
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from sonjit.media import Header, open_writer
+from sonjit.media.tables import open_row_writer
+from sonjit.results import Frame, Hand
+writers = [open_writer(path, Header("clip.mp4", 640, 480, 30.0, "full")) for path in sys.argv[1:]]
+for index in range(40):
+    hands = [Hand("Left", 0.5, np.full((21, 3), index, np.float32), np.full((21, 3), k, np.float32)) for k in range(2)]
+    for writer in writers:
+        writer.write(Frame(index, index / 30, hands=hands))
+for writer in writers:
+    writer._file.flush()
+    with writer._draft.path.open("ab") as file:
+        file.write(b'40,1.333,0,,hand,Le')
+os._exit(9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="drafts have no locks there")
+def test_the_frames_of_a_killed_run_stay_under_a_visible_name(tmp_path, caplog):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "k.unfinished.csv").write_text("of an earlier kill")
+    (tmp_path / ".work").mkdir()
+    paths = [tmp_path / name for name in ("a/k.csv", "a/k.jsonl", "a/k.json", "a/k l.csv", ".work/k.csv")]
+    assert subprocess.run([sys.executable, "-c", KILLED, *paths], check=False).returncode == 9
+    for folder in ("a", ".work"):
+        with open_writer(tmp_path / folder / "next.csv", HEADER):
+            pass
+    kept = ["k l.unfinished.csv", "k.unfinished.csv", "k.unfinished.json", "k.unfinished.jsonl", "k.unfinished_2.csv"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [*kept, "next.csv"]
+    assert [path.name for path in (tmp_path / ".work").iterdir()] == ["next.csv"]
+    for name in (kept[0], *kept[2:]):
+        assert f"was not finished by an earlier run. Its frames until then are in {tmp_path}/a/{name}" in caplog.text
+        frames = load_frames(tmp_path / "a" / name)[1]
+        assert [frame.index for frame in frames] == list(range(39 if name.endswith(".json") else len(frames)))
+        assert len(frames) in (39, 40)
+        assert all(len(frame.hands) == 2 for frame in frames)
+        np.testing.assert_array_equal(frames[38].hands[1].keypoints, np.full((21, 3), 38))

@@ -1,10 +1,12 @@
 """Write files that receive their final name only when they are complete, and compare files by their hashes.
 
 A process locks its drafts and work folders. The operating system releases the locks when the process ends, even if it
-is killed. The next process that writes into a folder removes all unlocked drafts. Windows does not remove open files,
-which has the same effect. On disks without locks nothing is removed.
+is killed. The next process that writes into a folder removes all unlocked drafts, and gives the complete frames of
+tables a visible name, `NAME.unfinished.csv`. Windows does not remove open files, which has the same effect. On disks
+without locks nothing is removed.
 """
 
+import codecs
 import errno
 import hashlib
 import logging
@@ -33,7 +35,9 @@ except ImportError:  # Windows
 _LOG = logging.getLogger(__name__)
 
 KEPT: Final = "finished results are kept"
-_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_DRAFT: Final = re.compile(r"\.(.+)\.sonjit-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a frame or row a line
+_MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 
@@ -105,7 +109,7 @@ class Draft:
     def __init__(self, path: Path, *, folder: bool = False) -> None:
         self.final = path.resolve()
         parent = self.final.parent
-        self.path = self.final.with_name(f".{self.final.stem}.{os.urandom(4).hex()}.part{self.final.suffix}")
+        self.path = self.final.with_name(f".{self.final.stem}.sonjit-{os.urandom(4).hex()}.part{self.final.suffix}")
         try:
             if not parent.is_dir():  # faster than a call that fails, for many small files
                 parent.mkdir(parents=True, exist_ok=True)
@@ -247,14 +251,57 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
 
 def _remove_unless_locked(path: Path) -> None:
     if fcntl is None:
-        path.unlink()  # Windows refuses this for open files and for folders
+        _remove(path)  # Windows refuses this for open files
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove(path)
     finally:
         os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a draft or work folder of a killed process, but keep the rows of a table."""
+    if path.is_dir():
+        if fcntl is not None:  # Windows has no lock that protects a folder in use
+            shutil.rmtree(path)
+        return
+    found = _DRAFT.fullmatch(path.name)
+    is_table = found is not None and found[2] in _LINE_ENDINGS and not path.parent.name.startswith(".")
+    if found is None or not is_table or not _has_rows(path):
+        path.unlink()
+        return
+    used = {folded_name(name) for name in os.listdir(path.parent)}  # noqa: PTH208  # only names
+    kept = path.rename(path.with_name(free_name(f"{found[1]}.unfinished{found[2]}", used)))
+    _end_at_complete_frame(kept)
+    _LOG.warning("%s%s was not finished by an earlier run. Its frames until then are in %s", found[1], found[2], kept)
+
+
+def _has_rows(path: Path) -> bool:
+    """Check whether a draft has at least one complete line after the first, in JSON as a list of frames."""
+    with path.open("rb") as file:
+        first, second = file.readline(), file.readline()
+    return second.endswith(b"\n") and (path.suffix != ".json" or first.endswith(b"[\n"))
+
+
+def _end_at_complete_frame(path: Path) -> None:
+    """Remove what a table has after its last complete frame, which a killed process may have cut, and end its JSON."""
+    with path.open("r+b") as file:
+        first = file.readline().removeprefix(codecs.BOM_UTF8)
+        start = max(file.tell(), path.stat().st_size - _MAX_LINE_BYTES)
+        file.seek(start)
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if first.startswith(b"frame,"):  # several rows a frame
+            last = data[data.rfind(b"\n", 0, end - 1) + 1 : end].partition(b",")[0]
+            while end and data[data.rfind(b"\n", 0, end - 1) + 1 : end].partition(b",")[0] == last:
+                end = data.rfind(b"\n", 0, end - 1) + 1
+        if path.suffix == ".json":
+            end = len(data[:end].rstrip(b",\n"))
+        file.seek(start + end)
+        file.truncate()
+        file.write(b"\n]}\n" if path.suffix == ".json" else b"")
 
 
 @contextmanager
