@@ -111,6 +111,7 @@ def test_scores_are_those_of_the_networks(tmp_path, monkeypatch, side):
     [
         ({"gesture_embedder": classifier(CANNED)}, r"gesture_embedder.tflite has inputs \[\(1, 127\)\]. Expected"),
         ({"canned_gesture_classifier": EMBEDDER}, "canned_gesture_classifier.tflite requires labels.txt"),
+        ({"canned_gesture_classifier": classifier(CANNED, ["a" * 2**20])}, "requires labels.txt"),
         ({"canned_gesture_classifier": classifier(CANNED, NAMES[:2])}, r"sizes \[3\]. Expected \[127\] and \[2\]"),
     ],
 )

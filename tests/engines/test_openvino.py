@@ -138,6 +138,22 @@ def test_a_damaged_name_in_an_onnx_network_is_reported_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("place", ["../secret", "{folder}/secret"])
+def test_an_onnx_network_reads_no_file_outside_its_folder(tmp_path, place, name):
+    (tmp_path / "secret").write_bytes(np.ones(4, np.float32).tobytes())
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value=place.format(folder=tmp_path))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("a", "b")]
+    node = helper.make_node("Add", ["a", "w"], ["b"])
+    graph = helper.make_graph([node], "graph", ends[:1], ends[1:], [weights])
+    network = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+    (path := tmp_path / "in" / "network.onnx").parent.mkdir()
+    path.write_bytes(network.SerializeToString())
+    with pytest.raises(InputError, match=r"network\.onnx: not a model that (OpenVINO|ONNX Runtime) reads"):
+        load_engine(path, EngineOptions(engine=name))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(devices.processor_flags().isdisjoint({"avx512f"}), reason="compares AVX2 with AVX-512")
 def test_tables_are_the_same_with_avx2_and_avx512(weights, demo_clip, tmp_path):

@@ -188,6 +188,8 @@ def test_a_truncated_video_gives_its_decodable_frames_and_a_warning(tmp_path, cl
     ("name", "content", "says"),
     [
         ("a.mp4", b"", "empty"), ("a.mp4", b"#EXTM3U\nhttp://example.org/a.ts\n", "text"),
+        ("a.mp4", b"ffconcat version 1.0\nfile /etc/passwd\n", "text"),
+        ("a.svg", b"<svg><image href='a.png'/></svg>", "text"),
         ("a.xyz", bytes(3000), "neither an image nor a video"), ("a.jpg", b"hello, this is text", "text"),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.weights import add_bundle, cache_folder, list_bundles, load_bundle, models_folder
+from sonjit.weights import add_bundle, bundles, cache_folder, list_bundles, load_bundle, models_folder
 
 PALMS = b"\0\0\0\0TFL3palms"
 HAND = {"hand_detector.tflite": PALMS, "hand_landmarks_detector.tflite": b"\0\0\0\0TFL3hands"}
@@ -96,3 +96,33 @@ def test_invalid_bundle_is_named(bundle, content, reason):
     with pytest.raises(InputError, match=reason):
         add_bundle(bundle)
     assert list_bundles() == {}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"large": bytes(1001)}, {"one": bytes(600), "two": bytes(600)},
+        {"a.task": zipped({"large": bytes(1001)}, zipfile.ZIP_DEFLATED)},
+        {f"{name}.task": zipped({name: bytes(600)}, zipfile.ZIP_DEFLATED) for name in "ab"},
+    ],
+)  # fmt: skip
+def test_a_bundle_that_grows_when_it_is_unpacked_is_refused(bundle, members, monkeypatch):
+    monkeypatch.setattr(bundles, "_MAX_BYTES", 1000)
+    bundle.write_bytes(zipped(HAND | members, zipfile.ZIP_DEFLATED))
+    with pytest.raises(InputError, match=r"mine\.task is not a task bundle: .*bytes"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("folder", ["../../", "/", "..\\..\\", "C:\\", "\\\\server\\share\\", "a/../../"])
+def test_names_of_members_lead_nowhere(tmp_path, folder):
+    """The names in a bundle are those of a zip that was made by hand; zipfile itself would change backslashes."""
+    data = zipped({f"{'x' * len(folder)}{name}": content for name, content in HAND.items()})
+    for name in HAND:
+        data = data.replace(("x" * len(folder) + name).encode(), (folder + name).encode())
+    (path := tmp_path / "in" / "mine.task").parent.mkdir()
+    path.write_bytes(data)
+    read = load_bundle(path)
+    assert set(read.members) == set(HAND)
+    for name in HAND:
+        assert read.file(name).is_relative_to(cache_folder())
+    assert {found.name for found in tmp_path.iterdir()} == {"in", "home"}

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from sonjit._util import InputError, files
 from sonjit.weights.catalog import cache_folder, find_weight, models_folder
@@ -27,7 +27,7 @@ _TASKS = {
 """Required members of each task's bundle. The first task with all members is the bundle's task."""
 _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
 
-_MAX_BYTES = 2**30  # of one member: a damaged size must not take all memory
+_MAX_BYTES = 2**30  # maximum size of a member, and of all members together
 _MAX_DEPTH = 2  # maximum nesting of bundles
 _TFLITE = b"TFL3"  # identifier of TFLite files, from the fifth byte
 _OTHER_NETWORKS = (".onnx", ".xml")
@@ -164,8 +164,14 @@ def _read_bundle(path: Path, size: int, changed_ns: int) -> TaskBundle:
 
 
 def _bundle_from(source: Path | bytes, name: str) -> TaskBundle:
+    members: dict[str, bytes] = {}
+    left = _MAX_BYTES
     try:
-        members = dict(_members(source, 0))
+        for member, content in _members(source, 0):
+            left -= len(content)
+            if left < 0:
+                raise ValueError(f"its members have more than {_MAX_BYTES} bytes together")
+            members[member] = content
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{name} is not a task bundle: {error}") from error
     for task, needed in _TASKS.items():
@@ -185,4 +191,4 @@ def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
             if entry.filename.endswith(ENDING) and depth < _MAX_DEPTH:
                 yield from _members(content, depth + 1)
             else:
-                yield entry.filename.rpartition("/")[2], content
+                yield PureWindowsPath(entry.filename).name, content  # which splits at both slashes

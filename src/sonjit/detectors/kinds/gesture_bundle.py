@@ -24,6 +24,7 @@ CUSTOM = "custom_gesture_classifier.tflite"
 _CLASSIFIERS = (CUSTOM, "canned_gesture_classifier.tflite")
 _HAND = (1, 21, 3)
 _LABELS = "labels.txt"
+_MAX_LABEL_BYTES = 1_000_000
 _EPSILON = 1e-5
 
 
@@ -85,6 +86,8 @@ def _names(bundle: TaskBundle, member: str) -> list[str]:
     """Return the names of a classifier's scores, a text in the zip archive appended to the network."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle.read(member))) as nested:
+            if nested.getinfo(_LABELS).file_size > _MAX_LABEL_BYTES:
+                raise ValueError("too large")
             return nested.read(_LABELS).decode().splitlines()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, OSError, ValueError) as error:
         raise InputError(f"{bundle.name}: {member} requires {_LABELS} with the names of the gestures") from error
