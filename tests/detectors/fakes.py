@@ -1,6 +1,7 @@
 """Instances made of plain numbers, and a detector kind that reads them from an array instead of an image."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,16 @@ class Seen:
 def seen_at(x, y=0.0, *, size=100.0, left=None, score=0.9, colours=None):
     keypoints = SHAPE * size + np.array([x, y, 0], np.float32)
     return Seen(score, keypoints, SHAPE * 0.1, left, None if colours is None else np.array(colours, np.float32))
+
+
+class Place(NamedTuple):
+    """Result of a scene: track ID and x. It has no arrays."""
+
+    id: int | None
+    x: int
+
+    def freeze(self):
+        return self
 
 
 class Scene(Kind):
@@ -60,4 +71,4 @@ class Scene(Kind):
         return RotatedBox(x, y, 100, 100)
 
     def result(self, rgb, observation, track):
-        return (None if track is None else track.id, round(float(observation.keypoints[:2, 0].mean())))
+        return Place(None if track is None else track.id, round(float(observation.keypoints[:2, 0].mean())))

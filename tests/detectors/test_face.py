@@ -121,7 +121,7 @@ def test_tracked_in_the_references_own_boxes(file, golden_frames, faces):
 def test_the_next_box_is_the_references(file):
     golden = json.loads(file.read_text("utf-8"))
     width, height = golden["size"]
-    meshes = FaceMeshes(None, SimpleNamespace(input=np.zeros((1, 192, 192, 3))))
+    meshes = FaceMeshes(None, SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1]))
     for frame in golden["frames"]:
         boxes = boxes_from(frame.get("rois_next"), width, height)
         for box, instance in zip(boxes, frame["instances"], strict=True):

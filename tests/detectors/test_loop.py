@@ -55,6 +55,37 @@ def test_the_graph_shows_the_loop_that_runs():
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
 
 
+class HandScene(Scene):
+    """Scene whose results are hands."""
+
+    def result(self, rgb, observation, track):
+        id = None if track is None else track.id
+        return Hand("Left", observation.score, observation.keypoints, observation.keypoints_3d, id)
+
+
+@pytest.mark.parametrize("smoother", [lambda: None, lambda: smoothing.KeypointSmoother(OneEuro())])
+def test_an_edit_of_results_is_an_error_and_changes_no_track(smoother):
+    scene = HandScene()
+    detector = Detector(scene, tracking.Tracker(smoother), CommonOptions(max_instances=2))
+    for places in ((100, 220), (102, 222), (104, 224)):
+        scene.show(*places)
+        for hand in detector.detect_async(IMAGE).result():
+            with pytest.raises(ValueError, match="read-only"):
+                hand.keypoints /= (IMAGE.shape[1], IMAGE.shape[0], 1)
+            with pytest.raises(ValueError, match="read-only"):
+                hand.keypoints_3d[:] = 0
+            (track,) = (track for track in detector._tracker.active if track.id == hand.id)
+            for observation in (track.observation, track.smoothed):
+                assert not np.shares_memory(observation.keypoints, hand.keypoints)
+        assert [track.id for track in detector._tracker.active] == [1, 2]
+
+
+def test_empty_results_of_a_detector_have_the_shape_of_its_keypoints():
+    scene = HandScene()
+    detector = Detector(scene, tracking.Tracker(), CommonOptions(), keypoint_count=21)
+    assert detector.detect(IMAGE).xy.shape == (0, 21, 2)
+
+
 class RefiningScene(Scene):
     """Scene that refines every observation by a pixel."""
 
@@ -72,14 +103,6 @@ def test_results_are_refined_once_in_stills_and_streams_and_tracking_uses_the_pl
         boxes += [track.box.cx for track in detector._tracker.active]
     assert [x for ((_, x),) in found[True]] == [x for ((_, x),) in found[False]] == [301] * 4
     assert boxes == pytest.approx([300])
-
-
-class HandScene(Scene):
-    """Scene whose results are hands."""
-
-    def result(self, rgb, observation, track):
-        id = None if track is None else track.id
-        return Hand("Left", observation.score, observation.keypoints, observation.keypoints_3d, id)
 
 
 def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):

@@ -205,6 +205,7 @@ def test_a_revived_track_is_smoothed_from_its_new_position(returns):
     back = seen_at(195, left=0.05)
     tracker.update(*(([(first, back)], []) if returns == "slipped" else ([], [back])), 0.2)
     assert tracker.active == [second]
+    second.smooth(second.observation, 0.2)
     assert smoothers[2:] == [[back]]
 
 

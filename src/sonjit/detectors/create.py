@@ -104,6 +104,7 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
         stream_search=stream_search,
         create_sibling=lambda: detector_from(one_of_several),
         networks=networks,
+        keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),
     )
 
 

@@ -32,6 +32,7 @@ class Kind(ABC, Generic[O, R]):
     # Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others. None:
     # all keypoints.
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
+    keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 
     @abstractmethod

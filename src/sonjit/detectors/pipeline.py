@@ -66,8 +66,10 @@ class Detector(files.Closing, Generic[R]):
         stream_search: interfaces.StreamSearch[Any] | None = None,
         create_sibling: Callable[[], Detector[R]] | None = None,
         networks: Mapping[str, str] | None = None,
+        keypoint_count: int = 0,
     ) -> None:
         self._kind = kind
+        self._keypoint_count = keypoint_count
         self._networks = networks or {}
         self._tracker = tracker
         self._options = options
@@ -139,9 +141,11 @@ class Detector(files.Closing, Generic[R]):
             if self._options.flip_horizontal:
                 for result in results:
                     result.flip(width)
+            for result in results:
+                result.freeze()
             motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
             total, complete = self._total, self._complete
-        return Results(results, image, motions, total, complete)
+        return Results(results, image, motions, total, complete, keypoint_count=self._keypoint_count)
 
     def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
         """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""

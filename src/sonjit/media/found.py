@@ -20,7 +20,7 @@ import numpy as np
 
 from sonjit._util import Image, InputError, optional_import
 from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
-from sonjit.results import Frame, MotionEvent, Result
+from sonjit.results import NO_ID, Frame, MotionEvent, Result, ResultList
 from sonjit.results.measures import in_degrees, instance_values, with_owners
 
 if TYPE_CHECKING:
@@ -151,8 +151,11 @@ class _Shown(ABC):
         return f'<img alt="what was found" src="data:image/jpeg;base64,{data}">{table}'
 
 
-class Results(_Shown, list[R]):
+class Results(_Shown, ResultList[R]):
     """List of the results in one image, which can be drawn, shown and converted to a data frame.
+
+    The properties of `ResultList` give its values as arrays, and its index selects results: `hands[hands.scores > 0.9]`
+    has the same image.
 
     It has only a weak reference to the image. `draw` and `show` require that the program keeps the image, or that the
     image was given as a path.
@@ -173,8 +176,10 @@ class Results(_Shown, list[R]):
         motions: Sequence[MotionEvent] = (),
         total: int | None = None,
         complete: bool = True,
+        *,
+        keypoint_count: int = 0,
     ) -> None:
-        super().__init__(found)
+        super().__init__(found, keypoint_count=keypoint_count)
         is_kept = image is None or isinstance(image, (str, Path))
         is_bytes = isinstance(image, (bytes, bytearray, memoryview))
         self._image = image if is_kept else None if is_bytes else ref(image)
@@ -185,9 +190,16 @@ class Results(_Shown, list[R]):
     def _frame(self) -> Frame:
         return Frame.from_results(0, None, self)
 
+    def _like(self, found: Iterable[R]) -> Results[R]:
+        count = self._keypoint_count
+        selected = Results(found, None, self.motions, self.total, self.complete, keypoint_count=count)
+        selected._image = self._image
+        return selected
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the results without the image."""
-        return Results, (list(self), None, self.motions, self.total, self.complete)
+        state = {"_keypoint_count": self._keypoint_count}
+        return Results, (list(self), None, self.motions, self.total, self.complete), (None, state)
 
 
 class TrackedFrame(_Shown, Frame):
@@ -337,25 +349,18 @@ def to_supervision(frame: Frame, form: Literal["keypoints", "detections"]) -> An
     with optional_import("to_supervision", "supervision"):
         sv: Any = importlib.import_module("supervision")
     is_points = form == "keypoints"
-    found: list[Any] = list(frame.all_results()) if is_points else [part for _, part in frame.instances()]
+    found = ResultList[Result](frame.all_results() if is_points else (part for _, part in frame.instances()))
     kind = sv.KeyPoints if is_points else sv.Detections
     if not found:
         return kind.empty()
-    titles = [result.title for result in found]
-    names = sorted(set(titles))
-    classes = np.array([names.index(title) for title in titles])
-    scores = np.array([result.score for result in found], np.float32)
-    ids = [result.id for result in found]
-    data: dict[str, Any] = {"class_name": np.array(titles)}
+    titles = np.array([result.title for result in found])
+    classes = np.unique(titles, return_inverse=True)[1]
+    tracks = None if NO_ID in found.ids else found.ids
+    data = {"class_name": titles}
     if not is_points:
-        tracks = None if None in ids else np.array(ids)
-        boxes = np.array([result.box for result in found], np.float32)
-        return kind(boxes, confidence=scores, class_id=classes, tracker_id=tracks, data=data)
-    if len({len(result.keypoints) for result in found}) > 1:
-        raise InputError("to_supervision: the results have several numbers of keypoints. Use a detector of one kind")
+        return kind(found.boxes, confidence=found.scores, class_id=classes, tracker_id=tracks, data=data)
     visible = [getattr(getattr(result, "body", result), "visibility", None) for result in found]
     certain = None if any(values is None for values in visible) else np.array(visible, np.float32)
-    points = np.array([result.keypoints[:, :2] for result in found], np.float32)
-    if None not in ids:
-        data["tracker_id"] = np.array(ids)
-    return kind(points, classes, certain, scores, data=data)
+    if tracks is not None:
+        data["tracker_id"] = tracks
+    return kind(found.xy, classes, certain, found.scores, data=data)

@@ -15,10 +15,11 @@ from sonjit.results.classes import (
     Person,
     Phase,
 )
+from sonjit.results.lists import NO_ID, ResultList
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [
-    "LEAST_SIDE_SCORE", "RESULT_TYPES", "Body", "Box", "Event", "Face", "Frame", "Gesture", "Hand", "HandPoints",
-    "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Value", "box_around",
-    "register_result", "shortest_floats",
+    "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "Face", "Frame", "Gesture", "Hand",
+    "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "ResultList", "Value",
+    "box_around", "register_result", "shortest_floats",
 ]  # fmt: skip

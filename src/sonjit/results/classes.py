@@ -10,14 +10,16 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from sonjit._util import Float32Array, JsonObject, data_files
+from sonjit.results.lists import ResultList
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 from sonjit.results.skeletons import Skeleton
 
+R = TypeVar("R", bound=Result)
 Handedness = Literal["Left", "Right"]
 Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
 """Of a motion."""
@@ -128,6 +130,11 @@ LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
 Instance: TypeAlias = "Hand | Face | Body"
 """Result with its own keypoints. A person has those of its parts."""
 _OWN_LISTS = ("hands", "faces", "bodies", "people")
+
+
+def _list_of(kind: type[R]) -> ResultList[R]:
+    """Return an empty list of a type, with the number of keypoints of its first skeleton."""
+    return ResultList[R](keypoint_count=next(iter(kind.skeletons)))
 
 
 class HandPoints(NamedTuple):
@@ -349,6 +356,7 @@ class Person(Result):
 
     kind: ClassVar[str] = "person"
     list_name: ClassVar[str] = "people"
+    skeletons: ClassVar[Mapping[int, str | Skeleton]] = Body.skeletons
     schema: ClassVar[tuple[Value | Points, ...]] = ()
     members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {
         "body": ("body", Body),
@@ -391,7 +399,8 @@ class Frame:
     Attributes:
         index: Position in the source, from 0.
         time: Time in seconds from the start of the video; None for stills.
-        hands, faces, bodies, people: Results of each type; empty if none was found or requested.
+        hands, faces, bodies, people: Results of each type, with arrays such as `hands.xy`; empty if none was found or
+            requested.
         source: File of the image in a folder of stills; otherwise None.
         others: Results of registered types, by the name of their list.
         motions: Motions of hands, if the detector was created with `gestures`.
@@ -403,15 +412,20 @@ class Frame:
 
     index: int
     time: float | None
-    hands: list[Hand] = field(default_factory=list[Hand])
+    hands: ResultList[Hand] = field(default_factory=lambda: _list_of(Hand))
     source: str | None = None
-    faces: list[Face] = field(default_factory=list[Face])
-    bodies: list[Body] = field(default_factory=list[Body])
-    people: list[Person] = field(default_factory=list[Person])
-    others: dict[str, list[Result]] = field(default_factory=dict[str, list[Result]])
+    faces: ResultList[Face] = field(default_factory=lambda: _list_of(Face))
+    bodies: ResultList[Body] = field(default_factory=lambda: _list_of(Body))
+    people: ResultList[Person] = field(default_factory=lambda: _list_of(Person))
+    others: dict[str, ResultList[Result]] = field(default_factory=dict[str, ResultList[Result]])
     motions: list[MotionEvent] = field(default_factory=list[MotionEvent])
     measures: list[dict[str, float | str | None]] = field(default_factory=list[dict[str, "float | str | None"]])
     events: list[Event] = field(default_factory=list[Event])
+
+    def __post_init__(self) -> None:
+        for name in _OWN_LISTS:
+            if not isinstance(getattr(self, name), ResultList):  # a program may give plain lists
+                setattr(self, name, ResultList(getattr(self, name)))
 
     @classmethod
     def from_results(cls, index: int, time: float | None, found: Iterable[Result], source: str | None = None) -> Self:
@@ -424,12 +438,12 @@ class Frame:
         """Append results to the lists of their types."""
         for result in results:
             name = result.list_name
-            stored = getattr(self, name) if name in _OWN_LISTS else self.others.setdefault(name, [])
+            stored = getattr(self, name) if name in _OWN_LISTS else self.others.setdefault(name, _list_of(type(result)))
             stored.append(result)
 
-    def results(self, list_name: str) -> list[Result]:
+    def results(self, list_name: str) -> ResultList[Result]:
         """Return the results of one list: `frame.results("hands")` is `frame.hands`."""
-        return getattr(self, list_name) if list_name in _OWN_LISTS else self.others.get(list_name, [])
+        return getattr(self, list_name) if list_name in _OWN_LISTS else self.others.get(list_name, ResultList())
 
     def all_results(self) -> Iterator[Result]:
         """Return the results of all lists."""

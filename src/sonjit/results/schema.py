@@ -204,6 +204,17 @@ class Result:
                 elif name == "mask":
                     setattr(part, name, np.ascontiguousarray(value[:, ::-1]))
 
+    def freeze(self) -> Self:
+        """Give the result its own arrays, which are read-only, and return it. Detectors and readers of tables call it.
+
+        An edit in place of a result's array is then an error of NumPy, and never reaches the tracker.
+        """
+        for owner in (self, *self.parts) if self.members else self.parts:
+            for name, value in _known_fields(owner):
+                if isinstance(value, (np.ndarray, tuple, list, dict)):
+                    object.__setattr__(owner, name, _read_only(value))
+        return self
+
     def measure(self) -> dict[str, float]:
         """Return all measures of this instance by name; NaN is unknown."""
         return {}
@@ -255,7 +266,7 @@ class Result:
                 values[item.name] = tuple(np.array(corners, np.float32).tolist())
             else:
                 values[item.name] = value
-        return cls(**values)
+        return cls(**values).freeze()
 
     @classmethod
     def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, Float32Array]) -> Self:
@@ -276,13 +287,30 @@ class Result:
             elif item.name == "box" and "box" in parameters:
                 points = values["keypoints"]
                 values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
-        return cls(**values)
+        return cls(**values).freeze()
 
 
 def _known_fields(part: Result) -> list[tuple[str, Any]]:
     """Return the names and values of the fields that are not None."""
     values = [(item.name, getattr(part, item.name)) for item in fields(part)]  # pyright: ignore[reportArgumentType]
     return [(name, value) for name, value in values if value is not None]
+
+
+def _read_only(value: Any) -> Any:  # noqa: ANN401  # whatever an attribute contains
+    """Return a read-only copy of an array, or of the arrays in a tuple, list or dictionary."""
+    if isinstance(value, np.ndarray):
+        if value.flags.writeable or value.base is not None:
+            value = value.copy()
+            value.flags.writeable = False
+        return value
+    if isinstance(value, dict):
+        return {key: _read_only(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_read_only(item) for item in value]
+    if isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
+        items = [_read_only(item) for item in value]
+        return type(value)(*items) if type(value) is not tuple else tuple(items)  # a named tuple takes its fields
+    return value
 
 
 def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:

@@ -159,7 +159,7 @@ def _recording(given: Mapping[str, Any]) -> Recording:
     if len(given["frames"]) > _MAX_FRAMES:
         raise RefusedError("too_large", f"{name}: {len(given['frames'])} frames: give at most {_MAX_FRAMES}")
     frames = (
-        Frame(index, float(frame["time"]), [_hand(hand, int(hand["id"])) for hand in frame["hands"]])
+        Frame.from_results(index, float(frame["time"]), (_hand(hand, int(hand["id"])) for hand in frame["hands"]))
         for index, frame in enumerate(given["frames"])
     )
     return MotionRecording.of(name, frames, _MAX_MOTIONS)

@@ -105,6 +105,8 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         self._stretches_depth = stretches_depth
         self._squares, self._squares_after, self._shift_y, self._turns = squares, squares_after, shift_y, turns
         self._size = landmarks.input.shape[1]
+        sizes = landmarks.output_sizes
+        self.keypoint_count = _REFINED if len(sizes) > 2 else max(sizes) // 3
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes of faces in an image (H, W, 3), best first."""

@@ -25,6 +25,7 @@ def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -
 class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
     """Detect faces as boxes. An observation has the box's two corners, then the six keypoints."""
 
+    keypoint_count = 6
     refusal = "model='box' has no network for given boxes; use model='mesh' or 'attention'"
 
     def __init__(self, detector: SingleShotDetector, blended: float | None = None, *, mirrored: bool = False) -> None:
