@@ -203,3 +203,224 @@ def test_several_parts_are_one_skeleton(new_kind):
     skeleton = KINDS["other"].result.skeletons[K + 2]
     assert skeleton.keypoints[-2:] == ("own_a", "own_b")
     assert skeleton.connections[-1] == (K, K + 1)
+
+
+SIDE = 320
+CELLS = sum((SIDE // stride) ** 2 for stride in (8, 16, 32))
+
+
+def write_constant(path, output, side=SIDE, number=np.float32):
+    """Write a network whose output does not depend on its image."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(number))
+    arrays = {"rows": output.astype(number), "zero": np.zeros((), number)}
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        onnx.helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        onnx.helper.make_node("Add", ["rows", "nothing"], ["output"]),
+    ]
+    sides = [onnx.helper.make_tensor_value_info("image", kind, (1, 3, side, side))]
+    ends = [onnx.helper.make_tensor_value_info("output", kind, output.shape)]
+    held = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = onnx.helper.make_graph(nodes, "constant", sides, ends, held)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def yolo_rows(instances, count, classes, dims, rng):
+    """Return raw rows (N, 4 + C + dims K) like those of a network: small scores and keypoints around each cell."""
+    steps = [np.stack(np.meshgrid(*2 * [np.arange(s / 2, SIDE, s)]), axis=-1).reshape(-1, 2) for s in (8, 16, 32)]
+    centres = np.vstack(steps)
+    points = centres[:, None] + rng.normal(size=(CELLS, count, 2)) * 30
+    if dims == 3:
+        points = np.dstack([points, rng.uniform(0, 1, points.shape[:2])])
+    scores = rng.uniform(0, 0.005, (CELLS, classes))
+    rows = np.hstack([centres, np.full((CELLS, 2), 40.0), scores, points.reshape(CELLS, -1)])
+    for cell, (centre, label, places) in zip(rng.choice(CELLS, len(instances), replace=False), instances, strict=True):
+        own = np.column_stack([places, np.full(count, 0.8)])[:, :dims]
+        rows[cell] = *centre, 60, 90, *np.where(np.arange(classes) == label, 0.9, 0.001), *own.ravel()
+    return rows
+
+
+@pytest.fixture
+def found_by(tmp_path):
+    """Write a constant network with its file, and return the keypoints and scores that are found, by their x."""
+
+    def found_by(output, count, text="", number=np.float32, engine="openvino"):
+        write_constant(tmp_path / "constant.onnx", output, number=number)
+        names = json.dumps([f"k{k}" for k in range(count)])
+        path = tmp_path / "other.toml"
+        path.write_text(f'network = "constant.onnx"\ndecoder = "yolo"\n{text}\n[[parts]]\nkeypoints = {names}\n')
+        sonjit.load_extension(str(path))
+        options = {"static_image": True, "engine": engine, "max_instances": 9}
+        with sonjit.create_detector("other", **options) as detector:
+            return sorted(detector.detect(np.full((SIDE, SIDE, 3), 90, np.uint8)), key=lambda one: one.keypoints[0, 0])
+
+    yield found_by
+    KINDS.pop("other", None)
+    RESULT_TYPES.pop("other", None)
+
+
+FORMS = [(17, 1, 3), (17, 2, 3), (17, 3, 3), (17, 80, 3), (17, 1, 2), (17, 2, 2), (17, 18, 2), (3, 4, 2), (5, 6, 2),
+         (1, 2, 2), (1, 1, 3), (1, 1, 2), (4, 5, 2), (133, 2, 3), (21, 4, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+@pytest.mark.parametrize("unit", ["pixels", "fractions", "fractions of boxes"])
+@pytest.mark.parametrize(("count", "classes", "dims"), FORMS)
+def test_a_yolo_network_of_any_number_of_classes_gives_its_keypoints(found_by, count, classes, dims, unit, rows_first):
+    rng = np.random.default_rng(3)
+    places = [centre + rng.uniform(-30, 30, (count, 2)) for centre in ((80, 100), (250, 200))]
+    instances = [((80, 100), 0, places[0]), ((250, 200), classes - 1, places[1])]
+    rows = yolo_rows(instances, count, classes, dims, rng)
+    if unit != "pixels":
+        rows[:, :4] /= SIDE
+    if unit == "fractions":
+        rows[:, 4 + classes :].reshape(CELLS, count, dims)[..., :2] /= SIDE
+    text = f"classes = {classes}" if (unit, dims) == ("fractions", 2) else ""
+    found = found_by((rows if rows_first else rows.T)[None], count, text)
+    assert len(found) == 2
+    expected = sorted(places, key=lambda points: points[0, 0])
+    np.testing.assert_allclose([one.keypoints[:, :2] for one in found], expected, atol=1e-3)
+    assert [one.score for one in found] == pytest.approx([0.9, 0.9], abs=1e-4)
+    assert {round(float(value), 3) for one in found for value in one.visibility} == {0.8 if dims == 3 else 1.0}
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_rows_without_duplicates_in_half_precision(found_by, engine):
+    rows = np.zeros((300, 6 + 3 * K))
+    places = np.random.default_rng(1).integers(10, 200, (K, 2)).astype(float)
+    for index in (0, 1):  # on top of each other, but of two classes
+        rows[index] = 10, 20, 210, 220, 0.75, index, *np.column_stack([places + 40 * index, np.full(K, 0.5)]).ravel()
+    found = found_by(rows[None], K, number=np.float16, engine=engine)
+    np.testing.assert_allclose([one.keypoints[:, :2] for one in found], [places, places + 40], atol=1e-3)
+
+
+def test_classes_suppress_only_their_own_duplicates(found_by):
+    places = np.full((3, 2), 100.0) + np.eye(3, 2) * 20
+    instances = [((100, 100), label, places + shift) for label, shift in ((0, 0), (0, 2), (1, 4))]
+    found = found_by(yolo_rows(instances, 3, 2, 3, np.random.default_rng(4)).T[None], 3)
+    assert len(found) == 2
+    np.testing.assert_allclose(found[1].keypoints[:, :2] - found[0].keypoints[:, :2], 4, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "message"),
+    [
+        ((1, 25200, 6 + 3 * K), "", "gives 1 x 25200 x 57, which is not yolo of 17 keypoints. Give classes"),
+        ((1, 30, 2100), "", "gives 1 x 30 x 2100, which is not yolo of 17 keypoints. Give classes"),
+        ((1, 58, 2100), "classes = 2", "gives 1 x 58 x 2100, which is not yolo of 17 keypoints and 2 classes"),
+    ],
+)
+def test_outputs_of_other_yolo_networks_are_refused(found_by, shape, text, message):
+    with pytest.raises(sonjit.InputError, match=message):
+        found_by(np.random.default_rng(1).uniform(0, 300, shape), K, text)
+
+
+def write_maps(path, shape, number=np.float32):
+    """Write a network with the mean of the colours as two maps."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(number))
+    inner = np.float16 if number == np.float16 else np.float32  # ONNX Runtime has no convolution of others
+    real = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(inner))
+    weights = np.full((2, 3, 3, 3), 1 / 27, inner)
+    nodes = [onnx.helper.make_node("Conv", ["values", "weights"], ["maps"], pads=[1, 1, 1, 1])]
+    nodes.insert(0, onnx.helper.make_node("Cast", ["image"], ["values"], to=real))
+    ends = [onnx.helper.make_tensor_value_info("maps", real, [shape[0], 2, *shape[2:]])]
+    sides = [onnx.helper.make_tensor_value_info("image", kind, shape)]
+    held = [onnx.numpy_helper.from_array(weights, "weights")]
+    graph = onnx.helper.make_graph(nodes, "maps", sides, ends, held)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.fixture
+def peak(tmp_path):
+    """Write a network of maps, and return the brightest pixel that it finds in an image."""
+
+    def peak(shape, text="", number=np.float32, engine="openvino"):
+        write_maps(tmp_path / "maps.onnx", shape, number)
+        path = tmp_path / "other.toml"
+        path.write_text(
+            f'network = "maps.onnx"\ndecoder = "heatmap"\nboxes = "image"\n{text}\n[[parts]]\nkeypoints = ["a", "b"]\n'
+        )
+        sonjit.load_extension(str(path))
+        image = np.zeros((300, 400, 3), np.uint8)
+        image[40:60, 300:320] = 255
+        options = {"static_image": True, "engine": engine, "min_presence_score": 0}
+        with sonjit.create_detector("other", **options) as detector:
+            (found,) = detector.detect(image)
+        return found.keypoints[0, :2]
+
+    yield peak
+    KINDS.pop("other", None)
+    RESULT_TYPES.pop("other", None)
+
+
+BYTES = "mean = [0, 0, 0]\nstd = [1, 1, 1]"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("shape", "text", "number"),
+    [
+        (("b", 3, "h", "w"), "input = [128, 96]", np.float32),
+        ((1, 3, "h", 128), "input = [128, 96]", np.float32),
+        (("b", 3, 96, 96), "", np.float32),
+        ((1, 3, 96, 128), "input = [128, 96]", np.float16),
+        ((1, 3, 96, 96), "", np.float16),
+        (("b", 3, "h", "w"), "input = [96, 96]", np.float16),
+        ((1, 3, 96, 96), "", np.float64),
+        ((1, 3, 96, 96), BYTES, np.uint8),
+    ],
+)
+def test_free_sizes_and_number_formats_give_the_same_keypoints(peak, engine, shape, text, number):
+    np.testing.assert_allclose(peak(shape, text, number, engine), (310, 50), atol=6)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("shape", "text", "number", "message"),
+    [
+        (
+            ("b", 3, "h", "w"),
+            "",
+            np.float32,
+            r"\? x 3 x \? x \? has a free height or width. Export it with a fixed size",
+        ),
+        ((1, 3, 96, "w"), "", np.float32, r"1 x 3 x 96 x \? has a free height or width"),
+        ((1, 3, 96, 96), "input = [128, 96]", np.float32, r"1 x 3 x 96 x 96 does not accept input = \[128, 96\]"),
+        ((1, 3, 96, "w"), "input = [96, 128]", np.float32, r"does not accept input = \[96, 128\]"),
+        ((1, 3, 96, 96), "", np.uint8, r"takes bytes from 0 to 255. Give mean = \[0, 0, 0\] and std = \[1, 1, 1\]"),
+        ((1, 3, 96, 96), "input = [0, 96]", np.float32, "input and classes must be positive"),
+        ((1, 3, 96, 96), "classes = 2", np.float32, "classes=2 has no effect with decoder='heatmap'"),
+    ],
+)
+def test_sizes_and_formats_that_do_not_fit_are_refused_in_a_line(peak, engine, shape, text, number, message):
+    with pytest.raises(sonjit.InputError, match=message):
+        peak(shape, text, number, engine)
+
+
+@pytest.mark.parametrize("option", ["landmark_model", "detector_model"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_own_networks_of_free_size_are_refused_for_published_kinds(weights, tmp_path, option, engine):
+    write_maps(tmp_path / "free.onnx", ("b", 3, "h", "w"))
+    with pytest.raises(sonjit.InputError, match="has a free height or width"):
+        sonjit.create_detector("hands", engine=engine, search="fast", **{option: tmp_path / "free.onnx"})
+
+
+def test_selfie_views_exchange_the_sides(new_kind, image):
+    sonjit.load_extension(str(new_kind("heatmap", 'boxes = "image"')))
+    options = {"static_image": True, "min_presence_score": 0}
+    with sonjit.create_detector("other", **options) as detector:
+        (plain,) = detector.detect(image)
+    with sonjit.create_detector("other", mirrored=True, **options) as detector:
+        (mirrored,) = detector.detect(image)
+    for name, other in (("nose", "nose"), ("left_eye", "right_eye"), ("right_ankle", "left_ankle")):
+        k, other_k = plain.names.index(name), plain.names.index(other)
+        np.testing.assert_array_equal(mirrored.keypoints[k, :2], plain.keypoints[other_k, :2])
+        assert mirrored.visibility[k] == plain.visibility[other_k]
+
+
+def test_selfie_views_without_sides_are_refused(new_kind):
+    sonjit.load_extension(
+        str(new_kind("heatmap", f'boxes = "image"\n[[parts]]\nkeypoints = {list(map(str, range(K)))}'))
+    )
+    with pytest.raises(sonjit.InputError, match="other has no option mirrored"):
+        sonjit.create_detector("other", mirrored=True)

@@ -13,21 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, already_registered, data_files
 from sonjit.detectors import interfaces, kinds, tracking
-from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.options import CommonOptions, SidedOptions
 from sonjit.detectors.search.geometry import windows
 from sonjit.detectors.search.load import load_network
 from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.results import Points, Result, Value, register_result, schema
-from sonjit.results.skeletons import Skeleton, load_skeleton
+from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
 Decoded: TypeAlias = tuple[FloatArray, FloatArray]
 """Keypoints (K, 2) as fractions of the crop, and their scores (K,)."""
@@ -42,6 +42,12 @@ _PADDING = 1.25  # size of the crop relative to the box, as in mmpose
 _GREY = 114
 _SAME_BOX = 0.7
 """Border of the input of YOLO networks, and maximum IoU of the boxes of two instances, as in ultralytics."""
+_PLACE = 2  # values of a keypoint without a score, x and y
+_DIMS = (3, 2)  # values of a keypoint with and without a score
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64))  # strides of the maps of yolo networks
+_TOLERANCE = 1e-3  # of scores in half precision
+_LEAST_FRACTION = 0.01  # a coordinate that is nowhere larger is the score of an absent class
+_MAX_FRACTION = 2.0  # maximum coordinate of objects in fractions of the input; one in pixels would be a dot
 _SHIFT = 0.25
 _BLUR_PX, _FLOOR, _CEILING, _EPSILON = 11, 1e-3, 50.0, float(np.finfo(np.float32).eps)
 """Side of the Gaussian before peaks are refined, limits of the map, and regularisation of the step, as in mmpose."""
@@ -73,8 +79,8 @@ class NetworkFile:
 
     network: str  # model file, relative to this file. Its input is one image.
     # Outputs of the network. simcc: logits along x (1, K, W) and y (1, K, H). heatmap: maps (1, K, h, w). heatmap_udp:
-    # maps with unbiased coordinates, as in ViTPose. yolo: instances with boxes, (1, 5 + 3 K, N) before or (1, N, 6 + 3
-    # K) after the suppression of duplicates.
+    # maps with unbiased coordinates, as in ViTPose. yolo: instances with boxes, (1, 4 + C + 3 K, N) with C classes
+    # before or (1, N, 6 + 3 K) after the suppression of duplicates, in pixels or fractions of the input.
     decoder: Literal["simcc", "heatmap", "heatmap_udp", "yolo"]
     parts: tuple[SkeletonPart, ...]  # keypoints of an instance
     # Per channel, subtracted from the bytes of the image, and by which the rest is divided
@@ -83,6 +89,8 @@ class NetworkFile:
     channels: Literal["rgb", "bgr"] = "rgb"  # order of the channels
     # Source of the boxes that are cropped. Default: people. yolo networks have their own boxes.
     boxes: Literal["people", "hands", "image"] | None = None
+    input: tuple[int, int] | None = None  # width and height of the input in pixels, if the network has no fixed ones
+    classes: int | None = None  # number of classes of a yolo network. Default: found from its outputs.
     summary: str = "Find instances with a network of your own."  # line for the command line
 
     @cached_property
@@ -138,6 +146,10 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         raise InputError(already_registered("kind", name))
     if content.decoder == "yolo" and content.boxes is not None:
         raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
+    if content.decoder != "yolo" and content.classes is not None:
+        raise InputError(f"{path}: classes={content.classes} has no effect with decoder={content.decoder!r}")
+    if min(content.classes or 1, *(content.input or (1,))) < 1:
+        raise InputError(f"{path}: input and classes must be positive")
     try:
         skeleton = replace(content.skeleton, name=f"{name}{len(content.skeleton.keypoints)}")
     except InputError as error:
@@ -161,9 +173,15 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         models={"own": kinds.Model("own", {}, _MIN_BOX)},
         model_help=f"The network of {path.name}.",
         load=load,
+        options=SidedOptions if _has_sides(skeleton) else CommonOptions,
         instances=(name,),
     )
     return kinds.KINDS.add(name, entry, replace=is_same)
+
+
+def _has_sides(skeleton: Skeleton) -> bool:
+    """Check whether keypoints exist on both sides of the body, by their names."""
+    return mirrored_order(skeleton.keypoints) != list(range(len(skeleton.keypoints)))
 
 
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
@@ -194,16 +212,21 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
             tuple((value - mean) / std for mean, std in zip(content.mean, content.std, strict=True))
             for value in (0.0, 255.0)
         )
-        self._engine = load_engine(path, options.running, value_range=(low, high))
+        self._engine = load_engine(path, options.running, value_range=(low, high), size=content.input)
         self._content, self._type, self.networks = content, result, {"landmark": path.name}
         self._height, self._width = self._engine.input.shape[1:3]
-        self._count = len(content.skeleton.keypoints)
+        names = content.skeleton.keypoints
+        self._count = len(names)
+        is_mirrored = isinstance(options, SidedOptions) and options.mirrored
+        self._order = np.array(mirrored_order(names)) if is_mirrored else np.arange(self._count)
         try:
             self._decode(self._engine.run())
         except (ValueError, IndexError):
             shapes = ", ".join(" x ".join(map(str, output.shape)) for output in self._engine.run())
+            classes = f" and {content.classes} classes" if content.classes else ""
+            hint = ". Give classes in the TOML file" if content.decoder == "yolo" and not classes else ""
             raise InputError(
-                f"{path}: gives {shapes}, which is not {content.decoder} of {self._count} keypoints"
+                f"{path}: gives {shapes}, which is not {content.decoder} of {self._count} keypoints{classes}{hint}"
             ) from None
 
     @abstractmethod
@@ -216,6 +239,12 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
         if self._content.channels == "bgr":
             image[:] = image[..., ::-1].copy()
         return self._engine.run()
+
+    def _observation(self, score: float, points: FloatArray, scores: FloatArray) -> NetworkObservation:
+        """Return an observation from keypoints (K, 2) in pixels of the image and their scores (K,)."""
+        keypoints = np.column_stack([points, np.full(len(points), np.nan)])[self._order].astype(np.float32)
+        visibility = scores.clip(0, 1)[self._order].astype(np.float32)
+        return NetworkObservation(min(max(float(score), 0.0), 1.0), keypoints, visibility)
 
     def result(
         self, rgb: Image, observation: NetworkObservation, track: tracking.Track[NetworkObservation] | None
@@ -269,7 +298,7 @@ class CroppedNetwork(_Networks):
         points, scores = self._decode(self._run())
         placed = (points - 0.5) * (width, height) + (box.cx, box.cy)
         visible = scores[scores > _VISIBLE]
-        return _observation(float(visible.mean()) if len(visible) else float(scores.max()), placed, scores)
+        return self._observation(float(visible.mean()) if len(visible) else float(scores.max()), placed, scores)
 
     def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the visible keypoints."""
@@ -279,27 +308,81 @@ class CroppedNetwork(_Networks):
         return box._replace(width=max(_MARGIN * box.width, 1.0), height=max(_MARGIN * box.height, 1.0))
 
 
+class _YoloLayout(NamedTuple):
+    """Order of the values in the output of a yolo network."""
+
+    columns_first: bool  # (C, N), not (N, C)
+    classes: int  # number of classes; 0 for rows of corners, score and class after the suppression of duplicates
+    dims: int  # values of a keypoint: x, y and, if there are three, its score
+
+
+def _yolo_layout(values: FloatArray, count: int, classes: int | None, size: tuple[int, int]) -> _YoloLayout:
+    """Return the layout of the output (A, B) of a yolo network with `count` keypoints, of any image.
+
+    The number of candidates follows from the input size and the usual strides. Scores are between 0 and 1, which
+    places of keypoints in pixels are not. Raise an IndexError if no layout fits.
+    """
+    first, last = values.shape
+    cells = [sum((size[0] // stride) * (size[1] // stride) for stride in strides) for strides in _STRIDES]
+    allowed = [classes] if classes else range(1, max(first, last))
+    rows = [_YoloLayout(columns_first=False, classes=0, dims=dims) for dims in _DIMS if last == 6 + dims * count]
+    for dims in _DIMS:
+        given = last - 4 - dims * count
+        if given in allowed and (given == 1 or given == classes or first in cells):
+            rows.append(_YoloLayout(columns_first=False, classes=given, dims=dims))
+    columns = [
+        _YoloLayout(columns_first=True, classes=first - 4 - dims * count, dims=dims)
+        for dims in _DIMS
+        if first - 4 - dims * count in allowed
+    ]
+    if first in cells and first != last:  # every cell, before the suppression of duplicates
+        rows, columns = [layout for layout in rows if layout.classes], []
+    elif last in cells:
+        rows = []
+    fitting = [layout for layout in (*rows, *columns) if _fits(values, count, layout)]
+    usual = [layout for layout in (*rows, *columns) if layout.classes == (classes or 1)]
+    return (fitting or usual)[0]
+
+
+def _fits(values: FloatArray, count: int, layout: _YoloLayout) -> bool:
+    """Check whether the values in an output (A, B) are possible: scores, class numbers, and places of keypoints."""
+    rows = values.T if layout.columns_first else values
+    start = 4 + layout.classes if layout.classes else 6
+    points = rows[:, start:].reshape(len(rows), count, layout.dims)
+    own = points[..., _PLACE:].reshape(len(rows), -1)
+    scores = np.hstack([rows[:, 4:start] if layout.classes else rows[:, 4:5], own])
+    if not np.all((scores >= -_TOLERANCE) & (scores <= 1 + _TOLERANCE)):
+        return False
+    if not layout.classes:
+        return bool(np.all(rows[:, 5] == np.round(rows[:, 5])))
+    return bool(np.all(np.abs(points[..., :_PLACE]).max(axis=0) > _LEAST_FRACTION))  # of some cell
+
+
 class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult], _Networks):
     """Detect instances by a network that finds all of them in the complete image."""
+
+    _layout: _YoloLayout | None = None  # known after the first run
 
     def __init__(self, content: NetworkFile, path: Path, result: type[NetworkResult], options: CommonOptions) -> None:
         _Networks.__init__(self, content, path, result, options)
         self.refusal = f"{path.name} has its own boxes and accepts no given boxes"
 
     def _decode(self, outputs: list[Float32Array]) -> FloatArray:
-        """Return rows (N, 5 + 3 K) of box, score and keypoints with their scores, in pixels of the input."""
+        """Return rows (N, 6 + 3 K) of corners, score, class, and keypoints with scores, in the unit of the output."""
         (rows,) = outputs[0].astype(np.float64)
-        sizes = [first + dims * self._count for first in (5, 6) for dims in (2, 3)]
-        rows = rows if rows.shape[1] in sizes else rows.T
-        first, dims = divmod(sizes.index(rows.shape[1]), 2)
-        boxes = rows[:, :4]
-        if not first:
+        if self._layout is None:
+            self._layout = _yolo_layout(rows, self._count, self._content.classes, (self._width, self._height))
+        columns_first, classes, dims = self._layout
+        rows = rows.T if columns_first else rows
+        boxes, labels, start = rows[:, :4], rows[:, 4:6], 6
+        if classes:
+            start = 4 + classes
             boxes = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])
-        points = rows[:, 5 + first :].reshape(len(rows), self._count, 2 + dims)
-        scores = points[..., 2:] if dims else np.ones((*points.shape[:2], 1))
-        return np.hstack(
-            [boxes, rows[:, 4:5], np.concatenate([points[..., :2], scores], axis=2).reshape(len(rows), -1)]
-        )
+            labels = np.column_stack([rows[:, 4:start].max(axis=1), rows[:, 4:start].argmax(axis=1)])
+        points = rows[:, start:].reshape(len(rows), self._count, dims)
+        if dims == _PLACE:
+            points = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
+        return np.hstack([boxes, labels, points.reshape(len(rows), -1)])
 
     def search(self, rgb: Image, min_score: float) -> list[NetworkObservation]:
         """Return the instances in an image (H, W, 3), best first."""
@@ -310,26 +393,30 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         image[:] = _GREY
         image[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = cv2.resize(rgb, inner)
         rows = self._decode(self._run())
-        kept: list[tuple[Box, FloatArray]] = []
-        for row in sorted(rows[rows[:, 4] > min_score], key=lambda row: -row[4]):
-            x_min, y_min, x_max, y_max = ((row[:4].reshape(2, 2) - corner) / gain).ravel().tolist()
-            if all(box_iou((x_min, y_min, x_max, y_max), box) <= _SAME_BOX for box, _ in kept):
-                kept.append(((x_min, y_min, x_max, y_max), row))
-        points = [row[5:].reshape(-1, 3) for _, row in kept]
-        return [
-            _observation(row[4], (own[:, :2] - corner) / gain, own[:, 2])
-            for (_, row), own in zip(kept, points, strict=True)
-        ]
+        rows = rows[rows[:, 4] > min_score]
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        points = rows[:, 6:].reshape(len(rows), self._count, 3)
+        corners = (self._in_pixels(rows[:, :4].reshape(-1, 2, 2)) - corner) / gain
+        places = (self._in_pixels(points[..., :2]) - corner) / gain
+        kept: list[tuple[Box, float]] = []  # with their classes, which do not suppress each other
+        found: list[NetworkObservation] = []
+        for row, ends, place, own in zip(rows, corners, places, points, strict=True):
+            x_min, y_min, x_max, y_max = ends.ravel().tolist()
+            box = (x_min, y_min, x_max, y_max)
+            if all(label != row[5] or box_iou(box, other) <= _SAME_BOX for other, label in kept):
+                kept.append((box, row[5]))
+                found.append(self._observation(row[4], place, own[:, 2]))
+        return found
+
+    def _in_pixels(self, points: FloatArray) -> FloatArray:
+        """Return points (N, M, 2) in pixels of the input. Fractions of the input, as in TFLite exports, are scaled."""
+        largest = np.abs(points).reshape(len(points), -1).max(axis=1, initial=0)
+        is_fraction = bool(largest.any()) and np.median(largest[largest > 0]) <= _MAX_FRACTION
+        return points * (self._width, self._height) if is_fraction else points
 
     def follow(self, track: tracking.Track[NetworkObservation]) -> RotatedBox:
         """Return the box around the keypoints. No network runs on it."""
         return box_from_corners(box_around(track.observation.keypoints))
-
-
-def _observation(score: float, points: FloatArray, scores: FloatArray) -> NetworkObservation:
-    """Return an observation from keypoints (K, 2) in pixels of the image and their scores (K,)."""
-    keypoints = np.column_stack([points, np.full(len(points), np.nan)]).astype(np.float32)
-    return NetworkObservation(min(max(float(score), 0.0), 1.0), keypoints, scores.clip(0, 1).astype(np.float32))
 
 
 def _from_simcc(outputs: Sequence[Float32Array]) -> Decoded:

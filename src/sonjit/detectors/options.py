@@ -239,6 +239,13 @@ class CommonOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SidedOptions(CommonOptions):
+    """Options of detectors of networks of your own that have keypoints on both sides."""
+
+    mirrored: Mirrored = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandOptions(CommonOptions):
     """Options of hand detectors."""
 

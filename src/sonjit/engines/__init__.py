@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
+
+import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
 
@@ -118,6 +120,35 @@ class Engine(Protocol):
         ...
 
 
+def image_shape(
+    path: Path, shape: Sequence[int | None], size: tuple[int, int] | None
+) -> tuple[tuple[int, int, int, int], bool]:
+    """Return the input shape of a network for one image, and whether its channels come first.
+
+    `shape` has None for free sizes. `size` is the width and height of the input in pixels for networks without fixed
+    ones. Raise InputError for other inputs than one image.
+    """
+    text = " x ".join("?" if item is None else str(item) for item in shape)
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise InputError(f"{path}: input shape {text} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
+    is_first = shape[3] != 3
+    height, width = shape[2:] if is_first else shape[1:3]
+    if size is None and None in (height, width):
+        advice = "Export it with a fixed size, or give input = [width, height] in a TOML file of the network"
+        raise InputError(f"{path}: input shape {text} has a free height or width. {advice}")
+    if size is not None and (width or size[0], height or size[1]) != size:
+        raise InputError(f"{path}: input shape {text} does not accept input = [{size[0]}, {size[1]}]")
+    width, height = size or (width or 1, height or 1)
+    return ((1, 3, height, width) if is_first else (1, height, width, 3)), is_first
+
+
+def check_takes_bytes(path: Path, value_range: ValueRange) -> None:
+    """Raise InputError if a network that takes bytes gets other values."""
+    if np.any(np.asarray(value_range) != np.reshape((0, 255), (2,) + (1,) * (np.ndim(value_range) - 1))):
+        advice = "Give mean = [0, 0, 0] and std = [1, 1, 1] in a TOML file of the network"
+        raise InputError(f"{path}: takes bytes from 0 to 255. {advice}")
+
+
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
     """Load a network whose `inputs` are float32 arrays. OpenVINO runs it on the CPU, in f32, on one thread."""
     if not path.is_file():
@@ -135,11 +166,13 @@ def load_engine(
     value_range: ValueRange = (0.0, 1.0),
     outputs: tuple[int, ...] | None = None,
     taps: tuple[int, ...] = (),
+    size: tuple[int, int] | None = None,
 ) -> Engine:
     """Load a network that takes one RGB image of batch 1, NHWC or NCHW, from a `.tflite`, `.onnx` or `.xml` file.
 
     Args:
         value_range: Input values for the bytes 0 and 255, of all channels or of each.
+        size: Width and height of the input in pixels, for networks without fixed ones.
         outputs: Indices of the selected outputs in their order, or None for all in file order. What only other outputs
             need is never computed.
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports
@@ -157,10 +190,10 @@ def load_engine(
     if options.engine == "onnxruntime":
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(path, options, value_range, outputs, taps)
+        return OnnxRuntimeEngine(path, options, value_range, outputs, taps, size)
     from sonjit.engines.openvino import OpenVinoEngine
 
-    engine = OpenVinoEngine(path, options, value_range, outputs, taps)
+    engine = OpenVinoEngine(path, options, value_range, outputs, taps, size)
     recorded = _RECORDED.get()
     if recorded and recorded[0] == path:
         engine.recorded = recorded[1]

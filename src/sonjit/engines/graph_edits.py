@@ -1,4 +1,4 @@
-"""Edit the graph of a network before it is compiled: exact last layers, inner maps as outputs, choice of kernels.
+"""Edit the graph of a network before it is compiled: image inputs, exact last layers, further outputs, kernels.
 
 Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a complete small map, whose
 results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs.
@@ -9,6 +9,7 @@ kernels for all other convolutions would move hands by up to 0.2 px: palms that 
 another grid. The tables are in research/int8.md.
 """
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from openvino import opset13 as ops
 
 from sonjit._util import InputError, files
+from sonjit.engines import ValueRange, check_takes_bytes, image_shape
 from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov
 
@@ -211,3 +213,53 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
     taps = [*(sums[side] for side in sides), *([] if mean is None else [mean])]
     ends = [ov.op.Result(port) for port in taps]
     return ov.Model([*model.get_results(), *ends], model.get_parameters())  # pyright: ignore
+
+
+def take_images(model: ov.Model, path: Path, value_range: ValueRange, size: tuple[int, int] | None = None) -> ov.Model:
+    """Return the network with a uint8 NHWC input of batch 1, which it scales itself, and with float32 outputs.
+
+    `size`: width and height of the input in pixels, for networks without fixed ones. OpenVINO raises a RuntimeError for
+    a network that it cannot run with this input.
+    """
+    if len(model.inputs) != 1 or model.input(0).partial_shape.rank.is_dynamic:
+        raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one image of shape 1 x H x W x 3")
+    given = [item.get_length() if item.is_static else None for item in model.input(0).partial_shape]
+    shape, is_first = image_shape(path, given, size)
+    number = model.input(0).get_element_type()
+    if number == ov.Type.u8:
+        check_takes_bytes(path, value_range)
+    elif number not in (ov.Type.f32, ov.Type.f16, ov.Type.f64, ov.Type.bf16):
+        raise InputError(f"{path}: takes {number.get_type_name()}, not float32, float16 or bytes")
+    if tuple(given) != shape:
+        model.reshape(list(shape))
+    image, values = _image_input(shape, value_range, channels_first=is_first)
+    old = model.get_parameters()[0]
+    old.output(0).replace((values if number == ov.Type.f32 else ops.convert(values, number)).output(0))
+    ends = [_as_float32(result) for result in model.get_results()]
+    return ov.Model(ends, [image], model.get_friendly_name())  # pyright: ignore
+
+
+def _image_input(
+    shape: tuple[int, int, int, int], value_range: ValueRange, *, channels_first: bool
+) -> tuple[ov.op.Parameter, ov.Node]:
+    """Return a uint8 NHWC input, and its scaled values as float32 in the input shape of a network."""
+    image = ops.parameter([1, *(shape[2:] if channels_first else shape[1:3]), 3], ov.Type.u8, "image")
+    low, high = (np.asarray(value, np.float64) for value in value_range)
+    # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
+    line = ops.convert(ops.reshape(image, np.array([1, -1]), special_zero=False), "f32")
+    scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
+    zero, scale = (
+        each if each.ndim == 0 else np.tile(each, math.prod(shape[1:]) // 3) for each in (-low * scale, scale)
+    )
+    if zero.any():
+        line = ops.subtract(line, zero.astype(np.float32))
+    line = ops.divide(line, scale.astype(np.float32))
+    values = ops.reshape(line, np.array(list(image.get_output_shape(0))), special_zero=False)
+    return image, ops.transpose(values, np.array([0, 3, 1, 2])) if channels_first else values
+
+
+def _as_float32(result: ov.Node) -> ov.Node:
+    """Return an output of a network as float32."""
+    if result.get_output_element_type(0) == ov.Type.f32:
+        return result
+    return ops.result(ops.convert(result.input_value(0), ov.Type.f32))

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, Image, InputError, optional_import
-from sonjit.engines import EngineOptions, ValueRange, devices
+from sonjit._util import Float32Array, Image, InputError, check_memory, optional_import
+from sonjit.engines import EngineOptions, ValueRange, check_takes_bytes, devices, image_shape
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+
+_NUMBERS: Final = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+"""Number formats of inputs, by ONNX Runtime's names."""
 
 
 class OnnxRuntimeEngine:
@@ -31,15 +40,22 @@ class OnnxRuntimeEngine:
         value_range: ValueRange,
         outputs: tuple[int, ...] | None,
         taps: tuple[int, ...],
+        size: tuple[int, int] | None = None,
     ) -> None:
         self._session = _load_session(path, options, outputs, taps)
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise InputError(f"{path}: takes {len(inputs)} inputs, not one image of shape 1 x H x W x 3")
         node = inputs[0]
-        shape = [d if isinstance(d, int) else 1 for d in node.shape]
-        if len(shape) != 4 or 3 not in (shape[1], shape[3]):
-            raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
+        given = [item if isinstance(item, int) else None for item in node.shape]
+        if len(given) == 4 and given[0] not in (1, None):
+            raise InputError(f"{path}: takes {given[0]} images at a time. Export it for one image")
+        shape, self._channels_first = image_shape(path, given, size)
+        if node.type not in _NUMBERS:
+            raise InputError(f"{path}: takes {node.type}. Choose from {', '.join(_NUMBERS)}")
+        self._type = _NUMBERS[node.type]
+        if self._type is np.uint8:
+            check_takes_bytes(path, value_range)
         names: list[str] = [output.name for output in self._session.get_outputs()]
         if path.suffix == ".tflite":  # the conversion has selected them
             outputs = None
@@ -47,19 +63,23 @@ class OnnxRuntimeEngine:
             raise InputError(f"{path}: has {len(names)} output(s), not the {max(outputs) + 1} of the published network")
         self._outputs = None if outputs is None else [names[index] for index in outputs]
         self._name = node.name
-        self._channels_first = shape[3] != 3
-        height, width = shape[2:4] if self._channels_first else shape[1:3]
+        height, width = shape[2:] if self._channels_first else shape[1:3]
         self.input = np.zeros((1, height, width, 3), np.uint8)
         low, high = (np.asarray(value, np.float64) for value in value_range)
         self._scale, self._low = ((high - low) / 255.0).astype(np.float32), low.astype(np.float32)
-        self.output_sizes = [output.size for output in self.run()]
+        try:
+            self.output_sizes = [output.size for output in self.run()]
+        except Exception as error:  # onnxruntime's own exception classes are not public
+            check_memory(error)
+            raise InputError(f"{path}: ONNX Runtime cannot run it ({str(error).splitlines()[0][:200]})") from None
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs."""
-        values = self.input * self._scale + self._low  # (1, H, W, 3)
+        values = (self.input * self._scale + self._low).astype(self._type, copy=False)  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        return self._session.run(self._outputs, {self._name: values})  # pyright: ignore[reportReturnType]
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, {self._name: values})  # pyright: ignore[reportAssignmentType]
+        return [np.asarray(output, np.float32) for output in outputs]
 
 
 def _load_session(

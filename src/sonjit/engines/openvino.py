@@ -7,7 +7,6 @@ memory for detectors that share them.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import threading
@@ -35,7 +34,7 @@ _BLOB = re.compile(r".+-[0-9a-f]{20}\.blob", re.DOTALL)  # names of cached netwo
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 
 CompileSettings = dict[str, "str | int | bool"]  # OpenVINO's properties for `compile_model`, by name
-_REVISION = 11  # revision of the graph edits. Cached networks of another revision are not used.
+_REVISION = 12  # revision of the graph edits. Cached networks of another revision are not used.
 _RUN_SETTINGS = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING", "PERF_COUNT")
 """Settings that OpenVINO applies when it reads a compiled network: a cached network serves all of their values."""
 _SHARED_THREADS = 2
@@ -116,6 +115,7 @@ class _Network:
     value_range: ValueRange | None
     outputs: tuple[int, ...] | None
     taps: tuple[int, ...]
+    input_size: tuple[int, int] | None
     config: tuple[tuple[str, Any], ...]
 
 
@@ -144,6 +144,7 @@ class OpenVinoEngine:
         value_range: ValueRange | None,
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
+        size: tuple[int, int] | None = None,
     ) -> None:
         _refuse_in_fork()
         self.precision = resolve_precision(options, path)
@@ -152,7 +153,7 @@ class OpenVinoEngine:
         self.name = path.stem
         stat, config = path.stat(), compile_settings(options, self.precision)
         file, settings = (path.resolve(), stat.st_size, stat.st_mtime_ns), tuple(sorted(config.items()))
-        key = _Network(*file, options, self.precision, value_range, outputs, taps, settings)
+        key = _Network(*file, options, self.precision, value_range, outputs, taps, size, settings)
         network = _shared_network(key) if options.shared else _load(key)
         self._network = network  # the cache has a weak reference
         self._request = network.create_infer_request()
@@ -263,7 +264,11 @@ def _compile(network: _Network) -> ov.CompiledModel:
     path, options, config = network.path, network.options, dict(network.config)
     model = read_selected(path, network.outputs, network.taps)
     if network.value_range is not None:
-        model = take_images(model, path, network.value_range)
+        try:
+            model = graph_edits.take_images(model, path, network.value_range, network.input_size)
+        except RuntimeError as error:
+            check_memory(error)
+            raise InputError(f"{path}: OpenVINO cannot run it ({_first_line(error)})") from None
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
         graph_edits.keep_heads_in_f32(model)
     if network.precision == "mixed":
@@ -344,37 +349,6 @@ def constant_of(port: ov.Output) -> NDArray[Any] | None:
     return (compute(*known) if compute else known[0]).reshape(list(port.get_shape()))
 
 
-def take_images(model: ov.Model, path: Path, value_range: ValueRange) -> ov.Model:
-    """Return the network with a uint8 NHWC input of batch 1, which it scales itself."""
-    from openvino import opset13 as ops
-
-    if len(model.inputs) != 1 or model.input(0).partial_shape.rank.get_length() != 4:
-        raise InputError(f"{path}: takes {len(model.inputs)} input(s), not one image of shape 1 x H x W x 3")
-    shape = [d.get_length() if d.is_static else -1 for d in model.input(0).partial_shape]
-    if 3 not in (shape[1], shape[3]) or -1 in shape[1:]:
-        raise InputError(f"{path}: input shape {shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
-    layout = "NHWC" if shape[3] == 3 else "NCHW"
-    if shape[0] != 1:
-        model.reshape([1, *shape[1:]])
-    image = ops.parameter([1, *(shape[1:3] if layout == "NHWC" else shape[2:]), 3], ov.Type.u8, "image")
-    low, high = (np.asarray(value, np.float64) for value in value_range)
-    # Row after row as one line: OpenVINO would else turn the bytes to NCHW first, and the numbers back after.
-    line = ops.convert(ops.reshape(image, np.array([1, -1]), special_zero=False), "f32")
-    scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
-    zero, scale = (
-        each if each.ndim == 0 else np.tile(each, math.prod(shape[1:]) // 3) for each in (-low * scale, scale)
-    )
-    if zero.any():
-        line = ops.subtract(line, zero.astype(np.float32))
-    line = ops.divide(line, scale.astype(np.float32))
-    values = ops.reshape(line, np.array(list(image.get_output_shape(0))), special_zero=False)
-    if layout == "NCHW":
-        values = ops.transpose(values, np.array([0, 3, 1, 2]))
-    old = model.get_parameters()[0]
-    old.output(0).replace(values.output(0))
-    return ov.Model(model.get_results(), [image], model.get_friendly_name())  # pyright: ignore
-
-
 def _blob_path(network: _Network, folder: Path) -> Path:
     """Return the cache path of a compiled network for this file, device, version and options."""
     options = network.options
@@ -383,7 +357,8 @@ def _blob_path(network: _Network, folder: Path) -> Path:
     key = repr(
         (
             str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
-            config, network.precision, network.value_range, network.outputs, *network.taps, _REVISION,
+            config, network.precision, network.value_range, network.outputs, *network.taps, network.input_size,
+            _REVISION,
         )
     )  # fmt: skip
     return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"

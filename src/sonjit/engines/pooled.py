@@ -12,7 +12,8 @@ import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
 from sonjit.engines import EngineOptions
-from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model, take_images
+from sonjit.engines.graph_edits import take_images
+from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model
 
 _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 

@@ -5,7 +5,8 @@ import pytest
 
 from sonjit import InputError
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.training import augment, cam, class_images
+from sonjit.lab.training import cam, class_images
+from sonjit.results.skeletons import mirrored_order
 
 
 @pytest.fixture(scope="module")
@@ -42,4 +43,4 @@ def test_classes_of_one_name_keep_their_ids_and_others_their_names():
 
     names = ("crane", "crane", "dog")
     assert [label(517, "crane"), label(134, "crane"), label(0, "dog"), label(3, "cat")] == [1, 0, 2, None]
-    assert augment.mirrored_order(names) == [0, 1, 2]
+    assert mirrored_order(names) == [0, 1, 2]

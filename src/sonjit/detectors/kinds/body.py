@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sonjit._util import Float32Array, Image, IndexArray, RealArray
+from sonjit._util import Float32Array, Image, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import BodyOptions
@@ -23,7 +23,7 @@ from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, wrap_angle
 from sonjit.results import Body
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton, mirrored_order
 
 PERSON_GRID = ssd.AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
 KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints
@@ -102,7 +102,8 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         self._people = people
         self._landmarks = landmarks
         self._size = landmarks.input.shape[1]
-        self._order = _mirrored_order() if mirrored else np.arange(_KEYPOINTS)
+        names = load_skeleton("body_blazepose33").keypoints
+        self._order = np.array(mirrored_order(names)) if mirrored else np.arange(_KEYPOINTS)
         self._kernel = heatmap_kernel
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
@@ -204,14 +205,6 @@ def refine_by_heatmaps(points: Float32Array, heatmaps: Float32Array, kernel: int
     refined[sure, 0] = (weights.sum(axis=1) * columns).sum(axis=1) / total / width
     refined[sure, 1] = (weights.sum(axis=2) * rows).sum(axis=1) / total / height
     return refined, peaks
-
-
-def _mirrored_order() -> IndexArray:
-    """Return for each keypoint the index (33,) of its counterpart on the other side."""
-    skeleton = load_skeleton("body_blazepose33")
-    other = {"left": "right", "right": "left"}
-    swapped = ("_".join(other.get(word, word) for word in name.split("_")) for name in skeleton.keypoints)
-    return np.array([skeleton.index(name) for name in swapped])
 
 
 def mask_from_logits(logits: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:

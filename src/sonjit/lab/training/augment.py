@@ -5,7 +5,6 @@ crop is then mirrored, which turns a left hand into a right one, and its colours
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias, TypeVar
@@ -174,15 +173,3 @@ def jittered_box(box: RotatedBox, rng: np.random.Generator, turn_rad: float) -> 
     side = box.width * rng.uniform(*_BOX_SCALE)
     dx, dy = rng.uniform(-_BOX_SHIFT, _BOX_SHIFT, 2) * box.width
     return RotatedBox(box.cx + dx, box.cy + dy, side, side, box.rotation + rng.uniform(-turn_rad, turn_rad))
-
-
-def mirrored_order(names: Sequence[str]) -> list[int]:
-    """Return the index of the name that each name becomes in a mirror; left and right swap where both are known.
-
-    >>> mirrored_order(["nose", "left_eye", "right_eye", "left_only"])
-    [0, 2, 1, 3]
-    """
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    swapped = [re.sub("[Ll]eft|[Rr]ight", lambda found: other[found.group()], name) for name in names]
-    pairs = enumerate(zip(swapped, names, strict=True))  # names that have no side may repeat
-    return [names.index(new) if new in names and new != name else index for index, (new, name) in pairs]

@@ -20,9 +20,10 @@ from sonjit.lab.datasets import Dataset, Sample
 from sonjit.lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit.lab.metrics.detection import localization_error
 from sonjit.lab.networks.classifiers import Classifier, View
-from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.media import open_source
 from sonjit.results import Box
+from sonjit.results.skeletons import mirrored_order
 
 _MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
 

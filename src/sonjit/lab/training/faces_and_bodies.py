@@ -21,7 +21,7 @@ from sonjit.geometry.boxes import RotatedBox, points_into_crop
 from sonjit.lab.datasets import Instance, Sample, face_labels
 from sonjit.lab.metrics import outer_corner_distances
 from sonjit.lab.networks import backbones, create_network, keypoint_detector, registry
-from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
+from sonjit.lab.training.augment import Augmentation, draw_augmentation
 from sonjit.lab.training.building_blocks import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
@@ -29,7 +29,7 @@ from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.losses import PointLoss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, ImageBatch, Weight
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton, mirrored_order
 
 _SIZES = {"face": 192, "pose": 256}
 _FOREHEAD = 0.8  # height above the eyes relative to eyes above the chin: 68 and 98 points end at brows

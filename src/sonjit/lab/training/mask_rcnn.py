@@ -20,12 +20,13 @@ from sonjit.lab.explain.mask_networks import instances_from
 from sonjit.lab.metrics import coco_precision
 from sonjit.lab.networks.mask_rcnn import mask_rcnn
 from sonjit.lab.networks.registry import create_network
-from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, mirrored_order
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.building_blocks import evenly_spaced
 from sonjit.lab.training.hands.samples import FRAMES, DataSettings, allow_any_order, draw_batch
 from sonjit.lab.training.loop import WEIGHTS, fit
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
+from sonjit.results.skeletons import mirrored_order
 
 _MAX_SIDE_PX = 1333  # longer images are scaled down
 _MIN_SEEN = 0.35  # least share of an instance in the crop; one that shows less counts as a crowd

@@ -5,6 +5,8 @@ thumb first. The names of a face mesh's points are those of their contours in tf
 that its lists leave out by an oversight: 291 (lips), 285 (leftEyebrow) and 55 (rightEyebrow).
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +17,10 @@ from sonjit._util.extensions import Registry, extension_problems, load_extension
 
 _FOLDER = resources.files("sonjit.results.skeletons")
 _REGISTERED: "Registry[Skeleton]" = Registry("skeleton")
+_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
+_OTHER_LETTER = {"l": "r", "r": "l", "L": "R", "R": "L"}
+_SIDE_WORD = re.compile("|".join(_OTHER_SIDE))
+_SIDE_LETTER = re.compile(r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[LR]))[lrLR](?![a-z])")  # of l_eye, eye.R, REye and eyeL
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,28 @@ class Skeleton:
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Return the (parent, child) index pairs along the kinematic chain."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
+
+
+def mirrored_order(names: Sequence[str]) -> list[int]:
+    """Return the index of the name that each name becomes in a mirror; left and right swap where both are known.
+
+    >>> mirrored_order(["nose", "left_eye", "right_eye", "l_hip", "r_hip", "left_only"])
+    [0, 2, 1, 4, 3, 5]
+    """
+    indices = {name: index for index, name in enumerate(names)}
+    others = map(_mirrored_name, names)
+    return [
+        index if other == name else indices.get(other, index)
+        for index, (name, other) in enumerate(zip(names, others, strict=True))
+    ]
+
+
+def _mirrored_name(name: str) -> str:
+    """Return a name with the other side. A single letter, such as of an alphabet, is no side."""
+    other = _SIDE_WORD.sub(lambda found: _OTHER_SIDE[found[0]], name)
+    if other == name and len(name) > 1:
+        other = _SIDE_LETTER.sub(lambda found: _OTHER_LETTER[found[0]], name)
+    return other
 
 
 def register_skeleton(skeleton: Skeleton) -> Skeleton:
