@@ -8,7 +8,7 @@ export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install models more-models browser graphics web demo serve test coverage test-core test-fast repeat check check-page \
+.PHONY: help install models more-models browser graphics web demo serve test coverage test-core test-fast repeat torture check check-page \
   bench cards docs learn test-lowest lock audit release clean
 
 help:
@@ -82,6 +82,12 @@ test-fast: install models  ## the short tests: no browser, no training, no refer
 
 repeat: install more-models browser graphics web  ## every test in random order; RUNS=10
 	for seed in $$(seq $(RUNS)); do $(BIN)/python $(PYTEST) -p randomly -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
+
+MINUTES ?= 28
+SEED ?= 1
+torture: install models  ## damaged files, killed runs, full disks, long streams; MINUTES=28 SEED=1
+	$(BIN)/sonjit models pull face body rigs
+	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED)
 
 check: install  ## format, lint, types, import rules, sizes, generated files
 	$(BIN)/ruff format --check .
