@@ -97,7 +97,8 @@ def test_repetitions_are_counted_per_person():
     annotations, events = [], []
     for frame in frames:
         events += counts.update(frame)
-        annotations.append(annotate(frame, columns, counts))
+        frame.measures = [counts.counts(frame.bodies[0])]
+        annotations.append(annotate(frame, columns))
     assert [(event.name, event.type, event.phase, event.id) for event in events] == 3 * [
         ("left_knee_angle_rad", "repetition", "end", 7)
     ]
@@ -123,7 +124,9 @@ def test_angles_have_short_names_and_several_are_counted():
         event for i, angle in enumerate(angles) for event in counts.update(Frame(i, i / 30, bodies=[bent(angle)]))
     ]
     assert [event.name for event in events] == 2 * ["left_knee_angle_rad"]
-    made = annotate(Frame(0, 0.0, bodies=[bent(1.0)]), dict.fromkeys(count_columns(limits), int), counts)
+    last = Frame(0, 0.0, bodies=[bent(1.0)])
+    last.measures = [counts.counts(last.bodies[0])]
+    made = annotate(last, dict.fromkeys(count_columns(limits), int))
     counted = [{"repetitions_left_knee_angle": 2, "repetitions_right_knee_angle": 0}]
     assert made == (counted, ["2 repetitions left knee, 0 repetitions right knee"])
     with pytest.raises(InputError, match="each angle once"):

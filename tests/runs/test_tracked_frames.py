@@ -10,7 +10,7 @@ from sonjit.media.found import Results
 class Finds:
     """Network of a detector that finds one hand whose score is the brightness of the image."""
 
-    def detect(self, image, *, time=None):
+    def detect(self, image, *, time=None, roi=None):
         points = np.full((21, 3), 5, np.float32)
         return Results([sonjit.Hand("Left", float(image.max()) / 255, points, points)])
 

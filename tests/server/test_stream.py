@@ -161,7 +161,7 @@ def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, lis
     with open_stream(listen()) as socket:
         configure(socket, LITE)
         with monkeypatch.context() as patch:
-            patch.setattr(images.Session, "answer", lambda *_: 1 // 0)
+            patch.setattr(images.ClientDetector, "answer", lambda *_: 1 // 0)
             assert answer(socket, 1, frames[0])["code"] == "failed"
         assert answer(socket, 2, frames[0])["hands"]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
@@ -98,13 +99,14 @@ class EventTracker:
     _time_s: float = field(default=0.0, init=False)
 
     def __call__(self, frame: Frame) -> list[Event]:
-        """Return the events that begin or end in a frame. Photographs have none."""
+        """Return the events that begin or end in a frame. Photographs have none.
+
+        If the clock steps back, another stream begins, and the open events of the one before end.
+        """
         if frame.time is None or not math.isfinite(frame.time):
             return []
-        if frame.time < self._time_s - _MAX_STEP_BACK_S:
-            self.finish()
+        events = self.finish() if frame.time < self._time_s - _MAX_STEP_BACK_S else list[Event]()
         self._time_s = time_s = max(self._time_s, frame.time)  # a damaged video may step back a little
-        events: list[Event] = []
         seen: set[tuple[str, str, int, Handedness | None]] = set()
         for instance, owner in measuring.with_owners(frame):
             if instance.id is None:
@@ -163,6 +165,9 @@ class EventTracker:
     def _follow_motion(self, motion: MotionEvent) -> Iterator[Event]:
         key = (motion.name, motion.id, motion.handedness)
         event = self._motions.get(key)
+        if event is not None and motion.phase == "begin":  # the recognizer began again after a step of the clock
+            yield replace(event, phase="cancel", end=motion.time)
+            event = None
         if event is None:
             event = _begun(motion.name, "motion", motion.time, motion, motion.strength)
             yield event
@@ -286,7 +291,12 @@ class RepetitionCounts:
 
     def update(self, frame: Frame) -> list[Event]:
         """Return an event for each repetition that ends in a frame. Photographs have none."""
-        self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back in time
+        if frame.time is not None and frame.time < self._time_s - _MAX_STEP_BACK_S:  # another stream begins
+            self._time_s = 0.0
+            for counters in self._counters.values():
+                for counter in counters.values():
+                    counter.restart_clock()
+        self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back a little
         events: list[Event] = []
         for instance, owner in measuring.with_owners(frame):
             values = {} if instance.id is None else measuring.measures(owner)
@@ -339,13 +349,11 @@ class Annotations(NamedTuple):
     notes: list[str]  # text for the label of each instance; empty for none
 
 
-def annotate(
-    frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None, *, gestures: bool = True
-) -> Annotations:
-    """Measure the instances of a frame. `columns` are those of `table_columns`."""
+def annotate(frame: Frame, columns: Columns, *, gestures: bool = True) -> Annotations:
+    """Measure the instances of a frame. `columns` are those of `table_columns`; `frame.measures` has the counts."""
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
-    for instance, owner in measuring.with_owners(frame):
+    for (instance, owner), known in zip_longest(measuring.with_owners(frame), frame.measures):
         row: dict[str, float | str | None] = {}
         if columns:
             row |= measuring.instance_values(instance, owner)
@@ -354,11 +362,11 @@ def annotate(
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")
         if isinstance(instance, Hand) and instance.distance_m is not None:
             note.append(f"{instance.distance_m:.2f} m")
-        counts = {} if repetitions is None else repetitions.counts(instance)
-        row |= counts
-        for column, count in counts.items():
-            of = column.removeprefix("repetitions").removesuffix("_angle").replace("_", " ")
-            note.append(f"{pluralize(count, 'repetition')}{of}")
+        row |= known or {}
+        for column, count in (known or {}).items():
+            if isinstance(count, int):
+                of = column.removeprefix("repetitions").removesuffix("_angle").replace("_", " ")
+                note.append(f"{pluralize(count, 'repetition')}{of}")
         notes.append(", ".join(note))
         row |= dict(zip(BOX_COLUMNS, instance.box, strict=True))
         rows.append({name: row[name] for name in columns if name in row})

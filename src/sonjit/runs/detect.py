@@ -19,10 +19,11 @@ from sonjit.detectors.options import GESTURES, CommonOptions
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
-from sonjit.results import Frame, Instance, MotionEvent, Result
+from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
-from sonjit.runs.annotations import EventTracker, RepetitionCounts, annotate, count_columns, table_columns
+from sonjit.runs.annotations import annotate, count_columns, table_columns
+from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class DetectWorker(Worker[Frame]):
         for detector in self._detectors:
             detector.reset()
         self._source, self._outputs = source, outputs
-        self._repetitions = RepetitionCounts(*self._task.count) if self._task.count else None
+        self._session = Session(self._detectors, events=self._task.limits, count=self._task.count, roi=self._task.roi)
         self._last: Frame | None = None
         self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
@@ -219,7 +220,6 @@ class DetectWorker(Worker[Frame]):
         self._mask: media.MaskWriter | None = None
         paths = [outputs.save] if outputs.save is not None else []
         paths += ["-"] if outputs.json else []
-        self._events = EventTracker(self._task.limits)
         with_motions = self._task.has_gestures and not is_still(source)
         self._tables: list[frame_tables.FrameTable] = []
         for path in paths:
@@ -235,21 +235,11 @@ class DetectWorker(Worker[Frame]):
 
     def process(self, frame: media.SourceFrame) -> Frame:
         """Detect the instances in an image."""
-        results: list[Result] = []
-        motions: list[MotionEvent] = []
-        total = 0
-        for detector in self._detectors:
-            detected = detector.detect(frame.rgb, time=frame.time, roi=self._task.roi)
-            results += detected
-            motions += detected.motions
-            total += detected.total
-        if total - len(results) > self._total - self._shown:
-            self._shown, self._total = len(results), total
-        found = Frame.from_results(frame.index, frame.time, results, self._source.frame_source(frame.index))
-        found.motions = motions
-        found.events = self._events(found)
-        if self._repetitions is not None:
-            found.events += self._repetitions.update(found)
+        name = self._source.frame_source(frame.index)
+        found = self._session.frame(frame.rgb, frame.index, frame.time, name)
+        if self._session.hidden > self._total - self._shown:
+            self._shown = sum(1 for _ in found.all_results())
+            self._total = self._shown + self._session.hidden
         if self._lift is not None:
             self._lift(frame.rgb, found)
         self._last = found
@@ -261,7 +251,7 @@ class DetectWorker(Worker[Frame]):
 
     def write(self, frame: media.SourceFrame, item: Frame) -> None:
         """Write a frame into the tables, the drawing and the mask."""
-        annotations = annotate(item, self._columns, self._repetitions, gestures=self._task.style.gestures)
+        annotations = annotate(item, self._columns, gestures=self._task.style.gestures)
         self._extras = annotations.extras
         for table in self._tables:
             table.write(item, annotations.extras)
@@ -292,7 +282,7 @@ class DetectWorker(Worker[Frame]):
         for table in self._tables:
             table.writer.remarks = self._source.remarks()
         if self._last is not None:
-            for event in self._events.finish():
+            for event in self._session.finish():
                 for table in self._tables:
                     table.write_event(self._last.index, self._last.source, event)
 
@@ -307,8 +297,8 @@ class DetectWorker(Worker[Frame]):
         has_more = entry.stream_search is not None and not entry.models[settings.model].is_box
         if summary.frames >= _MIN_FRAMES and not summary.instances and settings.search == "auto" and has_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
-        if self._repetitions is not None and summary.instances and not is_still(self._source):
-            summary.notes += [f"{self._source.name}: {line}." for line in self._repetitions.summary()]
+        if self._task.count and summary.instances and not is_still(self._source):
+            summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
         if self._shown < self._total:
             shown = f"{self._shown} of at least {self._total} shown"
             summary.notes.append(f"{self._source.name}: {shown}. Use --max-instances.")

@@ -16,12 +16,11 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
-from sonjit.media.sources.base import Source
+from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Frame
-from sonjit.results.measures import instance_values, with_owners
-from sonjit.runs.annotations import AngleLimits, EventLimits, EventTracker, RepetitionCounts, count_columns
+from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
+from sonjit.runs.session import Session
 
 if TYPE_CHECKING:  # as in `create_detector`
     from sonjit.detectors.arguments import AnyArguments
@@ -66,7 +65,8 @@ def track(
 
     Yields:
         Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and with `gestures` `motions` and
-        `events`. `image` (H, W, 3) exists until the next frame.
+        `events`. The last frame of a recording has the ends of all events. `image` (H, W, 3) exists until the next
+        frame.
 
     Raises:
         InputError: An input does not exist or cannot be read, or an option is unknown. A file of several that cannot be
@@ -90,11 +90,11 @@ def track(
     count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
     given: dict[str, Any] = {**options}
+    may_last = bool(crossings) or given.get("gestures") is not None or not isinstance(detector, str)
 
     def detect() -> Generator[TrackedFrame]:
         with ExitStack() as stack:
             detectors: dict[bool, Detector[Any]] = {}
-            region: dict[str, Any] = {} if roi is None else {"roi": roi}
             for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
                 is_still = opened.kind in ("image", "folder")
                 if isinstance(detector, Detector):
@@ -106,17 +106,14 @@ def track(
                     detectors[is_still] = finder
                 if label is not None and not is_still:
                     finder.reset()
-                tracker = EventTracker(crossings)
-                repetitions = RepetitionCounts(*counted)
-                for number, time, rgb in opened:
-                    found = finder.detect(rgb, time=time, **region)
+                session = Session(
+                    [finder], events=crossings, count=counted, measures=measures or bool(counted), roi=roi
+                )
+                for (number, time, rgb), is_last in _with_last(opened, ahead=may_last and not opened.live):
                     position = index if index is not None and is_still else number
-                    frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
-                    frame.motions = found.motions
-                    frame.events = tracker(frame) + repetitions.update(frame)
-                    if measures or count:
-                        of = with_owners(frame)
-                        frame.measures = [instance_values(*pair) | repetitions.counts(pair[0]) for pair in of]
+                    frame = session.frame(rgb, position, time, label or opened.frame_source(number))
+                    if is_last:
+                        frame.events += session.finish()
                     yield TrackedFrame.of(frame, rgb)
                 for note in dict.fromkeys(opened.notes):
                     warnings.warn(note, InputNote, stacklevel=3)
@@ -124,6 +121,24 @@ def track(
                     warnings.warn(problem, InputWarning, stacklevel=3)
 
     return detect()
+
+
+def _with_last(frames: Iterable[SourceFrame], *, ahead: bool) -> Generator[tuple[SourceFrame, bool]]:
+    """Yield each frame, and whether it is the last one. That is known only if the next frame is read `ahead`."""
+    if not ahead:  # a camera would lag by a frame
+        for frame in frames:
+            yield frame, False
+        return
+    iterator = iter(frames)
+    frame = next(iterator, None)
+    while frame is not None:
+        try:
+            following = next(iterator, None)
+        except Exception:
+            yield frame, True
+            raise
+        yield frame, following is None
+        frame = following
 
 
 def _sources(source: Trackable, reading: Reading) -> Generator[tuple[Source, int | None, str | None]]:

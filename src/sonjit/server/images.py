@@ -17,9 +17,9 @@ from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.gestures import LearnedGestures
 from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
-from sonjit.results import Event, Frame, Hand, MotionEvent, Result
+from sonjit.results import Event, Hand, MotionEvent, Result
 from sonjit.results.schema import results_to_json, shortest_floats
-from sonjit.runs import EventTracker, annotate, table_columns
+from sonjit.runs import Session, annotate, table_columns
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError
 from sonjit.server.kinds import image_answer, responses, upload_body
@@ -39,23 +39,24 @@ _MAX_MASK_PX = 512  # longer side of a mask for clients, twice that of the netwo
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
 
-class Session:
+class ClientDetector:
     """A detector of the pool that works for one client."""
 
     def __init__(self, options: SessionOptions, detector: Detector[Any]) -> None:
         self.detector = detector
+        self._session = Session([detector])
+        self._ended: list[Event] = []  # events that a reset has ended, for the next answer
         self.hands: list[Hand] = []  # of the last image, including those of people
         self.motions: list[MotionEvent] | None = None  # of the last image; None if gestures are not classified
         self.events: list[Event] = []  # gestures and motions that begin or end in the last image
         self.hidden = 0  # number of instances found in the last image beyond `max_instances`
-        self._event_tracker = EventTracker()
         self._list = KINDS[options.kind].list_name
         self._configure(options, None)
 
     def reset(self) -> None:
         """Forget all tracked instances."""
         self.detector.reset()
-        self._event_tracker.finish()
+        self._ended += self._session.finish()
 
     def change(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         """Apply options that need no other detector, and the client's own gestures."""
@@ -69,14 +70,14 @@ class Session:
     def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
         """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`."""
         try:
-            found = self.detector.detect(rgb, time=time_s)
+            frame = self._session.frame(rgb, 0, time_s)
         except InputError as error:
             raise RefusedError("bad_image", str(error)) from None
-        self.motions = found.motions if self._has_motions else None
-        frame = Frame.from_results(0, time_s, found)
-        frame.motions = found.motions
-        self.events = self._event_tracker(frame) if self._has_motions else []
-        self.hidden = found.total - len(found)
+        found = frame.results(self._list)
+        self.motions = frame.motions if self._has_motions else None
+        self.events = [*self._ended, *frame.events]
+        self._ended.clear()
+        self.hidden = self._session.hidden
         parts = [part for result in found for part in result.parts]
         self.hands = [part for part in parts if isinstance(part, Hand)]
         masks = [getattr(part, "mask", None) for part in parts]
@@ -258,10 +259,10 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         strict = not (full or options.measures or options.explain != "none" or lacks_results)
 
         def answer(data: bytes, detector: Detector[Any]) -> str:
-            session = Session(options, detector)
+            of_client = ClientDetector(options, detector)
             rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
             head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
-            return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
+            return f"{json_from(head)[:-1]},{of_client.answer(rgb, None, strict=strict)}}}"
 
         with service.body(request) as body:
             data = await _read_image(body)

@@ -25,7 +25,7 @@ from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent
 from sonjit.server import gestures, middleware, processes
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.images import Session, decode_upload, explainer_of, raw_image
+from sonjit.server.images import ClientDetector, decode_upload, explainer_of, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.service import Service
 
@@ -149,7 +149,7 @@ class Stream:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._sessions: list[Session] = []
+        self._detectors: list[ClientDetector] = []
         self._waiting: deque[Message] = deque()
         self._arrived = anyio.Event()
         self._decoded: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
@@ -173,7 +173,7 @@ class Stream:
                     tasks.start_soon(self._end_with, work, tasks)
         finally:  # nothing uses the detectors any more
             self._waiting.clear()
-            self._give_back(self._sessions)
+            self._give_back(self._detectors)
             self._service.streams.pop(self, None)
             self._ended.set()
 
@@ -260,8 +260,8 @@ class Stream:
             if isinstance(item, Configure):
                 await self._configure(item)
             elif isinstance(item, Reset):
-                for session in self._sessions:
-                    session.reset()
+                for detector in self._detectors:
+                    detector.reset()
             else:
                 await self._socket.send_text(await self._detect(item))
             del item
@@ -281,15 +281,15 @@ class Stream:
         timing = image.timing | {"detect_ms": round(1e3 * (time.perf_counter() - start), 2)}
         head = {"type": "frame", "frame": image.number, "time": image.time_s, "width": width, "height": height}
         head |= {"dropped": self._dropped, "timing": timing}
-        motions = [session.motions for session in self._sessions if session.motions is not None]
-        if hidden := sum(session.hidden for session in self._sessions):
+        motions = [detector.motions for detector in self._detectors if detector.motions is not None]
+        if hidden := sum(detector.hidden for detector in self._detectors):
             head["hidden"] = hidden
         if motions:
             head["motions"] = [motion.to_dict() for motion in chain(*motions)]
-            head["events"] = [event.to_dict() for session in self._sessions for event in session.events]
+            head["events"] = [event.to_dict() for detector in self._detectors for event in detector.events]
         if self._control is not None:
-            hands = [hand for session in self._sessions for hand in session.hands]
-            is_whole = len(motions) == sum(session.options.has_hands for session in self._sessions)
+            hands = [hand for detector in self._detectors for hand in detector.hands]
+            is_whole = len(motions) == sum(detector.options.has_hands for detector in self._detectors)
             found = [*chain(*motions)] if is_whole else None
             commands = partial(self._control.commands, hands, image.time_s, (width, height), found)
             head["commands"] = await self._service.run(commands)
@@ -297,28 +297,28 @@ class Stream:
 
     async def _members(self, rgb: NDArray[np.uint8], time_s: float) -> list[str]:
         """Return what each detector answers. They work side by side; an error waits until all are done."""
-        members, errors = dict.fromkeys(self._sessions, ""), list[Exception]()
+        members, errors = dict.fromkeys(self._detectors, ""), list[Exception]()
 
-        async def detect(session: Session) -> None:
+        async def detect(detector: ClientDetector) -> None:
             try:
-                members[session] = await self._service.run(partial(session.answer, rgb, time_s))
+                members[detector] = await self._service.run(partial(detector.answer, rgb, time_s))
             except Exception as error:
                 errors.append(error)
 
         async with anyio.create_task_group() as tasks:
-            for session in self._sessions:
-                tasks.start_soon(detect, session)
+            for detector in self._detectors:
+                tasks.start_soon(detect, detector)
         if errors:
             raise errors[0]
         return list(members.values())
 
     async def _configure(self, configure: Configure) -> None:
         """Switch to other detectors. Detectors whose options do not change keep their tracked instances."""
-        wanted, new = configure.detectors, list[Session]()
+        wanted, new = configure.detectors, list[ClientDetector]()
         try:
             if isinstance(wanted, RefusedError):
                 raise wanted
-            current = {session.options.key: session for session in self._sessions}
+            current = {detector.options.key: detector for detector in self._detectors}
             missing = [options for options in wanted if options.key not in current]
             unloaded = [options for options in missing if not self._service.detectors.has(options)]
             for options in missing:
@@ -326,7 +326,7 @@ class Stream:
                     progress = {"model": options.name, "done": unloaded.index(options), "of": len(unloaded)}
                     await self._send({"type": "loading", **progress})
                 detector = await to_thread.run_sync(self._service.detectors.take, options)
-                new.append(Session(options, detector))
+                new.append(ClientDetector(options, detector))
             for options in wanted:
                 await to_thread.run_sync(explainer_of, options)
         except BaseException as error:
@@ -335,21 +335,21 @@ class Stream:
                 raise
             await self._send({"type": "error", **refusal_from(error).to_dict()})
             return
-        current |= {session.options.key: session for session in new}
-        self._sessions = [current.pop(options.key) for options in wanted]
+        current |= {detector.options.key: detector for detector in new}
+        self._detectors = [current.pop(options.key) for options in wanted]
         self._give_back(list(current.values()))
-        for session, options in zip(self._sessions, wanted, strict=True):
-            session.change(options, configure.custom)
+        for detector, options in zip(self._detectors, wanted, strict=True):
+            detector.change(options, configure.custom)
         self._control = configure.control and DryRun(configure.control, configure.custom)
         await self._send({"type": "ready", "detectors": [options.to_dict() for options in wanted]})
 
     async def _send(self, message: object) -> None:
         await self._socket.send_text(json_from(message))
 
-    def _give_back(self, sessions: list[Session]) -> None:
-        for session in sessions:
-            session.end()
-            self._service.detectors.give_back(session.options, session.detector)
+    def _give_back(self, detectors: list[ClientDetector]) -> None:
+        for detector in detectors:
+            detector.end()
+            self._service.detectors.give_back(detector.options, detector.detector)
 
 
 class DryRun:

@@ -160,6 +160,11 @@ class RepetitionCounter:
         self._last_s = self._seen_s = -math.inf
         self._drop()
 
+    def restart_clock(self) -> None:
+        """Continue to count on another clock, and forget a repetition that is not complete."""
+        self._last_s = self._seen_s = -math.inf
+        self._drop()
+
     def update(self, angle_rad: float, time_s: float) -> int:
         """Take one angle (NaN where unknown) and return the count so far.
 
