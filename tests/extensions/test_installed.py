@@ -106,13 +106,13 @@ print(*TestClient(create_app(), "http://127.0.0.1").get("/v1/kinds").json()["kin
 
 JOB = """
 def main():
-    task = Detect("spots", {"model": "plain"})
+    task = Detect(options_for("spots", model="plain"))
     print(run_job(task, Inputs.find(["images"]), Outputs("tables/{name}.json"), jobs=2).problems)
 
 if __name__ == "__main__":
     main()
 """
-IMPORTS = "from sonjit.runs import Detect, Inputs, Outputs, run_job\n"
+IMPORTS = "from sonjit.detectors.kinds import options_for\nfrom sonjit.runs import Detect, Inputs, Outputs, run_job\n"
 
 
 @pytest.mark.parametrize("own", ["import spots_plugin\n", SPOTS], ids=["imported", "in the script"])

@@ -10,6 +10,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.cli.gestures import motions
+from sonjit.detectors.kinds import options_for
 from sonjit.gestures import MotionRecognizer
 from sonjit.media import load_frames, open_source
 from sonjit.results import Frame, Hand
@@ -303,7 +304,7 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
     write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2)
     with open_source(tmp_path / "clip.mp4") as source:
         for name, options in (("with", {"gestures": "canned"}), ("without", {})):
-            detect = Detect("hands", {"model": "full"} | options)
+            detect = Detect(options_for("hands", **options))
             path = str(tmp_path / f"{name}{ending}")
             with FrameTable(path, detect.header(source), detect.columns, with_motions=detect.has_gestures) as table:
                 table.write(Frame(4, events[0].time, motions=events), [])

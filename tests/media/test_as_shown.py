@@ -16,6 +16,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
+from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading, _source_from_stream
 from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
@@ -539,7 +540,7 @@ def test_notes_are_in_the_header(tmp_path, ending):
 def test_notes_of_a_run_are_in_its_report_and_table(tmp_path, weights):
     path = tmp_path / "a.mjpeg"
     path.write_bytes(cv2.imencode(".jpg", picture())[1].tobytes() * 3)
-    task = Detect("hands", {"search": "fast"})
+    task = Detect(options_for("hands", search="fast"))
     summary = run_job(task, Inputs.find([str(path)]), Outputs(str(tmp_path / "a.json")))
     assert "contains no times" in summary.notes[0]
     assert list(load_frames(tmp_path / "a.json")[0].notes) == summary.notes

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import JobError
+from sonjit.detectors.kinds import options_for
 from sonjit.lab.explain.run import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, inputs, run_input, run_job
 
 OPTIONS = {"model": "full", "max_instances": 1}
-DETECT = Detect("hands", OPTIONS)
+DETECT = Detect(options_for("hands", **OPTIONS))
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_drawings_of_images_with_one_name_in_several_folders_end_once(tmp_path):
 def test_drawings_among_the_inputs_are_no_inputs_and_no_input_is_replaced(weights, tmp_path):
     for name in ("a.png", "b.png", "b_d.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((32, 32, 3), np.uint8))
-    task, outputs = Detect("hands", {"search": "fast"}), Outputs(draw=f"{tmp_path}/{{name}}_d.png")
+    task, outputs = Detect(options_for("hands", search="fast")), Outputs(draw=f"{tmp_path}/{{name}}_d.png")
     for run, wrote in enumerate(([], ["left out 2 files that this command wrote before"])):
         summary = run_job(task, inputs.Inputs.find([str(tmp_path)]), outputs)
         problem = f"{tmp_path}/b.png: its output {tmp_path}/b_d.png is another input. Choose another name or folder"

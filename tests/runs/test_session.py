@@ -107,8 +107,7 @@ def test_a_source_that_fails_gives_its_frames_and_their_ends_first(monkeypatch):
     monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Script)
     frames = []
     with pytest.raises(OSError, match="disk"):
-        for frame in sonjit.track(Clip([0.0, 0.1, 0.2, 0.3], fails=True), Script([0.5] * 4), events=[ELBOW.text]):
-            frames.append(frame)
+        frames.extend(sonjit.track(Clip([0.0, 0.1, 0.2, 0.3], fails=True), Script([0.5] * 4), events=[ELBOW.text]))
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     assert [event.phase for event in frames[-1].events] == ["cancel"]
 

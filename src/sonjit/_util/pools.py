@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -149,9 +150,9 @@ def _in_pool(
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             try:
                 if len(processes) == count:  # none is left to start
-                    return pool.submit(_attempt, extensions, function, call)
+                    return pool.submit(_attempt, extensions, function, pickle.dumps(call))
                 with _interrupts_held(), _main_importable():
-                    future = pool.submit(_attempt, extensions, function, call)
+                    future = pool.submit(_attempt, extensions, function, pickle.dumps(call))
                 found = {process.pid: process for process in multiprocessing.active_children()}
                 processes.update({pid: process for pid, process in found.items() if pid not in before})
                 return future
@@ -228,7 +229,7 @@ def _on_ray(
     references: dict[Future[Result | _Failure], Any] = {}
 
     def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
-        reference = remote.remote(state, extensions, function, call)
+        reference = remote.remote(state, extensions, function, ray.cloudpickle.dumps(call))
         future: Future[Result | _Failure] = reference.future()
         references[future] = reference
         future.add_done_callback(lambda done: references.pop(done, None))
@@ -371,12 +372,12 @@ class _Failure:
     error: SonjitError
 
 
-def _attempt(
-    extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
-) -> Result | _Failure:
+def _attempt(extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: bytes) -> Result | _Failure:
+    """Call a function with pickled arguments, whose types the extensions may define."""
     try:
         extensions.load()
-        return function(*call)
+        arguments: Any = pickle.loads(call)  # noqa: S301  # from the process that started this one
+        return function(*arguments)
     except InputError as error:
         return _Failure(InputError(str(error)))
     except SonjitError as error:
@@ -387,7 +388,7 @@ def _attempt_on_ray(
     state: tuple[str, Mapping[str, str], str],
     extensions: LoadedExtensions,
     function: Callable[[*Arguments], Result],
-    call: tuple[*Arguments],
+    call: bytes,
 ) -> Result | _Failure:
     """Attempt a call with the folder, the variables and the version of Sonjit of the process that submitted it."""
     folder, variables, version = state

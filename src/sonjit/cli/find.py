@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,17 @@ from sonjit._util import InputError
 from sonjit._util.data_files import ASSETS
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
-from sonjit.detectors.kinds import KINDS, KindEntry, find_kind, make_options, options_of, refuse_unused_options
+from sonjit.detectors.kinds import (
+    KINDS,
+    KindEntry,
+    find_kind,
+    make_options,
+    options_for,
+    options_of,
+    refuse_unused_options,
+)
 from sonjit.detectors.option import Option, OptionValue
+from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
@@ -42,26 +51,25 @@ def detect_command(kind: str) -> Callable[..., int]:
         lifting: common.Lifting | None = None,
         mask: common.FileName | None = None,
         roi: str | None = None,
-        **options: OptionValue,
+        **chosen: OptionValue,
     ) -> int:
         output, lifting = output or common.Output(), lifting or common.Lifting()
-        values = {name: value for name, value in options.items() if value is not None}
-        values.setdefault("model", next(iter(entry.models)))
+        values = {name: value for name, value in chosen.items() if value is not None}
         if mask is not None:
             values["segmentation"] = True
         if lifting.camera is not None and values.get("distance"):
             values["camera"] = lifting.camera
-        is_box = entry.models[str(values["model"])].is_box
-        _check(output, values, lifting, has_mask=mask is not None, is_box=is_box)
-        refuse_unused_options(make_options(entry, values), values)
+        options = make_options(entry, values)
+        is_box = entry.models[options.model].is_box
+        _check(output, options, lifting, given=values.keys(), has_mask=mask is not None, is_box=is_box)
+        refuse_unused_options(options, values)
         has_angles = not is_box and str(output.save).lower().endswith(".xlsx")
         count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
         count_columns(count)
-        independent = ("camera",) if values.get("distance") else ()
+        independent = ("camera",) if getattr(options, "distance", False) else ()
         task = Detect(
-            kind,
-            values,
-            lift=common.lift_from(lifting, mirrored=bool(values.get("mirrored")), independent=independent),
+            options,
+            lift=common.lift_from(lifting, mirrored=getattr(options, "mirrored", False), independent=independent),
             measures=output.measures or has_angles,
             count=count,
             events=tuple(EventLimits.from_text(text, kind) for text in output.events),
@@ -114,12 +122,19 @@ def _annotation(option: Option) -> object:
 
 
 def _check(
-    output: common.Output, options: Mapping[str, OptionValue], lifting: common.Lifting, *, has_mask: bool, is_box: bool
+    output: common.Output,
+    options: CommonOptions,
+    lifting: common.Lifting,
+    *,
+    given: Collection[str],
+    has_mask: bool,
+    is_box: bool,
 ) -> None:
-    """Check that every option has an effect."""
+    """Check that every option has an effect. `given` has the names of the detector's options in the call."""
     save = None if output.save is None else str(output.save)
     known = None if save is None or save.endswith("/") else find_format(save)
-    is_refined = options.get("keypoints") == "refined" or options.get("distance")
+    distance = getattr(options, "distance", False)
+    is_refined = distance or getattr(options, "keypoints", None) == "refined"
     has_choice = save is not None and not save.endswith("/") and (known is None or known.rows)
     requirements = (
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
@@ -135,25 +150,25 @@ def _check(
          "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
     )  # fmt: skip
-    smoothing = options.get("smoothing") in ("published", "one_euro")
-    given = {"count": bool(output.count), "events": bool(output.events)}
-    of_streams = given | {"smoothing": smoothing, "search-interval": "search_interval" in options}
-    if options.get("static_image"):  # stills have neither tracks nor times
+    smoothing = options.smoothing in ("published", "one_euro")
+    used = {"count": bool(output.count), "events": bool(output.events)}
+    of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
+    if options.static_image:  # stills have neither tracks nor times
         requirements += tuple(
-            (used, f"--{name} has no effect with --static-image") for name, used in of_streams.items()
+            (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
         )
     requirements += (
-        ("smooth_segmentation" in options and not has_mask,
+        ("smooth_segmentation" in given and not has_mask,
          "--smooth-segmentation and --no-smooth-segmentation require --mask"),
     )  # fmt: skip
     if is_box:  # boxes have no measures
-        given["measures"] = output.measures
-        model = options["model"]
-        requirements += tuple((used, f"--{name} has no effect with --model {model}") for name, used in given.items())
+        used["measures"] = output.measures
+        effect = f"has no effect with --model {options.model}"
+        requirements += tuple((is_used, f"--{name} {effect}") for name, is_used in used.items())
     requirements += (
-        (lifting.camera is not None and not options.get("distance") and lifting.lift is None,
+        (lifting.camera is not None and not distance and lifting.lift is None,
          "--camera requires --distance or --lift internet"),
-        (options.get("flip_horizontal") and lifting.lift is not None,
+        (options.flip_horizontal and lifting.lift is not None,
          "--flip-horizontal cannot be combined with --lift"),
     )  # fmt: skip
     for is_wrong, message in requirements:
@@ -186,7 +201,7 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         "hands.csv": "the same as a table",
         "hands.mp4": "the clip with the hands drawn in",
     }
-    task = Detect("hands", {"model": "full", "max_instances": 2})
+    task = Detect(options_for("hands", model="full", max_instances=2))
     outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
     with progress_bar(None, "frames") as bar:
         inputs = Inputs.find([str(ASSETS / "demo.mp4")])

@@ -72,7 +72,7 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
 
 def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bool) -> Detector[Any]:
     """Create a detector for one of several inputs. Options of streams do not apply if it `is_still`."""
-    checked = make_options(find_kind(kind), {"static_image": is_still, **options})
+    checked = make_options(find_kind(kind), options).for_input(is_still=is_still)
     refuse_unused_options(checked, options)
     return detector_from(checked)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from sonjit.detectors.option import Option, OptionType
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
@@ -78,6 +78,7 @@ class CommonOptions:
     A subclass adds or narrows fields. A field with an `Option` in its annotation is an option of `create_detector`.
 
     Attributes:
+        static_image: Whether every image is a still. None is a stream, unless the input decides; see `for_input`.
         stream_smoothing: What `smoothing="auto"` means in streams.
         kind: Name of the kind.
         thresholds: Thresholds of MediaPipe's graphs.
@@ -89,12 +90,12 @@ class CommonOptions:
     model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
     max_instances: Annotated[int, Option("Maximum number of instances.", minimum=1, remote_maximum=50)] = 1
     static_image: Annotated[
-        bool,
+        bool | None,
         Option(
             "Treat every image as a still. Default: false in Python; otherwise true for images and false for videos.",
             default_by="input",
         ),
-    ] = False
+    ] = None
     flip_horizontal: Annotated[bool, Option("Flip the x coordinates of the output.")] = False
     smoothing: Annotated[
         SmoothingName | Filter | None,
@@ -161,6 +162,10 @@ class CommonOptions:
     thresholds: GraphThresholds = _OWN_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
+    def for_input(self, *, is_still: bool) -> Self:
+        """Return the options for an input: one of stills or a stream, unless `static_image` was chosen."""
+        return self if self.static_image is not None else replace(self, static_image=is_still)
+
     @property
     def resolved_smoothing(self) -> SmoothingName | Filter | None:
         """Return the smoothing with "auto" replaced."""
@@ -190,7 +195,7 @@ class CommonOptions:
     @property
     def is_thorough(self) -> bool:
         """Check whether images are searched thoroughly."""
-        return self.search == "thorough" or (self.search == "auto" and self.static_image)
+        return self.search == "thorough" or (self.search == "auto" and bool(self.static_image))
 
     @property
     def spreads_windows(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -15,7 +15,7 @@ import numpy as np
 from sonjit import media
 from sonjit._util import Image, InputError, load_function, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
-from sonjit.detectors.options import GESTURES, CommonOptions
+from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
@@ -44,9 +44,7 @@ class Detect(Task):
 
     joins_videos: ClassVar[bool] = True
 
-    kind: str
-    # of `create_detector`; defaults that are missing depend on the kind and on the input
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: CommonOptions  # checked options of the detector; the input decides `static_image` if it is None
     measures: bool = False  # write measures into the table, and the shipped gestures if the options name no others
     count: tuple[AngleLimits, ...] = ()  # angles whose repetitions to count
     lift: Lift | None = None  # settings for lifting hands into the camera's space
@@ -58,18 +56,19 @@ class Detect(Task):
     degrees: bool = False  # write angles in degrees, also into tables that are not .xlsx
     roi: tuple[int, int, int, int] | None = None  # region x, y, width and height in pixels that is searched
 
-    @cached_property
+    def __post_init__(self) -> None:
+        if self.roi is not None:
+            pipeline.check_region(self.roi, self.options)
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind."""
+        return self.options.kind
+
+    @property
     def entry(self) -> kinds.KindEntry:
         """Entry of the kind."""
         return kinds.find_kind(self.kind)
-
-    @cached_property
-    def settings(self) -> CommonOptions:
-        """Checked options with their defaults, apart from `static_image`, whose default depends on the input."""
-        options = kinds.make_options(self.entry, self.options)
-        if self.roi is not None:
-            pipeline.check_region(self.roi, options)
-        return options
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields, without the cached values, which other processes make again."""
@@ -91,7 +90,7 @@ class Detect(Task):
         """Networks, folders of networks and gesture files in the options."""
         named: list[object] = [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
         for task in self.all:
-            options = task.settings
+            options = task.options
             named += [options.models_dir, options.detector_model, options.landmark_model]
             named += [task.gestures] if task.gestures not in GESTURES else []
         return tuple(str(path) for path in named if path)
@@ -100,25 +99,27 @@ class Detect(Task):
     def model(self) -> str:
         """Name of the model in the table's header: kind and model, the lifting network, and the further models."""
         lifting = [] if self.lift is None else [self.lift.network]
-        return "+".join([f"{self.kind}-{self.settings.model}", *lifting, *(task.model for task in self.also)])
+        return "+".join([f"{self.kind}-{self.options.model}", *lifting, *(task.model for task in self.also)])
 
     @cached_property
     def columns(self) -> Columns:
         """Names and types of the table's additional columns."""
         columns = table_columns(
-            f"{self.kind}-{self.settings.model}",
+            f"{self.kind}-{self.options.model}",
             measures=self.measures,
             gestures=self.gestures is not None,
             counts=count_columns(self.count),
-            options=self.settings,
+            options=self.options,
         )
         return columns | {name: kind for task in self.also for name, kind in task.columns.items()}
 
     @property
     def gestures(self) -> str | None:
         """Gestures to classify, as `create_detector` takes them; None classifies none."""
-        default = CANNED if self.measures and hasattr(self.settings, "gestures") else None
-        return self.options.get("gestures", default)
+        if not isinstance(self.options, (HandOptions, HolisticOptions)):
+            return None
+        chosen = self.options.gestures
+        return (CANNED if self.measures else None) if chosen is None else str(chosen)
 
     @property
     def has_gestures(self) -> bool:
@@ -166,11 +167,12 @@ class Detect(Task):
     @cached_property
     def changed_options(self) -> dict[str, object]:
         """Options that differ from the defaults, as JSON types, also those of further detectors."""
-        known = kinds.options_of(self.entry)
+        usual = kinds.make_options(self.entry, {"model": self.options.model})
         changed: dict[str, object] = {
             name: str(value) if isinstance(value, Path) else value
-            for name, value in self.options.items()
-            if name not in ("model", *inputs.WITHOUT_EFFECT) and (name not in known or value != known[name].default)
+            for name in kinds.options_of(self.entry)
+            if name not in ("model", *inputs.WITHOUT_EFFECT)
+            and (value := getattr(self.options, name)) != getattr(usual, name)
         }
         if self.measures:
             changed["measures"] = True
@@ -191,7 +193,7 @@ class DetectWorker(Worker[Frame]):
     """Loaded detectors."""
 
     def __init__(self, task: Detect, *, is_stream: bool) -> None:
-        super().__init__(task.style.anonymise, task.settings.models_dir)
+        super().__init__(task.style.anonymise, task.options.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
         self._lift = None if task.lift is None else load_function("create_lifter")(task.lift).lift_frame
@@ -199,10 +201,9 @@ class DetectWorker(Worker[Frame]):
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
-                is_static = bool(item.options.get("static_image", not is_stream))
-                options = replace(item.settings, static_image=is_static)
-                if item.gestures is not None and "gestures" not in item.options:
-                    options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
+                options = item.options.for_input(is_still=not is_stream)
+                if isinstance(options, (HandOptions, HolisticOptions)):
+                    options = replace(options, gestures=item.gestures)
                 self._detectors.append(create.detector_from(options))
             stack.pop_all()
 
@@ -293,9 +294,9 @@ class DetectWorker(Worker[Frame]):
         summary.last, summary.measured = self._last, self._extras
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]
-        entry, settings = self._task.entry, self._task.settings
-        has_more = entry.stream_search is not None and not entry.models[settings.model].is_box
-        if summary.frames >= _MIN_FRAMES and not summary.instances and settings.search == "auto" and has_more:
+        entry, options = self._task.entry, self._task.options
+        has_more = entry.stream_search is not None and not entry.models[options.model].is_box
+        if summary.frames >= _MIN_FRAMES and not summary.instances and options.search == "auto" and has_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]

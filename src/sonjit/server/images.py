@@ -90,7 +90,7 @@ class ClientDetector:
                 rows = annotate(frame, self._columns).extras or []
                 members.append([_annotation(row, with_measures=self.options.measures) for row in rows])
             if explainer := explainer_of(self.options):
-                members.append([{"map": _explain(explainer, rgb, hand, self.options)} for hand in found])
+                members.append([{"map": _explain(explainer, rgb, hand, self.options)} for hand in self.hands])
         additions = [dict(chain(*map(dict.items, own))) for own in zip(*members, strict=True)]
         return f'"{self._list}":{results_to_json(found, additions, full=not strict)}'
 

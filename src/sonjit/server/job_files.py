@@ -17,6 +17,8 @@ from python_multipart.multipart import parse_options_header
 
 from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.files import atomic_file, folded_name, free_name
+from sonjit.detectors.kinds import options_for
+from sonjit.detectors.option import OptionValue
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
@@ -241,18 +243,17 @@ def _clean(part: str) -> str:
 def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, Any] | None = None) -> Detect:
     """Return what a job does with each image; `style`: settings of the drawing."""
     labels = [each.get(LABELS.name, True) for _, each in detectors]
-    own = (LABELS.name, MEASURES.name)
-    first, *others = (
-        # one thread: streams use the other cores
-        Detect(
-            kind,
-            {name: value for name, value in options.items() if name not in own} | {"threads": 1},
-            measures=bool(options.get(MEASURES.name)),
-        )
-        for kind, options in detectors
-    )
+    first, *others = (_detect(kind, values) for kind, values in detectors)
     settings: dict[str, Any] = {"gestures": all(labels), **(style or {})}
     return replace(first, also=tuple(others), style=DrawingStyle(**settings))
+
+
+def _detect(kind: str, values: Mapping[str, OptionValue]) -> Detect:
+    """Return the task of one detector. It has one thread: streams use the other cores."""
+    own = {name: value for name, value in values.items() if name not in (LABELS.name, MEASURES.name)}
+    if own.get("gestures") == "none":
+        del own["gestures"]
+    return Detect(options_for(kind, **own, threads=1), measures=bool(values.get(MEASURES.name)))
 
 
 def run_detectors(

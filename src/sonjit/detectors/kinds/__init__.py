@@ -152,6 +152,11 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
     return entry.options(**defaults | checked)
 
 
+def options_for(kind: str, **values: object) -> CommonOptions:
+    """Return the checked options of a kind by its name, as `make_options` does."""
+    return make_options(find_kind(kind), values)
+
+
 def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
     """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted."""
     entry = find_kind(options.kind)
