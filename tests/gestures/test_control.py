@@ -191,7 +191,7 @@ def test_posts_are_json_and_follow_no_redirect(caplog):
             server.shutdown()
             thread.join()
     content = {"value": 0.5, "name": "Wave"}
-    assert got == [("/hand", content), ("/moved", content), ("/moved", content)]
+    assert sorted(got, key=str) == [("/hand", content), ("/moved", content)]  # not tried again so soon
     assert [record.getMessage() for record in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
 
 

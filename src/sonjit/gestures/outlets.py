@@ -1,28 +1,31 @@
-"""Encode messages of Open Sound Control. Source: the OSC 1.0 specification."""
+"""Send commands by OSC, HTTP, WebSocket, MQTT and MIDI, or as keys and pointer. Source: the OSC 1.0 specification."""
 
 from __future__ import annotations
 
 import logging
-import math
 import socket
 import struct
-import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from sonjit._util import InputError, json_from, optional_import
 from sonjit.gestures.control import Command, MidiMessage, Rule
+from sonjit.gestures.targets import TIMEOUT_S, Target
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 Sender: TypeAlias = Callable[[Command], object]
+
+_BUNDLE: Final = b"#bundle\0\0\0\0\0\0\0\0\1"  # start of a bundle with the time "immediately"
+_MAX_BUNDLE_BYTES: Final = 8192
+_LOG = logging.getLogger(__name__)
 
 
 def osc_message(address: str, *values: float | str) -> bytes:
@@ -36,20 +39,30 @@ def osc_message(address: str, *values: float | str) -> bytes:
     return b"".join(parts)
 
 
+def osc_bundles(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield packets with all messages in order: bundles of at most 8 kB, unless one message is larger.
+
+    >>> [len(packet) for packet in osc_bundles([osc_message("/a", 0.5), osc_message("/b")])]
+    [44]
+    """
+    packet = _BUNDLE
+    for message in messages:
+        if len(packet) + len(message) > _MAX_BUNDLE_BYTES and packet != _BUNDLE:
+            yield packet
+            packet = _BUNDLE
+        packet += struct.pack(">i", len(message)) + message
+    if packet != _BUNDLE:
+        yield packet
+
+
 def _padded(text: str) -> bytes:
     """Return a text with one to four zero bytes, padded to a multiple of four."""
     data = text.encode()
     return data + bytes(4 - len(data) % 4)
 
 
-_LOG = logging.getLogger(__name__)
-
-_TIMEOUT_S: Final = 1.0  # time limit of a connection and of an answer
-_RETRY_S: Final = 2.0  # minimum time before a lost WebSocket is opened again
-
-
 class Outlets:
-    """Send commands to the targets of their rules."""
+    """Send commands to the targets of their rules, each over a network in a thread of its own; see `Target`."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._failed: set[str] = set()
@@ -100,7 +113,11 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
 def _osc(target: str, stack: ExitStack) -> Sender:
     parts = urlsplit(f"osc://{target}")
     send = open_udp(str(parts.hostname), parts.port or 0, stack)
-    return lambda command: send(osc_message(parts.path, command.value))
+    return _target(f"osc {target}", lambda command: send(osc_message(parts.path, command.value)), stack)
+
+
+def _target(name: str, send: Sender, stack: ExitStack, abort: Callable[[], object] = lambda: None) -> Sender:
+    return stack.enter_context(Target(name, send, abort)).put
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -110,16 +127,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow no redirect."""
 
 
-def _post(target: str, _: ExitStack) -> Sender:
+def _post(target: str, stack: ExitStack) -> Sender:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
     def post(command: Command) -> None:
         data = _content(command).encode()
         request = urllib.request.Request(target, data, {"Content-Type": "application/json"})
-        with opener.open(request, timeout=_TIMEOUT_S):
+        with opener.open(request, timeout=TIMEOUT_S):
             pass
 
-    return post
+    return _target(f"post {target}", post, stack)
 
 
 class WebSocketClient:
@@ -129,7 +146,6 @@ class WebSocketClient:
         self._target = target
         self._connection: ClientConnection | None = None
         self._stack = ExitStack()
-        self._again_s = -math.inf
 
     def connect(self) -> ClientConnection:
         """Open the connection. Raise OSError if no WebSocket answers."""
@@ -137,46 +153,52 @@ class WebSocketClient:
             from websockets.exceptions import WebSocketException
             from websockets.sync.client import connect
         try:
-            opened = connect(self._target, open_timeout=_TIMEOUT_S, close_timeout=_TIMEOUT_S, proxy=None)
+            opened = connect(self._target, open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, proxy=None)
             self._connection = self._stack.enter_context(opened)
         except WebSocketException as error:
             raise OSError(error) from error
         return self._connection
 
     def send(self, text: str) -> None:
-        """Send a message. Raise OSError if the connection is lost; the next attempt follows after two seconds."""
+        """Send a message. Raise OSError if the connection is lost; the next message opens another one."""
         from websockets.exceptions import WebSocketException
 
-        if self._connection is None and time.monotonic() < self._again_s:
-            return
         try:
             (self._connection or self.connect()).send(text)
         except (OSError, WebSocketException) as error:
             self.close()
-            self._again_s = time.monotonic() + _RETRY_S
             raise OSError(error) from error
 
+    def abort(self) -> None:
+        """Let a `send` in another thread fail, whose receiver does not read."""
+        if (connection := self._connection) is not None:
+            with suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Close the connection."""
-        self._connection = None
-        self._stack.close()
+        """Close the connection, within the time limit also if its receiver does not read."""
+        connection, self._connection = self._connection, None
+        with suppress(OSError):
+            if connection is not None:
+                connection.socket.settimeout(TIMEOUT_S)
+            self._stack.close()
 
 
 def _websocket(target: str, stack: ExitStack) -> Sender:
-    outlet = WebSocketClient(target)
+    client = WebSocketClient(target)
     try:
-        outlet.connect()
+        client.connect()
     except OSError as error:
         raise InputError(f"websocket {target}: {error}") from error
-    stack.callback(outlet.close)
-    return lambda command: outlet.send(_content(command))
+    stack.callback(client.close)
+    return _target(f"websocket {target}", lambda command: client.send(_content(command)), stack, client.abort)
 
 
 def _mqtt(target: str, stack: ExitStack) -> Sender:
     paho = _module("paho.mqtt.client", "mqtt")
     parts = urlsplit(f"mqtt://{target}")
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-    client.connect_timeout = _TIMEOUT_S
+    client.connect_timeout = TIMEOUT_S
     try:
         client.connect(parts.hostname, parts.port)
     except OSError as error:
@@ -185,12 +207,20 @@ def _mqtt(target: str, stack: ExitStack) -> Sender:
     stack.callback(client.loop_stop)
     stack.callback(client.disconnect)
 
-    def publish(command: Command) -> None:
-        sent = client.publish(parts.path[1:], _content(command))
-        if sent.rc != paho.MQTT_ERR_SUCCESS:
-            raise OSError(paho.error_string(sent.rc))
+    last: Any = None
 
-    return publish
+    def publish(command: Command) -> None:
+        nonlocal last
+        if last is None or last.is_published():  # paho keeps all messages that wait
+            last = client.publish(parts.path[1:], _content(command))
+            if (code := last.rc) != paho.MQTT_ERR_SUCCESS:
+                last = None
+                raise OSError(paho.error_string(code))
+        last.wait_for_publish(TIMEOUT_S)
+        if not last.is_published():
+            raise OSError("it does not receive")
+
+    return _target(f"mqtt {target}", publish, stack)
 
 
 class _Midi:

@@ -1,6 +1,5 @@
 """Send the results of each frame to another program by OSC, WebSocket or VMC."""
 
-import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +12,8 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, RealArray, json_from
 from sonjit._util.files import Closing
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_message
+from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_bundles, osc_message
+from sonjit.gestures.targets import Target
 from sonjit.media.tables.characters import BONES, PARENTS, Motion, writer
 from sonjit.results import Face, Frame, Hand
 from sonjit.results.skeletons.faces import NO_EXPRESSION
@@ -21,20 +21,19 @@ from sonjit.results.skeletons.faces import NO_EXPRESSION
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
 _UNITY_THUMB: Final = {"Metacarpal": "Proximal", "Proximal": "Intermediate"}
 _VMC_OK: Final = b"/VMC/Ext/OK\0,i\0\0\0\0\0\1"  # message with the integer 1: the sender is ready
-_LOG = logging.getLogger(__name__)
 
 
 class LiveOutput(Closing):
     """Send frames to an address `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
 
-    `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame, which has the
-    list of results even if it is empty. `vmc` sends the Virtual Motion Capture protocol: the bones of one body, or the
-    blendshapes and the head of one face. `mirrored` applies to bones; detectors exchange all other sides.
+    `osc` sends keypoints as messages of Open Sound Control over UDP, in bundles. `ws` sends a JSON object per frame,
+    which has the list of results even if it is empty. `vmc` sends the Virtual Motion Capture protocol, in bundles: the
+    bones of one body, or the blendshapes and the head of one face. `mirrored` applies to bones; detectors exchange all
+    other sides.
     """
 
     def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:
         self._address, self._list_name, self._mirrored = address, list_name, mirrored
-        self._has_failed = False
         parts = urlsplit(address)
         try:
             is_valid = parts.scheme in SCHEMES and bool(parts.hostname) and bool(parts.port)
@@ -54,31 +53,28 @@ class LiveOutput(Closing):
             except OSError as error:
                 raise InputError(f"--to {self._address}: {error}") from error
             stack.callback(client.close)
+            texts = stack.enter_context(Target(self._address, client.send, client.abort))
             lists = (self._list_name,)
-            return lambda frame, size: client.send(
+            return lambda frame, size: texts.put(
                 json_from({"width": size[0], "height": size[1], **frame.to_dict(lists)})
             )
         send = open_udp(host, port, stack)
         character = writer.LiveCharacter(mirrored=self._mirrored)
         messages = partial(_vmc_messages, character) if scheme == "vmc" else _osc_messages
 
-        def send_all(frame: Frame, size: tuple[int, int]) -> None:
-            for message in messages(frame, size):
-                send(message)
+        def send_all(packets: list[bytes]) -> None:
+            for packet in packets:
+                send(packet)
 
-        return send_all
+        frames = stack.enter_context(Target(self._address, send_all))
+        return lambda frame, size: frames.put(list(osc_bundles(messages(frame, size))))
 
     def send(self, frame: Frame, size: tuple[int, int]) -> None:
-        """Send a frame. An address that fails is reported once as a warning."""
-        try:
-            self._send(frame, size)
-        except OSError as error:
-            if not self._has_failed:
-                self._has_failed = True
-                _LOG.warning("%s: %s", self._address, error)
+        """Send a frame in a thread. If the receiver is slow, only the newest frame waits; see `Target`."""
+        self._send(frame, size)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Send the last frame and close the connection, within the time limit."""
         self._stack.close()
 
 
