@@ -45,7 +45,7 @@ browser:
 	$(call system,command -v firefox-esr || command -v firefox,firefox-esr,tests in Firefox)
 
 graphics: install
-	$(call system,$(BIN)/python -c "from sonjit.lab.synthesis.renderer import renderer_name; renderer_name()",libegl1 libgl1-mesa-dri,rendered hands)
+	$(call system,$(BIN)/python -c "from sonjit_lab.synthesis.renderer import renderer_name; renderer_name()",libegl1 libgl1-mesa-dri,rendered hands)
 
 MODULE := src/sonjit/_util/assets/web
 web: models  ## the module that finds hands, faces and bodies in web pages, into web/dist

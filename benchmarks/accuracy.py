@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from benchmarks.speed.run import check_peer, run_worker, save_clip
 from rich.console import Console
 from rich.table import Table
 
 from sonjit._util.errors import SonjitError
-from sonjit.lab.benchmark.run import check_peer, run_worker, save_clip
 
 ASSETS = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "assets"
 WRIST, MIDDLE_MCP = 0, 9

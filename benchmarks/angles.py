@@ -10,13 +10,13 @@ import numpy as np
 from refined import rendered_hands
 
 from sonjit import create_detector
-from sonjit.lab.datasets import open_dataset
-from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.media import open_source
 from sonjit.results.measures import finger_bends_rad
 from sonjit.results.measures.joints import joint_angles_rad
-from sonjit.studio.camera_files import load_cameras
-from sonjit.studio.triangulation import triangulate
+from sonjit_lab.datasets import open_dataset
+from sonjit_lab.metrics.statistics import mean_interval
+from sonjit_studio.camera_files import load_cameras
+from sonjit_studio.triangulation import triangulate
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 PAGE = Path(__file__).parents[1] / "docs" / "measured.md"

@@ -16,15 +16,15 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.lab.synthesis.renderer import Drawable, Lighting, Material, Renderer
-from sonjit.studio import run_folder, views
-from sonjit.studio.annotator import AnnotatorSettings, annotate
-from sonjit.studio.boards import BoardObservation, BoardObservations, target_from_text
-from sonjit.studio.calibration import calibrate
-from sonjit.studio.learning import fit_project_offsets, human_frames, train_network
-from sonjit.studio.marks import Mark
-from sonjit.studio.project import create_project
-from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit_lab.synthesis.renderer import Drawable, Lighting, Material, Renderer
+from sonjit_studio import run_folder, views
+from sonjit_studio.annotator import AnnotatorSettings, annotate
+from sonjit_studio.boards import BoardObservation, BoardObservations, target_from_text
+from sonjit_studio.calibration import calibrate
+from sonjit_studio.learning import fit_project_offsets, human_frames, train_network
+from sonjit_studio.marks import Mark
+from sonjit_studio.project import create_project
+from sonjit_studio.rig import CameraRig, RigCamera
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"

@@ -16,20 +16,20 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from accuracy import detections
+from benchmarks.speed.run import check_peer
 from rich.console import Console
 from rich.table import Table
 from streams import hand_figures, plain_hands, run
 
 from sonjit import SonjitError
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.lab.benchmark.run import check_peer
-from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.factors import FACTORS, Factors
-from sonjit.lab.synthesis.gestures import sample_angles
-from sonjit.lab.synthesis.hands import rig_from_shape
-from sonjit.lab.synthesis.motions import HandMotion, HandTrack, turn_hand
-from sonjit.lab.synthesis.renderer import Renderer
-from sonjit.lab.synthesis.scenes import SceneSampler, render_samples
+from sonjit_lab.hand_models.rig import RigPose
+from sonjit_lab.synthesis.factors import FACTORS, Factors
+from sonjit_lab.synthesis.gestures import sample_angles
+from sonjit_lab.synthesis.hands import rig_from_shape
+from sonjit_lab.synthesis.motions import HandMotion, HandTrack, turn_hand
+from sonjit_lab.synthesis.renderer import Renderer
+from sonjit_lab.synthesis.scenes import SceneSampler, render_samples
 
 SORTS = ("swap", "pause", "back", "leave", "three")
 SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)

@@ -29,8 +29,8 @@ from sonjit.detectors.search import network, score, stills
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.hands import HandSearch
-from sonjit.lab.datasets import Sample, open_dataset
-from sonjit.lab.evaluation.detection import assign
+from sonjit_lab.datasets import Sample, open_dataset
+from sonjit_lab.evaluation.detection import assign
 
 FILE = Path(score.__file__).with_name("search.json")
 SETS = ("wild", "wild2", "wild3")

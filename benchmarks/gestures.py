@@ -19,11 +19,11 @@ import numpy as np
 from sonjit import SonjitError, create_detector
 from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
 from sonjit.gestures.classifier import LEAST_SCORE, aligned, load_gestures
-from sonjit.lab.metrics.detection import box_iou
-from sonjit.lab.training.alphabets import shipped_gestures
-from sonjit.lab.training.gesture_data import DetectedHands, detect_hands, posed_joints
 from sonjit.media import open_source
 from sonjit.results.measures.hands import palm_frame
+from sonjit_lab.metrics.detection import box_iou
+from sonjit_lab.training.alphabets import shipped_gestures
+from sonjit_lab.training.gesture_data import DetectedHands, detect_hands, posed_joints
 
 LABELS = Path(__file__).with_name("gestures_wild.toml")
 LEAST_OVERLAP = 0.3

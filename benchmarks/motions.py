@@ -15,11 +15,11 @@ import numpy as np
 from sonjit import track
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import CustomMotions, MotionRecognizer, MotionRecording, MotionSpotter
-from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit.lab.synthesis.hands import rig_from_shape
 from sonjit.results import Frame, Hand
 from sonjit.results.measures import hand_length_m
+from sonjit_lab.hand_models.rig import RigPose
+from sonjit_lab.synthesis.gestures import add_deviation, gestures, resolved_angles
+from sonjit_lab.synthesis.hands import rig_from_shape
 
 PALM = [0, 5, 9, 13, 17]
 POSES = ("open", "point", "pinch", "fist", "half", "relaxed")

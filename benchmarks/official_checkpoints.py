@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 import torch
 from torchvision.models import resnet
 
-from sonjit.lab.networks import create_network, list_networks
+from sonjit_lab.networks import create_network, list_networks
 
 
 def loaded(name, state, **options):

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation import landmarks, predictions, protocols
+from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.evaluation import landmarks, predictions, protocols
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6

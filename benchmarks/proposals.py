@@ -63,8 +63,8 @@ def photographs(data: Path) -> Iterator[Photograph]:
     from sonjit.detectors.search.light import in_good_light
     from sonjit.detectors.search.load import load_network
     from sonjit.geometry.boxes import box_around, box_iou
-    from sonjit.lab.datasets import open_dataset
     from sonjit.media import open_source
+    from sonjit_lab.datasets import open_dataset
 
     def made(name: str, rgb: np.ndarray, hands: list[Any], *boxes: Any, has_people: bool) -> Photograph:
         rgb, scale = in_good_light(rgb), min(1, MAX_PX / max(rgb.shape))
@@ -592,7 +592,7 @@ def train(file: Path, out: Path, left_out: str | None, seconds: float) -> None:
 
 def export(pack_file: Path, weights: Path, target: Path) -> None:
     """Write the own network with trained weights as a TFLite file."""
-    from sonjit.lab.explain.tflite import Graph
+    from sonjit.explanations.tflite import Graph
 
     network = Network(np.load(pack_file, allow_pickle=True))
     trained = {name: torch.from_numpy(values.astype(np.float32)) for name, values in np.load(weights).items()}

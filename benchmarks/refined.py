@@ -19,11 +19,11 @@ from sonjit.detectors.kinds.hand_heads import HandRefinement
 from sonjit.detectors.kinds.hands import HandObservation, HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.lab.datasets import open_dataset
-from sonjit.lab.metrics.statistics import mean_interval
-from sonjit.lab.training.augment import jittered_box
 from sonjit.media import open_source
 from sonjit.results.measures import hand_length_m
+from sonjit_lab.datasets import open_dataset
+from sonjit_lab.metrics.statistics import mean_interval
+from sonjit_lab.training.augment import jittered_box
 
 REAL_HANDS = "lab/evaluation/protocols/mediapipe-card.toml"
 CROPS = 24

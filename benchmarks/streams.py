@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import measure
+from benchmarks.speed.run import drifting
 from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
-from sonjit.lab.benchmark.run import drifting
-from sonjit.lab.datasets import open_dataset
-from sonjit.lab.evaluation.detection import assign
 from sonjit.media import open_source
+from sonjit_lab.datasets import open_dataset
+from sonjit_lab.evaluation.detection import assign
 
 SEARCHES = ("fast", "auto")
 SETTLE = 3

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import sonjit
-from sonjit.lab.meshes import bvh_from_motion, fit_hands
+from sonjit_lab.meshes import bvh_from_motion, fit_hands
 
 if len(sys.argv) < 3:
     sys.exit(__doc__)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import sonjit
-from sonjit.studio import load_cameras, triangulate
+from sonjit_studio import load_cameras, triangulate
 
 if len(sys.argv) < 4:
     sys.exit(__doc__)

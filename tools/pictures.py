@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image as Pillow
 
 import sonjit
-from sonjit.lab.meshes import hand_mesh, run
-from sonjit.lab.training.alphabets import POSES, load_alphabet
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
+from sonjit_lab.meshes import hand_mesh, run
+from sonjit_lab.training.alphabets import POSES, load_alphabet
 
 if TYPE_CHECKING:
     from sonjit._util.arrays import Image

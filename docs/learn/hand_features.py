@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sonjit._util.errors import SonjitError
-from sonjit.engines.pooled import PooledNetwork
-from sonjit.lab.explain.overlay import draw_feature_maps
-from sonjit.lab.training.class_images import CLASSES, Crop, HandCrops
+from sonjit.explanations.pooled import PooledNetwork
+from sonjit.media.drawing.heat_maps import draw_feature_maps
 from sonjit.weights import find_weight
+from sonjit_lab.training.class_images import CLASSES, Crop, HandCrops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Sonjit: hands in images, video and a live camera, offline, on an ordinary CPU.
+"""Sonjit: hands, faces and bodies in images, video and live cameras, offline, on an ordinary CPU.
 
 >>> import sonjit
 >>> sorted(sonjit.__all__)[0]
@@ -15,11 +15,10 @@ from sonjit._util.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
     from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
-    from sonjit._util.extensions import load_extension
     from sonjit._util.version import __version__
-    from sonjit.detectors import Detector, Filter, OneEuro, create_detector
+    from sonjit.detectors import Detector, Filter, OneEuro, create_detector, load_extension
+    from sonjit.explanations.imagenet import explain
     from sonjit.geometry.boxes import RotatedBox
-    from sonjit.lab.explain.imagenet import explain
     from sonjit.media import DrawingStyle, Results, TrackedFrame, draw, open_source, to_dataframe
     from sonjit.results import Body, Event, Face, Frame, Hand, Person
     from sonjit.results.measures import fingers_up
@@ -37,11 +36,10 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
 add_lazy_names(globals(), {
     "InputError JobError MissingExtraError SonjitError": "sonjit._util.errors",
-    "load_extension": "sonjit._util.extensions",
     "__version__": "sonjit._util.version",
-    "Detector Filter OneEuro create_detector": "sonjit.detectors",
+    "Detector Filter OneEuro create_detector load_extension": "sonjit.detectors",
     "RotatedBox": "sonjit.geometry.boxes",
-    "explain": "sonjit.lab.explain.imagenet",
+    "explain": "sonjit.explanations.imagenet",
     "DrawingStyle Results TrackedFrame draw open_source to_dataframe": "sonjit.media",
     "Body Event Face Frame Hand Person": "sonjit.results",
     "fingers_up": "sonjit.results.measures",

@@ -9,8 +9,8 @@ import pytest
 
 from sonjit import Body, Face, Hand, InputError, Person
 from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe._selfie import load_selfie_segmenter
 from sonjit.detectors.options import GraphThresholds
-from sonjit.detectors.selfie import load_selfie_segmenter
 from sonjit.results.skeletons import load_skeleton
 
 solutions = mp.solutions

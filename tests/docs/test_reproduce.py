@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; type: pip install sonjit[train]")
 
 from sonjit.cli import main  # noqa: E402
-from sonjit.lab.networks import create_network  # noqa: E402
+from sonjit_lab.networks import create_network  # noqa: E402
 
 from .test_pages import DOCS, blocks_of  # noqa: E402
 

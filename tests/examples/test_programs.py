@@ -17,11 +17,11 @@ import pytest
 
 import sonjit
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.lab.hand_models.rig import load_rig
 from sonjit.media import open_source
 from sonjit.results.measures import measures
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio import CameraRig, RigCamera, save_cameras
+from sonjit_lab.hand_models.rig import load_rig
+from sonjit_studio import CameraRig, RigCamera, save_cameras
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"

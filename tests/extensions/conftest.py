@@ -6,20 +6,20 @@ import pytest
 
 import sonjit._util.extensions
 import sonjit.detectors.kinds
-import sonjit.lab.datasets
-import sonjit.lab.evaluation.run
 import sonjit.media.drawing
 import sonjit.media.tables
 import sonjit.results
 import sonjit.results.measures
 import sonjit.results.skeletons
-from sonjit.lab.datasets import list_datasets
+import sonjit_lab.datasets
+import sonjit_lab.evaluation.run
+from sonjit_lab.datasets import list_datasets
 
 collect_ignore = ["counts.py", "lamp_task.py", "lamps.py", "spots.py"]
 REGISTRIES = (
-    sonjit.lab.datasets.registry._ENTRIES,
+    sonjit_lab.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,
-    sonjit.lab.evaluation.run.EVALUATORS,
+    sonjit_lab.evaluation.run.EVALUATORS,
     sonjit._util.extensions._modules,
     sonjit.media.tables.FORMATS,
     sonjit.results.RESULT_TYPES,

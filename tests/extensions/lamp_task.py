@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from sonjit.lab.evaluation import register_evaluator
-from sonjit.lab.evaluation.metrics import MetricSummary, mean_metric
-from sonjit.lab.evaluation.predictions import EvaluatedItem
+from sonjit_lab.evaluation import register_evaluator
+from sonjit_lab.evaluation.metrics import MetricSummary, mean_metric
+from sonjit_lab.evaluation.predictions import EvaluatedItem
 
 
 class LampEvaluator:

@@ -2,7 +2,7 @@
 
 import cv2
 
-from sonjit.lab.datasets import Dataset, DatasetEntry, Instance, Sample, register
+from sonjit_lab.datasets import Dataset, DatasetEntry, Instance, Sample, register
 
 
 class Lamps(Dataset):

@@ -8,7 +8,7 @@ import pytest
 
 import sonjit
 from sonjit.cli import main
-from sonjit.lab.datasets import open_dataset
+from sonjit_lab.datasets import open_dataset
 
 PLACES = ((20, 30), (40, 25), (60, 50))
 PROTOCOL = """
@@ -102,9 +102,9 @@ def test_a_table_format_is_written_read_and_converted(root, spots, counts, tmp_p
 
 
 def test_a_name_can_be_taken_once(lamps, lamp_task, counts):
-    from sonjit.lab.datasets import dataset_entry, register
-    from sonjit.lab.evaluation import register_evaluator
     from sonjit.media import register_table_format
+    from sonjit_lab.datasets import dataset_entry, register
+    from sonjit_lab.evaluation import register_evaluator
 
     with pytest.raises(sonjit.InputError, match="data set 'lamps' is already registered"):
         register(dataset_entry("lamps"))

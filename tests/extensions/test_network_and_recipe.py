@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sonjit.cli import main
-from sonjit.lab.networks import create_network, list_networks, registry
+from sonjit_lab.networks import create_network, list_networks, registry
 
 from ..lab.networks.properties import (  # noqa: TID252  # one list of promises for all networks
     check_batches,
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sonjit.lab.networks import InputSpec, Network, NetworkEntry, create_network, register
-from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.lab.training.recipes import settings_from
+from sonjit_lab.networks import InputSpec, Network, NetworkEntry, create_network, register
+from sonjit_lab.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit_lab.training.recipes import settings_from
 
 
 class Toy(Network):

@@ -56,8 +56,8 @@ def test_maps_of_control(folder):
 
 
 def test_rigs_and_projects(folder):
-    from sonjit.studio.camera_files import load_cameras
-    from sonjit.studio.project import open_project
+    from sonjit_studio.camera_files import load_cameras
+    from sonjit_studio.project import open_project
 
     rig = load_cameras(folder / "rig.json")
     assert rig.names == ("cam0", "cam1")
@@ -111,13 +111,13 @@ def change_store(path):
 
 
 def open_project_of(folder):
-    from sonjit.studio.project import open_project
+    from sonjit_studio.project import open_project
 
     open_project(folder / "project")
 
 
 def load_rig_of(folder):
-    from sonjit.studio.camera_files import load_cameras
+    from sonjit_studio.camera_files import load_cameras
 
     load_cameras(folder / "rig.json")
 

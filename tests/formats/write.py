@@ -17,12 +17,12 @@ import torch
 import sonjit
 from sonjit._util.json_text import json_from
 from sonjit.gestures import GestureRecording, LearnedGestures, MotionRecording
-from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.media import TABLE_ENDINGS, Header, open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person, box_around
 from sonjit.server import job_files, job_store, options
 from sonjit.server.settings import Settings
-from sonjit.studio.marks import Mark
+from sonjit_lab.training.loop import TrainingSettings, train
+from sonjit_studio.marks import Mark
 
 from ..studio.projects import make_project  # noqa: TID252
 

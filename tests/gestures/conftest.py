@@ -3,10 +3,10 @@ import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import CustomMotions, MotionRecording
-from sonjit.lab.hand_models.rig import RigPose
-from sonjit.lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit.lab.synthesis.hands import rig_from_shape
 from sonjit.results import Frame, Hand
+from sonjit_lab.hand_models.rig import RigPose
+from sonjit_lab.synthesis.gestures import add_deviation, gestures, resolved_angles
+from sonjit_lab.synthesis.hands import rig_from_shape
 
 
 @pytest.fixture(scope="session")

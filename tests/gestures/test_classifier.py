@@ -7,8 +7,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import classifier, custom, gesture_of
-from sonjit.lab.training.alphabets import POSES
 from sonjit.results import Hand
+from sonjit_lab.training.alphabets import POSES
 
 TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
 """Poses that are recognised only in detections, because the hand network never finds them so flat."""

@@ -10,7 +10,7 @@ import pytest
 
 from sonjit._util.json_text import json_from
 from sonjit.gestures import MOTIONS, GestureRecording, GestureSmoother, LearnedGestures, MotionRecognizer, find_gestures
-from sonjit.lab.synthesis.gestures import gestures
+from sonjit_lab.synthesis.gestures import gestures
 
 WEB = Path(__file__).parents[2] / "web"
 ASSETS = WEB.parent / "src" / "sonjit" / "_util" / "assets"

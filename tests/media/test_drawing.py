@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
-from sonjit.lab.hand_models.drawing import draw_mesh
 from sonjit.media import draw_frame
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
+from sonjit_lab.hand_models.drawing import draw_mesh
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))

@@ -6,7 +6,7 @@ import pytest
 
 from sonjit._util.errors import JobError
 from sonjit.detectors.kinds import options_for
-from sonjit.lab.explain.run import Explain
+from sonjit.explanations.task import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, inputs, run_input, run_job
 

@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as npst
 
 import sonjit
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.lab.explain import hand_map, load_hand_explainer
 from sonjit.server.images import mask_to_dict
 from sonjit.server.options import TARGETS
 from sonjit.weights import verify_weights
+from sonjit_lab.explain import hand_map, load_hand_explainer
 
 from .conftest import LITE, answer, configure, open_stream
 

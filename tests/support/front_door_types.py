@@ -7,8 +7,8 @@ import numpy as np
 import sonjit
 import sonjit.compat.mediapipe.solutions.hands as mp_hands
 from sonjit import Body, Detector, Face, Hand, Person, Results, TrackedFrame
-from sonjit.lab.meshes import RigMotion, fit_hands
-from sonjit.studio import Triangulation, load_cameras, triangulate
+from sonjit_lab.meshes import RigMotion, fit_hands
+from sonjit_studio import Triangulation, load_cameras, triangulate
 
 
 def check() -> None:

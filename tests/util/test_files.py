@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sonjit._util import data_files, errors
 from sonjit._util.files import atomic_file, atomic_folder, folded_name, free_name, sole_writer, write_bytes
 from sonjit.gestures.control import load_map
-from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import load_frames
+from sonjit_lab.evaluation.protocols import load_protocol
+from sonjit_lab.training.recipes import load_recipe
 
 
 def names(folder):

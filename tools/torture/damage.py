@@ -33,20 +33,20 @@ from sonjit.engines.openvino import read_model
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.gestures.control import load_map
 from sonjit.gestures.custom import load_recording
-from sonjit.lab.datasets.reading import load_matlab
-from sonjit.lab.datasets.registry import open_dataset
-from sonjit.lab.evaluation.protocols import load_protocol
-from sonjit.lab.hand_models.mano_files import SHAPES, read_mano
-from sonjit.lab.hand_models.rig import read_rig
-from sonjit.lab.networks.checkpoints import load_checkpoint
-from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.sources.images import rgb_from
 from sonjit.media.tables import load_frames
-from sonjit.studio.camera_files import load_cameras, save_cameras
-from sonjit.studio.marks import AnnotationStore, Mark
-from sonjit.studio.rig import CameraRig, RigCamera
 from sonjit.weights import find_weight, load_bundle
+from sonjit_lab.datasets.reading import load_matlab
+from sonjit_lab.datasets.registry import open_dataset
+from sonjit_lab.evaluation.protocols import load_protocol
+from sonjit_lab.hand_models.mano_files import SHAPES, read_mano
+from sonjit_lab.hand_models.rig import read_rig
+from sonjit_lab.networks.checkpoints import load_checkpoint
+from sonjit_lab.training.recipes import load_recipe
+from sonjit_studio.camera_files import load_cameras, save_cameras
+from sonjit_studio.marks import AnnotationStore, Mark
+from sonjit_studio.rig import CameraRig, RigCamera
 
 CLIP = Path(str(files("sonjit"))) / "_util" / "assets" / "demo.mp4"
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx", ".avi": "mpeg4"}
@@ -168,7 +168,7 @@ def copy_texts(source: str, *names: str) -> Callable[[Path], None]:
 
     def make(folder: Path) -> None:
         for name in names:
-            shutil.copy(Path(str(files("sonjit.lab"))) / source / name, folder / name)
+            shutil.copy(Path(str(files("sonjit_lab"))) / source / name, folder / name)
 
     return make
 

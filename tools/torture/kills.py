@@ -27,8 +27,8 @@ from rows import Row
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.studio.project import create_project
-from sonjit.studio.rig import CameraRig, RigCamera
+from sonjit_studio.project import create_project
+from sonjit_studio.rig import CameraRig, RigCamera
 
 LOG = "stderr.txt"
 DISTURBED = 2  # disturbances per run

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 add_lazy_names(globals(), {
     "BoolArray Float32Array FloatArray Image IndexArray IntArray RealArray": "sonjit._util.arrays",
-    "InputError InputNote InputWarning JobError MissingExtraError SonjitError": "sonjit._util.errors",
-    "already_registered check_memory is_out_of_memory pluralize unknown_name": "sonjit._util.errors",
-    "is_installed load_function optional_import require": "sonjit._util.extras",
+    "InputError InputNote InputWarning JobError MissingExtraError MissingPackageError": "sonjit._util.errors",
+    "SonjitError already_registered check_memory is_out_of_memory pluralize unknown_name": "sonjit._util.errors",
+    "is_installed optional_import require": "sonjit._util.extras",
     "Json JsonObject json_from": "sonjit._util.json_text",
 })  # fmt: skip

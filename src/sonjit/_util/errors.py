@@ -53,6 +53,15 @@ class MissingExtraError(SonjitError, ImportError):
         super().__init__(f"{purpose} needs an optional dependency: {install_line(extra)}")
 
 
+class MissingPackageError(SonjitError, ImportError):
+    """Report a distribution of Sonjit that is not installed, with the command that installs it. Exit status 2."""
+
+    exit_status = 2
+
+    def __init__(self, purpose: str, package: str) -> None:
+        super().__init__(f"{purpose} needs another package: pip install {package}")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Check whether an error is a failed allocation, of Python or of a library in C++, which has its own errors.
 
@@ -69,8 +78,9 @@ def check_memory(error: BaseException) -> None:
 
 
 def install_line(extra: str) -> str:
-    """Return the command that installs an optional dependency."""
-    return f"pip install 'sonjit[{extra}]'"
+    """Return the command that installs an extra of Sonjit, or of another distribution such as `sonjit-lab[synth]`."""
+    requirement = extra if "[" in extra else f"sonjit[{extra}]"
+    return f"pip install '{requirement}'"
 
 
 def unknown_name(noun: str, name: str, choices: Iterable[str]) -> str:

@@ -1,11 +1,11 @@
-"""Registries, and the extensions that add to them.
+"""Registries and hooks, and the extensions that fill them.
 
 An extension is a module whose import registers something, or a function that does. Sonjit has three ways to find
 extensions:
 
 * Entry points of the group `sonjit.extensions` of installed packages. Those of the group `sonjit.networks` may import
   PyTorch, and are loaded when networks are requested.
-* Modules in the environment variable `SONJIT_EXTENSIONS`, separated by commas.
+* Modules and files in the environment variable `SONJIT_EXTENSIONS`, separated by commas.
 * Modules that a program passes to `load_extension`.
 
 The command line, the server and worker processes load all of them at start. Other programs load the first two when a
@@ -13,18 +13,16 @@ name is unknown.
 """
 
 import os
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
+from sonjit._util.errors import InputError, JobError, MissingPackageError, already_registered, unknown_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -33,9 +31,11 @@ Value = TypeVar("Value")
 EXTENSIONS: Final = "sonjit.extensions"
 NETWORKS: Final = "sonjit.networks"
 VARIABLE: Final = "SONJIT_EXTENSIONS"
+_FILE_ENDING: Final = ".toml"  # of the files that describe networks
 _lock = threading.RLock()  # an extension may look up names while it is imported
 _loaded: "dict[str, list[Extension]]" = {}
-_modules: dict[str, None] = {}
+_modules: dict[str, Callable[[str], ModuleType]] = {}
+_file_loaders: dict[str, Callable[[str], ModuleType]] = {}  # by the ending of their files
 
 
 class Registry(dict[str, Value]):
@@ -65,6 +65,29 @@ class Registry(dict[str, Value]):
         return self[name]
 
 
+class Hook(Generic[Value]):
+    """Function that another distribution provides, such as one that requires PyTorch.
+
+    The distribution sets it from its extension. `purpose` and `package` are for the message where none is installed.
+    """
+
+    def __init__(self, purpose: str, package: str) -> None:
+        self._purpose, self._package = purpose, package
+        self._value: Value | None = None
+
+    def provide(self, value: Value) -> None:
+        """Set the function."""
+        self._value = value
+
+    def get(self) -> Value:
+        """Return the function. Raise MissingPackageError if no installed extension provides it."""
+        if self._value is None:
+            load_extensions()
+        if self._value is None:
+            raise MissingPackageError(self._purpose, self._package)
+        return self._value
+
+
 @dataclass(frozen=True)
 class Extension:
     """An extension that was found."""
@@ -73,6 +96,11 @@ class Extension:
     package: str  # name and version of the package, or the environment variable
     target: str  # imported object, "module" or "module:function"
     problem: str | None = None  # reason why it could not be loaded, and the remedy, in one line. None if it was loaded.
+
+
+def add_file_loader(load: Callable[[str], ModuleType]) -> None:
+    """Load extensions that are TOML files with a function."""
+    _file_loaders[_FILE_ENDING] = load
 
 
 def load_extension(module: str) -> ModuleType:
@@ -89,15 +117,20 @@ def load_extension(module: str) -> ModuleType:
 
     Raise InputError if the module cannot be imported, or the file is missing or wrong.
     """
-    if module.endswith(".toml"):
-        module = str(Path(module).absolute())
+    file_loader = _file_loaders.get(Path(module).suffix)
+    if file_loader is not None:
+        return _import_extension(str(Path(module).absolute()), file_loader)
+    return _import_extension(module, import_module)
+
+
+def _import_extension(name: str, load: Callable[[str], ModuleType]) -> ModuleType:
     try:
-        loaded = _import(module)
+        loaded = load(name)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"extension {module} cannot be imported ({_in_one_line(error)})") from error
-    _modules[module] = None
+        raise InputError(f"extension {name} cannot be imported ({_in_one_line(error)})") from error
+    _modules[name] = load
     return loaded
 
 
@@ -108,10 +141,19 @@ def load_extensions(*groups: str) -> list[Extension]:
             if group not in _loaded:
                 _loaded[group] = found = []
                 found += [_load_entry_point(point) for point in _entry_points(group)]
-                for name in _listed() if group == EXTENSIONS else ():
-                    extension = Extension(name, VARIABLE, name)
-                    found.append(_loaded_by(lambda name=name: _import(name), extension, f"change {VARIABLE}"))
+            if group == EXTENSIONS:
+                _load_listed(_loaded[group])
         return [extension for group in groups or (EXTENSIONS,) for extension in _loaded[group]]
+
+
+def _load_listed(loaded: list[Extension]) -> None:
+    """Add the extensions of the environment variable. Files wait until the package that loads them is imported."""
+    for name in _listed():
+        extension = Extension(name, VARIABLE, name)
+        load = _file_loaders.get(Path(name).suffix, import_module)
+        waits = name.endswith(_FILE_ENDING) and load is import_module
+        if not waits and all(known.target != name or known.package != VARIABLE for known in loaded):
+            loaded.append(_loaded_by(partial(load, name), extension, f"change {VARIABLE}"))
 
 
 def extension_packages() -> frozenset[str]:
@@ -132,44 +174,15 @@ def extension_problems() -> str:
 
 
 def _entry_points(group: str) -> "list[EntryPoint]":
-    if not _is_mentioned(group):
-        return []
     from importlib.metadata import entry_points  # slow to import
 
     return sorted({*entry_points(group=group)}, key=lambda point: point.name)
-
-
-def _is_mentioned(group: str) -> bool:
-    """Check whether the metadata of an installed package may contain the name of a group."""
-    if any(finder is not PathFinder and hasattr(finder, "find_distributions") for finder in sys.meta_path):
-        return True
-    for folder in sys.path:
-        try:
-            names = os.listdir(folder or ".")  # noqa: PTH208  # a thousand Path objects take longer
-        except NotADirectoryError:
-            return True
-        except OSError:  # the import system skips it too
-            continue
-        for name in (name for name in names if name.lower().endswith((".dist-info", "egg-info"))):
-            with suppress(OSError), open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
-                if group.encode() in file.read():
-                    return True
-    return False
 
 
 def _load_entry_point(point: "EntryPoint") -> Extension:
     name, version = (point.dist.name, point.dist.version) if point.dist else ("an unknown package", "")
     extension = Extension(point.name, f"{name} {version}".rstrip(), point.value)
     return _loaded_by(point.load, extension, f"update it or pip uninstall {name}")
-
-
-def _import(name: str) -> ModuleType:
-    """Import a module, or register the network that a TOML file describes."""
-    if not name.endswith(".toml"):
-        return import_module(name)
-    networks = import_module("sonjit.detectors.network_files")
-    networks.register_network_file(Path(name))
-    return networks
 
 
 def _loaded_by(load: Callable[[], object], extension: Extension, remedy: str) -> Extension:
@@ -195,19 +208,19 @@ class LoadedExtensions:
     """Groups of entry points and modules that a process loaded, in a form that another process can load."""
 
     groups: tuple[str, ...]
-    modules: tuple[str, ...]
+    modules: tuple[tuple[str, Callable[[str], ModuleType]], ...]  # names, and the functions that load them
 
     @classmethod
     def snapshot(cls) -> "LoadedExtensions":
         """Return the extensions of this process."""
-        return cls(tuple(_loaded), tuple(_modules))
+        return cls(tuple(_loaded), tuple(_modules.items()))
 
     def load(self) -> None:
         """Load the same extensions in this process. A module that cannot be imported is a JobError."""
         load_extensions(*self.groups)
-        for module in self.modules:
+        for name, load in self.modules:
             try:
-                load_extension(module)
+                _import_extension(name, load)
             except InputError as error:
                 raise JobError(
                     f"a worker process failed: {error}; put the module on PYTHONPATH or install it"

@@ -7,62 +7,42 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonjit._util import InputError, InputNote, InputWarning, MissingExtraError, SonjitError, check_memory
-from sonjit._util.extensions import load_extension, load_extensions
+from sonjit._util import (
+    InputError,
+    InputNote,
+    InputWarning,
+    MissingExtraError,
+    MissingPackageError,
+    SonjitError,
+    check_memory,
+)
+from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
+from sonjit.cli.commands import COMMANDS, PACKAGES, TRACKER, Command
+from sonjit.detectors import load_extension
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from cyclopts import App
 
 
-_CORE = {
-    "demo": ("sonjit.cli.find:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
-    "serve": ("sonjit.cli.serve:serve", "Serve the live app and its endpoints on this machine."),
-    "page": ("sonjit.cli.serve:page", "Write the live app as a folder for any web host."),
-    "gestures": ("sonjit.cli.gestures:app", "Record, train and test custom gestures."),
-    "motions": ("sonjit.cli.gestures:motions", "Find swipes, waves, pinches and other motions of hands."),
-    "control": ("sonjit.cli.stream:control", "Control other programs with hands: OSC, MIDI, MQTT, keys."),
-    "stream": ("sonjit.cli.stream:stream", "Send live keypoints, JSON or blendshapes to other programs."),
-    "models": ("sonjit.cli.models:app", "List, download and verify the published weight files."),
-    "doctor": ("sonjit.cli.doctor:doctor", "Check this installation: versions, weights, extras, cameras."),
-}
-"""Commands of the tracker in addition to the detectors: function and summary."""
-_LAB_OF_INPUTS = {
-    "explain": ("sonjit.lab.cli.explain:explain", "Show which parts of an image are evidence for an output."),
-    "report": ("sonjit.lab.cli.report:report", "Write a page about the joint angles of a person in a video."),
-    "mesh": ("sonjit.lab.cli.explain:mesh", "Turn the hands of an image or video into meshes."),
-    "segment": ("sonjit.lab.cli.explain:segment", "Find people and hands, or objects of other weights, as masks."),
-}
-_LAB = {
-    "networks": ("sonjit.lab.cli.train:networks", "List the networks that can be trained and exported."),
-    "train": ("sonjit.lab.cli.train:train", "Train a network with a recipe."),
-    "export": ("sonjit.lab.cli.train:export", "Write a network as ONNX, OpenVINO IR or TFLite."),
-    "datasets": ("sonjit.lab.cli.datasets:app", "List, check, show and convert data sets."),
-    "eval": ("sonjit.lab.cli.eval:evaluate", "Evaluate a model with a protocol and write a report."),
-    "card": ("sonjit.lab.cli.eval:card", "Write a model card from evaluations."),
-    "compare": ("sonjit.lab.cli.eval:compare", "Draw the results of several evaluations next to each other."),
-    "synth": ("sonjit.lab.cli.synth:synth", "Render hands with exact labels."),
-    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, CPU time and memory on this machine."),
-}
-_STUDIO = {
-    "annotate": ("sonjit.studio.commands:app", "Annotate recordings of many cameras: calibrate, label, release.")
-}
 CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
-def build_app(*, overview: bool = False) -> App:
-    """Return the command tree. The module of a command is imported when the command is called.
+def build_app(called: str | None = None) -> App:
+    """Return the command tree.
 
     Args:
-        overview: Add a summary to each command. Its help is then only the summary.
+        called: Name of the command that is called. Every other command has only its summary, so that its module is not
+            imported. None loads all of them.
     """
     from cyclopts import App, Group
 
@@ -74,24 +54,30 @@ def build_app(*, overview: bool = False) -> App:
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` prints a message
     )
-    kinds = {name: (f"sonjit.cli.find:{name}", find_kind(name).summary) for name in KINDS}
-    if taken := sorted(kinds.keys() & {*_CORE, *_LAB_OF_INPUTS, *_LAB, *_STUDIO}):
+    kinds = {name: Command(partial(_load_kind, name), find_kind(name).summary, takes_inputs=True) for name in KINDS}
+    if taken := sorted(kinds.keys() & COMMANDS.keys()):
         raise InputError(f"kind {taken[0]!r} has the name of a command: rename it, or its file")
-    tracker, lab, studio = (Group(title, sort_key=key) for key, title in enumerate(("Tracker", "Lab", "Studio")))
-    groups = (
-        (tracker, kinds, _INPUT_USAGE),
-        (tracker, _CORE, None),
-        (lab, _LAB_OF_INPUTS, _INPUT_USAGE),
-        (lab, _LAB, None),
-        (studio, _STUDIO, None),
-    )
-    for group, commands, usage in groups:
-        for name, (function, summary) in commands.items():
-            options: dict[str, str] = {"help": summary} if overview else {}
-            options |= {} if usage is None else {"usage": usage.format(name)}
-            app.command(function, name=name, group=group, **options)
+    commands = kinds | COMMANDS
+    groups = dict.fromkeys([TRACKER, *(command.group for command in commands.values())])
+    titles = {name: Group(name, sort_key=key) for key, name in enumerate(groups)}
+    for name, command in commands.items():
+        is_loaded = called in (None, name)
+        function = command.load() if is_loaded else _not_loaded
+        texts = {} if is_loaded else {"help": command.summary}
+        usage = {"usage": _INPUT_USAGE.format(name)} if command.takes_inputs else {}
+        app.command(function, name=name, group=titles[command.group], **texts, **usage)
     app.register_install_completion_command(help="Install completion of commands and options for bash, zsh or fish.")
     return app
+
+
+def _load_kind(name: str) -> Callable[..., int]:
+    from sonjit.cli.find import detect_command
+
+    return detect_command(name)
+
+
+def _not_loaded() -> None:
+    """Stand for a command that is not called."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,11 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and words[0].endswith(".toml"):  # a network of the user's own
             load_extension(words[0])
             words[0] = Path(words[0]).stem
-        overview = all(word.startswith("-") for word in words)
+        called = next((word for word in words if not word.startswith("-")), "")
+        _check_installed(called)
         with _memory_errors(), _input_warnings() as shown:
-            result = build_app(overview=overview)(
-                words, exit_on_error=False, print_error=False, result_action="return_value"
-            )
+            app = build_app(None if "--install-completion" in words else called)
+            result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SonjitError as error:
         print_error(str(error))
         return error.exit_status
@@ -150,6 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         logging.getLogger("sonjit").removeHandler(log)
     return (result if isinstance(result, int) else 0) or int(bool(shown))
+
+
+def _check_installed(command: str) -> None:
+    """Raise MissingPackageError for a command of a distribution that is not installed."""
+    for package, names in PACKAGES.items():
+        if command in names and command not in COMMANDS:
+            raise MissingPackageError(f"sonjit {command}", package)
 
 
 @contextmanager

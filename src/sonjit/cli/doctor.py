@@ -5,10 +5,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import av
 from rich.console import Console
@@ -17,21 +15,12 @@ from rich.table import Table
 
 from sonjit import __version__
 from sonjit._util import extensions, extras
-from sonjit._util.errors import JobError, SonjitError, install_line
+from sonjit._util.errors import SonjitError, install_line
+from sonjit.cli.checks import CHECKS, Finding
 from sonjit.weights import models_folder, verify_weights
 
-State = Literal["ok", "note", "missing"]
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Line of the report. `missing` means that hands cannot be found until it is fixed."""
-
-    state: State
-    what: str
-    detail: str
 
 
 def doctor() -> int:
@@ -70,11 +59,8 @@ def examine() -> Iterator[Finding]:
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
-    if importlib.util.find_spec("moderngl"):
-        try:
-            yield Finding("ok", "OpenGL without a screen", extras.load_function("renderer_name")())
-        except JobError as error:
-            yield Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
+    for check in CHECKS.values():
+        yield from check()
     yield _cameras()
 
 

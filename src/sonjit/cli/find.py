@@ -15,7 +15,6 @@ from sonjit._util.data_files import ASSETS
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import (
-    KINDS,
     KindEntry,
     find_kind,
     make_options,
@@ -174,13 +173,6 @@ def _check(
     for is_wrong, message in requirements:
         if is_wrong:
             raise InputError(message)
-
-
-def __getattr__(name: str) -> Callable[..., int]:
-    """Make the command of a kind when it is imported, as `sonjit.cli.find:hands`."""
-    if name not in KINDS:
-        raise AttributeError(name)
-    return detect_command(name)
 
 
 def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:

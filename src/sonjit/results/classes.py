@@ -173,7 +173,7 @@ class Hand(Result):
             to the camera. Refined keypoints have z in the scale of x and y. Published z is ordinal, 0.2 to 0.6 times as
             large.
         keypoints_3d: Keypoints (21, 3) as float32 in metres, origin at the hand's geometric centre; at the camera's
-            lens for a hand that was lifted (`sonjit.lab.lifting`), NaN where its distance is unknown.
+            lens for a hand that was lifted (`sonjit_lab.lifting`), NaN where its distance is unknown.
         id: Track id, stable while the hand is tracked; None for stills.
         handedness_score: Probability of the label, 0.5..1; see `side`.
         extra_keypoints: Additional keypoints (E, 2) of a custom landmark network, in pixels as float32, in its order.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from sonjit import media
-from sonjit._util import Image, InputError, load_function, pluralize, version
+from sonjit._util import Image, InputError, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions
 from sonjit.gestures.classifier import CANNED
@@ -23,6 +23,7 @@ from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import annotate, count_columns, table_columns
+from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
 
@@ -196,7 +197,7 @@ class DetectWorker(Worker[Frame]):
         super().__init__(task.style.anonymise, task.options.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
-        self._lift = None if task.lift is None else load_function("create_lifter")(task.lift).lift_frame
+        self._lift = None if task.lift is None else LOAD_LIFTER.get()(task.lift).lift_frame
         self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails

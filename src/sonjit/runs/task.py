@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
 
-from sonjit._util import Image, InputError, load_function
+from sonjit._util import Image, InputError
 from sonjit._util.files import Closing
 from sonjit.detectors import create_detector
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
@@ -224,10 +224,9 @@ class Lift:
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.weights is None:
-            entry = load_function("network_entry")(self.network)
             raise InputError(
-                f"--lift {self.network} needs its weights, --lift-weights FILE: {entry.where} ({entry.licence}), "
-                "or a checkpoint of your own; or use demo for placeholder weights"
+                f"--lift {self.network} needs its weights, --lift-weights FILE: a checkpoint of your own, or the one "
+                f"that sonjit networks {self.network} names; or use demo for placeholder weights"
             )
         if self.root_input_scale is not None and self.root_weights is None:
             raise InputError("--root-input-scale requires --root-weights")
@@ -255,3 +254,11 @@ class Lift:
                 "published"
             )
         return notes
+
+
+class Lifter(Protocol):
+    """Loaded networks that lift hands."""
+
+    def lift_frame(self, rgb: Image, frame: Frame) -> None:
+        """Lift the hands of a frame of an image (H, W, 3), uint8 RGB, in place."""
+        ...

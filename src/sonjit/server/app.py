@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from sonjit._util import InputError, JobError, extensions, json_from, load_function
+from sonjit._util import InputError, JobError, extensions, json_from
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, jobs, middleware
@@ -70,23 +70,39 @@ class Addresses:
     fingerprint: str | None  # SHA-256 of the certificate; None without https
 
 
-def create_app(settings: Settings | None = None, folder: Path | None = None, engine: Path = BUILT_ENGINE) -> FastAPI:
-    """Return the server as an ASGI app, with an annotation project in `folder`. Its parts are in `app.state.service`.
+@dataclass(frozen=True)
+class ProjectRoutes:
+    """Routes of an annotation project, and the function that closes it when the server stops."""
 
-    `engine`: output folder of `make web`. If it exists, the page can run detectors itself.
+    router: APIRouter
+    close: Callable[[], None]
+
+
+OpenProject: TypeAlias = Callable[[Service], ProjectRoutes]
+"""Function that opens an annotation project for the service of a server."""
+
+
+def create_app(
+    settings: Settings | None = None, open_project: OpenProject | None = None, engine: Path = BUILT_ENGINE
+) -> FastAPI:
+    """Return the server as an ASGI app. Its parts are in `app.state.service`.
+
+    Args:
+        settings: Settings of the server.
+        open_project: Function that opens an annotation project for the service, such as that of `sonjit_studio.page`.
+        engine: Output folder of `make web`. If it exists, the page can run detectors itself.
     """
     extensions.load_extensions()
     settings = settings or Settings()
     service = Service(settings)
-    project = None if folder is None else load_function("project_router")(folder, service)
+    project = None if open_project is None else open_project(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         await service.stop()
         if project is not None:
-            _, close_project = project
-            close_project()
+            project.close()
 
     app = FastAPI(
         title="Sonjit",
@@ -152,7 +168,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 
     app.include_router(jobs.job_router(service.jobs))
     if project is not None:
-        app.include_router(project[0])
+        app.include_router(project.router)
     app.include_router(gestures.gesture_router(service))
     app.include_router(images.image_router(service))
     add_files(app, settings, engine)
@@ -174,16 +190,16 @@ def serve(
     *,
     verbose: bool = False,
     started: Callable[[list[str]], None] = lambda _: None,
-    project: Path | None = None,
+    open_project: OpenProject | None = None,
 ) -> None:
-    """Serve until Ctrl-C. Port 0 is any free port; `project` is the folder of an annotation project.
+    """Serve until Ctrl-C. Port 0 is any free port; `open_project` opens an annotation project, see `create_app`.
 
     `started` is called with the page's addresses when the server listens, first the one for this machine. Raise
     InputError if the host or port cannot be used, or the folder is not a project, and JobError if the port is in use or
     not allowed.
     """
     with _listen(settings.host, port) as listener:
-        server = make_server(settings, listener, verbose=verbose, project=project)
+        server = make_server(settings, listener, verbose=verbose, open_project=open_project)
         started(page_addresses(settings, listener.getsockname()[1]))  # calls wait in the socket until the server runs
         # Uvicorn raises KeyboardInterrupt again when everything is closed.
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -191,10 +207,10 @@ def serve(
 
 
 def make_server(
-    settings: Settings, listener: socket.socket, *, verbose: bool = False, project: Path | None = None
+    settings: Settings, listener: socket.socket, *, verbose: bool = False, open_project: OpenProject | None = None
 ) -> uvicorn.Server:
     """Return a server for a socket that already listens."""
-    app = create_app(settings, project)
+    app = create_app(settings, open_project)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: close connections whose client reads nothing
         idle_ms = min(60_000 * settings.idle_minutes, 1e9)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(idle_ms)))

@@ -11,10 +11,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from, load_function
-from sonjit.detectors import Detector, hand_saliency, option
+from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from
+from sonjit.detectors import Detector, option
 from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
+from sonjit.explanations import hand_saliency, imagenet
 from sonjit.gestures import LearnedGestures
 from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
 from sonjit.results import Event, Hand, MotionEvent, Result
@@ -230,7 +231,7 @@ def image_router(service: Service) -> APIRouter:
         def explain(data: bytes) -> str:
             rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
             try:
-                found = load_function("explain")(rgb, top=top)
+                found = imagenet.explain(rgb, top=top)
             except SonjitError as error:
                 raise RefusedError("missing_weights", str(error)) from None
             rows = [

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sonjit._util import InputError, JsonObject, SonjitError, json_from, load_function
+from sonjit._util import InputError, JsonObject, SonjitError, json_from
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import WorkFolder, sole_writer, write_text
 from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.media.tables.base import TableRows
+from sonjit.report import joint_angles
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import NETWORK_BYTES, JobInput, run_detectors, task_of
@@ -150,7 +151,8 @@ class UploadJob:
                 if table == "result":
                     convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
                 elif table == "report":
-                    load_function("write_report")(path, lines, self.drawing, self.input.name, self._reported_model)
+                    model = self._reported_model or "full"
+                    joint_angles.write_report(path, lines, self.drawing, self.input.name, model)
                 else:
                     (convert_motions if table == "motions" else convert_events)(lines, path)
                 self.measure()

@@ -14,8 +14,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from sonjit._util import InputError, data_files, is_installed, json_from, load_function
+from sonjit._util import InputError, data_files, is_installed, json_from
 from sonjit._util.files import atomic_folder
+from sonjit.explanations import tflite
 from sonjit.server import kinds, middleware
 from sonjit.server.settings import Settings
 from sonjit.weights import find_weight, load_bundle, models_folder
@@ -143,7 +144,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         page = page.replace('data-i18n="foot"', 'data-i18n="foot.here"')
         (draft / "index.html").write_text(page, "utf-8")
         if has_weight(_CLASSIFIER) and is_installed("page"):
-            content, answer["classes"] = load_function("classifier_file")(_CLASSIFIER)
+            content, classes = tflite.classifier_file(_CLASSIFIER)
+            answer["classes"] = [*classes]
             (draft / CLASSIFIER_FILE).write_bytes(content)
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())

@@ -8,10 +8,10 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from sonjit._util import InputError
+from sonjit.compat.mediapipe._selfie import SelfieSegmenter
 from sonjit.detectors import Detector, create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds
-from sonjit.detectors.selfie import SelfieSegmenter
 
 V = TypeVar("V")
 

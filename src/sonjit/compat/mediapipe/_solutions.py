@@ -13,8 +13,8 @@ from sonjit.compat.mediapipe import _detector, _messages
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._connections import FaceKeyPoint
 from sonjit.compat.mediapipe._images import ImageError
+from sonjit.compat.mediapipe._selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
 from sonjit.results import Body, Face, Hand, Person
 from sonjit.weights import find_weight

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sonjit._util import InputError, JsonObject, json_from, load_function
+from sonjit._util import InputError, JsonObject, json_from
 from sonjit._util.extensions import Registry, extension_problems
 from sonjit._util.files import Draft, failing_as_job
 from sonjit.media.tables import base
@@ -214,7 +214,9 @@ def _later(module: str, name: str) -> Callable[..., Any]:
 
 def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
     del types
-    return load_function("LabelWriter")(path, header)
+    from sonjit.media.tables.labels import LabelWriter  # loads slowly, and few runs write labels
+
+    return LabelWriter(path, header)
 
 
 LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")

@@ -15,10 +15,10 @@ from sonjit.compat.mediapipe._containers import Category, Landmark, NormalizedLa
 from sonjit.compat.mediapipe._detector import free_loaded, load_ahead
 from sonjit.compat.mediapipe._images import Image, ImageFormat
 from sonjit.compat.mediapipe._options import ClassifierOptions, accept_newer_names
+from sonjit.compat.mediapipe._selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
 from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.kinds import gesture_bundle
 from sonjit.detectors.kinds.gesture_bundle import CUSTOM, GestureNetworks
-from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
 from sonjit.engines import EngineOptions
 from sonjit.gestures import gesture_of
 from sonjit.results import Hand

@@ -1,0 +1,270 @@
+"""The user's own images: with a COCO file, with tables that Sonjit wrote, or sorted into a folder per class.
+
+In a COCO file, keypoints with the names of a known skeleton are reordered to it. In addition to COCO's fields an
+annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame)
+and `group` (region, skin_tone, gender, age...); an image `subject` (for splits), `sequence`, `frame`, `view`, `tags`,
+`camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). The images may be frames of a
+video: `frame`, or the file name, such as `000012.png`, or `frame_000012.PNG` as CVAT writes it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonjit._util import InputError, data_files
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
+from sonjit.results import Instance as Found
+from sonjit_lab.datasets import convert, reading
+from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
+from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, naming, size_of_image
+from sonjit_lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
+
+_IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
+_INSTANCE_FIELDS = ("group", "id", "causes")
+_KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
+_SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
+
+_OWN_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
+_VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
+
+
+class Folder(CocoSet):
+    """Images, or a video's frames, with a COCO file."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        base = annotations.parent
+        candidates = (root / "images", base / "images", base.parent / "images", base, root)
+        self._video = images if images and images.is_file() else None
+        # File names of some sets begin with the folder of the images.
+        self.read(annotations, *([images, images.parent] if images else filter(Path.is_dir, candidates)))
+        self._orders = {
+            key: reading.skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
+        }
+        for index in range(len(self.records)):
+            try:
+                self._check(index)
+            except InputError as error:
+                self.wrong[index] = str(error)
+
+    def _check(self, index: int) -> None:
+        """Refuse a record with a wrong label."""
+        image, annotations = self.records[index]
+        with naming(f"{self.annotations}, sample {index}"):
+            self.about(image, annotations)
+            for annotation in annotations:
+                for _ in self.instances(annotation, image):
+                    pass
+
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
+        if self._video is None:
+            return super().image(image)
+        name = str(image["file_name"])
+        index = str(image.get("frame", Path(name).stem.removeprefix("frame_")))
+        if not index.isdecimal():
+            raise InputError(f"{name} is no frame of {self._video}: add the field frame, or name it frame_000012.png")
+        return VideoFrame(self._video, int(index)), name
+
+    def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
+        known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
+        subjects = {
+            annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})
+        }
+        if "subject" not in known and len(subjects) == 1:
+            known["subject"] = subjects.pop()
+        if camera := image.get("camera"):
+            known["camera"] = _camera(camera, image["file_name"])
+        return {"upright": True} | known
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        if annotation.get("hand_presence", 1) == 0:
+            return
+        location = f"{image['file_name']}, annotation {annotation.get('id')}"
+        category = self.category_records.get(annotation["category_id"])
+        if category is None:
+            raise InputError(f"{location}: category_id {annotation['category_id']} is not among the categories")
+        side = str(annotation.get("hand_side") or "").lower()
+        if side not in _SIDES:
+            raise InputError(f"{location}: hand_side is {annotation['hand_side']!r}; left or right is known")
+        box = box_from_corner(annotation, "bbox")
+        if box is None and annotation.get("bbox") is not None:
+            raise InputError(f"{location}: bbox {annotation['bbox']} is empty; correct or remove it")
+        yield Instance(
+            kind=_kind(category, side),
+            side=_SIDES[side],  # pyright: ignore[reportArgumentType]  # the table's values
+            box=box,
+            area_px2=annotation.get("area"),
+            category=category["name"],
+            category_id=category["id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra={name: annotation[name] for name in _INSTANCE_FIELDS if name in annotation},
+            read_mask=mask_reader(annotation, image),
+            **self._keypoints(annotation, category),
+        )
+
+    def _keypoints(self, annotation: Record, category: Record) -> Record:
+        if not annotation.get("keypoints"):
+            return {}
+        names = category.get("keypoints") or ()
+        count = len(names) or len(annotation["keypoints"]) // 3
+        result = keypoint_fields(annotation, "keypoints", count, has_visibility=True)
+        if points := annotation.get("keypoints3d"):
+            points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
+            if len(points_m) != count:
+                raise InputError(
+                    f"annotation {annotation.get('id')}: keypoints3d has {len(points_m)} points; expected {count}"
+                )
+            result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
+        skeleton, order = self._orders[category["id"]]
+        if order is None:
+            return result | {"keypoint_names": tuple(map(str, names))}
+        return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
+
+
+class ClassFolders(RecordDataset):
+    """Images sorted into a folder per class."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        folders = sorted((item for item in root.iterdir() if item.is_dir()), key=lambda item: natural_key(item.name))
+        self._classes = [folder.name for folder in folders]
+        self.keep(
+            (
+                (number, file.name)
+                for number, folder in enumerate(folders)
+                for file in sorted(folder.iterdir(), key=lambda item: natural_key(item.name))
+                if file.suffix.lower() in IMAGE_ENDINGS
+            ),
+            str(root),
+        )
+
+    def categories(self) -> dict[int, str]:
+        return dict(enumerate(self._classes))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        number, name = record
+        item = Instance(kind="object", category=self._classes[number], category_id=number)
+        return self.sample_of(f"{self._classes[number]}/{name}", [item], self.root)
+
+
+def _kind(category: Record, side: str) -> InstanceKind:
+    name = "hand" if side else str(category["name"]).lower()
+    words = "".join(letter if letter.isalpha() else " " for letter in name).split()  # a handbag is no hand
+    words += [word.removeprefix("left").removeprefix("right") for word in words]
+    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if {word, f"{word}s"} & set(words)]
+    return found[0] if found else "object"
+
+
+def _camera(camera: Record, location: str) -> CalibratedCamera:
+    fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
+    shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
+    arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
+    for name, array in arrays.items():
+        if array.shape not in shapes[name]:
+            expected = " or ".join(map(str, shapes[name]))
+            raise InputError(f"{location}: camera {fields[name]} has the shape {array.shape}, not {expected}")
+    if "K" not in arrays:
+        raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
+    return CalibratedCamera(**arrays)
+
+
+def open_folder(
+    entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
+) -> Dataset:
+    """Open the user's own images. `annotations` selects one of several label files, `images` their folder or video."""
+    folder = root if root.is_dir() else root.parent
+    file = root if root.is_file() else _annotation_file(root, annotations)
+    if file is None:
+        return ClassFolders(entry, root, split)
+    image_folder = Path(images) if images else None
+    content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
+    is_coco = not isinstance(content, dict) or "frames" not in content
+    return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
+
+
+def _annotation_file(root: Path, name: str | None) -> Path | None:
+    """Return the file with the labels, or None for images in one folder per class."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such file or folder")
+    if name:
+        file = root / name
+        if not file.is_file():
+            raise InputError(f"{root}: the annotation file {name} is not there")
+        return file
+    if (root / "dataset.json").is_file():
+        return root / "dataset.json"
+    candidates = (candidate for candidate in (root / "labels", root / "annotations", root) if candidate.is_dir())
+    tables = (
+        sorted(file for file in candidate.iterdir() if file.suffix.lower() in TABLE_ENDINGS) for candidate in candidates
+    )
+    files = next(filter(None, tables), [])
+    if len(files) > 1:
+        raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={files[0].name}")
+    if not files and (inner := next((file for name in _OWN_FILES for file in sorted(root.glob(f"*/{name}"))), None)):
+        raise InputError(
+            f"{root} contains data sets and no labels of its own; choose one of them, such as {inner.parent}, or name "
+            "them in the recipe's setting mix or sources"
+        )
+    if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
+        raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")
+    return files[0] if files else None
+
+
+class TableSet(RecordDataset):
+    """Images of a table; sample ids are relative to `root`, and `images` is by default the table's own folder."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        self._folders = [images] if images else [table.parent, root / "images", root]
+        self._names = Counter[str]()
+        self.keep(map(self._counted, _records(table)), str(table))
+
+    def _counted(self, record: Record) -> Record:
+        self._names[Path(record["image"]).name] += 1
+        return record
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        path = self._image(record["image"])
+        if "width" in record:
+            return convert.sample_from_dict(record, path)
+        width, height = size_of_image(path, upright=True)
+        own = {"dataset": self.entry.name, "id": record["image"], "width": width, "height": height, "upright": True}
+        own |= {"source": self.annotations, "licence": self.entry.licence}
+        return convert.sample_from_dict(own | record, path)
+
+    def _image(self, name: str) -> Path:
+        """Return the file of an image, without its folder only if no other image has its name."""
+        names = (name, Path(name).name) if self._names[Path(name).name] == 1 else (name,)
+        candidates = [folder / candidate for candidate in names for folder in self._folders]
+        return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+
+
+def _records(table: Path) -> Iterator[Record]:
+    if table.suffix.lower() == ".parquet" and convert.is_dataset_parquet(table):
+        yield from convert.records_from_parquet(table)
+        return
+    header, frames = load_frames(table)
+    for frame in frames:
+        source = frame.source or (header.source if len(frames) == 1 else None)
+        if source is None:
+            raise InputError(f"{table} describes a video: write its frames into a folder and run detection on it")
+        instances = [convert.instance_to_dict(_instance(item)) for _, item in frame.instances()]
+        yield {"image": source, "frame": frame.index, "instances": instances}
+
+
+def _instance(result: Found) -> Instance:
+    points = np.asarray(result.keypoints[:, :2], np.float64)
+    return Instance(
+        kind=result.kind,  # pyright: ignore[reportArgumentType]  # results use the same words
+        side=result.handedness,
+        skeleton=result.skeleton.name,
+        keypoints_px=points,
+        valid_px=np.asarray(np.isfinite(points).all(axis=1), np.bool_),
+        visible=None if result.visibility is None else ~(result.visibility < _VISIBLE),
+        box=result.box if np.isfinite(result.box).all() else None,
+        extra={"score": result.score, "id": result.id},
+    )

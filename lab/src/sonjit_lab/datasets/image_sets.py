@@ -1,0 +1,594 @@
+"""Images with classes and boxes, faces with landmarks, and hands without a third dimension.
+
+CUB-200-2011 (https://www.vision.caltech.edu/datasets/cub_200_2011/): birds; classes count from 0 here, from 1 in files.
+
+ILSVRC (https://www.kaggle.com/c/imagenet-object-localization-challenge): a class's number is its index in
+`LOC_synset_mapping.txt`. Box corners are the last pixels of the object.
+
+300W, 300VW (https://ibug.doc.ic.ac.uk/resources/300-W/ and 300-VW/): `.pts` files count pixels from 1; `origin` is
+subtracted. WFLW (https://wywu.github.io/projects/LAB/WFLW.html) has 98 points per face; faces of an image are a sample.
+
+OneHand10K and CMU Panoptic use MediaPipe's order of keypoints, in COCO's format
+(https://mmpose.readthedocs.io/en/latest/dataset_zoo/2d_hand_keypoint.html) or in CMU's own
+(http://domedb.perception.cs.cmu.edu/handdb.html).
+
+HaGRID (https://github.com/hukenovs/hagrid): boxes and landmarks are shares of the image's sides. The landmarks come
+from MediaPipe, so they are no truth for such a network. Many images are mirrored, so the side is unknown.
+
+The folder of photographs contains `hands.json`, `people.json` or both, an object per image with `width`, `height`,
+`crowd` (boxes), and `hands` {box, side, clear, hidden, view, skin, note} or `people` {box, face or null, clear,
+face_clear, note}. A box is `[x_min, y_min, x_max, y_max]` in pixels of the displayed image. Only `box` is required.
+`clear: false` marks instances that may be found or missed, and `crowd` areas of such instances. `side` is the person's
+own hand, null if unclear. Other keys of the files begin with `_`: `_split` {"choose": [file, ...], "report": [...]}
+separates images for choosing settings from images to report.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from sonjit._util import FloatArray, InputError, data_files, unknown_name
+from sonjit.results import Box
+from sonjit_lab.datasets import dataset
+from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
+from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sample, Side
+
+_BIRD_PARTS = 15
+_Boxes = list[tuple[str, list[float]]]
+
+
+class Cub200(dataset.RecordDataset):
+    """One bird per image."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        base = root if (root / "images.txt").is_file() else root / "CUB_200_2011"
+        self._images = base / "images"
+        below = base.relative_to(root)
+        for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt"):
+            self.need(below / name)
+        self.keep(_records(base, split), str(base / "images.txt"))
+        titles = _by_id(base / "classes.txt") if (base / "classes.txt").is_file() else {}
+        self._titles = {int(number) - 1: name for number, (name, *_) in titles.items()}
+
+    def categories(self) -> dict[int, str]:
+        return self._titles or super().categories()
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        x, y, box_width, box_height = record["box"]
+        parts = np.array(record["parts"], np.float64).reshape(-1, 3) if record["parts"] else None
+        known = None if parts is None else parts[:, 2] > 0
+        bird = Instance(
+            kind="object",
+            skeleton=None if parts is None else "cub200_parts15",
+            keypoints_px=None if parts is None or known is None else np.where(known[:, None], parts[:, :2], np.nan),
+            valid_px=known,
+            box=(x, y, x + box_width, y + box_height),
+            category=record["class"],
+            category_id=record["class_id"],
+        )
+        tags = {"split": "train" if record["train"] else "test"}
+        image = self._images / record["name"]
+        return self.sample_of(f"images/{record['name']}", [bird], self.annotations, image=image, tags=tags)
+
+
+def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
+    names = _by_id(base / "images.txt")
+    classes = _by_id(base / "image_class_labels.txt")
+    train = _by_id(base / "train_test_split.txt")
+    boxes = _by_id(base / "bounding_boxes.txt")
+    titles = _by_id(base / "classes.txt") if (base / "classes.txt").is_file() else {}
+    parts: dict[str, list[float]] = {}
+    if (base / "parts" / "part_locs.txt").is_file():
+        lines = (line.split() for line in dataset.read_lines(base / "parts" / "part_locs.txt"))
+        for image, _, *values in sorted(lines, key=lambda fields: int(fields[1])):
+            parts.setdefault(image, []).extend(map(float, values))
+    for file, table in (("image_class_labels", classes), ("train_test_split", train), ("bounding_boxes", boxes)):
+        if unknown := table.keys() - names.keys():
+            raise InputError(f"{base / 'images.txt'} has no line for image {min(unknown)} of {file}.txt")
+        if missing := names.keys() - table.keys():
+            raise InputError(f"{base / file}.txt has no line for image {min(missing)} ({names[min(missing)][0]})")
+    for item, name in names.items():
+        box = [float(value) for value in boxes[item]]
+        if len(box) != 4:
+            raise InputError(f"{base / 'bounding_boxes.txt'}: image {item} has {len(box)} numbers for its box, not 4")
+        if len(located := parts.get(item, [])) not in (0, 3 * _BIRD_PARTS):
+            raise InputError(f"{base / 'parts' / 'part_locs.txt'}: image {item} has {len(located) // 3} parts, not 15")
+        is_train = train[item][0] == "1"
+        if split in ("all", "train" if is_train else "test"):
+            number = classes[item][0]
+            yield {
+                "name": name[0],
+                "class": titles.get(number, [name[0].split("/")[0]])[0],
+                "class_id": int(number) - 1,
+                "train": is_train,
+                "box": box,
+                "parts": located,
+            }
+
+
+def _by_id(path: Path) -> dict[str, list[str]]:
+    """Return the fields of each line after the first, by the first, which is an id."""
+    with dataset.naming(str(path)):
+        return {key: rest for key, *rest in (line.split() for line in dataset.read_lines(path))}
+
+
+class IlsvrcLocalization(dataset.RecordDataset):
+    """Images of `LOC_{split}_solution.csv`; with `labels="folders"` all of train, with or without boxes."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, *, labels: str = "boxes") -> None:
+        super().__init__(entry, root, split)
+        if labels not in ("boxes", "folders"):
+            raise InputError(f"{entry.name}: {unknown_name('labels', labels, ('boxes', 'folders'))}")
+        mapping = self.need("LOC_synset_mapping.txt")
+        lines = [line.split(" ", 1) for line in dataset.read_lines(mapping)]
+        self._titles: dict[str, str] = {item: rest[0] if rest else item for item, *rest in lines}
+        self._numbers = {wnid: number for number, wnid in enumerate(self._titles)}
+        self._images = self.need(f"ILSVRC/Data/CLS-LOC/{split}")
+        self._box_file = root / "ILSVRC" / "Annotations" / "CLS-LOC" / split
+        solution = root / f"LOC_{split}_solution.csv"
+        if solution.is_file():
+            boxes = dict(_solution(solution))
+        elif self._box_file.is_dir():
+            boxes = {file.stem: None for file in sorted(self._box_file.rglob("*.xml"))}
+        else:
+            boxes = dict(_solution(self.need(solution.name)))
+        if labels == "folders":
+            names = (path.stem for path in sorted(self._images.rglob("*.JPEG")))
+            boxes = {name: boxes.get(name, []) for name in names}
+        self.keep(boxes.items(), str(solution))
+
+    def categories(self) -> dict[int, str]:
+        return dict(enumerate(self._titles.values()))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        name, boxes = record
+        wnid = name.partition("_")[0]
+        image_name = f"{wnid}/{name}" if self.split == "train" else name
+        width, height = dataset.size_of_image(self._images / f"{image_name}.JPEG")
+        marks = self._box_file / f"{image_name}.xml"
+        size, marked = _read_boxes(marks) if marks.is_file() else ((width, height), [])
+        boxes = marked if boxes is None else boxes
+        scale = width / size[0], height / size[1]  # some XML describes another copy of its image
+        objects = [(item, self._scale_box(box, scale)) for item, box in boxes]
+        if not objects and wnid in self._numbers:
+            objects = [(wnid, None)]
+        instances = (self._instance(item, box) for item, box in objects)
+        name = f"ILSVRC/Data/CLS-LOC/{self.split}/{image_name}.JPEG"
+        return self.sample_of(name, instances, self.annotations, (width, height))
+
+    @staticmethod
+    def _scale_box(box: list[float], scale: tuple[float, float]) -> Box:
+        x_min, y_min, x_max, y_max = box
+        return x_min * scale[0], y_min * scale[1], x_max * scale[0], y_max * scale[1]
+
+    def _instance(self, wnid: str, box: Box | None) -> Instance:
+        if wnid not in self._numbers:
+            raise InputError(f"the class {wnid} is not in LOC_synset_mapping.txt")
+        return Instance(
+            kind="object", box=box, category=self._titles[wnid], category_id=self._numbers[wnid], extra={"wnid": wnid}
+        )
+
+
+def _solution(path: Path) -> Iterator[tuple[str, _Boxes | None]]:
+    """Yield names of images with wnid and corners of each box; the field repeats wnid xmin ymin xmax ymax."""
+    for line in dataset.read_lines(path)[1:]:
+        name, _, text = line.partition(",")
+        fields = text.split()
+        if not fields or len(fields) % 5:
+            raise InputError(f"{path}: {name} has {len(fields)} values in PredictionString, not 5 for each box")
+        with dataset.naming(f"{path}: {name}"):
+            yield name, [(fields[k], [float(v) for v in fields[k + 1 : k + 5]]) for k in range(0, len(fields), 5)]
+
+
+def _read_boxes(path: Path) -> tuple[tuple[int, int], _Boxes]:
+    """Return the image size and the boxes of an XML file."""
+    try:
+        tree = ElementTree.parse(path).getroot()
+        size = int(tree.findtext("size/width", "")), int(tree.findtext("size/height", ""))
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        boxes = [
+            (item.findtext("name", ""), [float(item.findtext(f"bndbox/{corner}", "")) for corner in corners])
+            for item in tree.iter("object")
+        ]
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputError(f"{path} is damaged, or lacks size or bndbox: {error}") from None
+    if min(size) < 1:
+        raise InputError(f"{path}: size is {size[0]} x {size[1]}")
+    return size, boxes
+
+
+_POINTS = 68
+_IMAGES = (".png", ".jpg", ".jpeg")
+_SPLIT_OF_FOLDER = {
+    "afw": "train",
+    "trainset": "train",
+    "testset": "common",
+    "ibug": "challenging",
+    "01_Indoor": "test",
+    "02_Outdoor": "test",
+}
+_PARTS = {"full": ("common", "challenging")}
+_CATEGORIES = {
+    "category 1": (
+        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521, 522,
+        524, 525, 537, 538, 540, 541, 546, 547, 548,
+    ),
+    "category 2": (203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
+    "category 3": (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
+}  # fmt: skip
+"""300VW's test videos by difficulty: good light, unconstrained light, and unconstrained conditions (Shen et al.
+2015).
+"""
+_CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
+_WFLW_POINTS = 98
+_ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
+
+
+class FacePoints(dataset.RecordDataset):
+    """Every `.pts` file of the split below the root, with its image."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, origin: float) -> None:
+        super().__init__(entry, root, split)
+        self._origin = origin
+        self.keep(self._find_labels(), str(self.need(".")))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        points_name, image_name = record
+        file, stem = self.root / points_name, Path(image_name).stem
+        face = Instance(
+            kind="face",
+            skeleton="face_300w68",
+            keypoints_px=points_from_pts(file) - self._origin,
+            valid_px=np.ones(_POINTS, np.bool_),
+        )
+        is_video = self.entry.name == "300vw"
+        sequence = image_name.split("/")[0] if is_video else None
+        frame = int(stem) if is_video and stem.isdecimal() else None
+        places = {_SPLIT_OF_FOLDER.get(part) for part in Path(points_name).parts}  # halves of the full test set
+        half = next((name for name in _PARTS["full"] if name in places), None)
+        subset = _CATEGORY_OF_VIDEO.get(sequence) if sequence else half
+        tags = {"subset": subset} if subset else {}
+        return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame, tags=tags)
+
+    def _find_labels(self) -> Iterator[tuple[str, str]]:
+        """Yield `.pts` files and their images, below the root."""
+        for file in sorted(self.root.rglob("*.pts")):
+            is_video = file.parent.name == "annot"
+            if is_video == (self.entry.name == "300vw") and self._is_in_split(file.relative_to(self.root)):
+                stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
+                images = [stem.with_name(stem.name + ending) for stem in stems for ending in _IMAGES]
+                image = next((image for image in images if image.is_file()), images[0])
+                yield file.relative_to(self.root).as_posix(), image.relative_to(self.root).as_posix()
+
+    def _is_in_split(self, file: Path) -> bool:
+        if self.entry.name == "300vw":
+            category = _CATEGORY_OF_VIDEO.get(file.parts[0])
+            return self.split == "all" or (category is None) == (self.split == "train")
+        own = [_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER][-1:]
+        return self.split == "all" or not set(own).isdisjoint(_PARTS.get(self.split, (self.split,)))
+
+
+def points_from_pts(path: Path) -> FloatArray:
+    """Return the points (68, 2) of a `.pts` file as stored."""
+    lines = dataset.read_lines(path)
+    start = next((number for number, line in enumerate(lines) if line.strip() == "{"), len(lines))
+    try:
+        points = np.array([line.split() for line in lines[start + 1 : -1]], np.float64)
+    except ValueError:
+        raise InputError(f"{path}: each line between the braces must have x and y") from None
+    if points.shape != (_POINTS, 2) or lines[-1].strip() != "}":
+        raise InputError(f"{path}: has {len(points)} points; expected {_POINTS} between braces. Is the file complete?")
+    return points
+
+
+class CocoFaces(CocoSet):
+    """Faces in COCO's form."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str, origin: float) -> None:
+        super().__init__(entry, root, split)
+        self._origin = origin
+        self.read(_coco_file(root, split), root / "images", root)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        points = keypoint_fields(annotation, "keypoints", _POINTS, has_visibility=False)
+        points["keypoints_px"] -= self._origin
+        box = dataset.box_from_corner(annotation, "bbox")
+        yield Instance(kind="face", skeleton="face_300w68", box=box, **points)
+
+
+def _coco_file(root: Path, split: str) -> Path:
+    name = {"common": "valid_common", "challenging": "valid_challenge", "full": "valid"}.get(split, split)
+    return root / "annotations" / f"face_landmarks_300w_{name}.json"
+
+
+def open_300w(entry: dataset.DatasetEntry, root: Path, split: str, *, origin: float | None = None) -> dataset.Dataset:
+    """Open 300W in either form. By default `origin` is 1 for `.pts` files and 0 for files in COCO's form."""
+    if _coco_file(root, split).is_file():
+        return CocoFaces(entry, root, split, 0 if origin is None else origin)
+    return FacePoints(entry, root, split, 1 if origin is None else origin)
+
+
+def open_300vw(entry: dataset.DatasetEntry, root: Path, split: str, *, origin: float = 1) -> dataset.Dataset:
+    """Open 300VW, whose pixels count from `origin`."""
+    return FacePoints(entry, root, split, origin)
+
+
+class Wflw(dataset.RecordDataset):
+    """Images of one list."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        name = f"list_98pt_test/list_98pt_{split.replace('-', '_')}"
+        if split in ("train", "test"):
+            name = f"list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}"
+        self._file = self.need(f"WFLW_annotations/{name}.txt")
+        faces: dict[str, list[str]] = {}
+        for number, line in enumerate(dataset.read_lines(self._file), 1):
+            fields = line.split()
+            if len(fields) <= 2 * _WFLW_POINTS:
+                raise InputError(
+                    f"{self._file}, line {number}: {len(fields)} fields; expected {2 * _WFLW_POINTS} numbers"
+                )
+            faces.setdefault(fields[-1], []).append(line)
+        self.keep(faces.items(), str(self._file))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        name, lines = record
+        return self.sample_of(f"WFLW_images/{name}", (_face(line.split()[:-1]) for line in lines), self.annotations)
+
+
+def _face(fields: list[str]) -> Instance:
+    """Return a face of a line: points first, then rectangle and attributes in some of the lists."""
+    numbers = np.array(fields, np.float64)
+    points, rest = numbers[: 2 * _WFLW_POINTS].reshape(_WFLW_POINTS, 2), numbers[2 * _WFLW_POINTS :].tolist()
+    is_full = len(rest) == 4 + len(_ATTRIBUTES)
+    return Instance(
+        kind="face",
+        skeleton="face_wflw98",
+        keypoints_px=points,
+        valid_px=np.ones(_WFLW_POINTS, np.bool_),
+        box=(rest[0], rest[1], rest[2], rest[3]) if is_full else None,
+        extra=dict(zip(_ATTRIBUTES, map(int, rest[4:]), strict=True)) if is_full else {},
+    )
+
+
+class CocoWflw(CocoSet):
+    """WFLW in COCO's form."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self.read(_wflw_file(root, split), root / "WFLW_images", root)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        points = keypoint_fields(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
+        yield Instance(kind="face", skeleton="face_wflw98", box=dataset.box_from_corner(annotation, "bbox"), **points)
+
+
+def _wflw_file(root: Path, split: str) -> Path:
+    return root / "annotations" / f"face_landmarks_wflw_{split.replace('-', '_')}.json"
+
+
+def open_wflw(entry: dataset.DatasetEntry, root: Path, split: str) -> dataset.Dataset:
+    """Open the file in COCO's form, or else the set's own lists."""
+    return (CocoWflw if _wflw_file(root, split).is_file() else Wflw)(entry, root, split)
+
+
+_JOINTS = 21
+_COCO_FILES = {
+    "onehand10k": ("onehand10k", "{Split}/source"),
+    "panoptic-hand": ("panoptic", "hand_labels/manual_{split}"),
+}
+
+
+class CocoHands(CocoSet):
+    """Hands in COCO's format: a keypoint's flag is 1 where it is known."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        stem, folder = _COCO_FILES[entry.name]
+        annotations = self.need(f"annotations/{stem}_{split}.json")
+        self.read(annotations, root / folder.format(split=split, Split=split.capitalize()), root)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        ending = Path(image["file_name"]).stem[-2:] if self.entry.name == "panoptic-hand" else ""
+        sides: dict[str, Side] = {"_l": "Left", "_r": "Right"}
+        yield Instance(
+            kind="hand",
+            side=sides.get(ending),
+            skeleton=HAND_SKELETON,
+            box=dataset.box_from_corner(annotation, "bbox"),
+            area_px2=annotation.get("area"),
+            category="hand",
+            category_id=annotation["category_id"],
+            extra={name: annotation[name] for name in ("head_size", "dataset") if name in annotation},
+            read_mask=None if _is_octagon(annotation) else mask_reader(annotation, image),
+            **keypoint_fields(annotation, "keypoints", _JOINTS, has_visibility=False),
+        )
+
+
+class PanopticHands(dataset.RecordDataset):
+    """CMU's own layout: a JSON file next to each image of `hand_labels`."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        self._folder = self.need(f"hand_labels/manual_{split}")
+        self.keep((file.stem for file in sorted(self._folder.glob("*.json"))), str(self._folder))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        path = self._folder / f"{record}.jpg"
+        size = dataset.size_of_image(path)
+        file = path.with_suffix(".json")
+        labels = data_files.read_json(file)
+        points, flags = dataset.points_with_flags(labels, "hand_pts", _JOINTS)
+        hand = Instance(
+            kind="hand",
+            side="Left" if labels["is_left"] else "Right",
+            skeleton=HAND_SKELETON,
+            keypoints_px=points,
+            valid_px=flags > 0,
+        )
+        return self.sample_of(path.relative_to(self.root).as_posix(), [hand], file, size)
+
+
+def open_panoptic(entry: dataset.DatasetEntry, root: Path, split: str) -> dataset.Dataset:
+    """Open the file in COCO's format, or else CMU's own."""
+    in_coco_form = (root / "annotations" / f"panoptic_{split}.json").is_file()
+    return (CocoHands if in_coco_form else PanopticHands)(entry, root, split)
+
+
+def _is_octagon(annotation: Record) -> bool:
+    """Check whether the segmentation is only the box with its edge midpoints, as mmpose's files fill the field."""
+    box, parts = dataset.box_from_corner(annotation, "bbox"), annotation.get("segmentation")
+    if box is None or not parts or len(parts[0]) != 16:
+        return False
+    x_min, y_min, x_max, y_max = box
+    corners = zip(parts[0][::2], parts[0][1::2], strict=True)
+    return all(min(abs(x - x_min), abs(x - x_max), abs(y - y_min), abs(y - y_max)) < 1 for x, y in corners)
+
+
+_TAG_FIELDS = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
+
+
+class Hagrid(dataset.RecordDataset):
+    """Images of all gestures, by gesture."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        folder = root / "annotations" / split  # version 2's
+        if not folder.is_dir():
+            folder = self.need(f"ann_{split}")
+        self.keep(_hagrid_records(folder), str(folder))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        gesture, name, labels = record
+        candidates = f"{self.split}/{gesture}/{name}.jpg", f"images/{gesture}/{name}.jpg", f"{gesture}/{name}.jpg"
+        image_path = next(
+            (image_path for image_path in candidates if (self.root / image_path).is_file()), candidates[0]
+        )
+        size = dataset.size_of_image(self.root / image_path)
+        source = f"{self.annotations}/{gesture}.json"
+        boxes, names = labels["bboxes"], labels["labels"]
+        if len(boxes) != len(names):
+            raise InputError(f"{source}: {name} has {len(boxes)} bboxes and {len(names)} labels")
+        landmarks: list[Any] = labels.get("hand_landmarks") or labels.get("landmarks") or []
+        landmarks = landmarks if len(landmarks) == len(boxes) else [[]] * len(boxes)
+        scale = np.array(size, np.float64)
+        return self.sample_of(
+            image_path,
+            (_hagrid_hand(f"{source}: {name}", *item, scale) for item in zip(boxes, names, landmarks, strict=True)),
+            source,
+            size,
+            subject=labels.get("user_id"),
+            tags={"gesture": gesture} | {key: labels[key] for key in _TAG_FIELDS if key in labels},
+        )
+
+
+def _hagrid_hand(named: str, box: list[float], label: str, landmarks: list[list[float]], scale: FloatArray) -> Instance:
+    if len(box) != 4 or len(landmarks) not in (0, 21):
+        raise InputError(f"{named}: a bbox has {len(box)} numbers, not 4, or {len(landmarks)} landmarks, not 21")
+    corner, size = np.array(box[:2], np.float64) * scale, np.array(box[2:], np.float64) * scale
+    (x_min, y_min), (x_max, y_max) = corner.tolist(), (corner + size).tolist()
+    points = np.array(landmarks, np.float64) * scale if len(landmarks) else None
+    return Instance(
+        kind="hand",
+        skeleton=None if points is None else HAND_SKELETON,
+        keypoints_px=points,
+        valid_px=None if points is None else np.ones(len(points), np.bool_),
+        box=(x_min, y_min, x_max, y_max),
+        category=label,
+    )
+
+
+def _hagrid_records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for file in sorted(folder.glob("*.json")):
+        labels = data_files.read_json(file)
+        if not isinstance(labels, dict) or not labels:
+            raise InputError(f"{file}: not names of images with their labels")
+        for name, item in labels.items():
+            yield file.stem, name, item
+
+
+_LABEL_FILES: dict[str, tuple[InstanceKind, ...]] = {"hands": ("hand",), "people": ("body", "face")}
+"""Kinds of instances that each file labels."""
+_ALL = "all"
+_LABELLED_SIDES: dict[str | None, Side | None] = {"Left": "Left", "Right": "Right", None: None}
+_WORDS = ("hidden", "view", "note", "skin")
+
+
+class Photographs(dataset.RecordDataset):
+    """Images labelled by either file; `tags["labelled"]` of a sample lists the labelled kinds of instances."""
+
+    def __init__(self, entry: dataset.DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        files = {name: self.root / f"{name}.json" for name in _LABEL_FILES}
+        labels = {name: _labels(file) for name, file in files.items() if file.is_file()}
+        if not labels:
+            self.need("hands.json")
+        images = dict.fromkeys(image for value in labels.values() for image in value if not image.startswith("_"))
+        if split != _ALL:
+            chosen = {image for value in labels.values() for image in (value.get("_split") or {}).get(split, ())}
+            if unknown := chosen - images.keys():
+                raise InputError(f"{self.root}: the split {split} lists {min(unknown)}, which has no labels")
+            images = [image for image in images if image in chosen]
+        self.keep(
+            ((image, {name: item[image] for name, item in labels.items() if image in item}) for image in images),
+            ", ".join(str(files[name]) for name in labels),
+        )
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        image, labels = record
+        sizes = {(value["width"], value["height"]) for value in labels.values()}
+        if len(sizes) > 1:
+            raise InputError(f"{self.annotations}: {image} has two sizes: {sorted(sizes)}")
+        return self.sample_of(
+            image,
+            (
+                instance
+                for name, label in labels.items()
+                for instance in _instances(name, label, f"{name}.json: {image}")
+            ),
+            self.annotations,
+            sizes.pop(),
+            upright=True,
+            tags={"labelled": [kind for name in labels for kind in _LABEL_FILES[name]]},
+        )
+
+
+def _labels(file: Path) -> Mapping[str, Any]:
+    labels = data_files.read_json(file)
+    if not isinstance(labels, dict):
+        raise InputError(f"{file}: not names of images with their labels")
+    return labels
+
+
+def _instances(name: str, label: Mapping[str, Any], location: str) -> Iterator[Instance]:
+    for item in label[name]:
+        if name == "hands":
+            if (side := item.get("side")) not in _LABELLED_SIDES:
+                raise InputError(f"{location}: side is {side!r}; Left, Right or null is known")
+            yield _instance("hand", item["box"], item, clear=item.get("clear", True), side=_LABELLED_SIDES[side])
+            continue
+        yield _instance("body", item["box"], item, clear=item.get("clear", True))
+        if item.get("face"):
+            yield _instance("face", item["face"], item, clear=item.get("face_clear", True))
+    for box in label.get("crowd", ()):
+        for kind in _LABEL_FILES[name]:
+            yield Instance(kind=kind, box=_box(box), crowd=True)
+
+
+def _instance(
+    kind: InstanceKind, box: object, label: Mapping[str, Any], *, clear: bool, side: Side | None = None
+) -> Instance:
+    words = {name: label[name] for name in _WORDS if label.get(name) not in (None, "")}
+    return Instance(kind=kind, side=side, box=_box(box), extra={"clear": bool(clear)} | words)
+
+
+def _box(numbers: Any) -> Box:  # noqa: ANN401  # JSON
+    x_min, y_min, x_max, y_max = map(float, numbers)
+    if not (x_min < x_max and y_min < y_max):
+        raise ValueError(f"box {numbers} is empty; expected [x_min, y_min, x_max, y_max] in pixels")
+    return x_min, y_min, x_max, y_max

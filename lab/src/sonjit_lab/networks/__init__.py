@@ -1,0 +1,37 @@
+"""Networks as PyTorch modules that load published weights and official checkpoints; requires the extra `train`.
+
+A network is a `Network`: it takes float32 images (B, 3, H, W) and returns a mapping from name to tensor. The package
+has these modules:
+
+* `registry`: `Network`, `NetworkEntry`, `register` and `create_network`. Other packages also register networks here.
+* `checkpoints` reads and writes weight files. `export` writes ONNX and OpenVINO. `facts`: parameters, FLOPs, licences.
+* `mediapipe`: Palms, hands, faces, irises, bodies and selfies, with the published weights.
+* `cam`: Class activation maps, on `backbones`. `classifiers`: Their weights and classes.
+* `answers`: Answers to questions about images, on the features of a classifier.
+* `mask_rcnn`: Instance segmentation.
+* `keypoint_detector`: The detector of the annotation studio.
+* `hands3d`: InterNet, RootNet, HandOccNet, Deformer and its motion discriminator.
+"""
+
+from sonjit_lab.networks.checkpoints import load_checkpoint, save_checkpoint
+from sonjit_lab.networks.registry import (
+    InputSpec,
+    Network,
+    NetworkEntry,
+    create_network,
+    list_networks,
+    network_entry,
+    register,
+)
+
+__all__ = [
+    "InputSpec",
+    "Network",
+    "NetworkEntry",
+    "create_network",
+    "list_networks",
+    "load_checkpoint",
+    "network_entry",
+    "register",
+    "save_checkpoint",
+]

@@ -1,0 +1,183 @@
+"""Select the training set and the held-out images of a recipe on hands, from a data set or from the bundled clip."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+
+from sonjit._util import InputError, data_files
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.media import open_source
+from sonjit_lab.datasets import Dataset, Instance, Sample, convert, list_datasets, open_dataset, reading
+from sonjit_lab.datasets.sample import VideoFrame
+from sonjit_lab.training.augment import AugmentedSettings
+from sonjit_lab.training.building_blocks import Subset, evenly_spaced
+from sonjit_lab.training.recipes import TrainingRequest
+from sonjit_lab.training.settings import Count, ImageBatch, Side, Steps
+
+P = TypeVar("P")
+T = TypeVar("T")
+B = TypeVar("B")
+FRAMES = "frames"  # subfolder of a run with the frames of a video that it trains on
+
+_LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
+_SEGMENT_FRAMES = 60  # segments of the bundled clip, of which three quarters are for training
+_MAX_TRIES = 50  # maximum number of images that are searched for one with the labels that a network requires
+
+
+@dataclass(frozen=True)
+class DataSettings(AugmentedSettings):
+    """Settings of all recipes on images of a data set."""
+
+    # kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+    # files
+    dataset: str = "folder"
+    split: str = ""  # split to train on; "" is the first split of the data set
+    skip_bad: bool = False  # leave out samples with wrong labels
+
+
+@dataclass(frozen=True)
+class HandSettings(DataSettings):
+    """Settings of all recipes on images of hands."""
+
+    test_split: str = ""  # split to evaluate on; "" holds out the last fifth of `split`
+    images: Count = 0  # maximum number of training images, evenly spaced; 0 for all
+    held_out: Steps = 500  # maximum number of images to evaluate on, evenly spaced
+    batch: ImageBatch = 16  # number of examples in a step
+
+
+@dataclass(frozen=True)
+class CropSettings(HandSettings):
+    """Settings of the recipes on square crops of hands."""
+
+    side: Side = 256  # side of the crops in pixels, a multiple of 32
+
+
+class HandData(NamedTuple):
+    """The training set, the held-out images, and a description of their source."""
+
+    training: Sequence[Sample]
+    held_out: Sequence[Sample]
+    name: str
+
+
+def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
+    """Return the data of a recipe, or the bundled clip of rendered hands without `--data`."""
+    if request.data is None:
+        training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
+    else:
+        samples = open_samples(request.data, request, settings)
+        name = f"{settings.dataset} {samples.split} in {request.data}"
+        if settings.test_split:
+            training = samples
+            held_out = open_samples(request.data, request, replace(settings, split=settings.test_split))
+        else:
+            first = len(samples) - max(len(samples) // 5, 1)
+            if first < 1:
+                raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
+            training, held_out = Subset(samples, range(first)), Subset(samples, range(first, len(samples)))
+    for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
+        if not any(map(usable, evenly_spaced(samples, _MAX_TRIES))):
+            raise InputError(f"{name}: {len(samples)} images {use} without the labels that {request.recipe} requires")
+    return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name)
+
+
+def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
+    """Open a data set to train on, in any order; `images` is the folder of a `folder`, or the video of its frames."""
+    own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    frames = request.out / FRAMES / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}.json"
+    data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
+    return allow_any_order(data_set, frames)
+
+
+def allow_any_order(samples: Dataset, frames: Path) -> Dataset:
+    """Return a data set unchanged, or write video frames as images, since seeking back decodes a video again."""
+    if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
+        return samples
+    if not frames.is_file():
+        convert.save_coco(frames, samples)
+    return open_dataset("folder", frames)
+
+
+def source_path(request: TrainingRequest, name: str) -> Path:
+    """Return a source of a recipe with several: annotations or their folder, relative to the folder of the data."""
+    data = request.data
+    assert data is not None
+    path = (data if data.is_dir() else data.parent) / name
+    if not path.exists():
+        raise InputError(f"{name}: no such file or folder: {path}")
+    return path
+
+
+def open_source_samples(path: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
+    """Open one of several sources: a folder with the name of a data set is that data set, any other is of `dataset`."""
+    if path.name in list_datasets():
+        settings = replace(settings, dataset=path.name, split="")
+    return open_samples(path, request, settings)
+
+
+def draw_examples(
+    samples: Sequence[P],
+    make_example: Callable[[P, np.random.Generator], T | None],
+    rng: np.random.Generator,
+    count: int,
+) -> list[T]:
+    """Return examples of samples (or indices) drawn at random, again where `make_example` returns None."""
+
+    def draw_one(own: np.random.Generator) -> T:
+        for _ in range(_MAX_TRIES):
+            example = make_example(samples[int(own.integers(len(samples)))], own)
+            if example is not None:
+                return example
+        raise InputError(f"None of {_MAX_TRIES} images has the required labels. Choose another data set or split.")
+
+    return [draw_one(own) for own in rng.spawn(count)]
+
+
+def draw_batch(
+    rng: np.random.Generator,
+    *,
+    samples: Sequence[P],
+    make_example: Callable[[P, np.random.Generator], T | None],
+    join: Callable[[Sequence[T]], B],
+    count: int,
+) -> B:
+    """Return a batch for the training loop: examples from `draw_examples`, joined to tensors on the CPU."""
+    return join(draw_examples(samples, make_example, rng, count))
+
+
+def known_hands(sample: Sample) -> list[Instance]:
+    """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known."""
+    hands = (hand for hand in sample.instances if hand.kind == "hand" and hand.side is not None)
+    points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands)
+    return [hand for hand, both in points if all(each is not None and np.isfinite(each).all() for each in both)]
+
+
+def _demo_samples() -> tuple[list[Sample], list[Sample]]:
+    """Return training and held-out frames of the bundled clip, at a smaller size."""
+    training: list[Sample] = []
+    held_out: list[Sample] = []
+    with open_source(data_files.ASSETS / "demo.mp4") as source:
+        truth = data_files.read_json(data_files.ASSETS / "demo.json")
+        scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
+        focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
+        camera = CalibratedCamera(reading.camera_matrix((focal, focal), middle))
+        size = round(truth["width"] * scale), round(truth["height"] * scale)
+        frames = {frame["index"]: frame["hands"] for frame in truth["frames"]}
+        for frame in source:
+            hands = tuple(
+                reading.hand_before_camera(np.array(item["xyz_m"], np.float64), camera, item["handedness"])
+                for item in frames[frame.index]
+            )
+            rgb = np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+            sample = Sample(
+                dataset="demo", id=f"demo.mp4#{frame.index}", image=rgb, width=size[0], height=size[1],
+                instances=hands, camera=camera, sequence="demo.mp4", frame=frame.index,
+            )  # fmt: skip
+            is_training = frame.index % _SEGMENT_FRAMES < _SEGMENT_FRAMES * 3 // 4
+            (training if is_training else held_out).append(sample)
+    return training, held_out

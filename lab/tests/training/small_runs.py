@@ -1,0 +1,50 @@
+"""A training run of a few seconds, for tests of the training loop."""
+
+import json
+
+import numpy as np
+import torch
+
+from sonjit_lab.training.loop import LOG, TrainingSettings, train
+
+OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
+
+
+def line():
+    """Return a layer with dropout, which draws random numbers in each step."""
+    torch.manual_seed(1)
+    return torch.nn.Sequential(
+        torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
+    )
+
+
+def batch(rng):
+    values = torch.from_numpy(rng.standard_normal((16, 3), np.float32))
+    return values, values.sum(1, keepdim=True)
+
+
+def losses(network, data):
+    values, targets = data
+    return {"squares": ((network(values) - targets) ** 2).mean()}
+
+
+class PowerCutError(Exception):
+    """Interruption of a run."""
+
+
+def run(out, *, stop_after=None, options=OPTIONS, network=None):
+    network = line() if network is None else network
+
+    def progress(done, _steps, _losses):
+        if done == stop_after:
+            raise PowerCutError
+
+    train(network, batch, losses, options, out=out, progress=progress)
+    return network
+
+
+def log_of(folder):
+    """Return the content of a log without times."""
+    rows = [json.loads(text) for text in (folder / LOG).read_text("utf-8").splitlines()]
+    assert all(0 <= row.pop("waited_seconds") <= row.pop("seconds") for row in rows)
+    return rows

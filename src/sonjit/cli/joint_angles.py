@@ -1,0 +1,94 @@
+"""`sonjit report`: one page about the joint angles of a person in a video."""
+
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util import InputError, optional_import
+from sonjit.cli.report import CONTROLS, progress_bar
+from sonjit.media import Anonymise, DrawingStyle
+from sonjit.media.sources import Reading
+from sonjit.report import joint_angles
+from sonjit.results import Frame
+from sonjit.runs import tracked_frames
+from sonjit.runs.inputs import Inputs, is_video
+
+
+def report(
+    source: Annotated[str, Parameter(name="INPUT")],
+    *,
+    save: str = "report.html",
+    kind: Literal["body", "holistic"] = "body",
+    model: Literal["lite", "full", "heavy"] = "full",
+    count: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    max_instances: int = 1,
+    start: float = 0.0,
+    end: float | None = None,
+    every: int = 1,
+    anonymise: Anonymise = "none",
+) -> int:
+    """Write one page about the joint angles of a person in a video.
+
+    The page has the range of motion, left against right, repetitions, expected errors, the angles over time in degrees,
+    and two pictures. It describes the person who is in most frames.
+
+    `sonjit report squats.mp4 --count left_knee --anonymise blur --save report.pdf`
+
+    Args:
+        source: Video.
+        save: Page to write: .html or .pdf.
+        kind: holistic adds wrists, and takes longer.
+        model: Model of the body.
+        count: Count repetitions of an angle, e.g. left_knee, or with limits in degrees left_elbow:70:140. Repeat the
+            option for further angles. Default: elbows, hips and knees.
+        max_instances: Maximum number of people to follow.
+        start: Time in seconds of the first frame.
+        end: Time from which frames are not processed. Default: the end.
+        every: Process only frames whose index is a multiple of this number.
+        anonymise: black shows the skeleton on black, blur blurs the detected faces.
+    """
+    ending = Path(save).suffix.lower()
+    if ending not in (".html", ".pdf"):
+        raise InputError(f"{save}: choose a name that ends in .html or .pdf")
+    inputs = Inputs.find([source], Reading(None, start, end, every))
+    if inputs.files is not None or not is_video(Path(source)):
+        raise InputError(f"{source}: a report requires one video file")
+    with optional_import("a report", "eval"):
+        import_module("matplotlib")  # before the work
+    frames: list[Frame] = []
+    stopped: KeyboardInterrupt | None = None
+    counted = count or joint_angles.COUNTED
+    options: dict[str, Any] = {"model": model, "max_instances": max_instances}
+    found = tracked_frames.track(
+        source,
+        kind,
+        measures=True,
+        count=counted,
+        start_s=start,
+        end_s=end,
+        every=every,
+        **options,
+    )
+    try:
+        with progress_bar(None, "frames") as bar:
+            for frame in found:
+                if frame.time is None:
+                    raise InputError(f"{source} is an image: a report requires a video")
+                frames.append(replace(frame))
+                bar.advance()
+    except KeyboardInterrupt as stop:  # the page describes the frames so far
+        if not any(frame.bodies or frame.people for frame in frames):
+            raise
+        stopped = stop
+    recording = joint_angles.recording_of(Path(source).name, model, frames)
+    pictures = joint_angles.pictures_of(inputs, recording, DrawingStyle(anonymise=anonymise))
+    joint_angles.write_page(Path(save), recording, pictures)
+    if stopped is not None:
+        stopped.add_note(f"{save} has {len(frames)} frames")
+        raise stopped
+    sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
+    return 0

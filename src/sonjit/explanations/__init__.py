@@ -1,0 +1,1 @@
+"""Explain the outputs of networks for hands and of classifiers of photographs, without PyTorch."""

@@ -1,1 +1,0 @@
-"""The research laboratory: networks, data sets, metrics, training, evaluation, synthesis and meshes."""

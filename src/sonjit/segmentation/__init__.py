@@ -1,0 +1,1 @@
+"""Find people and hands as masks with a bundled network, without PyTorch."""

@@ -1,0 +1,193 @@
+"""Find objects as masks, the task of `sonjit segment`.
+
+The bundled network of people and hands runs on OpenVINO. The lab provides other weights of Mask R-CNN, `hand-masks` and
+the drawn steps, which require PyTorch.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import cv2
+import numpy as np
+
+from sonjit._util import Image, InputError, data_files, pluralize
+from sonjit.engines import EngineOptions, load_number_engine
+from sonjit.media import Anonymise, Source, SourceFrame
+from sonjit.media.tables.base import ColumnType
+from sonjit.runs.frame_tables import RecordTable
+from sonjit.runs.task import Outputs, Summary, Task, Worker
+from sonjit.segmentation.hooks import OPEN_FINDER
+from sonjit.segmentation.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
+
+BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
+"""Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
+_SIDE_PX: Final = 640
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0
+
+
+class PeopleAndHands:
+    """Find people and hands with a score of at least `min_score` with the bundled network on OpenVINO."""
+
+    categories: Sequence[tuple[int, str]] = ((1, "person"), (2, "hand"))
+
+    def __init__(self, min_score: float) -> None:
+        self._engine = load_number_engine(BUNDLED, EngineOptions())
+        self._min_score = min_score
+
+    def find(self, rgb: Image) -> Instances:
+        """Return the instances in an image (H, W, 3), uint8 RGB, best first."""
+        height, width = rgb.shape[:2]
+        scale = _SIDE_PX / max(height, width)
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        self._engine.inputs[0][:] = _MEAN[:, None, None]
+        self._engine.inputs[0][0, :, : size[1], : size[0]] = resized.transpose(2, 0, 1) / np.float32(255)
+        boxes, scores, labels, masks = (output[0].copy() for output in self._engine.run())
+        boxes *= np.array([width / size[0], height / size[1]] * 2, np.float32)
+        np.clip(boxes, 0, (width, height) * 2, out=boxes)
+        return (
+            Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score).without_repeats()
+        )
+
+
+_COLUMNS: dict[str, ColumnType] = {
+    "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,
+    "segmentation": str,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment(Task):
+    """Find objects as boxes, categories and masks."""
+
+    # weights as `load_mask_rcnn` takes them, None for people and hands, or a run of `sonjit train hand-masks`
+    weights: str | None = None
+    min_score: float = 0.5  # minimum confidence, 0 to 1
+    # length to which the short side of an image is resized, in pixels; None for the one of the weights
+    min_side: int | None = None
+    device: str = "cpu"  # device, see `torch_device`
+    tasks: bool = False  # draw each image as the four tasks, see `draw_tasks`
+    steps: bool = False  # True if the steps of Mask R-CNN are drawn
+    ids: str | None = None  # COCO file whose images have the ids of the results; None for the indices of the images
+    anonymise: Anonymise = "none"  # how people are hidden below drawings
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Weights, and the file of the ids."""
+        return tuple(path for path in (self.weights, self.ids) if path is not None)
+
+    def count_text(self, count: int) -> str:
+        """Return a number of instances with their noun."""
+        return pluralize(count, "instance")
+
+    def open(self, *, is_stream: bool) -> "SegmentWorker":
+        """Load the network, which treats every image as independent."""
+        return SegmentWorker(self)
+
+    def open_table(self, save: str, source: Source) -> RecordTable:
+        """Open a file in COCO's results format, or rows of boxes and masks."""
+        texts = self.ids is not None and not all(isinstance(item, int) for item in _ids_by_name(self.ids).values())
+        columns = _COLUMNS | {"image_id": str} if texts else _COLUMNS
+        return RecordTable(
+            save, None, columns,
+            lambda record: [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}],
+            lambda record, index, source: {**record, "image_id": _number(self.ids, source, index)},
+        )  # fmt: skip
+
+
+class StepsFinder(Finder, Protocol):
+    """A network that also draws the steps of its forward pass."""
+
+    def draw_steps(self, folder: Path, rgb: Image, names: Sequence[str]) -> None:
+        """Write an image for each step on an image (H, W, 3), uint8 RGB. `names` are of labels 1, 2, ..."""
+        ...
+
+
+class SegmentWorker(Worker[Instances]):
+    """Loaded network."""
+
+    def __init__(self, task: Segment) -> None:
+        super().__init__(task.anonymise)
+        self._task = task
+        if task.weights is None and task.min_side is None and task.device == "cpu" and not task.steps:
+            self._finder: Finder = PeopleAndHands(task.min_score)
+        else:
+            self._finder = OPEN_FINDER.get()(task)
+        self._ids, self._names = map(list, zip(*self._finder.categories, strict=True))
+
+    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+        """Open table and drawing."""
+        self._source, self._steps = source, outputs.figures
+        self._prints, self._lines = not outputs.paths, list[str]()
+        self._table = self._drawing = None
+        if outputs.save is not None:
+            self._table = files.enter_context(self._task.open_table(outputs.save, source))
+        if outputs.draw is not None:
+            self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
+
+    def process(self, frame: SourceFrame) -> Instances:
+        """Find the objects in an image, and draw the steps on the first image."""
+        if self._steps is not None:
+            cast("StepsFinder", self._finder).draw_steps(Path(self._steps), frame.rgb, self._names)
+            self._steps = None
+        found = self._finder.find(frame.rgb)
+        if self._prints:
+            self._lines += _lines(self._source.frame_source(frame.index) or str(frame.index), found, self._names)
+        return found
+
+    def count(self, item: Instances) -> int:
+        """Return the number of instances."""
+        return len(item.boxes)
+
+    def write(self, frame: SourceFrame, item: Instances) -> None:
+        """Write the instances into table and drawing."""
+        found, rgb = item, self.hidden.below(frame)
+        if self._table is not None:
+            only = str(self._source.files[0]) if len(self._source.files) == 1 else None
+            number = _number(self._task.ids, self._source.frame_source(frame.index) or only, frame.index)
+            for record in results_from_instances(found, frame.rgb.shape[:2], number, self._ids):
+                self._table.write(record)
+        if self._drawing is not None:
+            draw = draw_tasks if self._task.tasks else draw_instances
+            self._drawing.write(draw(rgb, found, self._names), frame.time, index=frame.index, under=frame)
+
+    def report(self, summary: Summary) -> None:
+        """Add the instances in words, and a note on placeholder weights."""
+        summary.lines = self._lines
+        if self._task.weights == "demo":
+            summary.notes.append("demo weights are placeholders for trying the command: they find nothing")
+
+
+def _number(ids: str | None, source: str | None, index: int) -> int | str:
+    """Return the id of an image: that of a COCO file, or else its index."""
+    if ids is None:
+        return index
+    path, known = Path(source or ""), _ids_by_name(ids)
+    names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
+    found = next((known[name] for name in names if name in known), None)
+    if found is None:
+        raise InputError(f"--ids {ids} has no image {source or index}")
+    return found
+
+
+@cache
+def _ids_by_name(path: str) -> dict[str, int | str]:
+    data = data_files.read_json(Path(path))
+    try:
+        found: dict[str, int | str] = {str(image["file_name"]): image["id"] for image in data["images"]}
+    except (KeyError, TypeError):
+        found = {}
+    if not found or not all(type(item) in (int, str) for item in found.values()):
+        raise InputError(f"--ids {path}: no COCO file with file_name and id, a number or a text, of each image")
+    return found
+
+
+def _lines(name: str, found: Instances, names: list[str]) -> list[str]:
+    return [
+        f"{name}: {names[label - 1]} {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}"
+        for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+    ]

@@ -1,0 +1,392 @@
+import json
+import re
+import tomllib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.geometry.cameras import CalibratedCamera, distort, fold_radius, undistort
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit_studio.camera_files import load_cameras, save_cameras, to_opencv
+from sonjit_studio.rig import CameraRig, RigCamera, world_on_board
+from sonjit_studio.views import open_view, views_by_camera
+
+from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
+
+FORMATS = {"sonjit": "r.json", "interhand": "i_camera.json", "anipose": "r.toml", "opencv": "r.yml", "colmap": "r"}
+
+
+def _saved(folder, form, rig=None):
+    path = folder / FORMATS[form]
+    save_cameras(rig or random_rig(3, lens=form != "interhand"), path, format=form)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_written_is_read_back(tmp_path, form, seed):
+    rig = random_rig(1 + 2 * seed, seed, lens=form != "interhand" and seed % 2 == 0)
+    assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+@pytest.mark.parametrize("form", ["sonjit", "anipose", "opencv", "colmap"])
+def test_rational_and_fisheye_lenses_are_read_back(tmp_path, form):
+    rig = with_lenses(random_rig(3), [FISHEYE, RATIONAL, LENS])
+    assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+def test_a_folder_of_opencv_files_contains_a_camera_each(tmp_path):
+    rig = random_rig(11)
+    save_cameras(rig, tmp_path / "rig", format="opencv")
+    assert len(list((tmp_path / "rig").iterdir())) == 11
+    assert_same_rig(load_cameras(tmp_path / "rig"), rig)
+
+
+def test_opencv_files_of_other_programs_are_read(tmp_path):
+    view = random_rig(1).cameras[0]
+    storage = cv2.FileStorage(str(tmp_path / "left.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("cameraMatrix", view.camera.K)):
+        storage.write(name, value)
+    storage.write("distCoeffs", view.camera.distortion)
+    storage.write("rvec", cv2.Rodrigues(view.R)[0])
+    storage.write("tvec", view.t * 1000)
+    storage.release()
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path / "left.yml")
+    rig = load_cameras(tmp_path / "left.yml", unit="mm")
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    theirs, _ = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, view.camera.K, view.camera.distortion)
+    np.testing.assert_allclose(rig["left"].project(points), theirs[:, 0] + 0.5, atol=1e-6)
+
+
+def test_xml_and_the_header_of_older_opencv_are_read(tmp_path):
+    rig = random_rig(3, lens=True)
+    save_cameras(rig, tmp_path / "rig.xml", format="opencv")
+    assert_same_rig(load_cameras(tmp_path / "rig.xml"), rig)
+    text = _saved(tmp_path, "opencv", rig).read_text()
+    (tmp_path / "old.yml").write_text(text.replace("%YAML 1.2", "%YAML:1.0"))
+    assert_same_rig(load_cameras(tmp_path / "old.yml"), rig)
+
+
+def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
+    """Check that other programs project with a written file like the rig, minus half a pixel."""
+    rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
+    lines: list[str] = []
+    for index, view in enumerate(rig):
+        table = content[f"cam_{index}"]
+        K, bent, turn = (np.array(table[name]) for name in ("matrix", "distortions", "rotation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, np.array(table["translation"]), K, bent)
+        np.testing.assert_allclose(view.project(points), theirs[:, 0] + 0.5, atol=1e-6)
+        lines += [f"[cameras.{index}]", "size = [640, 480]", f"matrix = {K.tolist()}", f"distortions = {bent.tolist()}"]
+        lines += [f"rotation = {view.R.tolist()}", f"translation = {view.t.tolist()}"]
+    caliscope = tmp_path / "camera_array.toml"
+    caliscope.write_text("\n".join(lines))
+    config = tmp_path / "config.toml"
+    own = "\n".join(lines).replace("[cameras.0]", "[cam_0]\ncam_id = 0").replace("[cameras.1]", "[cam_1]\ncam_id = 1")
+    config.write_text(f"{own}\n[charuco]\ncolumns = 4\n")
+    for read in (load_cameras(caliscope), load_cameras(config)):
+        assert read.names == ("cam_0", "cam_1")
+        for view, other in zip(rig, read, strict=True):
+            np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
+
+
+def test_cameras_that_caliscope_ignores_or_did_not_calibrate_are_left_out(tmp_path):
+    fields = "matrix = {}\ndistortions = {}\nrotation = {}\ntranslation = {}\nignore = {}"
+    table = f"[cameras.{{}}]\nsize = [640.0, 480.0]\n{fields}"
+    known = "[[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]", "[0.1]", "[0.0, 0.1, 0.0]", "[0.0, 0.0, 1.0]"
+    rows = [(*known, "false"), (*known, "true"), *[(*['"null"'] * 4, text) for text in ("true", "false")]]
+    path = tmp_path / "camera_array.toml"
+    path.write_text("\n\n".join(table.format(index, *row) for index, row in enumerate(rows)))
+    for poses in (True, False):
+        assert load_cameras(path, poses=poses).names == ("cam_0",)
+    path.write_text(table.format(0, *rows[2]))
+    with pytest.raises(InputError, match="contains no cameras"):
+        load_cameras(path)
+
+
+def test_lenses_are_read_without_poses(tmp_path):
+    rig = random_rig(1)
+    K, bent = to_opencv(rig["cam0"].camera.K), rig["cam0"].camera.distortion
+    toml = f"[cameras.0]\nsize = [640, 480]\nmatrix = {K.tolist()}\ndistortions = {bent.tolist()}"
+    (tmp_path / "camera_array.toml").write_text(toml)
+    storage = cv2.FileStorage(str(tmp_path / "cam_0.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("camera_matrix", K), ("dist_coeffs", bent)):
+        storage.write(name, value)
+    storage.release()
+    for name, message in (("camera_array.toml", "rotation"), ("cam_0.yml", "rotation")):
+        read = load_cameras(tmp_path / name, poses=False)["cam_0"].camera
+        np.testing.assert_allclose(read.K, rig["cam0"].camera.K)
+        np.testing.assert_allclose(read.distortion, bent)
+        with pytest.raises(InputError, match=message):
+            load_cameras(tmp_path / name, unit="m")
+
+
+def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):
+    rig = random_rig(2)
+    written = _saved(tmp_path, "anipose", rig)
+    text = written.read_text().replace('unit = "mm"', 'charuco_square_size = 58.0\npath_to_recorded_videos = "x"')
+    text = text.replace("fisheye = false", "world_position = [0.0, 1.0, 2.0]")
+    written.write_text(text)
+    with pytest.raises(InputError, match="--unit"):
+        load_cameras(written)
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    read = load_cameras(written, unit="mm")
+    for view in rig:
+        table = next(entry for entry in tomllib.loads(text).values() if entry.get("name") == view.name)
+        K, bent, turn, shift = (np.array(table[one]) for one in ("matrix", "distortions", "rotation", "translation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, shift, K, bent)
+        np.testing.assert_allclose(read[view.name].project(points), theirs[:, 0] + 0.5, atol=1e-6)
+
+
+def test_folders_of_dat_files_are_read(tmp_path):
+    rig = random_rig(2)
+    for number, view in enumerate(rig):
+
+        def rows(matrix):
+            return "".join(" ".join(map(repr, row)) + " \n" for row in np.atleast_2d(matrix).tolist())
+
+        K = view.camera.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV counts from a pixel's middle
+        (tmp_path / f"c{number}.dat").write_text(f"intrinsic:\n{rows(K)}distortion:\n{rows(view.camera.distortion)}")
+        pose = f"R:\n{rows(view.R)}T:\n{rows(100 * view.t[:, None])}\n#another place\nR:\n{rows(np.eye(3))}"
+        (tmp_path / f"rot_trans_c{number}.dat").write_text(pose)
+    with pytest.raises(InputError, match="--size 1280x720 --out"):
+        load_cameras(tmp_path, unit="cm")
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path, size=(640, 480))
+    size = rig.cameras[0].width, rig.cameras[0].height
+    for given_path in (tmp_path, tmp_path / "c1.dat"):
+        found = load_cameras(given_path, unit="10mm", size=size)
+        assert found.names == ("cam0", "cam1")
+        for own, other in zip(found, rig, strict=True):
+            np.testing.assert_allclose(own.camera.K, other.camera.K)
+            np.testing.assert_allclose(np.column_stack([own.R, own.t]), np.column_stack([other.R, other.t]))
+            np.testing.assert_allclose(own.camera.distortion, other.camera.distortion)
+    for name, text, message in (
+        ("c1.dat", "intrinsic:\n1 2 x", "line 2: '1 2 x' are not numbers"),
+        ("c1.dat", "intrinsic:\n1 2 3", r"c1\.dat: intrinsic"),
+        ("c2.dat", "intrinsic:\n1 2 3", r"c2\.dat, but neither rot_trans_c2\.dat nor"),
+    ):
+        complete = (tmp_path / name).read_text() if (tmp_path / name).is_file() else ""
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_cameras(tmp_path, unit="cm", size=size)
+        (tmp_path / name).write_text(complete) if complete else (tmp_path / name).unlink()
+
+
+@pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
+def test_interhand_files_have_camera_positions_instead_of_translations(file, tmp_path):
+    rig = load_cameras(file)  # image sizes from the file beside it
+    raw = json.loads(file.read_text())
+    record = next(iter(raw.values()))
+    for view in rig:
+        np.testing.assert_allclose(view.centre_m * 1000, record["campos"][view.name], atol=1e-6)
+        assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
+    save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
+    assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
+    cameras_file = tmp_path / "one_camera.json"
+    cameras_file.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match="--size"):
+        load_cameras(cameras_file)
+    portrait = {(view.width < view.height) for view in load_cameras(cameras_file, size=(512, 334))}
+    assert portrait == {view.width < view.height for view in rig}
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "lens"),
+    [
+        ("SIMPLE_PINHOLE", "500 320 240", None),
+        ("SIMPLE_RADIAL", "500 320 240 -0.1", [-0.1, 0, 0, 0, 0]),
+        ("RADIAL", "500 320 240 -0.1 0.02", [-0.1, 0.02, 0, 0, 0]),
+        ("OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002", [-0.1, 0.02, 0.001, 0.002, 0]),
+        ("FULL_OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002 0.003 0 0 0", [-0.1, 0.02, 0.001, 0.002, 0.003]),
+    ],
+)
+def test_colmaps_lens_models(tmp_path, model, numbers, lens):
+    (tmp_path / "cameras.txt").write_text(f"# a comment\n7 {model} 640 480 {numbers}\n")
+    (tmp_path / "images.txt").write_text("# a comment\n1 1 0 0 0 0.1 0.2 0.3 7 views/left one.png\n1 2 -1\n")
+    (view,) = load_cameras(tmp_path, unit="m")
+    assert view.name == "views/left one"
+    assert view.camera.K[0].tolist() == [500, 0, 320]
+    np.testing.assert_allclose(view.t, [0.1, 0.2, 0.3])
+    assert (view.camera.distortion is None) if lens is None else view.camera.distortion.tolist() == lens
+
+
+def test_a_lens_that_is_not_supported_is_named(tmp_path):
+    (tmp_path / "cameras.txt").write_text("1 THIN_PRISM_FISHEYE 640 480 5 5 3 2 0 0 0 0 0 0 0 0\n")
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.png\n\n")
+    with pytest.raises(InputError, match=r"line 1: .*THIN_PRISM_FISHEYE.* not supported"):
+        load_cameras(tmp_path, unit="m")
+
+
+def test_values_that_a_format_lacks_are_not_written(tmp_path):
+    with pytest.raises(InputError, match="distortion"):
+        save_cameras(random_rig(2), tmp_path / "i.json", format="interhand")
+    camera = random_rig(1, lens=False).cameras[0].camera
+    skewed = camera.K.copy()
+    skewed[0, 1] = 3
+    rig = CameraRig([RigCamera("a", 640, 480, CalibratedCamera(skewed, camera.R, camera.t))])
+    for form in ("interhand", "colmap"):
+        with pytest.raises(InputError, match="skew"):
+            _saved(tmp_path, form, rig)
+    with pytest.raises(InputError, match=r"name a \.json"):
+        save_cameras(rig, tmp_path / "rig.doc")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
+        ({"t": [0, 1]}, "expected 3"),
+        ({"K": [[0, 0, 1], [0, 5, 1], [0, 0, 1]]}, "focal lengths above 0"),
+        ({"name": "cam1"}, "two cameras are named 'cam1'"),
+        ({"distortion": "bent"}, "distortion"),
+    ],
+)
+def test_an_impossible_camera_is_named(tmp_path, change, message):
+    path = _saved(tmp_path, "sonjit")
+    content = json.loads(path.read_text())
+    content["cameras"][0] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        load_cameras(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+@given(data=st.data())
+def test_damage_is_one_line(tmp_path_factory, form, data):
+    path = _saved(tmp_path_factory.mktemp("rig"), form)
+    file = path if path.is_file() else path / data.draw(st.sampled_from(["cameras.txt", "images.txt"]))
+    complete = file.read_text()
+    at = data.draw(st.integers(0, len(complete) - 1))
+    with_what = data.draw(st.sampled_from(["", "x", "{", "\n", "nan", "]", '"', ": ", "\x00", "[[", "-1e999"]))
+    file.write_text(complete[:at] + with_what + complete[at + data.draw(st.integers(0, 40)) :])
+    try:
+        message = str(load_cameras(path).names)
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+def test_nothing_there_is_one_line(tmp_path):
+    for name in ("none.json", "none.toml", "none.yml", "cameras.txt"):
+        with pytest.raises(InputError, match=r"cannot be read|no such file"):
+            load_cameras(tmp_path / name)
+    with pytest.raises(InputError, match="has no camera files"):
+        load_cameras(tmp_path)
+    with pytest.raises(InputError, match="are read from"):
+        load_cameras(tmp_path / "rig.doc")
+
+
+seeds = st.integers(0, 10**6)
+
+
+@given(seeds)
+@pytest.mark.slow
+def test_an_epipolar_line_passes_through_what_the_other_camera_sees(seed):
+    rig, point = random_rig(2, seed % 100), np.random.default_rng(seed).normal(0, 0.08, 3)
+    one, other = rig
+    if not other.inside(other.project(point)):
+        return
+    line = one.epipolar_line(one.project(point), other, points=300)
+    step = np.linalg.norm(np.diff(line, axis=0), axis=1).max()
+    assert np.linalg.norm(line - other.project(point), axis=1).min() <= step
+    before = one.epipolar_line(one.project(point), other, depth_m=(0.01, np.linalg.norm(point - one.centre_m) - 0.05))
+    assert len(before) == 0 or np.linalg.norm(before - other.project(point), axis=1).min() > 1
+
+
+def test_a_folder_of_recordings_may_hold_tables(tmp_path):
+    for name in ("cam_0.mp4", "xy.csv", "CHARUCO/xyz.csv", "cam_1/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(views_by_camera([str(tmp_path)])) == {"cam_0", "cam_1"}
+    for name in ("frame_0050_cam0.jpg", "frame_0051_cam0.jpg"):
+        (tmp_path / "cam_1" / name).touch()
+    assert set(views_by_camera([str(tmp_path)])) == {"cam_0", "cam_1"}
+    for name in ("camA-12.jpg", "camB-12.jpg"):
+        (tmp_path / "CHARUCO" / name).touch()
+    with pytest.raises(InputError, match=r"folder has images of camA, camB: name it without left="):
+        views_by_camera([f"left={tmp_path / 'CHARUCO'}"])
+
+
+@pytest.mark.parametrize(
+    ("names", "cameras"),
+    [
+        ("cam_0_frame_0050 cam_0_frame_1000 cam_1_frame_0050", "cam_0 cam_1"),
+        ("frame_0050_cam0 frame_1000_cam0 frame_0050_cam10 frame_0050_cam1", "cam0 cam1 cam10"),
+        ("c0_0001 c1_0001 c1_0002", "c0 c1"), ("camA-12 camB-12", "camA camB"), ("view1_003 view2_003", "view1 view2"),
+        ("Camera 1 (50) Camera 2 (50)", "Camera 1 Camera 2"), ("left01 right01 right02", "left right"),
+        ("port_0_12 port_1_12 background", "port_0 port_1"),
+    ],
+)  # fmt: skip
+def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, cameras):
+    folder = tmp_path / "take [1]"  # no pattern
+    folder.mkdir()
+    split = re.findall(r"Camera \d \(\d+\)|\S+", names)
+    for name in split:
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8), np.uint8))
+    views = views_by_camera([str(folder)])
+    assert list(views) == re.findall(r"Camera \d|\S+", cameras)
+    numbers = {name: open_view(path).numbers for name, path in views.items()}
+    first = min(own[0] for own in numbers.values())
+    assert all(own[0] == first for own in numbers.values())  # frame sets go by the frame, not by the camera's number
+    assert first in (1, 3, 12, 50)
+    assert sum(map(len, numbers.values())) == len([name for name in split if name != "background"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("0_0050 1_0050", r"0_0050\.png and 1_0050\.png, and the names do not show which number is the camera's"),
+        ("left_01 old_left_01 right_01", r"several recordings of one camera, left_\*\.\* and old_left_\*\.\*"),
+    ],
+)
+def test_names_without_a_camera_are_refused(tmp_path, names, message):
+    for name in names.split():
+        (tmp_path / f"{name}.png").touch()
+    with pytest.raises(InputError, match=message):
+        views_by_camera([str(tmp_path)])
+
+
+@pytest.mark.parametrize("lens", [LENS, RATIONAL, FISHEYE])
+def test_lenses_are_opencvs(lens):
+    view = with_lenses(random_rig(1), [lens], zoom=0.5).cameras[0]
+    points = np.random.default_rng(0).normal(0, 0.25, (50, 3))
+    K = to_opencv(view.camera.K)
+    if len(lens) == 4:
+        want = cv2.fisheye.projectPoints(points[:, None], cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
+    else:
+        want = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
+    np.testing.assert_allclose(view.project(points), want.reshape(-1, 2) + 0.5, atol=1e-6)
+    rays = view.camera.undistorted_rays(view.project(points))
+    seen = view.camera.from_world(points)
+    np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rays_of_strong_lenses_are_found(seed):
+    rng = np.random.default_rng(seed)
+    lens = rng.uniform(-0.6, 0.6, 8)
+    lens[2:4] = 0  # tangential distortion shows two rays at one place near the edge of the range
+    length, turn = rng.uniform(0, 0.98 * min(fold_radius(lens), 2), 100), rng.uniform(0, 2 * np.pi, 100)
+    rays = length[:, None] * np.stack([np.cos(turn), np.sin(turn)], -1)
+    np.testing.assert_allclose(undistort(distort(rays, lens), lens), rays, atol=1e-6)
+
+
+vectors = st.lists(st.floats(-2, 2), min_size=3, max_size=3).map(np.array)
+
+
+@given(vectors, vectors)
+def test_a_board_on_the_floor_is_the_origin_and_up_is_z(turn, place):
+    R, t = matrix_from_rotation_vector(turn), place
+    turned, moved = world_on_board(R, t)
+    on_board = np.array([[0, 0, 0], [1, 0, 0], [0, 0, -1.0]])  # its z points into the floor
+    there = (on_board @ R.T + t) @ turned.T + moved
+    np.testing.assert_allclose(there, [[0, 0, 0], [1, 0, 0], [0, 0, 1]], atol=1e-9)

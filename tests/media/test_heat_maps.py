@@ -1,0 +1,71 @@
+"""Maps over images."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.media.drawing.heat_maps import draw_feature_maps, occlusion_maps
+from sonjit_lab.explain import overlay, place
+from sonjit_lab.networks import create_network, network_entry
+
+GREY = np.full((60, 80, 3), 128, np.uint8)
+
+
+@given(st.floats(-math.pi, math.pi), st.integers(0, 6), st.integers(0, 6))
+def test_a_cell_lies_where_its_box_puts_it(rotation, column, row):
+    values = np.zeros((7, 7), np.float32)
+    values[row, column] = 1
+    box = RotatedBox(200, 160, 140, 140, rotation)
+    placed = place(values, box, 400, 320)
+    along, across = (column + 0.5) / 7 - 0.5, (row + 0.5) / 7 - 0.5
+    x = 200 + 140 * (along * math.cos(rotation) - across * math.sin(rotation))
+    y = 160 + 140 * (along * math.sin(rotation) + across * math.cos(rotation))
+    peak = np.argwhere(placed > 0.9).mean(0)
+    assert math.hypot(*(peak - (y, x))) < 7  # of a cell of 20 px; at the border the plateau is lopsided
+
+
+def test_outside_its_box_a_map_is_unknown_and_the_image_stays():
+    placed = place(np.ones((7, 7), np.float32), RotatedBox(40, 30, 20, 20), 80, 60)
+    inside = np.isfinite(placed)
+    assert abs(inside.sum() - 400) <= 80
+    np.testing.assert_allclose(placed[inside], 1)
+    over = overlay(GREY, placed)
+    assert (over[~inside] == 128).all()
+    assert (over[inside] != 128).any()
+
+
+def test_each_map_has_a_panel():
+    rgb = np.full((80, 120, 3), 90, np.uint8)
+    ramp = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    image = draw_feature_maps({"one": ramp, "two": np.stack([ramp, -ramp])}, rgb, columns=2)
+    assert image.shape == (160, 240, 3)
+    assert image.dtype == np.uint8
+    assert (image[40:80, :120] == 90).all()  # the input as it is, below its name
+    np.testing.assert_array_equal(image[120:, :120], image[40:80, 120:])  # the mean size of the channels
+    assert (image[80:, 120:] == image[80, 120]).all()  # nothing there
+    red, _, blue = image[78, 238].tolist()
+    assert red > blue  # where the map is greatest
+
+
+def test_the_maps_of_hidden_hands():
+    entry = network_entry("handoccnet")
+    network = create_network("handoccnet", "demo", **entry.tiny).eval()
+    images = entry.tiny_inputs[0].example(2)
+    with torch.inference_mode():
+        outputs = network(images, features=True)
+        with pytest.raises(InputError, match="features=True"):
+            occlusion_maps(network(images))
+    maps = occlusion_maps(outputs, 1)
+    assert list(maps)[:3] == ["gate", "primary", "secondary"]
+    assert {"FIT", "SET"} < maps.keys()
+    np.testing.assert_array_equal(maps["FIT"], outputs["FIT"][1])
+    assert maps["FIT attention"].sum() == pytest.approx(1, abs=1e-4)
+    assert (maps["FIT attention, gated"] <= maps["FIT attention"] + 1e-7).all()  # the sigmoid only takes away
+    rgb = (images[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    assert draw_feature_maps(maps, rgb).shape == (3 * 64, 4 * 64, 3)

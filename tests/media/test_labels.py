@@ -1,0 +1,101 @@
+"""Labels of detections, read by the programs and rules of their formats."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO
+
+from sonjit import Body, Face, Hand, InputError
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.media.sources.images import encode_image
+from sonjit.results import Frame
+from sonjit_lab.datasets import open_dataset
+
+RNG = np.random.default_rng(1)
+POINTS = RNG.uniform(20, 200, (478, 3)).astype(np.float32)
+POINTS[3, :2] = -40, 700  # outside the image
+SEEN = np.linspace(0, 1, 33, dtype=np.float32)
+FOUND = {
+    "hands": lambda: Hand("Left", 0.9, POINTS[:21], POINTS[:21], id=4, handedness_score=0.97),
+    "faces": lambda: Face(0.8, POINTS, (-5, 10, 200, 210)),
+    "bodies": lambda: Body(0.7, POINTS[:33], POINTS[:33], SEEN, SEEN),
+}
+
+
+def written(path, kind, time=None, source=None, first=0):
+    frames = [Frame(first + index, time, source=source if time else f"{index}.jpg") for index in range(2)]
+    frames[1].add([FOUND[kind]()])
+    with open_writer(path, Header("clip.mp4", 320, 240, 30.0 if time else None, "net", kind)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_coco_programs_and_data_sets_read_the_labels(tmp_path, kind):
+    path = written(tmp_path / "x.coco.json", kind, 0.5)
+    coco = COCO(str(path))
+    (annotation,) = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
+    assert coco.loadImgs([2])[0]["file_name"] == "frame_000001.PNG"
+    points = np.reshape(annotation["keypoints"], (-1, 3))
+    assert len(points) == len(coco.loadCats([1])[0]["keypoints"]) == len(FOUND[kind]().keypoints)
+    assert points[3].tolist() == [0, 0, 0]
+    assert annotation["num_keypoints"] == (points[:, 2] > 0).sum()
+    assert set(points[:, 2]) == ({0, 1, 2} if kind == "bodies" else {0, 2})
+    x, y, width, height = annotation["bbox"]
+    assert 0 <= x < x + width <= 320
+    assert 0 <= y < y + height <= 240
+    for image in coco.loadImgs([1, 2]):
+        (tmp_path / image["file_name"]).write_bytes(encode_image(np.zeros((240, 320, 3), np.uint8), ".png"))
+    (read,) = open_dataset("folder", tmp_path, annotations=path.name)[1].instances
+    assert (read.kind, read.skeleton) == (FOUND[kind]().kind, FOUND[kind]().skeleton.name)
+    np.testing.assert_allclose(read.keypoints_px[4:], POINTS[4 : len(points), :2], atol=0.01)
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_yolo_lines_are_normalised(tmp_path, kind):
+    text = written(tmp_path / "x.yolo.yaml", kind).read_text()
+    count = len(FOUND[kind]().keypoints)
+    assert f"kpt_shape: [{count}, 3]" in text
+    assert (tmp_path / "labels/0.txt").read_text() == ""
+    number, *values = map(float, (tmp_path / "labels/1.txt").read_text().split())
+    assert (number, len(values)) == (0, 4 + 3 * count)
+    assert set(values[6::3]) <= {0, 1, 2}
+    assert all(0 <= value <= 1 for value in np.delete(values, np.s_[6::3]))
+
+
+def test_annotators_read_the_labels(tmp_path):
+    root = ET.parse(written(tmp_path / "x.cvat.xml", "hands", 0.5, "a/clip.mp4")).getroot()
+    skeleton = root.find("image[@name='a/clip/frame_000001.PNG']/skeleton[@label='left_hand']")
+    assert [point.get("outside") for point in skeleton] == ["1" if k == 3 else "0" for k in range(21)]
+    assert [image.get("id") for image in root.iter("image")] == ["0", "1"]
+    later = written(tmp_path / "y.cvat.xml", "hands", 0.5, first=40)
+    assert [image.get("id") for image in ET.parse(later).getroot().iter("image")] == ["40", "41"]
+    bad = ET.parse(written(tmp_path / "z.cvat.xml", "hands", 0.5, "bad\udcff\1.mp4")).getroot()
+    assert next(bad.iter("image")).get("name") == r"bad\xff\x01/frame_000000.PNG"
+    _, task = json.loads(written(tmp_path / "x.labelstudio.json", "hands").read_text())
+    box, *points = task["predictions"][0]["result"]
+    interface = ET.parse(tmp_path / "x.labelstudio.xml").getroot()
+    names = {tag.get("name"): {label.get("value") for label in tag} for tag in interface if len(tag)}
+    assert set(box["value"]["rectanglelabels"]) == names["label"] == {"left_hand"}
+    assert {point["value"]["keypointlabels"][0] for point in points} < names["keypoint"]
+    assert all(0 <= point["value"][axis] <= 100 and point["parentID"] == box["id"] for point in points for axis in "xy")
+    with pytest.raises(InputError, match="cannot be read back"):
+        load_frames(tmp_path / "x.cvat.xml")
+    with pytest.raises(InputError, match="YOLO has one number of keypoints"):
+        open_writer(tmp_path / "p.yolo.yaml", Header("a", 9, 9, None, "net", "people"))
+
+
+def test_names_that_differ_in_their_ending_are_different_images(tmp_path):
+    with open_writer(tmp_path / "x.coco.json", Header("v", 9, 9, 30.0, "net", "hands")) as writer:
+        for name in ("a/clip.mp4", "a/clip.mov"):
+            writer.write(Frame(0, 0.5, source=name))
+    names = [image["file_name"] for image in json.loads((tmp_path / "x.coco.json").read_text())["images"]]
+    assert names == ["a/clip.mp4/frame_000000.PNG", "a/clip.mov/frame_000000.PNG"]
+    writer = open_writer(tmp_path / "x.yolo.yaml", Header("v", 9, 9, None, "net", "hands"))
+    for name in ("1.jpg", "1.png"):
+        writer.write(Frame(0, None, source=name))
+    with pytest.raises(InputError, match=r"one label file, 1\.txt, for 1\.png"):
+        writer.close()
