@@ -27,11 +27,11 @@ endef
 	$(BIN)/python -m pip install --quiet --editable '.[serve,tables]'
 	touch $@
 
-.venv/installed: .venv/base
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+.venv/installed: .venv/base lab/pyproject.toml studio/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable './lab[synth,tensorboard]' --editable ./studio
 	touch $@
 
-install: .venv/installed  ## what developers need, into .venv
+install: .venv/installed  ## the tracker, the lab and the studio with what developers need, into .venv
 
 models: .venv/base
 	$(BIN)/sonjit models pull hands
@@ -71,11 +71,10 @@ coverage: install more-models browser graphics web  ## the same tests, and the s
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
-	$(BIN)/coverage report --skip-covered --omit "*/lab/*,*/studio/*" --fail-under $(COVERAGE)
+	$(BIN)/coverage report --skip-covered --omit "*/sonjit_lab/*,*/sonjit_studio/*" --fail-under $(COVERAGE)
 
 test-core: install more-models  ## the tests of the tracker
-	$(BIN)/python $(PYTEST) -m "not network and not browser" --ignore tests/lab --ignore tests/studio --ignore tests/docs \
-	  --ignore tests/examples --ignore tests/test_release.py tests
+	$(BIN)/python $(PYTEST) -m "not network and not browser" --ignore tests/docs --ignore tests/examples --ignore tests/test_release.py tests
 
 test-fast: install models  ## the short tests: no browser, no training, no reference data
 	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests
@@ -110,7 +109,7 @@ check-page:
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
 bench: install models  ## time and memory on this machine; PEER=python-with-mediapipe compares
 	$(if $(FACE_MEDIA)$(BODY_MEDIA),$(BIN)/sonjit models pull face body)
-	$(BIN)/sonjit bench --kind all --save $(or $(SAVE),benchmarks/results/bench.json) $(if $(PEER),--peer $(PEER)) \
+	$(BIN)/python -m benchmarks.bench --kind all --save $(or $(SAVE),benchmarks/results/bench.json) $(if $(PEER),--peer $(PEER)) \
 	  $(if $(FACE_MEDIA),--face-media $(FACE_MEDIA)) $(if $(BODY_MEDIA),--body-media $(BODY_MEDIA))
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 

@@ -24,7 +24,7 @@ from sonjit.media import open_source
 from sonjit.weights import cache_folder, find_weight
 from sonjit_lab.hand_models.rig import load_rig
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parent
 DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 
 os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine

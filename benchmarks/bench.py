@@ -1,4 +1,7 @@
-"""`sonjit bench`: speed, memory, start and size on this machine, with or without MediaPipe next to it."""
+"""Measure speed, memory, start and size on this machine, with or without MediaPipe next to it.
+
+python -m benchmarks.bench --kind all --peer PYTHON --save bench.json
+"""
 
 import sys
 from collections.abc import Callable, Generator
@@ -11,6 +14,8 @@ from benchmarks.speed import CASES, TASK_CASES, Case, benchmark, check_media, me
 from rich.console import Console
 
 from sonjit._util import InputError, files, json_from, unknown_name
+from sonjit.cli import main
+from sonjit.cli.commands import COMMANDS, Command
 
 
 def bench(
@@ -33,7 +38,7 @@ def bench(
     Every configuration runs in new processes on frames that are decoded in advance. With a peer, both sides run in
     alternation on the same frames. Ratios below 1 mean that Sonjit takes less. Use an idle machine.
 
-    Example: `sonjit bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
+    Example: `python -m benchmarks.bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
 
     Args:
         kind: Kind of detector. all skips kinds without media.
@@ -125,3 +130,14 @@ def _choose(
     for reason in left_out.values():
         print_line(f"skipped {reason}")
     return [case for case in cases if case.kind not in left_out]
+
+
+def register() -> None:
+    """Add the command `bench`, so that it reports errors and signals as other commands do."""
+    summary = "Measure time per frame, memory, cold start and installed size."
+    COMMANDS.add("bench", Command(lambda: bench, summary), replace=True)
+
+
+if __name__ == "__main__":
+    register()
+    sys.exit(main(["bench", *sys.argv[1:]]))

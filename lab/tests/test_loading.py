@@ -7,10 +7,14 @@ from inspect import signature
 import pytest
 
 import sonjit
+import sonjit_lab
 from sonjit import SonjitError
 
 PACKAGES = [
-    item.name for item in pkgutil.walk_packages(sonjit.__path__, "sonjit.") if item.ispkg and "._" not in item.name
+    item.name
+    for package in (sonjit, sonjit_lab)
+    for item in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if item.ispkg and "._" not in item.name
 ]
 ENDINGS = (".safetensors", ".pt", ".pkl", ".npz", ".npy", ".json", ".toml", ".onnx", ".tflite", ".csv", ".parquet", "")
 

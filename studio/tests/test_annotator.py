@@ -87,7 +87,7 @@ def test_a_killed_run_continues_with_the_chunk_in_which_it_was(made):
     project, _, _ = made
     root = Path(__file__).parents[2]
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.studio.annotated", str(project.folder)], cwd=root, check=False
+        [sys.executable, "-m", "studio.tests.annotated", str(project.folder)], cwd=root, check=False
     )
     assert killed.returncode == -signal.SIGKILL
     (chunk,) = project.folder.glob("auto/*/seen/*.npz")

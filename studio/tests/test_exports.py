@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.gltf import GltfReader
 
 from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
@@ -13,7 +14,6 @@ from sonjit_studio import bones, commands, exports
 from sonjit_studio.people import HANDS, Detections, fit_constant_bones, load_people, save_people
 from sonjit_studio.triangulation import triangulate
 
-from ..support.gltf import GltfReader  # noqa: TID252  # one helper for all packages
 from .projects import hands
 from .rigs import random_rig
 

@@ -4,6 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit.results import Face
@@ -17,7 +18,6 @@ from sonjit_studio.release import Capture, load_card, split_people, write_releas
 from sonjit_studio.run_folder import FOLDER, Labels
 from sonjit_studio.surfaces import fit_surfaces, save_surfaces
 
-from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from .projects import hands, make_project, write_views
 from .rigs import random_rig
 

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from studio.tests.projects import make_project
 
-from ..studio.projects import make_project  # noqa: TID252  # one maker of projects for all packages
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
 from .driver import POLL_S, assert_same_texts, unnamed_controls

@@ -15,7 +15,7 @@ from sonjit.cli import print_error
 IS_BUILT = Path(__file__).parents[2].joinpath("web", "dist", "sonjit-web.js").is_file()
 
 
-@pytest.mark.parametrize("command", ["hands", "demo", "models", "doctor", "bench"])
+@pytest.mark.parametrize("command", ["hands", "demo", "models", "doctor"])
 def test_every_command_has_help_with_an_example(sonjit, command):
     status, out, errors = sonjit(command, "--help")
     assert (status, errors) == (0, [])

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from conftest import reused
 from sonjit.media import VIDEO_ENDINGS, open_source
 
-from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, keypoint_distances
 
 pytestmark = pytest.mark.golden

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import sonjit
+from conftest import reused
 from sonjit import Face, InputError
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.results.measures import measure_face
 
-from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, keypoint_distances, matched
 
 MESHES = {False: "mesh", True: "attention"}

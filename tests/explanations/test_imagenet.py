@@ -8,7 +8,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit_lab.explain import imagenet, tflite
+from sonjit.explanations import imagenet, tflite
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from studio.tests.projects import make_project
 
 import sonjit
 from sonjit._util.json_text import json_from
@@ -23,8 +24,6 @@ from sonjit.server import job_files, job_store, options
 from sonjit.server.settings import Settings
 from sonjit_lab.training.loop import TrainingSettings, train
 from sonjit_studio.marks import Mark
-
-from ..studio.projects import make_project  # noqa: TID252
 
 OWNER = "0" * 32
 MARKS = [

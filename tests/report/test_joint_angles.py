@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from sonjit import Body, Event, Frame
-from sonjit_lab.cli import report
+from sonjit.report import joint_angles
 
 
 def test_the_page_has_ranges_of_both_sides_and_repetitions():
@@ -15,14 +15,17 @@ def test_the_page_has_ranges_of_both_sides_and_repetitions():
     frames = [Frame(i, i / 10, bodies=[body], measures=[row]) for i, row in enumerate(angles)]
     frames.append(Frame(3, 0.3, measures=[]))
     frames[2].events = [Event("left_knee_angle_rad", "repetition", "end", 0.0, 0.2, 3, None, math.pi / 2)]
-    recording, right = report._recording_of("bad\udcff $\\frac{$.mp4", "lite", frames), ("172", "172", "0", "–", "4")
+    recording, right = (
+        joint_angles.recording_of("bad\udcff $\\frac{$.mp4", "lite", frames),
+        ("172", "172", "0", "–", "4"),
+    )
     assert recording.rows == [("knee", "left", "90", "170", "80", "80", "4"), ("knee", "right", *right)]
     assert recording.extremes == frames[:2]
     assert recording.repetitions == [("left knee", "0.00", "0.20", "0.20", "90")]
-    page = report._html(recording, [("0 s", np.zeros((20, 30, 3), np.uint8))])
+    page = joint_angles._html(recording, [("0 s", np.zeros((20, 30, 3), np.uint8))])
     found = "data:image/jpeg", r"bad\xff $\frac{$.mp4", "Person #3, in 3 of 4 frames from 0.00 to 0.30 s"
     assert [text for text in found if text not in page] == []
-    assert report._pdf(recording, [])[:4] == b"%PDF"
+    assert joint_angles._pdf(recording, [])[:4] == b"%PDF"
 
 
 def test_wrong_calls_have_one_line(refusal):

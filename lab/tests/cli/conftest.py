@@ -1,3 +1,3 @@
 """The fixtures of `tests/cli`."""
 
-from ...cli.conftest import frame_count, media, names_in, out, stills, write_image  # noqa: F401, TID252
+from tests.cli.conftest import frame_count, media, names_in, out, stills, write_image  # noqa: F401

@@ -6,11 +6,11 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
+from tests.support.coco_files import write_coco
 
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import list_datasets, open_dataset
 
-from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 from .commands import run_command
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from tests.support.coco_files import write_coco
 
 from sonjit._util.errors import InputError
 from sonjit.cli import main
@@ -21,8 +22,6 @@ from sonjit_lab.evaluation.protocols import (
     load_table,
     verdict,
 )
-
-from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 
 def units(values, found=None):

@@ -6,14 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+from tests.support.progress_log import ProgressLog
 
 from sonjit._util import errors, json_text
 from sonjit.engines.devices import describe_machine
 from sonjit.media import TABLE_ENDINGS
 from sonjit_lab.datasets import open_dataset
 from sonjit_lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
-
-from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 CARD = "mediapipe-card"
 

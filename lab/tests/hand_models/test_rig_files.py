@@ -4,13 +4,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from tests.media.characters.actors import Bvh
+from tests.support.gltf import GltfReader
 
 from sonjit.media.tables.characters import NAMES, BoneNames
 from sonjit_lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
-
-from ...media.characters.actors import Bvh  # noqa: TID252  # one helper for all packages
-from ...support.gltf import GltfReader  # noqa: TID252
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30

@@ -8,11 +8,10 @@ import sys
 import time
 
 import pytest
+from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, JobError
 from sonjit_lab.synthesis.layouts import SynthSettings, synthesize
-
-from ...support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))  # two chunks
 RUN = """

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.support.coco_files import write_coco
 
 from sonjit import InputError
 from sonjit.cli import main
@@ -12,8 +13,6 @@ from sonjit_lab.datasets import Instance, Sample, face_labels
 from sonjit_lab.networks import create_network
 from sonjit_lab.training import augment, faces_and_bodies
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
-
-from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 BODY = load_skeleton("body_blazepose33").keypoints
 

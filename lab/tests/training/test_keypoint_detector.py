@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.coco_files import write_coco
 
 from sonjit import InputError
 from sonjit.results.skeletons import load_skeleton
@@ -14,8 +15,6 @@ from sonjit_lab.networks.checkpoints import DESCRIPTION
 from sonjit_lab.networks.keypoint_detector import KeypointDetector, area_of_box, read_heatmaps, sigma_of
 from sonjit_lab.training.hands.samples import draw_examples
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
-
-from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 pytestmark = pytest.mark.slow
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.coco_files import write_coco
 
 from sonjit import InputError
 from sonjit.cli import main
@@ -16,8 +17,6 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import open_dataset
 from sonjit_lab.networks import create_network, load_checkpoint
 from sonjit_lab.training.hands.palms import PalmSample, PalmSamples, palm_anchors, palm_precision, palm_targets
-
-from ...support.coco_files import write_coco  # noqa: TID252  # one helper for all packages
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 SIZE = 64

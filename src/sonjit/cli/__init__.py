@@ -63,6 +63,10 @@ def build_app(called: str | None = None) -> App:
     for name, command in commands.items():
         is_loaded = called in (None, name)
         function = command.load() if is_loaded else _not_loaded
+        if isinstance(function, App):
+            function.group = titles[command.group]
+            app.command(function, name=name)
+            continue
         texts = {} if is_loaded else {"help": command.summary}
         usage = {"usage": _INPUT_USAGE.format(name)} if command.takes_inputs else {}
         app.command(function, name=name, group=titles[command.group], **texts, **usage)

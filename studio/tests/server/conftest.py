@@ -1,3 +1,3 @@
 """The fixtures of `tests/server`."""
 
-from ...server.conftest import all_weights, ask, decoders, frames, gate, listen, place  # noqa: F401, TID252
+from tests.server.conftest import all_weights, ask, decoders, frames, gate, listen, place  # noqa: F401

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.server.conftest import refusal
 
 from sonjit import InputError
 from sonjit.server.app import create_app
 from sonjit_studio.marks import JOINTS, MACHINE
 
-from ...server.conftest import refusal  # noqa: TID252
 from ..projects import make_project  # noqa: TID252  # one maker of projects for all packages
 
 DOOR = "/v1/annotate"

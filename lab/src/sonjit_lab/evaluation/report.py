@@ -457,7 +457,7 @@ class CardRequest:
     # maximum gap between the worst group and the average; NaN uses the goal of the published card
     goal: float = math.nan
     fewest: int = protocols.FEWEST  # minimum number of instances of a group
-    bench: Mapping[str, Any] | None = None  # result of `sonjit bench --save`; None for a card without latency
+    bench: Mapping[str, Any] | None = None  # result of `benchmarks.bench`; None without latency
     # class activation maps by the SHA-256 of the landmark network
     maps: Mapping[str, docs.Plot] = field(default_factory=dict[str, docs.Plot])
     name: str = ""  # name of the network
@@ -729,7 +729,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[docs.Block]:
         )
         machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--bench requires a file of sonjit bench --save ({error} is missing)") from None
+        raise InputError(f"--bench requires a file of benchmarks.bench --save ({error} is missing)") from None
     yield docs.Heading("Latency")
     if not rows:
         yield docs.Text("Not measured: the file of sonjit bench has no case of this model.")

@@ -4,11 +4,10 @@ from functools import partial
 
 import pytest
 from benchmarks.speed import CASES
+from lab.tests.cli.commands import run_command
 
 from sonjit._util.errors import InputError
 from sonjit.weights import find_weight
-
-from .commands import run_command
 
 pytestmark = pytest.mark.slow
 

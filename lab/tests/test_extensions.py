@@ -4,16 +4,15 @@ import json
 import sys
 
 import pytest
-
-from sonjit.cli import main
-from sonjit_lab.networks import create_network, list_networks, registry
-
-from ..lab.networks.properties import (  # noqa: TID252  # one list of promises for all networks
+from lab.tests.networks.properties import (
     check_batches,
     check_outputs,
     check_weights,
     check_wrong_inputs,
 )
+
+from sonjit.cli import main
+from sonjit_lab.networks import create_network, list_networks, registry
 
 MODULE = """
 from dataclasses import dataclass
