@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,6 @@ __all__ = [
 # Threads of OpenBLAS, in NumPy and OpenCV, wait busily for 2^26 cycles after their start and after each call, a quarter
 # of the processor time of a start. OpenBLAS reads the exponent when NumPy is imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
-logging.getLogger("sonjit").addHandler(logging.NullHandler())
 add_lazy_names(globals(), {
     "InputError JobError MissingExtraError SonjitError": "sonjit._util.errors",
     "__version__": "sonjit._util.version",

@@ -1,6 +1,8 @@
 """Videos and live streams of `tasks.vision`: repeated stills, and callbacks that are slow or fail."""
 
 import logging
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -137,7 +139,9 @@ def test_a_slow_callback_gets_the_newest_and_does_not_block():
     assert ran[-1] == "end"
 
 
-def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog):
+def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog, monkeypatch):
+    reported = []
+    monkeypatch.setattr("threading.excepthook", lambda error: reported.append(str(error.exc_value)))
     done = threading.Event()
 
     def run(frame):
@@ -161,7 +165,34 @@ def test_errors_of_a_live_stream_are_reported_and_it_continues(caplog):
                 wait_until(lambda: "a bad frame" in caplog.text)
         stream.close()
     assert ended.wait(30)
-    assert caplog.text.count("RuntimeError: a bad callback") == 2
+    assert reported == ["a bad callback"] * 2
+
+
+QUIET = """
+import numpy as np
+import sonjit
+from sonjit.compat.mediapipe.tasks.python.vision._task import LiveStream
+
+def callback(frame, result):
+    raise RuntimeError("a bad callback")
+
+stream = LiveStream(lambda frame: 1 // frame, callback, lambda: None)
+stream.send(1)
+stream.close()
+stream = LiveStream(lambda frame: 1 // frame, callback, lambda: None)
+stream.send(0)
+stream.close()
+with sonjit.create_detector("hands", model="lite", search="fast") as detector:
+    for time in (1.0, 0.5):
+        detector.detect(np.zeros((40, 40, 3), np.uint8), time=time)
+"""
+
+
+def test_a_program_without_logging_shows_errors_and_warnings(weights):
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert done.stderr.count("RuntimeError: a bad callback") == 1
+    assert done.stderr.count("ZeroDivisionError: integer division or modulo by zero") == 1
+    assert "time 0.5 does not move forward from 1.0" in done.stderr
 
 
 @pytest.mark.slow

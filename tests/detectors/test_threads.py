@@ -88,3 +88,40 @@ def test_a_process_forked_after_networks_were_loaded_raises_instead_of_hanging(w
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("start processes by spawn") == 2
+
+
+EACH_OPTION = {
+    "hands": [{}, {"mirrored": True}, {"flip_horizontal": True}, {"visibility": True}, {"keypoints": "refined"},
+              {"gestures": "canned"}, {"distance": True, "hand_length": 0.2}, {"search": "fast"}, {"max_instances": 1},
+              {"min_detection_score": 0.8}, {"min_presence_score": 0.9}, {"smoothing": None}],
+    "face": [{"model": "box"}, {"model": "mesh", "mirrored": True}],
+    "body": [{"model": "lite", "segmentation": True}, {"model": "lite", "mirrored": True}],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "given"), [(kind, given) for kind, all_ in EACH_OPTION.items() for given in all_])
+def test_a_batch_has_the_results_of_single_images_with_every_option(weights, demo_clip, monkeypatch, kind, given):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][100:106:2]]
+    first = {"model": "lite"} if kind == "hands" else {}
+    with create_detector(kind, static_image=True, **first | given) as detector:
+        single = [detector.detect(rgb) for rgb in frames]
+        batch = detector.detect_batch(frames)
+    assert batch == single
+    assert [(one.total, one.complete) for one in batch] == [(one.total, one.complete) for one in single]
+
+
+@pytest.mark.slow
+def test_a_batch_follows_the_gestures_that_are_set_between_batches(weights, demo_clip):
+    frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][100:103]]
+
+    def gestures(results):
+        return [[hand.gesture and hand.gesture.name for hand in hands] for hands in results]
+
+    with create_detector("hands", model="lite", static_image=True, search="fast") as detector:
+        for name in (None, "canned", "asl", None, "canned"):
+            detector.set_gestures(name)
+            single, batch = [detector.detect(rgb) for rgb in frames], detector.detect_batch(frames)
+            assert gestures(batch) == gestures(single)
+            assert any(any(each) for each in gestures(batch)) == (name is not None)

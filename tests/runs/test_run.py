@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import cv2
@@ -6,9 +7,11 @@ import pytest
 
 from sonjit._util.errors import JobError
 from sonjit.detectors.kinds import options_for
+from sonjit.engines.precision import int8_path
 from sonjit.explanations.task import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, inputs, run_input, run_job
+from sonjit.weights import find_weight
 
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect(options_for("hands", **OPTIONS))
@@ -82,3 +85,25 @@ def test_masks_and_saliency_that_cannot_be_encoded_leave_the_table(wide, tmp_pat
         assert problem.startswith(f"{drawing} cannot be drawn: ")
     assert {path.name for path in tmp_path.iterdir()} == {"wide.mkv", "t.jsonl", "u.jsonl"}
     assert [len(path.read_text("utf-8").splitlines()) for path in tables] == [3, 3]
+
+
+def test_a_finished_file_is_processed_again_after_its_network_was_quantized(weights, tmp_path, monkeypatch):
+    paths = [find_weight(name) for name in ("palm-lite", "hand-lite")]
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    for path in paths:
+        shutil.copy(path, tmp_path / "models")
+    (tmp_path / "a.png").write_bytes(b"")
+
+    def key(**changes):
+        task = Detect(options_for("hands", model="lite", **changes))
+        return inputs.FinishedFiles(task, None).key(tmp_path / "a.png", Outputs("a.json"))
+
+    before, in_f32 = key(), key(precision="f32")
+    assert key() == before
+    form = int8_path(tmp_path / "models" / paths[1].name)
+    form.write_text("int8")
+    quantized = key()
+    form.write_text("another")
+    assert len({before, quantized, key()}) == 3
+    assert key(precision="f32") == in_f32

@@ -171,7 +171,11 @@ class Detector(files.Closing, Generic[R]):
         if not hasattr(self._own, "sibling"):
             assert self._create_sibling is not None
             self._own.sibling = self._create_sibling()
+            self._own.chosen = None
             self._siblings.append(self._own.sibling)
+        if self._own.chosen is not self._chosen:  # `set_gestures` was called
+            self._own.chosen = self._chosen
+            self._own.sibling.set_gestures(*self._chosen)
         return self._own.sibling.detect(image)
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
@@ -198,6 +202,7 @@ class Detector(files.Closing, Generic[R]):
                 motions = MotionRecognizer(custom=learned.motions)
         with self._lock:
             self._gestures, self._motions = gestures, motions
+            self._chosen = (name,)  # a new object, which siblings compare with theirs
 
     @property
     def kind(self) -> str:

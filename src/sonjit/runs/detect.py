@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from sonjit import media
 from sonjit._util import Image, InputError, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions
+from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
@@ -26,6 +27,7 @@ from sonjit.runs.annotations import annotate, count_columns, table_columns
 from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
+from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,12 +90,13 @@ class Detect(Task):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Networks, folders of networks and gesture files in the options."""
+        """Networks, folders of networks and gesture files in the options, and int8 forms that `auto` may run."""
         named: list[object] = [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
         for task in self.all:
             options = task.options
             named += [options.models_dir, options.detector_model, options.landmark_model]
             named += [task.gestures] if task.gestures not in GESTURES else []
+            named += _int8_files(options, task.entry)
         return tuple(str(path) for path in named if path)
 
     @cached_property
@@ -188,6 +191,18 @@ class Detect(Task):
             changed["lift"] = self.lift.network
         further = {f"{task.kind}.{name}": value for task in self.also for name, value in task.changed_options.items()}
         return changed | further
+
+
+def _int8_files(options: CommonOptions, entry: kinds.KindEntry) -> list[Path]:
+    """Return the int8 forms of the networks of a detector, which `sonjit models quantize` writes."""
+    if options.precision not in ("auto", "int8"):
+        return []
+    weights = [name for model in entry.models.values() for name in model.weights.values()]
+    found = [int8_path(path) for path in (options.detector_model, options.landmark_model) if path]
+    for name in dict.fromkeys(weights):
+        with suppress(InputError):  # a network that this model does not need
+            found.append(int8_path(find_weight(name, options.models_dir)))
+    return [form for form in found if form.exists()]
 
 
 class DetectWorker(Worker[Frame]):

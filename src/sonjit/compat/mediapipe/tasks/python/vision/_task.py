@@ -348,8 +348,8 @@ _SLOW_RUNS = 1.5  # maximum age of a frame in fastest recent runs, where this is
 class LiveStream:
     """Process frames in one thread and pass their results to a callback in another thread.
 
-    At most one frame and one result wait, always the newest. Exceptions of both functions are logged, and the stream
-    continues. After the last run, `end` frees what `run` needs.
+    At most one frame and one result wait, always the newest. Exceptions of `run` are logged, those of the callback are
+    reported by `threading.excepthook`, and the stream continues. After the last run, `end` frees what `run` needs.
     """
 
     def __init__(self, run: Callable[[Any], Any], deliver: Callable[[Any, Any], None], end: Callable[[], None]) -> None:
@@ -403,8 +403,9 @@ class LiveStream:
                 continue
             try:
                 self._deliver(frame, result)
-            except Exception:
-                _LOG.exception("the result_callback of a live stream failed; the stream continues")
+            except Exception as error:  # of the user's function, reported as those of other threads
+                trace = type(error), error, error.__traceback__, threading.current_thread()
+                threading.excepthook(threading.ExceptHookArgs(trace))
 
 
 class _Newest:
