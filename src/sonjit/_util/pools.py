@@ -372,12 +372,11 @@ class _Failure:
     error: SonjitError
 
 
-def _attempt(extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: bytes) -> Result | _Failure:
+def _attempt(extensions: LoadedExtensions, function: Callable[..., Result], call: bytes) -> Result | _Failure:
     """Call a function with pickled arguments, whose types the extensions may define."""
     try:
         extensions.load()
-        arguments: Any = pickle.loads(call)  # noqa: S301  # from the process that started this one
-        return function(*arguments)
+        return function(*pickle.loads(call))  # noqa: S301  # from the process that started this one
     except InputError as error:
         return _Failure(InputError(str(error)))
     except SonjitError as error:
@@ -387,7 +386,7 @@ def _attempt(extensions: LoadedExtensions, function: Callable[[*Arguments], Resu
 def _attempt_on_ray(
     state: tuple[str, Mapping[str, str], str],
     extensions: LoadedExtensions,
-    function: Callable[[*Arguments], Result],
+    function: Callable[..., Result],
     call: bytes,
 ) -> Result | _Failure:
     """Attempt a call with the folder, the variables and the version of Sonjit of the process that submitted it."""
