@@ -40,6 +40,11 @@ _LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a f
 _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LABEL_ENDINGS = {
+    *(".json", ".jsonl", ".csv", ".txt", ".toml", ".yaml", ".yml", ".xml", ".parquet"),
+    *(".mat", ".pkl", ".npz", ".npy", ".pts", ".xyz", ".safetensors"),
+}
 
 
 class Closing:
@@ -339,9 +344,6 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
 def xml_text(text: str) -> str:
     r"""Return text in which each character that XML forbids is an escape.
 
@@ -406,12 +408,6 @@ def has_settings(folder: Path, name: str, settings: str) -> bool:
     if file.read_text("utf-8") != settings:
         raise InputError(f"{folder}: contains a run with other settings ({name}). Choose another folder or delete it.")
     return True
-
-
-_LABEL_ENDINGS = {
-    *(".json", ".jsonl", ".csv", ".txt", ".toml", ".yaml", ".yml", ".xml", ".parquet"),
-    *(".mat", ".pkl", ".npz", ".npy", ".pts", ".xyz", ".safetensors"),
-}
 
 
 def sha256_of_file(path: Path) -> str:

@@ -32,20 +32,6 @@ from sonjit._util.version import __version__
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-
-class Progress:
-    """Receiver of the progress of an operation. This class ignores it; subclasses show or send it.
-
-    An exception of a method ends the operation.
-    """
-
-    def start(self, total: int | None) -> None:
-        """Set the expected number of steps, or None if it is unknown."""
-
-    def advance(self, count: int = 1, *, instances: int = 0) -> None:
-        """Add finished steps."""
-
-
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 _AHEAD: Final = 4
@@ -59,6 +45,19 @@ _CRASHES: Final = frozenset(
 )
 """Signals that end a process after an error in native code."""
 _Call = TypeVar("_Call")
+
+
+class Progress:
+    """Receiver of the progress of an operation. This class ignores it; subclasses show or send it.
+
+    An exception of a method ends the operation.
+    """
+
+    def start(self, total: int | None) -> None:
+        """Set the expected number of steps, or None if it is unknown."""
+
+    def advance(self, count: int = 1, *, instances: int = 0) -> None:
+        """Add finished steps."""
 
 
 def per_process(factory: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 TRACKER: Final = "Tracker"
 """Group of the tracker's commands in `sonjit --help`."""
+PACKAGES: Final = {
+    "sonjit-lab": ("mesh", "networks", "train", "export", "datasets", "eval", "card", "compare", "synth"),
+    "sonjit-studio": ("annotate",),
+}
+"""Commands of the other distributions, for the message where one is not installed."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,6 @@ class Command:
 
 COMMANDS: Final[Registry[Command]] = Registry("command")
 """Commands by name. Extensions add theirs with `COMMANDS.add(name, Command(...))`."""
-
-PACKAGES: Final = {
-    "sonjit-lab": ("mesh", "networks", "train", "export", "datasets", "eval", "card", "compare", "synth"),
-    "sonjit-studio": ("annotate",),
-}
-"""Commands of the other distributions, for the message where one is not installed."""
 
 
 def _demo() -> Callable[..., Any]:

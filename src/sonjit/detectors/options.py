@@ -16,28 +16,9 @@ from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
 from sonjit.weights import TaskBundle, cache_folder, find_weight, has_bundle, load_bundle
 
-
-@dataclass(frozen=True)
-class GraphThresholds:
-    """Thresholds of MediaPipe's graphs that its tasks can set and `create_detector` cannot. None: as published."""
-
-    overlap: float | None = None  # minimum IoU at which boxes of the kind's own detector are blended into one
-    blended: float | None = None  # minimum score of the face boxes that are blended. None: the minimum detection score.
-    same_overlap: float | None = None  # IoU above which two boxes show the same instance
-    # Minimum score, and `overlap`, of a person's face in the crop of the head
-    face_detection: float | None = None
-    face_overlap: float | None = None
-    # Minimum presence of a person's face and hands in their crops
-    face_presence: float | None = None
-    hand_presence: float | None = None
-    searches_parts: bool = False  # search a person's hands and face in every frame of a video, as MediaPipe does
-    turns_faces: bool = False  # detect doubtful faces again upside down, which MediaPipe does not
-
-
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")
 GESTURES = ("none", CANNED, *SHIPPED)  # names of the shipped gestures for clients of the server; "none" is None
-PUBLISHED_THRESHOLDS, _OWN_THRESHOLDS = GraphThresholds(), GraphThresholds(turns_faces=True)
 Mirrored: TypeAlias = Annotated[
     bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")
 ]
@@ -69,6 +50,26 @@ _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic":
 _TYPE_NAMES: dict[object, OptionType] = {
     bool: "boolean", int: "integer", float: "number", str: "string", Path: "path",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GraphThresholds:
+    """Thresholds of MediaPipe's graphs that its tasks can set and `create_detector` cannot. None: as published."""
+
+    overlap: float | None = None  # minimum IoU at which boxes of the kind's own detector are blended into one
+    blended: float | None = None  # minimum score of the face boxes that are blended. None: the minimum detection score.
+    same_overlap: float | None = None  # IoU above which two boxes show the same instance
+    # Minimum score, and `overlap`, of a person's face in the crop of the head
+    face_detection: float | None = None
+    face_overlap: float | None = None
+    # Minimum presence of a person's face and hands in their crops
+    face_presence: float | None = None
+    hand_presence: float | None = None
+    searches_parts: bool = False  # search a person's hands and face in every frame of a video, as MediaPipe does
+    turns_faces: bool = False  # detect doubtful faces again upside down, which MediaPipe does not
+
+
+PUBLISHED_THRESHOLDS, _OWN_THRESHOLDS = GraphThresholds(), GraphThresholds(turns_faces=True)
 
 
 @dataclass(frozen=True, kw_only=True)

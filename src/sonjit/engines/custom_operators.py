@@ -18,6 +18,7 @@ from sonjit.engines.tflite import FlexValue, Operator, TfliteFile, read_options
 
 Emitter: TypeAlias = Callable[[Sequence[Operator], Sequence[list[ov.Output]]], list[ov.Output]]
 """Function from nodes of one kind and their inputs to their outputs."""
+_TINY = np.float32(1e-6)
 
 
 def read_with_custom_operators(core: ov.Core, path: Path) -> ov.Model:
@@ -93,9 +94,6 @@ def _add_part(
         else:
             parameters.append(parameter)
     tensors.update(zip(outputs, (result.input_value(0) for result in model.get_results()), strict=True))
-
-
-_TINY = np.float32(1e-6)
 
 
 def matrices_from_landmarks(nodes: Sequence[Operator], inputs: Sequence[list[ov.Output]]) -> list[ov.Output]:

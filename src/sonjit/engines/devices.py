@@ -29,6 +29,10 @@ _PROVIDERS: Final = {
 }
 """Prefixes of the names of ONNX Runtime's providers by device. The first available provider is used."""
 _END: Final = "ExecutionProvider"
+_FLAGS: Final = (
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16",
+)  # fmt: skip
+"""Instruction sets that affect the speed of networks."""
 
 
 def openvino_device(device: str, available: Sequence[str]) -> str:
@@ -103,12 +107,6 @@ def processor_name() -> str:
 def processor_flags() -> frozenset[str]:
     """Return the instruction sets by their names in Linux; empty on other systems."""
     return frozenset((_records().get("flags") or _records().get("Features") or "").split())
-
-
-_FLAGS: Final = (
-    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16",
-)  # fmt: skip
-"""Instruction sets that affect the speed of networks."""
 
 
 class Machine(TypedDict):

@@ -24,6 +24,14 @@ _NUMBERS: Final = {
     "tensor(uint8)": np.uint8,
 }
 """Number formats of inputs, by ONNX Runtime's names."""
+_OPSET: Final = 17
+_IR_VERSION: Final = 9
+_FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # orders of the axes with the channels before and after height and width
+_SAME_OPERATORS: Final = {
+    "Add": "Add", "Multiply": "Mul", "PRelu": "PRelu", "Relu": "Relu", "Sigmoid": "Sigmoid", "HSwish": "HardSwish",
+}  # fmt: skip
+"""ONNX's names of operators without attributes."""
+_RESHAPING: Final = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 class OnnxRuntimeEngine:
@@ -107,16 +115,6 @@ def _load_session(
     if providers[0][0] not in session.get_providers():  # it falls back to another provider and only logs it
         raise InputError(f"ONNX Runtime cannot start {providers[0][0]} here: its driver or libraries are missing")
     return session
-
-
-_OPSET: Final = 17
-_IR_VERSION: Final = 9
-_FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # orders of the axes with the channels before and after height and width
-_SAME_OPERATORS: Final = {
-    "Add": "Add", "Multiply": "Mul", "PRelu": "PRelu", "Relu": "Relu", "Sigmoid": "Sigmoid", "HSwish": "HardSwish",
-}  # fmt: skip
-"""ONNX's names of operators without attributes."""
-_RESHAPING: Final = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 def onnx_from_tflite(path: Path, outputs: tuple[int, ...] | None = None, taps: tuple[int, ...] = ()) -> bytes:

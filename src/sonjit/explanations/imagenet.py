@@ -27,6 +27,7 @@ from sonjit.weights import find_weight
 
 SIDE = 224  # side of the networks' square input in pixels
 _MAX_NAMES = 20
+_HALF = (0.5, 0.5, 0.5)
 
 
 class _Layout(NamedTuple):
@@ -39,7 +40,6 @@ class _Layout(NamedTuple):
     std: tuple[float, float, float]  # their deviation
 
 
-_HALF = (0.5, 0.5, 0.5)
 _LAYOUTS = {
     "efficientnet_lite0": _Layout((1, 3, 5, 11), "same_upper", 1e-3, _HALF, _HALF),
     "mobilenet_v2": _Layout((1, 3, 6, 13), "explicit", 1e-5, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, IndexArray, RealArray
 
+_NEAR = 1.0
+_HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
+
 
 def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
     """Convert rotation vectors (..., 3) to matrices (..., 3, 3) with Rodrigues' formula.
@@ -112,10 +115,6 @@ class SimilarFit:
         result[:3, :3] = turned
         result[:3, 3] = self._share @ target - turned @ self._mean
         return result
-
-
-_NEAR = 1.0
-_HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
 
 
 @dataclass(frozen=True, eq=False)

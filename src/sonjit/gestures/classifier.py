@@ -1,4 +1,4 @@
-"""Name the gestures of a classifier: shapes of hands, some of them by their direction in the image."""
+"""Classify the gesture of a hand by a small network, in NumPy, and smooth the gestures of a stream."""
 
 import json
 import math
@@ -17,6 +17,29 @@ CANNED: Final = "canned"  # name of the shipped gestures for `find_gestures`
 NONE: Final = "None"  # class of hands that make no gesture. It exists only in the classifier, never in a result.
 _MIN_SHARE_IN_IMAGE: Final = 0.35
 """Minimum share of a finger's length in the image plane. With less it points towards the camera or away from it."""
+KEYPOINTS: Final = 21
+PALM: Final = [0, 5, 9, 13, 17]  # the wrist and the knuckles of the four fingers
+_PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
+"""All pairs of keypoints, but those of the thumb's first joint."""
+ALONG: Final = (-1, 0.25, 0.5, 0.25, 0)  # weights of `PALM` that give the way from the wrist to the knuckles
+_MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
+_STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
+_MIDDLE[0, PALM] = 0.2
+_ALONG[0, PALM] = ALONG
+_STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
+_STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
+FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))  # how many `gesture_features` gives
+ASSET: Final = "gestures.npz"
+_APPEARANCE: Final = (1, 21, 66)  # shape of `Hand.appearance` of one hand, from the published networks
+_LARGEST: Final = 65504.0
+"""Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
+SHAPES: Final = (
+    NONE, "Closed_Fist", "Open_Palm", "Pointing", "Thumb", "Victory", "Three", "Three_With_Thumb", "Four", "OK",
+    "Pinch", "Call_Me", "ILoveYou", "Thumb_And_Index", "Hooked_Index", "Horns", "Little_Finger",
+)  # fmt: skip
+"""Shapes of the shipped classifier in the order of its probabilities."""
+WITH_IMAGE: Final = "with_image."  # prefix of the names of the weights that also read the appearance of a hand
+LEAST_SCORE: Final = 0.45  # minimum probability of a gesture
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +93,6 @@ class Vocabulary:
         return json_from(asdict(self), spaced=True)
 
 
-KEYPOINTS: Final = 21
-PALM: Final = [0, 5, 9, 13, 17]  # the wrist and the knuckles of the four fingers
-_PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
-"""All pairs of keypoints, but those of the thumb's first joint."""
-ALONG: Final = (-1, 0.25, 0.5, 0.25, 0)  # weights of `PALM` that give the way from the wrist to the knuckles
-_MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
-_MIDDLE[0, PALM] = 0.2
-_ALONG[0, PALM] = ALONG
-_STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
-_STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
-_STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
-FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))  # how many `gesture_features` gives
-
-
 def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
     """Return features (N, F) of N hands, NaN for a hand with an unknown keypoint or coinciding keypoints.
 
@@ -123,17 +132,6 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
         return np.asarray((points - middle) / scale @ turn, np.float32)
 
 
-ASSET: Final = "gestures.npz"
-_APPEARANCE: Final = (1, 21, 66)  # shape of `Hand.appearance` of one hand, from the published networks
-_LARGEST: Final = 65504.0
-"""Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
-SHAPES: Final = (
-    NONE, "Closed_Fist", "Open_Palm", "Pointing", "Thumb", "Victory", "Three", "Three_With_Thumb", "Four", "OK",
-    "Pinch", "Call_Me", "ILoveYou", "Thumb_And_Index", "Hooked_Index", "Horns", "Little_Finger",
-)  # fmt: skip
-"""Shapes of the shipped classifier in the order of its probabilities."""
-WITH_IMAGE: Final = "with_image."  # prefix of the names of the weights that also read the appearance of a hand
-LEAST_SCORE: Final = 0.45  # minimum probability of a gesture
 VOCABULARY: Final = Vocabulary(
     SHAPES,
     {

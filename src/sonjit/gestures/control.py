@@ -38,6 +38,11 @@ _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
 PLACES: Final = ("x", "y")  # further measures: the centre of the palm as fractions of the image's width and height
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
+_COUNTED: Final = ("Rotate", "Zoom")  # motions whose value is their count
+_LOST_S: Final = 1.0  # time after which a lost hand starts its gesture again, as in `GestureSmoother`
+_MIN_VISIBLE_S: Final = 0.25
+"""Minimum time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
+_MIN_PAUSE_INTERVAL_S: Final = 0.3  # time within which several hands that make the pause gesture count once
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,13 +225,6 @@ def _numbers(name: str, values: object, count: int) -> list[float]:
     if len(items) != count or len(numbers) != count or not all(map(math.isfinite, numbers)):  # pyright: ignore[reportUnknownArgumentType]
         raise InputError(f"{name}: give {'a number' if count == 1 else f'{count} numbers, as in [0, 1]'}")
     return numbers
-
-
-_COUNTED: Final = ("Rotate", "Zoom")  # motions whose value is their count
-_LOST_S: Final = 1.0  # time after which a lost hand starts its gesture again, as in `GestureSmoother`
-_MIN_VISIBLE_S: Final = 0.25
-"""Minimum time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
-_MIN_PAUSE_INTERVAL_S: Final = 0.3  # time within which several hands that make the pause gesture count once
 
 
 @dataclass(slots=True)

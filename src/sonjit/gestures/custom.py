@@ -18,6 +18,8 @@ from sonjit.results import Frame, Gesture, Hand, Handedness
 _MAX_EXAMPLES: Final = 5  # maximum number of examples that count. More are of the same few people and views.
 _MIN_EVIDENCE: Final = 1.0  # minimum log likelihood ratio of a gesture to any other pose
 _SHARPNESS: Final = 0.5  # slope of the score over the evidence
+_MAX_NAME_LENGTH: Final = 40  # maximum number of characters of the name of a gesture
+_MIN_DURATION_S: Final = 0.2  # minimum duration of a static gesture. Shorter ones occur on the way to another gesture.
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +144,6 @@ class CustomGestures:
     def __call__(self, hand: Hand) -> Gesture | None:
         """Return the custom gesture of a hand, or None."""
         return self.classify(classifier.load_gestures().whiten(classifier.features_of([hand])))[0]
-
-
-_MAX_NAME_LENGTH: Final = 40  # maximum number of characters of the name of a gesture
-_MIN_DURATION_S: Final = 0.2  # minimum duration of a static gesture. Shorter ones occur on the way to another gesture.
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Names of motions, and the types of the functions that find them."""
+"""Find the motions of a hand in its track: holds, rotations, pushes, swipes, waves and circles."""
 
 import cmath
 import math

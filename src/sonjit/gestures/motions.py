@@ -23,6 +23,7 @@ _JUMP_PER_S: Final = 40.0
 _VELOCITY_S: Final = 0.05  # minimum time between two positions for a velocity
 _UP, _OUT = 0.3, 0.7
 """Minimum height of the fingertips above the wrist in hand lengths, and minimum reach of a finger, of a raised hand."""
+_Key: TypeAlias = "tuple[int, Handedness]"
 
 
 class HandTrack:
@@ -154,9 +155,6 @@ class HandPair:
     def _clap_step(self, phase: Phase) -> Step:
         assert self._clap is not None
         return Step("Clap", phase, min(1.0, max(speed for _, _, speed in self._recent) / self.STRONGEST), self._clap)
-
-
-_Key: TypeAlias = "tuple[int, Handedness]"
 
 
 class MotionRecognizer:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
+Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
+_INTEGERS: Final = ("instance", "key", "id", "keypoint")
+_CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
 
 def draw(
@@ -220,12 +223,6 @@ class TrackedFrame(_Shown, Frame):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the results as a plain frame."""
         return Frame, tuple(getattr(self, name) for name in Frame.__slots__)
-
-
-Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
-
-_INTEGERS: Final = ("instance", "key", "id", "keypoint")
-_CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
 
 class TableOptions(TypedDict, total=False):

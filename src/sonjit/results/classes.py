@@ -23,6 +23,14 @@ R = TypeVar("R", bound=Result)
 Handedness = Literal["Left", "Right"]
 Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
 """Of a motion."""
+_VISIBILITY = PointScore("visibility", "score", column="visibility")
+_ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
+_XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
+LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
+"""Minimum score of a hand's label at which its side counts as known."""
+Instance: TypeAlias = "Hand | Face | Body"
+"""Result with its own keypoints. A person has those of its parts."""
+_OWN_LISTS = ("hands", "faces", "bodies", "people")
 
 
 class Gesture(NamedTuple):
@@ -120,16 +128,6 @@ class Event:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Create an event from the rounded values that `to_dict` wrote."""
         return cls(**data)
-
-
-_VISIBILITY = PointScore("visibility", "score", column="visibility")
-_ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
-_XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
-LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
-"""Minimum score of a hand's label at which its side counts as known."""
-Instance: TypeAlias = "Hand | Face | Body"
-"""Result with its own keypoints. A person has those of its parts."""
-_OWN_LISTS = ("hands", "faces", "bodies", "people")
 
 
 def _list_of(kind: type[R]) -> ResultList[R]:

@@ -22,6 +22,7 @@ _MIN_HOLD_S: Final = 0.1  # time that a gesture or a measure lasts before it cou
 _MAX_GAP_S: Final = 0.2  # interruption of a gesture that does not end it
 _MAX_STEP_BACK_S: Final = 0.5  # step back in time beyond which a stream begins again
 _LOST_S: Final = 0.5  # time after which the events of a lost instance end
+Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 
 
 def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
@@ -211,9 +212,6 @@ def _end(state: _State, phase: str) -> Iterator[Event]:
     if state.open is not None:
         yield replace(state.open, phase="end" if phase == "end" else "cancel", end=state.last_s)
         state.open = None
-
-
-Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 
 
 def table_columns(

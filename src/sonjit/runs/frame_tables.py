@@ -19,6 +19,18 @@ from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
+ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
+"""Endings of frame tables without a column for motions, which go into another table."""
+MOTION_COLUMNS: Final = {
+    "frame": int, "time": float, "name": str, "phase": str, "id": int, "handedness": str, "strength": float,
+    "moved_x": float, "moved_y": float, "count": float,
+}  # fmt: skip
+"""Columns of tables of motions."""
+EVENT_COLUMNS: Final = {
+    "source": str, "frame": int, "name": str, "type": str, "id": int, "handedness": str, "begin": float, "end": float,
+    "duration_s": float, "value": float, "phase": str,
+}  # fmt: skip
+"""Columns of tables of events."""
 
 
 class RecordTable(files.Output):
@@ -69,22 +81,6 @@ def _cell(value: Any) -> Value:  # noqa: ANN401  # JSON
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return json_from(value) if isinstance(value, list | tuple | dict) else value
-
-
-ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
-"""Endings of frame tables without a column for motions, which go into another table."""
-
-MOTION_COLUMNS: Final = {
-    "frame": int, "time": float, "name": str, "phase": str, "id": int, "handedness": str, "strength": float,
-    "moved_x": float, "moved_y": float, "count": float,
-}  # fmt: skip
-"""Columns of tables of motions."""
-
-EVENT_COLUMNS: Final = {
-    "source": str, "frame": int, "name": str, "type": str, "id": int, "handedness": str, "begin": float, "end": float,
-    "duration_s": float, "value": float, "phase": str,
-}  # fmt: skip
-"""Columns of tables of events."""
 
 
 def open_event_table(save: str) -> RecordTable:

@@ -23,6 +23,8 @@ from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
 """Formats of inputs that annotated output keeps."""
+LOG = ".sonjit-done.jsonl"
+WITHOUT_EFFECT = ("threads",)  # options that change no result
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,6 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
         notes += more
         files += inner
     return tuple(distinct_files(files)), notes
-
-
-LOG = ".sonjit-done.jsonl"
-WITHOUT_EFFECT = ("threads",)  # options that change no result
 
 
 class FinishedFiles:

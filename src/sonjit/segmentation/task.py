@@ -27,6 +27,10 @@ BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
 """Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
 _SIDE_PX: Final = 640
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0
+_COLUMNS: dict[str, ColumnType] = {
+    "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,
+    "segmentation": str,
+}  # fmt: skip
 
 
 class PeopleAndHands:
@@ -52,12 +56,6 @@ class PeopleAndHands:
         return (
             Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score).without_repeats()
         )
-
-
-_COLUMNS: dict[str, ColumnType] = {
-    "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,
-    "segmentation": str,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ _OF_BUNDLE = ("blendshapes", "transform")
 _PROPOSALS = "proposals.tflite"
 _FURTHER_FILES = {"hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS), "body": (_PROPOSALS,)}
 """Further files that kinds require in web pages."""
+_PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
+_BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
+_GESTURE = create_model("Gesture", name=str, score=float)
+_MASK = create_model("Mask", width=int, height=int, png=(str, Field(description="PNG in base64")))
 
 
 def kinds_answer(engine: Path) -> JsonObject:
@@ -170,12 +174,6 @@ class JobState(BaseModel):
     message: str | None
     problems: list[str]
     downloads: dict[str, str]
-
-
-_PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
-_BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
-_GESTURE = create_model("Gesture", name=str, score=float)
-_MASK = create_model("Mask", width=int, height=int, png=(str, Field(description="PNG in base64")))
 
 
 def responses(model: Any, description: str, status: int = 200) -> dict[int | str, dict[str, Any]]:  # noqa: ANN401

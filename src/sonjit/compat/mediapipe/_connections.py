@@ -41,6 +41,21 @@ FaceKeyPoint = IntEnum(
     "FaceKeyPoint", "RIGHT_EYE LEFT_EYE NOSE_TIP MOUTH_CENTER RIGHT_EAR_TRAGION LEFT_EAR_TRAGION", start=0
 )
 """Index of each key point of a face; left and right are the person's own."""
+_HAND, _FACE = load_skeleton("hand_mediapipe21"), load_skeleton("face_mediapipe478")
+HAND_CONNECTIONS: Connections = frozenset(_HAND.connections)
+HAND_PALM_CONNECTIONS: tuple[Pair, ...] = ((0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17))
+_POSE_LINES: Final[tuple[Pair, ...]] = (
+    *((0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10)),
+    *((11, 12), (11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (17, 19)),
+    *((12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (18, 20)),
+    *((11, 23), (12, 24), (23, 24), (23, 25), (24, 26), (25, 27), (26, 28)),
+    *((27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32)),
+)
+POSE_CONNECTIONS: Connections = frozenset(_POSE_LINES)
+_CONTOURS: Final = ("lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow", "faceOval")
+_NOSE_BRIDGE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
+_NOSTRILS: Final = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98)
+FACEMESH_NUM_LANDMARKS, FACEMESH_NUM_LANDMARKS_WITH_IRISES = 468, 478
 
 
 def _constant(name: str) -> str:
@@ -65,25 +80,11 @@ def _mesh_connections() -> tuple[Pair, ...]:
     return tuple(pair for a, b, c in triangles for pair in ((a, b), (b, c), (c, a)))
 
 
-_HAND, _FACE = load_skeleton("hand_mediapipe21"), load_skeleton("face_mediapipe478")
-HAND_CONNECTIONS: Connections = frozenset(_HAND.connections)
-HAND_PALM_CONNECTIONS: tuple[Pair, ...] = ((0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17))
 HAND_THUMB_CONNECTIONS = _within(_HAND, "thumb")
 HAND_INDEX_FINGER_CONNECTIONS = _within(_HAND, "indexFinger")
 HAND_MIDDLE_FINGER_CONNECTIONS = _within(_HAND, "middleFinger")
 HAND_RING_FINGER_CONNECTIONS = _within(_HAND, "ringFinger")
 HAND_PINKY_FINGER_CONNECTIONS = _within(_HAND, "pinky")
-_POSE_LINES: Final[tuple[Pair, ...]] = (
-    *((0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10)),
-    *((11, 12), (11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (17, 19)),
-    *((12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (18, 20)),
-    *((11, 23), (12, 24), (23, 24), (23, 25), (24, 26), (25, 27), (26, 28)),
-    *((27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32)),
-)
-POSE_CONNECTIONS: Connections = frozenset(_POSE_LINES)
-_CONTOURS: Final = ("lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow", "faceOval")
-_NOSE_BRIDGE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
-_NOSTRILS: Final = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98)
 _FACE_LINES: Final[Mapping[str, tuple[Pair, ...]]] = {
     **{_constant(group): _within(_FACE, group) for group in (*_CONTOURS, "leftIris", "rightIris")},
     "NOSE": (*pairwise(_NOSE_BRIDGE), *pairwise(_NOSTRILS)),
@@ -102,7 +103,6 @@ FACEMESH_NOSE: Connections = frozenset(_FACE_LINES["NOSE"])
 FACEMESH_IRISES: Connections = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
 FACEMESH_CONTOURS: Connections = frozenset(_FACE_LINES["CONTOURS"])
 FACEMESH_TESSELATION: Connections = frozenset(_FACE_LINES["TESSELATION"])
-FACEMESH_NUM_LANDMARKS, FACEMESH_NUM_LANDMARKS_WITH_IRISES = 468, 478
 
 
 def _class_of(name: str, lines: Mapping[str, Iterable[Pair]]) -> Any:  # noqa: ANN401  # has the names of the lines

@@ -13,6 +13,18 @@ from sonjit._util import InputError, JobError
 from sonjit.compat.mediapipe import follows_current
 from sonjit.media.sources.images import decode_channels
 
+_ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
+_SPECIAL = {
+    "UNSET": -(2**63),
+    "UNSTARTED": 1 - 2**63,
+    "PRESTREAM": 2 - 2**63,
+    "MIN": 3 - 2**63,
+    "MAX": 2**63 - 4,
+    "POSTSTREAM": 2**63 - 3,
+    "DONE": 2**63 - 1,
+}
+"""Times before, at the limits of and after a stream."""
+
 
 class ModelError(InputError, RuntimeError):
     """Report a model file that is missing or of no use: a ValueError, and MediaPipe's RuntimeError."""
@@ -42,7 +54,6 @@ class ImageFormat(IntEnum):
     __str__ = Enum.__str__
 
 
-_ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
 _LAYOUTS: dict[ImageFormat, tuple[int, type[np.generic]]] = {
     ImageFormat.SRGB: (3, np.uint8),
     ImageFormat.SRGBA: (4, np.uint8),
@@ -196,18 +207,6 @@ class ImageFrame(Image):
     def byte_depth(self) -> int:
         """Bytes of one number."""
         return self.numpy_view().itemsize
-
-
-_SPECIAL = {
-    "UNSET": -(2**63),
-    "UNSTARTED": 1 - 2**63,
-    "PRESTREAM": 2 - 2**63,
-    "MIN": 3 - 2**63,
-    "MAX": 2**63 - 4,
-    "POSTSTREAM": 2**63 - 3,
-    "DONE": 2**63 - 1,
-}
-"""Times before, at the limits of and after a stream."""
 
 
 class Timestamp(int):

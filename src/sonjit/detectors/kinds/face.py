@@ -26,6 +26,18 @@ _TARGETS = np.array([*range(_MESH), *LIPS, *LEFT_EYE, *RIGHT_EYE, *_LEFT_IRIS, *
 _SOURCES = np.zeros(_REFINED, np.intp)
 _SOURCES[_TARGETS] = np.arange(len(_TARGETS))  # of two points for one landmark the later counts
 _RIMS = np.array([LEFT_EYE[:_RIM], RIGHT_EYE[:_RIM]])
+_RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
+_BOX_SCALE = 1.5  # size of the crop relative to the box around the face, as in MediaPipe's graph
+_CERTAIN = 0.9  # score from which a detected face is upright. Upside-down faces have scores up to 0.88.
+_TURNED_SCALE, _TURNED_SHIFT_Y = 1.62, -0.33
+"""Scale and shift of the box of an upside-down face that was detected as an upright one, with the chin as forehead."""
+_MIN_TURNED, _MIN_AGAIN, _UNSEEN = 0.5, 0.1, 0.01
+"""Minimum scores of a face detected again upside down and upright, and the score of one that is not."""
+_DETECTION_WEIGHT, _LEAST, _LEAST_DISTANCE = 0.6, 0.0003, 0.001
+"""Weight of the detector's score relative to the mesh network's, and minima of probabilities and distances."""
+_AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
+"""Scale and shift of the box around the detector's keypoints, in the crop of a head."""
+_MIRROR = np.array([-1, 1, 1], np.float32)
 
 
 def refined(mesh: Float32Array, regions: Sequence[Float32Array]) -> Float32Array:
@@ -39,20 +51,6 @@ def refined(mesh: Float32Array, regions: Sequence[Float32Array]) -> Float32Array
     points[:_MESH, 2] = mesh[:, 2]
     points[_MESH:, 2] = np.repeat(mesh[_RIMS, 2].mean(axis=1), 5)
     return points
-
-
-_RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
-_BOX_SCALE = 1.5  # size of the crop relative to the box around the face, as in MediaPipe's graph
-_CERTAIN = 0.9  # score from which a detected face is upright. Upside-down faces have scores up to 0.88.
-_TURNED_SCALE, _TURNED_SHIFT_Y = 1.62, -0.33
-"""Scale and shift of the box of an upside-down face that was detected as an upright one, with the chin as forehead."""
-_MIN_TURNED, _MIN_AGAIN, _UNSEEN = 0.5, 0.1, 0.01
-"""Minimum scores of a face detected again upside down and upright, and the score of one that is not."""
-_DETECTION_WEIGHT, _LEAST, _LEAST_DISTANCE = 0.6, 0.0003, 0.001
-"""Weight of the detector's score relative to the mesh network's, and minima of probabilities and distances."""
-_AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
-"""Scale and shift of the box around the detector's keypoints, in the crop of a head."""
-_MIRROR = np.array([-1, 1, 1], np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,17 @@ _BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)  # parameters of the One-Euro filter 
 _MESH = 468
 _EYE_CORNERS_CM = 8.9  # distance between the outer eye corners of an average adult
 _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
+_BLENDSHAPES, _GEOMETRY = "face_blendshapes.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
+_POINTS = list(BLENDSHAPE_LANDMARKS)
+_VERTEX = 5  # x, y, z and two of the texture
+# Numbers of the fields in their messages.
+_CANONICAL_MESH, _BASIS = 1, 2
+_VERTICES = 3
+_LANDMARK, _WEIGHT = 1, 2
+_VARINT, _LENGTH, _SIZES = 0, 2, {1: 8, 5: 4}
+"""Types of fields in Protobuf's wire format: numbers, with a length, and with fixed numbers of bytes.
+
+Source: the encoding page of Protocol Buffers' documentation."""
 
 
 def load_faces(options: FaceOptions) -> face.FaceMeshes | face_boxes.FaceBoxes:
@@ -135,19 +146,6 @@ def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
     if options.precision in as_f32 and options.device == "CPU":
         options = replace(options, precision="f32")
     return options
-
-
-_BLENDSHAPES, _GEOMETRY = "face_blendshapes.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
-_POINTS = list(BLENDSHAPE_LANDMARKS)
-_VERTEX = 5  # x, y, z and two of the texture
-# Numbers of the fields in their messages.
-_CANONICAL_MESH, _BASIS = 1, 2
-_VERTICES = 3
-_LANDMARK, _WEIGHT = 1, 2
-_VARINT, _LENGTH, _SIZES = 0, 2, {1: 8, 5: 4}
-"""Types of fields in Protobuf's wire format: numbers, with a length, and with fixed numbers of bytes.
-
-Source: the encoding page of Protocol Buffers' documentation."""
 
 
 class BlendshapeNetwork:

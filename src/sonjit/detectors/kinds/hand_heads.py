@@ -22,6 +22,8 @@ BEFORE: Final = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 
 """Index of the neighbour of each keypoint on the side of the wrist."""
 BEHIND: Final = (9, 2, 3, 4, 4, 6, 7, 8, 8, 10, 11, 12, 12, 14, 15, 16, 16, 18, 19, 20, 20)
 """Index of the neighbour of each keypoint on the side of the fingertip. The wrist has the middle finger's knuckle."""
+REFINEMENT_ASSET: Final = "hand_refinement.npz"
+WORLD_SCALE: Final = 10.0  # factor from metres to the refinement's inputs and outputs, about 1 for a hand
 
 
 class AppearanceInputs(NamedTuple):
@@ -130,10 +132,6 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
         four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(each.shape[1], 4, -1)  # (C, 4, 21)
         found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
     return np.concatenate(found).T
-
-
-REFINEMENT_ASSET: Final = "hand_refinement.npz"
-WORLD_SCALE: Final = 10.0  # factor from metres to the refinement's inputs and outputs, about 1 for a hand
 
 
 class RefinementInputs(NamedTuple):

@@ -46,6 +46,25 @@ _TRACK_SHARE: Final = 0.3
 _LENGTH_SD, _VIEW_SD, _POSE_SD = 0.07, 0.13, 0.14
 """Standard deviations relative to the distance: of the hand lengths of adults, of the focal lengths of cameras with an
 assumed view, and of the distance of rendered hands with known length and camera."""
+O = TypeVar("O", bound=observations.Observation)  # noqa: E741
+PALM_GRID = ssd.AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
+_WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
+_PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
+BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
+PALM_KEYPOINTS = (
+    "wrist",
+    *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky")),
+    "thumb_cmc",
+    "thumb_mcp",
+)
+"""Keypoints of the palm detector, whose bounding square is the square of the palm."""
+_Z_SCALE = 0.4
+_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # hand box relative to the square of the palm
+_AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # relative to the box around wrist, palm and first joints
+_KEYPOINTS = 21
+_MIRROR = np.array([-1, 1, 1], np.float32)
+_BUNDLE_TURN_RAD = boxes.wrap_angle(90 - math.pi / 2)
+"""Rotation of first crops in the graph of a hand landmarker, which passes 90 degrees as radians."""
 
 
 class HandSizes:
@@ -91,29 +110,6 @@ class HandSizes:
             return keypoints_3d, None, None
         distance = float(np.linalg.norm(place))
         return keypoints_3d, distance, distance * self._error
-
-
-O = TypeVar("O", bound=observations.Observation)  # noqa: E741
-
-PALM_GRID = ssd.AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
-_WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
-_PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
-BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
-PALM_KEYPOINTS = (
-    "wrist",
-    *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky")),
-    "thumb_cmc",
-    "thumb_mcp",
-)
-"""Keypoints of the palm detector, whose bounding square is the square of the palm."""
-_Z_SCALE = 0.4
-_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # hand box relative to the square of the palm
-_AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # relative to the box around wrist, palm and first joints
-_KEYPOINTS = 21
-_MIRROR = np.array([-1, 1, 1], np.float32)
-
-_BUNDLE_TURN_RAD = boxes.wrap_angle(90 - math.pi / 2)
-"""Rotation of first crops in the graph of a hand landmarker, which passes 90 degrees as radians."""
 
 
 @dataclass(frozen=True, eq=False)

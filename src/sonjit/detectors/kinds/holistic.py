@@ -32,6 +32,24 @@ from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
+P = TypeVar("P", bound=Observation)
+# Indices of body keypoints (left, right).
+_WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
+_HEAD = list(range(11))
+_HAND_SCALE = 2.7
+_HAND_SHIFT = -0.1
+"""Size of a hand's crop relative to the hand of the body, and its shift in sizes, as in MediaPipe's graph."""
+_EYES = [5, 2]  # the person's right eye first
+_HEAD_SCALE = 3.0  # size of a head's crop relative to the head of the body, as in MediaPipe's graph
+_MIN_VISIBILITY = 0.1  # minimum visibility of a wrist or head whose hand or face is sought
+_MIN_HEAD_PX = 8  # minimum side of a head in which a face is sought, in pixels
+_MIN_FACE_SCORE = 0.5  # minimum score of a face in the crop of a head
+_MIN_BODY_SHIFT = 0.1  # minimum shift of the body, in widths of a part's box, that moves the box
+_MAX_WRIST_DISTANCE = 1.0  # maximum distance, in hand sizes, between the wrist of a hand and that of its body
+_RECROP = "hand_roi_refinement.tflite"
+_PART_INTERVAL = 2
+"""Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -59,26 +77,8 @@ class Agreement:
         return bool(np.abs(offsets).max() < (1 - self.margin) * size / 2)
 
 
-P = TypeVar("P", bound=Observation)
-
-# Indices of body keypoints (left, right).
-_WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
-_HEAD = list(range(11))
-_HAND_SCALE = 2.7
-_HAND_SHIFT = -0.1
-"""Size of a hand's crop relative to the hand of the body, and its shift in sizes, as in MediaPipe's graph."""
-_EYES = [5, 2]  # the person's right eye first
-_HEAD_SCALE = 3.0  # size of a head's crop relative to the head of the body, as in MediaPipe's graph
-_MIN_VISIBILITY = 0.1  # minimum visibility of a wrist or head whose hand or face is sought
-_MIN_HEAD_PX = 8  # minimum side of a head in which a face is sought, in pixels
-_MIN_FACE_SCORE = 0.5  # minimum score of a face in the crop of a head
-_MIN_BODY_SHIFT = 0.1  # minimum shift of the body, in widths of a part's box, that moves the box
-_MAX_WRIST_DISTANCE = 1.0  # maximum distance, in hand sizes, between the wrist of a hand and that of its body
 _HAND_AGREEMENT = Agreement(rotation=math.radians(40), shift=0.2, scale=0.4, margin=0.1)
 _FACE_AGREEMENT = Agreement(rotation=math.radians(15), shift=0.1, scale=0.3, margin=0.2)
-_RECROP = "hand_roi_refinement.tflite"
-_PART_INTERVAL = 2
-"""Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
 
 
 @dataclass(eq=False)

@@ -31,6 +31,38 @@ from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame, VideoSource, open_container
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
+_VERYFAST_PIXELS = 1280 * 720
+"""Largest image for the preset veryfast. It ignores the number of cores, so that all machines write the same bytes."""
+_LIVE_CLOCK = Fraction(1, 90_000)
+_MINIMUM_FPS, _MAXIMUM_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
+"""Plausible range of header values. Encoders reject values outside it, or write videos of a wrong length."""
+_Codec: TypeAlias = tuple[str, str, dict[str, str]]  # encoder, pixel format and options
+_H264: _Codec = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
+# Takes a quarter of the time of veryfast for about 1.5 times the bytes. The x264 parameters limit the growth.
+_H264_QUICK: _Codec = (
+    "libx264",
+    "yuv420p",
+    {"preset": "ultrafast", "crf": "22", "x264-params": "cabac=1:no-deblock=0"},
+)
+_CODECS: dict[str, _Codec] = {
+    ".webm": ("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
+    # AVI stores no timestamps, and players would guess those of H.264 wrongly
+    ".avi": ("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
+}
+_TRANSPARENT_CODECS: dict[str, _Codec] = {
+    ".webm": ("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
+    ".mov": ("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
+}
+_TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
+_WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
+_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
+_PIXELS = "yuv420p"
+_FULL_RANGE = 2
+_LIMITED_RANGE = 1  # FFmpeg's numbers of colour ranges
+_ITU601, _ITU709 = 5, 1  # numbers of colour matrices of FFmpeg's scaler
+_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
+"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
 
 
 @contextmanager
@@ -161,31 +193,6 @@ def _takes(container_format: str, stream: av.AudioStream) -> bool:
     except (av_errors.FFmpegError, ValueError):
         return False
     return True
-
-
-_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
-_VERYFAST_PIXELS = 1280 * 720
-"""Largest image for the preset veryfast. It ignores the number of cores, so that all machines write the same bytes."""
-_LIVE_CLOCK = Fraction(1, 90_000)
-_MINIMUM_FPS, _MAXIMUM_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
-"""Plausible range of header values. Encoders reject values outside it, or write videos of a wrong length."""
-_Codec: TypeAlias = tuple[str, str, dict[str, str]]  # encoder, pixel format and options
-_H264: _Codec = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
-# Takes a quarter of the time of veryfast for about 1.5 times the bytes. The x264 parameters limit the growth.
-_H264_QUICK: _Codec = (
-    "libx264",
-    "yuv420p",
-    {"preset": "ultrafast", "crf": "22", "x264-params": "cabac=1:no-deblock=0"},
-)
-_CODECS: dict[str, _Codec] = {
-    ".webm": ("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
-    # AVI stores no timestamps, and players would guess those of H.264 wrongly
-    ".avi": ("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
-}
-_TRANSPARENT_CODECS: dict[str, _Codec] = {
-    ".webm": ("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
-    ".mov": ("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
-}
 
 
 class ContainerWriter(writers.DrawingWriter):
@@ -329,11 +336,6 @@ class VideoWriter(ContainerWriter):
             super()._release()
 
 
-_TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
-_WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
-_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
-
-
 class AnimationWriter(ContainerWriter):
     """Encode images as a GIF with a palette for each image, or a WebP, which is far smaller and keeps alpha.
 
@@ -392,14 +394,6 @@ def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
     use.link_to(sink)
     graph.configure()
     return graph
-
-
-_PIXELS = "yuv420p"
-_FULL_RANGE = 2
-_LIMITED_RANGE = 1  # FFmpeg's numbers of colour ranges
-_ITU601, _ITU709 = 5, 1  # numbers of colour matrices of FFmpeg's scaler
-_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
-"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
 
 
 class Colours(NamedTuple):

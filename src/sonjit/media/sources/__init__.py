@@ -22,6 +22,8 @@ from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
 _F = TypeVar("_F", bound=File)
 _NUMBERED = re.compile(r"%0?([0-9]*)d")
+_RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
+"""Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -482,10 +484,6 @@ def _is_still(head: bytes) -> bool:
 def is_mp4(head: bytes) -> bool:
     """Check whether the first bytes of a file are those of MP4 or QuickTime."""
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
-
-
-_RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
-"""Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
 
 
 class _Rejoined:

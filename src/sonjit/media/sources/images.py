@@ -57,6 +57,19 @@ _LAST_CHUNK: Final = b"IEND\xaeB`\x82"  # of PNG
 _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 _MORE_IMAGES: Final = "only the first image of the file is read"
 _TRUNCATED: Final = "the image is cut short"
+_VIDEO_MAGIC: Final = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (0, b"\x1aE\xdf\xa3"), (0, b"FLV"), (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75"), (0, b"GIF8"), (0, b"YUV4MPEG2 "), (8, b"AVI "), (0, b"\0\0\x01\xba"),
+    (0, b"\0\0\x01\xb3"), (0, b"\0\0\0\x01\x67"), (0, b"\0\0\0\x01\x09"), (0, b"\0\0\0\x01\x40\x01"),
+    (0, b"\x06\x0e\x2b\x34"), (0, b"DHAV"),
+)  # fmt: skip
+"""Position and first bytes of containers and raw video."""
+_lock = threading.Lock()
+_quiet_threads = 0
+_level_before = 0
+ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
+_UINT8: Final = np.dtype(np.uint8)
+_QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 
 def image_format(head: bytes) -> str | None:
@@ -190,15 +203,6 @@ def image_end(data: bytes, image_format: str | None) -> int:
     return stated.get(image_format or "", 0)
 
 
-_VIDEO_MAGIC: Final = (
-    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (0, b"\x1aE\xdf\xa3"), (0, b"FLV"), (0, b"OggS"),
-    (0, b"\x30\x26\xb2\x75"), (0, b"GIF8"), (0, b"YUV4MPEG2 "), (8, b"AVI "), (0, b"\0\0\x01\xba"),
-    (0, b"\0\0\x01\xb3"), (0, b"\0\0\0\x01\x67"), (0, b"\0\0\0\x01\x09"), (0, b"\0\0\0\x01\x40\x01"),
-    (0, b"\x06\x0e\x2b\x34"), (0, b"DHAV"),
-)  # fmt: skip
-"""Position and first bytes of containers and raw video."""
-
-
 def is_media(head: bytes) -> bool:
     """Check whether the first 512 bytes of a file are those of an image or a video."""
     if image_format(head) is not None or any(head[at : at + len(magic)] == magic for at, magic in _VIDEO_MAGIC):
@@ -248,11 +252,6 @@ def _png_head(data: bytes) -> dict[bytes, bytes]:
     """Return the parts of a PNG file before its pixels, by kind."""
     head = data[: data.find(b"IDAT")]
     return {kind: head[start:end] for kind, start, end in _chunks(head, "png")}
-
-
-_lock = threading.Lock()
-_quiet_threads = 0
-_level_before = 0
 
 
 def read_bytes(path: File) -> bytes:
@@ -501,10 +500,6 @@ def quiet_opencv() -> Generator[None]:
                 cv2.utils.logging.setLogLevel(_level_before)
 
 
-ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
-_UINT8: Final = np.dtype(np.uint8)
-
-
 class PilImage(Protocol):
     """Describe the part of a PIL image that Sonjit uses."""
 
@@ -575,9 +570,6 @@ def _dtype_problem(array: NDArray[Any]) -> str:
     if array.dtype.kind == "b":
         return "bool array is a mask, no image: pass uint8 RGB, (H, W, 3), 0..255"
     return f"{array.dtype} array: an image is uint8 (or uint16); convert it with .astype('uint8') if it is 0..255"
-
-
-_QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 
 def encode_image(image: NDArray[Any], ending: str, options: Sequence[int] | None = None) -> bytes:

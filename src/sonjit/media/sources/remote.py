@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ADDRESS_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
 _PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,crypto,httpproxy"  # no file: an address opens nothing on this disk
 _OPEN_S, _READ_S = 10.0, 5.0  # time limits of opening a camera and of reading an image
+_HERE = ("file", "local", "memory")
+_VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+File: TypeAlias = "Path | RemoteFile"  # an input on this machine or on remote storage
 
 
 def is_address(named: str) -> bool:
@@ -108,12 +111,6 @@ def _open(address: str, name: str) -> InputContainer:
     except read_errors() as error:
         reason = f"{error.strerror}; check the address, and whether it is on"
         raise InputError(f"{name} cannot be opened: {reason}") from None
-
-
-_HERE = ("file", "local", "memory")
-_VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-
-File: TypeAlias = "Path | RemoteFile"  # an input on this machine or on remote storage
 
 
 def is_remote(named: str) -> bool:

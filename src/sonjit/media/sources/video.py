@@ -46,6 +46,12 @@ _ASSUMED_RATE, _MAX_RATE = 25, 10_000  # frames per second. Larger ones are tick
 _DECODED = ("avi", "asf")  # formats whose times are in the order of decoding
 _SYNC = 0x47  # of a packet of a transport stream
 _UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels.
+_TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)  # MPEG-1, 2, 4, H.264 to 266, AVS, Dirac, VC-1
+_HEADS = {
+    "flv": rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0{4}",
+    "asf": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c",
+}
+"""First bytes of files by FFmpeg's name of their format."""
 
 
 class DecodedFrame(SourceFrame):
@@ -321,16 +327,6 @@ def decoded_frames(container: InputContainer, stream: av.VideoStream, damage: Co
             damage["incomplete data" if packet.is_corrupt else error.strerror or str(error)] += 1
     with suppress(*read_errors()):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
-
-
-_TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)  # MPEG-1, 2, 4, H.264 to 266, AVS, Dirac, VC-1
-
-
-_HEADS = {
-    "flv": rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0{4}",
-    "asf": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c",
-}
-"""First bytes of files by FFmpeg's name of their format."""
 
 
 def find_joints(path: Path, container_format: str) -> list[int]:

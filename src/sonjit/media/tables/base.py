@@ -36,6 +36,24 @@ TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
 keypoint and axis."""
 _ESCAPED = "sonjit-escaped"
 """Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`, as in Parquet."""
+_VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
+COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
+"""`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
+pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
+of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
+ERROR_COLUMN = "error_px"  # the column after these if a table may contain refined hands
+BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
+INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
+"""Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
+photographs `instance`."""
+SOURCE_COLUMN = "source"  # the column after these for a folder of stills: the image's file
+Row: TypeAlias = tuple[Any, ...]
+"""A row's values in the order of the columns."""
+RowRecord: TypeAlias = "Mapping[str, Any]"  # a row's values by the columns' names
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
+    **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),
+}
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -191,26 +209,6 @@ def _checked(name: str, value: float | str | None, kind: ColumnType) -> float | 
         raise InputError(f"{name} is {value!r}, but its column contains {'text' if kind is str else 'numbers'}: "
                          f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
     return kind(value) if math.isfinite(value) else None
-
-
-_VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
-COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
-"""`instance` counts the hands, faces, bodies or people of one frame, `keypoint` the points of one instance; x, y, z are
-pixels, x_m, y_m, z_m metres. `kind` is "hand", "face" or "body"; a person is a body, followed by the hands and the face
-of the same `instance`. A frame with nothing found keeps one row with only `frame` and `time` (and `source`)."""
-ERROR_COLUMN = "error_px"  # the column after these if a table may contain refined hands
-BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
-INSTANCE_COLUMNS = (*("frame", "time", "instance", "key", "id", "kind", "handedness", "score"), *BOX_COLUMNS)
-"""Columns of a table with a row per instance. `key` identifies an instance in its source: the track ID, or in
-photographs `instance`."""
-SOURCE_COLUMN = "source"  # the column after these for a folder of stills: the image's file
-Row: TypeAlias = tuple[Any, ...]
-"""A row's values in the order of the columns."""
-RowRecord: TypeAlias = "Mapping[str, Any]"  # a row's values by the columns' names
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
-    **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),
-}
 
 
 @dataclass(frozen=True)

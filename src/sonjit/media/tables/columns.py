@@ -18,6 +18,9 @@ ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
 METADATA_KEY = b"sonjit"  # key of the header as JSON in the metadata of the schema
 SOURCES_KEY = b"sonjit.sources"  # key of the size of each source as JSON in the metadata of the file
 NOTES_KEY = b"sonjit.notes"  # key of the notes as JSON in the metadata of the file
+_MAX_ROWS: Final = 1_048_576
+_MAX_COLUMNS: Final = 16_384  # limits of a sheet in Excel
+_CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # date in every workbook, so that equal results are equal files
 
 
 def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
@@ -153,11 +156,6 @@ def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
                 yield from batch.to_pylist()
 
         return header, base.frames_from_rows(rows(), people=header.kind == "people")
-
-
-_MAX_ROWS: Final = 1_048_576
-_MAX_COLUMNS: Final = 16_384  # limits of a sheet in Excel
-_CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # date in every workbook, so that equal results are equal files
 
 
 class ExcelWriter(base.FrameWriter):

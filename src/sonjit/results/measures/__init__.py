@@ -34,6 +34,7 @@ MEASURE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     Face.kind: FACE_MEASURES,
 }
 """Names of the measures of hands, bodies and faces, in the order of `measures`."""
+V = TypeVar("V")
 
 
 def measure_names(kind: str) -> tuple[str, ...]:
@@ -62,9 +63,6 @@ def instance_values(instance: Instance, owner: Result | None = None) -> dict[str
         if instance.transform is not None:
             values |= dict(zip(TRANSFORM_COLUMNS, instance.transform.ravel().tolist(), strict=True))
     return values
-
-
-V = TypeVar("V")
 
 
 def in_degrees(values: Mapping[str, V]) -> dict[str, V]:

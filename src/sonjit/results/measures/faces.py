@@ -25,6 +25,19 @@ _TEMPLATE = np.array(list(STABLE_POINTS.values())) - np.mean(list(STABLE_POINTS.
 _LEFT_EYE = ((387, 373), (386, 374), (385, 380), (362, 263))
 _RIGHT_EYE = ((160, 144), (159, 145), (158, 153), (133, 33))
 _MOUTH = ((82, 87), (13, 14), (312, 317), (78, 308))
+_MESH: Final = 468
+_BETWEEN_BROWS, _BELOW_NOSE = 168, 2
+_UPPER_LIP, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE, _LOWER_LIP = 0, 13, 14, 17
+_INNER_EYE: Final = (362, 133)  # of the person's left and right side
+_OUTER_EYE: Final = (263, 33)
+_IRIS: Final = (473, 468)
+_INNER_BROW: Final = (285, 55)
+_OUTER_BROW: Final = (300, 70)
+_CORNER: Final = (291, 61)  # of the mouth
+_INNER_CORNER: Final = (308, 78)
+_UPPER_EDGE: Final = (311, 81)  # of the lips, between the middle and the corner
+_LOWER_EDGE: Final = (402, 178)
+_SIDES: Final = (("Left", 1), ("Right", -1))  # name of each side, and the direction of x away from the nose
 
 
 def head_rotation(points: RealArray) -> FloatArray:
@@ -86,21 +99,6 @@ def _openness(points: RealArray, pairs: tuple[tuple[int, int], ...]) -> FloatArr
     lengths = distances(points, pairs)
     width = lengths[..., -1]
     return lengths[..., :-1].mean(axis=-1) / np.where(width > 0, width, np.nan)
-
-
-_MESH: Final = 468
-_BETWEEN_BROWS, _BELOW_NOSE = 168, 2
-_UPPER_LIP, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE, _LOWER_LIP = 0, 13, 14, 17
-_INNER_EYE: Final = (362, 133)  # of the person's left and right side
-_OUTER_EYE: Final = (263, 33)
-_IRIS: Final = (473, 468)
-_INNER_BROW: Final = (285, 55)
-_OUTER_BROW: Final = (300, 70)
-_CORNER: Final = (291, 61)  # of the mouth
-_INNER_CORNER: Final = (308, 78)
-_UPPER_EDGE: Final = (311, 81)  # of the lips, between the middle and the corner
-_LOWER_EDGE: Final = (402, 178)
-_SIDES: Final = (("Left", 1), ("Right", -1))  # name of each side, and the direction of x away from the nose
 
 
 def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:

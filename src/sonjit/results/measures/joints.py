@@ -16,6 +16,12 @@ __all__ = [
     "Repetition", "RepetitionCounter", "count_repetitions", "find_repetitions", "joint_angles_rad", "joint_triples",
 ]  # fmt: skip
 Triple = tuple[int, int, int]
+_SPEC = data_files.load_spec("repetitions")
+LOW_RAD = math.radians(_SPEC["low_deg"])
+HIGH_RAD = math.radians(_SPEC["high_deg"])  # default limits, which suit the knee in squats
+_MIN_DURATION_S: float = _SPEC["min_duration_s"]
+_MIN_HOLD_S: float = _SPEC["min_hold_s"]
+_MAX_GAP_S: float = _SPEC["max_gap_s"]
 
 
 def joint_triples(skeleton: Skeleton) -> tuple[Triple, ...]:
@@ -84,14 +90,6 @@ def distances(points: RealArray, pairs: Sequence[tuple[int, int]]) -> FloatArray
 def named(names: Sequence[str], values: RealArray | Sequence[Any]) -> dict[str, float]:
     """Map names to their values as Python floats."""
     return {name: float(value) for name, value in zip(names, values, strict=True)}
-
-
-_SPEC = data_files.load_spec("repetitions")
-LOW_RAD = math.radians(_SPEC["low_deg"])
-HIGH_RAD = math.radians(_SPEC["high_deg"])  # default limits, which suit the knee in squats
-_MIN_DURATION_S: float = _SPEC["min_duration_s"]
-_MIN_HOLD_S: float = _SPEC["min_hold_s"]
-_MAX_GAP_S: float = _SPEC["max_gap_s"]
 
 
 @dataclass(frozen=True)

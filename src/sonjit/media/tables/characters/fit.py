@@ -17,6 +17,44 @@ _MIN_BEND_M: Final = 0.02
 """Distance of an elbow or knee from the line between its neighbours, below which its direction is unreliable."""
 _TWISTS_RAD: Final = np.deg2rad([-170, 95])
 """Turns of a hand about x that it reaches against the rest pose, whose palms point down."""
+FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])  # factors from the camera's axes to those of characters
+_X, _Y, _Z = np.eye(3)
+_NOSE, _EARS, _HIPS, _SHOULDERS = 0, (7, 8), (23, 24), (11, 12)
+_ARMS, _LEGS = ((11, 13, 15), (12, 14, 16)), ((23, 25, 27), (24, 26, 28))
+_PALMS = ((15, 17, 19), (16, 18, 20))  # wrist, little and index finger of a body
+_FEET = ((27, 29, 31), (28, 30, 32))  # ankle, heel, toes
+_PALM: Final = [0, 1, 5, 9, 13, 17]
+_LEFT_PALM_M: Final = np.array(
+    [
+        [0.0, 0.0, 0.0],
+        [0.025, -0.015, 0.022],
+        [0.088, 0.0, 0.028],
+        [0.09, 0.003, 0.005],
+        [0.083, 0.0, -0.015],
+        [0.073, -0.006, -0.033],
+    ]
+)
+"""Wrist and bases of the fingers of a left hand in the rest pose. They apply where no hand is detected."""
+_FINGER_LENGTHS_M: Final = np.array(
+    [[0.043, 0.032, 0.028], [0.044, 0.026, 0.022], [0.049, 0.03, 0.024], [0.045, 0.028, 0.023], [0.035, 0.021, 0.02]]
+)
+_THUMB: Final = np.array([0.75, 0.0, 0.66])
+_NECK: Final = np.array([0.0, 0.95, 0.31])  # the ears are in front of the shoulders
+_FACE: Final = np.array([0.0, -0.2, 0.98])  # from the ears to the nose
+_MIRROR: Final = np.array([-1.0, 1.0, 1.0])
+_MIN_PRESENCE = 0.5
+_MIN_KEYPOINTS = 6  # minimum presence of a keypoint that is used. If fewer keypoints have it, all are used.
+_FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
+_NEAREST_M = 0.1  # minimum depth of a keypoint in front of the camera
+_SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S, _FINGER_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05, 0.02
+"""Time constants of keypoints, the person's position, axes of elbows and knees, rotations of hands, and fingers."""
+_MAX_SIDEWAYS: Final = 60
+"""Maximum angle of a finger joint to the side in degrees. Keypoints of fists are noisy, so hinges have it too."""
+_EASE_S: Final = 0.3  # time in which fingers ease to the rest pose in gaps of more than twice this time
+_STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
+_CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
+"""Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
+_GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the ground
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -91,48 +129,6 @@ def _axes(first: FloatArray, second: FloatArray) -> FloatArray:
     first = unit(first)
     second = unit(_across(second, first))
     return np.stack([first, second, np.cross(first, second)], -1)
-
-
-FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])  # factors from the camera's axes to those of characters
-
-_X, _Y, _Z = np.eye(3)
-_NOSE, _EARS, _HIPS, _SHOULDERS = 0, (7, 8), (23, 24), (11, 12)
-_ARMS, _LEGS = ((11, 13, 15), (12, 14, 16)), ((23, 25, 27), (24, 26, 28))
-_PALMS = ((15, 17, 19), (16, 18, 20))  # wrist, little and index finger of a body
-_FEET = ((27, 29, 31), (28, 30, 32))  # ankle, heel, toes
-_PALM: Final = [0, 1, 5, 9, 13, 17]
-_LEFT_PALM_M: Final = np.array(
-    [
-        [0.0, 0.0, 0.0],
-        [0.025, -0.015, 0.022],
-        [0.088, 0.0, 0.028],
-        [0.09, 0.003, 0.005],
-        [0.083, 0.0, -0.015],
-        [0.073, -0.006, -0.033],
-    ]
-)
-"""Wrist and bases of the fingers of a left hand in the rest pose. They apply where no hand is detected."""
-_FINGER_LENGTHS_M: Final = np.array(
-    [[0.043, 0.032, 0.028], [0.044, 0.026, 0.022], [0.049, 0.03, 0.024], [0.045, 0.028, 0.023], [0.035, 0.021, 0.02]]
-)
-_THUMB: Final = np.array([0.75, 0.0, 0.66])
-_NECK: Final = np.array([0.0, 0.95, 0.31])  # the ears are in front of the shoulders
-_FACE: Final = np.array([0.0, -0.2, 0.98])  # from the ears to the nose
-_MIRROR: Final = np.array([-1.0, 1.0, 1.0])
-
-_MIN_PRESENCE = 0.5
-_MIN_KEYPOINTS = 6  # minimum presence of a keypoint that is used. If fewer keypoints have it, all are used.
-_FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
-_NEAREST_M = 0.1  # minimum depth of a keypoint in front of the camera
-_SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S, _FINGER_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05, 0.02
-"""Time constants of keypoints, the person's position, axes of elbows and knees, rotations of hands, and fingers."""
-_MAX_SIDEWAYS: Final = 60
-"""Maximum angle of a finger joint to the side in degrees. Keypoints of fists are noisy, so hinges have it too."""
-_EASE_S: Final = 0.3  # time in which fingers ease to the rest pose in gaps of more than twice this time
-_STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
-_CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
-"""Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
-_GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the ground
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,19 @@ from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
+_MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
+"""Minimum score of a hand that is less than a time from a frame without it. Weaker ones are often another pose."""
+_MAX_FRAMES: Final = 24  # frames whose median bone lengths a character has
+_MAX_SPEED: Final = 25.0  # maximum speed of a bone relative to its parent in radians per second
+_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
+_COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
+_CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M, _MOST_ROWS = 0.16, 0.05, 0.01, 100.0, 1_000_000
+"""Half width of a bone relative to its length, its maximum, lengths of a drawn bone and a body, and rows of a BVH."""
+CHARACTER_LISTS: Final = ("bodies", "people")  # kinds of results that become characters
+_DEFAULT_FPS = 30  # frames per second of sources without a rate
+_SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a character, unless all have fewer
+
 
 class Appearance(NamedTuple):
     """A person in one frame."""
@@ -70,10 +83,6 @@ def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str,
     return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
 
 
-_MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
-"""Minimum score of a hand that is less than a time from a frame without it. Weaker ones are often another pose."""
-
-
 def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
     """Return the keypoints (M, 21, 3) of a hand in metres; NaN where one is unknown, or weak at the edge of a gap."""
     points = np.array([np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d for hand in hands], np.float64)
@@ -84,10 +93,6 @@ def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
         if len(gap):
             points[start:stop][np.abs(times[start:stop, None] - gap).min(1) < _EDGE_S] = np.nan
     return points
-
-
-_MAX_FRAMES: Final = 24  # frames whose median bone lengths a character has
-_MAX_SPEED: Final = 25.0  # maximum speed of a bone relative to its parent in radians per second
 
 
 class LiveCharacter:
@@ -129,13 +134,6 @@ class LiveCharacter:
         self._shown = time_s, turned
         is_held = motion.is_held[-1:]
         return replace(motion, hips=hips - self._origin, rotations=turned, is_held=is_held, hands_held={})
-
-
-_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
-_COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
-_CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M, _MOST_ROWS = 0.16, 0.05, 0.01, 100.0, 1_000_000
-"""Half width of a bone relative to its length, its maximum, lengths of a drawn bone and a body, and rows of a BVH."""
 
 
 def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
@@ -304,11 +302,6 @@ def _octahedron(start: FloatArray, end: FloatArray) -> FloatArray:
         this, following = ring[corner], ring[(corner + 1) % 4]
         triangles += [np.stack([start, following, this]), np.stack([end, this, following])]
     return np.concatenate(triangles)
-
-
-CHARACTER_LISTS: Final = ("bodies", "people")  # kinds of results that become characters
-_DEFAULT_FPS = 30  # frames per second of sources without a rate
-_SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a character, unless all have fewer
 
 
 class CharacterWriter(FrameWriter):

@@ -28,6 +28,8 @@ _LABELS = ("Right", "Left")
 _NAMES = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
 """Gestures of MediaPipe's recogniser. Others become "None"."""
 _NONE = "None"
+NETWORK = "selfie_segmenter.tflite"
+_BACKGROUND = 255
 
 
 @dataclass
@@ -190,10 +192,6 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
 
 def _category(name: str, score: float) -> Category:
     return Category(-1, score, display_name="", category_name=name)
-
-
-NETWORK = "selfie_segmenter.tflite"
-_BACKGROUND = 255
 
 
 @dataclass

@@ -24,6 +24,11 @@ from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.weights.bundles import ENDING
 
 Found = TypeVar("Found")
+_LOG = logging.getLogger("sonjit")
+_CLOSING_S = 0.8
+_MAX_WAIT_S, _MAX_AGE_S = 0.02, 0.1
+"""Maximum time that a result waits for the callback, and maximum age of its frame if a newer one is in progress."""
+_SLOW_RUNS = 1.5  # maximum age of a frame in fastest recent runs, where this is longer: no frame is younger
 
 
 @dataclass
@@ -336,13 +341,6 @@ def as_model_errors() -> Generator[None]:
         raise
     except InputError as error:
         raise ModelError(str(error)) from error
-
-
-_LOG = logging.getLogger("sonjit")
-_CLOSING_S = 0.8
-_MAX_WAIT_S, _MAX_AGE_S = 0.02, 0.1
-"""Maximum time that a result waits for the callback, and maximum age of its frame if a newer one is in progress."""
-_SLOW_RUNS = 1.5  # maximum age of a frame in fastest recent runs, where this is longer: no frame is younger
 
 
 class LiveStream:
