@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sonjit import InputError
 from sonjit.media import draw_frame
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
+from sonjit.media.drawing.instances import add_margin, cover, head_of_keypoints
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit_lab.hand_models.drawing import draw_mesh
@@ -52,8 +54,32 @@ def test_anonymous_drawings_hide_faces(body, hand):
     assert blurred[40:60, 130:145].std() < 0.5 * rgb.std()
     assert (blurred[250:, :90] == rgb[250:, :90]).all()
     assert (draw_frame(rgb, Frame(0, None), DrawingStyle(anonymise="black")) == 0).all()
-    with pytest.raises(InputError, match="requires faces or bodies"):
-        draw_frame(rgb, Frame(0, None, [hand()]), DrawingStyle(anonymise="blur"))
+    for how in ("blur", "persons"):
+        with pytest.raises(InputError, match="requires faces or bodies"):
+            draw_frame(rgb, Frame(0, None, [hand()]), DrawingStyle(anonymise=how))
+    persons = draw_frame(rgb, Frame(0, None, bodies=[upright(body)]), DrawingStyle(anonymise="persons", labels=False))
+    assert (persons != rgb).any(2).sum() > 1.5 * (blurred != rgb).any(2).sum()
+
+
+@pytest.mark.parametrize("side", [8, 40, 200])
+def test_a_covered_face_of_any_size_has_the_detail_of_three_cells(side):
+    rgb = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    left, top, right, bottom = add_margin((100, 100, 100 + side, 100 + side), rgb)
+    shown = cover(rgb, [(100, 100, 100 + side, 100 + side)], [])[top:bottom, left:right]
+    assert right - left >= 1.7 * side
+    again = cv2.resize(
+        cv2.resize(rgb[top:bottom, left:right], (3, 3), interpolation=cv2.INTER_AREA), shown.shape[1::-1]
+    )
+    np.testing.assert_array_equal(shown, again)
+
+
+def test_the_head_of_a_body_in_profile_is_as_large_as_the_torso_requires(body):
+    points = upright(body).keypoints.copy()
+    front = head_of_keypoints(points)
+    points[:11, 0] = points[0, 0]  # from the side
+    side = head_of_keypoints(points)
+    assert side[2] - side[0] > 0.35 * (points[[23, 24], 1].mean() - points[[11, 12], 1].mean())
+    assert front[2] - front[0] >= side[2] - side[0] - 1e-3
 
 
 def wild(count, axes=3):

@@ -28,6 +28,19 @@ def test_the_page_has_ranges_of_both_sides_and_repetitions():
     assert joint_angles._pdf(recording, [])[:4] == b"%PDF"
 
 
+def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path):
+    points = np.zeros((33, 3), np.float32)
+    frames = [Frame(0, 0.0, bodies=[Body(1.0, points, points, points[:, 0], points[:, 0], id=3)], measures=[{}])]
+    recording = joint_angles.recording_of("a.mp4", "lite", frames)
+    for name in ("r.html", "r.pdf"):
+        joint_angles.write_page(tmp_path / name, recording, [], mark="blur")
+        before = (tmp_path / name).read_bytes()
+        assert "hides people. Add --anonymise" in refusal("report", "a.mp4", "--save", str(tmp_path / name))
+        assert (tmp_path / name).read_bytes() == before
+        joint_angles.write_page(tmp_path / name, recording, [])
+        assert "hides people" not in refusal("report", "a.mp4", "--save", str(tmp_path / name))
+
+
 def test_wrong_calls_have_one_line(refusal):
     assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
     assert "one video" in refusal("report", "camera:0")

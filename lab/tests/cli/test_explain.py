@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit.detectors.bystanders import Bystanders
 from sonjit.explanations.task import ExplainWorker
 
 
@@ -111,7 +112,8 @@ def test_drawings_hide_people(sonjit, stills, tmp_path, monkeypatch, command):
 
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     cv2.imwrite(str(stills / "f9.png"), noise)
-    found = SimpleNamespace(detect=lambda _: [SimpleNamespace(box=(120, 120, 160, 160))])
-    monkeypatch.setattr("sonjit.runs.task.create_detector", lambda *_, **__: found)
-    plain, blurred, black = map(spread, ("none", "blur", "black"))
-    assert plain > 2 * blurred > black == 0
+    found = Bystanders([(120, 120, 160, 160)], [(100, 100, 160, 200)])
+    search = SimpleNamespace(find=lambda *_, **__: found)
+    monkeypatch.setattr("sonjit.detectors.bystanders.BystanderSearch", lambda _: search)
+    plain, blurred, persons, black = map(spread, ("none", "blur", "persons", "black"))
+    assert plain > 2 * max(blurred, persons) > black == 0

@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, optional_import
 from sonjit.cli.report import CONTROLS, progress_bar
-from sonjit.media import Anonymise, DrawingStyle
+from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.results import Frame
-from sonjit.runs import tracked_frames
+from sonjit.runs import hiding, tracked_frames
 from sonjit.runs.inputs import Inputs, is_video
 
 
@@ -49,11 +49,14 @@ def report(
         start: Time in seconds of the first frame.
         end: Time from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
-        anonymise: black shows the skeleton on black, blur blurs the detected faces.
+        anonymise: black shows the skeleton on black, blur blurs all faces and heads that a search finds, persons all
+            people. A report without it does not replace one that hides people.
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
         raise InputError(f"{save}: choose a name that ends in .html or .pdf")
+    if anonymise == "none" and joint_angles.hides_people(Path(save)):
+        raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
     inputs = Inputs.find([source], Reading(None, start, end, every))
     if inputs.files is not None or not is_video(Path(source)):
         raise InputError(f"{source}: a report requires one video file")
@@ -85,10 +88,13 @@ def report(
             raise
         stopped = stop
     recording = joint_angles.recording_of(Path(source).name, model, frames)
-    pictures = joint_angles.pictures_of(inputs, recording, DrawingStyle(anonymise=anonymise))
-    joint_angles.write_page(Path(save), recording, pictures)
+    hider = hiding.Anonymiser(anonymise)
+    pictures = joint_angles.pictures_of(inputs, recording, hider)
+    joint_angles.write_page(Path(save), recording, pictures, mark="" if hider.keeps_people else anonymise)
     if stopped is not None:
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped
     sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
+    if hider.hidden is not None:
+        sys.stderr.write(f"{hider.hidden}\n")
     return 0

@@ -85,7 +85,8 @@ class Output:
         draw_boxes: Draw the box of each instance.
         draw_labels: Write name, score and id next to each instance.
         draw_background: What is below the drawing.
-        anonymise: In drawings and masks: black draws on black, blur blurs the detected faces. Both remove the sound.
+        anonymise: In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds,
+            persons all people. Each removes the sound.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
             and in the column repetitions. Repeat the option for further angles.

@@ -37,6 +37,8 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
     else:
         sys.stdout.writelines(f"{line.translate(CONTROLS)}\n" for line in summary.lines)
     sys.stderr.write(closing_line(summary, task.count_text(summary.instances)) + "\n")
+    if summary.hidden is not None:
+        sys.stderr.write(f"{summary.hidden}\n")
     if batch.timing and summary.frames:
         sys.stderr.write(timing_line(summary) + "\n")
     return 1 if summary.problems else 0
@@ -93,7 +95,7 @@ class _ShownProgress(Progress):
 
     def start(self, total: int | None) -> None:
         """Set the length of the bar."""
-        self._bar.update(self._task, total=total)
+        self._bar.update(self._task, total=total, completed=0)
 
     def advance(self, count: int = 1, *, instances: int = 0) -> None:  # the bar shows steps only
         """Move the bar."""

@@ -11,13 +11,13 @@ from typing import Any, cast
 import numpy as np
 
 from sonjit._util import FloatArray, Image, InputError, files, optional_import
-from sonjit.media import DrawingStyle, draw_frame, load_frames, open_source
+from sonjit.media import draw_frame, load_frames, open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.report.documents import COLOURS, Block, Heading, Line, Plot, Table, Text, html_from, lines_svg, number
 from sonjit.report.documents import Image as Picture
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values, with_owners
-from sonjit.runs import annotations, task
+from sonjit.runs import annotations, hiding
 from sonjit.runs.inputs import Inputs
 
 _ERRORS_DEG = {
@@ -35,6 +35,7 @@ COUNTED = tuple(_PAIRED[joint].format(side) for joint in ("elbow", "hip", "knee"
 _SINGLE = {"trunk lean": "trunk_lean_rad", "neck flexion": "neck_flexion_rad"}
 _HEADINGS = ("angle", "side", "min °", "max °", "range °", "left − right range °", "expected error °")
 _COUNTS = ("angle", "begin s", "end s", "duration s", "lowest °")
+_MARK = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _NOTES = (
     "Angles come from one camera, by a network, and are no medical measurement. An expected error is the mean error of "
@@ -127,9 +128,23 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
     write_page(path, recording, pictures)
 
 
-def write_page(path: Path, recording: Recording, pictures: list[tuple[str, Image]]) -> None:
-    is_pdf = path.suffix.lower() == ".pdf"
-    files.write_bytes(path, _pdf(recording, pictures) if is_pdf else _html(recording, pictures).encode())
+def write_page(path: Path, recording: Recording, pictures: list[tuple[str, Image]], mark: str = "") -> None:
+    """Write a page, with a mark if its pictures hide people."""
+    if path.suffix.lower() == ".pdf":
+        files.write_bytes(path, _pdf(recording, pictures, mark))
+        return
+    page = _html(recording, pictures)
+    if mark:
+        page = page.replace("<head>\n", f'<head>\n<meta name="{_MARK}" content="{mark}">\n', 1)
+    files.write_bytes(path, page.encode())
+
+
+def hides_people(path: Path) -> bool:
+    """Check whether a file is a report whose pictures hide people."""
+    try:
+        return _MARK.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 def recording_of(name: str, model: str, frames: list[Frame]) -> Recording:
@@ -155,16 +170,16 @@ def _ends(values: FloatArray) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if len(known) else (math.nan, math.nan)
 
 
-def pictures_of(inputs: Inputs, recording: Recording, style: DrawingStyle) -> list[tuple[str, Image]]:
+def pictures_of(inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) -> list[tuple[str, Image]]:
     """Read the images of the extremes again, and draw them."""
     wanted = {frame.index: frame for frame in recording.extremes}
     pictures: list[tuple[str, Image]] = []
-    hidden = task.Anonymiser(style.anonymise)
     with inputs.open_one() as opened:
         for frame in opened:
             if frame.index in wanted:
-                drawn = draw_frame(frame.rgb, wanted[frame.index], style, faces=hidden.faces(frame))
-                pictures.append((f"{frame.time:.2f} s", drawn))
+                found = wanted[frame.index]
+                below = hider.below(frame._replace(time=None), hiding.covered(found))  # as a still
+                pictures.append((f"{frame.time:.2f} s", draw_frame(below, found)))
             if len(pictures) == len(wanted):
                 break
     return pictures
@@ -194,7 +209,7 @@ def _html(recording: Recording, pictures: list[tuple[str, Image]]) -> str:
     return html_from(f"Joint angles: {recording.name}", blocks)
 
 
-def _pdf(recording: Recording, pictures: list[tuple[str, Image]]) -> bytes:
+def _pdf(recording: Recording, pictures: list[tuple[str, Image]], mark: str = "") -> bytes:
     """Return the page as PDF."""
     with optional_import("a report", "eval"):
         from matplotlib.backends.backend_pdf import PdfPages
@@ -227,6 +242,7 @@ def _pdf(recording: Recording, pictures: list[tuple[str, Image]]) -> bytes:
         if len(sides) > 1:
             axes.legend(fontsize=6, frameon=False)
     figure.supxlabel(_NOTES, fontsize=6, wrap=True)
-    with PdfPages(file, metadata={"CreationDate": None}) as pages:  # equal results are equal files
+    keywords = {"Keywords": f"{_MARK} {mark}"} if mark else {}
+    with PdfPages(file, metadata={"CreationDate": None, **keywords}) as pages:  # equal results are equal files
         pages.savefig(figure)
     return file.getvalue()

@@ -24,6 +24,7 @@ from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import annotate, count_columns, table_columns
+from sonjit.runs.hiding import covered
 from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
@@ -290,7 +291,8 @@ class DetectWorker(Worker[Frame]):
             drawn = self._canvas
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            drawn = media.draw_frame(frame.rgb, item, style, notes=notes, faces=self.hidden.faces(frame))
+            below = self.hidden.below(frame, covered(item))
+            drawn = media.draw_frame(below, item, replace(style, anonymise="none"), notes=notes)
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 

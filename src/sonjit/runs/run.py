@@ -22,6 +22,7 @@ from sonjit.media import Source, SourceFrame
 from sonjit.media.sources import Reading, base
 from sonjit.media.sources.remote import File
 from sonjit.runs.frame_tables import FrameTable, RecordTable
+from sonjit.runs.hiding import Hidden
 from sonjit.runs.inputs import (
     FinishedFiles,
     Inputs,
@@ -57,6 +58,8 @@ def run_input(
     worker.reset()
     with ExitStack() as files:
         worker.start(source, outputs, files)
+        if outputs.draw is not None:
+            worker.hidden.scan(source, limit, progress)
         progress.start(source.count if limit is None else min(source.count or limit, limit))
         with _WriteThread(worker, is_needed=source.count != 1) as writing:
             for frame in source:
@@ -77,6 +80,7 @@ def run_input(
     summary.written = outputs.paths
     summary.times = worker.times.copy()
     summary.times["read"] += source.reading_s
+    summary.hidden = worker.hidden.hidden if outputs.draw is not None else None
     worker.report(summary)
     worker.report_dropped(summary)
     summary.seconds = time.perf_counter() - start_s
@@ -222,6 +226,9 @@ def _add(total: Summary, file: File, result: Summary | str) -> None:
     total.notes += result.notes
     total.instances += result.instances
     total.lines += [line if line.startswith(str(file)) else f"{file}: {line}" for line in result.lines]
+    if result.hidden is not None:
+        total.hidden = total.hidden or Hidden()
+        total.hidden.add(result.hidden)
     for part, seconds in result.times.items():
         total.times[part] += seconds
     total.problems += result.problems

@@ -9,20 +9,19 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from sonjit._util import Image, InputError
 from sonjit._util.files import Closing
-from sonjit.detectors import create_detector
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 from sonjit.media import Anonymise, BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
-from sonjit.media.drawing.instances import blur_faces
 from sonjit.media.tables.base import Extras
-from sonjit.results import Box, Frame
+from sonjit.results import Frame
 from sonjit.runs.frame_tables import FrameTable, RecordTable
+from sonjit.runs.hiding import Anonymiser, Hidden
 
 Item = TypeVar("Item")
-_HELD_S: Final = 0.5  # time for which the place of a face stays blurred
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Summary:
     # seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
     times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     problems: list[str] = field(default_factory=list[str])  # errors of single images or files, one line each
+    hidden: Hidden | None = None  # number of hidden faces; None if nothing was to be hidden
 
 
 class Task(ABC):
@@ -98,40 +98,10 @@ class Task(ABC):
         return None
 
 
-class Anonymiser:
-    """Hide people in the images below drawings. `models_dir` has the weight files of the face detector."""
-
-    def __init__(self, how: Anonymise, models_dir: object = None) -> None:
-        self._how, self.keeps_people = how, how == "none"
-        self._held: list[tuple[Box, float | None]] = []
-        options: dict[str, Any] = {"model": "box-full", "max_instances": 20, "search": "fast", "models_dir": models_dir}
-        options |= {"static_image": True, "min_detection_score": 0.3}
-        self._detector = create_detector("face", **options) if how == "blur" else None
-
-    def reset(self) -> None:
-        """Forget the faces of the input before."""
-        self._held.clear()
-
-    def faces(self, frame: SourceFrame) -> list[Box]:
-        """Return the faces to blur in an image, and in a video those of the half second before."""
-        if self._detector is None:
-            return []
-        now = frame.time
-        held = [(box, time) for box, time in self._held if None not in (now, time) and 0 <= now - time <= _HELD_S]  # pyright: ignore[reportOperatorIssue]
-        self._held = [*held, *((face.box, now) for face in self._detector.detect(frame.rgb))]
-        return [box for box, _ in self._held]
-
-    def below(self, frame: SourceFrame) -> Image:
-        """Return the image (H, W, 3) of a frame without its people."""
-        if self._how == "black":
-            return frame.rgb * 0
-        return frame.rgb if self.keeps_people else blur_faces(frame.rgb, self.faces(frame))
-
-
 class Worker(Closing, ABC, Generic[Item]):
     """Loaded networks that process one input after the other. A worker is a context manager that frees them."""
 
-    def __init__(self, anonymise: Anonymise = "none", models_dir: object = None) -> None:
+    def __init__(self, anonymise: Anonymise = "none", models_dir: str | Path | None = None) -> None:
         self.times: defaultdict[str, float] = defaultdict(float)  # seconds spent on parts of the current input
         self.hidden = Anonymiser(anonymise, models_dir)
         self._drawings: dict[str, BestEffortDrawing] = {}

@@ -277,7 +277,8 @@ def run_detectors(
     with open_source(given.source) as source, task.open(is_stream=not is_still(source)) as worker:
         source.name = given.name
         summary = run_input(worker, source, outputs, progress=_SentProgress(report_progress))
-        problems = [*dict.fromkeys(source.notes), *summary.problems]
+        hidden = [] if summary.hidden is None else [str(summary.hidden)]
+        problems = [*dict.fromkeys(source.notes), *summary.problems, *hidden]
     if drawing is not None and drawing.suffix == ".zip":  # stored without further compression
         images = drawing.with_suffix("")
         with atomic_file(drawing) as draft, zipfile.ZipFile(draft, "w") as archive:
@@ -293,7 +294,8 @@ class _SentProgress(pools.Progress):
 
     def start(self, total: int | None) -> None:
         """Send the expected number of frames."""
-        self._send({"of": total})
+        self._frames = self._instances = 0  # a second start after a search of the video
+        self._send({"of": total, "frames": 0, "instances": 0})
 
     def advance(self, count: int = 1, *, instances: int = 0) -> None:
         """Send the number of finished frames and of their instances."""

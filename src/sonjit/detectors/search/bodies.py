@@ -46,7 +46,7 @@ class BodySearch(StillSearch[BodyObservation]):
         super().__init__(rgb, extent)
         self._network, self._faces, self._bodies = network, faces, bodies
         self.heads: list[geometry.Head] = []
-        self._boxes: list[PersonBox] = []
+        self.people: list[PersonBox] = []
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the people of the networks, and heads without a body."""
@@ -56,7 +56,7 @@ class BodySearch(StillSearch[BodyObservation]):
         for head in self.heads:
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
             yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
-        if self.thorough or has_small(self._boxes, self.rgb):
+        if self.thorough or has_small(self.people, self.rgb):
             yield from self._people_in(2)
         else:
             self.complete = False
@@ -65,8 +65,8 @@ class BodySearch(StillSearch[BodyObservation]):
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
             people, _ = self._network().find(self.rgb, window, LIMITS["person"])
-            for person in new_people(people, self._boxes):
-                self._boxes.append(person)
+            for person in new_people(people, self.people):
+                self.people.append(person)
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
     def shows(self, proposal: geometry.Proposal, instance: BodyObservation, limit: str = "same_person_box") -> bool:
@@ -88,7 +88,7 @@ class BodySearch(StillSearch[BodyObservation]):
 
     def score(self, candidate: Candidate[BodyObservation]) -> float:
         """Return the probability that a candidate is a body."""
-        candidate.features = body_features(candidate, self.rgb, self.heads, self._boxes)
+        candidate.features = body_features(candidate, self.rgb, self.heads, self.people)
         return probability("body", candidate.features)
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:

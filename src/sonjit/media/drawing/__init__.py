@@ -13,7 +13,7 @@ from sonjit.media.drawing import instances
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.strokes import USUAL, Anonymise, DrawingStyle, Label, Plate, Region, Strokes
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
+from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
 __all__ = ["Anonymise", "Drawing", "DrawingStyle", "Label", "draw_frame", "draw_regions"]
 
@@ -85,7 +85,6 @@ def draw_frame(
     labels: bool = True,
     notes: Sequence[str] = (),
     errors: bool = False,
-    faces: Sequence[Box] | None = None,
 ) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
@@ -101,7 +100,6 @@ def draw_frame(
         labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
         notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
         errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
-        faces: Boxes of further faces to blur in pixels; None if only those of the frame are known.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -110,10 +108,11 @@ def draw_frame(
     height, width = canvas.shape[:2]
     style = replace(style, labels=style.labels and labels, errors=style.errors or errors)
     scene = _Scene(frame, width, height, style, notes)
-    if style.anonymise == "blur":
-        if faces is None and not scene.heads:
-            raise InputError("anonymise='blur' requires faces or bodies, whose heads are known. Choose 'black'")
-        canvas = instances.blur_faces(canvas, [*(faces or ()), *scene.heads])
+    if style.anonymise in ("blur", "persons"):
+        heads, bodies = instances.heads_and_bodies(frame)
+        if not heads:
+            raise InputError(f"anonymise={style.anonymise!r} requires faces or bodies in the results. Choose 'black'")
+        canvas = instances.cover(canvas, heads, bodies if style.anonymise == "persons" else ())
     scene.draw(canvas)
     return canvas
 
@@ -136,7 +135,7 @@ def draw_regions(
 
 
 class _Scene:
-    """Instances of a frame in the order of drawing, their labels, and `heads`: boxes of faces and heads."""
+    """Instances of a frame in the order of drawing, and their labels."""
 
     def __init__(self, frame: Frame, width: int, height: int, style: DrawingStyle, notes: Sequence[str]) -> None:
         self._width, self._height, self._style = width, height, style
@@ -152,7 +151,6 @@ class _Scene:
         self._labels: list[Plate] = []
         with np.errstate(all="ignore"):
             boxes = [box for _, result, *_ in shown if (box := instances.head_box(result)) is not None]
-            self.heads = [box for box in boxes if np.isfinite(box).all()]
             if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
                 self._labels = pen.place_labels(drawn_labels, width, height, boxes)

@@ -18,7 +18,7 @@ from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.strokes import Colour, Label, Strokes, own, shade
-from sonjit.results import Body, Box, Face, Hand, Person, Result
+from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
 
 if TYPE_CHECKING:
     import cv2
@@ -33,7 +33,9 @@ CONTOURS: dict[str, Colour] = {
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
 _MESH: Colour = (232, 240, 255)  # RGB of the lines of a face mesh
 BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
-_BLUR_CELLS: Final = 6  # cells of equal colour along a blurred face
+_PERSON_MARGIN: Final = 0.1  # margin of the box of a person, for clothes, hair and hands
+_BLUR_CELLS: Final = 3  # cells along a blurred face with its margin
+_HEAD_SHARE: Final = 0.2  # half of the height of a head, relative to the torso or the shoulders
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
 _ERROR_WIDTH = 0.004  # line width of the rings of expected errors, as a fraction of the size of the hand
@@ -117,10 +119,18 @@ def face_label(face: Face) -> Label:
 
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
-    """Reduce each face's box and a margin in an image (H, W, 3) to six by six cells."""
+    """Reduce each face's box and a margin in an image (H, W, 3) to three by three cells.
+
+    The cells grow with the face, so that a face of any size becomes a few smooth colours, in which networks find none.
+    """
+    return cover(rgb, boxes, ())
+
+
+def cover(rgb: Image, faces: Sequence[Box], people: Sequence[Box]) -> Image:
+    """Return an image (H, W, 3) with the boxes of faces and people and their margins reduced to few cells."""
     out = rgb.copy()
-    for box in boxes:
-        left, top, right, bottom = add_margin(box, rgb)
+    areas = [add_margin(box, rgb) for box in faces] + [add_margin(box, rgb, _PERSON_MARGIN) for box in people]
+    for left, top, right, bottom in areas:
         if right - left < 1 or bottom - top < 1:
             continue
         cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
@@ -128,10 +138,10 @@ def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
     return out
 
 
-def add_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
-    """Return a face's box with its margin: x_min, y_min, x_max, y_max within the image."""
+def add_margin(box: Box, rgb: Image, share: float = BLUR_MARGIN) -> tuple[int, int, int, int]:
+    """Return a box with a margin, by default that of a face: x_min, y_min, x_max, y_max within the image (H, W, 3)."""
     x_min, y_min, x_max, y_max = box
-    margin = BLUR_MARGIN * max(x_max - x_min, y_max - y_min)
+    margin = share * max(x_max - x_min, y_max - y_min)
     height, width = rgb.shape[:2]
     left, top = max(0, math.floor(x_min - margin)), max(0, math.floor(y_min - margin))
     return left, top, min(width, math.ceil(x_max + margin)), min(height, math.ceil(y_max + margin))
@@ -249,6 +259,28 @@ def head_box(result: Result) -> Box | None:
     face = np.asarray(result.keypoints, np.float64)[list(result.skeleton.groups["face"]), :2]
     (x, y), half = face.mean(axis=0).tolist(), float(np.ptp(face, axis=0).max()) * 0.7
     return x - half, y - half, x + half, y + half
+
+
+def head_of_keypoints(keypoints: Float32Array) -> Box:
+    """Return the box of a body's head from its keypoints (33, 2 or more) in pixels, also of one that is turned away.
+
+    The face of a head in profile or from behind is narrow, and that of a small one uncertain, so that the size is at
+    least a share of the torso.
+    """
+    points = np.asarray(keypoints, np.float64)[:, :2]
+    face, shoulders, hips = points[:11], points[[11, 12]], points[[23, 24]]
+    torso = float(np.hypot(*(shoulders.mean(axis=0) - hips.mean(axis=0))))
+    size = max(torso, float(np.hypot(*np.subtract(*shoulders))))
+    (x, y), half = face.mean(axis=0).tolist(), max(float(np.ptp(face, axis=0).max()) * 0.7, _HEAD_SHARE * size)
+    return x - half, y - half, x + half, y + half
+
+
+def heads_and_bodies(frame: Frame) -> tuple[list[Box], list[Box]]:
+    """Return the boxes of the faces and heads of a frame, and those of its bodies, in pixels."""
+    parts = [part for result in frame.all_results() for part in result.parts]
+    bodies = [part for part in parts if isinstance(part, Body) and np.isfinite(part.keypoints[:, :2]).all()]
+    faces = [part.box for part in parts if isinstance(part, Face) and np.isfinite(part.box).all()]
+    return faces + [head_of_keypoints(body.keypoints) for body in bodies], [body.box for body in bodies]
 
 
 def _joined(person: Person) -> tuple[Body, set[int]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     cv2 = LazyModule("cv2")
 
-Anonymise: TypeAlias = Literal["none", "black", "blur"]
+Anonymise: TypeAlias = Literal["none", "black", "blur", "persons"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class DrawingStyle:
         gestures: Write gestures into the labels.
         errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
         background: `"image"` or `"black"`.
-        anonymise: `"black"` draws on black, `"blur"` blurs faces and heads, `"none"` keeps them.
+        anonymise: `"black"` draws on black, `"blur"` blurs faces and heads, `"persons"` also bodies, `"none"` keeps
+            them. Runs and the command line search for everybody; `sonjit.draw` hides only those in the results.
     """
 
     colour: str = ""
@@ -59,8 +60,8 @@ class DrawingStyle:
             raise InputError(f"colour {self.colour!r}: give #rrggbb or instance")
         if not 0.5 <= self.thickness <= 3:
             raise InputError(f"thickness {self.thickness}: must be 0.5 to 3")
-        if self.background not in ("image", "black") or self.anonymise not in ("none", "black", "blur"):
-            raise InputError("background is image or black, and anonymise none, black or blur")
+        if self.background not in ("image", "black") or self.anonymise not in get_args(Anonymise):
+            raise InputError("background is image or black, and anonymise none, black, blur or persons")
 
     @property
     def is_black(self) -> bool:

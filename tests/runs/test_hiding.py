@@ -1,0 +1,195 @@
+"""Hiding people: everybody, in all frames of a recording, and what the closing line states."""
+
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit import Body, Frame, create_detector
+from sonjit._util.pools import Progress
+from sonjit.detectors import bystanders
+from sonjit.detectors.bystanders import Bystanders, BystanderSearch
+from sonjit.detectors.kinds import options_for
+from sonjit.media import DrawingStyle, SourceFrame, open_source
+from sonjit.runs import Detect, Outputs, hiding, run_input
+from sonjit.runs.hiding import Anonymiser
+
+SIDE, FRAMES, FPS = 24, 60, 10
+
+
+class Search:
+    """Search that finds what a test states, by the number of the call."""
+
+    def __init__(self, find, glance=lambda _: ()):
+        self._find, self._glance, self.calls = find, glance, 0
+
+    def find(self, rgb, *, thorough=True):
+        self.calls += 1
+        faces, people = self._find(rgb), []
+        return Bystanders(list(faces), people)
+
+    def glance(self, rgb, parts, min_score=0.6, *, turn=0.0, number=None):
+        return list(self._glance(rgb)) if parts == 1 else []
+
+
+@pytest.fixture
+def hider(monkeypatch):
+    def make(*arguments, how="blur"):
+        search = Search(*arguments)
+        monkeypatch.setattr(bystanders, "BystanderSearch", lambda _: search)
+        return Anonymiser(how)
+
+    return make
+
+
+def moving():
+    """Return frames in which a textured square moves over a smooth background, and its box in each."""
+    rng = np.random.default_rng(0)
+    face = cv2.resize(rng.integers(0, 255, (8, 8, 3), np.uint8), (SIDE, SIDE))
+    y, x = np.mgrid[:120, :160]
+    below = np.dstack([x, y, 128 + 40 * np.sin(x / 9) * np.cos(y / 7)]).astype(np.uint8)
+    frames, boxes = [], []
+    for number in range(FRAMES):
+        left, top = 10 + 2 * number, 40 + round(8 * np.sin(number / 8))
+        rgb = below.copy()
+        rgb[top : top + SIDE, left : left + SIDE] = face
+        frames.append(SourceFrame(number, number / FPS, rgb))
+        boxes.append((left, top, left + SIDE, top + SIDE))
+    return frames, boxes
+
+
+class Recording(list):
+    """Frames as a video file that can be read twice."""
+
+    kind, count, live = "video", FRAMES, False
+
+    def __init__(self, frames, file):
+        super().__init__(frames)
+        self.files = [file]
+
+
+def is_hidden(shown, frame, box):
+    left, top, right, bottom = box
+    now, before = (rgb[top:bottom, left:right].astype(float) for rgb in (shown, frame.rgb))
+    return np.abs(now - before).mean() > 15
+
+
+def seen_at(boxes, numbers, frames):
+    """Return a search of frames that finds the square only in frames with some numbers."""
+    of = {frame.rgb.tobytes(): frame.index for frame in frames}
+    return lambda rgb: [boxes[of[rgb.tobytes()]]] if of.get(rgb.tobytes()) in numbers else []
+
+
+def test_a_face_of_a_recording_is_hidden_before_its_first_detection_and_across_gaps(hider, tmp_path):
+    frames, boxes = moving()
+    found = seen_at(boxes, {20, 21, 45}, frames)
+    anonymiser = hider(found, found)
+    anonymiser.scan(Recording(frames, tmp_path / "missing"), None, Progress())  # cannot be read twice
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    anonymiser.scan(Recording(frames, tmp_path / "clip.mp4"), None, Progress())
+    shown = [anonymiser.below(frame) for frame in frames]
+    assert [n for n in range(45) if not is_hidden(shown[n], frames[n], boxes[n])] == []
+    assert is_hidden(shown[50], frames[50], boxes[50])  # followed after the last detection
+    assert not is_hidden(shown[58], frames[58], boxes[58])  # but not for long
+    hidden = anonymiser.hidden
+    assert (hidden.of, hidden.is_live, hidden.frames >= 50) == (FRAMES, False, True)
+
+
+def test_a_limit_ends_the_search_of_a_recording(hider, tmp_path):
+    frames, boxes = moving()
+    anonymiser = hider(seen_at(boxes, {0}, frames))
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    anonymiser.scan(Recording(frames, tmp_path / "clip.mp4"), 5, Progress())
+    assert len(anonymiser._hider._plan) == 5
+
+
+def test_a_face_of_a_live_stream_is_hidden_from_its_first_detection(hider):
+    frames, boxes = moving()
+    found = seen_at(boxes, {20}, frames)
+    anonymiser = hider(found, found)
+    hidden = [is_hidden(anonymiser.below(frame), frame, boxes[frame.index]) for frame in frames]
+    assert hidden[:31] == [False] * 20 + [True] * 11
+    assert "until it is first found" in str(anonymiser.hidden)
+
+
+def test_a_still_is_searched_again_until_nothing_is_found(hider):
+    rgb = np.random.default_rng(0).integers(0, 255, (90, 300, 3), np.uint8)
+    boxes = [(60 * k + 20, 30, 60 * k + 40, 50) for k in range(4)]
+
+    def one_more(shown):
+        sharp = [box for box in boxes if not is_hidden(shown, SimpleNamespace(rgb=rgb), box)]
+        return sharp[:1] if len(sharp) < 4 else sharp[:2]
+
+    anonymiser = hider(one_more)
+    shown = anonymiser.below(SourceFrame(0, None, rgb))
+    assert all(is_hidden(shown, SimpleNamespace(rgb=rgb), box) for box in boxes)
+    assert (anonymiser.hidden.faces, anonymiser.hidden.frames, anonymiser.hidden.of) == (4, 1, 1)
+
+
+def test_no_number_of_faces_is_too_large(hider):
+    boxes = [(10 * x, 10 * y, 10 * x + 6, 10 * y + 6) for x in range(40) for y in range(30)]
+    rgb = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    anonymiser = hider(lambda shown: boxes if (shown == rgb).all() else [])
+    anonymiser.below(SourceFrame(0, None, rgb))
+    assert anonymiser.hidden.faces == 1200
+
+
+def test_what_the_run_found_itself_is_hidden_too(hider):
+    rgb = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    points = np.zeros((33, 3), np.float32)
+    points[:, 0], points[:, 1] = np.linspace(180, 220, 33), np.linspace(100, 300, 33)
+    found = hiding.covered(Frame(0, None, bodies=[Body(1.0, points, points, points[:, 0], points[:, 0])]))
+    for how, more in (("blur", False), ("persons", True)):
+        shown = hider(lambda _: [], how=how).below(SourceFrame(0, None, rgb), found)
+        head, feet = ((shown != rgb)[rows, 190:210].mean() > 0.8 for rows in (slice(100, 140), slice(260, 290)))
+        assert (head, feet) == (True, more)
+
+
+def test_black_and_none_hide_everything_and_nothing():
+    rgb = np.full((10, 10, 3), 200, np.uint8)
+    for how, level in (("black", 0), ("none", 200)):
+        anonymiser = Anonymiser(how)
+        assert (anonymiser.below(SourceFrame(0, None, rgb)) == level).all()
+        assert anonymiser.hidden is None
+
+
+def test_the_summary_of_a_run_counts_the_hidden_faces(hider, weights, demo_clip, tmp_path):
+    hider(lambda _: [(10, 10, 60, 60), (12, 12, 60, 60), (200, 10, 260, 60)])
+    task = Detect(options_for("hands", search="fast"), style=DrawingStyle(anonymise="blur"))
+    with task.open(is_stream=True) as worker, open_source(demo_clip[0]) as source:
+        summary = run_input(worker, source, Outputs(draw=str(tmp_path / "d.mp4")), limit=6)
+        plain = run_input(worker, source, Outputs(str(tmp_path / "t.jsonl")), limit=6)
+    assert (summary.hidden.faces, summary.hidden.frames, summary.hidden.of) == (12, 6, 6)
+    assert plain.hidden is None
+    assert str(summary.hidden).startswith("hid 12 faces in 6 of 6 frames. A face that no search finds stays visible")
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [4, 25, 60])
+def test_no_search_finds_a_face_on_a_grid_of_faces_after_hiding(need, data, read_rgb, count):
+    """Lay faces of labelled photographs in rows, as in a video call."""
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    tiles = []
+    for file in sorted((data / "real").glob("wild*/people.json")):
+        for name, photo in json.loads(file.read_text("utf-8")).items():
+            if name.startswith("_") or len(photo["people"]) != 1 or not photo["people"][0].get("face_clear"):
+                continue
+            x_min, y_min, x_max, y_max = photo["people"][0]["face"]
+            if min(x_max - x_min, y_max - y_min) > 80 and len(tiles) < count:
+                rgb, half = read_rgb(file.parent / name), 0.8 * max(x_max - x_min, y_max - y_min)
+                x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
+                cut = rgb[max(0, int(y - half)) : int(y + half), max(0, int(x - half)) : int(x + half)]
+                tiles.append(cv2.resize(cut, (128, 128), interpolation=cv2.INTER_AREA))
+    if not tiles:
+        pytest.skip("no photographs of one person")
+    columns = round(count**0.5)
+    rows = [np.hstack([tiles[(columns * y + x) % len(tiles)] for x in range(columns)]) for y in range(count // columns)]
+    shown = Anonymiser("blur").below(SourceFrame(0, None, np.vstack(rows)))
+    for options in ({}, {"model": "box-full"}):
+        with create_detector("face", static_image=True, search="thorough", max_instances=100, **options) as detector:
+            assert len(detector.detect(np.vstack(rows))) > 0.5 * count
+            assert detector.detect(shown) == []
+    assert BystanderSearch().find(shown).faces == []
