@@ -17,7 +17,8 @@ from websockets.sync.server import serve
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.gestures.control import Command, Controller, ControlMap, Rule, load_map
-from sonjit.gestures.outlets import Outlets, osc_message
+from sonjit.gestures.outlets import Outlets
+from sonjit.gestures.outlets.osc import osc_message
 from sonjit.results import MotionEvent
 
 OSC = "127.0.0.1:9000/hand"

@@ -13,7 +13,9 @@ from websockets.server import ServerProtocol
 
 from sonjit.gestures import targets
 from sonjit.gestures.control import Command, Rule
-from sonjit.gestures.outlets import Outlets, WebSocketClient, osc_bundles, osc_message
+from sonjit.gestures.outlets import Outlets
+from sonjit.gestures.outlets.osc import osc_bundles, osc_message
+from sonjit.gestures.outlets.websocket import WebSocketClient
 from sonjit.gestures.targets import Target
 
 

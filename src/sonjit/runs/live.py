@@ -12,7 +12,8 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, RealArray, json_from
 from sonjit._util.files import Closing
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
-from sonjit.gestures.outlets import WebSocketClient, open_udp, osc_bundles, osc_message
+from sonjit.gestures.outlets.osc import open_udp, osc_bundles, osc_message
+from sonjit.gestures.outlets.websocket import WebSocketClient
 from sonjit.gestures.targets import Target
 from sonjit.media.tables.characters import BONES, PARENTS, Motion, writer
 from sonjit.results import Face, Frame, Hand

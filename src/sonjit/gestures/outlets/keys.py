@@ -1,0 +1,63 @@
+"""Keys and the pointer of this machine, with pynput."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from sonjit._util import InputError
+from sonjit.gestures.control import Command
+from sonjit.gestures.outlets.sender import Sender, module_for
+
+
+def _pynput(part: str) -> ModuleType:
+    if find_spec("pynput") is None:
+        module_for("a key or pointer", "pynput")
+    try:
+        return import_module(f"pynput.{part}")
+    except ImportError as error:  # no screen
+        raise InputError(f"a key or pointer is not available: {' '.join(str(error).split())}") from None
+
+
+def open_key(target: str, _: ExitStack) -> Sender:
+    """Return a sender that presses keys such as ctrl+s. Raise InputError for an unknown key."""
+    keyboard = _pynput("keyboard")
+    *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
+    if None in (*modifiers, last):
+        raise InputError(
+            f"key {target!r}: unknown key. Choose from single characters and {', '.join(keyboard.Key.__members__)}"
+        )
+    controller = keyboard.Controller()
+
+    def press(_: Command) -> None:
+        with controller.pressed(*modifiers):
+            controller.tap(last)
+
+    return press
+
+
+def open_click(target: str, _: ExitStack) -> Sender:
+    """Return a sender that clicks a button."""
+    mouse = _pynput("mouse")
+    controller = mouse.Controller()
+    return lambda _: controller.click(mouse.Button[target])
+
+
+def open_pointer(target: str, stack: ExitStack) -> Sender:
+    """Return a sender that moves the pointer along an axis, or presses or releases its left button."""
+    mouse = _pynput("mouse")
+    controller, button = mouse.Controller(), mouse.Button["left"]
+
+    def move(command: Command) -> None:
+        x, y = controller.position
+        controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
+
+    if target == "press":
+        stack.callback(controller.release, button)  # release the button at the end
+    buttons: dict[str, Sender] = {
+        "press": lambda _: controller.press(button),
+        "release": lambda _: controller.release(button),
+    }
+    return buttons.get(target, move)

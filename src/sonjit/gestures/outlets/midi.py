@@ -1,0 +1,45 @@
+"""Notes, controllers and pitch by MIDI, with mido."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from sonjit._util import InputError
+from sonjit.gestures.control import Command, MidiMessage
+from sonjit.gestures.outlets.sender import Sender, module_for
+
+
+class MidiPorts:
+    """Open MIDI ports by name. A missing port becomes a virtual port that other programs find."""
+
+    def __init__(self) -> None:
+        self._ports: dict[str, Callable[[object], object]] = {}
+
+    def open(self, target: str, stack: ExitStack) -> Sender:
+        """Open the outlet of a target such as PORT/CHANNEL/note/NUMBER."""
+        mido = module_for("midi", "mido")
+        found = MidiMessage.of(target)
+        assert found is not None  # the map was checked
+        name, channel, kind, number = found
+        if name not in self._ports:
+            try:
+                is_there = name in mido.get_output_names()
+                port = mido.open_output(name) if is_there else mido.open_output(name, virtual=True)
+            except (OSError, ImportError, RuntimeError, SystemError, ValueError, NotImplementedError) as error:
+                raise InputError(f"midi {target}: the port {name!r} cannot be opened: {error}") from error
+            stack.callback(port.close)
+            self._ports[name] = port.send
+        send = self._ports[name]
+
+        def play(command: Command) -> None:
+            share = min(1.0, max(0.0, command.value))
+            if kind == "pitch":
+                send(mido.Message("pitchwheel", channel=channel, pitch=round(16383 * share) - 8192))
+            elif kind == "control":
+                send(mido.Message("control_change", channel=channel, control=number, value=round(127 * share)))
+            else:
+                for status, velocity in (("note_on", max(1, round(127 * share))), ("note_off", 0)):
+                    send(mido.Message(status, channel=channel, note=number, velocity=velocity))
+
+        return play
