@@ -33,6 +33,33 @@ def test_a_wrong_call_is_one_line_and_status_2(sonjit, arguments):
 
 
 @pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("foo", "Unknown command foo. sonjit --help lists the commands."),
+        ("bodies clip.mp4", "Unknown command bodies. Did you mean body?"),
+        ("hand photo.jpg", "Unknown command hand. Did you mean hands?"),
+        ("people a.jpg", "Unknown command people. Did you mean holistic?"),
+        ("pose a.jpg", "Unknown command pose. Did you mean body?"),
+        ("modls list", "Unknown command modls. Did you mean models?"),
+        ("anotate", "Unknown command anotate. Did you mean annotate?"),
+        ("photo.jpg", "photo.jpg is an input, not a command. Name a command first, such as sonjit hands photo.jpg"),
+        ("clip.MP4 --save t.csv", "clip.MP4 is an input, not a command. Name a command first, such as sonjit hands"),
+        ("camera:0", "camera:0 is an input, not a command. Name a command first, such as sonjit hands camera:0"),
+        ("webcam", "webcam is an input, not a command. Name a command first, such as sonjit hands camera:0"),
+        ("recordings", "recordings is an input, not a command. Name a command first, such as sonjit hands recordings"),
+        ("hands webcam", "webcam: no such file or folder. Use camera:0 for a camera"),
+        ("hands 0 a.jpg", "0: no such file or folder. Use camera:0 for a camera"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_names_the_command(sonjit, tmp_path, monkeypatch, words, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recordings").mkdir()
+    status, out, (line,) = sonjit(*words.split())
+    assert (status, out) == (2, "")
+    assert line.startswith(f"sonjit: {hint}")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         *("hands", "train cam --out", "synth", "annotate rank", "models add", "explain"),

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import openpyxl
@@ -9,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 import sonjit
-from sonjit import InputError, JobError
+from sonjit import InputError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.media.tables import columns
 from sonjit.results import Frame
@@ -108,11 +109,33 @@ def test_excel_workbook_has_three_sheets(tmp_path, frames):
         load_frames(path)
 
 
-def test_excel_refuses_more_rows_than_a_sheet_has(tmp_path, frames, monkeypatch):
-    monkeypatch.setattr(columns, "_MAX_ROWS", 3)
-    with pytest.raises(JobError, match="at most 3 rows"):
-        write(tmp_path / "t.xlsx", frames)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("rows", ["instance", "keypoint"])
+def test_rows_beyond_the_limit_of_excel_continue_in_further_sheets(tmp_path, frames, monkeypatch, rows):
+    many = [replace(frame, index=index * len(frames) + frame.index) for index in range(4) for frame in frames]
+    complete, path = tmp_path / "complete.xlsx", tmp_path / "t.xlsx"
+    for limit, file in ((columns.MAX_ROWS, complete), (8, path)):
+        monkeypatch.setattr(columns, "MAX_ROWS", limit)
+        with open_writer(file, HEADER, rows=rows) as writer:
+            for frame in many:
+                writer.write(frame)
+            for index in range(20):
+                writer.write_event({"name": "Fist", "begin": index})
+    whole, parts = openpyxl.load_workbook(complete), openpyxl.load_workbook(path)
+    for name in ("frames", "instances", "events"):
+        first, *expected = whole[name].iter_rows(values_only=True)
+        sheets = [sheet for sheet in parts if sheet.title.split()[0] == name]
+        assert len(sheets) > 1
+        assert all(sheet.max_row <= 8 for sheet in sheets)
+        got = []
+        for sheet in sheets:
+            heading, *more = sheet.iter_rows(values_only=True)
+            assert heading == first
+            got += more
+        assert got == expected
+    counts = {sheet.title.split()[0]: 0 for sheet in parts}
+    for sheet in parts:
+        counts[sheet.title.split()[0]] += 1
+    assert f"{path}: instances continue in {counts['instances']} sheets of 8 rows" in writer.notes
 
 
 def test_rows_apply_only_to_tables_of_rows(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -338,6 +339,50 @@ def test_files_of_frames_are_not_offered_for_other_rows(tmp_path, ending):
     with pytest.raises(InputError, match=r"files contain only frames. Choose from \.json, ") as error:
         open_row_writer(tmp_path / f"t{ending}", None, {"name": str})
     assert str(error.value).count(ending) == 2
+
+
+@pytest.mark.parametrize("source", [".json", ".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("target", [".json", ".jsonl", ".csv", ".parquet", ".coco.json"])
+def test_a_table_of_any_format_is_converted(tmp_path, source, target):
+    if ".parquet" in (source, target):
+        pytest.importorskip("pyarrow")
+    if target == ".coco.json" and source == ".csv":
+        pytest.skip("a CSV table has no size of its images")
+    points = np.arange(63, dtype=np.float32).reshape(21, 3)
+    frames = [Frame(index, index / 30, [Hand("Left", 0.5, points + index, points / 9, 3)]) for index in range(4)]
+    table = tmp_path / f"clip{source}"
+    with open_writer(table, HEADER, {"pinch_m": float, "gesture": str}) as writer:
+        for frame in frames:
+            writer.write(frame, [{"pinch_m": 0.25, "gesture": "Fist"}])
+    convert_table(table, tmp_path / f"new{target}")
+    if target == ".coco.json":
+        assert len(json.loads((tmp_path / "new.coco.json").read_text())["annotations"]) == 4
+        return
+    assert load_frames(tmp_path / f"new{target}")[1] == load_frames(table)[1]
+    if source.startswith(".json"):
+        with open_writer(tmp_path / f"direct{target}", HEADER, {"pinch_m": float, "gesture": str}) as writer:
+            for frame in frames:
+                writer.write(frame, [{"pinch_m": 0.25, "gesture": "Fist"}])
+        assert (tmp_path / f"new{target}").read_bytes() == (tmp_path / f"direct{target}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", None, "none.csv: no such file"),
+        ("a.xlsx", b"", "a.xlsx: Excel workbooks cannot be read back"),
+        ("a.txt", b"", "Unknown ending '.txt'"),
+        ("a.csv", b"x,y\n1,2\n", "a.csv: columns are missing"),
+        ("a.jsonl", b'{"source": "x"}\n{"index"', "a.jsonl is not a .jsonl table that Sonjit wrote, or it is damaged"),
+        ("a.json", b'{"frames": 3}', "a.json is not a .json table that Sonjit wrote, or it is damaged"),
+    ],
+)
+def test_a_table_that_cannot_be_converted_is_one_line(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(message)):
+        convert_table(tmp_path / name, tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
 
 
 KILLED = """

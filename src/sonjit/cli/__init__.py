@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
+_OTHER_WORDS = {"pose": "body", "mediapipe": "hands", "detect": "hands", "track": "hands", "server": "serve"}
+"""Words that people use for commands, with the commands."""
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
@@ -105,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words[0] = Path(words[0]).stem
         called = next((word for word in words if not word.startswith("-")), "")
         _check_installed(called)
+        _check_known(called)
         with _memory_errors(), _input_warnings() as shown:
             app = build_app(None if "--install-completion" in words else called)
             result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
@@ -147,6 +151,28 @@ def _check_installed(command: str) -> None:
     for package, names in PACKAGES.items():
         if command in names and command not in COMMANDS:
             raise MissingPackageError(f"sonjit {command}", package)
+
+
+def _check_known(command: str) -> None:
+    """Raise InputError for a word that is no command: a misspelt one, the name of results, or an input."""
+    from sonjit.detectors.kinds import KINDS
+
+    if not command or command in KINDS or command in COMMANDS:
+        return
+    from sonjit.media.sources import CAMERA_WORDS, is_stream
+    from sonjit.media.sources.images import IMAGE_ENDINGS
+    from sonjit.media.sources.video import VIDEO_ENDINGS
+
+    ending, word = Path(command).suffix.lower(), command.casefold()
+    is_input = is_stream(command) or word in CAMERA_WORDS or ending in (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
+    if is_input or Path(command).exists():
+        name = "camera:0" if word in CAMERA_WORDS else command
+        raise InputError(f"{command} is an input, not a command. Name a command first, such as sonjit hands {name}")
+    known = {name: name for name in (*KINDS, *COMMANDS, *(name for names in PACKAGES.values() for name in names))}
+    known |= _OTHER_WORDS | {entry.list_name: name for name, entry in KINDS.items()}
+    nearest = get_close_matches(word, known, n=1)
+    hint = f"Did you mean {known[nearest[0]]}?" if nearest else "sonjit --help lists the commands."
+    raise InputError(f"Unknown command {command}. {hint}")
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from pathlib import Path
 from sonjit._util import InputError, json_from, version
 from sonjit._util.files import append_line, file_stamp, folded_name, free_name
 from sonjit.media import Source, annotated
-from sonjit.media.sources import FolderSource, Reading, distinct_files, file_kind, file_labels, find_files, is_stream
+from sonjit.media.sources import (
+    FolderSource,
+    Reading,
+    distinct_files,
+    file_kind,
+    file_labels,
+    find_files,
+    is_stream,
+    missing_input,
+)
 from sonjit.media.sources.remote import File, RemoteFile, is_remote
 from sonjit.runs.task import Outputs, Task
 
@@ -191,7 +200,7 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
             raise InputError(f"{name} is a stream: give it as the only INPUT")
         found = find_files(name, videos=True)
         if found is None and not is_remote(name) and not Path(name).exists():
-            raise InputError(f"{name}: no such file or folder")
+            raise InputError(missing_input(name))
         inner, more = found or ([RemoteFile(name) if is_remote(name) else Path(name)], [])
         notes += more
         files += inner

@@ -21,6 +21,7 @@ from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, i
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
 _F = TypeVar("_F", bound=File)
+CAMERA_WORDS = ("camera", "webcam", "cam")  # words that people try for a camera
 _NUMBERED = re.compile(r"%0?([0-9]*)d")
 _RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
 """Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
@@ -236,7 +237,13 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
             raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{text!r} cannot be opened: {reason}") from None
-    raise InputError(f"{text}: no such file or folder")
+    raise InputError(missing_input(text))
+
+
+def missing_input(named: str) -> str:
+    """Return the message for an input that does not exist."""
+    hint = ". Use camera:0 for a camera" if named.casefold() in CAMERA_WORDS or named.isdecimal() else ""
+    return f"{named}: no such file or folder{hint}"
 
 
 class Reading(NamedTuple):

@@ -143,8 +143,7 @@ def open_json_lines(path: Path) -> Generator[tuple[base.Header, Iterator[tuple[F
     """Read the JSON Lines that JsonWriter wrote frame by frame, each with its instances' further values."""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         header = base.Header.from_dict(json.loads(next(lines, "")))
-        frames = (json.loads(line) for line in lines if line.strip())
-        yield header, ((Frame.from_dict(f), [item.get("measures", {}) for item in _instances(f)]) for f in frames)
+        yield header, (_frame_and_extras(json.loads(line)) for line in lines if line.strip())
 
 
 Opener: TypeAlias = "Callable[[Path, base.Header, base.ExtraTypes], base.FrameWriter]"
@@ -302,23 +301,85 @@ def convert_table(
     rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
 ) -> None:
-    """Convert a JSON Lines table to the format of another ending, with the content of a table written at once.
+    """Convert a table to the format of another ending.
+
+    A `.jsonl` table is read frame by frame. The content of the new table is that of a table written at once, as far as
+    the format of the old one contains it; see `load_frames`.
 
     Args:
-        lines: Path of a `.jsonl` file from `open_writer`, read frame by frame.
+        lines: Path of a table from `open_writer` that `load_frames` reads.
         path: Output path, as in `open_writer`.
-        extra: Additional columns of the `.jsonl` file.
+        extra: Additional columns of a `.json` or `.jsonl` table. Default: all that it has.
         rows: What a row describes, as in `open_writer`.
         bones: Bone names of a character, as in `open_writer`.
+
+    Raises:
+        InputError: A missing or damaged table, an unknown ending, or `extra` for another format.
+
+    Example:
+        >>> convert_table("clip.jsonl", "clip.parquet")  # doctest: +SKIP
     """
+    source = Path(lines)
+    ending = _ending(source)
+    if extra and ending not in (".json", ".jsonl"):
+        raise InputError(f"{source}: extra={sorted(extra)} applies only to .json and .jsonl tables")
     with ExitStack() as stack:
-        header, frames = stack.enter_context(open_json_lines(Path(lines)))
+        with _readable(source, ending):
+            header, frames = _open_frames(source, ending, stack)
+            extra = extra or _extra_types(source, ending)
         start = replace(header, sources={}, notes=())
         writer = stack.enter_context(open_writer(path, start, extra, rows=rows, bones=bones))
         writer.sources.update(header.sources)
         writer.remarks = header.notes
-        for frame, extras in frames:
-            writer.write(frame, extras)
+        while True:
+            with _readable(source, ending):
+                found = next(frames, None)
+            if found is None:
+                break
+            writer.write(*found)
+
+
+def _extra_types(path: Path, ending: str) -> base.ExtraTypes:
+    """Return the types of the additional columns of a table by name; none for formats that are read without them."""
+    types: dict[str, base.ColumnType] = {}
+    if ending not in (".json", ".jsonl"):
+        return types
+    with ExitStack() as stack:
+        for _, extras in _open_frames(path, ending, stack)[1]:
+            for name, value in (item for values in extras or () for item in values.items()):
+                types[name] = str if isinstance(value, str) else types.get(name, float)
+    return types
+
+
+def _open_frames(
+    path: Path, ending: str, stack: ExitStack
+) -> tuple[base.Header, Iterator[tuple[Frame, base.Extras | None]]]:
+    """Return the header and the frames of a table with the further values of their instances, if it has them."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if ending == ".jsonl":
+        return stack.enter_context(open_json_lines(path))
+    if ending == ".json":
+        data = json.loads(path.read_text("utf-8", "surrogateescape"))
+        return base.Header.from_dict(data), map(_frame_and_extras, data["frames"])
+    header, frames = load_frames(path)
+    return header, ((frame, None) for frame in frames)
+
+
+def _frame_and_extras(data: JsonObject) -> tuple[Frame, base.Extras]:
+    return Frame.from_dict(data), [item.get("measures", {}) for item in _instances(data)]
+
+
+@contextmanager
+def _readable(path: Path, ending: str) -> Generator[None]:
+    """Convert errors of a reader inside the block to an InputError that names the file."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, StopIteration) as error:
+        if isinstance(error, InputError):
+            raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
 
 
 def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:
@@ -340,13 +401,8 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
         raise InputError(f"{path}: {known.noun} cannot be read back. Use .json, .csv or .parquet")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
+    with _readable(path, ending):
         return known.load(path)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise InputError(f"{path}: {error}") from None
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
 
 
 def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:

@@ -18,7 +18,7 @@ ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
 METADATA_KEY = b"sonjit"  # key of the header as JSON in the metadata of the schema
 SOURCES_KEY = b"sonjit.sources"  # key of the size of each source as JSON in the metadata of the file
 NOTES_KEY = b"sonjit.notes"  # key of the notes as JSON in the metadata of the file
-_MAX_ROWS: Final = 1_048_576
+MAX_ROWS: Final = 1_048_576
 _MAX_COLUMNS: Final = 16_384  # limits of a sheet in Excel
 _CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # date in every workbook, so that equal results are equal files
 
@@ -159,7 +159,10 @@ def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
 
 
 class ExcelWriter(base.FrameWriter):
-    """Frames as a workbook with sheets of frames, instances, the header and, if there are any, events."""
+    """Frames as a workbook with sheets of frames, instances, the header and, if there are any, events.
+
+    Rows that exceed a sheet continue in further sheets, such as `instances 2`.
+    """
 
     def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: base.TableRows) -> None:
         super().__init__()
@@ -169,7 +172,7 @@ class ExcelWriter(base.FrameWriter):
         self._error = XlsxWriterException
         self._draft, self._header = Draft(path), header
         self._folder = WorkFolder()
-        options = {"constant_memory": True, "tmpdir": self._folder.name}
+        options = {"constant_memory": True, "tmpdir": self._folder.name, "use_zip64": True}
         self._book: Any = Workbook(str(self._draft.path), options)
         self._book.set_properties({"created": _CREATED})
         bold: Any = self._book.add_format({"bold": True})
@@ -185,12 +188,8 @@ class ExcelWriter(base.FrameWriter):
         self._instances.add(layout.columns, self._bold)
 
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
-        """Append one frame. A sheet that exceeds Excel's number of rows is a JobError."""
+        """Append one frame."""
         rows = self._rows_from(frame, extras)
-        if self._instances.count + len(rows) > _MAX_ROWS or self._frames.count >= _MAX_ROWS:
-            raise JobError(
-                f"{self._draft.final}: a sheet has at most {_MAX_ROWS} rows. Use .csv, .parquet or --rows wide"
-            )
         count = sum(1 for _ in frame.all_results())
         self._frames.add((frame.source or self._header.source, frame.index, frame.time, count))
         self._add(rows)
@@ -215,6 +214,11 @@ class ExcelWriter(base.FrameWriter):
             self._run.add((name, value if isinstance(value, (int, float)) or value is None else str(value)))
         for name, size in self.sources.items():
             self._run.add((name, "source", size.get("width"), size.get("height"), size.get("fps")))
+        for sheet in (self._frames, self._instances, self._events):
+            if sheet is not None and sheet.number > 1:
+                self.notes.append(
+                    f"{self._draft.final}: {sheet.name} continue in {sheet.number} sheets of {MAX_ROWS} rows"
+                )
         try:
             self._book.close()
         except self._error as error:
@@ -230,19 +234,33 @@ class ExcelWriter(base.FrameWriter):
 
 
 class _Sheet:
-    """Sheet of a workbook that receives rows in order."""
+    """Sheet of a workbook that receives rows in order, the names of its columns first."""
 
     def __init__(self, book: Any, name: str) -> None:  # noqa: ANN401  # XlsxWriter has no types
-        self._sheet = book.add_worksheet(name)
+        self._book, self.name = book, name
+        self._first: tuple[Iterable[object], object] | None = None
+        self.number = 0
+        self._open()
+
+    def _open(self) -> None:
+        """Start the next sheet."""
+        self.number += 1
+        self._sheet = self._book.add_worksheet(self.name if self.number == 1 else f"{self.name} {self.number}")
         self._sheet.freeze_panes(1, 0)
-        self.count = 0
+        self._count = 0
 
     def add(self, values: Iterable[object], style: object = None) -> None:
         """Append a row. Unknown values leave their cell empty."""
+        if self._first is None:
+            values = tuple(values)
+            self._first = values, style
+        if self._count >= MAX_ROWS:
+            self._open()
+            self.add(*self._first)
         for column, value in enumerate(values):
             if isinstance(value, str):  # a file name may contain bytes that are not UTF-8
                 text = os.fsencode(value).decode(errors="backslashreplace")
-                self._sheet.write_string(self.count, column, text, style)
+                self._sheet.write_string(self._count, column, text, style)
             elif value is not None:
-                self._sheet.write(self.count, column, value, style)
-        self.count += 1
+                self._sheet.write(self._count, column, value, style)
+        self._count += 1
