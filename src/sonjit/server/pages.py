@@ -117,7 +117,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: choose a new folder")
     if not (engine / "sonjit-web.js").is_file():
-        raise InputError(f"no sonjit-web.js in {engine}. Type make web in a clone, and add --engine web/dist or install it")
+        raise InputError(f"no sonjit-web.js in {engine}: type make web in a clone, then add --engine web/dist")
     if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
         raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {kinds.FACE_BUNDLE}")
     with atomic_folder(folder) as draft:
