@@ -119,9 +119,16 @@ class Output:
     @property
     def style(self) -> DrawingStyle:
         """Settings of drawings."""
-        lines = self.draw_colour, self.draw_thickness, self.draw_points, self.draw_boxes
-        below, hidden = self.draw_background, self.anonymise
-        return DrawingStyle(*lines, self.draw_labels, errors=self.draw_errors, background=below, anonymise=hidden)
+        return DrawingStyle(
+            colour=self.draw_colour,
+            thickness=self.draw_thickness,
+            points=self.draw_points,
+            boxes=self.draw_boxes,
+            labels=self.draw_labels,
+            errors=self.draw_errors,
+            background=self.draw_background,
+            anonymise=self.anonymise,
+        )
 
 
 @Parameter(name="*", group=Group("Lifting", sort_key=4))

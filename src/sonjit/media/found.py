@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars
 
     from sonjit.media.drawing import DrawingStyle
-    from sonjit.media.tables.base import ColumnType, Extras, Row, TableRows
+    from sonjit.media.tables.base import ColumnType, Extras, Layout, Row, TableRows
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
@@ -295,14 +295,20 @@ def to_dataframe(
         points=wide_points(frames) if rows == "wide" else {},
         with_error=has_errors(frames),
     )
-    made = [layout.make_rows(frame, values or None) for frame, values in zip(frames, extras, strict=True)]
-    table = list(chain.from_iterable(_named(made) if rows == "keypoint" else made))
-    columns = dict(zip(layout.columns, map(list, zip(*table, strict=True)), strict=True)) if table else {}
-    columns = columns or {name: [] for name in layout.columns}
+    columns = _columns(layout, frames, extras)
     if library == "pandas":
         integers = (*_INTEGERS, *(name for name, kind in layout.extra.items() if kind is int))
         columns = {name: _pandas_column(module, name, values, integers) for name, values in columns.items()}
     return module.DataFrame(columns)
+
+
+def _columns(layout: Layout, frames: Sequence[Frame], extras: Sequence[Extras]) -> dict[str, list[Any]]:
+    """Return the values of each column by its name."""
+    made = [layout.make_rows(frame, values or None) for frame, values in zip(frames, extras, strict=True)]
+    table = list(chain.from_iterable(_named(made) if layout.rows == "keypoint" else made))
+    if not table:
+        return {name: [] for name in layout.columns}
+    return dict(zip(layout.columns, map(list, zip(*table, strict=True)), strict=True))
 
 
 def _pandas_column(pandas: Any, name: str, values: list[Any], integers: Sequence[str]) -> Any:  # noqa: ANN401

@@ -2,8 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, cast
 
@@ -89,38 +90,40 @@ def track(
     counted = [AngleLimits.from_text(text, str(kind)) for text in ([count] if isinstance(count, str) else count or ())]
     count_columns(counted)
     crossings = [EventLimits.from_text(text, str(kind)) for text in events]
-    given: dict[str, Any] = {**options}
-    may_last = bool(crossings) or given.get("gestures") is not None or not isinstance(detector, str)
+    new_session = partial(Session, events=crossings, count=counted, measures=measures or bool(counted), roi=roi)
+    has_ends = bool(crossings) or options.get("gestures") is not None or not isinstance(detector, str)
+    return _detect(_sources(source, reading), detector, options, new_session, has_ends=has_ends)
 
-    def detect() -> Generator[TrackedFrame]:
-        with ExitStack() as stack:
-            detectors: dict[bool, Detector[Any]] = {}
-            for opened, index, label in stack.enter_context(closing(_sources(source, reading))):
-                is_still = opened.kind in ("image", "folder")
-                if isinstance(detector, Detector):
-                    finder = detector
-                elif is_still in detectors:
-                    finder = detectors[is_still]
-                else:
-                    finder = stack.enter_context(detector_for_input(detector, given, is_still=is_still))
-                    detectors[is_still] = finder
-                if label is not None and not is_still:
-                    finder.reset()
-                session = Session(
-                    [finder], events=crossings, count=counted, measures=measures or bool(counted), roi=roi
-                )
-                for (number, time, rgb), is_last in _with_last(opened, ahead=may_last and not opened.live):
-                    position = index if index is not None and is_still else number
-                    frame = session.frame(rgb, position, time, label or opened.frame_source(number))
-                    if is_last:
-                        frame.events += session.finish()
-                    yield TrackedFrame.of(frame, rgb)
-                for note in dict.fromkeys(opened.notes):
-                    warnings.warn(note, InputNote, stacklevel=3)
-                for problem in opened.problems:
-                    warnings.warn(problem, InputWarning, stacklevel=3)
 
-    return detect()
+def _detect(
+    sources: Generator[tuple[Source, int | None, str | None]],
+    detector: str | Detector[Any],
+    options: Mapping[str, object],
+    new_session: Callable[[Sequence[Detector[Any]]], Session],
+    *,
+    has_ends: bool,
+) -> Generator[TrackedFrame]:
+    """Yield the frames of all sources. With `has_ends`, the last frame of a recording may have ends of events."""
+    with ExitStack() as stack:
+        detectors: dict[bool, Detector[Any]] = {}
+        for opened, index, label in stack.enter_context(closing(sources)):
+            is_still = opened.kind in ("image", "folder")
+            if isinstance(detector, str) and is_still not in detectors:
+                detectors[is_still] = stack.enter_context(detector_for_input(detector, options, is_still=is_still))
+            finder = detectors[is_still] if isinstance(detector, str) else detector
+            if label is not None and not is_still:
+                finder.reset()
+            session = new_session([finder])
+            for (number, time, rgb), is_last in _with_last(opened, ahead=has_ends and not opened.live):
+                position = index if index is not None and is_still else number
+                frame = session.frame(rgb, position, time, label or opened.frame_source(number))
+                if is_last:
+                    frame.events += session.finish()
+                yield TrackedFrame.of(frame, rgb)
+            for note in dict.fromkeys(opened.notes):
+                warnings.warn(note, InputNote, stacklevel=3)
+            for problem in opened.problems:
+                warnings.warn(problem, InputWarning, stacklevel=3)
 
 
 def _with_last(frames: Iterable[SourceFrame], *, ahead: bool) -> Generator[tuple[SourceFrame, bool]]:

@@ -113,6 +113,20 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
+    _add_middleware(app, settings)
+    errors.answer_errors(app)
+    app.include_router(_server_router(service, engine, annotates=project is not None))
+    app.include_router(jobs.job_router(service.jobs))
+    if project is not None:
+        app.include_router(project.router)
+    app.include_router(gestures.gesture_router(service))
+    app.include_router(images.image_router(service))
+    add_files(app, settings, engine)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add the checks of all requests, and the answers to pages of allowed origins."""
     app.add_middleware(middleware.Middleware, settings=settings)
     if settings.allow_origins:
         app.add_middleware(
@@ -122,9 +136,13 @@ def create_app(
             allow_headers=["authorization", "content-type"],
             allow_private_network=True,
         )
-    errors.answer_errors(app)
 
-    @app.get("/healthz", tags=["server"])
+
+def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRouter:
+    """Return the endpoints about the server itself, and the stream of a client."""
+    router, settings = APIRouter(tags=["server"]), service.settings
+
+    @router.get("/healthz")
     async def health() -> Health:
         """State and limits of the server."""
         return Health(
@@ -139,7 +157,7 @@ def create_app(
             limits=settings.limits(),
         )
 
-    @app.get("/v1/addresses", tags=["server"])
+    @router.get("/v1/addresses")
     def addresses(request: Request) -> Addresses:
         """Addresses of the page for other devices."""
         server: Any = request.scope["server"]
@@ -151,28 +169,22 @@ def create_app(
         ]
         return Addresses(cert is not None, pages, cert and fingerprint(cert))
 
-    @app.get("/v1/kinds", tags=["server"])
+    @router.get("/v1/kinds")
     def kinds() -> Response:
         """Kinds of detectors with models and options, and types of results with fields and skeletons."""
-        answer = kinds_answer(engine) | {"annotates": project is not None}
+        answer = kinds_answer(engine) | {"annotates": annotates}
         return Response(json_from(answer), media_type="application/json")
 
-    @app.post("/v1/token", status_code=204, tags=["server"])
+    @router.post("/v1/token", status_code=204)
     def keep(request: Request) -> Response:
         """Set a cookie in a browser that sends the token in a header."""
         return middleware.set_token(Response(status_code=204), request.scope, settings)
 
-    @app.websocket("/v1/stream")
+    @router.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await Stream(socket, service).run()
 
-    app.include_router(jobs.job_router(service.jobs))
-    if project is not None:
-        app.include_router(project.router)
-    app.include_router(gestures.gesture_router(service))
-    app.include_router(images.image_router(service))
-    add_files(app, settings, engine)
-    return app
+    return router
 
 
 class _Server(uvicorn.Server):

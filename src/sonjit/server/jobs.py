@@ -115,18 +115,23 @@ def job_router(store: JobStore) -> APIRouter:
     @router.get("/{job_id}/{file}")
     def download(file: str, job: UploadJob = found) -> Response:
         """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
-        try:
-            path = _file_of(job, file)
-            status = path.stat()
-        except (OSError, SonjitError):
-            store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
-            raise
-        table = file.partition(".")[0]
-        suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
-        name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
-        return _Download(path, filename=name, stat_result=status)
+        return _download(store, job, file)
 
     return router
+
+
+def _download(store: JobStore, job: UploadJob, file: str) -> Response:
+    """Return a file of a job, named after its input."""
+    try:
+        path = _file_of(job, file)
+        status = path.stat()
+    except (OSError, SonjitError):
+        store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
+        raise
+    table = file.partition(".")[0]
+    suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
+    name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
+    return _Download(path, filename=name, stat_result=status)
 
 
 def _owner(request: Request) -> str:
@@ -152,9 +157,15 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     detectors = _detectors(query)
     for kind, options in detectors:
         service.require_weights(kind, str(options["model"]))
-    owner, address = _owner(request), request.client.host if request.client else ""
-    own_secret, draw = owner or secrets.token_hex(16), bool(own["draw"])
-    job = UploadJob(detectors, own_secret, draw, style, is_private=bool(owner), address=address)
+    owner = _owner(request)
+    job = UploadJob(
+        detectors=detectors,
+        owner=owner or secrets.token_hex(16),
+        draw=bool(own["draw"]),
+        style=style,
+        is_private=bool(owner),
+        address=request.client.host if request.client else "",
+    )
     await asyncio.to_thread(store.prepare)
     store.add(job)
     try:

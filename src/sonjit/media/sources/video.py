@@ -144,75 +144,76 @@ class VideoSource(Source):
 
         assert stream is not None
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        damage, fit, longest = Counter[str](), None, (0.0, 0)
-        step = 1 / self.fps if self.fps else 0.0
-        clock = _Clock(stream, step)
-        time, index, size, resized, damaged = -step, 0, (0, 0), list[int](), list[int]()
-        geometry, ratio, state = Geometry(), None, (0, 0, Geometry().turns, None)
+        step_s = 1 / self.fps if self.fps else 0.0
+        done, clock = _Decoded(step_s), _Clock(stream, step_s)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
+        shape = _Shape(aspect, crop)
         with container:
-            for frame, context in self._parts(container, stream, clock, damage):
-                restarts, last_s = clock.restarts, time
-                time = index * step if self._counts_frames else clock.time_of(frame)
-                longest = max(longest, (time - last_s, index))
+            for frame, context in self._parts(container, stream, clock, done.damage):
+                restarts = clock.restarts
+                done.add_time(done.count * step_s if self._counts_frames else clock.time_of(frame))
                 if restarts != clock.restarts:
-                    geometry = Geometry()  # another recording begins
-                ratio = context.sample_aspect_ratio if frame.key_frame or index == 0 else ratio
-                turns = turns_of_matrix(frame, geometry.turns) if frame.key_frame or frame.rotation else geometry.turns
-                before, state = state, (frame.width, frame.height, turns, ratio)
-                if before != state:
-                    if before[0] and before[3] != ratio and (before[3] or 1) == (aspect or 1):
-                        aspect = ratio  # the container states no other one
-                    geometry = Geometry.of_frame(frame, aspect, crop, geometry)
-                    if index == 0:
-                        if frame.pts is not None:
-                            self.start_s = float(frame.pts * (frame.time_base or 0))
-                            lost_s = self.start_s - float((stream.start_time or frame.pts) * (stream.time_base or 0))
-                            if lost_s > 1.5 * step > 0 and not self._counts_frames:
-                                self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
-                        self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
-                        size = geometry.shown_size(frame.width, frame.height)
-                        self.geometry = geometry
-                        if frame.color_trc in HDR:
-                            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
-                        if "f32" in frame.format.name or "f16" in frame.format.name:
-                            self._note(f"{self.name}: values above 1 of floating-point images are cut off")
-                    fit = None if geometry.shown_size(frame.width, frame.height) == size else size
-                    resized += [] if fit is None else [index]
+                    shape.geometry = Geometry()  # another recording begins
+                if shape.changes(frame, context):
+                    if done.count == 0:
+                        self._begin(frame, stream, step_s, shape.geometry)
+                    done.resized += [] if shape.fit is None else [done.count]
                 if frame.is_corrupt:
-                    damaged.append(index)
-                image = DecodedFrame(index, time, upright_rgb(frame, reformatter, geometry, fit))
-                image.decoded, image.geometry = frame, geometry
+                    done.damaged.append(done.count)
+                rgb = upright_rgb(frame, reformatter, shape.geometry, shape.fit)
+                image = DecodedFrame(done.count, done.time_s, rgb)
+                image.decoded, image.geometry = frame, shape.geometry
                 yield image
-                index += 1
-        if resized:
+                done.count += 1
+        self._report(container, stream, done, clock)
+
+    def _begin(self, frame: av.VideoFrame, stream: av.VideoStream, step_s: float, geometry: Geometry) -> None:
+        """Take the start and the geometry from the first frame, and note what its images do not show."""
+        if frame.pts is not None:
+            self.start_s = float(frame.pts * (frame.time_base or 0))
+            lost_s = self.start_s - float((stream.start_time or frame.pts) * (stream.time_base or 0))
+            if lost_s > 1.5 * step_s > 0 and not self._counts_frames:
+                self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
+        self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
+        self.geometry = geometry
+        if frame.color_trc in HDR:
+            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
+        if "f32" in frame.format.name or "f16" in frame.format.name:
+            self._note(f"{self.name}: values above 1 of floating-point images are cut off")
+
+    def _report(self, container: InputContainer, stream: av.VideoStream, done: _Decoded, clock: _Clock) -> None:
+        """Add notes and problems after the last frame."""
+        name, pause_s = self.name, done.longest_s
+        if done.resized:
             lost = ". MPEG-2 decoders lose a frame there" if stream.codec_context.name == "mpeg2video" else ""
             self._note(
-                f"{self.name}: the size changes at frame {resized[0]}. Images are scaled to the first size{lost}"
+                f"{name}: the size changes at frame {done.resized[0]}. Images are scaled to the first size{lost}"
             )
-        if longest[0] > max(10.0, 10 * step):  # players may leave it out
-            self._note(f"{self.name}: no frame for {longest[0]:.1f} s before frame {longest[1]}")
+        if pause_s > max(10.0, 10 * done.step_s):  # players may leave it out
+            self._note(f"{name}: no frame for {pause_s:.1f} s before frame {done.after_longest}")
         if clock.restarts:
-            self._note(f"{self.name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
+            self._note(f"{name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
         if self._stream is not None:
             self._stream.read(1 << 16)  # FFmpeg may stop before the head of a second recording
             if getattr(self._stream, "heads", 0) > 1:
-                problem = f"{self.name}: contains joined recordings. Only the first is read: name the file itself"
-                self.problems.append(problem)
-        if damage:
-            first = next(iter(damage))
-            parts = pluralize(damage.total(), "damaged part")
-            self.problems.append(f"{self.name}: {parts} could not be decoded: {first}")
-        if damaged:
-            self._note(f"{self.name}: {pluralize(len(damaged), 'frame')} decoded with errors, first frame {damaged[0]}")
-        if self._length_s and time + step < self._length_s - self._slack_s and self._is_cut():
+                self.problems.append(
+                    f"{name}: contains joined recordings. Only the first is read: name the file itself"
+                )
+        if done.damage:
+            parts = pluralize(done.damage.total(), "damaged part")
+            self.problems.append(f"{name}: {parts} could not be decoded: {next(iter(done.damage))}")
+        if done.damaged:
+            frames = pluralize(len(done.damaged), "frame")
+            self._note(f"{name}: {frames} decoded with errors, first frame {done.damaged[0]}")
+        end_s = done.time_s + done.step_s
+        if self._length_s and end_s < self._length_s - self._slack_s and self._is_cut():
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
-            self.problems.append(f"{self.name} is cut: it ends after {index} frames, {time + step:.2f} s, of {stated}")
+            self.problems.append(f"{name} is cut: it ends after {done.count} frames, {end_s:.2f} s, of {stated}")
         elif self.path is not None and ends_early(self.path, container.format.name):
-            self.problems.append(f"{self.name} is cut: its last part, after frame {index - 1}, is not complete")
-        elif container.format.name == "avi" and index < stream.frames:
-            self._note(f"{self.name}: {index} of {stream.frames} frames contain an image")
+            self.problems.append(f"{name} is cut: its last part, after frame {done.count - 1}, is not complete")
+        elif container.format.name == "avi" and done.count < stream.frames:
+            self._note(f"{name}: {done.count} of {stream.frames} frames contain an image")
 
     def _parts(
         self, container: InputContainer, stream: av.VideoStream, clock: _Clock, damage: Counter[str]
@@ -249,6 +250,58 @@ class VideoSource(Source):
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+
+class _Decoded:
+    """What the decoding of a video has met so far, with times in seconds."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s, self.time_s = step_s, -step_s
+        self.count = 0  # number of frames
+        self.longest_s = 0.0  # longest time between two frames
+        self.after_longest = 0  # index of the frame after it
+        self.resized: list[int] = []  # indices of frames with another size than the first
+        self.damaged: list[int] = []  # indices of frames that were decoded with errors
+        self.damage: Counter[str] = Counter()  # errors of parts that cannot be decoded
+
+    def add_time(self, time_s: float) -> None:
+        """Take the time of the next frame."""
+        if time_s - self.time_s >= self.longest_s:
+            self.longest_s, self.after_longest = time_s - self.time_s, self.count
+        self.time_s = time_s
+
+
+class _Shape:
+    """Geometry of the frames of a video, which may change at any frame.
+
+    Attributes:
+        geometry: How the newest frame becomes its image.
+        fit: Width and height in pixels of the first image, if that of the newest frame differs; otherwise None.
+    """
+
+    def __init__(self, aspect: Fraction | None, crop: tuple[int, int, int, int]) -> None:
+        self.geometry = Geometry()
+        self.fit: tuple[int, int] | None = None
+        self._aspect, self._crop = aspect, crop
+        self._size: tuple[int, int] | None = None
+        self._ratio: Fraction | None = None
+        self._state: tuple[int, int, object, Fraction | None] | None = None
+
+    def changes(self, frame: av.VideoFrame, context: av.VideoCodecContext) -> bool:
+        """Take the next frame. Return True if its geometry differs from that of the frame before."""
+        before, turns = self._state, self.geometry.turns
+        self._ratio = context.sample_aspect_ratio if frame.key_frame or before is None else self._ratio
+        turns = turns_of_matrix(frame, turns) if frame.key_frame or frame.rotation else turns
+        self._state = frame.width, frame.height, turns, self._ratio
+        if before == self._state:
+            return False
+        if before is not None and before[3] != self._ratio and (before[3] or 1) == (self._aspect or 1):
+            self._aspect = self._ratio  # the container states no other one
+        self.geometry = Geometry.of_frame(frame, self._aspect, self._crop, self.geometry)
+        shown = self.geometry.shown_size(frame.width, frame.height)
+        self._size = self._size or shown
+        self.fit = None if shown == self._size else self._size
+        return True
 
 
 class _Clock:
