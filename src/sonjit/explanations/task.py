@@ -34,7 +34,8 @@ from sonjit.media.drawing.heat_maps import (
     place,
     side_by_side,
 )  # fmt: skip
-from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
+from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
+from sonjit.media.drawing.strokes import NEUTRAL
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sonjit.detectors import Detector
-    from sonjit.media.drawing.strokes import Region
+    from sonjit.media.drawing.regions import Region
     from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters import BoneNames
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray
 from sonjit.media.drawing.heat_maps import grid as panel_grid
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import Colour, Label, draw_captions, draw_labels, draw_path
+from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
+from sonjit.media.drawing.strokes import Colour, draw_path
 from sonjit.segmentation.coco import CocoResult, coco_result
 
 _REPEATED: Final = 0.8  # share of the smaller of two masks of a class that makes the less certain one a duplicate

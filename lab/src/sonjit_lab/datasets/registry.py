@@ -17,7 +17,8 @@ import numpy as np
 from sonjit._util import BoolArray, FloatArray, Image, InputError, SonjitError, data_files, extensions, unknown_name
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.drawing.instances import FINGERS, PERSON_COLOURS, draw_tint
-from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Strokes, draw_captions, draw_path, draw_ring
+from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Colour, Strokes, draw_path, draw_ring
 from sonjit.results import Box
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Skipped

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.explanations.maps import TIGHT, box_from_map
-from sonjit.media.drawing.strokes import draw_captions
+from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.sources.images import encode_image
 from sonjit.results import LEAST_SIDE_SCORE, Box
 from sonjit_lab.datasets import Instance, Sample

@@ -23,7 +23,8 @@ from sonjit.detectors import create_detector
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.media import open_source
 from sonjit.media.drawing.instances import draw_tint
-from sonjit.media.drawing.strokes import Colour, draw_captions, draw_path
+from sonjit.media.drawing.labels import draw_captions
+from sonjit.media.drawing.strokes import Colour, draw_path
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.base import ColumnType
 from sonjit.report import documents as docs

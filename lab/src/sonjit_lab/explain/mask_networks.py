@@ -19,7 +19,7 @@ from sonjit.engines.devices import torch_device
 from sonjit.geometry.boxes import RotatedBox, box_iou, crop, crop_matrix, inverse_affine
 from sonjit.media.drawing.heat_maps import draw_title
 from sonjit.media.drawing.instances import PERSON_COLOURS
-from sonjit.media.drawing.strokes import draw_captions
+from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.sources.images import encode_image
 from sonjit.segmentation.instances import Instances, draw_box, draw_instances
 from sonjit.segmentation.task import Segment

@@ -26,7 +26,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from sonjit._util import Image, InputError, JobError
 from sonjit._util.files import Draft
 from sonjit.media.annotated import writers
-from sonjit.media.drawing.strokes import TILE_PX, Region
+from sonjit.media.drawing.regions import TILE_PX, Region
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame, VideoSource, open_container
 

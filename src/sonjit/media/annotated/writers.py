@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sonjit._util import Image, InputError, JobError
 from sonjit._util.files import Draft, Output, failing_as_job, free_name
-from sonjit.media.drawing.strokes import Region
+from sonjit.media.drawing.regions import Region
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.images import encode_image
 

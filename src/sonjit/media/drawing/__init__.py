@@ -11,7 +11,10 @@ import numpy as np
 from sonjit._util import Float32Array, Image, InputError
 from sonjit.media.drawing import instances
 from sonjit.media.drawing import strokes as pen
-from sonjit.media.drawing.strokes import USUAL, Anonymise, DrawingStyle, Label, Plate, Region, Strokes
+from sonjit.media.drawing.labels import Label, Plate, label_of, place_labels
+from sonjit.media.drawing.regions import Region, merge_regions
+from sonjit.media.drawing.strokes import Strokes
+from sonjit.media.drawing.style import STYLE, USUAL, Anonymise, DrawingStyle
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
@@ -53,7 +56,7 @@ def _label_above(result: Result) -> Label:
     points = np.asarray(result.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
-    return pen.label_of(result, result.kind.capitalize(), top, (up, -up))
+    return label_of(result, result.kind.capitalize(), top, (up, -up))
 
 
 def _drawing_of(result: Result) -> Drawing:
@@ -153,7 +156,7 @@ class _Scene:
             boxes = [box for _, result, *_ in shown if (box := instances.head_box(result)) is not None]
             if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
-                self._labels = pen.place_labels(drawn_labels, width, height, boxes)
+                self._labels = place_labels(drawn_labels, width, height, boxes)
 
     def draw(self, canvas: Image) -> None:
         """Draw everything in place."""
@@ -179,9 +182,9 @@ class _Scene:
                 style,
                 colour="#{:02x}{:02x}{:02x}".format(*instances.PERSON_COLOURS[number % len(instances.PERSON_COLOURS)]),
             )
-        token = pen.STYLE.set(style)
+        token = STYLE.set(style)
         yield
-        pen.STYLE.reset(token)
+        STYLE.reset(token)
 
     def regions(self, canvas: Image) -> list[Region]:
         """Return regions that contain everything that is drawn. They do not touch each other."""
@@ -198,4 +201,4 @@ class _Scene:
             points.setdefault(id(person or result), []).append(result.keypoints)
         boxes = [Strokes(canvas, np.concatenate(keypoints)).extent for keypoints in points.values()]
         boxes += [label.box for label in self._labels]
-        return pen.merge_regions(Region.around(box, self._width, self._height) for box in boxes)
+        return merge_regions(Region.around(box, self._width, self._height) for box in boxes)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
-from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels, draw_path
+from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
+from sonjit.media.drawing.strokes import NEUTRAL, draw_path
 from sonjit.results import Box
 
 if TYPE_CHECKING:

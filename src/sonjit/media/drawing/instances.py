@@ -17,7 +17,8 @@ from sonjit._util import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
-from sonjit.media.drawing.strokes import Colour, Label, Strokes, own, shade
+from sonjit.media.drawing.labels import Label, label_of
+from sonjit.media.drawing.strokes import Colour, Strokes, own, shade
 from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def hand_label(hand: Hand) -> Label:
     if aside @ (thumb - wrist) > 0:
         aside = -aside  # prefer the side of the little finger to that of the thumb
     accent = {"Right": pen.RIGHT, "Left": pen.LEFT, None: pen.NEUTRAL}[hand.side]
-    return pen.label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
+    return label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
 
 
 def _keypoint_colours(hand: Hand) -> list[Colour]:
@@ -115,7 +116,7 @@ def face_label(face: Face) -> Label:
     """Score and id above the face."""
     x_min, y_min, x_max, _ = face.box
     top = np.array([(x_min + x_max) / 2, y_min])
-    return pen.label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
+    return label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
 
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
@@ -247,7 +248,7 @@ def body_label(body: Body) -> Label:
     head = points[list(body.skeleton.groups["face"])]
     shoulders = points[[body.skeleton.index("left_shoulder"), body.skeleton.index("right_shoulder")]]
     crown = head.mean(axis=0) * 2 - (head.mean(axis=0) + shoulders.mean(axis=0)) / 2  # as far above as the neck below
-    return pen.label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
+    return label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
 
 
 def head_box(result: Result) -> Box | None:
