@@ -51,6 +51,7 @@ def build_app(called: str | None = None) -> App:
 
     from sonjit.detectors.kinds import KINDS, find_kind
 
+    load_extensions()
     app = App(
         name="sonjit",
         help="Find hands, faces and bodies in images, video and a live camera: offline, on an ordinary CPU.",
