@@ -371,11 +371,22 @@ class _Failure:
     error: SonjitError
 
 
+def unpickle(data: bytes) -> Any:  # noqa: ANN401  # any object
+    """Return what the process that started this one pickled. Raise JobError if its types cannot be imported."""
+    try:
+        return pickle.loads(data)  # noqa: S301  # from the process that started this one
+    except (AttributeError, ImportError) as error:
+        raise JobError(
+            f"a worker process cannot import what the program defines ({error}). Move it into a module and call "
+            "sonjit.load_extension with its name"
+        ) from None
+
+
 def _attempt(extensions: LoadedExtensions, function: Callable[..., Result], call: bytes) -> Result | _Failure:
     """Call a function with pickled arguments, whose types the extensions may define."""
     try:
         extensions.load()
-        return function(*pickle.loads(call))  # noqa: S301  # from the process that started this one
+        return function(*unpickle(call))
     except InputError as error:
         return _Failure(InputError(str(error)))
     except SonjitError as error:

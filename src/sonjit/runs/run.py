@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory, pluralize
 from sonjit._util.files import sole_writer
-from sonjit._util.pools import Progress, check_workers, per_process, run_calls
+from sonjit._util.pools import Progress, check_workers, per_process, run_calls, unpickle
 from sonjit.media import Source, SourceFrame
 from sonjit.media.sources import Reading, base
 from sonjit.media.sources.remote import File
@@ -322,7 +322,7 @@ class _Workers:
 
 @per_process  # processes of a cluster outlast a run
 def _workers_of_process(task: bytes) -> _Workers:
-    return _Workers(pickle.loads(task))  # noqa: S301  # of the process that started this one
+    return _Workers(unpickle(task))
 
 
 def _process_file_in_worker(task: bytes, call: _Call) -> Summary | str:
