@@ -33,6 +33,29 @@ def test_quaternion_turns_as_its_matrix(vector, point):
     )
 
 
+def zxy_matrix(angles):
+    z, x, y = (rotations.matrix_from_rotation_vector(angles[:, [k]] * np.eye(3)[[2, 0, 1][k]]) for k in range(3))
+    return z @ x @ y
+
+
+@pytest.mark.parametrize("turns", [(3.0, 0.2, -2.0), (0.3, 3.0, 0.1), (0.0, 2.0, 1.0)])
+def test_angles_of_a_motion_have_no_jumps_and_turn_as_its_matrices(turns):
+    """Turn about all axes more than once, also through the pose in which z and y share an axis."""
+    angles = 2 * np.pi * np.linspace(0, 1, 400)[:, None] * turns
+    matrices = zxy_matrix(angles)
+    found = rotations.continuous_zxy_angles(matrices)
+    np.testing.assert_allclose(zxy_matrix(found), matrices, atol=1e-9)
+    np.testing.assert_allclose(found, angles, atol=1e-6)
+    assert np.abs(np.diff(rotations.zxy_angles_from_matrix(matrices), axis=0)).max() > 3
+
+
+def test_z_stays_where_z_and_y_share_an_axis():
+    angles = np.array([(0.4, 1.4, 0.2), (0.5, np.pi / 2, 0.3), (0.5, 1.4, 0.3)])
+    found = rotations.continuous_zxy_angles(zxy_matrix(angles))
+    np.testing.assert_allclose(found[:, 0], [0.4, 0.4, 0.5], atol=1e-6)
+    np.testing.assert_allclose(zxy_matrix(found), zxy_matrix(angles), atol=1e-6)
+
+
 @pytest.mark.parametrize("axis", range(3))
 def test_half_turns(axis):
     vector = np.zeros(3)

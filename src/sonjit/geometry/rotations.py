@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sonjit._util import FloatArray, IndexArray, RealArray
 
 _NEAR = 1.0
+_LOCKED = 1e-7  # length of the part of the y axis that z turns, below which z and y share an axis
 _HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
 
 
@@ -70,10 +71,32 @@ def zxy_angles_from_matrix(matrices: FloatArray) -> FloatArray:
     """Return the angles (..., 3) z, x, y in radians with R = Rz Rx Ry, of matrices (..., 3, 3)."""
     m = matrices
     sine = np.clip(m[..., 2, 1], -1, 1)
-    locked = np.hypot(m[..., 0, 1], m[..., 1, 1]) < 1e-7  # z and y share an axis: z gets the full angle
+    locked = np.hypot(m[..., 0, 1], m[..., 1, 1]) < _LOCKED  # z and y share an axis: z gets the full angle
     z = np.where(locked, np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(-m[..., 0, 1], m[..., 1, 1]))
     y = np.where(locked, 0.0, np.arctan2(-m[..., 2, 0], m[..., 2, 2]))
     return np.stack([z, np.arcsin(sine), y], -1)
+
+
+def continuous_zxy_angles(matrices: FloatArray) -> FloatArray:
+    """Return the angles (F, ..., 3) z, x, y in radians of F rotations (F, ..., 3, 3), without jumps.
+
+    Of all angles of a rotation, (z, x, y) and (z + pi, pi - x, y + pi) with multiples of 2 pi, each frame has those
+    nearest to the frame before. Where z and y share an axis, z stays.
+    """
+    first = zxy_angles_from_matrix(matrices)
+    second = np.stack([first[..., 0] + np.pi, np.pi - first[..., 1], first[..., 2] + np.pi], -1)
+    locked = np.hypot(matrices[..., 0, 1], matrices[..., 1, 1]) < _LOCKED
+    both, result = np.stack([first, second]), first.copy()
+    for frame in range(1, len(first)):
+        before = result[frame - 1]
+        near = both[:, frame] + 2 * np.pi * np.round((before - both[:, frame]) / (2 * np.pi))
+        distances = np.abs(near - before).sum(-1)
+        result[frame] = np.where((distances[1] < distances[0])[..., None], near[1], near[0])
+        z, x, y = np.moveaxis(result[frame], -1, 0)
+        sign = np.where(np.sin(x) > 0, 1.0, -1.0)  # the rotation depends only on z + y, or on z - y
+        same = np.stack([before[..., 0], x, y + sign * (z - before[..., 0])], -1)
+        result[frame] = np.where(locked[frame][..., None], same, result[frame])
+    return result
 
 
 def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:

@@ -132,6 +132,14 @@ class Bvh:
 
     def positions(self, row):
         """Positions of the joints in metres, in one frame."""
+        return self.pose(row)[0]
+
+    def turns(self, row):
+        """Rotations of the joints in space, in one frame."""
+        return self.pose(row)[1]
+
+    def pose(self, row):
+        """Positions and rotations of the joints in one frame."""
         places, turns, values = {}, {}, self.rows[row]
         for name, parent in self.parents.items():
             local, offset = np.eye(3), self.offsets[name]
@@ -146,7 +154,7 @@ class Bvh:
             above = turns[parent] if parent else np.eye(3)
             places[name] = above @ offset + (places[parent] if parent else 0)
             turns[name] = above @ local
-        return places
+        return places, turns
 
 
 class Gltf(GltfReader):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, RealArray, glb
-from sonjit.geometry.rotations import quaternion_wxyz_from_matrix, vertex_normals, zxy_angles_from_matrix
+from sonjit.geometry.rotations import continuous_zxy_angles, quaternion_wxyz_from_matrix, vertex_normals
 from sonjit.media.tables.characters import BoneNames
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
 
@@ -183,7 +183,7 @@ def bvh_from_motion(
     parents = [PARENTS[joint] for joint in moving[1:]]
     root = (_FROM_CAMERA[:, None] * turns[:, 0])[:, None]
     local = np.concatenate([root, np.swapaxes(turns[:, parents], -1, -2) @ turns[:, moving[1:]]], 1)
-    angles = np.rad2deg(zxy_angles_from_matrix(local)).reshape(len(local), -1)
+    angles = np.rad2deg(continuous_zxy_angles(local)).reshape(len(local), -1)
     rows = np.concatenate([joints[:, 0] * _FROM_CAMERA, angles], 1)
     seen = np.searchsorted(motion.indices, np.arange(frames), side="right") - 1
     lines = [" ".join(f"{value:.6f}" for value in row) for row in rows.tolist()]

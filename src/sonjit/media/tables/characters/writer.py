@@ -18,13 +18,14 @@ from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
+from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 _MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
 """Minimum score of a hand that is less than a time from a frame without it. Weaker ones are often another pose."""
 _MAX_FRAMES: Final = 24  # frames whose median bone lengths a character has
-_MAX_SPEED: Final = 25.0  # maximum speed of a bone relative to its parent in radians per second
+_PARENTS: Final = [BONES.index(parent) if parent else None for parent in PARENTS.values()]
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 _COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
 _CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -127,10 +128,8 @@ class LiveCharacter:
         turned = motion.rotations[-1:]
         if self._shown is not None:  # a hand that is found again does not jump
             before, shown = self._shown
-            turns = rotations.rotation_vector_from_matrix(np.swapaxes(shown, -1, -2) @ turned)
-            angles = np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-9)
-            limit = _MAX_SPEED * (time_s - before)
-            turned = shown @ rotations.matrix_from_rotation_vector(turns * np.minimum(1, limit / angles))
+            limit = MAX_SPEED * (time_s - before)
+            turned = follow(shown[0], turned[0], _PARENTS, limit)[None]
         self._shown = time_s, turned
         is_held = motion.is_held[-1:]
         return replace(motion, hips=hips - self._origin, rotations=turned, is_held=is_held, hands_held={})
@@ -143,7 +142,7 @@ def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convent
     """
     order: list[str] = []
     hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
-    angles = np.rad2deg(rotations.zxy_angles_from_matrix(motion.rotations[:, [BONES.index(bone) for bone in order]]))
+    angles = np.rad2deg(rotations.continuous_zxy_angles(motion.rotations[:, [BONES.index(bone) for bone in order]]))
     rows = np.concatenate([motion.hips, angles.reshape(len(angles), -1)], 1)
     count = round(float(times[-1] - times[0]) / step_s) + 1
     if count > _MOST_ROWS:
@@ -373,6 +372,7 @@ class CharacterWriter(FrameWriter):
         for number, rows in enumerate(long, 1):
             track = track_from_people(rows, times, self._mirrored_width)
             motion = fit_motion(f"person{number}", track, len(times), self._size)
+            motion = replace(motion, rotations=steady(motion.rotations, _PARENTS, times))
             held = {side: motion.hands_held[side] for n, side in enumerate(SIDES) if any(row.hands[n] for row in rows)}
             motion = replace(motion, expressions=expressions_of_people(rows, len(times)), hands_held=held)
             if count := int(motion.is_held.sum()):

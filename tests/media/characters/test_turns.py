@@ -1,0 +1,81 @@
+"""Bones of characters turn no faster than those of people, and BVH angles do not jump."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.media.tables.characters.turns import MAX_SPEED, in_space, steady
+
+from .actors import Bvh, people_of
+from .test_files import write
+
+FPS = 24
+TIMES = np.arange(48) / FPS
+PARENTS = [None, 0, 1]
+LIMIT_DEG = np.rad2deg(MAX_SPEED / FPS) + 1e-6
+
+
+def swinging():
+    """Return slow rotations (F, 3, 3, 3) of three bones."""
+    phases = np.sin(TIMES[:, None] * [3.0, 2.0, 4.0])[..., None]
+    return matrix_from_rotation_vector(phases * np.eye(3))
+
+
+def steps_deg(turns):
+    """Return the largest angle of each bone between neighbouring frames in degrees."""
+    vectors = rotation_vector_from_matrix(np.swapaxes(turns[:-1], -1, -2) @ turns[1:])
+    return np.rad2deg(np.linalg.norm(vectors, axis=-1)).max(0)
+
+
+def test_motion_of_people_stays_as_it_is():
+    turns = swinging()
+    np.testing.assert_allclose(steady(turns, PARENTS, TIMES), turns, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_a_pose_that_flips_for_some_frames_is_replaced(count):
+    turns, flipped = swinging(), swinging()
+    flipped[20 : 20 + count, 1] = flipped[20 : 20 + count, 1] @ matrix_from_rotation_vector(np.array([0, 2.6, 0]))
+    shown = steady(flipped, PARENTS, TIMES)
+    away = rotation_vector_from_matrix(np.swapaxes(shown, -1, -2) @ turns)
+    assert np.rad2deg(np.linalg.norm(away, axis=-1)).max() < 8
+    assert steps_deg(shown).max() < 20
+
+
+def test_a_pose_that_stays_is_reached_within_the_limit_in_space_too():
+    turns = swinging()
+    for bone in range(3):  # in one direction, so that they add
+        turns[24:, bone] = turns[24:, bone] @ matrix_from_rotation_vector(np.array([0, 0, 1.0]))
+    shown = steady(turns, PARENTS, TIMES)
+    assert steps_deg(in_space(turns, PARENTS)).max() > 120
+    assert max(steps_deg(shown).max(), steps_deg(in_space(shown, PARENTS)).max()) < LIMIT_DEG
+    np.testing.assert_allclose(shown[30:], turns[30:], atol=1e-9)
+
+
+def test_hands_of_files_that_flip_turn_within_the_limit(tmp_path):
+    frames, _ = people_of(TIMES, 0.4)
+    for frame in frames:
+        if frame.index in (15, 16) or frame.index > 35:
+            hand = frame.people[0].left_hand
+            points = hand.keypoints_3d.copy()
+            points[:, [0, 2]] *= -1  # the back of the hand in front
+            frame.people[0].left_hand = replace(hand, keypoints_3d=points)
+    write(tmp_path / "x.bvh", frames)
+    bvh = Bvh(tmp_path / "x.bvh")
+    turns = np.array([[bvh.turns(row)[name] for name in bvh.parents] for row in range(bvh.count)])
+    assert steps_deg(turns).max() < 70
+
+
+def test_angles_of_a_bvh_never_jump(tmp_path):
+    """Turn a person around twice."""
+    frames, _ = people_of(TIMES, 0.4)
+    for frame in frames:
+        angle = 4 * np.pi * frame.index / len(frames)
+        turn = matrix_from_rotation_vector(np.array([0, angle, 0]))
+        body = frame.people[0].body
+        frame.people[0].body = replace(body, keypoints_3d=(body.keypoints_3d @ turn.T).astype(np.float32))
+    write(tmp_path / "x.bvh", frames)
+    rows = Bvh(tmp_path / "x.bvh").rows
+    assert np.abs(np.diff(rows[:, 3:], axis=0)).max() < 180
