@@ -1,5 +1,8 @@
 import pytest
 
+from sonjit._util.extras import EXTRAS
+from sonjit.cli import doctor
+
 
 def test_a_complete_installation_has_no_findings(sonjit, weights):
     status, out, errors = sonjit("doctor")
@@ -21,3 +24,9 @@ def test_weights_that_are_absent_or_damaged_are_missing(sonjit, tmp_path, monkey
     assert "missing" in out
     assert "sonjit models pull" in out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_extra_has_its_purpose(sonjit, weights):
+    assert set(EXTRAS) <= set(doctor._PURPOSES)
+    _, out, _ = sonjit("doctor")
+    assert "live app and server" in out

@@ -175,3 +175,24 @@ def test_type_checkers_find_misspelt_names(tmp_path):
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "app.py"]
     found = json.loads(subprocess.run(command, capture_output=True, cwd=tmp_path).stdout)["generalDiagnostics"]
     assert {item["range"]["start"]["line"] for item in found} == set(range(5, 10))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "pull"),
+    [("hands", {}, "sonjit models pull hands"), ("body", {"model": "lite"}, "sonjit models pull body"),
+     ("holistic", {}, "sonjit models pull holistic")],
+)  # fmt: skip
+def test_missing_networks_are_fetched_by_one_command(tmp_path, monkeypatch, kind, options, pull):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=f"is not in .*; run: {pull}$"):
+        create_detector(kind, **options)
+
+
+def test_tensors_are_refused_with_the_conversion(weights):
+    class Tensor:
+        def numpy(self):
+            """Return an array."""
+
+    message = r"a Tensor is not an image: convert it, such as image\.cpu\(\)\.numpy\(\)"
+    with create_detector("hands", model="lite", search="fast") as detector, pytest.raises(InputError, match=message):
+        detector.detect(Tensor())

@@ -215,3 +215,13 @@ def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
         with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / f"{name}{ending}", source) as writer:
             writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
+
+
+def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, monkeypatch):
+    path = clip("v.mp4")
+    (tmp_path / "file").write_text("")
+    opened = []
+    monkeypatch.setattr("sonjit.media.annotated.videos.open_container", lambda *given: opened.append(given))
+    with open_source(path) as source, pytest.raises(InputError, match="cannot be written"):
+        open_drawing_writer(tmp_path / "file" / "out.mp4", source)
+    assert opened == []

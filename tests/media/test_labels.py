@@ -54,6 +54,18 @@ def test_coco_programs_and_data_sets_read_the_labels(tmp_path, kind):
     np.testing.assert_allclose(read.keypoints_px[4:], POINTS[4 : len(points), :2], atol=0.01)
 
 
+def test_yolo_names_the_sides_that_mirrored_images_exchange(tmp_path):
+    text = written(tmp_path / "x.yolo.yaml", "bodies").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("flip_idx: "))
+    order = json.loads(line.removeprefix("flip_idx: "))
+    names = FOUND["bodies"]().names
+    assert order[0] == 0
+    for name, other in (("left_eye", "right_eye"), ("right_ankle", "left_ankle"), ("mouth_left", "mouth_right")):
+        assert order[names.index(name)] == names.index(other)
+    for kind in ("hands", "faces"):  # labels of hands have a side, and points of a mesh have no unique names
+        assert "flip_idx" not in written(tmp_path / f"{kind}.yolo.yaml", kind).read_text()
+
+
 @pytest.mark.parametrize("kind", FOUND)
 def test_yolo_lines_are_normalised(tmp_path, kind):
     text = written(tmp_path / "x.yolo.yaml", kind).read_text()

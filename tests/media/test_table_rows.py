@@ -12,7 +12,7 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_writer
-from sonjit.media.tables import columns
+from sonjit.media.tables import columns, open_row_writer
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
 
@@ -186,3 +186,39 @@ def test_data_frames_of_instances(frames, hand):
     assert "wrist_x" in wide.columns
     with pytest.raises(InputError, match="Unknown rows 'tall'"):
         sonjit.to_dataframe(frames, rows="tall")
+
+
+FORMULAS = ["=cmd|' /C calc'!A0.png", "+1.png", "-2.png", "@sum.png", "\t=1.png", "'quoted.png", "'=x.png", "plain.png"]
+
+
+def test_names_that_are_formulas_are_text_in_csv_and_are_read_back(tmp_path, frames):
+    named = [replace(frames[0], index=index, source=name) for index, name in enumerate(FORMULAS)]
+    with open_writer(tmp_path / "t.csv", HEADER, {"gesture": str}) as writer:
+        for frame in named:
+            writer.write(frame, [{"gesture": "=Fist"} for _ in frame.instances()])
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert not any(value.startswith(("=", "+", "@", "\t")) for row in rows for value in row.values())
+    assert {row["source"] for row in rows if row["frame"] == "2"} == {"'-2.png"}
+    assert [frame.source for frame in load_frames(tmp_path / "t.csv")[1]] == FORMULAS
+    with open_row_writer(tmp_path / "events.csv", None, {"name": str, "value": float}) as events:
+        events.write([{"name": "=1+1", "value": -1.5}])
+    assert (tmp_path / "events.csv").read_text() == "name,value\n'=1+1,-1.5\n"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+@pytest.mark.parametrize("rows", ["keypoint", "instance"])
+def test_errors_of_keypoints_have_a_column_also_if_the_first_frame_has_no_hand(tmp_path, frames, ending, rows):
+    hand = next(hand for frame in frames for hand in frame.hands)
+    known = replace(hand, error_px=np.full(21, 2.5, np.float32))
+    many = [Frame(0, 0.0), Frame(1, 0.1), Frame(2, 0.2, [known])]
+    tables = []
+    for header in (Header("a.mp4"), replace(HEADER, options={"keypoints": "refined"})):
+        path = tmp_path / f"{len(tables)}{ending}"
+        with open_writer(path, header, rows=rows) as writer:
+            for frame in many:
+                writer.write(frame)
+        read = {".csv": pandas.read_csv, ".parquet": pandas.read_parquet}.get(ending)
+        tables.append(pandas.read_excel(path, sheet_name="instances") if read is None else read(path))
+    pandas.testing.assert_frame_equal(*tables)
+    assert [name for name in tables[0] if name.startswith("error_px")] or rows == "instance"

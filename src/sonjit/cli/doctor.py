@@ -20,6 +20,28 @@ from sonjit.cli.checks import CHECKS, Finding
 from sonjit.weights import models_folder, verify_weights
 
 _BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
+_PURPOSES = {
+    "serve": "live app and server",
+    "tables": ".parquet and .xlsx tables",
+    "pandas": "to_dataframe with pandas",
+    "polars": "to_dataframe with Polars",
+    "supervision": "results for Supervision",
+    "page": "photographs in web pages",
+    "onnx": "ONNX Runtime, for GPUs and other devices",
+    "heic": "HEIC photographs",
+    "eval": "evaluations, and reports as HTML and PDF",
+    "ray": "runs on a cluster",
+    "remote": "inputs on remote storage",
+    "compat": "programs for MediaPipe",
+    "control": "keys, pointer, MIDI, MQTT and WebSockets",
+    "docs": "building this documentation",
+    "learn": "figures of the course",
+    "sonjit-lab[synth]": "synthetic images",
+    "sonjit-lab[tflite]": "exports to TFLite",
+    "sonjit-lab[tensorboard]": "training curves in TensorBoard",
+    "sonjit-lab[grad-cam]": "comparison with grad-cam",
+}
+"""Purpose of each extra."""
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 
@@ -55,7 +77,8 @@ def examine() -> Iterator[Finding]:
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
     for extra, modules in extras.EXTRAS.items():
         found = extras.is_installed(extra)
-        yield _note(found, f"extra [{extra}]", ", ".join(modules) if found else install_line(extra))
+        detail = ", ".join(modules) if found else install_line(extra)
+        yield _note(found, f"extra [{extra}]", f"{_PURPOSES.get(extra, extra)}: {detail}")
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
@@ -102,7 +125,7 @@ def _precision() -> Iterator[Finding]:
             yield Finding("note", f"precision of {name}", str(error))
             continue
         detail = (
-            f"auto runs it in {found.precision} precision: {found.shift_px:.2f} px from f32 on {found.crops} crops, "
+            f"faster in {found.precision} precision: keypoints move by {found.shift_px:.2f} px on {found.crops} crops, "
             f"presence and side agree in {100 * min(found.presence, found.side):.1f} %"
         )
         yield _note(found.keeps_rule, f"precision of {name}", detail)

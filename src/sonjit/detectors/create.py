@@ -80,7 +80,7 @@ def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bo
 def detector_from(options: CommonOptions) -> Detector[Any]:
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
-    kind = entry.load(options)
+    kind = _load(entry, options)
     search = _load_search(entry, options, kind) if options.is_thorough else None
     spreads = options.spreads_windows and not entry.models[options.model].is_box
     stream_search = entry.stream_search(options, kind) if spreads and entry.stream_search else None
@@ -106,6 +106,19 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
         networks=networks,
         keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),
     )
+
+
+def _load(entry: KindEntry, options: CommonOptions) -> Kind[Any, Any]:
+    """Load a kind. If a network is missing, name the command that fetches all networks of the kind."""
+    try:
+        return entry.load(options)
+    except InputError as error:
+        pulls = [f"sonjit models pull {name}" for name in entry.models[options.model].weights.values()]
+        named = next((pull for pull in pulls if entry.weight_groups and str(error).endswith(pull)), None)
+        if named is None:
+            raise
+        message = f"{str(error).removesuffix(named)}sonjit models pull {' '.join(entry.weight_groups)}"
+        raise InputError(message) from error
 
 
 def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any]) -> StillSearch[Any] | None:

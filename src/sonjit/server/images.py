@@ -252,7 +252,9 @@ def image_router(service: Service) -> APIRouter:
 
 def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def detect(request: Request) -> Response:
-        values = client_options.read_options(kind, client_options.single_values(request.query_params), more=(_FULL,))
+        values = client_options.read_options(
+            kind, client_options.single_values(request.query_params), more=(_FULL,), is_query=True
+        )
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)

@@ -152,7 +152,9 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     query = client_options.single_values(request.query_params)
     of_job = _DRAW, _STYLE, _NAME
     given = {option.name: query.pop(option.name) for option in of_job if option.name in query}
-    own = {option.name: option.default for option in of_job} | client_options.read_values(of_job, given, "a job")
+    own = {option.name: option.default for option in of_job} | client_options.read_values(
+        of_job, given, "a job", is_query=True
+    )
     style = _read_style(str(own["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:
@@ -196,7 +198,7 @@ def _read_style(text: str) -> dict[str, Any]:
 def _detectors(query: dict[str, str]) -> tuple[client_options.DetectorChoice, ...]:
     """Return the detectors of a query: one by its kind and options, or several as JSON."""
     if _DETECTORS.name not in query:
-        return (client_options.read_detector(query, job=True),)
+        return (client_options.read_detector(query, job=True, is_query=True),)
     text = query.pop(_DETECTORS.name)
     if query:
         raise RefusedError(

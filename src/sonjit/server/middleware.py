@@ -154,17 +154,17 @@ class _Body:
 
 
 class Rates:
-    """Request rates by address (token buckets with a capacity of two seconds)."""
+    """Request rates by address: token buckets with a capacity of two seconds, and of at least one request."""
 
     def __init__(self, max_rate: float) -> None:
-        self._max_rate = max_rate
+        self._max_rate, self._capacity = max_rate, max(1.0, 2 * max_rate)
         self._left: dict[str, tuple[float, float]] = {}
 
     def take(self, scope: Scope) -> None:
         """Count a request. Raise RefusedError if its address has exceeded the rate."""
         address, now_s = (scope.get("client") or ("",))[0], time.monotonic()
-        left, since_s = self._left.get(address, (2 * self._max_rate, now_s))
-        left = min(2 * self._max_rate, left + (now_s - since_s) * self._max_rate)
+        left, since_s = self._left.get(address, (self._capacity, now_s))
+        left = min(self._capacity, left + (now_s - since_s) * self._max_rate)
         if left < 1:
             raise RefusedError(
                 "too_many",

@@ -142,11 +142,15 @@ def query_parameters(options: Iterable[Option]) -> list[Json]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in schemas]
 
 
-def read_values(options: Iterable[Option], values: Mapping[str, object], owner: str) -> dict[str, OptionValue]:
-    """Check the values of options. A value may be the text of a query."""
+def read_values(
+    options: Iterable[Option], values: Mapping[str, object], owner: str, *, is_query: bool = False
+) -> dict[str, OptionValue]:
+    """Check the values of options: those of JSON by their types, those of a query by their text."""
     known = {option.name: option for option in options}
     try:
-        return _model_of(tuple(known.values())).model_validate(values).model_dump(exclude_unset=True)
+        return (
+            _model_of(tuple(known.values())).model_validate(values, strict=not is_query).model_dump(exclude_unset=True)
+        )
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -159,16 +163,16 @@ def read_values(options: Iterable[Option], values: Mapping[str, object], owner: 
 
 
 def read_options(
-    kind: str, values: Mapping[str, object], *, job: bool = False, more: tuple[Option, ...] = ()
+    kind: str, values: Mapping[str, object], *, job: bool = False, more: tuple[Option, ...] = (), is_query: bool = False
 ) -> dict[str, OptionValue]:
     """Check the options of one detector, and add the default model."""
     known = known_options(kind, job=job)
-    checked = read_values((*known.values(), *more), values, f"a job of {kind}" if job else kind)
+    checked = read_values((*known.values(), *more), values, f"a job of {kind}" if job else kind, is_query=is_query)
     return {"model": known["model"].default} | checked
 
 
 def read_detector(
-    detector: object, *, job: bool = False, defaults: Mapping[str, object] | None = None
+    detector: object, *, job: bool = False, defaults: Mapping[str, object] | None = None, is_query: bool = False
 ) -> DetectorChoice:
     """Read an object such as `{"kind": "hands", "model": "lite"}`."""
     if not isinstance(detector, dict):
@@ -178,7 +182,7 @@ def read_detector(
     if not isinstance(kind, str) or kind not in KINDS:
         what = "kind is missing" if kind is None else f"Unknown kind {_shortened(kind)}"
         raise RefusedError("bad_option", f"{what}. Choose from {', '.join(KINDS)}.")
-    return kind, read_options(kind, options, job=job)
+    return kind, read_options(kind, options, job=job, is_query=is_query)
 
 
 def read_detectors(

@@ -250,9 +250,14 @@ class VideoWriter(ContainerWriter):
 
     def __init__(self, path: Path, source: Source, *, sound: bool = True) -> None:
         self._source = source
-        self._sound = SoundTrack.of_source(source) if sound else None
         # otherwise Matroska writes random numbers and runs differ; it opens the file with the first image
         super().__init__(path, {"fflags": "+bitexact"})
+        self._sound: SoundTrack | None = None
+        try:
+            self._sound = SoundTrack.of_source(source) if sound else None
+        except BaseException:
+            self._abort()
+            raise
         fps = source.fps if source.fps and _MINIMUM_FPS <= source.fps <= _MAXIMUM_FPS else 30
         self._step_s = 1 / fps
         clock = getattr(source, "time_base", None)

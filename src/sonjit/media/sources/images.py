@@ -537,6 +537,8 @@ def rgb_from(image: ImageLike) -> Image:
         is_deep = image.mode == "F" or image.mode.startswith("I")  # convert("RGB") would clip these
         return rgb_from(np.array(image if is_deep else image.convert("RGB")))
     wanted = "give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"
+    if hasattr(image, "numpy"):  # a tensor of PyTorch or TensorFlow
+        wanted = "convert it, such as image.cpu().numpy(), to a (H, W, 3) uint8 RGB array"
     raise InputError(f"a {type(image).__name__} is not an image: {wanted}")
 
 

@@ -99,6 +99,7 @@ class NetworkCameraSource(Source):
                 if (stream := video_stream(self._container)) is not None:
                     self._stream = stream
                     return True
+                self._container.close()
         return False
 
 

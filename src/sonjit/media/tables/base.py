@@ -50,6 +50,7 @@ SOURCE_COLUMN = "source"  # the column after these for a folder of stills: the i
 Row: TypeAlias = tuple[Any, ...]
 """A row's values in the order of the columns."""
 RowRecord: TypeAlias = "Mapping[str, Any]"  # a row's values by the columns' names
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # starts of texts that spreadsheets read as formulas
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
     **dict.fromkeys(("time", "score", *_VALUES, ERROR_COLUMN), float),
@@ -277,6 +278,8 @@ class RowMaker:
     def __init__(self, header: Header, extra: ExtraTypes, rows: TableRows, begin: Callable[[Layout], object]) -> None:
         self._result_type = RESULT_TYPES[header.kind]
         self._is_refined = header.options.get("keypoints") == "refined" or bool(header.options.get("distance"))
+        is_known = bool(header.version) or self._is_refined  # a run of Sonjit names all of its options
+        self._knows_options = is_known or self._result_type not in (Hand, Person)
         self._extra, self._begin = extra, begin
         self._rows: TableRows = rows
         self._waiting: list[tuple[Frame, Extras | None]] = []
@@ -287,9 +290,10 @@ class RowMaker:
         if self._layout is not None:
             return self._layout.make_rows(frame, extras)
         self._waiting.append((frame, extras))
-        # only the first face shows how many keypoints its model has
-        is_known = self._rows != "wide" or self._result_type is not Face or any(frame.instances())
-        return self.finish() if is_known else []
+        # only the first face shows how many keypoints its model has, and without options the first hand its columns
+        waits = not self._knows_options or (self._rows == "wide" and self._result_type is Face)
+        is_shown = any(isinstance(instance, (Hand, Face)) for _, instance in frame.instances())
+        return self.finish() if is_shown or not waits else []
 
     def finish(self) -> list[Row]:
         """Return the rows of all frames that wait for the columns."""
@@ -459,7 +463,7 @@ class CsvRows(TextOutput, RowWriter):
 
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
         with failing_as_job(self._draft.final):
-            self._csv.writerows([row.get(name) for name in self._columns] for row in rows)
+            self._csv.writerows([_as_cell(row.get(name)) for name in self._columns] for row in rows)
 
 
 class CsvWriter(TextOutput, FrameWriter):
@@ -468,16 +472,33 @@ class CsvWriter(TextOutput, FrameWriter):
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
         super().__init__(path, "utf-8" if rows == "keypoint" else "utf-8-sig")
         self._csv = csv.writer(self._file)
-        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
+        self._rows_from = RowMaker(header, extra, rows, self._begin)
+        self._has_text = False  # columns with texts of users, such as names of files
+
+    def _begin(self, layout: Layout) -> None:
+        self._has_text = SOURCE_COLUMN in layout.columns or str in layout.extra.values()
+        self._csv.writerow(layout.columns)
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        self._write(self._rows_from(frame, extras))
+
+    def _write(self, rows: Iterable[Row]) -> None:
         with failing_as_job(self._draft.final):
-            self._csv.writerows(self._rows_from(frame, extras))
+            self._csv.writerows([map(_as_cell, row) for row in rows] if self._has_text else rows)
 
     def _finish(self) -> None:
-        with failing_as_job(self._draft.final):
-            self._csv.writerows(self._rows_from.finish())
+        self._write(self._rows_from.finish())
         super()._finish()
+
+
+def _as_cell(value: Any) -> Any:  # noqa: ANN401  # of any column
+    """Return a text that spreadsheets would read as a formula with an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
+
+
+def _from_cell(text: str) -> str:
+    """Return a text without the apostrophe of `_as_cell`."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def load_csv(path: Path) -> tuple[Header, list[Frame]]:
@@ -487,7 +508,8 @@ def load_csv(path: Path) -> tuple[Header, list[Frame]]:
         if missing := set(COLUMNS) - set(reader.fieldnames or ()):
             raise InputError(f"columns are missing: {', '.join(sorted(missing))}")
         frames = frames_from_rows(
-            {name: _PARSERS.get(name, str)(text) if text else None for name, text in row.items()} for row in reader
+            {name: _PARSERS.get(name, _from_cell)(text) if text else None for name, text in row.items()}
+            for row in reader
         )
     kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
     return Header(kind=next((name for name in RESULT_TYPES if name in kinds), "hands")), frames

@@ -17,7 +17,7 @@ from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
 from sonjit._util.files import Draft, failing_as_job, write_text, xml_text
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.results import Box, Frame, Hand, Instance
-from sonjit.results.skeletons import Skeleton, load_skeleton
+from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
 Json = dict[str, Any]
 _LEAST_VISIBILITY: Final = 0.5
@@ -155,6 +155,7 @@ def _yolo(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
     count = next((len(label.points) for image in images for label in image.labels), 0)
     files = {path: f"train: images\nval: images\nkpt_shape: [{count}, 3]\nnames:\n"}
     files[path] += "".join(f"  {number}: {name}\n" for number, name in enumerate(names))
+    files[path] += _flip_line(names, [label for image in images for label in image.labels])
     for image in images:
         size = np.array([image.width, image.height])
         lines: list[str] = []
@@ -170,6 +171,14 @@ def _yolo(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
             raise InputError(f"{path}: YOLO has one label file, {target.name}, for {image.name} and another image")
         files[target] = "".join(lines)
     return files
+
+
+def _flip_line(names: list[str], labels: list[_Label]) -> str:
+    """Return the line that lets training mirror images, if keypoints have sides and the names of labels have none."""
+    orders = {tuple(mirrored_order(label.point_names)) for label in labels}
+    order = list(orders.pop()) if len(orders) == 1 else []
+    has_sides = any(side in name for name in names for side in ("left", "right"))
+    return "" if has_sides or order == sorted(order) else f"flip_idx: {order}\n"
 
 
 def _cvat(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
