@@ -9,6 +9,8 @@ import pytest
 import sonjit
 import sonjit_lab
 from sonjit import SonjitError
+from sonjit_lab.evaluation.protocols import load_protocol
+from sonjit_lab.training.recipes import load_recipe
 
 PACKAGES = [
     item.name
@@ -52,3 +54,11 @@ def test_what_cannot_be_loaded_is_refused_in_one_line(name, tmp_path):
             with pytest.raises(SonjitError) as error:
                 LOADERS[name](wrong)
             assert "\n" not in str(error.value), wrong
+
+
+@pytest.mark.parametrize("load", [load_protocol, load_recipe])
+def test_what_nests_without_end_is_refused_in_a_line_that_names_it(tmp_path, load):
+    file = tmp_path / "own.toml"
+    file.write_text("a = " + "[" * 100_000)
+    with pytest.raises(SonjitError, match=r"own\.toml"):
+        load(str(file))

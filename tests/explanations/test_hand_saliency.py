@@ -14,9 +14,9 @@ import sonjit
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.engines import EngineOptions, load_engine
+from sonjit.explanations.hand_saliency import HandExplainer, hand_map, load_hand_explainer
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.media import load_frames
-from sonjit_lab.explain import HandExplainer, hand_map, load_hand_explainer
 
 
 @pytest.fixture(scope="module", params=["full", "lite"])

@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,10 @@ import sonjit.media.tables
 import sonjit.results
 import sonjit.results.measures
 import sonjit.results.skeletons
-import sonjit_lab.datasets
-import sonjit_lab.evaluation.run
-from sonjit_lab.datasets import list_datasets
 
-collect_ignore = ["counts.py", "lamp_task.py", "lamps.py", "spots.py"]
+collect_ignore = ["counts.py", "spots.py"]
 REGISTRIES = (
-    sonjit_lab.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,
-    sonjit_lab.evaluation.run.EVALUATORS,
     sonjit._util.extensions._modules,
     sonjit.media.tables.FORMATS,
     sonjit.results.RESULT_TYPES,
@@ -27,44 +23,38 @@ REGISTRIES = (
 )
 
 
+@contextmanager
+def restored(*registries):
+    """Remove what the block adds to registries."""
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registries():
     """Remove the registrations of these tests afterwards."""
-    list_datasets()  # those of the package, which stay
-    before = [dict(registry) for registry in REGISTRIES]
-    yield
-    for registry, content in zip(REGISTRIES, before, strict=True):
-        registry.clear()
-        registry.update(content)
+    with restored(*REGISTRIES):
+        yield
 
 
 @pytest.fixture(scope="module")
 def spots(registries):
     """Return the module that registers the kind "spots"."""
-    return load("spots")
-
-
-@pytest.fixture(scope="module")
-def lamps(registries):
-    """Return the module that registers the data set "lamps"."""
-    return load("lamps")
-
-
-@pytest.fixture(scope="module")
-def lamp_task(registries):
-    """Return the module that registers the evaluation task "lamps"."""
-    return load("lamp_task")
+    return load_from(__file__, "spots")
 
 
 @pytest.fixture(scope="module")
 def counts(registries):
     """Return the module that registers the table format ".count"."""
-    return load("counts")
+    return load_from(__file__, "counts")
 
 
-def load(name):
-    """Load a module of this folder like a module of a user."""
-    spec = importlib.util.spec_from_file_location(f"sonjit_test_{name}", Path(__file__).with_name(f"{name}.py"))
+def load_from(file, name):
+    """Load a module next to a file like a module of a user."""
+    spec = importlib.util.spec_from_file_location(f"sonjit_test_{name}", Path(file).with_name(f"{name}.py"))
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

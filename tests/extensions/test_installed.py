@@ -64,13 +64,11 @@ def place(tmp_path):
 
 
 SPOTS = (HERE / "spots.py").read_text("utf-8")
-LAMPS = (HERE / "lamps.py").read_text("utf-8")
 COUNTS = (HERE / "counts.py").read_text("utf-8")
 
 
 def test_the_command_and_its_workers_load_installed_extensions(place):
     place.install("sonjit-spots", "spots_plugin", SPOTS)
-    place.install("sonjit-lamps", "lamps_plugin", LAMPS)
     place.install("sonjit-counts", "counts_plugin", COUNTS)
     job = ["spots", "images", "--threshold", 100]
     done = place.sonjit(*job, "--jobs", 2, "--save", "tables/{name}.count", "--draw", "drawn/")
@@ -81,8 +79,6 @@ def test_the_command_and_its_workers_load_installed_extensions(place):
     assert (done.returncode, "spot_width_px" in (place.folder / "all.csv").read_text("utf-8")) == (0, True)
     assert " spots " in place.sonjit("--help").stdout
     assert "Find a bright spot." in place.sonjit("spots", "--help").stdout
-    listed = json.loads(place.sonjit("datasets", "list", "--json").stdout)
-    assert "lamps" in [entry["name"] for entry in listed]
 
 
 def test_a_program_finds_what_is_installed_by_its_name(place):

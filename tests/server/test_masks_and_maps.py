@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import sonjit
+from sonjit.explanations.hand_saliency import hand_map, load_hand_explainer
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.server.images import mask_to_dict
 from sonjit.server.options import TARGETS
 from sonjit.weights import verify_weights
-from sonjit_lab.explain import hand_map, load_hand_explainer
 
 from .conftest import LITE, answer, configure, open_stream
 

@@ -12,8 +12,6 @@ from sonjit._util import data_files, errors
 from sonjit._util.files import atomic_file, atomic_folder, folded_name, free_name, sole_writer, write_bytes
 from sonjit.gestures.control import load_map
 from sonjit.media import load_frames
-from sonjit_lab.evaluation.protocols import load_protocol
-from sonjit_lab.training.recipes import load_recipe
 
 
 def names(folder):
@@ -38,14 +36,14 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path):
 
 @pytest.mark.parametrize(
     ("read", "name"),
-    [(load_map, "map.toml"), (load_protocol, "own.toml"), (load_recipe, "own.toml"), (load_frames, "table.json"),
+    [(load_map, "map.toml"), (load_frames, "table.json"),
      (load_frames, "table.jsonl"), (data_files.read_json, "labels.json")],
 )  # fmt: skip
 def test_what_nests_without_end_is_refused_in_a_line_that_names_it(tmp_path, read, name):
     file = tmp_path / name
     file.write_text("a = " * (file.suffix == ".toml") + "[" * 100_000)
     with pytest.raises(errors.InputError, match=name):
-        read(str(file) if read in (load_protocol, load_recipe) else file)
+        read(file)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -6,7 +6,7 @@ mirrors left hands. Both store only MANO's parameters. Meshes are computed on re
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -315,3 +315,30 @@ def _grasped_object(sample: Sample, hand: deformer.Corners) -> deformer.Corners 
             overlaps = box.x_min < hand.x_max and hand.x_min < box.x_max
             return box if overlaps and box.y_min < hand.y_max and hand.y_min < box.y_max else None
     return None
+
+
+def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
+    """Return HandOccNet's maps of one image of a batch, from outputs with `features=True`.
+
+    FIT's last block has the attention without and with the sigmoid that suppresses places without correlation, and the
+    sigmoid itself.
+    """
+    if "primary" not in outputs:
+        raise InputError("the outputs contain no maps: call the network with features=True")
+    found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
+    injecting, refining = (max(name for name in found if name.startswith(part) and name.endswith(".soft"))
+                           for part in ("FIT.", "SET."))  # fmt: skip
+    sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
+    shape = sigmoid.shape[1:]
+    gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
+    return {
+        "gate": found["gate"],
+        "primary": found["primary"],
+        "secondary": found["secondary"],
+        "FIT attention": found[injecting].mean((0, 1)).reshape(shape),
+        "FIT sigmoid": sigmoid.mean(0),
+        "FIT attention, gated": gated.mean((0, 1)).reshape(shape),
+        "FIT": found["FIT"],
+        "SET attention": found[refining].mean((0, 1)).reshape(shape),
+        "SET": found["SET"],
+    }

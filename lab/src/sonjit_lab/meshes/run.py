@@ -304,8 +304,8 @@ class _MeshFiles(Output):
 
 def _draw_maps(path: Path, model: MeshModel) -> bool:
     """Draw the maps of the first hand. Returns false if there is no hand."""
-    from sonjit.media.drawing.heat_maps import draw_feature_maps, occlusion_maps
-    from sonjit_lab.meshes.mano_networks import HandOccHands
+    from sonjit.media.drawing.heat_maps import draw_feature_maps
+    from sonjit_lab.meshes.mano_networks import HandOccHands, occlusion_maps
 
     assert isinstance(model, HandOccHands)
     if model.first_hand is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,6 @@ from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
 from sonjit.media.drawing.strokes import NEUTRAL, draw_path
 from sonjit.results import Box
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 TRUE_COLOUR: Final = (40, 200, 80)
 PREDICTED_COLOUR: Final = (235, 50, 50)
@@ -148,33 +144,6 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
         panels.append(draw_title(shown, name))
     panels += [np.full_like(rgb, _BLANK)] * (-len(panels) % columns)
     return grid([panels[start : start + columns] for start in range(0, len(panels), columns)])
-
-
-def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
-    """Return HandOccNet's maps of one image of a batch, from outputs with `features=True`.
-
-    FIT's last block has the attention without and with the sigmoid that suppresses places without correlation, and the
-    sigmoid itself.
-    """
-    if "primary" not in outputs:
-        raise InputError("the outputs contain no maps: call the network with features=True")
-    found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
-    injecting, refining = (max(name for name in found if name.startswith(part) and name.endswith(".soft"))
-                           for part in ("FIT.", "SET."))  # fmt: skip
-    sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
-    shape = sigmoid.shape[1:]
-    gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
-    return {
-        "gate": found["gate"],
-        "primary": found["primary"],
-        "secondary": found["secondary"],
-        "FIT attention": found[injecting].mean((0, 1)).reshape(shape),
-        "FIT sigmoid": sigmoid.mean(0),
-        "FIT attention, gated": gated.mean((0, 1)).reshape(shape),
-        "FIT": found["FIT"],
-        "SET attention": found[refining].mean((0, 1)).reshape(shape),
-        "SET": found["SET"],
-    }
 
 
 def draw_title(canvas: Image, title: str) -> Image:

@@ -165,20 +165,6 @@ def _tiff_numbers(data: bytes, *tags: int) -> list[int]:
     return list(found.values())
 
 
-def _has_second_tiff(data: bytes) -> bool:
-    """Check whether another TIFF file follows in the data, such as of a pipe."""
-    order = "<" if data[:2] == b"II" else ">"
-    at = data.find(data[:4], 8)
-    while at > 0:
-        with suppress(struct.error):
-            (start,) = struct.unpack_from(order + "I", data, at + 4)
-            count, first, kind = struct.unpack_from(order + "HHH", data, at + start)
-            if 0 < count < 200 and 254 <= first <= 256 and kind in (3, 4):  # its first tag is the kind or the width
-                return True
-        at = data.find(data[:4], at + 4)
-    return False
-
-
 def _heif_size(data: bytes) -> Size | None:
     """Return the largest size in the file: the image, its tiles and its thumbnail each state one."""
     meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
@@ -361,7 +347,7 @@ def _has_more_images(data: bytes, image_format: str | None) -> bool:
     if image_format in ("avif", "heic"):
         return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
     if image_format == "tiff":
-        return any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, _NEXT)) or _has_second_tiff(data)
+        return any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, _NEXT))
     if image_format == "jpeg":
         return is_motion_jpeg(data)
     end = image_end(data, image_format)
@@ -381,8 +367,7 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
             profile = zlib.decompressobj().decompress(parts[b"iCCP"].partition(b"\0")[2][1:])
     is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) is not None
     is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
-    is_applied = image_format == "heic" and is_profile
-    if not is_applied and (is_wide or (is_profile and not _is_srgb(profile))):
+    if is_wide or (is_profile and not _is_srgb(profile)):
         yield "its colour profile is not sRGB and is not applied"
     if parts and parts.keys().isdisjoint((b"iCCP", b"sRGB", b"cICP")):
         stated = parts.get(b"gAMA", _SRGB[:4]) + parts.get(b"cHRM", _SRGB[4:])
@@ -493,15 +478,7 @@ def _decode_heic(data: bytes, name: str, transfer: int, notes: list[str] | None)
         found = pillow_heif.read_heif(BytesIO(data))
         if notes is not None and len(found) > 1:
             notes.append(f"{name}: {_MORE_IMAGES}")
-        image = found.to_pillow().convert("RGB")
-        profile = found.info.get("icc_profile")
-        if isinstance(profile, bytes) and profile and not _is_srgb(profile):
-            from PIL import ImageCms
-
-            srgb = ImageCms.createProfile("sRGB")
-            with suppress(OSError, ImageCms.PyCMSError):  # a damaged profile, or one of grey, as browsers do
-                ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(profile)), srgb, inPlace=True)
-        return np.array(image, np.uint8)
+        return np.array(found.to_pillow().convert("RGB"), np.uint8)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
         raise InputError(f"{name} is a damaged HEIC image: {str(error).strip()}; copy or export it again") from None
 

@@ -1,6 +1,6 @@
-"""Write one small file of each format that users keep, into `tests/formats/VERSION`.
+"""Write one small file of each format that users keep, into `studio/tests/formats/VERSION`.
 
-    .venv/bin/python -m tests.formats.write
+    .venv/bin/python -m studio.tests.formats.write
 
 Run it before a release whose files differ. Folders of earlier versions stay: `test_formats.py` reads all of them.
 """

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.server.page.test_modules import run_module
 
 from sonjit import InputError
 from sonjit.gestures import LearnedGestures, control, custom
 from sonjit.media import TABLE_ENDINGS, load_frames
 from sonjit.server import job_store, settings
 
-from ..server.page.test_modules import run_module  # noqa: TID252
-
-pytest.importorskip("torch")
 from . import write
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.iterdir() if path.name[0].isdigit())
