@@ -99,7 +99,7 @@ def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = 
     `"real=0.5,synthetic=0.5"`). The text "none" stands for the defaults of a dataclass. `noun` is the word for a field
     in error messages.
     """
-    hints: dict[str, Any] = get_type_hints(cls)
+    hints = get_type_hints(cls)
     items = fields(cls)  # pyright: ignore[reportArgumentType]
     names = [item.name for item in items]
     unknown = sorted(set(table) - set(names))

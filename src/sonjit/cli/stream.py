@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from sonjit import track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import Count, FileName
+from sonjit.detectors.arguments import AnyArguments
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, load_map
@@ -55,11 +56,16 @@ def stream(
     if is_vmc and gestures is not None:
         raise InputError(f"--gestures {gestures} has no effect with vmc, which sends no gestures")
     kind = kind or ("face" if is_vmc else "hands")
-    given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    options["mirrored"] = mirrored
+    of_kind: Any = model  # a choice of the kind
+    options = AnyArguments(
+        model=of_kind,
+        max_instances=max_instances,
+        gestures=gestures,
+        landmark_model=landmark_model,
+        mirrored=mirrored,
+    )
     if kind == "face" and not (model or "").startswith("box"):
-        options |= {"blendshapes": True, "transform": True}
+        options |= AnyArguments(blendshapes=True, transform=True)
     if kind == "holistic" and is_vmc:
         options["blendshapes"] = True
     list_name = find_kind(kind).list_name

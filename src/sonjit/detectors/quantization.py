@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError, data_files
-from sonjit.detectors.create import KindName, create_detector
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import options_for
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
 from sonjit.engines.int8 import Int8Accuracy, Landmarks, quantize
@@ -74,12 +75,12 @@ def record_crops(
     kind, model, _ = NETWORKS[name]
     path = find_weight(name)
     samples = tuple[list[Image], list[Image]](([], []))
-    given: dict[str, Any] = {"precision": "f32", "static_image": True, "max_instances": 4, "search": search}
+    options = options_for(kind, model=model, precision="f32", static_image=True, max_instances=4, search=search)
     with ExitStack() as stack:
         detectors: list[Detector[Any]] = []
         for inputs in samples:
             with recorded_inputs(path, inputs):
-                detectors.append(stack.enter_context(create_detector(KindName(kind), model=model, **given)))
+                detectors.append(stack.enter_context(detector_from(options)))
         for index, rgb in enumerate(_images(images)):
             progress(f"{path.name}: image {index + 1}")
             detectors[index % 2].detect(rgb)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -213,9 +213,9 @@ class _Conversion:
             case _:
                 raise ValueError(f"operator {kind}")
 
-    def _window(self, attributes: dict[str, Any], kernel_shape: Sequence[int]) -> dict[str, Any]:
+    def _window(self, attributes: Mapping[str, Any], kernel_shape: Sequence[int]) -> dict[str, object]:
         """Return the attributes of a sliding window."""
-        window: dict[str, Any] = {"kernel_shape": list(kernel_shape), "strides": list(attributes["strides"])}
+        window: dict[str, object] = {"kernel_shape": list(kernel_shape), "strides": list(attributes["strides"])}
         if attributes["auto_pad"] == "explicit":
             return window | {"pads": [*attributes["pads_begin"], *attributes["pads_end"]]}
         return window | {"auto_pad": attributes["auto_pad"].upper()}

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from sonjit._util import Image, data_files, pluralize
 from sonjit._util.records import field, numbers_of
-from sonjit.detectors import Detector, create_detector
+from sonjit.detectors import Detector
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import options_for
 from sonjit.explanations.hand_saliency import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.explanations.hooks import LOAD_CLASSIFIERS
 from sonjit.explanations.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_index
@@ -45,7 +47,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker
 class Explained(NamedTuple):
     """Explanation of an image: its JSON record, one line per output, and panels (H, W', 3) if they are drawn."""
 
-    record: dict[str, Any]
+    record: dict[str, object]
     lines: list[str]
     drawn: NDArray[np.uint8] | None
 
@@ -353,14 +355,28 @@ class Explain(Task):
         if self.of_classes:
             return _classifiers(self)
 
-        names = ("models_dir", "landmark_model", "mirrored", "device")
-        shared: dict[str, Any] = {name: getattr(self, name) for name in names}
-        explainer = load_hand_explainer(self.model, **shared)
+        explainer = load_hand_explainer(
+            self.model,
+            models_dir=self.models_dir,
+            landmark_model=self.landmark_model,
+            mirrored=self.mirrored,
+            device=self.device,
+        )
         targets = self.targets or ("handedness",)
         for target in targets:
             explainer.check(target)
-        own: dict[str, Any] = {"model": self.model, "max_instances": self.max_instances, **shared}
-        detector = create_detector("hands", static_image=still, smoothing="published", **own)
+        options = options_for(
+            "hands",
+            model=self.model,
+            max_instances=self.max_instances,
+            models_dir=self.models_dir,
+            landmark_model=self.landmark_model,
+            mirrored=self.mirrored,
+            device=self.device,
+            static_image=still,
+            smoothing="published",
+        )
+        detector = detector_from(options)
         return HandSaliency(detector, explainer, targets, number=self.hand)
 
 

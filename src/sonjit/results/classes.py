@@ -84,8 +84,9 @@ class MotionEvent:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Create an event from the rounded values that `to_dict` wrote."""
-        x, y = data["moved"]
-        values: dict[str, Any] = {**data, "moved": (x, y)}
+        values = dict(data)
+        x, y = values["moved"]
+        values["moved"] = x, y
         return cls(**values)
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
 from sonjit._util import InputError, JobError, extensions, pools
+from sonjit._util.data_files import dataclass_from_table
 from sonjit._util.files import atomic_file, folded_name, free_name
 from sonjit.detectors.kinds import options_for
 from sonjit.detectors.option import OptionValue
@@ -240,12 +241,12 @@ def _clean(part: str) -> str:
     return _OUTER.sub("", text.removesuffix(ending).encode()[:max_bytes].decode(errors="ignore") + ending)
 
 
-def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, Any] | None = None) -> Detect:
+def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, object] | None = None) -> Detect:
     """Return what a job does with each image; `style`: settings of the drawing."""
     labels = [each.get(LABELS.name, True) for _, each in detectors]
     first, *others = (_detect(kind, values) for kind, values in detectors)
-    settings: dict[str, Any] = {"gestures": all(labels), **(style or {})}
-    return replace(first, also=tuple(others), style=DrawingStyle(**settings))
+    drawing = dataclass_from_table(DrawingStyle, {"gestures": all(labels), **(style or {})})
+    return replace(first, also=tuple(others), style=drawing)
 
 
 def _detect(kind: str, values: Mapping[str, OptionValue]) -> Detect:
@@ -262,7 +263,7 @@ def run_detectors(
     folder: Path,
     drawing: Path | None,
     detectors: Sequence[DetectorChoice],
-    style: Mapping[str, Any],
+    style: Mapping[str, object],
     report_progress: Callable[[Mapping[str, object]], None],
 ) -> list[str]:
     """Run detectors over the input of a job in a child process. Write `result.jsonl` and the drawing.

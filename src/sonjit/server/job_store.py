@@ -56,7 +56,7 @@ class UploadJob:
     owner: str  # secret of the client that owns the job
     draw: bool = True  # if True, make an annotated copy of the input
     # Settings of the annotated copy, of `DrawingStyle`
-    style: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    style: JsonObject = field(default_factory=JsonObject)
     is_private: bool = False  # True if only the owner may access the job, even by its id
     address: str = ""  # network address of the client
     id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs

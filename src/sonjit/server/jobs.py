@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from sonjit._util import Json, SonjitError, json_from, unknown_name
+from sonjit._util import Json, JsonObject, SonjitError, json_from, unknown_name
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle
@@ -64,7 +64,7 @@ def job_router(store: JobStore) -> APIRouter:
     single = responses(JobState, "The job.")
     several = responses(list[JobState], "The jobs of this client.")
     created = responses(JobState, "The queued job.", 202)
-    request_form: dict[str, Any] = {"parameters": _parameters(), "requestBody": upload_body()}
+    request_form: JsonObject = {"parameters": _parameters(), "requestBody": upload_body()}
 
     @router.post("", status_code=202, responses=created, openapi_extra=request_form)
     async def create(request: Request) -> Response:
@@ -178,10 +178,10 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     return job
 
 
-def _read_style(text: str) -> dict[str, Any]:
+def _read_style(text: str) -> JsonObject:
     """Return the settings of a drawing from JSON, after they are checked."""
     try:
-        style: dict[str, Any] = json.loads(text)
+        style: JsonObject = json.loads(text)
         known = asdict(_STYLES.validate_json(text, strict=True))
     except ValidationError as error:
         first = error.errors()[0]

@@ -176,7 +176,7 @@ class JobState(BaseModel):
     downloads: dict[str, str]
 
 
-def responses(model: Any, description: str, status: int = 200) -> dict[int | str, dict[str, Any]]:  # noqa: ANN401
+def responses(model: Any, description: str, status: int = 200) -> dict[int | str, dict[str, object]]:  # noqa: ANN401
     """Return the `responses` of an endpoint that answers JSON, including refusals."""
     return {
         status: {"description": description, "model": model},

@@ -198,7 +198,7 @@ def read_detectors(
     return read
 
 
-def single_values(query: QueryParams) -> dict[str, Any]:
+def single_values(query: QueryParams) -> dict[str, str]:
     """Return the parameters of a query string, or raise a RefusedError if one occurs twice."""
     values = dict(query.items())
     if duplicate := next((name for name in values if len(query.getlist(name)) > 1), None):

@@ -30,7 +30,7 @@ def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> Non
 
 
 def open_detector(
-    kind: str, given: Mapping[str, Any], thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
+    kind: str, given: Mapping[str, object], thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
 ) -> Future[Detector[Any]]:
     """Check options of `create_detector`, and load the networks in another thread.
 
@@ -40,7 +40,7 @@ def open_detector(
     return load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
 
 
-def check_detector(kind: str, given: Mapping[str, Any]) -> CommonOptions:
+def check_detector(kind: str, given: Mapping[str, object]) -> CommonOptions:
     """Check options and the files of their networks, and return all options."""
     entry = find_kind(kind)
     checked = make_options(entry, given)

@@ -125,7 +125,7 @@ class Image:
         return view[:, :, None] if view.ndim == 2 and follows_current() else view
 
     @property
-    def __array_interface__(self) -> dict[str, Any]:
+    def __array_interface__(self) -> dict[str, object]:
         """The pixels for NumPy, whose arrays then keep the image."""
         return self._data.__array_interface__
 

@@ -7,6 +7,7 @@ pool, so that a program may also import MediaPipe.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,7 +249,7 @@ def _add_points(
         landmarks.add(x=x, y=y, z=z, visibility=score)
 
 
-def _message_classes(declared: dict[str, Any]) -> dict[str, Any]:
+def _message_classes(declared: Mapping[str, Any]) -> dict[str, type]:
     """Return protobuf's class of each declared class by name."""
     file = FileDescriptorProto(name="sonjit.proto", package=_PACKAGE, syntax="proto2")
     for name, kind in declared.items():

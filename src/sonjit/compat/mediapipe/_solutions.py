@@ -1,6 +1,7 @@
 """The classes of `mediapipe.solutions`: they find hands, faces, bodies, people and masks in RGB arrays."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -75,7 +76,7 @@ class DetectorSolution(Solution[Found]):
         kind: str,
         static_image_mode: bool,
         confidences: tuple[float | None, float],
-        options: dict[str, Any],
+        options: Mapping[str, object],
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
     ) -> None:
         """Create the detector from MediaPipe's confidences of detection and tracking, and our options."""

@@ -133,7 +133,7 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
     None means the default, except for `smoothing`. An option of another kind is accepted with its default.
     """
     options = options_of(entry)
-    checked: dict[str, Any] = {}
+    checked: dict[str, object] = {}
     for name, value in values.items():
         if name in options:
             is_own_filter = name == "smoothing" and (value is None or callable(value))
@@ -143,13 +143,10 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
             (other := options_of(kind).get(name)) and other.default == value for kind in KINDS.values()
         ):
             raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
-    model = entry.models[checked.get("model", next(iter(entry.models)))]
-    defaults: dict[str, Any] = {
-        "kind": entry.name,
-        "model": model.name,
-        "min_detection_score": model.min_detection_score,
-    }
-    return entry.options(**defaults | checked)
+    model = entry.models[str(checked.get("model", next(iter(entry.models))))]
+    defaults = {"kind": entry.name, "model": model.name, "min_detection_score": model.min_detection_score}
+    known: Any = defaults | checked  # checked against the types of the fields
+    return entry.options(**known)
 
 
 def options_for(kind: str, **values: object) -> CommonOptions:

@@ -34,9 +34,9 @@ def _line_of_frame(header: base.Header, extra: base.ExtraTypes, frame: Frame, ex
 
 def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
     """Return the results of a frame in the order of `Frame.instances()`."""
-    lists: dict[str, Any] = frame
     for name, kind in RESULT_TYPES.items():
-        for item in lists.get(name, []):
+        found: Any = frame.get(name, [])  # a list of objects
+        for item in found:
             yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 

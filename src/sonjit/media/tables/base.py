@@ -95,10 +95,10 @@ class Header:
     model: str | None = None
     kind: str = "hands"
     version: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
-    sources: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    options: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    sources: Mapping[str, JsonObject] = field(default_factory=dict[str, JsonObject], hash=False)
     start_s: float | None = None
-    geometry: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    geometry: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -256,9 +256,10 @@ class Layout:
     def _instance_rows(self, frame: Frame, measured: Sequence[Sequence[float | str | None]]) -> list[Row]:
         """Return a row per instance; a frame without instances has one row."""
         shared = {SOURCE_COLUMN: frame.source, "frame": frame.index, "time": frame.time}
-        found: list[dict[str, Any]] = []
+        found: list[dict[str, object]] = []
         for (number, result), values in zip(frame.instances(), measured, strict=True):
-            row = shared | {"instance": number, "id": result.id, "key": number if result.id is None else result.id}
+            row: dict[str, object] = {**shared, "instance": number, "id": result.id}
+            row["key"] = number if result.id is None else result.id
             row |= {"kind": result.kind, "handedness": getattr(result, "handedness", None)}
             row |= {"score": _rounded(result.score)}
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))

@@ -32,7 +32,7 @@ def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
 
 
 def _schema(pa: Any, header: base.Header, layout: base.Layout) -> Any:  # noqa: ANN401
-    types: dict[str, Any] = dict.fromkeys(layout.columns, pa.float32())
+    types = dict[str, object].fromkeys(layout.columns, pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32(), "key": pa.int64()}
     types |= {"time": pa.float64(), "score": pa.float64()}
     types |= dict.fromkeys(("kind", "handedness", "name", base.SOURCE_COLUMN), pa.string())

@@ -5,11 +5,11 @@ the first, which is not an expression, and has `tongueOut`, which no network of 
 """
 
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 from sonjit._util.data_files import read_json
 
-_TABLES: Final[dict[str, Any]] = read_json(resources.files("sonjit.results.skeletons") / "face_mediapipe_regions.json")
+_TABLES: Final = read_json(resources.files("sonjit.results.skeletons") / "face_mediapipe_regions.json")
 NO_EXPRESSION: Final = "_neutral"  # output of the blendshape network that is not an expression. ARKit does not have it.
 BLENDSHAPES: tuple[str, ...] = tuple(_TABLES["blendshapes"])
 """In the order of the network's outputs."""

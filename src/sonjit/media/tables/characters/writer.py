@@ -186,7 +186,7 @@ def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames
     scene = _Scene(times, convention)
     first = scene.add(motion)
     bones = {bone: {"node": first + number} for number, bone in enumerate(BONES)}
-    extension: dict[str, Any] = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
+    extension: dict[str, object] = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
     if motion.expressions:
         extension["expressions"] = {"custom": scene.add_expressions(motion.expressions)}
     scene.document["extensionsUsed"] = ["VRMC_vrm_animation"]
@@ -199,10 +199,10 @@ class _Scene:
 
     def __init__(self, times: FloatArray, convention: BoneNames) -> None:
         self._builder, self._names = GlbBuilder(), NAMES[convention]
-        self._nodes: list[dict[str, Any]] = []
+        self._nodes: list[dict[str, object]] = []
         self._roots: list[int] = []
-        self._channels: list[dict[str, Any]] = []
-        self._samplers: list[dict[str, Any]] = []
+        self._channels: list[dict[str, object]] = []
+        self._samplers: list[dict[str, object]] = []
         self._clock = self._builder.add((times - times[0]).astype(np.float32), bounds=True)
 
     @property
@@ -220,7 +220,7 @@ class _Scene:
         self._nodes[-1]["children"] = [first]
         for number, bone in enumerate(BONES):
             children = [first + BONES.index(child) for child, parent in PARENTS.items() if parent == bone]
-            node: dict[str, Any] = {"name": self._names[bone], "translation": motion.offsets[number].tolist()}
+            node: dict[str, object] = {"name": self._names[bone], "translation": motion.offsets[number].tolist()}
             self._nodes.append(node | ({"children": children} if children else {}))
             quaternions = np.roll(rotations.quaternion_wxyz_from_matrix(motion.rotations[:, number]), -1, 1)
             signs = np.cumprod(np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1, 1))

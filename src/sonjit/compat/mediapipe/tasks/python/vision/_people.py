@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ class FaceDetector(_task.DetectorTask[FaceDetectorResult], _task.DetectingTask[F
     arguments: ClassVar = {"min_detection_confidence": "min_detection_score"}
     turns_as_mediapipe = True
 
-    def _models(self, file: Path) -> dict[str, Any]:
+    def _models(self, file: Path) -> dict[str, object]:
         own = file if file.is_file() else None
         return {"detector_model": own, "model": "box", "max_instances": _MAX_FACES, "static_image": True}
 
@@ -300,7 +300,7 @@ class HolisticLandmarker(_task.DetectorTask[HolisticLandmarkerResult], _task.Det
         "output_face_blendshapes": "blendshapes",
     }
 
-    def _models(self, file: Path) -> dict[str, Any]:
+    def _models(self, file: Path) -> dict[str, object]:
         return {"landmark_model": file if file.is_file() else None, "max_instances": 1}
 
     def _thresholds(self, options: HolisticLandmarkerOptions) -> GraphThresholds:

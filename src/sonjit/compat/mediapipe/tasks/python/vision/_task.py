@@ -266,7 +266,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         _detector.check_count(**{name: value for name, value in values.items() if name.startswith("num_")})
         _detector.check_confidences(**{name: value for name, value in values.items() if name.startswith("min_")})
         is_still, device = options.running_mode is _options.VisionTaskRunningMode.IMAGE, options.base_options.device
-        given: dict[str, Any] = {
+        given: dict[str, object] = {
             "static_image": is_still,
             "device": device,
             "precision": "f32" if device == "CPU" else "auto",
@@ -283,7 +283,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         if has_own_network or options.running_mode is _options.VisionTaskRunningMode.LIVE_STREAM:
             self._loading.result()
 
-    def _models(self, file: Path) -> dict[str, Any]:
+    def _models(self, file: Path) -> dict[str, object]:
         """Return the arguments of `create_detector` for the model, and those that do not depend on the options."""
         return {"landmark_model": file}
 
