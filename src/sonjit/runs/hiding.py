@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, pluralize
+from sonjit._util.lazy_names import LazyModule
 from sonjit._util.pools import Progress
 from sonjit.geometry.boxes import Box, box_iou
 from sonjit.media import Anonymise, Source, SourceFrame
@@ -24,7 +24,11 @@ from sonjit.media.drawing.instances import cover, heads_and_bodies
 from sonjit.results import Frame
 
 if TYPE_CHECKING:
+    import cv2
+
     from sonjit.detectors.bystanders import BystanderSearch
+else:
+    cv2 = LazyModule("cv2")
 
 _ROUNDS: Final = 3  # searches of a still, each of the image in which the faces of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
