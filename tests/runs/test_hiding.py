@@ -30,6 +30,9 @@ class Search:
         faces, people = self._find(rgb), []
         return Bystanders(list(faces), people)
 
+    def find_again(self, rgb):
+        return list(self._find(rgb))
+
     def glance(self, rgb, parts, min_score=0.6, *, turn=0.0, number=None):
         return list(self._glance(rgb)) if parts == 1 else []
 

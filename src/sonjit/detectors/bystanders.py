@@ -33,7 +33,9 @@ _FACE, _TURNED_FACE, _GLANCED_FACE, _MESH, _BODY = 0.5, 0.65, 0.6, 0.2, 0.2
 _PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6), (1, 2, 3), (1, 2)
 """Numbers of windows along the longer side of stills and of frames of videos, and of windows searched in all turns."""
 _MIN_SIDE_PX: Final = 160  # minimum side of a window, apart from that of the image
-_HEAD_ASPECT: Final = 0.6  # height of the part of a person's box that has the head, relative to the width
+_HEAD_WIDTH, _HEAD_HEIGHT = 0.6, 0.35
+"""Maximum side of an unseen head at the top of a person's box, relative to its width and its height."""
+_MESH_AGAIN: Final = 0.5  # minimum score of a face with a mesh in an image whose people are hidden
 
 
 class Bystanders(NamedTuple):
@@ -79,6 +81,12 @@ class BystanderSearch:
         heads += [_head_of(person) for person in sure if not any(_has_head(person, box) for box in (*faces, *heads))]
         return Bystanders(faces + heads, [*(clipped(body, rgb) for body in bodies), *(each.box for each in sure)])
 
+    def find_again(self, rgb: Image) -> list[Box]:
+        """Return the faces that a thorough search reports in an image (H, W, 3) whose people are hidden."""
+        faces = [box for parts in _FEWER_PARTS for box in self.glance(rgb, parts)]
+        search = FaceSearch(light.in_good_light(rgb), self._faces, self._meshes, Extent(thorough=True))
+        return [*faces, *(found.last.box for found in search.search().candidates if found.score > _MESH_AGAIN)]
+
     def glance(
         self, rgb: Image, parts: int, min_score: float = _GLANCED_FACE, *, turn: float = 0.0, number: int | None = None
     ) -> list[Box]:
@@ -107,9 +115,11 @@ class BystanderSearch:
 
 
 def _head_of(person: PersonBox) -> Box:
-    """Return the square at the top of a person's box, which has the head also of somebody of whom the box cuts off."""
+    """Return a square at the top of a person's box, which has the head also where the box shows only the upper body."""
     x_min, y_min, x_max, y_max = person.box
-    return x_min, y_min, x_max, min(y_max, y_min + _HEAD_ASPECT * (x_max - x_min))
+    side = min(_HEAD_WIDTH * (x_max - x_min), _HEAD_HEIGHT * (y_max - y_min))
+    middle = (x_min + x_max) / 2
+    return middle - side / 2, y_min, middle + side / 2, y_min + side
 
 
 def _has_head(person: PersonBox, head: Box) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     cv2 = LazyModule("cv2")
 
-_ROUNDS: Final = 3  # searches of a still, each of the image in which the faces of those before are hidden
+_ROUNDS: Final = 3  # maximum number of further searches of a still, in which the faces of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
 _WINDOWS: Final = (2, 3)  # numbers of windows along the longer side of a frame, of which one each is searched
 _FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a face is followed after its last and before its first detection
@@ -191,13 +191,12 @@ class _Hider:
 
     def _everybody(self, rgb: Image, known: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""
-        shown, boxes = self._cover(rgb, known), known
+        boxes = known + self._find(rgb, thorough=True)
         for _ in range(_ROUNDS):
-            more = self._find(shown, thorough=True)
-            boxes += more
-            if not (more.faces or more.people):
+            more = self._search.find_again(self._cover(rgb, boxes))
+            if not more:
                 break
-            shown = self._cover(rgb, boxes)
+            boxes += Covered(more)
         return boxes
 
     def _find(self, rgb: Image, *, thorough: bool = False) -> Covered:
