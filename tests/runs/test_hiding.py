@@ -196,3 +196,9 @@ def test_no_search_finds_a_face_on_a_grid_of_faces_after_hiding(need, data, read
             assert len(detector.detect(np.vstack(rows))) > 0.5 * count
             assert detector.detect(shown) == []
     assert BystanderSearch().find(shown).faces == []
+
+
+def test_segment_refuses_to_hide_people_where_the_image_is_shown(refusal):
+    assert "--anonymise requires --draw" in refusal("segment", "a.png", "--anonymise", "blur", "--save", "b.json")
+    steps = refusal("segment", "a.png", "--anonymise", "persons", "--draw", "b.png", "--steps", "c")
+    assert "cannot be combined with --steps" in steps

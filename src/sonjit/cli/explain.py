@@ -131,6 +131,9 @@ def segment(
         raise InputError(f"--min-side {min_side}: must be between 32 and {_MAX_SIDE}")
     if tasks and draw is None:
         raise InputError("--tasks requires --draw")
+    if anonymise != "none" and (draw is None or steps is not None):
+        reason = "requires --draw" if draw is None else "cannot be combined with --steps, which shows the image"
+        raise InputError(f"--anonymise {reason}")
     task = Segment(weights, min_score, min_side, device, tasks, steps is not None, ids, anonymise)
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
     return run_and_report(task, inputs, outputs, batch)

@@ -19,6 +19,7 @@ from sonjit.engines import EngineOptions, load_number_engine
 from sonjit.media import Anonymise, Source, SourceFrame
 from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import RecordTable
+from sonjit.runs.hiding import Covered
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 from sonjit.segmentation.hooks import OPEN_FINDER
 from sonjit.segmentation.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
@@ -143,7 +144,7 @@ class SegmentWorker(Worker[Instances]):
 
     def write(self, frame: SourceFrame, item: Instances) -> None:
         """Write the instances into table and drawing."""
-        found, rgb = item, self.hidden.below(frame)
+        found = item
         if self._table is not None:
             only = str(self._source.files[0]) if len(self._source.files) == 1 else None
             number = _number(self._task.ids, self._source.frame_source(frame.index) or only, frame.index)
@@ -151,6 +152,9 @@ class SegmentWorker(Worker[Instances]):
                 self._table.write(record)
         if self._drawing is not None:
             draw = draw_tasks if self._task.tasks else draw_instances
+            is_person = np.array([self._names[label - 1] == "person" for label in found.labels.tolist()], np.bool_)
+            people = [(x_min, y_min, x_max, y_max) for x_min, y_min, x_max, y_max in found.boxes[is_person].tolist()]
+            rgb = self.hidden.below(frame, Covered(people=people))
             self._drawing.write(draw(rgb, found, self._names), frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
