@@ -117,7 +117,7 @@ check-page:
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
 bench: install models  ## time and memory on this machine; PEER=python-with-mediapipe compares
 	$(if $(FACE_MEDIA)$(BODY_MEDIA),$(BIN)/sonjit models pull face body)
-	$(BIN)/python -m benchmarks.bench --kind all --save $(or $(SAVE),benchmarks/results/bench.json) $(if $(PEER),--peer $(PEER)) \
+	$(BIN)/python benchmarks/bench.py --kind all --save $(or $(SAVE),benchmarks/results/bench.json) $(if $(PEER),--peer $(PEER)) \
 	  $(if $(FACE_MEDIA),--face-media $(FACE_MEDIA)) $(if $(BODY_MEDIA),--body-media $(BODY_MEDIA))
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from benchmarks.speed.run import check_peer, run_worker, save_clip
 from rich.console import Console
 from rich.table import Table
+from speed.run import check_peer, run_worker, save_clip
 
 from sonjit._util.errors import SonjitError
 

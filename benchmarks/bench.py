@@ -1,6 +1,6 @@
 """Measure speed, memory, start and size on this machine, with or without MediaPipe next to it.
 
-python -m benchmarks.bench --kind all --peer PYTHON --save bench.json
+python benchmarks/bench.py --kind all --peer PYTHON --save bench.json
 """
 
 import sys
@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.speed import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers, run
 from rich.console import Console
+from speed import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers, run
 
 from sonjit._util import InputError, files, json_from, unknown_name
 from sonjit.cli import main
@@ -38,7 +38,7 @@ def bench(
     Every configuration runs in new processes on frames that are decoded in advance. With a peer, both sides run in
     alternation on the same frames. Ratios below 1 mean that Sonjit takes less. Use an idle machine.
 
-    Example: `python -m benchmarks.bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
+    Example: `python benchmarks/bench.py --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
 
     Args:
         kind: Kind of detector. all skips kinds without media.

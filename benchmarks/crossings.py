@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from accuracy import detections
-from benchmarks.speed.run import check_peer
 from rich.console import Console
 from rich.table import Table
+from speed.run import check_peer
 from streams import hand_figures, plain_hands, run
 
 from sonjit import SonjitError

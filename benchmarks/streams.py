@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import measure
-from benchmarks.speed.run import drifting
 from rich.console import Console
 from rich.table import Table
+from speed.run import drifting
 
 from sonjit import SonjitError, create_detector
 from sonjit.media import open_source

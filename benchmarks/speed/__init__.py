@@ -4,6 +4,6 @@
 configuration in a fresh process, which may run the interpreter and the libraries of the other side.
 """
 
-from benchmarks.speed.run import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
+from speed.run import CASES, TASK_CASES, Case, benchmark, check_media, measure_layers
 
 __all__ = ["CASES", "TASK_CASES", "Case", "benchmark", "check_media", "measure_layers"]

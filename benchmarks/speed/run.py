@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
-from benchmarks.speed.worker import WARM_UP, Closure, Timed, engines_of
 from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
@@ -33,6 +32,7 @@ from sonjit.engines import Precision, check_threads, profiled_networks
 from sonjit.engines.devices import Machine, describe_machine, load_average
 from sonjit.media import Source, open_source
 from sonjit.weights import find_weight, load_bundle
+from speed.worker import WARM_UP, Closure, Timed, engines_of
 
 if TYPE_CHECKING:
     from sonjit.engines.openvino import OpenVinoEngine

@@ -1,5 +1,5 @@
 import pytest
-from benchmarks.bench import register
+from bench import register
 
 from sonjit.cli.commands import COMMANDS
 

@@ -2,9 +2,11 @@ import json
 import sys
 from functools import partial
 
+import bench
 import pytest
-from benchmarks.speed import CASES
+import speed
 from lab.tests.cli.commands import run_command
+from speed import CASES
 
 from sonjit._util.errors import InputError
 from sonjit.weights import find_weight
@@ -40,11 +42,8 @@ def test_peer_without_mediapipe(refusal):
 
 
 def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
-    from sonjit_lab import benchmark as package
-    from sonjit_lab.cli import bench
-
     monkeypatch.setattr(bench, "CASES", CASES[:2])
-    monkeypatch.setattr(bench, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    monkeypatch.setattr(bench, "benchmark", lambda **options: speed.run.benchmark(**options, count=8))
     save = tmp_path / "bench.json"
     status, out, err = run(capsys, "--model", "lite", "--precision", "f32", "--repeat", "1", "--save", str(save))
     assert status == 0
@@ -54,15 +53,12 @@ def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
 
 
 def test_a_stopped_run_leaves_the_cases_that_it_measured(capsys, tmp_path, monkeypatch):
-    from sonjit_lab import benchmark as package
-    from sonjit_lab.cli import bench
-
     def stopped(*, measured_case, **options):
         def stop(report):
             measured_case(report)
             raise KeyboardInterrupt
 
-        return package.run.benchmark(**options, measured_case=stop, count=8)
+        return speed.run.benchmark(**options, measured_case=stop, count=8)
 
     monkeypatch.setattr(bench, "CASES", CASES[:2])
     monkeypatch.setattr(bench, "benchmark", stopped)
@@ -73,10 +69,7 @@ def test_a_stopped_run_leaves_the_cases_that_it_measured(capsys, tmp_path, monke
 
 
 def test_tasks(capsys, refusal, tmp_path, monkeypatch):
-    from sonjit_lab import benchmark as package
-    from sonjit_lab.cli import bench
-
-    monkeypatch.setattr(bench, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    monkeypatch.setattr(bench, "benchmark", lambda **options: speed.run.benchmark(**options, count=8))
     save = tmp_path / "bench.json"
     status, out, err = run(capsys, "--peer-api", "tasks", "--repeat", "1", "--save", str(save))
     assert (status, len(err.splitlines())) == (0, 2)

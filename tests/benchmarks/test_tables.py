@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.speed import CASES, measure_layers, run
 from rich.console import Console
+from speed import CASES, measure_layers, run
 
 from sonjit._util.errors import InputError
 from sonjit.weights import find_weight

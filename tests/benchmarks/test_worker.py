@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from benchmarks.speed import CASES, worker
-from benchmarks.speed.run import METRICS, benchmark, run_worker, save_bundle, save_clip
-from benchmarks.speed.worker import Sonjit, Tasks, measure_closure, run_job
+from speed import CASES, worker
+from speed.run import METRICS, benchmark, run_worker, save_bundle, save_clip
+from speed.worker import Sonjit, Tasks, measure_closure, run_job
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.weights import find_weight
@@ -63,8 +63,8 @@ def test_crashed_worker_is_one_line(tmp_path):
 
 def test_hanging_worker_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "hang.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("benchmarks.speed.run._WORKER", tmp_path / "hang.py")
-    monkeypatch.setattr("benchmarks.speed.run._TIMEOUT_S", 0.2)
+    monkeypatch.setattr("speed.run._WORKER", tmp_path / "hang.py")
+    monkeypatch.setattr("speed.run._TIMEOUT_S", 0.2)
     with pytest.raises(JobError, match=r"^hang\.py in .* did not respond for 0\.2 s"):
         run_worker(sys.executable, "")
 

@@ -91,7 +91,7 @@ def evaluated(tmp_path):
         ((), "requires at least one eval.json"),
         (("none.json",), "none.json cannot be read"),
         (("{eval}", "--fewest", "1"), "--fewest 1"),
-        (("{eval}", "--bench", "{eval}"), "benchmarks.bench"),
+        (("{eval}", "--bench", "{eval}"), "benchmarks/bench.py"),
         (("{eval}", "--out", "{eval}"), "choose another folder"),
     ],
 )

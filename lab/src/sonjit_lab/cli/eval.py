@@ -144,7 +144,7 @@ def card(
         groups: CSV file with a column subject or sample, and one per factor: region, fitzpatrick, monk, gender, age.
         goal: Maximum difference between the worst group and the average, in the metric's unit.
         fewest: Minimum number of instances of an evaluated group.
-        bench: File of benchmarks.bench --save, for latency.
+        bench: File of benchmarks/bench.py --save, for latency.
         name: Name of your own network.
         licence: Licence of your own weights, such as cc-by-4.0.
         training_data: Description of the data that your own network was trained on.
@@ -157,7 +157,7 @@ def card(
     records = [predictions.load_evaluation(path) for path in evaluations]
     times = None if bench is None else data_files.read_json(bench)
     if not (times is None or isinstance(times, dict)):
-        raise InputError(f"--bench {bench} is not a file of benchmarks.bench --save")
+        raise InputError(f"--bench {bench} is not a file of benchmarks/bench.py --save")
     request = report.CardRequest(
         groups=protocols.load_group_file(groups) if groups else (), goal=math.nan if goal is None else goal,
         fewest=fewest, bench=times, maps=_maps(records), name=name, licence=licence, training_data=training_data,

@@ -458,7 +458,7 @@ class CardRequest:
     # maximum gap between the worst group and the average; NaN uses the goal of the published card
     goal: float = math.nan
     fewest: int = protocols.FEWEST  # minimum number of instances of a group
-    bench: Mapping[str, Any] | None = None  # result of `benchmarks.bench`; None without latency
+    bench: Mapping[str, Any] | None = None  # result of `benchmarks/bench.py`; None without latency
     # class activation maps by the SHA-256 of the landmark network
     maps: Mapping[str, docs.Plot] = field(default_factory=dict[str, docs.Plot])
     name: str = ""  # name of the network
@@ -730,7 +730,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[docs.Block]:
         )
         machine = f"{bench['machine']['cpu']}, {bench['machine']['cores']} cores"
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--bench requires a file of benchmarks.bench --save ({error} is missing)") from None
+        raise InputError(f"--bench requires a file of benchmarks/bench.py --save ({error} is missing)") from None
     yield docs.Heading("Latency")
     if not rows:
         yield docs.Text("Not measured: the file of sonjit bench has no case of this model.")
