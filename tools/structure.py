@@ -1,68 +1,152 @@
-"""Keep the size of the project below its ceilings.
+"""Measure how readable the structure of the project is, and keep it within the limits of `limits.json`.
 
-python tools/structure.py            # print lines, files and imports next to their ceilings
-python tools/structure.py --check    # fail where a count is above its ceiling
-python tools/structure.py --lower    # lower each ceiling to the present count
+python tools/structure.py            # print each measure next to its limit
+python tools/structure.py --check    # fail where a measure is outside its limit
+
+import-linter checks who may import whom, and that there are no circles; see `pyproject.toml`.
 """
 
 import ast
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-PROJECT = Path(__file__).parents[1]
-PACKAGE = PROJECT / "src/sonjit"
-CEILINGS = Path(__file__).with_name("ceilings.json")
-IMPORTS = "src/sonjit: import lines, per cent"
-OUTSIDE = {
-    "web/src": ("web/src/**/*.ts",),
-    "page of the server": ("src/sonjit/server/**/*.js",),
-    "tests": ("tests/**/*.py", "tests/**/*.ts", "tests/**/*.js"),
-    "benchmarks and tools": ("benchmarks/**/*.py", "tools/**/*.py"),
-}
+PROJECT: Final = Path(__file__).parents[1]
+LIMITS: Final = Path(__file__).with_name("limits.json")
+PACKAGES: Final = {"tracker": "src/sonjit", "lab": "lab/src/sonjit_lab", "studio": "studio/src/sonjit_studio"}
+PAGES: Final = ("web/src/**/*.ts", "web/*.js", "src/sonjit/server/page/**/*.html", "src/sonjit/server/page/**/*.css")
+MAX_FUNCTION: Final = 60  # lines
+MAX_PARAMETERS: Final = 10
+MAX_FILE: Final = 600  # lines
+MAX_WIDTH: Final = 120  # characters of a line of TypeScript
+MANY_PARAMETERS: Final = ("cli/", "commands.py", "camera_commands.py", "networks/")  # commands, and published networks
+GENERATED: Final = ("web/src/data.ts", "web/src/option-types.ts")
+ARRAYS: Final = re.compile(r"(Float32|Float|Int|Bool|Index|Real)Array|NDArray|\bImage\b|\bTensor\b|ArrayLike")
+SHAPE: Final = re.compile(r"\((?:\.\.\., ?)?(?:[A-Z][A-Za-z']*|\d+|\.\.\.)(?: [-+*x] \w+)?(?:, ?[^()]{1,12})*,?\)")
+UNIT: Final = re.compile(
+    r"\bpx\b|pixel|metre|millimetre|\bmm\b|\brad\b|radian|degree|second|\b0\.\.1\b|0 to 1|0 to 255|uint8|RGB|"
+    r"fraction|share|normalised|logit|probabilit|score|bool|mask|True|index|indices|ids?\b|unit|per cent|count|"
+    r"number|label|class|image"
+)
 
 
-def part_of(path: Path) -> str:
-    """Return the row of the table that a module of the package counts for."""
-    name = path.relative_to(PACKAGE).as_posix()
-    parts = [part for part in ("lab", "studio", "detectors/search") if name.startswith(f"{part}/")]
-    return f"src/sonjit/{parts[0]}" if parts else "src/sonjit: the tracker"
-
-
-def count() -> dict[str, float]:
-    """Count the lines of each part of the project, and the files and imports of `src/sonjit`."""
-    counts: dict[str, float] = {}
-    total = imports = files = 0
-    for path in sorted(PACKAGE.rglob("*.py")):
+def modules(package: str) -> Iterator[tuple[str, str, ast.Module]]:
+    """Yield path, text and syntax tree of each module of a package."""
+    folder = PROJECT / PACKAGES[package]
+    for path in sorted(folder.rglob("*.py")):
         text = path.read_text("utf-8")
-        lines = text.count("\n")
-        counts[part_of(path)] = counts.get(part_of(path), 0) + lines
-        total, files = total + lines, files + 1
-        imports += sum(
-            (node.end_lineno or node.lineno) - node.lineno + 1
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-        )
-    counts |= {"src/sonjit: all lines": total, "src/sonjit: files": files, IMPORTS: round(100 * imports / total, 2)}
-    for name, patterns in OUTSIDE.items():
-        paths = {path for pattern in patterns for path in PROJECT.glob(pattern) if "node_modules" not in path.parts}
-        counts[name] = sum(path.read_text("utf-8").count("\n") for path in paths)
-    return counts
+        yield path.relative_to(folder).as_posix(), text, ast.parse(text)
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every function and method of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def late_statements(tree: ast.Module) -> int:
+    """Count constants and imports after the first function or class of a module."""
+    late, is_late = 0, False
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            is_late = True
+        elif is_late and isinstance(node, ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom):
+            late += 1
+    return late
+
+
+def lines_of(node: ast.AST) -> int:
+    """Return the number of lines of a function without its docstring."""
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    first = node.body[0]
+    is_documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if is_documented else 0
+    return (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the number of parameters of a function without `self`."""
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return len([argument for argument in arguments if argument.arg not in ("self", "cls")])
+
+
+def takes_arrays(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Check whether a public function has a parameter that is an array."""
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    texts = (ast.unparse(argument.annotation) for argument in arguments if argument.annotation)
+    return not node.name.startswith("_") and any(ARRAYS.search(text) for text in texts)
+
+
+def measure() -> dict[str, float]:
+    """Return every measure by its name."""
+    found: dict[str, float] = {f"lines of Python, {name}": 0 for name in PACKAGES}
+    names = (
+        "constants and imports after the first function or class",
+        f"functions over {MAX_FUNCTION} lines",
+        f"functions over {MAX_PARAMETERS} parameters",
+        f"files over {MAX_FILE} lines",
+        "fmt: skip",
+        "dict[str, Any]",
+        f"lines of TypeScript and pages over {MAX_WIDTH} characters",
+    )
+    found |= dict.fromkeys(names, 0)
+    late, long, many, large, skipped, untyped, wide = names
+    imports = arrays = shapes = units = 0
+    for package in PACKAGES:
+        for name, text, tree in modules(package):
+            lines = text.count("\n")
+            found[f"lines of Python, {package}"] += lines
+            found[late] += late_statements(tree)
+            found[large] += lines > MAX_FILE
+            found[skipped] += text.count("# fmt: skip")
+            found[untyped] += text.count("dict[str, Any]")
+            imports += sum(
+                (node.end_lineno or 0) - node.lineno + 1
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+            )
+            may_have_many = any(part in name for part in MANY_PARAMETERS)
+            for function in functions(tree):
+                found[long] += lines_of(function) > MAX_FUNCTION
+                found[many] += parameters_of(function) > MAX_PARAMETERS and not may_have_many
+                if takes_arrays(function):
+                    docstring = ast.get_docstring(function) or ""
+                    arrays += 1
+                    shapes += bool(SHAPE.search(docstring))
+                    units += bool(UNIT.search(docstring))
+    total = sum(found[f"lines of Python, {name}"] for name in PACKAGES)
+    pages = {path for pattern in PAGES for path in PROJECT.glob(pattern)}
+    for path in pages - {PROJECT / name for name in GENERATED}:
+        found[wide] += sum(len(line) > MAX_WIDTH for line in path.read_text("utf-8").splitlines())
+    found["import lines, per cent"] = round(100 * imports / total, 1)
+    found["public functions on arrays that state a shape, per cent"] = round(100 * shapes / arrays)
+    found["public functions on arrays that state a unit, per cent"] = round(100 * units / arrays)
+    return found
 
 
 def main(option: str = "") -> str:
-    """Print the table, check it, or lower the ceilings; return what is above its ceiling."""
-    counts = count()
-    ceilings: dict[str, float] = json.loads(CEILINGS.read_text("utf-8"))
-    above = [
-        f"{name}: {n:,}, ceiling {ceilings.get(name, 0):,}" for name, n in counts.items() if n > ceilings.get(name, 0)
+    """Print the table, or return what is outside its limit."""
+    measures, limits = measure(), json.loads(LIMITS.read_text("utf-8"))
+    outside: list[str] = []
+    for name, value in measures.items():
+        maximum, minimum = limits["at most"].get(name), limits["at least"].get(name)
+        if maximum is not None and value > maximum:
+            outside.append(f"{name}: {value:g}, at most {maximum:g}")
+        if minimum is not None and value < minimum:
+            outside.append(f"{name}: {value:g}, at least {minimum:g}")
+    if option == "--check":
+        return "\n".join(outside)
+    rows = [
+        f"| {name} | {value:,g} | {limits['at most'].get(name, limits['at least'].get(name, ''))} |"
+        for name, value in measures.items()
     ]
-    if option == "--lower" and not above:
-        CEILINGS.write_text(json.dumps(counts, indent=2) + "\n", "utf-8")
-    if not option:
-        print("| part | now | ceiling |\n|---|---:|---:|")
-        print("\n".join(f"| {name} | {n:,} | {ceilings.get(name, 0):,} |" for name, n in counts.items()))
-    return "\n".join(above) if option else ""
+    print("| measure | now | limit |\n|---|---:|---:|")
+    print("\n".join(rows))
+    return ""
 
 
 if __name__ == "__main__":

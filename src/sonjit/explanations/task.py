@@ -43,6 +43,16 @@ from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
+_FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
+_HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
+_TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
+CLASSIFIERS = ("cam-", "fc-")  # prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch.
+_OF_HAND = re.compile(r"handedness|presence|\w+\.[xyz](_m)?")  # outputs of the hand landmark network
+_CLASS: dict[str, ColumnType] = {
+    "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
+    "map": str,
+}  # fmt: skip
+
 
 class Explained(NamedTuple):
     """Explanation of an image: its JSON record, one line per output, and panels (H, W', 3) if they are drawn."""
@@ -250,17 +260,6 @@ def _short(found: TargetMap) -> str:
     """Return the value with its unit, and the probability of a logit; handedness is positive for the right hand."""
     share = f" (p {1 / (1 + math.exp(-found.value)):.2f})" if found.unit == "logit" else f" {found.unit}"
     return f"{found.target} {found.value:.4g}{share}"
-
-
-_FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
-_HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
-_TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
-CLASSIFIERS = ("cam-", "fc-")  # prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch.
-_OF_HAND = re.compile(r"handedness|presence|\w+\.[xyz](_m)?")  # outputs of the hand landmark network
-_CLASS: dict[str, ColumnType] = {
-    "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
-    "map": str,
-}  # fmt: skip
 
 
 @Parameter(name="*")

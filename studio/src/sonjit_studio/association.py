@@ -24,6 +24,11 @@ _MIN_SHARED: Final = 4  # keypoints that two views must share to be compared
 _MAX_STEP_M: Final = 0.3  # distance that a track may always move, because its centre depends on the seen keypoints
 _MAX_SPEED: Final = 3.0  # m/s of the centre of a person who walks or runs through a studio
 _MEMORY_S: Final = 1.0  # time after which a lost track ends
+_MIN_CHIRALITY = 0.05  # least chirality of a hand that counts as left or right
+_DECISIVE_CHIRALITY: Final = 0.1  # chirality from which a hand's shape decides its side
+_SHAPE_WEIGHT, _MEMORY_WEIGHT = 0.25, 0.5  # relative to the votes of all views; a pressed palm bends fingers back
+_DECISIVE_DISTANCE_M: Final = 0.05  # difference of the distances to the previous hands that counts as a full vote
+_UNSEEN_DISTANCE_M: Final = 0.2  # assumed distance of a hand that was not seen yet
 
 
 class Group(NamedTuple):
@@ -158,13 +163,6 @@ class Tracker:
                 self._tracks.append(tracks[row])
             tracks[row].time_s, tracks[row].points_m = time_s, points
         return [tracks[row].number for row in range(len(found_m))]
-
-
-_MIN_CHIRALITY = 0.05  # least chirality of a hand that counts as left or right
-_DECISIVE_CHIRALITY: Final = 0.1  # chirality from which a hand's shape decides its side
-_SHAPE_WEIGHT, _MEMORY_WEIGHT = 0.25, 0.5  # relative to the votes of all views; a pressed palm bends fingers back
-_DECISIVE_DISTANCE_M: Final = 0.05  # difference of the distances to the previous hands that counts as a full vote
-_UNSEEN_DISTANCE_M: Final = 0.2  # assumed distance of a hand that was not seen yet
 
 
 def hand_chirality(points_m: FloatArray) -> FloatArray:

@@ -27,6 +27,43 @@ from sonjit_studio.views import frame_numbers
 
 _MIN_POINTS = 6  # least number of points that a detected target must show; a target of one marker has only four
 PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"  # frame set, and a target in it
+_DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {  # families, with the sizes of those that contain each other
+    **{f"{side}X{side}": (50, 100, 250, 1000) for side in (4, 5, 6, 7)},
+    "ARUCO_ORIGINAL": (),
+    "APRILTAG_16H5": (),
+    "APRILTAG_25H9": (),
+    "APRILTAG_36H11": (),
+}
+_MARKER_VARIANTS = [  # family, border in modules, black and white exchanged
+    (family, border, is_inverted)
+    for family in _DICTIONARY_SIZES
+    for border in ((1, 2) if family == "APRILTAG_36H11" else (1,))
+    for is_inverted in (False, True)
+]
+_PROBE_STEP = 4  # interval between the images that are searched for every dictionary
+_MIN_MARKERS = 5  # least number of markers of an image that determines a layout: four centres fit any
+_MAX_LAYOUT_IMAGES = 12
+_MAX_COLUMNS = 30
+_CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640  # images searched for a checkerboard, and their longer side
+_MAX_MISFIT = 0.08  # largest accepted RMS distance of corners from a layout, in squares
+_MAX_MARKER_DISTANCE, _MIN_MATCHES = 0.25, 0.6
+"""Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
+it. The others are false ones of the background, which may repeat in every image."""
+_Markers = tuple[list[FloatArray], list[int]]
+BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
+CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
+Found = tuple["IndexArray", "FloatArray"]  # (n,) indices of points and (n, 2) pixels
+_DRAWING_STEPS = 120  # steps across a square of a drawing, fine enough for markers of usual sizes
+_HALF_PIXEL = 0.5  # shift from OpenCV's pixel coordinates, which start at the first pixel's centre, to Sonjit's
+_BOARD_SYNTAX = (
+    "charuco:8x6:30mm:22mm:4x4_50 (squares, square, marker, dictionary), checkerboard:8x5:25mm (inner corners), "
+    "aruco:5x7:30mm:6mm:4x4_50 (markers, marker, gap, dictionary), aprilgrid:6x6:88mm:26.4mm (tags, tag, gap) "
+    "or a .json of markers; with :inverted where white and black are exchanged"
+)
+_APRILGRID_DICTIONARY = "APRILTAG_36H11"
+_REFINEMENT_RADIUS = 0.1  # radius of the corner refinement in sides of a marker
+_APRILGRID_BORDER = 2  # modules of an AprilGrid tag's black border, as Kalibr prints it; other markers have one
+_NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,31 +177,6 @@ def gray_image(rgb: Image) -> Image:
     import cv2
 
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-_DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {  # families, with the sizes of those that contain each other
-    **{f"{side}X{side}": (50, 100, 250, 1000) for side in (4, 5, 6, 7)},
-    "ARUCO_ORIGINAL": (),
-    "APRILTAG_16H5": (),
-    "APRILTAG_25H9": (),
-    "APRILTAG_36H11": (),
-}
-_MARKER_VARIANTS = [  # family, border in modules, black and white exchanged
-    (family, border, is_inverted)
-    for family in _DICTIONARY_SIZES
-    for border in ((1, 2) if family == "APRILTAG_36H11" else (1,))
-    for is_inverted in (False, True)
-]
-_PROBE_STEP = 4  # interval between the images that are searched for every dictionary
-_MIN_MARKERS = 5  # least number of markers of an image that determines a layout: four centres fit any
-_MAX_LAYOUT_IMAGES = 12
-_MAX_COLUMNS = 30
-_CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640  # images searched for a checkerboard, and their longer side
-_MAX_MISFIT = 0.08  # largest accepted RMS distance of corners from a layout, in squares
-_MAX_MARKER_DISTANCE, _MIN_MATCHES = 0.25, 0.6
-"""Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
-it. The others are false ones of the background, which may repeat in every image."""
-_Markers = tuple[list[FloatArray], list[int]]
 
 
 def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]:
@@ -328,22 +340,6 @@ def _recognise_checkerboard(images: list[Image], square_m: float) -> Calibration
             raise InputError(f"the images show a board that cannot be used: {error}") from None
         return None
     return board
-
-
-BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
-CalibrationTarget: TypeAlias = "CalibrationBoard | MarkerBody"
-Found = tuple["IndexArray", "FloatArray"]  # (n,) indices of points and (n, 2) pixels
-_DRAWING_STEPS = 120  # steps across a square of a drawing, fine enough for markers of usual sizes
-_HALF_PIXEL = 0.5  # shift from OpenCV's pixel coordinates, which start at the first pixel's centre, to Sonjit's
-_BOARD_SYNTAX = (
-    "charuco:8x6:30mm:22mm:4x4_50 (squares, square, marker, dictionary), checkerboard:8x5:25mm (inner corners), "
-    "aruco:5x7:30mm:6mm:4x4_50 (markers, marker, gap, dictionary), aprilgrid:6x6:88mm:26.4mm (tags, tag, gap) "
-    "or a .json of markers; with :inverted where white and black are exchanged"
-)
-_APRILGRID_DICTIONARY = "APRILTAG_36H11"
-_REFINEMENT_RADIUS = 0.1  # radius of the corner refinement in sides of a marker
-_APRILGRID_BORDER = 2  # modules of an AprilGrid tag's black border, as Kalibr prints it; other markers have one
-_NO_POINTS: Found = np.zeros(0, np.intp), np.zeros((0, 2))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,19 @@ _MIN_FRAMES = 3  # frames with a bone from which its usual length is known
 _MAX_CHANGE = 0.15  # change of a bone's length that is reported, relative to its usual length
 _MIN_CHANGE_M = 0.004  # change that is never reported, because marks scatter as much
 HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)  # (20, 2) parent and child of one hand's bones
+_BODY: Final = load_skeleton("body_blazepose33")
+_LIMB_BONES: Final = np.array([(a, b) for a, b in _BODY.bones if _BODY.index("left_shoulder") <= a < b])
+"""Bones (18, 2), parents first: across the shoulders and down the arms, across the hips and down the legs.
+
+Spines bend and are excluded."""
+_PART_NAMES: Final = {"bodies": "body", "faces": "face"}
+_LENGTH_STD_M: Final = 0.001  # of a bone's length, because detectors' joints slide
+_ACCELERATION: Final = 8.0  # m/s², root mean square of hands' joints in quick gestures
+_MAX_LINK_S: Final = 0.25  # time between frames from which they do not constrain each other
+_MIN_STD_M: Final = 0.001  # least standard deviation of a triangulated joint
+_ROBUST_SCALE: Final = 3.0  # deviations at which an observation has a quarter of its weight
+_GAUSS_NEWTON_STEPS: Final = 12  # fixed number of steps, so that equal inputs give equal results
+_MAX_GAP_S: Final = 0.5  # longest gap that is interpolated
 
 
 def hand_length_m(points_m: FloatArray) -> float:
@@ -110,14 +123,6 @@ def median_of_other_frames(lengths_m: Mapping[int, FloatArray], frame: int) -> F
     return np.where(np.isfinite(table).sum(0) >= _MIN_FRAMES, medians(table), np.nan)
 
 
-_BODY: Final = load_skeleton("body_blazepose33")
-_LIMB_BONES: Final = np.array([(a, b) for a, b in _BODY.bones if _BODY.index("left_shoulder") <= a < b])
-"""Bones (18, 2), parents first: across the shoulders and down the arms, across the hips and down the legs.
-
-Spines bend and are excluded."""
-_PART_NAMES: Final = {"bodies": "body", "faces": "face"}
-
-
 class Part(NamedTuple):
     """The part of a person that one network detects."""
 
@@ -141,15 +146,6 @@ class Part(NamedTuple):
         if self.list_name == "hands":
             return HAND_BONES
         return _LIMB_BONES if self.list_name == "bodies" else np.zeros((0, 2), np.intp)
-
-
-_LENGTH_STD_M: Final = 0.001  # of a bone's length, because detectors' joints slide
-_ACCELERATION: Final = 8.0  # m/s², root mean square of hands' joints in quick gestures
-_MAX_LINK_S: Final = 0.25  # time between frames from which they do not constrain each other
-_MIN_STD_M: Final = 0.001  # least standard deviation of a triangulated joint
-_ROBUST_SCALE: Final = 3.0  # deviations at which an observation has a quarter of its weight
-_GAUSS_NEWTON_STEPS: Final = 12  # fixed number of steps, so that equal inputs give equal results
-_MAX_GAP_S: Final = 0.5  # longest gap that is interpolated
 
 
 class Skeletons(NamedTuple):

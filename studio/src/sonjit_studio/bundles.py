@@ -33,6 +33,12 @@ It fixes times that no motion shows and the mean time of each frame set. Images 
 hundredfold."""
 _LENS_TO_PRIOR = np.eye(LENS_SIZE)[1:]
 _LENS_TO_PRIOR[0, :2] = 1, -1  # (11, 12) matrix from a lens to the values that the prior constrains
+_MAX_ROUNDS, _ADJUST_STEPS = 8, 5  # rounds of estimating paths, and steps of the adjustment in each
+_MIN_WINDOW, _MAX_WINDOW = 2, 6  # frame sets before and after that determine a target's path
+_MIN_POSES, _MAX_BEND = 6, 0.5
+"""Least number of poses of a path, and largest distance of a pose from the midpoint of its neighbours, in halves of
+their distance."""
+_DEGREE, _ONE_SIDED_DEGREE = 4, 2  # of the polynomial of a path, and at its ends, with frame sets on one side
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,14 +370,6 @@ def cross_matrices(vectors: FloatArray) -> FloatArray:
     x, y, z = vectors.T
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-
-
-_MAX_ROUNDS, _ADJUST_STEPS = 8, 5  # rounds of estimating paths, and steps of the adjustment in each
-_MIN_WINDOW, _MAX_WINDOW = 2, 6  # frame sets before and after that determine a target's path
-_MIN_POSES, _MAX_BEND = 6, 0.5
-"""Least number of poses of a path, and largest distance of a pose from the midpoint of its neighbours, in halves of
-their distance."""
-_DEGREE, _ONE_SIDED_DEGREE = 4, 2  # of the polynomial of a path, and at its ends, with frame sets on one side
 
 
 def fit_image_times(

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _JACKKNIFE_PARTS = 8  # parts of the recording that the jackknife omits one at a time
 _MAX_STEPS = 40  # of a jackknife fit; few keep poorly observed directions near the full solution
+_MAD_TO_STD = 1.4826  # standard deviation of normal errors whose median magnitude is 1
+_BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0  # RMS error that exceeds both, the latter in medians over cameras, is reported
+_MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
+"""Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
+smaller for the images of a frame set to count as taken at different times."""
+_MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which it is reported
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +144,6 @@ def design_effect(errors: FloatArray, image: IndexArray) -> float:
     sums = np.zeros((int(image.max()) + 1, 2))
     np.add.at(sums, image, errors)
     return max(1.0, float((sums**2).sum() / (errors**2).sum()))
-
-
-_MAD_TO_STD = 1.4826  # standard deviation of normal errors whose median magnitude is 1
-_BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0  # RMS error that exceeds both, the latter in medians over cameras, is reported
-_MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
-"""Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
-smaller for the images of a frame set to count as taken at different times."""
-_MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which it is reported
 
 
 @dataclass(frozen=True, eq=False)

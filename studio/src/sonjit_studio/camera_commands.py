@@ -20,6 +20,8 @@ from sonjit_studio.views import match_camera, open_view, save_frame_sets, views_
 _PAST = 0.3  # how far the axes of cameras that point at one place may pass it, at most, as a share of their distance
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
+_FEW = 4  # number of images in which another board is searched if the named one is missing
+Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 
 def cameras(
@@ -123,10 +125,6 @@ def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None 
             for name, path in paths.items()
         }
     return synchronisation.synchronise(lines, by)
-
-
-_FEW = 4  # number of images in which another board is searched if the named one is missing
-Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 
 def calibrate(

@@ -39,6 +39,37 @@ CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
 _CAPTURE_FIELDS = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 DAT_ENDING = ".dat"
 _FORMAT, _VERSION = "sonjit-cameras", 1
+_HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+"""Move principal points from OpenCV's pixel centres at integers to Sonjit's pixel corners at integers."""
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # metres per unit of length
+OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
+_MATRIX_NAMES = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
+_DISTORTION_NAMES = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
+_ROTATION_NAMES = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
+_TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
+_WIDTH_NAMES = ("image_width", "image_Width", "width")
+_HEIGHT_NAMES = ("image_height", "image_Height", "height")
+_FISHEYE_NAMES = ("fisheye_model", "fisheye")
+_YAML_TAG = re.compile(r"!!opencv-[\w-]+")
+_NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
+_LENS_MODELS = {
+    "SIMPLE_PINHOLE": "f cx cy",
+    "PINHOLE": "fx fy cx cy",
+    "SIMPLE_RADIAL": "f cx cy k1",
+    "RADIAL": "f cx cy k1 k2",
+    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
+    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
+}
+_COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+_FORMATS_BY_ENDING: Final[Mapping[str, CameraFormat]] = {
+    ".json": "sonjit",
+    ".toml": "anipose",
+    ".yml": "opencv",
+    ".yaml": "opencv",
+    ".xml": "opencv",
+    "": "colmap",
+}
 
 
 def load_cameras(
@@ -119,11 +150,6 @@ def format_from_ending(path: Path) -> CameraFormat:
     if (format := _FORMATS_BY_ENDING.get(path.suffix.lower())) is None:
         raise InputError(f"{path}: name a .json, .toml or .yml file or a folder, or give the format")
     return format
-
-
-_HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-"""Move principal points from OpenCV's pixel centres at integers to Sonjit's pixel corners at integers."""
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # metres per unit of length
 
 
 def metres_per_unit(unit: object, named: str) -> float:
@@ -421,18 +447,6 @@ def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
     return blocks
 
 
-OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
-_MATRIX_NAMES = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
-_DISTORTION_NAMES = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
-_ROTATION_NAMES = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
-_TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
-_WIDTH_NAMES = ("image_width", "image_Width", "width")
-_HEIGHT_NAMES = ("image_height", "image_Height", "height")
-_FISHEYE_NAMES = ("fisheye_model", "fisheye")
-_YAML_TAG = re.compile(r"!!opencv-[\w-]+")
-_NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
-
-
 def _read_opencv(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
     """Read one file of OpenCV's FileStorage, or a folder of files that are named like their cameras."""
     files = [path]
@@ -567,18 +581,6 @@ def _numbers(values: Any) -> list[float]:  # noqa: ANN401  # a list, or a text o
     return [float(_NOT_FINITE.sub(r"\1", text)) for text in texts]
 
 
-_LENS_MODELS = {
-    "SIMPLE_PINHOLE": "f cx cy",
-    "PINHOLE": "fx fy cx cy",
-    "SIMPLE_RADIAL": "f cx cy k1",
-    "RADIAL": "f cx cy k1 k2",
-    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
-    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
-    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
-}
-_COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
-
-
 def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
     """Read COLMAP's cameras.txt and images.txt (its documentation, "Output format"), a camera per registered image.
 
@@ -660,12 +662,4 @@ _WRITERS: Final[Mapping[CameraFormat, Callable[[CameraRig, Path], None]]] = {
     "anipose": _save_anipose,
     "opencv": _save_opencv,
     "colmap": _save_colmap,
-}
-_FORMATS_BY_ENDING: Final[Mapping[str, CameraFormat]] = {
-    ".json": "sonjit",
-    ".toml": "anipose",
-    ".yml": "opencv",
-    ".yaml": "opencv",
-    ".xml": "opencv",
-    "": "colmap",
 }

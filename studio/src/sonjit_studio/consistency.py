@@ -25,6 +25,12 @@ _MAX_POINTS = 400  # number of shared points by which two cameras are compared
 _MIN_POINTS = 8  # least number of shared points for a comparison
 _MIN_AGREEMENT = 0.6  # least fraction of points, and of good cameras, that must agree
 _FRAME_SHIFTS = sorted({*range(-10, 11)} - {0}, key=abs)  # delays in frames that are tried, small first
+_DECISIVE_RATIO = 1.3  # ratio of errors of the second to the first solution from which an image decides
+_MIN_RMS_PX = 0.1  # least error of the first solution in that ratio
+_MAX_ROTATION_RAD = np.radians(8)  # largest rotation between a solution of one image and the calibrated world
+_MAX_ARROWS = 300  # number of arrows in a plot
+_WORST_COUNT = 6  # number of images in the section of the worst ones
+_ARROW_SCALE = 60  # length of arrows relative to the errors that they show
 
 
 @dataclass(frozen=True)
@@ -168,11 +174,6 @@ def _median_ratio(first: FloatArray, second: FloatArray) -> float:
     return float(np.median(ratio[finite])) if finite.any() else 1.0
 
 
-_DECISIVE_RATIO = 1.3  # ratio of errors of the second to the first solution from which an image decides
-_MIN_RMS_PX = 0.1  # least error of the first solution in that ratio
-_MAX_ROTATION_RAD = np.radians(8)  # largest rotation between a solution of one image and the calibrated world
-
-
 @dataclass(frozen=True)
 class PlanarAmbiguity:
     """Number of images whose favoured solution agrees with a calibrated world, or not."""
@@ -223,11 +224,6 @@ def planar_ambiguity(calibration: RigCalibration) -> PlanarAmbiguity:
         else:
             against += 1
     return PlanarAmbiguity(agree, against, undecided)
-
-
-_MAX_ARROWS = 300  # number of arrows in a plot
-_WORST_COUNT = 6  # number of images in the section of the worst ones
-_ARROW_SCALE = 60  # length of arrows relative to the errors that they show
 
 
 def reprojection_line(calibration: RigCalibration) -> str:

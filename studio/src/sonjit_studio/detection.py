@@ -29,6 +29,11 @@ MIN_SCORE: Final = 0.3  # least score of a detection and least presence in a cro
 _THRESHOLD_PX: Final = 10.0  # largest error of a view that agrees in the triangulation
 _SWAP_MARGIN: Final = 0.25  # mean vote per view by which crops must contradict the sides of the hands
 MAX_OUTSIDE: Final = 0.25  # fraction of a hand that may lie outside an image
+PASSES: Final = 2  # number of passes. The second one crops hands at the positions of the project's network.
+InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
+"""Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
+
+Its arguments are an image (H, W, 3), the expected points (21, 2), and the side: 0 for right, 1 for left."""
 
 
 def detect_chunk(settings: run_folder.DetectionSettings, frames: Sequence[int], out: str) -> str:
@@ -178,13 +183,6 @@ def _detect_at_projections(
             points[side], score[side] = found[0].keypoints[:, :2], found[0].score
             votes[side] = found[0].score * (2 * _right_probability(found[0]) - 1)
     return votes
-
-
-PASSES: Final = 2  # number of passes. The second one crops hands at the positions of the project's network.
-InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
-"""Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
-
-Its arguments are an image (H, W, 3), the expected points (21, 2), and the side: 0 for right, 1 for left."""
 
 
 def load_hand_network(file: Path) -> InferHand:

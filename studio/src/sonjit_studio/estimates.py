@@ -16,6 +16,30 @@ from sonjit_studio.boards import BoardObservation, BoardObservations, PoseKey
 _OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0  # a point is an outlier if its error exceeds both, the former in median errors
 _MIN_POINTS = 6  # least number of points without outliers
 Transform = tuple["FloatArray", "FloatArray"]  # rotation (3, 3) and translation (3,) in metres between frames
+_SAME_ROTATION_RAD = np.radians(4)  # largest difference of agreeing relative poses
+_SAME_TRANSLATION = 0.06  # the same of translations, as a fraction of their length
+_MAX_FRAMES = 60  # number of frame sets that determine a relative pose
+_RIVAL_ROTATION_RAD = np.radians(8)  # least rotation between a relative pose and its rival
+_AMBIGUOUS_RATIO = 0.8  # ratio of frame sets that support the rival from which a pair is ambiguous
+_MIN_AGREEMENT = 0.4  # least fraction of frame sets that must agree on a relative pose
+LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
+"""Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; these and k3; the rational model's eight; k1 to k4 of
+the fisheye model."""
+LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
+    "none": (),
+    "radial": (0, 1),
+    "usual": (0, 1, 2, 3),
+    "full": (0, 1, 2, 3, 4),
+    "rational": (0, 1, 2, 3, 4, 5, 6, 7),
+    "fisheye": (0, 1, 2, 3),
+}
+COEFFICIENTS: Final[dict[str, int]] = {"none": 5, "radial": 5, "usual": 5, "full": 5, "rational": 8, "fisheye": FISHEYE}
+"""Number of coefficients of each lens model."""
+_MIN_IMAGES = 4  # least number of images for a lens
+_MAX_IMAGES = 40  # number of images that estimate a lens
+_MAX_FOCAL_ERROR = 0.1  # largest accepted relative standard error of a focal length
+_MIN_TILT = 0.01  # least variation of tilt that fixes a focal length, see `_tilt_variation`
+_FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02  # images for the focal length, largest error in image sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +125,6 @@ def invert_transform(transform: Transform) -> Transform:
     return transform[0].T, -transform[0].T @ transform[1]
 
 
-_SAME_ROTATION_RAD = np.radians(4)  # largest difference of agreeing relative poses
-_SAME_TRANSLATION = 0.06  # the same of translations, as a fraction of their length
-_MAX_FRAMES = 60  # number of frame sets that determine a relative pose
-_RIVAL_ROTATION_RAD = np.radians(8)  # least rotation between a relative pose and its rival
-_AMBIGUOUS_RATIO = 0.8  # ratio of frame sets that support the rival from which a pair is ambiguous
-_MIN_AGREEMENT = 0.4  # least fraction of frame sets that must agree on a relative pose
-
-
 @dataclass(frozen=True, eq=False)
 class CameraPair:
     """Two cameras that saw a target simultaneously."""
@@ -192,26 +208,6 @@ def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose]
     rival = int(support[is_rival].max()) if is_rival.any() else 0
     transform = mean, np.median(t[agreed], axis=0)
     return CameraPair(first, second, transform, frames=int(support[best]), common=common, rival=rival)
-
-
-LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
-"""Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; these and k3; the rational model's eight; k1 to k4 of
-the fisheye model."""
-LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
-    "none": (),
-    "radial": (0, 1),
-    "usual": (0, 1, 2, 3),
-    "full": (0, 1, 2, 3, 4),
-    "rational": (0, 1, 2, 3, 4, 5, 6, 7),
-    "fisheye": (0, 1, 2, 3),
-}
-COEFFICIENTS: Final[dict[str, int]] = {"none": 5, "radial": 5, "usual": 5, "full": 5, "rational": 8, "fisheye": FISHEYE}
-"""Number of coefficients of each lens model."""
-_MIN_IMAGES = 4  # least number of images for a lens
-_MAX_IMAGES = 40  # number of images that estimate a lens
-_MAX_FOCAL_ERROR = 0.1  # largest accepted relative standard error of a focal length
-_MIN_TILT = 0.01  # least variation of tilt that fixes a focal length, see `_tilt_variation`
-_FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02  # images for the focal length, largest error in image sizes
 
 
 def camera_from_observations(

@@ -29,6 +29,13 @@ _BALL_RADIUS_M: Final = {"hands": 0.006, "bodies": 0.02, "faces": 0.0015}
 _BONE_RADII: Final = (0.75, 0.5)  # radii at a bone's start and end, relative to a ball's
 _BALL_RINGS, _RING_VERTICES = 6, 10
 _CONSTANT_LENGTH_M: Final = 1e-4  # a bone whose length varies less has constant length
+_BLOCK: Final = 512
+_MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
+_MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
+Figure = Literal["mesh", "skeleton"]  # content of a .glb
+ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
+_SVG_COLUMNS, _SVG_CELL_PX = 6, 200
+_UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
 
 
 def drawn_lines(part: Part) -> list[tuple[int, int]]:
@@ -172,11 +179,6 @@ def _faces(bands: int) -> IntArray:
     return np.concatenate([np.concatenate([lower, upper]) + band * _RING_VERTICES for band in range(bands)])
 
 
-_BLOCK: Final = 512
-_MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
-_MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
-
-
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
     """Return a C3D file in mm, in Intel's byte order, of points (F, N, 3), F below 65,536, and 128 kB of labels."""
     count, width = len(points_m), max(map(len, labels))
@@ -217,12 +219,6 @@ def _entry(name: str, group: int, content: bytes) -> bytes:
 def _values(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
     """Return type (-1 text, 2 integers, 4 floats), dimensions, values and an empty description."""
     return struct.pack("<bB", kind, len(shape)) + bytes(shape) + data + b"\0"
-
-
-Figure = Literal["mesh", "skeleton"]  # content of a .glb
-ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
-_SVG_COLUMNS, _SVG_CELL_PX = 6, 200
-_UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
 
 
 def _keypoint_names(part: Part) -> list[str]:

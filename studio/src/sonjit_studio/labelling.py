@@ -25,6 +25,29 @@ _FRAME_COST_M: Final = 0.02  # path length per swapped frame set, so that the sh
 _UNKNOWN_DISTANCE_M: Final = 0.1  # assumed path length of a hand that is unknown in a frame set
 _MAX_DISTANCE_M: Final = 0.4  # largest path length that counts between two frame sets
 _PAUSE_STEPS: Final = 2.5  # usual steps between frame sets from which motion is not compared
+SAMPLED_FRAME_SETS: Final = 1000  # spread over the recording, from which bone lengths are measured
+_MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which their bones are used
+# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+_HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
+_MAX_SHIFT_M: Final = 0.012  # largest shift of a joint by the fit
+_MAX_LENGTH_ERROR_M: Final = 0.006  # largest error of a fitted bone's length
+_MAX_STD_M: Final = 0.005  # largest standard deviation of a labelled joint
+_MIN_VIEW_FRACTION: Final = 1 / 3  # least fraction of views that must agree, at least two
+DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]  # hands of an image (H, W, 3)
+_MIN_VIEWS: Final = 4  # views below which a labelled joint counts as "few"
+_USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
+_MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
+_SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
+"""Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
+_REASONS: Final = {
+    "lost": "{:.0f} joints without a label",
+    "few": "{:.0f} joints in few views",
+    "spread": "uncertain by {:.1f} mm",
+    "residual": "{:.1f} px off in the views",
+    "bones": "bones off by {:.1f} mm",
+    "jump": "jumps at {:.1f} m/s",
+    "mesh": "{:.1f} mm off a possible hand",
+}
 
 
 def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArray) -> BoolArray:
@@ -93,10 +116,6 @@ def correct_swaps(
     return detections.swap_hands(rows) if rows.any() else detections
 
 
-SAMPLED_FRAME_SETS: Final = 1000  # spread over the recording, from which bone lengths are measured
-_MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which their bones are used
-
-
 def person_bone_lengths(
     project: Project, rig: CameraRig, chunks: Iterable[run_folder.ChunkDetections], offsets: learning.Offsets | None
 ) -> FloatArray:
@@ -116,15 +135,6 @@ def person_bone_lengths(
     human = np.stack([learning.human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
     human_lengths = np.stack([bones.median_lengths(human[:, side]) for side in range(2)])
     return np.where(np.isfinite(human_lengths), human_lengths, lengths)
-
-
-# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
-_HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
-_MAX_SHIFT_M: Final = 0.012  # largest shift of a joint by the fit
-_MAX_LENGTH_ERROR_M: Final = 0.006  # largest error of a fitted bone's length
-_MAX_STD_M: Final = 0.005  # largest standard deviation of a labelled joint
-_MIN_VIEW_FRACTION: Final = 1 / 3  # least fraction of views that must agree, at least two
-DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]  # hands of an image (H, W, 3)
 
 
 def label_chunk(
@@ -210,22 +220,6 @@ def _is_certain(
         for bone in range(len(bones.HAND_BONES)):
             certain[:, bones.HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
     return np.asarray(certain, np.bool_)
-
-
-_MIN_VIEWS: Final = 4  # views below which a labelled joint counts as "few"
-_USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
-_MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
-_SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
-"""Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
-_REASONS: Final = {
-    "lost": "{:.0f} joints without a label",
-    "few": "{:.0f} joints in few views",
-    "spread": "uncertain by {:.1f} mm",
-    "residual": "{:.1f} px off in the views",
-    "bones": "bones off by {:.1f} mm",
-    "jump": "jumps at {:.1f} m/s",
-    "mesh": "{:.1f} mm off a possible hand",
-}
 
 
 def review_priorities(labels: run_folder.Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:

@@ -29,6 +29,30 @@ from sonjit_studio.rig import CameraRig
 
 HAND_NETWORK: Final = "hand-full"  # recipe of `sonjit train`, and stem of its exported file
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
+_DEFAULT_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    HAND_NETWORK: {
+        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0", "augmentation.mirror": "0",
+        "freeze": ",".join(("stem", "first", *(f"blocks.{block}" for block in range(7)))),
+    },
+    "keypoint-detector": {"steps": "20000"},
+}  # fmt: skip
+"""Settings for some hundred hands of one person. The first layers stay frozen, which also halves the time. No crop is
+mirrored in training: a network for right hands must not learn to find adjacent left ones."""
+_FORMAT: Final = "sonjit-offsets-by-looks"
+_ALL_JOINTS: Final = tuple(range(JOINTS_PER_HAND))
+_JOINT_GROUPS: Final = (  # joints on which an offset depends besides the hand, and those that have it: wrist, fingers
+    ((0, 5, 9, 13, 17), (0,)),
+    *(((0, 5, 17, *own), own) for first in range(1, JOINTS_PER_HAND, 4) if (own := tuple(range(first, first + 4)))),
+)
+# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+_SIMILARITY_M: Final = 0.016  # RMS distance of joints at which hands have a similarity of 0.6
+_SIGNAL_VARIANCE: Final = 2.0  # variance of offsets by hand and by finger, relative to that of the detector's noise
+_MIN_FRAMES: Final = 5  # frame sets with a joint by people that its offset requires
+_MAX_HANDS: Final = 1500  # hands of a fit, whose time grows with their cube
+_MAX_OFFSET_M: Final = 0.04  # larger offsets belong to another hand
+_HALF_TRUST_M: Final = 0.006  # error at which a view has half its weight
+_REWEIGHTING_ROUNDS: Final = 3  # rounds in which views with large errors lose weight
+THRESHOLD_PX: Final = 11.0  # largest error of a view that agrees, with the detector's offsets
 
 
 def human_frames(project: Project) -> tuple[int, ...]:
@@ -112,17 +136,6 @@ def coco_annotation(
     }
 
 
-_DEFAULT_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
-    HAND_NETWORK: {
-        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0", "augmentation.mirror": "0",
-        "freeze": ",".join(("stem", "first", *(f"blocks.{block}" for block in range(7)))),
-    },
-    "keypoint-detector": {"steps": "20000"},
-}  # fmt: skip
-"""Settings for some hundred hands of one person. The first layers stay frozen, which also halves the time. No crop is
-mirrored in training: a network for right hands must not learn to find adjacent left ones."""
-
-
 def train_network(
     project: Project, recipe: str, settings: Mapping[str, str], *, device: str = "cpu", progress: Progress = no_progress
 ) -> tuple[Path, Mapping[str, object]]:
@@ -143,23 +156,6 @@ def train_network(
         progress=progress, export="openvino" if is_hand_network else None,
     )  # fmt: skip
     return folder, run_recipe(request)
-
-
-_FORMAT: Final = "sonjit-offsets-by-looks"
-_ALL_JOINTS: Final = tuple(range(JOINTS_PER_HAND))
-_JOINT_GROUPS: Final = (  # joints on which an offset depends besides the hand, and those that have it: wrist, fingers
-    ((0, 5, 9, 13, 17), (0,)),
-    *(((0, 5, 17, *own), own) for first in range(1, JOINTS_PER_HAND, 4) if (own := tuple(range(first, first + 4)))),
-)
-# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
-_SIMILARITY_M: Final = 0.016  # RMS distance of joints at which hands have a similarity of 0.6
-_SIGNAL_VARIANCE: Final = 2.0  # variance of offsets by hand and by finger, relative to that of the detector's noise
-_MIN_FRAMES: Final = 5  # frame sets with a joint by people that its offset requires
-_MAX_HANDS: Final = 1500  # hands of a fit, whose time grows with their cube
-_MAX_OFFSET_M: Final = 0.04  # larger offsets belong to another hand
-_HALF_TRUST_M: Final = 0.006  # error at which a view has half its weight
-_REWEIGHTING_ROUNDS: Final = 3  # rounds in which views with large errors lose weight
-THRESHOLD_PX: Final = 11.0  # largest error of a view that agrees, with the detector's offsets
 
 
 @dataclass(frozen=True, eq=False)

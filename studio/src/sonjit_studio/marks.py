@@ -41,6 +41,24 @@ _MEMBER_TYPES: Final[Mapping[str, type]] = {
     **dict.fromkeys(("frame", "joint"), int),
     **dict.fromkeys(("x", "y"), float),
 }
+_LINE_POINTS = 24  # number of points of an epipolar line
+THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)  # distances for which the fraction of pairs below them is reported
+CONFLICT_PX = 10.0  # distance of two marks above which they conflict
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # SQLite raises the second if its message quotes a damaged schema
+VERSION: Final = 1
+_LOCK_TIMEOUT_S: Final = 20.0
+_COLUMNS: Final = "id, frame, view, joint, annotator, state, x, y, source, version, time_s"
+_TABLES: Final = """
+CREATE TABLE history (
+    version INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, frame INTEGER NOT NULL, view TEXT NOT NULL,
+    joint INTEGER NOT NULL, annotator TEXT NOT NULL, state TEXT NOT NULL, x REAL, y REAL, source TEXT NOT NULL,
+    time_s REAL NOT NULL);
+CREATE TABLE latest (
+    frame INTEGER NOT NULL, annotator TEXT NOT NULL, joint INTEGER NOT NULL, view TEXT NOT NULL,
+    version INTEGER NOT NULL REFERENCES history, PRIMARY KEY (frame, annotator, joint, view)) WITHOUT ROWID;
+CREATE TABLE needs (frame INTEGER PRIMARY KEY, score REAL NOT NULL, why TEXT NOT NULL);
+CREATE INDEX history_by_frame ON history (frame, version);
+"""
 
 
 @dataclass(frozen=True)
@@ -128,9 +146,6 @@ def mark_from_dict(record: object, annotator: str) -> Mark:
     return Mark(annotator=annotator, **members)
 
 
-_LINE_POINTS = 24  # number of points of an epipolar line
-
-
 @dataclass(frozen=True, eq=False)
 class MarkTable:
     """The marks of one frame set as arrays over cameras, in the rig's order, and joints."""
@@ -174,10 +189,6 @@ def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, Fl
     others = (other for other in rig if other is not camera)
     lines = {other.name: camera.epipolar_line(point, other, points=_LINE_POINTS) for other in others}
     return {name: line for name, line in lines.items() if len(line)}
-
-
-THRESHOLDS_PX = (1.0, 2.0, 5.0, 10.0)  # distances for which the fraction of pairs below them is reported
-CONFLICT_PX = 10.0  # distance of two marks above which they conflict
 
 
 def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
@@ -251,23 +262,6 @@ class ReviewPriority:
 
     score: float
     why: str = ""
-
-
-_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # SQLite raises the second if its message quotes a damaged schema
-VERSION: Final = 1
-_LOCK_TIMEOUT_S: Final = 20.0
-_COLUMNS: Final = "id, frame, view, joint, annotator, state, x, y, source, version, time_s"
-_TABLES: Final = """
-CREATE TABLE history (
-    version INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, frame INTEGER NOT NULL, view TEXT NOT NULL,
-    joint INTEGER NOT NULL, annotator TEXT NOT NULL, state TEXT NOT NULL, x REAL, y REAL, source TEXT NOT NULL,
-    time_s REAL NOT NULL);
-CREATE TABLE latest (
-    frame INTEGER NOT NULL, annotator TEXT NOT NULL, joint INTEGER NOT NULL, view TEXT NOT NULL,
-    version INTEGER NOT NULL REFERENCES history, PRIMARY KEY (frame, annotator, joint, view)) WITHOUT ROWID;
-CREATE TABLE needs (frame INTEGER PRIMARY KEY, score REAL NOT NULL, why TEXT NOT NULL);
-CREATE INDEX history_by_frame ON history (frame, version);
-"""
 
 
 @dataclass(frozen=True)

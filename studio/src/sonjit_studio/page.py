@@ -29,6 +29,9 @@ T = TypeVar("T")
 _JPEG_QUALITY = 88
 _DECODED_BYTES = 400_000_000
 _ENCODED_BYTES = 200_000_000
+_MAX_MARKS = 5000  # per request
+_MAX_SIDE_PX = 8192
+_CACHE_HEADERS = {"cache-control": "private, max-age=3600"}
 
 
 class FrameSetQueries:
@@ -189,11 +192,6 @@ def _encode(rgb: Image, longest: int, part: ImageRegion | None) -> bytes:
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     return encode_image(rgb, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-
-
-_MAX_MARKS = 5000  # per request
-_MAX_SIDE_PX = 8192
-_CACHE_HEADERS = {"cache-control": "private, max-age=3600"}
 
 
 class OpenProject:

@@ -31,6 +31,7 @@ _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
 DEFAULT_STEP_S: Final = 1 / 30
 HANDS: Final = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
 _Person = Mapping[Part, Instance]  # a person in one image
+_GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
 
 
 def part_slices(parts: Sequence[Part]) -> Iterator[tuple[Part, slice]]:
@@ -212,9 +213,6 @@ def _match_views(
     score = np.array([max(instance.score, 1e-3) for _, instance in instances])
     groups = association.group_views(rig, np.array([view for view, _ in instances]), points[:, compared], score)
     return [group for group in groups if group.support >= _MIN_SUPPORT]
-
-
-_GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
 
 
 def fit_constant_bones(

@@ -34,6 +34,11 @@ _MIN_FACE_M: Final = 0.075  # half a face: a smaller one is at least twice as fa
 _MAX_FACE_M: Final = 0.4  # largest plausible width of a face
 _FACE_WIDTHS_M: Final = 0.13, 0.16, 0.2  # possible widths of a face's box, by size and orientation of the face
 _HEAD_RADIUS_M: Final = 0.15  # radius around a face's centre that is blurred from any side
+RIDGE_MM: Final = 0.45  # typical period of the ridges of an adult's finger; children's are finer
+SIZE: Final = (512, 334)  # longer and shorter side of a released image, as InterHand2.6M's
+_READABLE_CONTRAST: Final = 0.1  # remaining fraction of a pattern's contrast from which it is readable
+_MIN_RIDGE_PX: Final = 2.0  # period below which a pattern cannot be sampled
+_SHRINK_FACTOR: Final = 0.9  # step by which an image becomes smaller until its ridges are unreadable
 
 
 class FacesFound(NamedTuple):
@@ -173,13 +178,6 @@ def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
     if model != "box-full":
         own |= {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
     return create_detector("face", static_image=True, search="fast", threads=1, **own)
-
-
-RIDGE_MM: Final = 0.45  # typical period of the ridges of an adult's finger; children's are finer
-SIZE: Final = (512, 334)  # longer and shorter side of a released image, as InterHand2.6M's
-_READABLE_CONTRAST: Final = 0.1  # remaining fraction of a pattern's contrast from which it is readable
-_MIN_RIDGE_PX: Final = 2.0  # period below which a pattern cannot be sampled
-_SHRINK_FACTOR: Final = 0.9  # step by which an image becomes smaller until its ridges are unreadable
 
 
 @dataclass(frozen=True)

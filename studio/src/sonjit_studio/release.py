@@ -34,6 +34,11 @@ _REQUIRED_FIELDS: Final = {
     "contact": "whom to write to",
 }
 _EXAMPLE: Final = 'title = "…", licence = "…", consent = "…", contact = "…", and [captures.NAME] with subject = "01"'
+SurfaceModel = Literal["rig", "mano"]
+FPS: Final = 5.0
+_WORK_FOLDER: Final = "work"
+_SETTINGS: Final = f"{_WORK_FOLDER}/settings.json"
+_CHECKSUMS: Final = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -301,13 +306,6 @@ class Statistics:
             "mean_spread_mm": round(1000 * self.std_m / max(joints, 1), 3),
             "splits": {split: sorted(names) for split, names in self.people.items()},
         }
-
-
-SurfaceModel = Literal["rig", "mano"]
-FPS: Final = 5.0
-_WORK_FOLDER: Final = "work"
-_SETTINGS: Final = f"{_WORK_FOLDER}/settings.json"
-_CHECKSUMS: Final = "SHA256SUMS"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from sonjit._util import BoolArray, FloatArray, InputError, RealArray
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 
 World = tuple["FloatArray", "FloatArray"]  # R (3, 3) and t (3,) in metres for `CameraRig.moved`: x_new = R x_old + t
+_MIN_DEPTH_M = 1e-6  # least depth of a visible point, metres
+_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
 
 
 def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
@@ -36,10 +38,6 @@ def view_centre(rig: CameraRig) -> tuple[FloatArray, float]:
     centre = np.linalg.lstsq(projectors.sum(0), (projectors @ centres).sum(0), rcond=None)[0]
     distances = np.linalg.norm((projectors @ (centre - centres))[..., 0], axis=1)
     return np.asarray(centre[:, 0], np.float64), float(np.sqrt((distances**2).mean()))
-
-
-_MIN_DEPTH_M = 1e-6  # least depth of a visible point, metres
-_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,12 @@ from sonjit_studio.rig import CameraRig
 SOURCES: Final = ("", "M", "H", "H+M")  # origins of a label; files store the index
 _AXES: Final = ("x_m", "y_m", "z_m")
 _FILE_NAME: Final = "{:012d}.parquet"  # name of the file of labels of a chunk, by its first frame set
+FOLDER: Final = "auto"
+OFFSETS: Final = "offsets.json"
+CURRENT: Final = "current.json"
+SETTINGS: Final = "settings.json"
+LABELS: Final = "labels"
+CHUNK_FRAME_SETS: Final = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +120,6 @@ def load_labels(path: Path) -> Labels:
         )
     except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
-
-
-FOLDER: Final = "auto"
-OFFSETS: Final = "offsets.json"
-CURRENT: Final = "current.json"
-SETTINGS: Final = "settings.json"
-LABELS: Final = "labels"
-CHUNK_FRAME_SETS: Final = 20
 
 
 def run_name(detection: DetectionSettings) -> str:

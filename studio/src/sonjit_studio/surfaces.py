@@ -39,6 +39,7 @@ _FITTED_BATCH: Final = 32
 _GAUSS_NEWTON_STEPS: Final = 12
 _MAX_STEP: Final = 0.5  # radians, metres, or units of shape
 _DIFFERENCE: Final = 1e-6  # step of numerical derivatives
+_BATCH_SIZE: Final = 256  # number of frame sets per batch
 
 
 def fit_mano(mano: Mano, points_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -136,9 +137,6 @@ def _bone_directions(mano: Mano) -> FloatArray:
     mediapipe_index = np.array([mano_files.TO_MEDIAPIPE21.index(joint) for joint in range(1, mano_files.JOINTS)])
     bones = flat[mediapipe_index + 1] - flat[mediapipe_index]
     return bones / np.linalg.norm(bones, axis=-1, keepdims=True)
-
-
-_BATCH_SIZE: Final = 256  # number of frame sets per batch
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,19 @@ _LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20  # numbers of values averaged for the cu
 _SILENCE_POWER = 1e-8  # power relative to full scale below which sound is silence
 _MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2  # distance of the next best shift, and how much better the best one fits
 _PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1  # parts for the drift, their number, and deviation of their shifts
+_LATE_RATIO = 1.5  # step in periods from which images are missing
+_PIXEL_STRIDE = 4  # interval between compared pixels, across and down
+_REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
+"""An image repeats the previous one if their mean difference is below either limit.
+
+The first is in grey levels, below a camera's noise. The second is relative to the differences of neighbouring images,
+for repeats that were compressed again."""
+_REPEAT_WINDOW = 15  # number of neighbouring images for this comparison
+_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
+SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
+_FLASH_TOLERANCE_S = 0.1  # largest time between two cameras' observations of one flash
+_MIN_DRIFT_RATIO = 2 / 3  # least shift by the drift in frame periods: twice a flash's error of a third
+_WARN_DRIFT_PPM = 200  # drift above which a warning is issued
 
 
 def read_onsets(path: Path) -> FloatArray | None:
@@ -111,17 +124,6 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
     if not fit[best] > _CLEAR_RATIO * max(float(others.max()), 0.0) or fit[best] <= 0:
         return None
     return best - size if best >= len(theirs) else best
-
-
-_LATE_RATIO = 1.5  # step in periods from which images are missing
-_PIXEL_STRIDE = 4  # interval between compared pixels, across and down
-_REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
-"""An image repeats the previous one if their mean difference is below either limit.
-
-The first is in grey levels, below a camera's noise. The second is relative to the differences of neighbouring images,
-for repeats that were compressed again."""
-_REPEAT_WINDOW = 15  # number of neighbouring images for this comparison
-_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,12 +255,6 @@ def flash_times(line: Timeline) -> FloatArray:
         times_found.append(float(np.interp((low + high) / 2, levels, times)))
         row = end + 1
     return np.array(times_found)
-
-
-SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
-_FLASH_TOLERANCE_S = 0.1  # largest time between two cameras' observations of one flash
-_MIN_DRIFT_RATIO = 2 / 3  # least shift by the drift in frame periods: twice a flash's error of a third
-_WARN_DRIFT_PPM = 200  # drift above which a warning is issued
 
 
 @dataclass(frozen=True)

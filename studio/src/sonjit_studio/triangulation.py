@@ -19,6 +19,15 @@ from sonjit_studio.rig import CameraRig
 _MIN_CONDITION: Final = 1e-11
 _UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # entries that determine a symmetric matrix
 _FULL_FROM_UPPER: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+_DLT_UNIT_M = 1e-3  # unit of the linear solution's homogeneous vector: millimetres, as is customary
+_FEW_PAIRS = 15  # all pairs of 6 views
+_MANY_PAIRS = 190  # all pairs of 20 views
+_ENOUGH_INLIERS = 0.65  # fraction that ends the search: 15 random pairs then fail in under 1 of 5,000
+_MAX_REFITS = 4
+TriangulationMethod = Literal["dlt", "ransac"]
+_CHUNK_OBSERVATIONS = 40_000  # views times points, so that memory does not grow with the recording
+_GAUSS_NEWTON_STEPS = 30
+_MIN_STEP_M = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,17 +155,6 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
         tuple(groups),
         np.array([[camera.camera.fold] for camera in rig]),
     )
-
-
-_DLT_UNIT_M = 1e-3  # unit of the linear solution's homogeneous vector: millimetres, as is customary
-_FEW_PAIRS = 15  # all pairs of 6 views
-_MANY_PAIRS = 190  # all pairs of 20 views
-_ENOUGH_INLIERS = 0.65  # fraction that ends the search: 15 random pairs then fail in under 1 of 5,000
-_MAX_REFITS = 4
-TriangulationMethod = Literal["dlt", "ransac"]
-_CHUNK_OBSERVATIONS = 40_000  # views times points, so that memory does not grow with the recording
-_GAUSS_NEWTON_STEPS = 30
-_MIN_STEP_M = 1e-9
 
 
 def linear_triangulation(views: CameraArrays, rays: FloatArray, weights: FloatArray) -> FloatArray:

@@ -35,6 +35,8 @@ _CAMERA_PATTERN = re.compile(  # camera designation within a file name
 )
 _CAM_SYNONYMS = ("camera", "webcam", "c")  # words that mean the same as `cam`
 _NUMBER_PATTERN = re.compile(r"\d+")
+_MAX_DECODE_AHEAD = 24  # largest distance in frames to decode forward instead of seeking to the previous key frame
+_CACHED_FRAMES = 3  # number of recently decoded frames to cache; the previous frame is often requested next
 
 
 def frame_number(stem: str) -> int | None:
@@ -186,10 +188,6 @@ def _is_view(path: Path) -> bool:
     if path.name[0] == "." or not path.is_dir():
         return path.name[0] != "." and path.suffix.lower() in VIDEO_ENDINGS
     return any(child.suffix.lower() in IMAGE_ENDINGS for child in path.iterdir())  # a folder of tables is no view
-
-
-_MAX_DECODE_AHEAD = 24  # largest distance in frames to decode forward instead of seeking to the previous key frame
-_CACHED_FRAMES = 3  # number of recently decoded frames to cache; the previous frame is often requested next
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:

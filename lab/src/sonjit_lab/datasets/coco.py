@@ -20,6 +20,13 @@ from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, Vi
 
 T = TypeVar("T")
 _MAX_CORNER = 1e6  # pixels: edges are drawn point by point
+_VISIBLE = 2  # the flag of a keypoint that is not hidden
+Record = dict[str, Any]
+_PARTS: dict[str, tuple[Side | None, str, int]] = {
+    "face": (None, "face_300w68", 68),
+    "lefthand": ("Left", HAND_SKELETON, 21),
+    "righthand": ("Right", HAND_SKELETON, 21),
+}
 
 
 def mask_from_segmentation(segmentation: object, height: int, width: int) -> BoolArray:
@@ -90,15 +97,6 @@ def box_from_mask(mask: BoolArray) -> tuple[float, float, float, float] | None:
     if not len(rows):
         return None
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-_VISIBLE = 2  # the flag of a keypoint that is not hidden
-Record = dict[str, Any]
-_PARTS: dict[str, tuple[Side | None, str, int]] = {
-    "face": (None, "face_300w68", 68),
-    "lefthand": ("Left", HAND_SKELETON, 21),
-    "righthand": ("Right", HAND_SKELETON, 21),
-}
 
 
 class CocoSet(dataset.RecordDataset):

@@ -34,6 +34,24 @@ from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample
 _TRUTHS = ("valid_px", "valid_m", "visible")
 _SKIPPED_FIELDS = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")
 Json = dict[str, Any]
+_SAMPLES_PER_GROUP = 512
+_MARK = b"sonjit_dataset"
+_SAMPLE_COLUMNS = {
+    "sample": "int64", "id": "string", "image": "string", "width": "int32", "height": "int32", "dataset": "string",
+    "subject": "string", "sequence": "string", "frame": "int64", "view": "string", "source": "string",
+    "licence": "string", "upright": "bool", "reduced": "bool", "camera": "json", "tags": "json",
+    "sample_more": "json",
+}  # fmt: skip
+_INSTANCE_COLUMNS = {
+    "instance": "int32", "kind": "string", "side": "string", "skeleton": "string", "category": "string",
+    "category_id": "int64", "crowd": "bool", "area_px2": "float64", "box": "float64 list",
+    "keypoints_px": "float64 list", "valid_px": "bool list", "visible": "bool list", "keypoints_m": "float64 list",
+    "valid_m": "bool list", "derived": "int32 list", "vertices_m": "float64 list", "mesh": "json", "mask": "json",
+    "extra": "json", "instance_more": "json",
+}  # fmt: skip
+_COLUMNS = _SAMPLE_COLUMNS | _INSTANCE_COLUMNS
+_WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
+_IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
 
 
 def sample_to_dict(sample: Sample) -> Json:
@@ -126,25 +144,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # JSON
             return str(value)
 
 
-_SAMPLES_PER_GROUP = 512
-_MARK = b"sonjit_dataset"
-_SAMPLE_COLUMNS = {
-    "sample": "int64", "id": "string", "image": "string", "width": "int32", "height": "int32", "dataset": "string",
-    "subject": "string", "sequence": "string", "frame": "int64", "view": "string", "source": "string",
-    "licence": "string", "upright": "bool", "reduced": "bool", "camera": "json", "tags": "json",
-    "sample_more": "json",
-}  # fmt: skip
-_INSTANCE_COLUMNS = {
-    "instance": "int32", "kind": "string", "side": "string", "skeleton": "string", "category": "string",
-    "category_id": "int64", "crowd": "bool", "area_px2": "float64", "box": "float64 list",
-    "keypoints_px": "float64 list", "valid_px": "bool list", "visible": "bool list", "keypoints_m": "float64 list",
-    "valid_m": "bool list", "derived": "int32 list", "vertices_m": "float64 list", "mesh": "json", "mask": "json",
-    "extra": "json", "instance_more": "json",
-}  # fmt: skip
-_COLUMNS = _SAMPLE_COLUMNS | _INSTANCE_COLUMNS
-_WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
-
-
 def save_parquet(path: Path, samples: Iterable[Json]) -> None:
     """Write samples as `sample_to_dict` returns them, with `image`. The file appears only when it is complete."""
     pa = arrow()
@@ -228,9 +227,6 @@ def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are par
     types = {"json": pa.string(), "string": pa.string(), "bool": pa.bool_(), "int32": pa.int32(), "int64": pa.int64()}
     item = types.get(name) or pa.float64()
     return pa.list_(item) if is_list else item
-
-
-_IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
 
 
 def convert_dataset(dataset: Dataset, path: Path, *, progress: pools.Progress = pools.Progress()) -> None:

@@ -42,6 +42,49 @@ from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, 
 from sonjit_lab.hand_models.pickles import plain_array, read_pickled_mapping
 
 _SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
+Versions = Literal["all", "gs", "hom", "sample", "auto"]
+VERSIONS: Final = ("gs", "hom", "sample", "auto")
+"""Green screen; backgrounds by homogenization; by colour sampling; coloured automatically."""
+_TRAINING = 32560  # samples of the complete training split: the images of a version follow those of the preceding one
+_SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61), "verts": (778, 3)
+}  # fmt: skip
+_PARSED = "annotations/freihand_train.json"
+_FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
+_HANDS: Final[tuple[tuple[Side, slice, range], ...]] = (
+    ("Left", slice(0, 21), range(2, 18)),
+    ("Right", slice(21, 42), range(18, 34)),
+)
+"""Side, joints and mask numbers of each hand."""
+_METRES_PER_STEP = 5 / 65535
+View = Literal["BB_left", "BB_right", "SK_color"]
+VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
+_STEREO = reading.camera_matrix((822.79041, 822.79041), (318.47345, 250.31296))
+_BASELINE_MM = 120.054
+_STB_COLOUR = reading.camera_matrix((607.92271, 607.88192), (314.78337, 236.42484))
+_COLOUR_TO_DEPTH = matrix_from_rotation_vector(np.array([0.00531, -0.01196, 0.00301]))
+_COLOUR_TO_DEPTH_MM = np.array([-24.0381, -0.4563, -1.2326])
+_TEST = "B1"  # the background that everybody tests on
+_FPHA_COLOUR = reading.camera_matrix((1395.749023, 1395.749268), (935.732544, 540.68103))
+_DEPTH_TO_COLOUR = np.array(
+    [
+        [0.999988496304, -0.00468848412856, 0.000982563360594],
+        [0.00469115935266, 0.999985218048, -0.00273845880292],
+        [-0.000969709653873, 0.00274303671904, 0.99999576807],
+    ]
+)
+_DEPTH_TO_COLOUR_MM = np.array([25.7, 1.22, 3.902])
+_TRAIN: Final = ("Subject_1", "Subject_3", "Subject_4")  # of the cross-subject split
+_LABEL_FOLDERS = ("Hand_pose_annotation_v1", "Hand_pose_annotation_v1_1")
+FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and the camera's, both ways
+_HO3D_METRES_PER_STEP = 0.00012498664727900177
+_SEQUENCES = 100  # of each subject
+_SERIALS: Final = (
+    "836212060125", "839512060362", "840412060917", "841412060263", "932122060857", "932122060861", "932122061900",
+    "932122062010",
+)  # fmt: skip
+"""Serial numbers of all cameras, in the order of the toolkit, which numbers the images of a split by it."""
+_HAND_IN_MASK = 255
 
 
 class ParsedHands(Dataset):
@@ -121,18 +164,6 @@ class ParsedHands(Dataset):
             area_px2=float(record["area"]) if "area" in record else None,
             extra={"annotation_id": record["id"]} if "id" in record else {},
         )
-
-
-Versions = Literal["all", "gs", "hom", "sample", "auto"]
-VERSIONS: Final = ("gs", "hom", "sample", "auto")
-"""Green screen; backgrounds by homogenization; by colour sampling; coloured automatically."""
-
-_TRAINING = 32560  # samples of the complete training split: the images of a version follow those of the preceding one
-
-_SHAPES: Final[dict[str, tuple[int, ...]]] = {
-    "K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61), "verts": (778, 3)
-}  # fmt: skip
-_PARSED = "annotations/freihand_train.json"
 
 
 class FreiHand(Dataset):
@@ -219,15 +250,6 @@ def open_freihand(
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)
 
 
-_FIELDS: Final = {"uv_vis": (42, 3), "xyz": (42, 3), "K": (3, 3)}
-_HANDS: Final[tuple[tuple[Side, slice, range], ...]] = (
-    ("Left", slice(0, 21), range(2, 18)),
-    ("Right", slice(21, 42), range(18, 34)),
-)
-"""Side, joints and mask numbers of each hand."""
-_METRES_PER_STEP = 5 / 65535
-
-
 class Rhd(Dataset):
     """One split in its official form."""
 
@@ -306,16 +328,6 @@ def _parts_mask(path: Path, parts: range) -> BoolArray:
     return (grey >= parts.start) & (grey < parts.stop)
 
 
-View = Literal["BB_left", "BB_right", "SK_color"]
-VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
-_STEREO = reading.camera_matrix((822.79041, 822.79041), (318.47345, 250.31296))
-_BASELINE_MM = 120.054
-_STB_COLOUR = reading.camera_matrix((607.92271, 607.88192), (314.78337, 236.42484))
-_COLOUR_TO_DEPTH = matrix_from_rotation_vector(np.array([0.00531, -0.01196, 0.00301]))
-_COLOUR_TO_DEPTH_MM = np.array([-24.0381, -0.4563, -1.2326])
-_TEST = "B1"  # the background that everybody tests on
-
-
 class Stb(Dataset):
     """One split as seen by one camera: `train` (backgrounds 2 to 6), `test` (background 1) or `all`.
 
@@ -374,19 +386,6 @@ def _stb_camera(view: View) -> CalibratedCamera:
         return CalibratedCamera(_STB_COLOUR, turn, -turn @ _COLOUR_TO_DEPTH_MM * reading.MM)
     shift = np.array([-_BASELINE_MM * reading.MM if view == "BB_right" else 0.0, 0, 0])
     return CalibratedCamera(_STEREO, np.eye(3), shift)
-
-
-_FPHA_COLOUR = reading.camera_matrix((1395.749023, 1395.749268), (935.732544, 540.68103))
-_DEPTH_TO_COLOUR = np.array(
-    [
-        [0.999988496304, -0.00468848412856, 0.000982563360594],
-        [0.00469115935266, 0.999985218048, -0.00273845880292],
-        [-0.000969709653873, 0.00274303671904, 0.99999576807],
-    ]
-)
-_DEPTH_TO_COLOUR_MM = np.array([25.7, 1.22, 3.902])
-_TRAIN: Final = ("Subject_1", "Subject_3", "Subject_4")  # of the cross-subject split
-_LABEL_FOLDERS = ("Hand_pose_annotation_v1", "Hand_pose_annotation_v1_1")
 
 
 class Fpha(Dataset):
@@ -448,11 +447,6 @@ def _table(path: Path, count: int) -> FloatArray:
     lines = enumerate(read_lines(path), 1)
     rows = [records.numbers(line.split(), (1 + count,), f"{path}: line {number}") for number, line in lines]
     return np.array(rows).reshape(-1, 1 + count)
-
-
-FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and the camera's, both ways
-
-_HO3D_METRES_PER_STEP = 0.00012498664727900177
 
 
 class Ho3d(Dataset):
@@ -594,15 +588,6 @@ def _read(path: Path) -> dict[Any, Any]:
 
 def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> FloatArray:
     return reading.pickled_numbers(records.field(meta, name, str(path)), shape, f"{path}: {name}")
-
-
-_SEQUENCES = 100  # of each subject
-_SERIALS: Final = (
-    "836212060125", "839512060362", "840412060917", "841412060263", "932122060857", "932122060861", "932122061900",
-    "932122062010",
-)  # fmt: skip
-"""Serial numbers of all cameras, in the order of the toolkit, which numbers the images of a split by it."""
-_HAND_IN_MASK = 255
 
 
 class _Sequence(NamedTuple):

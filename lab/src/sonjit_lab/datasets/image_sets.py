@@ -38,6 +38,42 @@ from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sa
 
 _BIRD_PARTS = 15
 _Boxes = list[tuple[str, list[float]]]
+_POINTS = 68
+_IMAGES = (".png", ".jpg", ".jpeg")
+_SPLIT_OF_FOLDER = {
+    "afw": "train",
+    "trainset": "train",
+    "testset": "common",
+    "ibug": "challenging",
+    "01_Indoor": "test",
+    "02_Outdoor": "test",
+}
+_PARTS = {"full": ("common", "challenging")}
+_CATEGORIES = {
+    "category 1": (
+        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521, 522,
+        524, 525, 537, 538, 540, 541, 546, 547, 548,
+    ),
+    "category 2": (203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
+    "category 3": (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
+}  # fmt: skip
+"""300VW's test videos by difficulty: good light, unconstrained light, and unconstrained conditions (Shen et al.
+2015).
+"""
+_CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
+_WFLW_POINTS = 98
+_ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
+_JOINTS = 21
+_COCO_FILES = {
+    "onehand10k": ("onehand10k", "{Split}/source"),
+    "panoptic-hand": ("panoptic", "hand_labels/manual_{split}"),
+}
+_TAG_FIELDS = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
+_LABEL_FILES: dict[str, tuple[InstanceKind, ...]] = {"hands": ("hand",), "people": ("body", "face")}
+"""Kinds of instances that each file labels."""
+_ALL = "all"
+_LABELLED_SIDES: dict[str | None, Side | None] = {"Left": "Left", "Right": "Right", None: None}
+_WORDS = ("hidden", "view", "note", "skin")
 
 
 class Cub200(dataset.RecordDataset):
@@ -201,33 +237,6 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], _Boxes]:
     return size, boxes
 
 
-_POINTS = 68
-_IMAGES = (".png", ".jpg", ".jpeg")
-_SPLIT_OF_FOLDER = {
-    "afw": "train",
-    "trainset": "train",
-    "testset": "common",
-    "ibug": "challenging",
-    "01_Indoor": "test",
-    "02_Outdoor": "test",
-}
-_PARTS = {"full": ("common", "challenging")}
-_CATEGORIES = {
-    "category 1": (
-        114, 124, 125, 126, 150, 158, 401, 402, 505, 506, 507, 508, 509, 510, 511, 514, 515, 518, 519, 520, 521, 522,
-        524, 525, 537, 538, 540, 541, 546, 547, 548,
-    ),
-    "category 2": (203, 208, 211, 212, 213, 214, 218, 224, 403, 404, 405, 406, 407, 408, 409, 412, 550, 551, 553),
-    "category 3": (410, 411, 516, 517, 526, 528, 529, 530, 531, 533, 557, 558, 559, 562),
-}  # fmt: skip
-"""300VW's test videos by difficulty: good light, unconstrained light, and unconstrained conditions (Shen et al.
-2015).
-"""
-_CATEGORY_OF_VIDEO = {f"{video:03}": name for name, videos in _CATEGORIES.items() for video in videos}
-_WFLW_POINTS = 98
-_ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
-
-
 class FacePoints(dataset.RecordDataset):
     """Every `.pts` file of the split below the root, with its image."""
 
@@ -377,13 +386,6 @@ def open_wflw(entry: dataset.DatasetEntry, root: Path, split: str) -> dataset.Da
     return (CocoWflw if _wflw_file(root, split).is_file() else Wflw)(entry, root, split)
 
 
-_JOINTS = 21
-_COCO_FILES = {
-    "onehand10k": ("onehand10k", "{Split}/source"),
-    "panoptic-hand": ("panoptic", "hand_labels/manual_{split}"),
-}
-
-
 class CocoHands(CocoSet):
     """Hands in COCO's format: a keypoint's flag is 1 where it is known."""
 
@@ -450,9 +452,6 @@ def _is_octagon(annotation: Record) -> bool:
     return all(min(abs(x - x_min), abs(x - x_max), abs(y - y_min), abs(y - y_max)) < 1 for x, y in corners)
 
 
-_TAG_FIELDS = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
-
-
 class Hagrid(dataset.RecordDataset):
     """Images of all gestures, by gesture."""
 
@@ -510,13 +509,6 @@ def _hagrid_records(folder: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]
             raise InputError(f"{file}: not names of images with their labels")
         for name, item in labels.items():
             yield file.stem, name, item
-
-
-_LABEL_FILES: dict[str, tuple[InstanceKind, ...]] = {"hands": ("hand",), "people": ("body", "face")}
-"""Kinds of instances that each file labels."""
-_ALL = "all"
-_LABELLED_SIDES: dict[str | None, Side | None] = {"Left": "Left", "Right": "Right", None: None}
-_WORDS = ("hidden", "view", "note", "skin")
 
 
 class Photographs(dataset.RecordDataset):

@@ -25,6 +25,13 @@ JOINTS: Final = 42  # right hand 0..20, left hand 21..41
 
 _COLUMNS: Final = 8  # columns of an image: width, height, numbers of five texts, frame
 _MANO = {"pose": 48, "shape": 10, "trans": 3}
+Annotations = Literal["all", "human", "machine"]
+_SIDES: tuple[sample.Side, sample.Side] = ("Right", "Left")
+_OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
+_JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
+ORDER: Final = np.concatenate(_JOINTS)  # indices (42,) of MediaPipe's keypoints of the right, then the left hand
+_BOX_SCALE: Final = 1.2  # factor by which the set's boxes are larger than their content
+_HAND_TYPE_FLAGS: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
 
 
 class ImageRecord(NamedTuple):
@@ -236,13 +243,6 @@ def _file_name(capture: str, sequence: str, camera: str, frame: int) -> str:
     return f"Capture{capture}/{sequence}/cam{camera}/image{frame}.jpg"
 
 
-Annotations = Literal["all", "human", "machine"]
-_SIDES: tuple[sample.Side, sample.Side] = ("Right", "Left")
-_OLD_FOLDERS = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
-_JOINTS = np.array(reading.INTERHAND), np.array(reading.INTERHAND) + 21
-ORDER: Final = np.concatenate(_JOINTS)  # indices (42,) of MediaPipe's keypoints of the right, then the left hand
-
-
 class InterHand(dataset.Dataset):
     """One split, `train`, `val` or `test`, of one release; `root` may contain the folders of several releases.
 
@@ -353,10 +353,6 @@ class InterHand(dataset.Dataset):
             )
             raise InputError(f"{path} lists {detail}; get both files again")
         return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
-
-
-_BOX_SCALE: Final = 1.2  # factor by which the set's boxes are larger than their content
-_HAND_TYPE_FLAGS: Final = {(True, False): "right", (False, True): "left", (True, True): "interacting"}
 
 
 def cameras_record(

@@ -27,6 +27,33 @@ from sonjit_lab.hand_models.pickles import plain_array
 
 _CHUNK = 1 << 20  # characters read at once
 _NUMBER_PARTS = ("", ".", "e", "E")
+_HEADER = 128
+_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
+_NAME, _SHAPE, _FLAGS, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
+_NUMBER_TYPES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
+_REAL_CLASSES = range(6, 16)  # double, single and the whole numbers
+_COMPLEX = 0x800
+_MAX_ELEMENT = 1 << 30  # maximum size of a compressed variable in bytes
+MEDIAPIPE: Final = tuple(range(21))  # also the order of FreiHAND and DexYCB
+INTERHAND: Final = (20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16)
+"""InterHand2.6M: tips first, wrist last."""
+RHD: Final = (0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17)
+"""Wrist first, then each finger from its tip."""
+STB: Final = (0, 17, 18, 19, 20, 13, 14, 15, 16, 9, 10, 11, 12, 5, 6, 7, 8, 1, 2, 3, 4)
+"""Palm centre first, then from the little finger to the thumb."""
+FPHA: Final = (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20)
+"""Wrist, all knuckles, then the rest of each finger."""
+MANO: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""HO-3D: MANO's 16 joints (index, middle, little, ring, thumb), then the tips of thumb to little finger."""
+MM = 1e-3  # metres in a millimetre
+_SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
+_MESHES = ("face_mediapipe468", "face_mediapipe478")
+"""Skeletons whose points mostly have no names: they are known by the names of all points in order."""
+_FINGERS = {
+    "thumb": "thumb", "forefinger": "index_finger", "index": "index_finger", "index_finger": "index_finger",
+    "middle": "middle_finger", "middle_finger": "middle_finger", "ring": "ring_finger", "ring_finger": "ring_finger",
+    "pinky": "pinky_finger", "pinky_finger": "pinky_finger", "little": "pinky_finger",
+}  # fmt: skip
 
 
 def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -166,15 +193,6 @@ def depth_from_png(path: Path, metres_per_step: float, *, red_is_high: bool = Fa
     return steps * np.float32(metres_per_step)
 
 
-_HEADER = 128
-_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
-_NAME, _SHAPE, _FLAGS, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
-_NUMBER_TYPES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
-_REAL_CLASSES = range(6, 16)  # double, single and the whole numbers
-_COMPLEX = 0x800
-_MAX_ELEMENT = 1 << 30  # maximum size of a compressed variable in bytes
-
-
 def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a MATLAB file by name."""
     from scipy.io import loadmat
@@ -218,28 +236,6 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
             raise ValueError(f"{start + size - len(content)} bytes are missing at its end")
         yield kind, content[start : start + size]
         position = end
-
-
-MEDIAPIPE: Final = tuple(range(21))  # also the order of FreiHAND and DexYCB
-INTERHAND: Final = (20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16)
-"""InterHand2.6M: tips first, wrist last."""
-RHD: Final = (0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17)
-"""Wrist first, then each finger from its tip."""
-STB: Final = (0, 17, 18, 19, 20, 13, 14, 15, 16, 9, 10, 11, 12, 5, 6, 7, 8, 1, 2, 3, 4)
-"""Palm centre first, then from the little finger to the thumb."""
-FPHA: Final = (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20)
-"""Wrist, all knuckles, then the rest of each finger."""
-MANO: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
-"""HO-3D: MANO's 16 joints (index, middle, little, ring, thumb), then the tips of thumb to little finger."""
-MM = 1e-3  # metres in a millimetre
-_SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
-_MESHES = ("face_mediapipe468", "face_mediapipe478")
-"""Skeletons whose points mostly have no names: they are known by the names of all points in order."""
-_FINGERS = {
-    "thumb": "thumb", "forefinger": "index_finger", "index": "index_finger", "index_finger": "index_finger",
-    "middle": "middle_finger", "middle_finger": "middle_finger", "ring": "ring_finger", "ring_finger": "ring_finger",
-    "pinky": "pinky_finger", "pinky_finger": "pinky_finger", "little": "pinky_finger",
-}  # fmt: skip
 
 
 def camera_matrix(focal: ArrayLike, centre: ArrayLike) -> NDArray[np.float64]:

@@ -34,6 +34,8 @@ _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of t
 CELL_PX = 360  # longer side of each image on the sheet
 _GAP_PX = 6
 _PROJECTED: Colour = (255, 255, 255)
+Check = Literal["first", "all", "none"]  # samples to check when a set is opened, see `check_sample`
+_ENTRIES: extensions.Registry[DatasetEntry] = extensions.Registry("data set")
 
 
 def check_sample(sample: Sample) -> None:
@@ -279,11 +281,6 @@ def _colours_and_lines(instance: Instance, count: int) -> tuple[list[Colour], tu
         for k, name in enumerate(skeleton.keypoints)
     ]
     return colours, skeleton.connections
-
-
-Check = Literal["first", "all", "none"]  # samples to check when a set is opened, see `check_sample`
-
-_ENTRIES: extensions.Registry[DatasetEntry] = extensions.Registry("data set")
 
 
 def register(entry: DatasetEntry) -> DatasetEntry:

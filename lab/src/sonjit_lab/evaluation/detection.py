@@ -48,6 +48,10 @@ _MAX_HIDDEN = 0.5  # maximum occluded share of a label that must be found
 _MIN_KEYPOINTS = 10  # minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact.
 _SCORE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 _KINDS = ("hand", "face", "body")
+_MIN_SHARE = 0.5
+_MAX_OBJECTS = 6  # of a class in the table, as in the paper
+_COLUMNS, _SIDE_PX = 5, 160  # of a class's picture
+_MAX_CLASSES = 12  # with pictures
 
 
 class Assignment(NamedTuple):
@@ -237,12 +241,6 @@ def _precision_by_score(
         interval = mean_interval(values, clusters=clusters)
         rows.append(Part(f"{low:g} to {min(high, 1):g}", mean, interval, int(known.size), 0))
     return rows
-
-
-_MIN_SHARE = 0.5
-_MAX_OBJECTS = 6  # of a class in the table, as in the paper
-_COLUMNS, _SIDE_PX = 5, 160  # of a class's picture
-_MAX_CLASSES = 12  # with pictures
 
 
 class SceneEvaluator:

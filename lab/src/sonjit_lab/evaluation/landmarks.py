@@ -62,6 +62,16 @@ _MOTION = (
     ("jitter", "jitter (jerk)", "frame³"),
     ("jitter_of_labels", "jitter of the labels", "frame³"),
 )
+_METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
+_TORSO = ("left_shoulder", "right_hip")
+_BODY = "body_blazepose33"
+_MESHES = ("face_mediapipe468", "face_mediapipe478")
+_LABELLED_FACES = ("face_300w68", "face_wflw98")
+_SKELETONS = {
+    int(name[-3:].lstrip("abcdefghijklmnopqrstuvwxyz")): name
+    for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
+}
+"""Skeletons by number of keypoints."""
 
 
 class TwoHandEvaluator:
@@ -397,18 +407,6 @@ def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
 
     found = mano_by_name(file, side)
     return load_mano(file, side, torch.float64) if found is None else found.double()
-
-
-_METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
-_TORSO = ("left_shoulder", "right_hip")
-_BODY = "body_blazepose33"
-_MESHES = ("face_mediapipe468", "face_mediapipe478")
-_LABELLED_FACES = ("face_300w68", "face_wflw98")
-_SKELETONS = {
-    int(name[-3:].lstrip("abcdefghijklmnopqrstuvwxyz")): name
-    for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
-}
-"""Skeletons by number of keypoints."""
 
 
 class LandmarkEvaluator:

@@ -64,6 +64,9 @@ _TAGS = {
     "infrared": "infrared",
 }
 """Factors of rendered images with the same meaning."""
+Average = Literal["joint", "all"]
+Better = Literal["lower", "higher"]
+_MAX_JOINTS = 42  # maximum number of joints with a row each. A face mesh is reported by its parts only.
 
 
 def image_conditions(sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
@@ -163,12 +166,6 @@ def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
     from_note = [name for name, words in _NOTES.items() if re.search(words, note)]
     from_tags = [name for name, key in _TAGS.items() if tags.get(key) not in (None, 0, "none")]  # False is 0
     return list(dict.fromkeys([*from_note, *from_tags]))
-
-
-Average = Literal["joint", "all"]
-Better = Literal["lower", "higher"]
-
-_MAX_JOINTS = 42  # maximum number of joints with a row each. A face mesh is reported by its parts only.
 
 
 @dataclass(frozen=True)

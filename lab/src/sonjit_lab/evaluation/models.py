@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
+_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
+_CLASSIFIERS = ("cam-", "fc-")
 
 
 class DetectorModel(records.Model):
@@ -75,10 +77,6 @@ class DetectorModel(records.Model):
         follows = known and now == self._before and (sample.frame or 0) > self._frame
         self._before, self._frame = (now if known else None), (sample.frame or 0)
         return follows
-
-
-_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
-_CLASSIFIERS = ("cam-", "fc-")
 
 
 def is_window_model(model: records.Model) -> TypeGuard[DeformerModel]:

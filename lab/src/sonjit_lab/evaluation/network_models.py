@@ -38,6 +38,10 @@ from sonjit_lab.networks.rootnet import depth_of_box
 
 _CLASSES = 5
 _MIN_SCORE = 0.05  # minimum score of instances: that of Mask R-CNN
+_BOX_ENLARGEMENT = 1.5  # relative to the data set's box, as in HandOccNet's evaluation on HO-3D
+_CACHED_FRAMES = 1024  # encoded frames: a window reaches 30 to each side
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+_MM = 1000.0
 
 
 class ClassifierModel(Model):
@@ -131,11 +135,6 @@ def _predictions(found: Instances, categories: Sequence[Category], size: tuple[i
         )
         for label, score, box, mask in rows
     ]  # fmt: skip
-
-
-_BOX_ENLARGEMENT = 1.5  # relative to the data set's box, as in HandOccNet's evaluation on HO-3D
-_CACHED_FRAMES = 1024  # encoded frames: a window reaches 30 to each side
-_MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
 class HandOccNetModel(Model):
@@ -274,9 +273,6 @@ def _prediction(
         side=side, keypoints_px=pixels, keypoints_m=joints + shift, placed=camera is not None,
         vertices_m=vertices + shift, instance=number,
     )  # fmt: skip
-
-
-_MM = 1000.0
 
 
 class CropFile:

@@ -51,6 +51,8 @@ _PARTS: dict[str, tuple[str, str | None, int]] = {
     "righthand": ("hand_mediapipe21", "Right", 21),
 }
 """Parts of COCO-WholeBody's results in addition to `keypoints`: skeleton, side and number of keypoints in NAME_kpts."""
+_JOINTS, _VERTICES = 21, 778
+_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 
 
 class PredictionsModel(Model):
@@ -320,10 +322,6 @@ def _from_frames(path: Path) -> dict[str, list[Prediction]]:
             raise InputError(f"{path}: two images are named {source}; use an .npz with the ids of the samples")
         rows[source] = predictions_from_results([result for kind in RESULT_TYPES for result in frame.results(kind)])
     return rows
-
-
-_JOINTS, _VERTICES = 21, 778
-_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 
 
 def check_submission(protocol: Protocol, path: Path, modes: Sequence[str], skipped: Sequence[str]) -> None:

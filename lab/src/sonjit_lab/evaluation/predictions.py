@@ -21,6 +21,14 @@ from sonjit.results import Body, Box, Person
 from sonjit.results import Instance as Result
 from sonjit_lab.datasets import Instance, Sample
 
+_MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
+_MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
+LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
+Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
+"""Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
+MetricRecord = dict[str, Any]  # metric, see `metrics.Metric`; None for NaN
+PartRecord = dict[str, Any]  # mean of a part, ends of its interval, numbers of values and missing ones
+
 
 class PersonPart(NamedTuple):
     """Part of a person: kind and side of its instances, their skeleton, the selected keypoints and their sigmas."""
@@ -30,14 +38,6 @@ class PersonPart(NamedTuple):
     skeleton: str
     chosen: slice
     sigmas: tuple[float, ...]
-
-
-_MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
-_MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
-
-LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
-Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
-"""Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -249,10 +249,6 @@ def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
 
 class ImpossibleTableError(InputError):
     """Error of a table with contradictory numbers."""
-
-
-MetricRecord = dict[str, Any]  # metric, see `metrics.Metric`; None for NaN
-PartRecord = dict[str, Any]  # mean of a part, ends of its interval, numbers of values and missing ones
 
 
 class Units(TypedDict):

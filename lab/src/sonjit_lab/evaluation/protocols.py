@@ -27,6 +27,10 @@ from sonjit_lab.metrics import group_report, mean_interval
 
 _MAX_LABEL_SAMPLES = 100  # number of samples that are read to find the kind of labels
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
+T = TypeVar("T")
+FEWEST = 20  # minimum number of instances of a group
+_GROUP_KEYS = ("dataset", "sample", "subject", "instance")
+_PAIR_SEPARATOR = " x "
 
 
 @dataclass(frozen=True)
@@ -250,13 +254,6 @@ def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
             first = first or error
     assert first is not None
     raise first
-
-
-T = TypeVar("T")
-
-FEWEST = 20  # minimum number of instances of a group
-_GROUP_KEYS = ("dataset", "sample", "subject", "instance")
-_PAIR_SEPARATOR = " x "
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,33 @@ MOST = 8
 _MAX_MISSED = 4
 _LABEL_PX = 220
 _WINDOW_MODELS = ("deformer",)  # models that use neighbouring frames
+_MIN_INSTANCES = 100  # number of instances below which metrics are only an example
+_DETECTION = {
+    "recall": "found", "precision": "correct", "false": "false", "doubled": "duplicate", "handedness": "side",
+    "side_known": "side, where it is known (0.8 and more)",
+}  # fmt: skip
+"""Rows of a card's detection table, by metric."""
+_ABOUT = {
+    "Intended use": "intended", "Out of scope": "out_of_scope", "Factors": "conditions", "Input": "input",
+    "Output": "output",
+}  # fmt: skip
+"""Sections of a published model's description, by heading."""
+_TRAINING = {
+    "recipe": "recipe", "data": "data", "data_sha256": "data, SHA-256", "weights": "initial weights",
+    "weights_sha256": "initial weights, SHA-256", "steps": "steps", "batch": "batch", "learning_rate": "learning rate",
+    "optimizer": "optimizer", "seed": "seed",
+}  # fmt: skip
+"""Titles of a run's settings."""
+_GROUP_HEADINGS = ("sd", "least", "greatest", "95 % interval", "of", "people", "not found")
+_TASK = "keypoint-detection"
+_OTHER_TASKS = {
+    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
+    "palms": "object-detection",
+}  # fmt: skip
+"""Hugging Face's name of a protocol's task, if it is not `_TASK`."""
+_TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
+_SIDE = "Right"  # a left hand's map is the mirrored one
+_MAP_FRAME_STEP = 10
 
 
 def save_report(outcome: Evaluation, out: Path) -> None:
@@ -419,35 +446,6 @@ def _heading(label: str, kind: str) -> NDArray[np.uint8]:
         size = 0.7 * min(1, (_LABEL_PX - 20) / max(wide, 1))
         cv2.putText(strip, text, (10, y), cv2.FONT_HERSHEY_SIMPLEX, size, (grey,) * 3, 2, cv2.LINE_AA)
     return strip
-
-
-_MIN_INSTANCES = 100  # number of instances below which metrics are only an example
-_DETECTION = {
-    "recall": "found", "precision": "correct", "false": "false", "doubled": "duplicate", "handedness": "side",
-    "side_known": "side, where it is known (0.8 and more)",
-}  # fmt: skip
-"""Rows of a card's detection table, by metric."""
-_ABOUT = {
-    "Intended use": "intended", "Out of scope": "out_of_scope", "Factors": "conditions", "Input": "input",
-    "Output": "output",
-}  # fmt: skip
-"""Sections of a published model's description, by heading."""
-_TRAINING = {
-    "recipe": "recipe", "data": "data", "data_sha256": "data, SHA-256", "weights": "initial weights",
-    "weights_sha256": "initial weights, SHA-256", "steps": "steps", "batch": "batch", "learning_rate": "learning rate",
-    "optimizer": "optimizer", "seed": "seed",
-}  # fmt: skip
-"""Titles of a run's settings."""
-_GROUP_HEADINGS = ("sd", "least", "greatest", "95 % interval", "of", "people", "not found")
-_TASK = "keypoint-detection"
-_OTHER_TASKS = {
-    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
-    "palms": "object-detection",
-}  # fmt: skip
-"""Hugging Face's name of a protocol's task, if it is not `_TASK`."""
-_TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
-_SIDE = "Right"  # a left hand's map is the mirrored one
-_MAP_FRAME_STEP = 10
 
 
 @dataclass(frozen=True)

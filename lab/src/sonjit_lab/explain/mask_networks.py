@@ -35,6 +35,10 @@ _ARM_SCALE: Final = 1.6  # side of the crop for arms, which reach farther, relat
 _MASK_SIDE: Final = 56
 _MIN_SHARE: Final = 0.01  # least share of a crop that an arm or an object covers
 _SAME: Final = 0.5  # IoU of boxes from which two objects or arms are one, seen from two hands
+_LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
+_MAX_BOXES = 200  # more boxes would hide the image
+_SIDE_PX = 160  # side of the small images in a row
+_ROWS = 6  # number of instances with maps and masks
 
 
 class HandMaskFinder:
@@ -173,12 +177,6 @@ def open_finder(task: Segment) -> MaskRCNNFinder | HandMaskFinder:
         if value:
             raise InputError(f"{option} applies only to Mask R-CNN, not to hand-masks")
     return load_hand_masks(task.weights, min_score=task.min_score, device=place)
-
-
-_LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
-_MAX_BOXES = 200  # more boxes would hide the image
-_SIDE_PX = 160  # side of the small images in a row
-_ROWS = 6  # number of instances with maps and masks
 
 
 def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | torch.device = "cpu") -> HandMaskFinder:

@@ -9,6 +9,11 @@ from sonjit._util import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.rotations import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 
+_LONGEST: Final = 640  # side in pixels that a mesh is rendered at, at most: its cost has a bound
+_FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
+_LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder
+_MARGIN: Final = 2
+
 
 def linear_light(colour: Colour) -> tuple[float, float, float]:
     """Convert an sRGB colour to linear red, green and blue, 0 to 1 each, as glTF and renderers use it.
@@ -21,12 +26,6 @@ def linear_light(colour: Colour) -> tuple[float, float, float]:
     srgb = np.array(colour) / 255
     red, green, blue = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).tolist()
     return red, green, blue
-
-
-_LONGEST: Final = 640  # side in pixels that a mesh is rendered at, at most: its cost has a bound
-_FINEST: Final = 2.0  # small meshes are rendered larger and shrunk, for smooth edges
-_LIGHT: Final = np.array([-0.45, -0.65, -0.61])  # where it comes from: over the viewer's left shoulder
-_MARGIN: Final = 2
 
 
 def draw_mesh(

@@ -15,16 +15,6 @@ from numpy.typing import NDArray
 from sonjit._util import InputError, data_files
 from sonjit_lab.hand_models.pickles import plain_array, read_pickled_mapping
 
-
-@dataclass(frozen=True)
-class JointLayout:
-    """Vertices at the tips of a right and a left hand, thumb first; `centred` if the wrist is the origin by default."""
-
-    right: tuple[int, int, int, int, int]
-    left: tuple[int, int, int, int, int]
-    centred: bool = False
-
-
 LeftShapes = Literal["corrected", "distributed"]  # convention of a left hand's shape directions, see `left_shapes`
 VERTICES: Final = 778
 JOINTS: Final = 16
@@ -50,6 +40,17 @@ _MAX_FILE_BYTES = 64 << 20  # the licensed files have less than 4 million
 _MIN_LIKENESS = 0.5  # cosine of a shape direction and of growth, from which it determines a convention
 _INTEGERS = ("f", "kintree_table")
 _HO3D = (728, 353, 442, 576, 694)
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """Vertices at the tips of a right and a left hand, thumb first; `centred` if the wrist is the origin by default."""
+
+    right: tuple[int, int, int, int, int]
+    left: tuple[int, int, int, int, int]
+    centred: bool = False
+
+
 _MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
 LAYOUTS: Final[dict[str, JointLayout]] = {
     "handoccnet": _MANOPTH,

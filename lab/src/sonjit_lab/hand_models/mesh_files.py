@@ -18,6 +18,8 @@ from sonjit_lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_na
 
 _MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
+_FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
+_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 
 
 class Mesh(NamedTuple):
@@ -158,10 +160,6 @@ def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], Float32Array]:
     weights = np.take_along_axis(rig.weights, joints, 1)
     weights /= weights.sum(1, keepdims=True)
     return np.where(weights > 0, joints, 0).astype(np.uint8), weights.astype(np.float32)
-
-
-_FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
-_ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 
 
 def bvh_from_motion(

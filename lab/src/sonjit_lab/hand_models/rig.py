@@ -48,6 +48,16 @@ _ENDS: Final[dict[BoneNames, tuple[tuple[str, str], tuple[str, str]]]] = {
 _FINGERS = np.array(FINGERS)
 _PALM = [0, 5, 10, 15, 20]
 _FLIP: Final = np.array([-1.0, 1.0, 1.0])
+_MIN_UP: Final = 0.5  # minimum cosine between a finger's y axis and the direction out of the back of the hand
+_PALM_JOINTS: Final = [0, *(chain[0] for chain in FINGERS)]
+_METACARPAL_BASE: Final = 0.35  # start of a metacarpal as a fraction of the way from the wrist to the knuckle
+_PALM_KEYPOINTS: Final = [0, 1, 5, 9, 13, 17]  # keypoints that no finger joint moves
+_MAX_LINK_S: Final = 0.25  # frames further apart in time are independent
+_KEYPOINT_M: Final = 0.003  # standard deviation of the keypoints
+_STEP_RAD: Final = 0.15  # standard deviation of an angle from the mean of its neighbours in time
+_ITERATIONS: Final = 10
+_KNUCKLE_SHARE: Final = 0.5  # share of the median offset of first finger joints that the rig follows
+_MAX_KNUCKLE_SHIFT: Final = 0.15  # of a first finger joint, as a share of wrist to middle knuckle
 
 
 def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
@@ -245,12 +255,6 @@ class RigMotion:
     times: FloatArray | None = None
 
 
-_MIN_UP: Final = 0.5  # minimum cosine between a finger's y axis and the direction out of the back of the hand
-
-_PALM_JOINTS: Final = [0, *(chain[0] for chain in FINGERS)]
-_METACARPAL_BASE: Final = 0.35  # start of a metacarpal as a fraction of the way from the wrist to the knuckle
-
-
 def load_rig(side: Side, models_dir: str | Path | None = None) -> Rig:
     """Load the WebXR generic hand, which `sonjit models pull rigs` downloads."""
     return _read_once(find_weight(f"hand-rig-{side.lower()}", models_dir))
@@ -373,15 +377,6 @@ def _bend_direction(mean: FloatArray, joints: FloatArray) -> FloatArray:
     turns = turns[list(TO_MEDIAPIPE21)][5:].reshape(4, 4, 3)[:, :3]  # without the thumb, which bends differently
     bones = np.diff(joints[list(FINGERS[1:])], axis=1)
     return np.asarray(np.cross(turns, bones).sum((0, 1)), np.float64)
-
-
-_PALM_KEYPOINTS: Final = [0, 1, 5, 9, 13, 17]  # keypoints that no finger joint moves
-_MAX_LINK_S: Final = 0.25  # frames further apart in time are independent
-_KEYPOINT_M: Final = 0.003  # standard deviation of the keypoints
-_STEP_RAD: Final = 0.15  # standard deviation of an angle from the mean of its neighbours in time
-_ITERATIONS: Final = 10
-_KNUCKLE_SHARE: Final = 0.5  # share of the median offset of first finger joints that the rig follows
-_MAX_KNUCKLE_SHIFT: Final = 0.15  # of a first finger joint, as a share of wrist to middle knuckle
 
 
 class FreeJoints(NamedTuple):

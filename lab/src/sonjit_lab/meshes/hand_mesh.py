@@ -22,6 +22,20 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models.rig import Rig, RigMotion, RigPose, fit_knuckles, fit_lengths, fit_pose, load_rig
 
 _MIN_DEPTH_M = 0.01  # minimum depth of a projected vertex. Points behind the lens have no pixel.
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_TOWARDS = {
+    "wrist": {"middle_finger_mcp": -0.10, "pinky_finger_mcp": -0.19},
+    "mcp": {"pip": -0.44, "wrist": -0.09},
+    "dip": {"tip": 0.25},
+    "tip": {"dip": 0.19},
+    "thumb_ip": {"thumb_tip": 0.28},
+    "thumb_tip": {"thumb_ip": 0.06},
+}
+"""Offsets of the rig's joints from the published network's keypoints, as fractions of the vector to other keypoints.
+
+Index, middle, ring and pinky share their offsets. They were fitted by least squares on the bundled clip, whose hands
+are this rig in known poses. The last joints are placed so that the skin ends at the fingertips.
+"""
 
 
 class HandRecord(TypedDict):
@@ -150,22 +164,6 @@ class Sight(NamedTuple):
             return weak_view(joints, xy_px).pixels(placed)
         placed = np.concatenate([placed[:, :2], np.maximum(placed[:, 2:], _MIN_DEPTH_M)], 1)
         return np.concatenate([self.camera.project(placed), placed[:, 2:] * self.camera.fx / joints[:, 2].mean()], 1)
-
-
-_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-_TOWARDS = {
-    "wrist": {"middle_finger_mcp": -0.10, "pinky_finger_mcp": -0.19},
-    "mcp": {"pip": -0.44, "wrist": -0.09},
-    "dip": {"tip": 0.25},
-    "tip": {"dip": 0.19},
-    "thumb_ip": {"thumb_tip": 0.28},
-    "thumb_tip": {"thumb_ip": 0.06},
-}
-"""Offsets of the rig's joints from the published network's keypoints, as fractions of the vector to other keypoints.
-
-Index, middle, ring and pinky share their offsets. They were fitted by least squares on the bundled clip, whose hands
-are this rig in known poses. The last joints are placed so that the skin ends at the fingertips.
-"""
 
 
 @dataclass

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
 _INDEX: Final = "{index}"
+_BAR_SHARE = 0.02  # width of a bar in shares of the image's longer side
 
 
 def check_save(path: str, source: Source, *, rigged: bool) -> None:
@@ -118,9 +119,6 @@ def _write(path: str, parts: Iterable[str | bytes]) -> None:
     with atomic_file(Path(path)) as draft, draft.open("wb") as file:
         for part in parts:
             file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
-
-
-_BAR_SHARE = 0.02  # width of a bar in shares of the image's longer side
 
 
 @Parameter(name="*")

@@ -40,6 +40,25 @@ __all__ = [
 _RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps  # share of the largest coordinate that counts as equal
 
 _SERVER_EPSILON = 1e-8  # summand of norms in the released evaluation of FreiHAND, HO-3D and DexYCB
+Average = Literal["joint", "all"]
+"""How to average: `joint` takes a mean per joint, then the mean over joints with data, as most servers do; `all` takes
+the mean over all valid values.
+"""
+T = TypeVar("T")
+_SHOULDERS: Final = (11, 12)  # BlazePose: left, right
+_HIPS: Final = (23, 24)
+_EYE_CORNERS: Final = {
+    68: ((36, 39), (45, 42)),
+    98: ((60, 64), (72, 68)),
+    468: ((33, 133), (263, 362)),
+    478: ((33, 133), (263, 362)),
+}
+"""Outer and inner corner of the right and the left eye, by number of face points (300W, WFLW, MediaPipe)."""
+_EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
+Torso = Literal["diagonal", "middle"]  # definition of a torso's size, see `torso_sizes`
+PDJ_SHARE: Final = 0.2  # maximum error of a detected landmark, as a share of the torso
+ROOTS = (20, 41)  # indices of the right and the left wrist in InterHand2.6M's order
+_PAIRS = 1 << 20  # processed at once, to keep memory flat
 
 
 def root_relative(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, root: int = 0) -> Points:
@@ -145,12 +164,6 @@ def _scale_about_mean(points: Points, weights: NDArray[np.float64], scale: NDArr
     """Return predicted points (N, K, D) minus the mean of the valid ones, times the scale."""
     middle = (np.where(points.valid[..., None], points.predicted, 0.0) * weights).sum(1, keepdims=True)
     return (points.predicted - middle) * scale
-
-
-Average = Literal["joint", "all"]
-"""How to average: `joint` takes a mean per joint, then the mean over joints with data, as most servers do; `all` takes
-the mean over all valid values.
-"""
 
 
 class EndPointError(NamedTuple):
@@ -366,9 +379,6 @@ def _median(errors: NDArray[np.float64]) -> float:
     return float(middle.mean()) if np.isfinite(middle).all() else float("nan")
 
 
-T = TypeVar("T")
-
-
 class StreamedErrors(NamedTuple):
     """Summary of an `ErrorStream`; NaN without data.
 
@@ -494,20 +504,6 @@ class Kept(Generic[T]):
         if not self._batches:
             raise InputError("nothing to compute: update with at least one batch, which may be empty")
         return self._metric(*(np.concatenate(arrays) for arrays in zip(*self._batches, strict=True)))
-
-
-_SHOULDERS: Final = (11, 12)  # BlazePose: left, right
-_HIPS: Final = (23, 24)
-_EYE_CORNERS: Final = {
-    68: ((36, 39), (45, 42)),
-    98: ((60, 64), (72, 68)),
-    468: ((33, 133), (263, 362)),
-    478: ((33, 133), (263, 362)),
-}
-"""Outer and inner corner of the right and the left eye, by number of face points (300W, WFLW, MediaPipe)."""
-_EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
-Torso = Literal["diagonal", "middle"]  # definition of a torso's size, see `torso_sizes`
-PDJ_SHARE: Final = 0.2  # maximum error of a detected landmark, as a share of the torso
 
 
 class NormalisedError(NamedTuple):
@@ -678,9 +674,6 @@ def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:
     return points
 
 
-ROOTS = (20, 41)  # indices of the right and the left wrist in InterHand2.6M's order
-
-
 class TwoHandError(NamedTuple):
     """Mean errors over all samples, single hands and interacting hands; NaN without any."""
 
@@ -819,9 +812,6 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
 def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     values = numbers("scores", scores)
     return values, flags("truth", truth, values.shape)
-
-
-_PAIRS = 1 << 20  # processed at once, to keep memory flat
 
 
 class FScore(NamedTuple):

@@ -24,6 +24,7 @@ _MAX_COORDINATE = 1e100  # coordinates beyond this are not measurements, and the
 
 RESAMPLES: Final = 1000
 _BLOCK: Final = 1 << 20  # weights in memory at one time
+OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)  # bins of the hidden share of a hand, as in Deformer's tables
 
 
 class Points(NamedTuple):
@@ -200,9 +201,6 @@ def _by_cluster(values: NDArray[np.generic], clusters: Sequence[Hashable]) -> ND
     total = np.zeros((len(numbers), values.shape[1]))
     np.add.at(total, [numbers[label] for label in clusters], values)
     return total
-
-
-OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)  # bins of the hidden share of a hand, as in Deformer's tables
 
 
 class Part(NamedTuple):

@@ -24,6 +24,16 @@ from sonjit_lab.networks.checkpoints import load_checkpoint
 
 Norm = Literal["frozen", "batch", "group"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    10: (BasicBlock, (1, 1, 1, 1)),
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+"""Types of blocks and their numbers in the four stages, by the number of all layers."""
+PRETRAINED = {"mobilenet_v2": "mobilenetv2_100", "efficientnet_lite0": "tf_efficientnet_lite0"}
+"""Backbones with weights of ImageNet in the catalogue: name in the catalogue and in timm."""
 
 
 class Backbone(nn.Module):
@@ -184,16 +194,6 @@ def _narrow(channels: int, tiny: bool) -> int:
     return channels // 16 if tiny else channels
 
 
-_DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
-    10: (BasicBlock, (1, 1, 1, 1)),
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-}
-"""Types of blocks and their numbers in the four stages, by the number of all layers."""
-
-
 class _FrozenNorm(FrozenBatchNorm2d):
     """torchvision's frozen norm, rounded as a batch norm: deep networks amplify the difference to 0.05 px in boxes."""
 
@@ -297,10 +297,6 @@ class TimmMaps(Backbone):
     def from_published(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of the catalogue's checkpoint, in this module's order, by the names here and `fc`."""
         return dict(zip([*self.state_dict(), "fc.weight", "fc.bias"], tensors.values(), strict=True))
-
-
-PRETRAINED = {"mobilenet_v2": "mobilenetv2_100", "efficientnet_lite0": "tf_efficientnet_lite0"}
-"""Backbones with weights of ImageNet in the catalogue: name in the catalogue and in timm."""
 
 
 def timm_name(backbone: str, *, pretrained: bool) -> str:

@@ -28,6 +28,11 @@ _TORCHVISION = "https://download.pytorch.org/models/"
 _VGG16, _GOOGLENET, _ALEXNET = "vgg16-397923af.pth", "googlenet-1378be20.pth", "alexnet-owt-7be5be79.pth"
 _RESNET18, _RESNET50 = "resnet18-f37072fd.pth", "resnet50-0676ba61.pth"
 _BSD, _OWN = "BSD-3-Clause (torchvision)", "your own"
+View = Literal["full", "crop", "box"]  # what a classifier sees: all, the crop by a map, the labelled box
+_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
+                   "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip
+_CROPPER = "cropper"  # subfolder of a run with the run whose maps crop its images
+_WEIGHTS = "weights.safetensors"
 
 
 def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
@@ -265,16 +270,6 @@ _register_fully_connected(
 )
 
 _register_fully_connected("fc-small", backbones.small, 6, "Sonjit", hidden=256, size=96, least=9)
-
-
-View = Literal["full", "crop", "box"]  # what a classifier sees: all, the crop by a map, the labelled box
-
-_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
-                   "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip
-_CROPPER = "cropper"  # subfolder of a run with the run whose maps crop its images
-
-
-_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,22 @@ from sonjit_lab.hand_models.placeholders import mano_by_name
 from sonjit_lab.networks import handoccnet
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
+_MAX_WAVE = 10_000.0  # wavelength in turns of 2 * pi
+_TINY = 1e-6
+ROTATIONS: Final = 6 * 16  # size of a pose: six numbers for the wrist and each of 15 joints
+_PREFIXES = ("module.", "honet.", "module.")  # of checkpoints saved from parallel training
+_MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
+_NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
+"""Buffers of published checkpoints that this network does not have: heatmap cells and the conversion of axes."""
+_PIXELS_PER_CELL = 4  # of the pyramid's finest map
+VARIANT_CHOICES: Final = (
+    "--variant ho3d or --variant dexycb (variant=...), the data set that it was trained on: they use MANO differently"
+)
+GAP = 10  # frames between neighbouring frames of a window, as published
+_BOX_SCALE = 1.5
+MOTION = 46  # size of a motion's frame: the side, 0 for right and 1 for left, and the 45 numbers of MANO's fingers
+_FRAMES = 7
+
 
 @dataclass(frozen=True)
 class DeformerSize:
@@ -60,10 +76,6 @@ class Variant:
     stops_at_gap: bool  # True if frames beyond a missing frame are not searched
     # True for poses in OpenGL's axes, y up and z backward, as in HO-3D's files; False for the camera's axes
     opengl: bool
-
-
-_MAX_WAVE = 10_000.0  # wavelength in turns of 2 * pi
-_TINY = 1e-6
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
@@ -164,15 +176,6 @@ class SpatialTransformer(nn.Module):
         return self.decoder(queries, memory, self.positions), memory
 
 
-ROTATIONS: Final = 6 * 16  # size of a pose: six numbers for the wrist and each of 15 joints
-
-_PREFIXES = ("module.", "honet.", "module.")  # of checkpoints saved from parallel training
-_MANO_KEYS = ("mano_branch.mano_layer_right.", "mano_branch.mano_layer_left.")
-_NOT_WEIGHTS = ("hand_hm_layer.uu", "hand_hm_layer.vv", "mano_branch.coord_change_mat")
-"""Buffers of published checkpoints that this network does not have: heatmap cells and the conversion of axes."""
-_PIXELS_PER_CELL = 4  # of the pyramid's finest map
-
-
 def dense_roi_align(maps: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Return `roi_align` with as many points as cells, as products: for boxes (N, 4) in cells, of up to two maps."""
 
@@ -198,9 +201,6 @@ VARIANTS: Final = {
     "ho3d": Variant("deformer_ho3d", pca=False, flat_hand_mean=True, stops_at_gap=False, opengl=True),
     "dexycb": Variant("deformer_dexycb", pca=True, flat_hand_mean=False, stops_at_gap=True, opengl=False),
 }
-VARIANT_CHOICES: Final = (
-    "--variant ho3d or --variant dexycb (variant=...), the data set that it was trained on: they use MANO differently"
-)
 
 
 class TokenMlp(nn.Module):
@@ -527,10 +527,6 @@ register(
     )
 )
 
-GAP = 10  # frames between neighbouring frames of a window, as published
-
-_BOX_SCALE = 1.5
-
 
 class Fused(NamedTuple):
     """The output for one frame."""
@@ -662,10 +658,6 @@ def joints_in_box(joints: RealArray, box: Corners) -> Float32Array:
     placed = (joints - low) / (high - low)
     outside = ((placed < 0) | (placed > 1)).any(1, keepdims=True)
     return np.where(outside, -1, placed).astype(np.float32)
-
-
-MOTION = 46  # size of a motion's frame: the side, 0 for right and 1 for left, and the 45 numbers of MANO's fingers
-_FRAMES = 7
 
 
 class TimeAttention(nn.Module):

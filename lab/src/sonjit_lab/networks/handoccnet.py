@@ -23,6 +23,14 @@ from sonjit_lab.hand_models.mano import axis_angle_from_matrix, matrix_from_6d, 
 from sonjit_lab.hand_models.placeholders import mano_by_name
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
+BLOCKS = (3, 4, 6, 3)  # number of blocks of ResNet-50's four stages
+HEADS = 4
+KEYPOINTS = 21
+_MANO_KEYS = "regressor.mano_regHead.mano_layer."
+_NOT_WEIGHTS = ("fitting_loss.", "regressor.hand_regHead.uu", "regressor.hand_regHead.vv")
+"""Prefixes of published checkpoints that this network does not have: a demo's fitting loss and heatmap cells."""
+FITS = ("full", "softmax", "gate", "none")  # handling of hidden regions, see `HandOccNetwork`
+
 
 @dataclass(frozen=True)
 class HandOccSize:
@@ -33,9 +41,6 @@ class HandOccSize:
     blocks: tuple[int, int, int, int]
     channels: int
     widths: tuple[int, int]
-
-
-BLOCKS = (3, 4, 6, 3)  # number of blocks of ResNet-50's four stages
 
 
 class LeakyBottleneck(Bottleneck):
@@ -110,10 +115,6 @@ class LeakyPyramid(nn.Module):
 def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
     rest = (LeakyBottleneck(width * Bottleneck.expansion, width, 1) for _ in range(blocks - 1))
     return nn.Sequential(LeakyBottleneck(inputs, width, stride), *rest)
-
-
-HEADS = 4
-KEYPOINTS = 21
 
 
 class Attention(nn.Module):
@@ -390,10 +391,6 @@ class HandOccBackbone(LeakyPyramid):
         return features, self.attention_module(features)
 
 
-_MANO_KEYS = "regressor.mano_regHead.mano_layer."
-_NOT_WEIGHTS = ("fitting_loss.", "regressor.hand_regHead.uu", "regressor.hand_regHead.vv")
-"""Prefixes of published checkpoints that this network does not have: a demo's fitting loss and heatmap cells."""
-FITS = ("full", "softmax", "gate", "none")  # handling of hidden regions, see `HandOccNetwork`
 SIZES = {
     "full": HandOccSize(256, 64, BLOCKS, 256, (1024, 512)),
     "small": HandOccSize(64, 16, (1, 1, 1, 1), 48, (128, 64)),

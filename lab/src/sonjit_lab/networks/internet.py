@@ -25,6 +25,15 @@ Side = Literal["Right", "Left"]
 SIDES: Final[tuple[Side, Side]] = ("Right", "Left")
 """Order of hands and of their roots' depths in a network's outputs, whatever the order of its joints."""
 JOINTS = 21  # number of joints of one hand
+INPUT_SIZE = 256
+BINS = 64
+CELL_PX = 4  # pixels of a crop for each bin along x and y
+F = TypeVar("F", float, "FloatArray")
+_MARGIN = 1.25  # side of the crop relative to the box
+_JOINT_MARGIN = 1.2  # side of a box relative to the joints in it
+LAYOUT_CHOICES: Final = (
+    "layout interhand, stb or rhd (--lift-layout, --layout): the data set that the weights were trained on"
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +83,6 @@ class HandLayout:
         hand = own[..., [palm, *(skeleton.index(name) for name in names[1:])], :]
         hand[..., 0, :] = 2 * hand[..., 0, :] - own[..., skeleton.index("middle_finger_mcp"), :]
         return hand
-
-
-INPUT_SIZE = 256
-BINS = 64
-CELL_PX = 4  # pixels of a crop for each bin along x and y
-F = TypeVar("F", float, "FloatArray")
-_MARGIN = 1.25  # side of the crop relative to the box
-_JOINT_MARGIN = 1.2  # side of a box relative to the joints in it
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,6 @@ LAYOUTS: Final = {
     "rhd": HandLayout("hand_rhd21", "Left"),
 }
 """Layouts by the data set of a checkpoint of InterNet."""
-LAYOUT_CHOICES: Final = (
-    "layout interhand, stb or rhd (--lift-layout, --layout): the data set that the weights were trained on"
-)
 
 
 class InterNet(registry.Network):

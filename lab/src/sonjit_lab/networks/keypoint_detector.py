@@ -24,6 +24,16 @@ from sonjit_lab.networks.checkpoints import load_checkpoint, load_description
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 
 _PALM_M = 0.09  # typical length of a palm, the unit of an untrained network's positions in metres
+STRIDE: Final = 4  # pixels of a crop for each cell of a heatmap
+INPUT_SIZE: Final = 256
+_STRIDES = (4, 8, 16, 32)
+_WEIGHTS_SOURCE: Final = (
+    "timm's weights are available as model.safetensors from https://huggingface.co/timm, e.g. "
+    "timm/tf_efficientnet_b0.ns_jft_in1k (Apache-2.0)"
+)
+CROP_SCALE: Final = 1.5  # side of a crop relative to the box around the keypoints, also in training
+_EXPORTED: Final = (".onnx", ".xml")
+_BATCH: Final = 32
 
 
 class TimmLandmarks(Network):
@@ -108,21 +118,6 @@ register(
         tiny_inputs=(InputSpec("images", (3, 64, 64)),),
     )
 )
-
-STRIDE: Final = 4  # pixels of a crop for each cell of a heatmap
-
-INPUT_SIZE: Final = 256
-
-_STRIDES = (4, 8, 16, 32)
-
-_WEIGHTS_SOURCE: Final = (
-    "timm's weights are available as model.safetensors from https://huggingface.co/timm, e.g. "
-    "timm/tf_efficientnet_b0.ns_jft_in1k (Apache-2.0)"
-)
-
-CROP_SCALE: Final = 1.5  # side of a crop relative to the box around the keypoints, also in training
-_EXPORTED: Final = (".onnx", ".xml")
-_BATCH: Final = 32
 
 
 class KeypointHeatmaps(Network):

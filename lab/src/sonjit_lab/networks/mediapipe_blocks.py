@@ -28,6 +28,14 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 """Activations by name, with PyTorch's default slopes."""
+_AXES = {  # from TFLite's layout to PyTorch's
+    "CONV_2D": (0, 3, 1, 2),  # (O, H, W, I)
+    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),  # (1, H, W, C)
+    "FULLY_CONNECTED": (0, 1),  # (O, I)
+    "PRELU": (2, 0, 1),  # (1, 1, C)
+    "Convolution2DTransposeBias": (3, 0, 1, 2),  # (O, H, W, I)
+}
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU)
 
 
 class SameConv2d(nn.Conv2d):
@@ -172,16 +180,6 @@ def depth_to_space(values: Tensor, factor: int = 2) -> Tensor:
     """Reshape (B, factor * factor * C, H, W) to (B, C, factor * H, factor * W), with channels in TensorFlow's order."""
     groups = values.unflatten(1, (factor * factor, -1))  # (B, factor * factor, C, H, W)
     return F.pixel_shuffle(groups.transpose(1, 2).flatten(1, 2), factor)
-
-
-_AXES = {  # from TFLite's layout to PyTorch's
-    "CONV_2D": (0, 3, 1, 2),  # (O, H, W, I)
-    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),  # (1, H, W, C)
-    "FULLY_CONNECTED": (0, 1),  # (O, I)
-    "PRELU": (2, 0, 1),  # (1, 1, C)
-    "Convolution2DTransposeBias": (3, 0, 1, 2),  # (O, H, W, I)
-}
-_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU)
 
 
 class PublishedNetwork(Network):

@@ -20,6 +20,14 @@ from sonjit._util import InputError
 from sonjit_lab.networks import mediapipe_blocks as mp_blocks
 
 _LAST_EXPANSION = 6  # ratio of the trunk's last map to the channels before it
+_BOX = 12  # centre, size and four keypoints
+_ANCHORS = (2, 2, 6)  # anchors of a cell of each map, the finest first
+_BLOCKS = 2
+KEYPOINTS = 39  # 33 keypoints of the body, 2 of its box, and 4 that are not used
+_PER_KEYPOINT = 5  # x, y, z, visibility, presence
+_MASK = 8
+_MASK_BLOCKS = 2
+_QUARTER = 4  # ratio of channels of a gate to those inside it, in all blocks except the first
 
 
 @dataclass(frozen=True)
@@ -119,11 +127,6 @@ class PoseTrunk(nn.Module):
         return [*order, self.widen, self.mix]
 
 
-_BOX = 12  # centre, size and four keypoints
-_ANCHORS = (2, 2, 6)  # anchors of a cell of each map, the finest first
-_BLOCKS = 2
-
-
 class UpStep(nn.Module):
     """Upsample and narrow a coarse map, add it to a finer one of the trunk, and mix them."""
 
@@ -206,12 +209,6 @@ mp_blocks.register_published(
     weight="pose-detector",
     low=-1.0,
 )
-
-KEYPOINTS = 39  # 33 keypoints of the body, 2 of its box, and 4 that are not used
-
-_PER_KEYPOINT = 5  # x, y, z, visibility, presence
-_MASK = 8
-_MASK_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -366,9 +363,6 @@ for _name in ("lite", "full", "heavy"):
         multiple_of=64,
         one_crop=True,
     )
-
-
-_QUARTER = 4  # ratio of channels of a gate to those inside it, in all blocks except the first
 
 
 class Gate(nn.Module):

@@ -21,6 +21,16 @@ from sonjit_lab.networks import mediapipe_blocks as mp_blocks
 _BOX = 16  # centre, size and six keypoints
 _FINE_ANCHORS, _COARSE_ANCHORS = 2, 6
 _SOURCE = "Bazarevsky et al. 2019, BlazeFace, sections 3.1 and 3.2"
+MESH = 468  # number of landmarks of the mesh
+INPUT_SIZE = 192
+MESH_CHANNELS = (16, 32, 64, 128, 128, 128)  # of the stem and after each halving; the last is for the mesh
+NARROW = 32  # channels before the heads
+_MAP_STRIDE = 4  # pixels of the crop for each pixel of the map that regions are cropped from
+_REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # side of a region and of its last map, and scale of its box
+_IRIS = 5
+_TINY = 1e-6
+_CONTOURS = 71
+_SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2
 
 
 class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
@@ -199,11 +209,6 @@ mp_blocks.register_published(
     low=-1.0,
 )
 
-MESH = 468  # number of landmarks of the mesh
-INPUT_SIZE = 192
-MESH_CHANNELS = (16, 32, 64, 128, 128, 128)  # of the stem and after each halving; the last is for the mesh
-NARROW = 32  # channels before the heads
-
 
 def mesh_block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:
     """Return a BlazeBlock of the face landmark networks."""
@@ -288,12 +293,6 @@ mp_blocks.register_published(
     multiple_of=64,
     one_crop=True,
 )
-
-_MAP_STRIDE = 4  # pixels of the crop for each pixel of the map that regions are cropped from
-_REGION, _REGION_LAST, _REGION_SCALE = 16, 2, 1.5  # side of a region and of its last map, and scale of its box
-_IRIS = 5
-
-_TINY = 1e-6
 
 
 class RegionHead(nn.Module):
@@ -446,10 +445,6 @@ def sample_region(values: Tensor, matrix: Tensor, size: int) -> Tensor:
 def transform_points(points: Tensor, matrix: Tensor) -> Tensor:
     """Transform points (B, K, 2) or (K, 2) by matrices (B, 2, 3) to (B, K, 2)."""
     return points @ matrix[..., :2].transpose(1, 2) + matrix[..., 2].unsqueeze(1)
-
-
-_CONTOURS = 71
-_SHARED_BLOCKS, _HEAD_BLOCKS, _HEAD_HALVINGS = 4, 2, 2
 
 
 class Bottleneck(nn.Module):

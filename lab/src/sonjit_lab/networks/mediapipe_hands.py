@@ -28,6 +28,12 @@ _CHANNELS = (32, 64, 128, 256, 256)
 _BOX = 18  # centre, size and seven keypoints
 _COARSE_ANCHORS, _FINE_ANCHORS = 6, 2
 _HEAD_BLOCKS = 2
+PUBLISHED_KEYPOINTS = 21
+_INPUT_SIZE = 224
+_HEAVY_WIDTH = 1.23  # gives `full` the 4.02 million parameters of the paper's heavy, never published
+PARTS: Final = ("hand", "object", "arm")  # channels of the masks
+CONTEXT: Final = 1.5  # side of the crops relative to the hand landmark network's, for objects and arms
+MASK_STRIDE: Final = 4  # pixels of the crop per pixel of the masks
 
 
 def _block(channels: int, out: int | None = None, stride: int = 1) -> mp_blocks.BlazeBlock:
@@ -119,11 +125,6 @@ for _name, _depth in (("lite", 3), ("full", 4)):
         (192, 192),
         tiny={"depth": 1, "channels": (8, 8, 12, 12, 16)},
     )
-
-
-PUBLISHED_KEYPOINTS = 21
-_INPUT_SIZE = 224
-_HEAVY_WIDTH = 1.23  # gives `full` the 4.02 million parameters of the paper's heavy, never published
 
 
 @dataclass(frozen=True)
@@ -278,11 +279,6 @@ for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("he
         multiple_of=16,
         weight=None if _name == "heavy" else "",
     )
-
-
-PARTS: Final = ("hand", "object", "arm")  # channels of the masks
-CONTEXT: Final = 1.5  # side of the crops relative to the hand landmark network's, for objects and arms
-MASK_STRIDE: Final = 4  # pixels of the crop per pixel of the masks
 
 
 class HandMaskNetwork(registry.Network):

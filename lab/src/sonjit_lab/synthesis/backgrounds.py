@@ -23,6 +23,7 @@ BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
 BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)
 _SKINS: Final = np.array([[236, 200, 178], [214, 164, 134], [176, 122, 90], [122, 80, 58], [74, 48, 38]], np.float64)
 _FINE: Final = 4  # fraction bits of cv2's coordinates
+Float = np.float32
 
 
 def draw_background(kind: BackgroundKind, size: tuple[int, int], rng: np.random.Generator) -> Image:
@@ -162,9 +163,6 @@ def _scatter(canvas: Image, rng: np.random.Generator, count: int, *, smooth: boo
 def _polygon(canvas: Image, corners: NDArray[np.floating | np.integer], colour: FloatArray) -> None:
     points = np.round(corners * 2**_FINE).astype(np.int32)
     cv2.fillPoly(canvas, [points], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, _FINE)
-
-
-Float = np.float32
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,16 @@ _MIN_SHARE = 1e-6  # of a normal distribution between the ends of a range; a sma
 Value: TypeAlias = float | int | str | bool
 
 Of = Literal["person", "scene"]
+DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
+"""Factors that are `Material.amounts` of skin."""
+FOLDER: Final = "folder"  # value of the background factor for the user's own images
+_OTHERS: Final = {
+    "gloves": tuple(hands.GLOVES),
+    "sleeves": tuple(hands.SLEEVES),
+    "pairs": pair_names(),
+    "objects": tuple(objects.SCENE_OBJECTS),
+}
+_TABLE: Final[Mapping[str, Mapping[str, Any]]] = read_table("scenes")["factors"]
 
 
 @dataclass(frozen=True)
@@ -115,17 +125,6 @@ class SceneFactor:
     of: Of = "scene"  # unit of the draw: once per person, the same in all their images, or for each scene
 
 
-DETAILS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
-"""Factors that are `Material.amounts` of skin."""
-FOLDER: Final = "folder"  # value of the background factor for the user's own images
-_OTHERS: Final = {
-    "gloves": tuple(hands.GLOVES),
-    "sleeves": tuple(hands.SLEEVES),
-    "pairs": pair_names(),
-    "objects": tuple(objects.SCENE_OBJECTS),
-}
-
-
 def _values(entry: Mapping[str, Any]) -> Range | Choice:
     """Return the values of a factor in the file."""
     if "range" in entry:
@@ -145,7 +144,6 @@ def _weighted_choice(value: str, share: float, others: tuple[str, ...]) -> Choic
     return Choice((value, *others), (share, *[(1 - share) / len(others)] * len(others)))
 
 
-_TABLE: Final[Mapping[str, Mapping[str, Any]]] = read_table("scenes")["factors"]
 FACTORS: Final = tuple(
     SceneFactor(name, _values(entry), entry["about"], entry.get("of", "scene")) for name, entry in _TABLE.items()
 )

@@ -24,6 +24,34 @@ _SEARCH_MARGIN_M: Final = 0.02  # nothing is deeper inside a finger or a palm
 _FREE_SKIN_START: Final = 0.5  # of a finger's first bone: the skin before it belongs to the web between the fingers
 _BLOCK: Final = 1 << 16  # distances at once, so that they stay near the processor
 PALM: Final = 5  # owner of skin that belongs to no finger; fingers are 0 (thumb) to 4
+DEPTH_M: Final = 0.001  # maximum depth of a vertex inside another skin, which soft skin allows
+_ROUNDS: Final = 10
+_LAST_ROUNDS: Final = 40
+_CONTACT_M: Final = 0.001  # tolerance of contacts
+_TOUCH_M: Final = 0.0005
+_STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # standard deviation of a hand's motion in a round, in rad and m
+_STEP_RAD: Final = 0.2  # standard deviation of a joint's rotation in a round
+_GAP_M: Final = 0.0003  # left between skins
+_MIN_AGREEMENT: Final = 0.3  # minimum length of the mean direction, relative to the sum of depths
+_TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
+_PAD_M: Final = 0.0075  # before the skin's end a pad begins; some rigs have their tips beyond
+_FINGER_OF, _STEP_OF = np.full((2, 25), -1)  # of each joint; a tip moves with the last joint that bends
+_SMOOTHING_PASSES: Final = 2
+_SMOOTHING_S: Final = 0.07
+_NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
+_KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
+_MIDDLE_RAD: Final = np.deg2rad(100)
+_END_SHARE: Final = 0.62  # of the end joint's bend, about two thirds in grasps (Rijpkema and Girard 1991)
+_FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the thumb where they lie 1 apart
+_DIRECTIONS: Final = {
+    "camera": (0.0, 0.0, -1.0),
+    "person": (0.0, 0.0, 1.0),
+    "up": (0.0, -1.0, 0.0),
+    "down": (0.0, 1.0, 0.0),
+    "in": (1.0, 0.0, 0.0),
+    "out": (-1.0, 0.0, 0.0),
+}
+"""Directions of the right hand of a person who faces the camera; the left hand's are mirrored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,24 +182,6 @@ def _near_box(points: RealArray, others: RealArray, room: float) -> BoolArray:
     """Return a mask (N,) of points (3, N) in the box around others (3, M) or within `room` of it."""
     low, high = others.min(1, keepdims=True) - room, others.max(1, keepdims=True) + room
     return np.asarray(((points > low) & (points < high)).all(0), np.bool_)
-
-
-DEPTH_M: Final = 0.001  # maximum depth of a vertex inside another skin, which soft skin allows
-
-_ROUNDS: Final = 10
-_LAST_ROUNDS: Final = 40
-_CONTACT_M: Final = 0.001  # tolerance of contacts
-_TOUCH_M: Final = 0.0005
-_STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # standard deviation of a hand's motion in a round, in rad and m
-_STEP_RAD: Final = 0.2  # standard deviation of a joint's rotation in a round
-_GAP_M: Final = 0.0003  # left between skins
-_MIN_AGREEMENT: Final = 0.3  # minimum length of the mean direction, relative to the sum of depths
-_TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
-
-_PAD_M: Final = 0.0075  # before the skin's end a pad begins; some rigs have their tips beyond
-_FINGER_OF, _STEP_OF = np.full((2, 25), -1)  # of each joint; a tip moves with the last joint that bends
-_SMOOTHING_PASSES: Final = 2
-_SMOOTHING_S: Final = 0.07
 
 
 for _finger, _chain in enumerate(FINGERS):
@@ -418,23 +428,6 @@ def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPo
         pose.translation + smooth(resolved.translation - pose.translation),
         pose.angles + smooth(resolved.angles - pose.angles),
     )
-
-
-_NOISE_RAD: Final = np.deg2rad([[3.0, 5.0, 0.0], [0.0, 6.0, 0.0], [0.0, 4.0, 0.0]])  # of a finger that makes a gesture
-_KNUCKLE_RAD: Final = np.deg2rad(85)  # bends of a closed fist
-_MIDDLE_RAD: Final = np.deg2rad(100)
-_END_SHARE: Final = 0.62  # of the end joint's bend, about two thirds in grasps (Rijpkema and Girard 1991)
-
-_FAN: Final = np.array([1.4, 0.3, -0.7, -1.7])  # each finger's turn towards the thumb where they lie 1 apart
-_DIRECTIONS: Final = {
-    "camera": (0.0, 0.0, -1.0),
-    "person": (0.0, 0.0, 1.0),
-    "up": (0.0, -1.0, 0.0),
-    "down": (0.0, 1.0, 0.0),
-    "in": (1.0, 0.0, 0.0),
-    "out": (-1.0, 0.0, 0.0),
-}
-"""Directions of the right hand of a person who faces the camera; the left hand's are mirrored."""
 
 
 def angles_from_gesture(

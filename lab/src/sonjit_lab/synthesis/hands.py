@@ -33,6 +33,47 @@ _MIN_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can 
 
 HandFileKind = Literal["hand-rig", "mano"]  # kinds of hand files, named as the options
 _MANO_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
+_PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
+_FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
+_SMOOTHING_PASSES: Final = 10
+_THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
+_BONES: Final = ("proximal", "middle", "distal")
+SHAPE_SPREADS: Final[Mapping[str, float]] = read_table("scenes")["shapes"]
+"""Standard deviation of each shape: a share of the measured length, or metres where the rig has no such length.
+
+`size` scales the hand; all other shapes are relative to it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971)
+give coefficients of variation of 5 to 8 % for a hand's length and breadth and its fingers' breadths and depths,
+separately for men and women; phalanges vary by 3 to 6 % around their share of a hand's length (Buchholz et al. 1992).
+Arch, bulges, knuckles, webs and taper are in no survey and were chosen by eye.
+"""
+SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)  # names of the shape values, in standard deviations from the rig
+MONK_TONES: Final[tuple[str, ...]] = tuple(read_table("scenes")["tones"])
+"""Ten tones of the Monk scale as published (Monk 2019, skintone.google), sRGB, lightest first."""
+TEXTURES: Final[tuple[tuple[str, float, Mapping[str, float]], ...]] = tuple(
+    (name, entry["roughness"], {detail: amount for detail, amount in entry.items() if detail != "roughness"})
+    for name, entry in read_table("scenes")["textures"].items()
+)
+"""Variants of the skin: name, roughness, and additional strength of details."""
+_LIGHTEST: Final = 0.72  # of white, so that lamps do not clip the skin
+_UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue go from cool to warm
+_NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
+_NAIL_WIDTH: Final = 0.8  # of the finger's half width
+_CREASE_M: Final = 0.0014
+_Colour = tuple[float, float, float]
+_CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
+_UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
+_UPRIGHT: Final = 0.85
+_STATIONS_M: Final = np.array([0, 0.005, 0.011, 0.018, 0.027, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24])
+_EVEN_WIDTH_M: Final = 0.045  # over which the edge's shape is lost, more than it is uneven
+_BENT_M: Final = 0.05  # over which the wrist bends
+_WIDTH: Final = 0.55  # growth of the arm's breadth up to the last station, muscles mostly
+_DEPTH: Final = 0.85
+_METALS: Final = ((0.83, 0.6, 0.25), (0.62, 0.62, 0.64), (0.7, 0.42, 0.32))
+_RING_M: Final = 0.0011  # half its thickness
+_RING_AT: Final = 0.5  # of the finger's first free bone
+GLOVE: Final = 100  # offset from a hand's instance to that of its glove
+ARM: Final = 150  # offset from a hand's instance to that of its forearm, sleeve and rings
+_FADE_M: Final = 0.08  # along the arm, for the difference between palm side and back
 
 
 @lru_cache(maxsize=8)
@@ -195,35 +236,6 @@ def _read(files: HandFiles) -> Mapping[Side, Rig]:
             raise InputError(f"{file.path} is a {rig.side.lower()} hand like the first file; choose one file per side")
         rigs[rig.side] = rig
     return rigs
-
-
-_PALM: Final = [0, 5, 10, 15, 20]  # the wrist and the metacarpals, which do not move against each other
-_FINGER_NAMES: Final = ("thumb", "index", "middle", "ring", "little")
-_SMOOTHING_PASSES: Final = 10
-_THUMB_BONES: Final = ("metacarpal", "proximal", "distal")
-_BONES: Final = ("proximal", "middle", "distal")
-
-SHAPE_SPREADS: Final[Mapping[str, float]] = read_table("scenes")["shapes"]
-"""Standard deviation of each shape: a share of the measured length, or metres where the rig has no such length.
-
-`size` scales the hand; all other shapes are relative to it. Surveys of soldiers' hands (Greiner 1991, Garrett 1971)
-give coefficients of variation of 5 to 8 % for a hand's length and breadth and its fingers' breadths and depths,
-separately for men and women; phalanges vary by 3 to 6 % around their share of a hand's length (Buchholz et al. 1992).
-Arch, bulges, knuckles, webs and taper are in no survey and were chosen by eye.
-"""
-SHAPE_NAMES: Final = tuple(SHAPE_SPREADS)  # names of the shape values, in standard deviations from the rig
-MONK_TONES: Final[tuple[str, ...]] = tuple(read_table("scenes")["tones"])
-"""Ten tones of the Monk scale as published (Monk 2019, skintone.google), sRGB, lightest first."""
-TEXTURES: Final[tuple[tuple[str, float, Mapping[str, float]], ...]] = tuple(
-    (name, entry["roughness"], {detail: amount for detail, amount in entry.items() if detail != "roughness"})
-    for name, entry in read_table("scenes")["textures"].items()
-)
-"""Variants of the skin: name, roughness, and additional strength of details."""
-_LIGHTEST: Final = 0.72  # of white, so that lamps do not clip the skin
-_UNDERTONE: Final = np.array([0.05, 0.015, 0.06])  # how far red, green and blue go from cool to warm
-_NAIL_FROM: Final = 0.42  # of the way from a finger's last joint to its end
-_NAIL_WIDTH: Final = 0.8  # of the finger's half width
-_CREASE_M: Final = 0.0014
 
 
 class _Shape(NamedTuple):
@@ -504,9 +516,6 @@ def _creases(rig: Rig, back: FloatArray) -> FloatArray:
     return creases
 
 
-_Colour = tuple[float, float, float]
-
-
 class Glove(NamedTuple):
     """Kind of glove: cloth, colours (linear RGB), metres off the skin, and whether the tips are open."""
 
@@ -528,18 +537,6 @@ class Sleeve(NamedTuple):
     folds_m: float
 
 
-_CUT: Final = (-0.009, 0.35)  # metres behind the wrist, and how much farther forward a metre towards the back
-_UPRIGHT_M: Final = 0.016  # before the cut, where the rig's normals already follow its own end
-_UPRIGHT: Final = 0.85
-_STATIONS_M: Final = np.array([0, 0.005, 0.011, 0.018, 0.027, 0.04, 0.06, 0.09, 0.13, 0.18, 0.24])
-_EVEN_WIDTH_M: Final = 0.045  # over which the edge's shape is lost, more than it is uneven
-_BENT_M: Final = 0.05  # over which the wrist bends
-_WIDTH: Final = 0.55  # growth of the arm's breadth up to the last station, muscles mostly
-_DEPTH: Final = 0.85
-
-_METALS: Final = ((0.83, 0.6, 0.25), (0.62, 0.62, 0.64), (0.7, 0.42, 0.32))
-_RING_M: Final = 0.0011  # half its thickness
-_RING_AT: Final = 0.5  # of the finger's first free bone
 GLOVES: Final = {name: Glove(**entry) for name, entry in read_table("scenes")["gloves"].items()}
 SLEEVES: Final = {name: Sleeve(**entry) for name, entry in read_table("scenes")["sleeves"].items()}
 
@@ -716,12 +713,6 @@ def ring_drawable(rig: Rig, pose: RigPose, finger: int, seed: float, instance: i
         instance,
         rest=points.reshape(-1, 3),
     )
-
-
-GLOVE: Final = 100  # offset from a hand's instance to that of its glove
-ARM: Final = 150  # offset from a hand's instance to that of its forearm, sleeve and rings
-
-_FADE_M: Final = 0.08  # along the arm, for the difference between palm side and back
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,19 @@ MIN_PIXELS: Final = 16  # minimum visible pixels of a labelled hand
 _MAX_COUNT: Final = 10**8
 _IMAGES_PER_CHUNK: Final = 32
 _DEPTH_UNIT_M: Final = 1e-4
+COCO: Final = "coco.json"
+INSTANCES: Final = "masks/instances.json"
+_INSTANCE_CATEGORIES: Final = ("left_hand", "right_hand", "arm", "object")
+_IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
+_HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
+SPLIT: Final = "train"
+_SIDES: Final = ("Right", "Left")
+_ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
+"""Encoder options: one thread, and no x264 feature that may encode the same images to other bytes."""
+_TICKS_PER_SECOND: Final = 90_000
+_VIDEO_HAND_FIELDS: Final = ("causes", "palm_box", "shape", "pose")
+SHEET: Final = "sheet.jpg"
+_SHEET_SAMPLES: Final = 24
 
 
 @dataclass(frozen=True)
@@ -223,13 +236,6 @@ def _join(write: Callable[[str], object], texts: Iterable[str]) -> None:
         write(f",\n{text}" if number else text)
 
 
-COCO: Final = "coco.json"
-INSTANCES: Final = "masks/instances.json"
-_INSTANCE_CATEGORIES: Final = ("left_hand", "right_hand", "arm", "object")
-_IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
-_HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
-
-
 class CocoLayout(ImageLayout):
     """`coco.json`, its images in `images`."""
 
@@ -317,10 +323,6 @@ def _annotation(number: int, image: int, hand: Record) -> dict[str, object]:
     }
 
 
-SPLIT: Final = "train"
-_SIDES: Final = ("Right", "Left")
-
-
 class InterHandLayout(ImageLayout):
     """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`.
 
@@ -398,12 +400,6 @@ def _interhand_joints(records: Iterator[Record]) -> Mapping[str, object]:
                 points[_SIDES.index(instance["side"])] = instance["extra"]["keypoints_world_m"]
             frames[str(record["frame"])] = interhand.joints_record(points)
     return frames
-
-
-_ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
-"""Encoder options: one thread, and no x264 feature that may encode the same images to other bytes."""
-_TICKS_PER_SECOND: Final = 90_000
-_VIDEO_HAND_FIELDS: Final = ("causes", "palm_box", "shape", "pose")
 
 
 class _Clip:
@@ -528,15 +524,11 @@ def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
     )
 
 
-SHEET: Final = "sheet.jpg"
-
 _LAYOUTS: Final[dict[str, type[FolderLayout]]] = {
     "coco": CocoLayout,
     "interhand": InterHandLayout,
     "video": VideoLayout,
 }
-
-_SHEET_SAMPLES: Final = 24
 
 
 @dataclass

@@ -43,6 +43,18 @@ and the fingers point up.
 _ASYMMETRY_DEG: Final = 25.0  # deviation of the second hand's rotation from the first's mirror image
 _PALM_DISTANCE_M: Final = (0.045, 0.1)  # distance between the middles of two palms before penetration is resolved
 _MIDDLE_KNUCKLE: Final = 11
+_REST_S: Final = (0.1, 0.3)  # at the neutral pose
+_TRANSITION_S: Final = (0.45, 0.9)  # between two poses
+_PAUSE_S: Final = (0.1, 0.5)  # at a pose
+_LAG: Final = 0.12  # share of a transition by which a finger starts late or ends early
+_DRIFT_M: Final = 0.002
+_DRIFT_RAD: Final = 0.015
+_BUSY_RAD: Final = 0.6
+_OUT_OF_VIEW: Final = 0.9
+_LENGTH_M: Final = 0.002  # standard deviation of the bone lengths of a measured hand
+SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
+_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
+_MIN_FRAMES: Final = 2  # minimum number of frames of a hand. Hands in fewer frames are ignored as false detections.
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,21 +240,6 @@ def poses_from_stations(
     touches = [gestures.Touch((0, right), (1, left)) for right, left in touch]
     resolved = gestures.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches)
     return dict(zip(sides, resolved, strict=True))
-
-
-_REST_S: Final = (0.1, 0.3)  # at the neutral pose
-_TRANSITION_S: Final = (0.45, 0.9)  # between two poses
-_PAUSE_S: Final = (0.1, 0.5)  # at a pose
-_LAG: Final = 0.12  # share of a transition by which a finger starts late or ends early
-_DRIFT_M: Final = 0.002
-_DRIFT_RAD: Final = 0.015
-_BUSY_RAD: Final = 0.6
-_OUT_OF_VIEW: Final = 0.9
-_LENGTH_M: Final = 0.002  # standard deviation of the bone lengths of a measured hand
-
-SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
-_SIDES: Final[tuple[Side, ...]] = ("Right", "Left")
-_MIN_FRAMES: Final = 2  # minimum number of frames of a hand. Hands in fewer frames are ignored as false detections.
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from sonjit_lab.synthesis.renderer import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
 Grip = Literal["wrap", "pinch"]
+_Mesh = tuple["FloatArray", "FloatArray", "IntArray"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class SceneObject:
     surfaces: tuple[Surface, ...]  # possible surfaces
 
 
-_Mesh = tuple["FloatArray", "FloatArray", "IntArray"]
 SCENE_OBJECTS: Final = {
     name: SceneObject(
         Solid(entry["kind"], tuple(entry["size"]), entry.get("round_m", 0.0)), entry["grip"], tuple(entry["surfaces"])

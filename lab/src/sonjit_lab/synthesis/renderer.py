@@ -36,6 +36,32 @@ NO_PART = 255  # value of `Buffers.parts` and `Drawable.parts` for surfaces with
 
 _MIN_DEPTH_M: Final = 0.01
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
+_AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
+PATTERN_SIZE: Final = 48  # texels along each edge
+_CELLS: Final = 12
+APT_LINE: Final = "apt-get install libegl1 libgl1-mesa-dri"  # Debian packages required in addition to the extra
+_SHADERS: Final = Path(__file__).with_name("shaders")
+_EGL: Final = "libEGL.so.1"
+_Number = TypeVar("_Number", np.uint8, np.float32)
+PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two exclusive
+SHADOW_SIZE: Final = 512  # width and height of the shadow map
+OCCLUSION_REACH_M: Final = 0.022  # distance within which surfaces darken a point
+UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
+"""Samplers of all shaders in the order of their texture units."""
+_SOURCES: Final = {
+    "mesh": ("mesh.vert", "mesh.frag"),
+    "shadow": ("shadow.vert", "shadow.frag"),
+    "owner": ("rectangle.vert", "owner.frag"),
+    "openness": ("rectangle.vert", "openness.frag"),
+    "resolve": ("rectangle.vert", "resolve.frag"),
+}
+_MAX_IMAGES: Final = 8
+ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
+"""Fields of a row of `Packed.vertices` and their sizes."""
+_COLUMNS: Final = sum(ATTRIBUTES.values())
+_CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
+_MAX_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips
+_MAX_TARGETS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -160,9 +186,6 @@ def box_around(boxes: IntArray) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-_AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
-
-
 def camera_pose(camera: CalibratedCamera) -> tuple[FloatArray, FloatArray]:
     """Return R (3, 3) and t (3,) of a camera; a camera without a pose is at the world's origin."""
     R = np.eye(3) if camera.R is None else camera.R
@@ -226,10 +249,6 @@ def columns(matrix: RealArray) -> tuple[float, ...]:
     return tuple(matrix.T.reshape(-1).tolist())
 
 
-PATTERN_SIZE: Final = 48  # texels along each edge
-_CELLS: Final = 12
-
-
 @lru_cache(maxsize=1)
 def solid_pattern() -> Image:
     """Return a texture (48, 48, 48, 4): fine and soft noise, distance to a cell's middle and to its border."""
@@ -264,31 +283,6 @@ def _stretch_contrast(values: RealArray) -> Image:
     """Scale values from the 1st to the 99th percentile to 0 to 255."""
     low, high = np.percentile(values, (1, 99))
     return np.asarray(np.clip((values - low) / (high - low) * 255, 0, 255), np.uint8)
-
-
-APT_LINE: Final = "apt-get install libegl1 libgl1-mesa-dri"  # Debian packages required in addition to the extra
-
-_SHADERS: Final = Path(__file__).with_name("shaders")
-
-_EGL: Final = "libEGL.so.1"
-
-_Number = TypeVar("_Number", np.uint8, np.float32)
-PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two exclusive
-SHADOW_SIZE: Final = 512  # width and height of the shadow map
-OCCLUSION_REACH_M: Final = 0.022  # distance within which surfaces darken a point
-UNITS: Final = ("points", "facings", "mores", "kinds", "patterns", "shadow_map", "skies", "lights", "image")
-"""Samplers of all shaders in the order of their texture units."""
-_SOURCES: Final = {
-    "mesh": ("mesh.vert", "mesh.frag"),
-    "shadow": ("shadow.vert", "shadow.frag"),
-    "owner": ("rectangle.vert", "owner.frag"),
-    "openness": ("rectangle.vert", "openness.frag"),
-    "resolve": ("rectangle.vert", "resolve.frag"),
-}
-_MAX_IMAGES: Final = 8
-ATTRIBUTES: Final = {"in_position": 3, "in_normal": 3, "in_place": 3, "in_marks": 4, "in_code": 1}
-"""Fields of a row of `Packed.vertices` and their sizes."""
-_COLUMNS: Final = sum(ATTRIBUTES.values())
 
 
 def open_context() -> moderngl.Context:
@@ -513,11 +507,6 @@ def _samples_of(box: PixelBox) -> PixelBox:
     """Return the box of samples for a box of pixels."""
     left, top, right, bottom = box
     return 2 * left, 2 * top, 2 * right + 1, 2 * bottom + 1
-
-
-_CLIP_DISTANCE: Final = 0x3000  # GL_CLIP_DISTANCE0
-_MAX_PIXELS: Final = 1 << 21  # at once; larger images are drawn in strips
-_MAX_TARGETS: Final = 3
 
 
 class Renderer:

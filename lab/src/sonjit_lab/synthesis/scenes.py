@@ -37,6 +37,35 @@ MAX_VIEWS: Final = 140
 _GLASSES_WIDTH_M: Final = 0.13  # distance between the cameras at the temples of a pair of glasses
 _GOLDEN_ANGLE: Final = math.pi * (3 - math.sqrt(5))  # spreads the points of a spiral evenly on a sphere
 _DOME_HEIGHTS: Final = (0.93, -0.55)  # height of the dome's highest and lowest cameras above its middle, in radii
+FIRST_OBJECT: Final = 200  # instance of the first object
+_SKIN_MARGIN_M: Final = 0.012  # margin of skin around the keypoints
+_MIN_DISTANCE_M: Final = 0.1  # minimum distance of any part of a hand or forearm from the camera
+_FOREARM_M: Final = 0.26
+_OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))  # ranges of an occluder's size and distance to a keypoint
+_ROUNDS: Final = 3
+_MAX_SPREAD: Final = 0.1  # maximum distance of hands from the middle of the image when seen by several cameras
+_MAX_DEVIATIONS = 3.0
+_MIN_DEPTH_M = 1e-4
+Cause = Literal["visible", "self", "other_hand", "object", "outside"]
+CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
+"""Causes of occlusion, by the first surface on the ray to the keypoint; `outside` is beyond the image's edges."""
+_PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
+"""Keypoints of the palm detector: wrist, knuckles from index to little finger, thumb's first two joints."""
+_NEIGHBOURS: Final = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)])
+DATASET: Final = "synth"
+_EFFECTS: Final = {
+    "motion_px": "motion_blur",
+    "backdrop_px": "backdrop_blur",
+    "defocus_px": "defocus",
+    "vignette": "vignette",
+    "exposure": "exposure",
+    "warmth": "white_balance",
+    "low_light": "low_light",
+    "noise": "noise",
+    "infrared": "infrared",
+    "compression": "compression",
+}
+"""Fields of `Effects` and their factors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,17 +146,6 @@ def _upright_rotation(towards: FloatArray) -> FloatArray:
     right = np.cross(np.array([0.0, 1, 0]), forward)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(forward, right), forward])
-
-
-FIRST_OBJECT: Final = 200  # instance of the first object
-_SKIN_MARGIN_M: Final = 0.012  # margin of skin around the keypoints
-_MIN_DISTANCE_M: Final = 0.1  # minimum distance of any part of a hand or forearm from the camera
-_FOREARM_M: Final = 0.26
-_OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))  # ranges of an occluder's size and distance to a keypoint
-_ROUNDS: Final = 3
-
-_MAX_SPREAD: Final = 0.1  # maximum distance of hands from the middle of the image when seen by several cameras
-_MAX_DEVIATIONS = 3.0
 
 
 def place_hands(
@@ -334,30 +352,6 @@ def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
     """Return the sides of the hands of a still, the first one first."""
     sides: tuple[Side, Side] = ("Left", "Right") if drawn["side"] == "left" else ("Right", "Left")
     return sides[: {"0": 0, "1": 1}.get(str(drawn["hands"]), 2)]
-
-
-_MIN_DEPTH_M = 1e-4
-
-Cause = Literal["visible", "self", "other_hand", "object", "outside"]
-CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
-"""Causes of occlusion, by the first surface on the ray to the keypoint; `outside` is beyond the image's edges."""
-_PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
-"""Keypoints of the palm detector: wrist, knuckles from index to little finger, thumb's first two joints."""
-_NEIGHBOURS: Final = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)])
-DATASET: Final = "synth"
-_EFFECTS: Final = {
-    "motion_px": "motion_blur",
-    "backdrop_px": "backdrop_blur",
-    "defocus_px": "defocus",
-    "vignette": "vignette",
-    "exposure": "exposure",
-    "warmth": "white_balance",
-    "low_light": "low_light",
-    "noise": "noise",
-    "infrared": "infrared",
-    "compression": "compression",
-}
-"""Fields of `Effects` and their factors."""
 
 
 class Hit(NamedTuple):

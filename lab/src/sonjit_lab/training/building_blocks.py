@@ -18,6 +18,12 @@ from sonjit_lab.networks import InputSpec, Network, export
 from sonjit_lab.training.recipes import TrainingRequest
 
 P = TypeVar("P")
+PICTURE = "predictions (orange) and labels (green)"  # name of the picture, which is its caption in the report
+MAX_CROPS = 16  # maximum number of crops in a picture
+_CELL_PX, _COLUMNS, _GAP_PX = 256, 4, 4
+_PREDICTED: Colour = (255, 96, 32)
+_LABELLED: Colour = (64, 255, 128)
+_WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
 class LazySequence(Sequence[P]):
@@ -76,14 +82,6 @@ def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
     return Subset(items, [i * len(items) // maximum for i in range(maximum)])
 
 
-PICTURE = "predictions (orange) and labels (green)"  # name of the picture, which is its caption in the report
-MAX_CROPS = 16  # maximum number of crops in a picture
-
-_CELL_PX, _COLUMNS, _GAP_PX = 256, 4, 4
-_PREDICTED: Colour = (255, 96, 32)
-_LABELLED: Colour = (64, 255, 128)
-
-
 def draw_predictions(
     crops: Sequence[Image], predicted: Sequence[RealArray], labelled: Sequence[RealArray], known: Sequence[BoolArray]
 ) -> Image:
@@ -106,9 +104,6 @@ def draw_predictions(
         top, left = index // columns * step, index % columns * step
         sheet[top : top + _CELL_PX, left : left + _CELL_PX] = cell
     return sheet
-
-
-_WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
 def export_trained(network: Network, request: TrainingRequest, name: str = "") -> dict[str, object]:

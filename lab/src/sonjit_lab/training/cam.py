@@ -40,6 +40,7 @@ _ARTICLES = ("a", "an", "the")
 
 _FILES = ("OpenEnded_", "questions"), ("", "annotations")
 _CHUNK = 256  # number of questions that are answered at once
+_SIZE = 96
 
 
 def _check_size(size: int) -> None:
@@ -193,9 +194,6 @@ def _features(network: classifiers.CamNetwork, questions: Sequence[Question], si
 def _normalise(answer: str) -> str:
     words = re.sub(r"[^\w\s:'.]|(?<!\d)\.(?!\d)", "", answer.lower()).split()
     return " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES)
-
-
-_SIZE = 96
 
 
 @dataclass(frozen=True)

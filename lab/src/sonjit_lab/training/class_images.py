@@ -26,6 +26,10 @@ from sonjit_lab.networks.classifiers import Classifier, View
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 
 _MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
+CLASSES = ("Left", "Right", "none")
+_LONG_SIDE_PX = 320  # longer side of the frames in memory; crops are smaller
+_MAX_BOXES = 10  # maximum number of boxes that are tried for a held-out crop without another hand
+_MARGIN = 0.12  # distance of the skin from the keypoints, relative to the hand's size
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,12 +164,6 @@ def _random_part(
     part = cv2.resize(rgb[y : y + high, x : x + wide], (size, size), interpolation=cv2.INTER_AREA)
     box = RotatedBox(size / 2, size / 2, size, size, change.rotation_rad)
     return crop(np.asarray(part, np.uint8), box, size, size) if change.rotation_rad else np.asarray(part, np.uint8)
-
-
-CLASSES = ("Left", "Right", "none")
-_LONG_SIDE_PX = 320  # longer side of the frames in memory; crops are smaller
-_MAX_BOXES = 10  # maximum number of boxes that are tried for a held-out crop without another hand
-_MARGIN = 0.12  # distance of the skin from the keypoints, relative to the hand's size
 
 
 class HandCrops:

@@ -50,6 +50,9 @@ from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Width
 
 ADVERSARIAL = 10.0  # weight of the discriminator's output in Deformer's losses
+PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
+"""Indices of MediaPipe's keypoints at the base of the fingers, and of the others; the wrist is the origin."""
+_MM = 1000.0
 
 
 class HandGeometry(NamedTuple):
@@ -163,11 +166,6 @@ def _windows(hands: HandGeometry, frames: int) -> HandGeometry:
 
 def _part(hands: HandGeometry, frames: slice) -> HandGeometry:
     return HandGeometry(*(values[:, frames] for values in hands))
-
-
-PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
-"""Indices of MediaPipe's keypoints at the base of the fingers, and of the others; the wrist is the origin."""
-_MM = 1000.0
 
 
 class Middle(NamedTuple):

@@ -40,6 +40,17 @@ _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the pal
 MAPS: Final = ((112, 14, 14), (192, 7, 7))  # shapes of the two coarser maps of the published full network
 _DetectedHand = tuple[Hand, FloatArray, FloatArray, bool]
 """A detected hand, its exact keypoints in the image and in metres, and whether it is a left hand."""
+_LOOSENESS: Final = (0.3, 1.8)
+_LEVEL, _PITCH_DEG = 0.5, 28.0  # share of nearly level hands, and deviation of their pitch
+_DISTANCE_M: Final = (0.25, 0.8)
+_OFF_AXIS: Final = 0.12  # standard deviation from the image centre, relative to the distance
+_TOUCH_DEVIATION: Final = 0.3  # fraction of a deviation that remains for touching fingers
+_NO_TURN: Final = np.zeros(3)
+_DRAWN: Final = 12
+_DRAWN_S, _DRAWN_FPS = (0.6, 1.4), 30
+_DRAWN_SIZE: Final = (0.75, 1.35)
+_DRAWN_YAW_DEG, _DRAWN_ROLL_DEG, _DRAWN_NOISE = 20.0, 12.0, 0.02
+_DRAWN_M: Final = 0.6  # distance from the camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,19 +307,6 @@ def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:
     rows = [points[first : first + _BLOCK] for first in range(0, len(points), _BLOCK)]
     found = [np.argpartition(squares - 2 * own @ others.T, count - 1, axis=1)[:, :count].copy() for own in rows]
     return np.concatenate(found)  # copies: views would keep every block in memory, gigabytes in total
-
-
-_LOOSENESS: Final = (0.3, 1.8)
-_LEVEL, _PITCH_DEG = 0.5, 28.0  # share of nearly level hands, and deviation of their pitch
-_DISTANCE_M: Final = (0.25, 0.8)
-_OFF_AXIS: Final = 0.12  # standard deviation from the image centre, relative to the distance
-_TOUCH_DEVIATION: Final = 0.3  # fraction of a deviation that remains for touching fingers
-_NO_TURN: Final = np.zeros(3)
-_DRAWN: Final = 12
-_DRAWN_S, _DRAWN_FPS = (0.6, 1.4), 30
-_DRAWN_SIZE: Final = (0.75, 1.35)
-_DRAWN_YAW_DEG, _DRAWN_ROLL_DEG, _DRAWN_NOISE = 20.0, 12.0, 0.02
-_DRAWN_M: Final = 0.6  # distance from the camera
 
 
 def posed_joints(

@@ -50,6 +50,8 @@ _RADII_M: Final = (0.011, 0.009)  # of palm and fingers
 _SKIN: Final = np.array([214.0, 168.0, 142.0])
 
 _Clips: TypeAlias = Annotated[int, Range(1, 100_000)]
+_CROP_SCALE = 1.5  # sides of a crop relative to the box around the joints
+_MM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -202,10 +204,6 @@ def _image(
     hidden = [cv2.pointPolygonTest(corners, (float(x), float(y)), measureDist=False) >= 0 for x, y in pixels]
     noisy = rgb + rng.normal(0, 4, rgb.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8), np.array(hidden)
-
-
-_CROP_SCALE = 1.5  # sides of a crop relative to the box around the joints
-_MM = 1000.0
 
 
 class HandOccTargets(NamedTuple):

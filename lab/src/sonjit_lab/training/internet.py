@@ -27,6 +27,11 @@ from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Depth, Width
 
+PEAK, SIGMA_BINS = 255.0, 2.5
+_SPACE = internet.HeatmapSpace()
+_MM: Final = 1000.0
+_MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
+
 
 def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
     """Load a trunk, torchvision's ResNet or a complete network, and move the network to a device in train mode."""
@@ -41,13 +46,6 @@ def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_wei
             )
         network.load_official(weights, strict=False)
     network.to(device).train()
-
-
-PEAK, SIGMA_BINS = 255.0, 2.5
-
-_SPACE = internet.HeatmapSpace()
-_MM: Final = 1000.0
-_MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
 
 
 class InterNetTargets(NamedTuple):

@@ -29,6 +29,13 @@ from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIG
 from sonjit_lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
 from sonjit_lab.training.signals import SaveRequests, end_process, ends_training
 
+__all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
+T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
+RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first")
+"""Settings that do not change the trained weights: an interrupted run may continue with other values."""
+_INITIAL_STATE: RunState = {"step": 0, "stopped": False, "best": None, "waited": 0, "evaluation": {}, "parts": {}}
+
 
 class NormedConv(nn.Sequential):
     """A convolution followed by a batch norm of its channels (Ioffe and Szegedy 2015, section 3.1)."""
@@ -93,16 +100,6 @@ def _multiply_weights(layer: nn.Linear | nn.Conv2d, factor: float) -> nn.Linear 
         if layer.bias is not None:
             layer.bias.mul_(factor)
     return layer
-
-
-__all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
-
-T = TypeVar("T")
-N = TypeVar("N", bound=nn.Module)
-
-RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first")
-"""Settings that do not change the trained weights: an interrupted run may continue with other values."""
-_INITIAL_STATE: RunState = {"step": 0, "stopped": False, "best": None, "waited": 0, "evaluation": {}, "parts": {}}
 
 
 def train(

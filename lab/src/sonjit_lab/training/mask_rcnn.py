@@ -31,6 +31,9 @@ from sonjit_lab.training.settings import Count, Depth, ImageBatch, Range, Steps,
 _MAX_SIDE_PX = 1333  # longer images are scaled down
 _MIN_SEEN = 0.35  # least share of an instance in the crop; one that shows less counts as a crowd
 _MIN_MASK_PX = 16  # instances with smaller masks are dropped after augmentation
+METRICS = "metrics.json"
+_SIDE_PX = 192  # short side of images for a new network
+_COCO_KINDS: tuple[tuple[str, Literal["bbox", "segm"]], ...] = (("box", "bbox"), ("mask", "segm"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +124,6 @@ def tensors_from_example(example: Example) -> tuple[Tensor, mask_rcnn.Target]:
 def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
     """Convert (H, W, 3) uint8 to (3, H, W) float32, 0..1."""
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 255
-
-
-METRICS = "metrics.json"
-_SIDE_PX = 192  # short side of images for a new network
-_COCO_KINDS: tuple[tuple[str, Literal["bbox", "segm"]], ...] = (("box", "bbox"), ("mask", "segm"))
 
 
 @dataclass(frozen=True)

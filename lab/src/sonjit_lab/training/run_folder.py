@@ -18,6 +18,16 @@ TENSORBOARD = "tensorboard"  # subfolder of TensorBoard's files
 
 LoggerFactory: TypeAlias = Callable[[Path, Mapping[str, object], int], "RunLogger"]
 """Function that returns a logger for a run's folder, its settings, and the number of finished steps."""
+_LOG = logging.getLogger(__name__)
+_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+_REMOVED = {"initialise": "own"}  # settings of earlier versions, with the value that trains as this version does
+ENVIRONMENT = "environment"  # key of how a run was started, which does not identify the run
+WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
+"""File names in a run's folder."""
+IMAGES = "images"  # subfolder of pictures, whose file names are captions in the report
+BEST = "best.safetensors"  # weights with the best evaluation so far
+HELD_OUT = "held_out.json"  # file of the first held-out metric before and after the training
+RESULT = "result.json"  # file of a recipe's results and the settings that it ran with
 
 
 class RunLogger(Protocol):
@@ -87,23 +97,6 @@ def flat_values(groups: Mapping[str, object]) -> Iterator[tuple[str, float]]:
                 yield f"{name}/{inner}", number
         elif isinstance(value, int | float):
             yield name, float(value)
-
-
-_LOG = logging.getLogger(__name__)
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
-_REMOVED = {"initialise": "own"}  # settings of earlier versions, with the value that trains as this version does
-
-ENVIRONMENT = "environment"  # key of how a run was started, which does not identify the run
-
-WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
-"""File names in a run's folder."""
-
-IMAGES = "images"  # subfolder of pictures, whose file names are captions in the report
-
-BEST = "best.safetensors"  # weights with the best evaluation so far
-
-HELD_OUT = "held_out.json"  # file of the first held-out metric before and after the training
-RESULT = "result.json"  # file of a recipe's results and the settings that it ran with
 
 
 class LogRow(TypedDict):

@@ -13,6 +13,7 @@ from sonjit._util import InputError
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 
 ScheduleName = Literal["constant", "step", "1/t", "cosine"]
+MAX_WIDTH: Final = 16_384
 
 
 class Range(NamedTuple):
@@ -57,7 +58,6 @@ Count: TypeAlias = Annotated[int, Range(0, 1_000_000_000)]  # of things that nee
 Steps: TypeAlias = Annotated[int, Range(1, 1_000_000_000)]
 SmallBatch: TypeAlias = Annotated[int, Range(1, 65_536)]  # of small examples, or of batches in a step
 ImageBatch: TypeAlias = Annotated[int, Range(1, 4096)]
-MAX_WIDTH: Final = 16_384
 Width: TypeAlias = Annotated[int, Range(1, MAX_WIDTH)]  # channels of a layer
 WideWidth: TypeAlias = Annotated[int, Range(8, MAX_WIDTH)]  # of a layer with group normalisation
 Depth: TypeAlias = Annotated[int, Range(1, 1000)]

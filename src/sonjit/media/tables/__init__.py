@@ -21,6 +21,12 @@ from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.results import RESULT_TYPES, Frame, Person
 from sonjit.results.measures import in_degrees
 
+Opener: TypeAlias = "Callable[[Path, base.Header, base.ExtraTypes], base.FrameWriter]"
+Loader: TypeAlias = "Callable[[Path], tuple[base.Header, list[Frame]]]"
+RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, base.ColumnTypes], base.RowWriter]"
+LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")
+"""Endings of labels for programs of annotators."""
+
 
 def _line_of_frame(header: base.Header, extra: base.ExtraTypes, frame: Frame, extras: base.Extras | None) -> str:
     """Return a frame as a line of JSON. An instance with additional values contains them as "measures"."""
@@ -146,11 +152,6 @@ def open_json_lines(path: Path) -> Generator[tuple[base.Header, Iterator[tuple[F
         yield header, (_frame_and_extras(json.loads(line)) for line in lines if line.strip())
 
 
-Opener: TypeAlias = "Callable[[Path, base.Header, base.ExtraTypes], base.FrameWriter]"
-Loader: TypeAlias = "Callable[[Path], tuple[base.Header, list[Frame]]]"
-RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, base.ColumnTypes], base.RowWriter]"
-
-
 @dataclass(frozen=True)
 class TableFormat:
     """Format of tables with one file name ending."""
@@ -217,9 +218,6 @@ def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: Non
 
     return LabelWriter(path, header)
 
-
-LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")
-"""Endings of labels for programs of annotators."""
 
 _CHARACTER = TableFormat(_later("characters.writer", "CharacterWriter"), has_bones=True, noun="Characters")
 FORMATS.update({

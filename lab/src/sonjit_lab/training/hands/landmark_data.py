@@ -38,6 +38,8 @@ _NO_HAND = -1  # instance index of a crop without a hand
 _MAX_TRIES = 10  # maximum number of boxes that are tried for a crop without a hand
 
 _WRIST, _MIDDLE_MCP = 0, 9
+_MIN_PROBABILITY = 1e-6  # minimum distance of a probability from 0 and 1 before its logarithm is taken
+_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,9 +294,6 @@ def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
     px_per_m = (flat * pixels).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
     return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
 
-
-_MIN_PROBABILITY = 1e-6  # minimum distance of a probability from 0 and 1 before its logarithm is taken
-_BATCH = 32
 
 LandmarkLosses: TypeAlias = Callable[[Network, Batch], Mapping[str, Tensor]]
 

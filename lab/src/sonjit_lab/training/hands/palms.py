@@ -37,6 +37,10 @@ _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
 """IoU from which an anchor is positive, and below which it is negative; anchors between them are ignored."""
 _BOX_IOU = 0.2  # from which an anchor trains its box: the detector blends all that overlap
 _BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0  # weights of the losses of boxes and keypoints; the scores have the weight 1
+_PRIOR = 0.01  # initial score of anchors, against the many negatives (Lin et al. 2017, section 4.1)
+_MIN_SCORE, _BATCH = 0.02, 32
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+_CATEGORY = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,13 +194,6 @@ def palm_losses(
 def corners_of(boxes: FloatArray) -> FloatArray:
     """Convert (N, 4) centre and size to x_min, y_min, x_max, y_max."""
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
-
-
-_PRIOR = 0.01  # initial score of anchors, against the many negatives (Lin et al. 2017, section 4.1)
-
-_MIN_SCORE, _BATCH = 0.02, 32
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
-_CATEGORY = 1
 
 
 @dataclass(frozen=True)
