@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_writer
 from sonjit.media.tables import open_row_writer
-from sonjit.media.tables.base import COLUMNS
+from sonjit.media.tables.layout import COLUMNS
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import polars
 
     from sonjit.media.drawing import DrawingStyle
-    from sonjit.media.tables.base import ColumnType, Extras, Layout, Row, TableRows
+    from sonjit.media.tables.base import ColumnType, Extras, TableRows
+    from sonjit.media.tables.layout import Layout, Row
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
@@ -272,7 +273,7 @@ def to_dataframe(
         >>> int(tips.frame.max()), tips.handedness.unique().tolist()
         (11, ['Left', 'Right'])
     """
-    from sonjit.media.tables.base import Layout, has_errors, wide_points
+    from sonjit.media.tables.layout import Layout, has_errors, wide_points
 
     if library not in ("pandas", "polars"):
         raise InputError(f"Unknown library {library!r}. Choose from pandas, polars.")
@@ -338,7 +339,7 @@ def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, Colu
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
     """Name the row of each frame without results after the first keypoint."""
-    from sonjit.media.tables.base import COLUMNS
+    from sonjit.media.tables.layout import COLUMNS
 
     at = COLUMNS.index("name")
     first = next((row[at] for rows in made for row in rows if row[at] is not None), None)

@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
 from sonjit.detectors.kinds import find_kind, find_model
-from sonjit.media.tables.base import BOX_COLUMNS, Extras
+from sonjit.media.tables.base import Extras
+from sonjit.media.tables.layout import BOX_COLUMNS
 from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results import measures as measuring
 from sonjit.results.skeletons.faces import BLENDSHAPES

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, create_model
 
 from sonjit._util import Json, JsonObject
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
-from sonjit.media.tables.base import COLUMNS
+from sonjit.media.tables.layout import COLUMNS
 from sonjit.results import RESULT_TYPES, Handedness, Points, Result, Value
 from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import Skeleton, load_skeleton

@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 from sonjit._util import InputError, JsonObject, json_from
 from sonjit._util.extensions import Registry, extension_problems
 from sonjit._util.files import Draft, failing_as_job
-from sonjit.media.tables import base
+from sonjit.media.tables import base, layout
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
+from sonjit.media.tables.csv_files import CsvRows, CsvWriter, load_csv
 from sonjit.results import RESULT_TYPES, Frame, Person
 from sonjit.results.measures import in_degrees
 
@@ -31,7 +32,7 @@ LABEL_ENDINGS = (".coco.json", ".yolo.yaml", ".cvat.xml", ".labelstudio.json")
 def _line_of_frame(header: base.Header, extra: base.ExtraTypes, frame: Frame, extras: base.Extras | None) -> str:
     """Return a frame as a line of JSON. An instance with additional values contains them as "measures"."""
     data = frame.to_dict((header.kind,))
-    measured = base.known_extras(frame, extras, extra)
+    measured = layout.known_extras(frame, extras, extra)
     if extra:
         for instance, values in zip(_instances(data), measured, strict=True):
             instance["measures"] = dict(zip(extra, values, strict=True))
@@ -223,7 +224,7 @@ _CHARACTER = TableFormat(_later("characters.writer", "CharacterWriter"), has_bon
 FORMATS.update({
     ".json": TableFormat(JsonWriter, load_json, JsonRows),
     ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
-    ".csv": TableFormat(base.CsvWriter, base.load_csv, base.CsvRows, rows="keypoint", separates_events=True),
+    ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
     ".parquet": TableFormat(*(_later("columns", name) for name in ("ParquetWriter", "load_parquet", "ParquetRows")),
                             rows="keypoint", separates_events=True),
     ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
@@ -264,7 +265,7 @@ def open_writer(
         InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
-    types = base.extra_types(extra, (*base.COLUMNS, base.ERROR_COLUMN, base.SOURCE_COLUMN))
+    types = layout.extra_types(extra, (*layout.COLUMNS, layout.ERROR_COLUMN, layout.SOURCE_COLUMN))
     if degrees or (degrees is None and Path(path).suffix.lower() == ".xlsx"):
         types = in_degrees(types)
         header = replace(header, options={**header.options, "angles": "degrees"})

@@ -12,6 +12,8 @@ from typing import IO, Any, Final
 from sonjit._util import InputError, JobError, json_from, optional_import
 from sonjit._util.files import Draft, Output, WorkFolder, failing_as_job
 from sonjit.media.tables import base
+from sonjit.media.tables.layout import SOURCE_COLUMN, Layout, Row, RowMaker
+from sonjit.media.tables.rows import RowRecord, frames_from_rows
 from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
@@ -31,11 +33,11 @@ def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
     return pa
 
 
-def _schema(pa: Any, header: base.Header, layout: base.Layout) -> Any:  # noqa: ANN401
+def _schema(pa: Any, header: base.Header, layout: Layout) -> Any:  # noqa: ANN401
     types = dict[str, object].fromkeys(layout.columns, pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32(), "key": pa.int64()}
     types |= {"time": pa.float64(), "score": pa.float64()}
-    types |= dict.fromkeys(("kind", "handedness", "name", base.SOURCE_COLUMN), pa.string())
+    types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
     types |= {name: _arrow_type(pa, kind) for name, kind in layout.extra.items()}
     fields = [pa.field(name, types[name], nullable=name != "frame") for name in layout.columns]
     return pa.schema(fields, metadata={METADATA_KEY: json_from(header.to_dict()).encode()})
@@ -52,7 +54,7 @@ class _ParquetFile(Output):
         super().__init__()
         self._pa = arrow()
         self._draft = Draft(path)
-        self._waiting: list[base.Row] = []
+        self._waiting: list[Row] = []
         self._schema: Any = None
         self._file: IO[bytes] | None = None
         self._writer: Any = None
@@ -63,7 +65,7 @@ class _ParquetFile(Output):
             self._file = self._draft.path.open("wb")  # Arrow refuses paths that are not UTF-8
             self._writer = self._pa.parquet.ParquetWriter(self._file, schema, compression="zstd")
 
-    def _add(self, rows: Iterable[base.Row]) -> None:
+    def _add(self, rows: Iterable[Row]) -> None:
         self._waiting += rows
         if len(self._waiting) >= ROWS_PER_GROUP:
             self._flush()
@@ -125,9 +127,7 @@ class ParquetWriter(_ParquetFile, base.FrameWriter):
 
     def __init__(self, path: Path, header: base.Header, extra: base.ExtraTypes, rows: base.TableRows) -> None:
         super().__init__(path)
-        self._rows_from = base.RowMaker(
-            header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout))
-        )
+        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout)))
 
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         self._add(self._rows_from(frame, extras))
@@ -151,11 +151,11 @@ def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
         if NOTES_KEY in file.metadata.metadata:
             header = replace(header, notes=tuple(json.loads(file.metadata.metadata[NOTES_KEY])))
 
-        def rows() -> Generator[base.RowRecord]:
+        def rows() -> Generator[RowRecord]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
 
-        return header, base.frames_from_rows(rows(), people=header.kind == "people")
+        return header, frames_from_rows(rows(), people=header.kind == "people")
 
 
 class ExcelWriter(base.FrameWriter):
@@ -180,9 +180,9 @@ class ExcelWriter(base.FrameWriter):
         self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))
         self._frames.add(("source", "frame", "time", "instances"), bold)
         self._events: _Sheet | None = None
-        self._rows_from = base.RowMaker(header, extra, rows, self._begin)
+        self._rows_from = RowMaker(header, extra, rows, self._begin)
 
-    def _begin(self, layout: base.Layout) -> None:
+    def _begin(self, layout: Layout) -> None:
         if len(layout.columns) > _MAX_COLUMNS:
             raise InputError(f"{self._draft.final}: {len(layout.columns)} columns exceed Excel's {_MAX_COLUMNS}")
         self._instances.add(layout.columns, self._bold)

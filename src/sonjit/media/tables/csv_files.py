@@ -1,0 +1,93 @@
+"""Write and read tables as CSV."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sonjit._util import InputError
+from sonjit._util.files import failing_as_job
+from sonjit.media.tables.base import (
+    ColumnTypes,
+    Extras,
+    ExtraTypes,
+    FrameWriter,
+    Header,
+    RowWriter,
+    TableRows,
+    TextOutput,
+    Value,
+)
+from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, SOURCE_COLUMN, VALUES, Layout, Row, RowMaker
+from sonjit.media.tables.rows import frames_from_rows
+from sonjit.results import RESULT_TYPES, Frame
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # starts of texts that spreadsheets read as formulas
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
+    **dict.fromkeys(("time", "score", *VALUES, ERROR_COLUMN), float),
+}
+
+
+class CsvRows(TextOutput, RowWriter):
+    """Plain rows as CSV by RFC 4180: comma, CRLF, UTF-8, one line of column names."""
+
+    def __init__(self, path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> None:
+        super().__init__(path)
+        del header
+        self._csv = csv.writer(self._file)
+        self._columns = columns
+        self._csv.writerow(columns)
+
+    def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
+        with failing_as_job(self._draft.final):
+            self._csv.writerows([_as_cell(row.get(name)) for name in self._columns] for row in rows)
+
+
+class CsvWriter(TextOutput, FrameWriter):
+    """Frames as CSV like `CsvRows`. Instances have a byte order mark, by which spreadsheet programs recognise UTF-8."""
+
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
+        super().__init__(path, "utf-8" if rows == "keypoint" else "utf-8-sig")
+        self._csv = csv.writer(self._file)
+        self._rows_from = RowMaker(header, extra, rows, self._begin)
+        self._has_text = False  # columns with texts of users, such as names of files
+
+    def _begin(self, layout: Layout) -> None:
+        self._has_text = SOURCE_COLUMN in layout.columns or str in layout.extra.values()
+        self._csv.writerow(layout.columns)
+
+    def write(self, frame: Frame, extras: Extras | None = None) -> None:
+        self._write(self._rows_from(frame, extras))
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        with failing_as_job(self._draft.final):
+            self._csv.writerows([map(_as_cell, row) for row in rows] if self._has_text else rows)
+
+    def _finish(self) -> None:
+        self._write(self._rows_from.finish())
+        super()._finish()
+
+
+def _as_cell(value: Any) -> Any:  # noqa: ANN401  # of any column
+    """Return a text that spreadsheets would read as a formula with an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
+
+
+def _from_cell(text: str) -> str:
+    """Return a text without the apostrophe of `_as_cell`."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+
+
+def load_csv(path: Path) -> tuple[Header, list[Frame]]:
+    """Read what CsvWriter wrote; the header knows only the kind, from what was found."""
+    with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+        reader = csv.DictReader(file, strict=True)
+        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            raise InputError(f"columns are missing: {', '.join(sorted(missing))}")
+        frames = frames_from_rows(
+            {name: _PARSERS.get(name, _from_cell)(text) if text else None for name, text in row.items()}
+            for row in reader
+        )
+    kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
+    return Header(kind=next((name for name in RESULT_TYPES if name in kinds), "hands")), frames
