@@ -17,7 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors import observations, pipeline, selfie, smoothing, tracking
+from sonjit.compat.mediapipe import _selfie as selfie
+from sonjit.detectors import observations, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams

@@ -18,8 +18,12 @@ from sonjit._util.version import __version__
 
 _DTYPES: Final = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _SHAPES: Final[dict[str, tuple[int, ...]]] = {
-    "SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4),
-}  # fmt: skip
+    "SCALAR": (),
+    "VEC2": (2,),
+    "VEC3": (3,),
+    "VEC4": (4,),
+    "MAT4": (4, 4),
+}
 CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
 """Quaternion x, y, z, w of a node that converts the camera's axes (y down, z forward) to glTF's (y up, z backward)."""
 SKIN: Final = (0.6, 0.36, 0.26)  # colour of a hand, linear RGB

@@ -138,17 +138,23 @@ def _check(
     requirements = (
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
         (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
-        (output.bones and not (known and known.has_bones),
-         f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character"),
+        (
+            output.bones and not (known and known.has_bones),
+            f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
+        ),
         (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
-        (output.draw is None and replace(output.style, anonymise="none") != DrawingStyle(),
-         "--draw-colour and other settings of drawings require --draw"),
+        (
+            output.draw is None and replace(output.style, anonymise="none") != DrawingStyle(),
+            "--draw-colour and other settings of drawings require --draw",
+        ),
         (output.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
         (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
-        (output.degrees and not (output.measures or output.count or output.events or str(save).endswith(".xlsx")),
-         "--degrees requires --measures, --count or --events"),
+        (
+            output.degrees and not (output.measures or output.count or output.events or str(save).endswith(".xlsx")),
+            "--degrees requires --measures, --count or --events",
+        ),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
-    )  # fmt: skip
+    )
     smoothing = options.smoothing in ("published", "one_euro")
     used = {"count": bool(output.count), "events": bool(output.events)}
     of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
@@ -157,19 +163,22 @@ def _check(
             (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
         )
     requirements += (
-        ("smooth_segmentation" in given and not has_mask,
-         "--smooth-segmentation and --no-smooth-segmentation require --mask"),
-    )  # fmt: skip
+        (
+            "smooth_segmentation" in given and not has_mask,
+            "--smooth-segmentation and --no-smooth-segmentation require --mask",
+        ),
+    )
     if is_box:  # boxes have no measures
         used["measures"] = output.measures
         effect = f"has no effect with --model {options.model}"
         requirements += tuple((is_used, f"--{name} {effect}") for name, is_used in used.items())
     requirements += (
-        (lifting.camera is not None and not distance and lifting.lift is None,
-         "--camera requires --distance or --lift internet"),
-        (options.flip_horizontal and lifting.lift is not None,
-         "--flip-horizontal cannot be combined with --lift"),
-    )  # fmt: skip
+        (
+            lifting.camera is not None and not distance and lifting.lift is None,
+            "--camera requires --distance or --lift internet",
+        ),
+        (options.flip_horizontal and lifting.lift is not None, "--flip-horizontal cannot be combined with --lift"),
+    )
     for is_wrong, message in requirements:
         if is_wrong:
             raise InputError(message)

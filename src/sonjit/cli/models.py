@@ -151,11 +151,19 @@ def quantize(*names: str, images: Path | None = None, shift: Annotated[float, _A
         with _show_progress() as progress:
             steps = quantize_networks(names or ("hand-full",), images, shift_px=shift, progress=progress)
             for name, result in steps:
-                rows.append((
-                    name, f"{result.f32} of {result.layers}", f"{result.shift_px:.2f}", f"{result.shift_p95_px:.2f}",
-                    f"{result.presence:.3f}", f"{result.f32_ms:.2f}", f"{result.int8_ms:.2f}",
-                    f"{result.f32_ms / result.int8_ms:.2f} x", f"{result.bytes / 1e6:.1f} MB",
-                ))  # fmt: skip
+                rows.append(
+                    (
+                        name,
+                        f"{result.f32} of {result.layers}",
+                        f"{result.shift_px:.2f}",
+                        f"{result.shift_p95_px:.2f}",
+                        f"{result.presence:.3f}",
+                        f"{result.f32_ms:.2f}",
+                        f"{result.int8_ms:.2f}",
+                        f"{result.f32_ms / result.int8_ms:.2f} x",
+                        f"{result.bytes / 1e6:.1f} MB",
+                    )
+                )
     finally:  # prints the networks that were written before a failure
         if rows:
             print_table(headings, rows, width=160, right=headings[1:])

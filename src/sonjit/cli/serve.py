@@ -55,9 +55,14 @@ def serve(
     from sonjit.server.app import serve
 
     chosen = settings.Settings(
-        **vars(limits or settings.Limits()), host=host, token=token, tls_cert=cert, tls_key=key,
-        allow_origins=allow_origin, jobs_folder=jobs_folder,
-    )  # fmt: skip
+        **vars(limits or settings.Limits()),
+        host=host,
+        token=token,
+        tls_cert=cert,
+        tls_key=key,
+        allow_origins=allow_origin,
+        jobs_folder=jobs_folder,
+    )
     if tls and cert is None:
         path = settings.own_certificate(
             settings.addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host]

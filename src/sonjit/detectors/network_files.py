@@ -187,19 +187,23 @@ def _has_sides(skeleton: Skeleton) -> bool:
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:
     """Return the result type of a kind. It is an attribute of this module, so that other processes can read results."""
     count, visibility = len(skeleton.keypoints), schema.PointScore("visibility", "score", column="visibility")
-    made = type(f"Result_{name}", (NetworkResult,), {
-        "__slots__": (),
-        "__module__": __name__,
-        "kind": name,
-        "list_name": name,
-        "skeletons": {count: skeleton},
-        "schema": (
-            Value("score", "score"),
-            Points("keypoints", "keypoints", ("x", "y", "z"), (visibility,), flat_counts=(count,)),
-            Value("id", "id", full=True),
-            Value("box", "box", full=True, is_box=True),
-        ),
-    })  # fmt: skip
+    made = type(
+        f"Result_{name}",
+        (NetworkResult,),
+        {
+            "__slots__": (),
+            "__module__": __name__,
+            "kind": name,
+            "list_name": name,
+            "skeletons": {count: skeleton},
+            "schema": (
+                Value("score", "score"),
+                Points("keypoints", "keypoints", ("x", "y", "z"), (visibility,), flat_counts=(count,)),
+                Value("id", "id", full=True),
+                Value("box", "box", full=True, is_box=True),
+            ),
+        },
+    )
     globals()[made.__name__] = made
     return made
 

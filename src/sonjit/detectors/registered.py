@@ -125,96 +125,114 @@ def _search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bo
     return search_people(options, people)
 
 
-register_kind(KindEntry(
-    name="hands",
-    result=Hand,
-    summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
-    plural="hands",
-    models=_table(_hands("full"), _hands("lite")),
-    model_help="lite is faster, full is more exact.",
-    options=HandOptions,
-    load=_load_hands,
-    smoothers=_hand_smoothers,
-    instances=("hand",),
-    search=_search_hands,
-    stream_search=_hands_in_streams,
-    search_weights=("person-detector", "body-full"),
-    examples=(
-        ("sonjit hands photo.jpg", "prints the hands of an image."),
-        ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
-        ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to continue."),
-        ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
-        ("sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
-         "estimates hands in camera space with InterNet's weights."),
-    ),
-    weight_groups=("hands",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="face",
-    result=Face,
-    summary="Find faces: a mesh of 478 keypoints with irises, or boxes.",
-    plural="faces",
-    models=_table(
-        _mesh("attention"),
-        _mesh("mesh"),
-        Model("box", {"detector": "face-short"}, is_box=True),
-        Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
-    ),
-    model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (up to 5 m) return boxes.",
-    options=FaceOptions,
-    load=_load_faces,
-    smoothers=_face_smoothers,
-    instances=("face",),
-    search=_search_faces,
-    stream_search=_faces_in_streams,
-    search_weights=("face-full",),
-    examples=(
-        ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
-        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "also writes head poses."),
-        ("sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json", "finds small faces as boxes."),
-    ),
-    weight_groups=("face",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="body",
-    result=Body,
-    summary="Find bodies: 33 keypoints each, in pixels and in metres.",
-    plural="bodies",
-    models=_table(_body("full"), _body("lite"), _body("heavy")),
-    model_help="lite is the fastest, heavy the most exact.",
-    options=BodyOptions,
-    load=_load_bodies,
-    smoothers=_body_smoothers,
-    instances=("body",),
-    search=_search_bodies,
-    stream_search=_bodies_in_streams,
-    search_weights=("face-full", "person-detector"),
-    examples=(
-        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
-        ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
-        ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
-        ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
-    ),
-    weight_groups=("body",),
-))  # fmt: skip
-register_kind(KindEntry(
-    name="holistic",
-    result=Person,
-    summary="Find people: each body with its own hands and face.",
-    plural="people",
-    models=_table(
-        _holistic("full", "full", "attention"),
-        _holistic("lite", "lite", "mesh"),
-        _holistic("heavy", "full", "attention"),
-    ),
-    model_help="Model of the body. lite also uses the lighter hand and face networks.",
-    options=HolisticOptions,
-    load=_load_people,
-    smoothers=_body_smoothers,
-    instances=("body", "hand", "face"),
-    search=_search_people,
-    stream_search=_bodies_in_streams,
-    search_weights=("face-full", "palm-full", "person-detector"),
-    examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
-    weight_groups=("holistic",),
-))  # fmt: skip
+register_kind(
+    KindEntry(
+        name="hands",
+        result=Hand,
+        summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
+        plural="hands",
+        models=_table(_hands("full"), _hands("lite")),
+        model_help="lite is faster, full is more exact.",
+        options=HandOptions,
+        load=_load_hands,
+        smoothers=_hand_smoothers,
+        instances=("hand",),
+        search=_search_hands,
+        stream_search=_hands_in_streams,
+        search_weights=("person-detector", "body-full"),
+        examples=(
+            ("sonjit hands photo.jpg", "prints the hands of an image."),
+            ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
+            (
+                "sonjit hands recordings/ --save tables/ --jobs 4",
+                "writes one table per file; run it again to continue.",
+            ),
+            ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
+            (
+                "sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
+                "estimates hands in camera space with InterNet's weights.",
+            ),
+        ),
+        weight_groups=("hands",),
+    )
+)
+register_kind(
+    KindEntry(
+        name="face",
+        result=Face,
+        summary="Find faces: a mesh of 478 keypoints with irises, or boxes.",
+        plural="faces",
+        models=_table(
+            _mesh("attention"),
+            _mesh("mesh"),
+            Model("box", {"detector": "face-short"}, is_box=True),
+            Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
+        ),
+        model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (up to 5 m) return boxes.",
+        options=FaceOptions,
+        load=_load_faces,
+        smoothers=_face_smoothers,
+        instances=("face",),
+        search=_search_faces,
+        stream_search=_faces_in_streams,
+        search_weights=("face-full",),
+        examples=(
+            ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
+            ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "also writes head poses."),
+            (
+                "sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json",
+                "finds small faces as boxes.",
+            ),
+        ),
+        weight_groups=("face",),
+    )
+)
+register_kind(
+    KindEntry(
+        name="body",
+        result=Body,
+        summary="Find bodies: 33 keypoints each, in pixels and in metres.",
+        plural="bodies",
+        models=_table(_body("full"), _body("lite"), _body("heavy")),
+        model_help="lite is the fastest, heavy the most exact.",
+        options=BodyOptions,
+        load=_load_bodies,
+        smoothers=_body_smoothers,
+        instances=("body",),
+        search=_search_bodies,
+        stream_search=_bodies_in_streams,
+        search_weights=("face-full", "person-detector"),
+        examples=(
+            ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
+            ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
+            ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
+            ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
+        ),
+        weight_groups=("body",),
+    )
+)
+register_kind(
+    KindEntry(
+        name="holistic",
+        result=Person,
+        summary="Find people: each body with its own hands and face.",
+        plural="people",
+        models=_table(
+            _holistic("full", "full", "attention"),
+            _holistic("lite", "lite", "mesh"),
+            _holistic("heavy", "full", "attention"),
+        ),
+        model_help="Model of the body. lite also uses the lighter hand and face networks.",
+        options=HolisticOptions,
+        load=_load_people,
+        smoothers=_body_smoothers,
+        instances=("body", "hand", "face"),
+        search=_search_people,
+        stream_search=_bodies_in_streams,
+        search_weights=("face-full", "palm-full", "person-detector"),
+        examples=(
+            ("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),
+        ),
+        weight_groups=("holistic",),
+    )
+)

@@ -30,8 +30,17 @@ _PROVIDERS: Final = {
 """Prefixes of the names of ONNX Runtime's providers by device. The first available provider is used."""
 _END: Final = "ExecutionProvider"
 _FLAGS: Final = (
-    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16",
-)  # fmt: skip
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "i8mm",
+    "bf16",
+)
 """Instruction sets that affect the speed of networks."""
 
 

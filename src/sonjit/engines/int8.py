@@ -124,12 +124,18 @@ def _save_measured(
     target = int8_path(path)
     ov.save_model(model, target, compress_to_fp16=False)
     accuracy = Int8Accuracy(
-        source=source_hash(path), processor=processor_name(),
-        images=len(images), layers=layers, f32=f32,
-        shift_px=round(float(np.mean(shifts)), 3), shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
-        presence=round(float(np.max(presence)), 4), f32_ms=round(f32_ms, 2), int8_ms=round(int8_ms, 2),
+        source=source_hash(path),
+        processor=processor_name(),
+        images=len(images),
+        layers=layers,
+        f32=f32,
+        shift_px=round(float(np.mean(shifts)), 3),
+        shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
+        presence=round(float(np.max(presence)), 4),
+        f32_ms=round(f32_ms, 2),
+        int8_ms=round(int8_ms, 2),
         bytes=target.with_suffix(".bin").stat().st_size,
-    )  # fmt: skip
+    )
     save_accuracy(path, accuracy)
     return accuracy
 

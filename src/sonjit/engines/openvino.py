@@ -356,11 +356,22 @@ def _blob_path(network: _Network, folder: Path) -> Path:
     config = [setting for setting in network.config if setting[0] not in _RUN_SETTINGS]  # with the precision
     key = repr(
         (
-            str(network.path), network.size, network.changed_ns, ov.__version__, device, os.cpu_count(), options.device,
-            config, network.precision, network.value_range, network.outputs, *network.taps, network.input_size,
+            str(network.path),
+            network.size,
+            network.changed_ns,
+            ov.__version__,
+            device,
+            os.cpu_count(),
+            options.device,
+            config,
+            network.precision,
+            network.value_range,
+            network.outputs,
+            *network.taps,
+            network.input_size,
             _REVISION,
         )
-    )  # fmt: skip
+    )
     return folder / f"{network.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.blob"
 
 

@@ -143,10 +143,17 @@ class ImageClassifier:
         chosen: list[int] = np.argsort(-scores)[:top].tolist() if classes is None else list(classes)
         maps = np.tensordot(self.weights[chosen].astype(np.float64), features.astype(np.float64), 1).astype(np.float32)
         return [
-            ClassMap(label, self.names[label], float(shares[label]), float(scores[label]), float(self._bias[label]),
-                     values, box_of(values, rgb))
+            ClassMap(
+                label,
+                self.names[label],
+                float(shares[label]),
+                float(scores[label]),
+                float(self._bias[label]),
+                values,
+                box_of(values, rgb),
+            )
             for label, values in zip(chosen, maps, strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def box_of(values: Float32Array, rgb: Image) -> Box | None:
@@ -204,11 +211,15 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
             kinds = {key: kind for (kind, key), *_ in tensors.values()}
             storages = {key: _read_storage(file, kinds[key]) for key in order}
         return {
-            name: np.ndarray(shape, storages[key].dtype, storages[key], offset * storages[key].itemsize, [
-                step * storages[key].itemsize for step in strides
-            ])
+            name: np.ndarray(
+                shape,
+                storages[key].dtype,
+                storages[key],
+                offset * storages[key].itemsize,
+                [step * storages[key].itemsize for step in strides],
+            )
             for name, ((_, key), offset, shape, strides, *_) in tensors.items()
-        }  # fmt: skip
+        }
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # damaged files raise arbitrary errors in the unpickler
@@ -272,11 +283,16 @@ def read_layers(path: Path, model: str) -> tuple[list[Layer], tuple[Float32Array
         block, part = divmod(n, 3)  # the first block has no convolution that expands, the first layer is before it
         is_inner, halves = 0 < n < count - 1, block in layout.halving
         inputs = layers[3 * block].filters.shape[1] if is_inner and block and part == 2 else 0
-        layers.append(Layer(
-            (filters * factor[:, None, None, None]).astype(np.float32), (shift - mean * factor).astype(np.float32),
-            stride=2 if n == 0 or (is_inner and part == 1 and halves) else 1, is_active=not (is_inner and part == 2),
-            begins_block=is_inner and part == (0 if block else 1), is_sum=inputs == len(filters) and not halves,
-        ))  # fmt: skip
+        layers.append(
+            Layer(
+                (filters * factor[:, None, None, None]).astype(np.float32),
+                (shift - mean * factor).astype(np.float32),
+                stride=2 if n == 0 or (is_inner and part == 1 and halves) else 1,
+                is_active=not (is_inner and part == 2),
+                begins_block=is_inner and part == (0 if block else 1),
+                is_sum=inputs == len(filters) and not halves,
+            )
+        )
     return layers, (weights, biases)
 
 

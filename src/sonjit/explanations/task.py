@@ -35,7 +35,7 @@ from sonjit.media.drawing.heat_maps import (
     panel,
     place,
     side_by_side,
-)  # fmt: skip
+)
 from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
 from sonjit.media.drawing.strokes import NEUTRAL
 from sonjit.media.tables.base import ColumnType
@@ -49,9 +49,15 @@ _TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "b
 CLASSIFIERS = ("cam-", "fc-")  # prefixes of the names of classifiers of your own. `is_classifier` would need PyTorch.
 _OF_HAND = re.compile(r"handedness|presence|\w+\.[xyz](_m)?")  # outputs of the hand landmark network
 _CLASS: dict[str, ColumnType] = {
-    "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
+    "network": str,
+    "class": str,
+    "label": int,
+    "probability": float,
+    "score": float,
+    "bias": float,
+    "box": str,
     "map": str,
-}  # fmt: skip
+}
 
 
 class Explained(NamedTuple):
@@ -203,13 +209,18 @@ class ClassSaliency:
         for class_map, saliency in zip(found, compared, strict=True):
             name = names[class_map.label] if class_map.label < len(names) else f"class {class_map.label}"
             box = class_map.box
-            records.append({
-                **({"network": network} if several else {}),
-                "class": name, "label": class_map.label, "probability": class_map.probability, "score": class_map.score,
-                "bias": class_map.bias if has_maps else None,
-                "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
-                "map": class_map.values.tolist(),
-            })  # fmt: skip
+            records.append(
+                {
+                    **({"network": network} if several else {}),
+                    "class": name,
+                    "label": class_map.label,
+                    "probability": class_map.probability,
+                    "score": class_map.score,
+                    "bias": class_map.bias if has_maps else None,
+                    "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
+                    "map": class_map.values.tolist(),
+                }
+            )
             lines.append(f"{title}{name} {class_map.probability:.2f}: score {class_map.score:.4g}")
             if shown is None:
                 continue
@@ -238,9 +249,13 @@ class ClassSaliency:
 
 def _to_dict(found: TargetMap) -> dict[str, object]:
     return {
-        "target": found.target, "value": found.value, "unit": found.unit, "bias": found.bias,
-        "box": found.box._asdict(), "map": found.values.tolist(),
-    }  # fmt: skip
+        "target": found.target,
+        "value": found.value,
+        "unit": found.unit,
+        "bias": found.bias,
+        "box": found.box._asdict(),
+        "map": found.values.tolist(),
+    }
 
 
 def _label_maps(canvas: Image, hands: Sequence[Hand], maps: Sequence[TargetMap]) -> None:

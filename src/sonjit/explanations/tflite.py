@@ -89,10 +89,17 @@ class Graph:
         if is_depthwise:
             kind, name, more = ("DEPTHWISE_CONV_2D", "DepthwiseConv2D", {"depthMultiplier": 1})
         return self._operate(
-            kind, [x, self.constant(own), self.constant(bias)],
-            (1, -(-height // stride), -(-width // stride), len(filters)), name, strideH=stride, strideW=stride,
-            dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=_RELU6 * is_active, **more,
-        )  # fmt: skip
+            kind,
+            [x, self.constant(own), self.constant(bias)],
+            (1, -(-height // stride), -(-width // stride), len(filters)),
+            name,
+            strideH=stride,
+            strideW=stride,
+            dilationHFactor=1,
+            dilationWFactor=1,
+            fusedActivationFunction=_RELU6 * is_active,
+            **more,
+        )
 
     def add(self, x: int, y: int, *, is_active: bool = False) -> int:
         """Add two tensors, the second of which may be a row."""

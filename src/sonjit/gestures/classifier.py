@@ -34,9 +34,24 @@ _APPEARANCE: Final = (1, 21, 66)  # shape of `Hand.appearance` of one hand, from
 _LARGEST: Final = 65504.0
 """Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
 SHAPES: Final = (
-    NONE, "Closed_Fist", "Open_Palm", "Pointing", "Thumb", "Victory", "Three", "Three_With_Thumb", "Four", "OK",
-    "Pinch", "Call_Me", "ILoveYou", "Thumb_And_Index", "Hooked_Index", "Horns", "Little_Finger",
-)  # fmt: skip
+    NONE,
+    "Closed_Fist",
+    "Open_Palm",
+    "Pointing",
+    "Thumb",
+    "Victory",
+    "Three",
+    "Three_With_Thumb",
+    "Four",
+    "OK",
+    "Pinch",
+    "Call_Me",
+    "ILoveYou",
+    "Thumb_And_Index",
+    "Hooked_Index",
+    "Horns",
+    "Little_Finger",
+)
 """Shapes of the shipped classifier in the order of its probabilities."""
 WITH_IMAGE: Final = "with_image."  # prefix of the names of the weights that also read the appearance of a hand
 LEAST_SCORE: Final = 0.45  # minimum probability of a gesture

@@ -60,8 +60,11 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
     described = {"MEDIA_URL": file.name, "MIME_TYPE": _MIME.get(file.suffix.lower(), "unknown")}
     ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", described | {"RELATIVE_MEDIA_URL": f"./{file.name}"})
     order = ElementTree.SubElement(root, "TIME_ORDER")
-    slots = sorted((round(1000 * time), 2 * number + end) for number, segment in enumerate(segments)
-                   for end, time in enumerate((segment.start, segment.end)))  # fmt: skip
+    slots = sorted(
+        (round(1000 * time), 2 * number + end)
+        for number, segment in enumerate(segments)
+        for end, time in enumerate((segment.start, segment.end))
+    )
     ids = {key: f"ts{index}" for index, (_, key) in enumerate(slots, 1)}
     for time_ms, key in slots:
         ElementTree.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": ids[key], "TIME_VALUE": str(time_ms)})

@@ -39,10 +39,16 @@ figcaption { font-size: .85rem; opacity: .8; }
 }
 """
 _PLOT_STYLE: Any = {
-    "svg.hashsalt": "sonjit", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.linewidth": 0.4,
-    "legend.frameon": False, "grid.color": INK, "grid.linewidth": 0.4,
+    "svg.hashsalt": "sonjit",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.linewidth": 0.4,
+    "legend.frameon": False,
+    "grid.color": INK,
+    "grid.linewidth": 0.4,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-}  # fmt: skip
+}
 """Settings of Matplotlib, with which the same data give the same bytes."""
 _MAX_LINE_POINTS = 320  # maximum points of a line. Longer lines are drawn by the means of equal stretches.
 _MIN_LOG_DECADES = 1.5  # minimum range in powers of ten for a logarithmic axis

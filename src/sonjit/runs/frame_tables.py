@@ -22,14 +22,31 @@ Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instan
 ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
 """Endings of frame tables without a column for motions, which go into another table."""
 MOTION_COLUMNS: Final = {
-    "frame": int, "time": float, "name": str, "phase": str, "id": int, "handedness": str, "strength": float,
-    "moved_x": float, "moved_y": float, "count": float,
-}  # fmt: skip
+    "frame": int,
+    "time": float,
+    "name": str,
+    "phase": str,
+    "id": int,
+    "handedness": str,
+    "strength": float,
+    "moved_x": float,
+    "moved_y": float,
+    "count": float,
+}
 """Columns of tables of motions."""
 EVENT_COLUMNS: Final = {
-    "source": str, "frame": int, "name": str, "type": str, "id": int, "handedness": str, "begin": float, "end": float,
-    "duration_s": float, "value": float, "phase": str,
-}  # fmt: skip
+    "source": str,
+    "frame": int,
+    "name": str,
+    "type": str,
+    "id": int,
+    "handedness": str,
+    "begin": float,
+    "end": float,
+    "duration_s": float,
+    "value": float,
+    "phase": str,
+}
 """Columns of tables of events."""
 
 

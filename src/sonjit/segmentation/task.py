@@ -29,9 +29,15 @@ BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
 _SIDE_PX: Final = 640
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0
 _COLUMNS: dict[str, ColumnType] = {
-    "image_id": int, "category_id": int, "score": float, "x": float, "y": float, "width": float, "height": float,
+    "image_id": int,
+    "category_id": int,
+    "score": float,
+    "x": float,
+    "y": float,
+    "width": float,
+    "height": float,
     "segmentation": str,
-}  # fmt: skip
+}
 
 
 class PeopleAndHands:
@@ -92,10 +98,12 @@ class Segment(Task):
         texts = self.ids is not None and not all(isinstance(item, int) for item in _ids_by_name(self.ids).values())
         columns = _COLUMNS | {"image_id": str} if texts else _COLUMNS
         return RecordTable(
-            save, None, columns,
+            save,
+            None,
+            columns,
             lambda record: [{**record, **dict(zip(("x", "y", "width", "height"), record["bbox"], strict=True))}],
             lambda record, index, source: {**record, "image_id": _number(self.ids, source, index)},
-        )  # fmt: skip
+        )
 
 
 class StepsFinder(Finder, Protocol):

@@ -235,10 +235,16 @@ def image_router(service: Service) -> APIRouter:
             except SonjitError as error:
                 raise RefusedError("missing_weights", str(error)) from None
             rows = [
-                {"name": one.name, "label": one.label, "probability": one.probability, "box": one.box,
-                 "size": list(one.values.shape), "values": shortest_floats(one.values.ravel())}
+                {
+                    "name": one.name,
+                    "label": one.label,
+                    "probability": one.probability,
+                    "box": one.box,
+                    "size": list(one.values.shape),
+                    "values": shortest_floats(one.values.ravel()),
+                }
                 for one in found
-            ]  # fmt: skip
+            ]
             return json_from({"width": rgb.shape[1], "height": rgb.shape[0], "classes": rows})
 
         with service.body(request) as body:

@@ -42,9 +42,20 @@ MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv
 """Endings of tables with other rows than keypoints, and what a row describes."""
 _REPORT_ENDINGS = (".html", ".pdf")
 _RECORDED = (
-    "id", "number", "frames", "of", "instances", "message", "problems", "disk_bytes", "address", "draw", "style",
-    "owner", "is_private",
-)  # fmt: skip
+    "id",
+    "number",
+    "frames",
+    "of",
+    "instances",
+    "message",
+    "problems",
+    "disk_bytes",
+    "address",
+    "draw",
+    "style",
+    "owner",
+    "is_private",
+)
 """Attributes that a record contains as they are."""
 
 
@@ -387,9 +398,16 @@ class JobStore:
         try:
             with worker:
                 problems: list[str] = worker.call(
-                    run_detectors, LoadedExtensions.snapshot(), given, job.folder, job.drawing, job.detectors,
-                    job.style, seconds=60 * minutes, report_progress=lambda progress: self._advance(job, progress),
-                )  # fmt: skip
+                    run_detectors,
+                    LoadedExtensions.snapshot(),
+                    given,
+                    job.folder,
+                    job.drawing,
+                    job.detectors,
+                    job.style,
+                    seconds=60 * minutes,
+                    report_progress=lambda progress: self._advance(job, progress),
+                )
         except TooSlowError:
             return (
                 f"{given.name} ran for {minutes:g} minutes and was stopped after {job.frames} images: "

@@ -250,9 +250,13 @@ def set_token(response: Response, scope: Scope, settings: Settings) -> Response:
     if settings.token is not None:
         is_secure = settings.tls_cert is not None
         response.set_cookie(
-            _cookie_name(scope), _digest(settings.token),
-            max_age=KEPT_S, httponly=True, samesite="strict", secure=is_secure,
-        )  # fmt: skip
+            _cookie_name(scope),
+            _digest(settings.token),
+            max_age=KEPT_S,
+            httponly=True,
+            samesite="strict",
+            secure=is_secure,
+        )
     return response
 
 

@@ -15,9 +15,19 @@ from sonjit._util import InputError, JobError
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
 NOT_FETCHED = (
-    "cam-*", "deformer", "fc-*", "hand-heavy", "hand-masks", "handoccnet", "internet", "keypoint-detector",
-    "mask-rcnn*", "motion-discriminator", "rootnet", "timm-landmarks",
-)  # fmt: skip
+    "cam-*",
+    "deformer",
+    "fc-*",
+    "hand-heavy",
+    "hand-masks",
+    "handoccnet",
+    "internet",
+    "keypoint-detector",
+    "mask-rcnn*",
+    "motion-discriminator",
+    "rootnet",
+    "timm-landmarks",
+)
 """Patterns of networks whose weights no package registry has. `sonjit networks` lists their sources."""
 
 

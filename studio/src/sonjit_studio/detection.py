@@ -87,9 +87,15 @@ def read_usable_images(
 @lru_cache(maxsize=2)
 def _open_once(settings: run_folder.DetectionSettings) -> tuple[Project, Detector[Hand]]:
     hands: Any = create_detector(
-        "hands", model=cast("Any", settings.model), static_image=True, search="fast", max_instances=CANDIDATES,
-        min_detection_score=MIN_SCORE, min_presence_score=MIN_SCORE, threads=1,
-    )  # fmt: skip
+        "hands",
+        model=cast("Any", settings.model),
+        static_image=True,
+        search="fast",
+        max_instances=CANDIDATES,
+        min_detection_score=MIN_SCORE,
+        min_presence_score=MIN_SCORE,
+        threads=1,
+    )
     return open_project(Path(settings.project)), hands
 
 
@@ -188,9 +194,14 @@ def _detect_at_projections(
 def load_hand_network(file: Path) -> InferHand:
     """Load the exported landmark network of `sonjit annotate train --network hand-full`."""
     hands = create_detector(
-        "hands", landmark_model=file, static_image=True, search="fast", max_instances=1,
-        min_presence_score=MIN_SCORE, threads=1,
-    )  # fmt: skip
+        "hands",
+        landmark_model=file,
+        static_image=True,
+        search="fast",
+        max_instances=1,
+        min_presence_score=MIN_SCORE,
+        threads=1,
+    )
 
     def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         width, left = rgb.shape[1], side == 1

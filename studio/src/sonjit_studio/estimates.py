@@ -293,9 +293,13 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     shown = [(observation, found[0]) for observation, found in zip(sample, poses, strict=True) if found]
     fisheye = np.array([True])
     start = bundles.Bundle(
-        lens_values(camera)[None], np.eye(3)[None], np.zeros((1, 3)), np.stack([pose.R for _, pose in shown]),
-        np.stack([pose.t for _, pose in shown]), fisheye,
-    )  # fmt: skip
+        lens_values(camera)[None],
+        np.eye(3)[None],
+        np.zeros((1, 3)),
+        np.stack([pose.R for _, pose in shown]),
+        np.stack([pose.t for _, pose in shown]),
+        fisheye,
+    )
     observed = _stack_points([observation for observation, _ in shown], [0] * len(shown), range(len(shown)))
     free = np.arange(bundles.LENS_SIZE)[None] < 4 + FISHEYE
     prior = bundles.ordinary_lens_prior([size], bundles.ROBUST_PX / 2, fisheye)

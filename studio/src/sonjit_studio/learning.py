@@ -31,11 +31,15 @@ HAND_NETWORK: Final = "hand-full"  # recipe of `sonjit train`, and stem of its e
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
 _DEFAULT_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     HAND_NETWORK: {
-        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0", "augmentation.mirror": "0",
+        "steps": "300",
+        "batch": "16",
+        "learning_rate": "1e-4",
+        "held_out": "0",
+        "augmentation.mirror": "0",
         "freeze": ",".join(("stem", "first", *(f"blocks.{block}" for block in range(7)))),
     },
     "keypoint-detector": {"steps": "20000"},
-}  # fmt: skip
+}
 """Settings for some hundred hands of one person. The first layers stay frozen, which also halves the time. No crop is
 mirrored in training: a network for right hands must not learn to find adjacent left ones."""
 _FORMAT: Final = "sonjit-offsets-by-looks"
@@ -152,9 +156,15 @@ def train_network(
         project.folder / run_folder.FOLDER / f"{recipe}-{hashlib.sha256(data.read_bytes() + options).hexdigest()[:8]}"
     )
     request = TrainingRequest(
-        recipe, folder, data=data, images=training_set / "images", device=device, settings=all_settings,
-        progress=progress, export="openvino" if is_hand_network else None,
-    )  # fmt: skip
+        recipe,
+        folder,
+        data=data,
+        images=training_set / "images",
+        device=device,
+        settings=all_settings,
+        progress=progress,
+        export="openvino" if is_hand_network else None,
+    )
     return folder, run_recipe(request)
 
 

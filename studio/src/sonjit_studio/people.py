@@ -238,9 +238,14 @@ def fit_constant_bones(
                 hand = part.list_name == "hands"
                 lengths_m = regularized_lengths(joints) if hand else medians(bone_lengths(joints, part.bones))
                 fitted = fit_skeletons(
-                    joints, pooled[:, person], lengths_m, detections.times_s,
-                    bones=part.bones, acceleration=_GESTURE_ACCELERATION, redescending=False,
-                )  # fmt: skip
+                    joints,
+                    pooled[:, person],
+                    lengths_m,
+                    detections.times_s,
+                    bones=part.bones,
+                    acceleration=_GESTURE_ACCELERATION,
+                    redescending=False,
+                )
                 points[:, person, keypoints] = enforce_lengths(fitted.points_m, lengths_m, part.bones)
                 covariance[:, person, keypoints] = fitted.covariance_m2
             difference = rig.project(points[:, :, keypoints]) - detections.points_px[:, :, :, keypoints]
@@ -282,14 +287,16 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: trian
                 entry = row, person, keypoints
                 if found.ok[entry].any():
                     residual = {name: _plain(found.residual_px[view][entry], 2) for view, name in enumerate(rig.names)}
-                    lists[part.list_name].append({
-                        "id": person + 1,
-                        **({"handedness": part.handedness} if part.handedness else {}),
-                        "keypoints_m": _plain(found.points_m[entry], 6),
-                        "spread_mm": _plain(std_mm[entry], 3),
-                        "residual_px": residual,
-                        "views": found.inlier[:, row, person, keypoints].sum(0).tolist(),
-                    })  # fmt: skip
+                    lists[part.list_name].append(
+                        {
+                            "id": person + 1,
+                            **({"handedness": part.handedness} if part.handedness else {}),
+                            "keypoints_m": _plain(found.points_m[entry], 6),
+                            "spread_mm": _plain(std_mm[entry], 3),
+                            "residual_px": residual,
+                            "views": found.inlier[:, row, person, keypoints].sum(0).tolist(),
+                        }
+                    )
         records.append({"index": number, "time": _plain(detections.times_s[row], 6), **lists})
     data_files.write_json(path, {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records})
 

@@ -460,9 +460,15 @@ def _write_frame_set(
         is_complete = len(frame_set.seen) == len(rig)
         visible = frame_set.seen[view] if is_complete else np.zeros((2, 21), np.bool_)
         record = {
-            "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
-            "seq_name": sequence.name, "seq_type": sequence.kind, "camera": camera.name, "frame_idx": frame,
-        }  # fmt: skip
+            "width": camera.width,
+            "height": camera.height,
+            "capture": number,
+            "subject": capture.subject,
+            "seq_name": sequence.name,
+            "seq_type": sequence.kind,
+            "camera": camera.name,
+            "frame_idx": frame,
+        }
         files.add_image(path, record, pixels[view], frame_set.source, visible)
     if images or not note.is_file():
         write_text(note, json_from(found, spaced=True))

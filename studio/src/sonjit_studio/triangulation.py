@@ -359,9 +359,12 @@ def triangulate(
         )
     view_shape = (len(rig), *shape)
     return Triangulation(
-        points.reshape(*shape, 3), covariance.reshape(*shape, 3, 3), residual.reshape(view_shape),
-        inlier.reshape(view_shape), ok.reshape(shape),
-    )  # fmt: skip
+        points.reshape(*shape, 3),
+        covariance.reshape(*shape, 3, 3),
+        residual.reshape(view_shape),
+        inlier.reshape(view_shape),
+        ok.reshape(shape),
+    )
 
 
 def _triangulate_part(

@@ -72,11 +72,20 @@ def evaluate(
     if root is None:
         raise InputError("--protocol requires --root, the folder of the data")
     request = evaluation.EvaluationRequest(
-        protocol=protocol, model=choice or evaluation.ModelChoice(), root=root,
-        data=tuple(part.strip() for part in data.split(",")) if data else (), split=split,
-        modes=None if mode == "both" else (mode,), limit=limit, skip_bad=skip_bad, resume=resume,
-        command=shlex.join(["sonjit", *sys.argv[1:]]), jobs=jobs, workers=workers, submission=submission,
-    )  # fmt: skip
+        protocol=protocol,
+        model=choice or evaluation.ModelChoice(),
+        root=root,
+        data=tuple(part.strip() for part in data.split(",")) if data else (),
+        split=split,
+        modes=None if mode == "both" else (mode,),
+        limit=limit,
+        skip_bad=skip_bad,
+        resume=resume,
+        command=shlex.join(["sonjit", *sys.argv[1:]]),
+        jobs=jobs,
+        workers=workers,
+        submission=submission,
+    )
     with nullcontext() if save is None else evaluation.open_unit_table(save) as table:
         with sole_writer(out):
             with progress_bar(None, "images") as bar:
@@ -159,10 +168,16 @@ def card(
     if not (times is None or isinstance(times, dict)):
         raise InputError(f"--bench {bench} is not a file of benchmarks/bench.py --save")
     request = report.CardRequest(
-        groups=protocols.load_group_file(groups) if groups else (), goal=math.nan if goal is None else goal,
-        fewest=fewest, bench=times, maps=_maps(records), name=name, licence=licence, training_data=training_data,
+        groups=protocols.load_group_file(groups) if groups else (),
+        goal=math.nan if goal is None else goal,
+        fewest=fewest,
+        bench=times,
+        maps=_maps(records),
+        name=name,
+        licence=licence,
+        training_data=training_data,
         intended_use=intended_use,
-    )  # fmt: skip
+    )
     files = report.card_files(records, request)
     try:
         out.mkdir(parents=True, exist_ok=True)

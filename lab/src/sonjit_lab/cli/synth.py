@@ -92,11 +92,20 @@ def synth(
     hands = _hands(hand_rig, mano)
     views = (2 if rig == "glasses" else 1) if views is None else views
     settings = SynthSettings(
-        count=count, seed=seed, factors=tuple(factor or ()), rig=rig or ("webcam" if views == 1 else "dome"),
-        views=views, size=_size(size, format, poses, hands), format=format,
-        extras=tuple(name for name, asked in wanted if asked), backgrounds=backgrounds, sequence=sequence, fps=fps,
-        poses=poses, hands=hands,
-    )  # fmt: skip
+        count=count,
+        seed=seed,
+        factors=tuple(factor or ()),
+        rig=rig or ("webcam" if views == 1 else "dome"),
+        views=views,
+        size=_size(size, format, poses, hands),
+        format=format,
+        extras=tuple(name for name, asked in wanted if asked),
+        backgrounds=backgrounds,
+        sequence=sequence,
+        fps=fps,
+        poses=poses,
+        hands=hands,
+    )
     began = time.monotonic()
     with progress_bar(count, "sequences" if moves else "scenes") as bar:
         summary = synthesize(out, settings, jobs=jobs, workers=workers, progress=bar)

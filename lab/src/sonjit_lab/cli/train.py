@@ -93,10 +93,18 @@ def train(
     name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([grid] if grid else [])])
     with show_progress() as progress:
         request = TrainingRequest(
-            recipe=recipe, out=Path("runs", name) if out is None else Path(out),
-            data=None if data is None else Path(data), images=None if images is None else Path(images), weights=weights,
-            device=device, settings=given, progress=progress, export=export, smoke=smoke, require_better=require_better,
-        )  # fmt: skip
+            recipe=recipe,
+            out=Path("runs", name) if out is None else Path(out),
+            data=None if data is None else Path(data),
+            images=None if images is None else Path(images),
+            weights=weights,
+            device=device,
+            settings=given,
+            progress=progress,
+            export=export,
+            smoke=smoke,
+            require_better=require_better,
+        )
         results = {} if grid else run_recipe(request)
         table = _compare(request, ablation, values, metric or "") if grid else ""
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())

@@ -37,18 +37,46 @@ Json = dict[str, Any]
 _SAMPLES_PER_GROUP = 512
 _MARK = b"sonjit_dataset"
 _SAMPLE_COLUMNS = {
-    "sample": "int64", "id": "string", "image": "string", "width": "int32", "height": "int32", "dataset": "string",
-    "subject": "string", "sequence": "string", "frame": "int64", "view": "string", "source": "string",
-    "licence": "string", "upright": "bool", "reduced": "bool", "camera": "json", "tags": "json",
+    "sample": "int64",
+    "id": "string",
+    "image": "string",
+    "width": "int32",
+    "height": "int32",
+    "dataset": "string",
+    "subject": "string",
+    "sequence": "string",
+    "frame": "int64",
+    "view": "string",
+    "source": "string",
+    "licence": "string",
+    "upright": "bool",
+    "reduced": "bool",
+    "camera": "json",
+    "tags": "json",
     "sample_more": "json",
-}  # fmt: skip
+}
 _INSTANCE_COLUMNS = {
-    "instance": "int32", "kind": "string", "side": "string", "skeleton": "string", "category": "string",
-    "category_id": "int64", "crowd": "bool", "area_px2": "float64", "box": "float64 list",
-    "keypoints_px": "float64 list", "valid_px": "bool list", "visible": "bool list", "keypoints_m": "float64 list",
-    "valid_m": "bool list", "derived": "int32 list", "vertices_m": "float64 list", "mesh": "json", "mask": "json",
-    "extra": "json", "instance_more": "json",
-}  # fmt: skip
+    "instance": "int32",
+    "kind": "string",
+    "side": "string",
+    "skeleton": "string",
+    "category": "string",
+    "category_id": "int64",
+    "crowd": "bool",
+    "area_px2": "float64",
+    "box": "float64 list",
+    "keypoints_px": "float64 list",
+    "valid_px": "bool list",
+    "visible": "bool list",
+    "keypoints_m": "float64 list",
+    "valid_m": "bool list",
+    "derived": "int32 list",
+    "vertices_m": "float64 list",
+    "mesh": "json",
+    "mask": "json",
+    "extra": "json",
+    "instance_more": "json",
+}
 _COLUMNS = _SAMPLE_COLUMNS | _INSTANCE_COLUMNS
 _WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")

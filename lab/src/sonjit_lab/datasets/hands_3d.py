@@ -80,9 +80,15 @@ FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and th
 _HO3D_METRES_PER_STEP = 0.00012498664727900177
 _SEQUENCES = 100  # of each subject
 _SERIALS: Final = (
-    "836212060125", "839512060362", "840412060917", "841412060263", "932122060857", "932122060861", "932122061900",
+    "836212060125",
+    "839512060362",
+    "840412060917",
+    "841412060263",
+    "932122060857",
+    "932122060861",
+    "932122061900",
     "932122062010",
-)  # fmt: skip
+)
 """Serial numbers of all cameras, in the order of the toolkit, which numbers the images of a split by it."""
 _HAND_IN_MASK = 255
 

@@ -153,9 +153,12 @@ class InstanceEvaluator:
             if area is None:
                 area = box[2] * box[3] if mask is None else float(mask.sum())
             record: Record = {
-                "truth": True, "category_id": instance.category_id, "bbox": box, "area": area,
+                "truth": True,
+                "category_id": instance.category_id,
+                "bbox": box,
+                "area": area,
                 "iscrowd": int(instance.crowd),
-            }  # fmt: skip
+            }
             records.append(record if mask is None else record | {"segmentation": rle_from_mask(mask)})
         for item in predictions:  # without a box, COCO takes box and area from the mask
             record = {"category_id": item.category_id, "score": item.score}
@@ -305,9 +308,11 @@ def _result(part: str, points: NDArray[np.float64], prediction: Prediction) -> R
     COCO takes areas from the results' boxes, if they have any. Predictions without a category are of no such file.
     """
     result: Record = {
-        "part": part, "category_id": prediction.category_id, "keypoints": points.ravel().tolist(),
+        "part": part,
+        "category_id": prediction.category_id,
+        "keypoints": points.ravel().tolist(),
         "score": prediction.score,
-    }  # fmt: skip
+    }
     if prediction.category_id is not None and prediction.box is not None:
         result["bbox"] = corner_and_size(prediction.box)
     return result

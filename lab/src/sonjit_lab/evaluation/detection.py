@@ -102,9 +102,15 @@ class DetectionCounts:
         known = Counter(name for item in numbers for name in item)
         right = Counter(name for item in numbers for name, value in item.items() if value > 0)
         return cls(
-            known["found"], right["found"], right["false"], right["doubled"],
-            known["side"], right["side"], known["side_known"], right["side_known"],
-        )  # fmt: skip
+            known["found"],
+            right["found"],
+            right["false"],
+            right["doubled"],
+            known["side"],
+            right["side"],
+            known["side_known"],
+            right["side_known"],
+        )
 
     @property
     def precision(self) -> float:
@@ -265,9 +271,12 @@ class SceneEvaluator:
         numbers = {"regions_with_objects": 100 * float(any(is_covered.values())), "classification_error_1": 100 - right}
         box = box_from_map(region.astype(np.float32))
         record = {
-            "class": str(scene), "found": best.category == scene, "objects": is_covered, "map": best.map.tolist(),
+            "class": str(scene),
+            "found": best.category == scene,
+            "objects": is_covered,
+            "map": best.map.tolist(),
             "region": None if box is None else list(box),
-        }  # fmt: skip
+        }
         return [EvaluatedItem(numbers=numbers, records=[record])]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:

@@ -336,10 +336,18 @@ class JointEvaluator:
                 better: summaries.Better = "lower"
                 for key, text, values, unit in ((name, label, errors, "mm"), (auc, until, areas, "%")):
                     summary.metrics += [
-                        summaries.Metric(f"{key} {part.name}", f"{text}, {part.name} hidden", part.mean, unit, better,
-                               *part.interval, part.counted, part.missing)
+                        summaries.Metric(
+                            f"{key} {part.name}",
+                            f"{text}, {part.name} hidden",
+                            part.mean,
+                            unit,
+                            better,
+                            *part.interval,
+                            part.counted,
+                            part.missing,
+                        )
                         for part in metrics.by_bin(values, hidden, clusters=clusters)
-                    ]  # fmt: skip
+                    ]
                     better = "higher"
         _add_shared_metrics(summary, evaluated, clusters)
         for name in sorted({key for item in evaluated for key in item.numbers} - _SHARED.keys()):

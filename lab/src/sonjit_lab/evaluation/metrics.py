@@ -99,9 +99,12 @@ def instance_conditions(instance: Instance, box: Box, sample: Sample, rgb: NDArr
         known["view"] = str(view)
     middle = float(np.median(luma))
     known["light"] = (
-        f"under {_DARK}, dark" if middle < _DARK else f"{_BRIGHT} and more, bright" if middle >= _BRIGHT
+        f"under {_DARK}, dark"
+        if middle < _DARK
+        else f"{_BRIGHT} and more, bright"
+        if middle >= _BRIGHT
         else f"{_DARK} to {_BRIGHT}"
-    )  # fmt: skip
+    )
     scale = _SHARPNESS_PX / max(luma.shape)
     scaled = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     blurred = cv2.Laplacian(scaled, cv2.CV_64F).var() < _BLURRED

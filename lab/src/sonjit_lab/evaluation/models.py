@@ -196,10 +196,13 @@ def open_model(choice: ModelChoice) -> records.Model:
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
         return network_models.InterNetModel(
-            required_checkpoint("internet", choice.weights), layout=choice.layout, root_weights=choice.root_weights,
-            root_input_scale=choice.root_input_scale, boxes=None if choice.boxes is None else Path(choice.boxes),
+            required_checkpoint("internet", choice.weights),
+            layout=choice.layout,
+            root_weights=choice.root_weights,
+            root_input_scale=choice.root_input_scale,
+            boxes=None if choice.boxes is None else Path(choice.boxes),
             device=device,
-        )  # fmt: skip
+        )
     if choice.name == "handoccnet":
         return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "deformer":
@@ -217,9 +220,14 @@ def open_model(choice: ModelChoice) -> records.Model:
 def describe_model(choice: ModelChoice, model: records.Model | None = None) -> records.ModelRecord:
     """Return the name and files of a model with their hashes; for an open classifier also its settings."""
     files = [
-        choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.mano_left,
+        choice.predictions,
+        choice.weights,
+        choice.root_weights,
+        choice.boxes,
+        choice.mano,
+        choice.mano_left,
         choice.landmark_model,
-    ]  # fmt: skip
+    ]
     own_files: list[records.FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
     record: records.ModelRecord = {"name": choice.title, "files": own_files + _published_files(choice)}
     if choice.is_classifier:

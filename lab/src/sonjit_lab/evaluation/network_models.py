@@ -130,11 +130,14 @@ def _predictions(found: Instances, categories: Sequence[Category], size: tuple[i
     rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
     return [
         Prediction(
-            category_id=categories[label - 1].id, category=categories[label - 1].name, score=score,
-            box=(box[0], box[1], box[2], box[3]), mask=mask,
+            category_id=categories[label - 1].id,
+            category=categories[label - 1].name,
+            score=score,
+            box=(box[0], box[1], box[2], box[3]),
+            mask=mask,
         )
         for label, score, box, mask in rows
-    ]  # fmt: skip
+    ]
 
 
 class HandOccNetModel(Model):
@@ -270,9 +273,13 @@ def _prediction(
     if camera is not None:
         shift = Sight(camera.intrinsics, assumed=False).translation(joints, pixels)
     return Prediction(
-        side=side, keypoints_px=pixels, keypoints_m=joints + shift, placed=camera is not None,
-        vertices_m=vertices + shift, instance=number,
-    )  # fmt: skip
+        side=side,
+        keypoints_px=pixels,
+        keypoints_m=joints + shift,
+        placed=camera is not None,
+        vertices_m=vertices + shift,
+        instance=number,
+    )
 
 
 class CropFile:

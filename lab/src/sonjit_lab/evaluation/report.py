@@ -45,9 +45,17 @@ _MIN_MASK_SCORE = 0.5
 _TRUTH: Colour = (64, 200, 96)
 _PREDICTION: Colour = (240, 80, 60)
 _UNIT: dict[str, ColumnType] = {
-    "mode": str, "place": int, "dataset": str, "sample": str, "instance": int, "subject": str, "side": str,
-    "group": str, "value": float, "found": bool,
-}  # fmt: skip
+    "mode": str,
+    "place": int,
+    "dataset": str,
+    "sample": str,
+    "instance": int,
+    "subject": str,
+    "side": str,
+    "group": str,
+    "value": float,
+    "found": bool,
+}
 """Mode, and the columns of `Units`."""
 PARTS = (
     {"joint": "keypoint", "object": "object", "part": "part", "hidden": "how much is hidden"}
@@ -67,27 +75,43 @@ _LABEL_PX = 220
 _WINDOW_MODELS = ("deformer",)  # models that use neighbouring frames
 _MIN_INSTANCES = 100  # number of instances below which metrics are only an example
 _DETECTION = {
-    "recall": "found", "precision": "correct", "false": "false", "doubled": "duplicate", "handedness": "side",
+    "recall": "found",
+    "precision": "correct",
+    "false": "false",
+    "doubled": "duplicate",
+    "handedness": "side",
     "side_known": "side, where it is known (0.8 and more)",
-}  # fmt: skip
+}
 """Rows of a card's detection table, by metric."""
 _ABOUT = {
-    "Intended use": "intended", "Out of scope": "out_of_scope", "Factors": "conditions", "Input": "input",
+    "Intended use": "intended",
+    "Out of scope": "out_of_scope",
+    "Factors": "conditions",
+    "Input": "input",
     "Output": "output",
-}  # fmt: skip
+}
 """Sections of a published model's description, by heading."""
 _TRAINING = {
-    "recipe": "recipe", "data": "data", "data_sha256": "data, SHA-256", "weights": "initial weights",
-    "weights_sha256": "initial weights, SHA-256", "steps": "steps", "batch": "batch", "learning_rate": "learning rate",
-    "optimizer": "optimizer", "seed": "seed",
-}  # fmt: skip
+    "recipe": "recipe",
+    "data": "data",
+    "data_sha256": "data, SHA-256",
+    "weights": "initial weights",
+    "weights_sha256": "initial weights, SHA-256",
+    "steps": "steps",
+    "batch": "batch",
+    "learning_rate": "learning rate",
+    "optimizer": "optimizer",
+    "seed": "seed",
+}
 """Titles of a run's settings."""
 _GROUP_HEADINGS = ("sd", "least", "greatest", "95 % interval", "of", "people", "not found")
 _TASK = "keypoint-detection"
 _OTHER_TASKS = {
-    "instances": "image-segmentation", "localization": "image-classification", "scenes": "image-classification",
+    "instances": "image-segmentation",
+    "localization": "image-classification",
+    "scenes": "image-classification",
     "palms": "object-detection",
-}  # fmt: skip
+}
 """Hugging Face's name of a protocol's task, if it is not `_TASK`."""
 _TARGETS = ("handedness", "presence", "index_finger_tip.x", "index_finger_tip.y")
 _SIDE = "Right"  # a left hand's map is the mirrored one

@@ -143,9 +143,13 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
     progress.start(len(data) * len(modes))
     described = describe_model(worker.choice, worker.model)
     about = {
-        "protocol": asdict(worker.protocol), "data": data.describe(), "samples": len(data), "model": described,
-        "sonjit": version.__version__, "submission": request.submission is not None,
-    }  # fmt: skip
+        "protocol": asdict(worker.protocol),
+        "data": data.describe(),
+        "samples": len(data),
+        "model": described,
+        "sonjit": version.__version__,
+        "submission": request.submission is not None,
+    }
     journals: dict[Mode, Journal] = {mode: _open_journal(worker, mode, out, about) for mode in modes}
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
     if skipped := len(data) * len(modes) - sum(len(group) for *_, group in calls):
@@ -226,9 +230,13 @@ class _Worker:
         self.request = request
         self.protocol = load_protocol(request.protocol)
         self.data = ProtocolData(
-            self.protocol, request.root, chosen=request.data, split=request.split, skip_bad=request.skip_bad,
+            self.protocol,
+            request.root,
+            chosen=request.data,
+            split=request.split,
+            skip_bad=request.skip_bad,
             limit=request.limit,
-        )  # fmt: skip
+        )
         self.choice = replace(
             request.model,
             search=request.model.search or self.protocol.search,

@@ -325,10 +325,16 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
     quaternion = F.normalize(torch.cat([half.cos(), half.sin() * (axis_angle / angle)], -1), dim=-1)  # w, x, y, z
     w, x, y, z = quaternion.unbind(-1)
     rows = [
-        w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (w * y + x * z),
-        2 * (w * z + x * y), w * w - x * x + y * y - z * z, 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (w * x + y * z), w * w - x * x - y * y + z * z,
-    ]  # fmt: skip
+        w * w + x * x - y * y - z * z,
+        2 * (x * y - w * z),
+        2 * (w * y + x * z),
+        2 * (w * z + x * y),
+        w * w - x * x + y * y - z * z,
+        2 * (y * z - w * x),
+        2 * (x * z - w * y),
+        2 * (w * x + y * z),
+        w * w - x * x - y * y + z * z,
+    ]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 

@@ -91,11 +91,13 @@ def _add_hand(builder: glb.GlbBuilder, motion: RigMotion, names: Sequence[str]) 
     bind = np.zeros((len(JOINTS), 4, 4))
     bind[:, :3, :3], bind[:, :3, 3], bind[:, 3, 3] = rig.frames, rig.joints, 1
     skins = document.setdefault("skins", [])
-    skins.append({
-        "joints": list(range(first, first + len(JOINTS))),
-        "skeleton": first,
-        "inverseBindMatrices": builder.add(np.linalg.inv(bind).astype(np.float32)),
-    })  # fmt: skip
+    skins.append(
+        {
+            "joints": list(range(first, first + len(JOINTS))),
+            "skeleton": first,
+            "inverseBindMatrices": builder.add(np.linalg.inv(bind).astype(np.float32)),
+        }
+    )
     joints, weights = _four_weights(rig)
     mesh = builder.add_mesh(
         motion.name,

@@ -200,20 +200,28 @@ def _allowed_classes() -> dict[tuple[str, str], type]:
         ("_codecs", "encode"): _Bytes,
         ("collections", "OrderedDict"): dict,
         ("collections", "defaultdict"): _DefaultDict,
-        **{(module, f"{kind}_{form}"): _Csc if kind == "csc" else _Sparse
-           for kind in ("csc", "csr", "coo")
-           for form in ("matrix", "array")
-           for module in ("scipy.sparse", f"scipy.sparse.{kind}", f"scipy.sparse._{kind}")},
+        **{
+            (module, f"{kind}_{form}"): _Csc if kind == "csc" else _Sparse
+            for kind in ("csc", "csr", "coo")
+            for form in ("matrix", "array")
+            for module in ("scipy.sparse", f"scipy.sparse.{kind}", f"scipy.sparse._{kind}")
+        },
         **{(module, "_reconstructor"): _Rebuilt for module in ("copy_reg", "copyreg")},
-        **{(module, kind.__name__): kind
-           for module in ("__builtin__", "builtins")
-           for kind in (object, set, frozenset, dict, list, int, float)},
-        **{(f"numpy.{core}.{module}", name): kind
-           for core in ("core", "_core")
-           for module, name, kind in (("multiarray", "_reconstruct", _Array),
-                                      ("multiarray", "scalar", _Scalar),
-                                      ("numeric", "_frombuffer", _Buffer))},
-    }  # fmt: skip
+        **{
+            (module, kind.__name__): kind
+            for module in ("__builtin__", "builtins")
+            for kind in (object, set, frozenset, dict, list, int, float)
+        },
+        **{
+            (f"numpy.{core}.{module}", name): kind
+            for core in ("core", "_core")
+            for module, name, kind in (
+                ("multiarray", "_reconstruct", _Array),
+                ("multiarray", "scalar", _Scalar),
+                ("numeric", "_frombuffer", _Buffer),
+            )
+        },
+    }
 
 
 class _Unpickler(pickle.Unpickler):

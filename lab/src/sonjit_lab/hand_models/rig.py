@@ -306,9 +306,14 @@ def read_rig(path: Path) -> Rig:
         raise InputError(f"{path}: the joints are scaled. Apply the scale before the export.")
     frames = bone_frames(frames, joints)
     return Rig(
-        _side(path, joints, frames), joints=joints, frames=frames, vertices=vertices, normals=normals, faces=faces,
+        _side(path, joints, frames),
+        joints=joints,
+        frames=frames,
+        vertices=vertices,
+        normals=normals,
+        faces=faces,
         weights=weights / weights.sum(1, keepdims=True),
-    )  # fmt: skip
+    )
 
 
 def bone_frames(frames: FloatArray, joints: FloatArray) -> FloatArray:
@@ -365,9 +370,14 @@ def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
     rotation, _ = align_rigidly(plain.joints[_PALM_JOINTS], joints[_PALM_JOINTS])
     faces = fields["f"]
     return Rig(
-        plain.side, joints=joints, frames=bone_frames(rotation @ plain.frames, joints), vertices=template,
-        normals=vertex_normals(template, faces), faces=faces, weights=weights,
-    )  # fmt: skip
+        plain.side,
+        joints=joints,
+        frames=bone_frames(rotation @ plain.frames, joints),
+        vertices=template,
+        normals=vertex_normals(template, faces),
+        faces=faces,
+        weights=weights,
+    )
 
 
 def _bend_direction(mean: FloatArray, joints: FloatArray) -> FloatArray:

@@ -326,8 +326,9 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, F
     if "primary" not in outputs:
         raise InputError("the outputs contain no maps: call the network with features=True")
     found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
-    injecting, refining = (max(name for name in found if name.startswith(part) and name.endswith(".soft"))
-                           for part in ("FIT.", "SET."))  # fmt: skip
+    injecting, refining = (
+        max(name for name in found if name.startswith(part) and name.endswith(".soft")) for part in ("FIT.", "SET.")
+    )
     sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
     shape = sigmoid.shape[1:]
     gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)

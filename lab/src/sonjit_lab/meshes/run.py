@@ -104,8 +104,12 @@ def _save_bvh(
 
 def _json_lines(source: Source, model: MeshModel, frames: list[tuple[int, float | None]]) -> Iterator[str]:
     header: dict[str, object] = {
-        "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model.model,
-    }  # fmt: skip
+        "source": source.name,
+        "width": source.width,
+        "height": source.height,
+        "fps": source.fps,
+        "model": model.model,
+    }
     yield json_from(header | model.about())[:-1] + ',"frames":[\n'
     for number, (index, time) in enumerate(frames):
         name = source.frame_source(index)
@@ -217,10 +221,13 @@ class MeshWorker(Worker[Frame]):
         self._network = task.network()
         self._model = task.mesh_model(self._network)  # a missing file of the rig ends the run before any work
         self._detector = create_detector(
-            "hands", max_instances=task.max_instances, static_image=not is_stream, models_dir=task.models_dir,
+            "hands",
+            max_instances=task.max_instances,
+            static_image=not is_stream,
+            models_dir=task.models_dir,
             mirrored=task.mirrored,
             device=task.device if task.model == "rig" else "cpu",
-        )  # fmt: skip
+        )
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
         """Open drawing and files of meshes."""

@@ -70,10 +70,23 @@ class GoogLeNetMaps(Backbone):
 
     mean = std = (0.5, 0.5, 0.5)  # equivalent to torchvision's transform_input
     _LAYERS = (
-        "conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b", "maxpool3",
-        "inception4a", "inception4b", "inception4c", "inception4d", "inception4e", "maxpool4",
-        "inception5a", "inception5b",
-    )  # fmt: skip
+        "conv1",
+        "maxpool1",
+        "conv2",
+        "conv3",
+        "maxpool2",
+        "inception3a",
+        "inception3b",
+        "maxpool3",
+        "inception4a",
+        "inception4b",
+        "inception4c",
+        "inception4d",
+        "inception4e",
+        "maxpool4",
+        "inception5a",
+        "inception5b",
+    )
     _CHANNELS: ClassVar[dict[str, int]] = {"inception3b": 480, "inception4e": 832, "inception5b": 1024}
 
     def __init__(self, last: str) -> None:
@@ -123,12 +136,19 @@ def alexnet(tiny: bool = False) -> Backbone:
     """Build AlexNet (Krizhevsky et al. 2012, with torchvision's widths) up to conv5, without the pooling after it."""
     a, b, c, d, e = (_narrow(size, tiny) for size in (64, 192, 384, 256, 256))
     features = nn.Sequential(
-        nn.Conv2d(3, a, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(a, b, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(b, c, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(d, e, 3, padding=1), nn.ReLU(),
-    )  # fmt: skip
+        nn.Conv2d(3, a, 11, 4, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(a, b, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(b, c, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(c, d, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(d, e, 3, padding=1),
+        nn.ReLU(),
+    )
     return Convolutions(features, e)
 
 
@@ -150,11 +170,17 @@ def nin(tiny: bool = False) -> Backbone:
     """
     a, b, c, d = (_narrow(size, tiny) for size in (96, 256, 384, 1024))
     features = nn.Sequential(
-        *_mlpconv(3, a, 11, 4, 0), nn.MaxPool2d(3, 2, ceil_mode=True),
-        *_mlpconv(a, b, 5, 1, 2), nn.MaxPool2d(3, 2, ceil_mode=True),
-        *_mlpconv(b, c, 3, 1, 1), nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(), nn.Conv2d(d, d, 1), nn.ReLU(),
-    )  # fmt: skip
+        *_mlpconv(3, a, 11, 4, 0),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *_mlpconv(a, b, 5, 1, 2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *_mlpconv(b, c, 3, 1, 1),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(c, d, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(d, d, 1),
+        nn.ReLU(),
+    )
     return Convolutions(features, d)
 
 
@@ -184,10 +210,13 @@ def resnet50(tiny: bool = False) -> Backbone:
 
 def _mlpconv(channels: int, out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(channels, out, kernel, stride, padding), nn.ReLU(),
-        nn.Conv2d(out, out, 1), nn.ReLU(),
-        nn.Conv2d(out, out, 1), nn.ReLU(),
-    ]  # fmt: skip
+        nn.Conv2d(channels, out, kernel, stride, padding),
+        nn.ReLU(),
+        nn.Conv2d(out, out, 1),
+        nn.ReLU(),
+        nn.Conv2d(out, out, 1),
+        nn.ReLU(),
+    ]
 
 
 def _narrow(channels: int, tiny: bool) -> int:

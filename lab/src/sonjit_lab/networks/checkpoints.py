@@ -24,9 +24,19 @@ _LOG = logging.getLogger(__name__)
 _ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".bin", ".ckpt")
 _AVERAGED = ("state_dict_ema", "model_ema", "params_ema", "ema", "ema_model")
 _WRAPPERS = (
-    *_AVERAGED, "state_dict", "model_state_dict", "model", "network", "net", "params", "weights", "generator", "module",
-    "model_state", "ema_state_dict",
-)  # fmt: skip
+    *_AVERAGED,
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "network",
+    "net",
+    "params",
+    "weights",
+    "generator",
+    "module",
+    "model_state",
+    "ema_state_dict",
+)
 """Keys of the weights in checkpoints, in order. Averages come first, as in timm and BasicSR. MMEngine's `state_dict` is
 the average, and its `ema_state_dict` is not.
 """
@@ -189,18 +199,24 @@ class _Ignored:
 _HARMLESS: tuple[tuple[Callable[..., object], str], ...] = (
     (lambda *_: {}, "collections.defaultdict"),
     (lambda *_: [], "collections.deque"),
-    *((_Ignored, f"numpy.{core}.{name}")
-      for core in ("core", "_core")
-      for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")),
+    *(
+        (_Ignored, f"numpy.{core}.{name}")
+        for core in ("core", "_core")
+        for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
+    ),
     *((_Ignored, f"numpy.{name}") for name in ("dtype", "ndarray")),
-    *((_Ignored, f"{module}.{name}")
-      for module in ("pathlib", "pathlib._local")
-      for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+    *(
+        (_Ignored, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    ),
     *((_Ignored, f"datetime.{name}") for name in ("date", "datetime", "timedelta", "timezone")),
-    *((_Ignored, f"builtins.{name}")
-      for name in ("bool", "complex", "dict", "float", "frozenset", "int", "list", "range", "slice", "str", "tuple")),
+    *(
+        (_Ignored, f"builtins.{name}")
+        for name in ("bool", "complex", "dict", "float", "frozenset", "int", "list", "range", "slice", "str", "tuple")
+    ),
     *((_Ignored, name) for name in ("argparse.Namespace", "types.SimpleNamespace")),
-)  # fmt: skip
+)
 """Placeholders for objects that training scripts save next to weights, by the name in the pickle."""
 
 

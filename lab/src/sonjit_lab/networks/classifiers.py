@@ -29,8 +29,13 @@ _VGG16, _GOOGLENET, _ALEXNET = "vgg16-397923af.pth", "googlenet-1378be20.pth", "
 _RESNET18, _RESNET50 = "resnet18-f37072fd.pth", "resnet50-0676ba61.pth"
 _BSD, _OWN = "BSD-3-Clause (torchvision)", "your own"
 View = Literal["full", "crop", "box"]  # what a classifier sees: all, the crop by a map, the labelled box
-_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight",
-                   "cam-mobilenet_v2": "classifier.1.weight", "cam-efficientnet_lite0": "_fc.weight"}  # fmt: skip
+_OFFICIAL_HEADS = {
+    "cam-resnet18": "fc.weight",
+    "cam-resnet50": "fc.weight",
+    "cam-googlenet-whole": "fc.weight",
+    "cam-mobilenet_v2": "classifier.1.weight",
+    "cam-efficientnet_lite0": "_fc.weight",
+}
 _CROPPER = "cropper"  # subfolder of a run with the run whose maps crop its images
 _WEIGHTS = "weights.safetensors"
 
@@ -207,18 +212,27 @@ _register(
 )
 
 _register(
-    "nin", backbones.nin, _PAPER + "NIN", tiny_size=96, least=39,
+    "nin",
+    backbones.nin,
+    _PAPER + "NIN",
+    tiny_size=96,
+    least=39,
     where="train it: sonjit train cam --set network=cam-nin",
-)  # fmt: skip
+)
 
 _register("resnet18", backbones.resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
 
 _register("resnet50", backbones.resnet50, "He et al. 2016", file=_RESNET50, where=f"download {_TORCHVISION}{_RESNET50}")
 
 _register(
-    "googlenet-whole", backbones.whole_googlenet, "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet", file=_GOOGLENET,
-    where=f"download {_TORCHVISION}{_GOOGLENET}", tiny_size=96, least=7,
-)  # fmt: skip
+    "googlenet-whole",
+    backbones.whole_googlenet,
+    "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet",
+    file=_GOOGLENET,
+    where=f"download {_TORCHVISION}{_GOOGLENET}",
+    tiny_size=96,
+    least=7,
+)
 
 for _name, _source in (("mobilenet_v2", "Sandler et al. 2018"), ("efficientnet_lite0", "Tan and Le 2019")):
     _make = partial(backbones.pretrained_maps, _name)

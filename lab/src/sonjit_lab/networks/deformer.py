@@ -666,10 +666,16 @@ class TimeAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.attention = nn.Sequential(
-            nn.Linear(channels, channels), nn.Tanh(), nn.Dropout(0.2),
-            nn.Linear(channels, channels), nn.Tanh(), nn.Dropout(0.2),
-            nn.Linear(channels, 1), nn.Tanh(), nn.Dropout(0.2),
-        )  # fmt: skip
+            nn.Linear(channels, channels),
+            nn.Tanh(),
+            nn.Dropout(0.2),
+            nn.Linear(channels, channels),
+            nn.Tanh(),
+            nn.Dropout(0.2),
+            nn.Linear(channels, 1),
+            nn.Tanh(),
+            nn.Dropout(0.2),
+        )
         for layer in self.attention:
             if isinstance(layer, nn.Linear):
                 nn.init.uniform_(layer.weight, -0.1, 0.1)

@@ -132,9 +132,14 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
     try:
         with _quiet():
             program = torch.onnx.export(
-                _TupleOutputs(network).eval(), examples, dynamo=True, input_names=[spec.name for spec in inputs],
-                output_names=names, dynamic_shapes=sizes, verbose=False,
-            )  # fmt: skip
+                _TupleOutputs(network).eval(),
+                examples,
+                dynamo=True,
+                input_names=[spec.name for spec in inputs],
+                output_names=names,
+                dynamic_shapes=sizes,
+                verbose=False,
+            )
             assert program is not None
             for node in program.model.graph.all_nodes():
                 node.metadata_props.clear()  # source code locations, with paths of this machine

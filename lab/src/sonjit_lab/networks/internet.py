@@ -66,9 +66,9 @@ class HandLayout:
         """Convert one hand (21, D) from MediaPipe's order; STB's palm is half-way between wrist and knuckle."""
         known = load_skeleton("hand_mediapipe21")
         palm = points[[0, known.index("middle_finger_mcp")]].mean(0)
-        return np.stack([
-            palm if name == "palm_center" else points[known.index(name)] for name in self.skeleton.keypoints
-        ])  # fmt: skip
+        return np.stack(
+            [palm if name == "palm_center" else points[known.index(name)] for name in self.skeleton.keypoints]
+        )
 
     def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
         """Return one of two hands (..., 42, D) in MediaPipe's order (..., 21, D).

@@ -219,10 +219,17 @@ def register_published(
     weight = name if weight == "" else weight
     register(
         NetworkEntry(
-            name=name, build=build, summary=summary, source=source, licence="Apache-2.0", inputs=(images,),
-            weight=weight, tiny=tiny, tiny_inputs=(small,),
+            name=name,
+            build=build,
+            summary=summary,
+            source=source,
+            licence="Apache-2.0",
+            inputs=(images,),
+            weight=weight,
+            tiny=tiny,
+            tiny_inputs=(small,),
         )
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

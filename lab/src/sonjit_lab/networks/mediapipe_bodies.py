@@ -437,13 +437,20 @@ class SelfieSegmentationNetwork(mp_blocks.PublishedNetwork):
         self.quarter = GatedResidual(first, first, first, kernel=3, stride=2, activation=nn.ReLU(), gate=first // 2)
 
         def blocks(channels: int, out: int, expanded: Sequence[int], kernel: int, *, gated: bool) -> nn.Sequential:
-            return nn.Sequential(*(
-                GatedResidual(
-                    out if number else channels, wide, out, kernel=kernel, stride=1 if number else 2,
-                    activation=nn.Hardswish() if gated else nn.ReLU(), gate=wide // _QUARTER if gated else 0,
+            return nn.Sequential(
+                *(
+                    GatedResidual(
+                        out if number else channels,
+                        wide,
+                        out,
+                        kernel=kernel,
+                        stride=1 if number else 2,
+                        activation=nn.Hardswish() if gated else nn.ReLU(),
+                        gate=wide // _QUARTER if gated else 0,
+                    )
+                    for number, wide in enumerate(expanded)
                 )
-                for number, wide in enumerate(expanded)
-            ))  # fmt: skip
+            )
 
         self.eighth = blocks(first, eighth, expanded[0], 3, gated=False)
         self.sixteenth = blocks(eighth, sixteenth, expanded[1], 5, gated=True)

@@ -39,10 +39,20 @@ class ShortRangeFaceNetwork(mp_blocks.PublishedNetwork):
     def __init__(
         self,
         fine: Sequence[tuple[int, int]] = (
-            (24, 1), (28, 1), (32, 2), (36, 1), (42, 1), (48, 2), (56, 1), (64, 1), (72, 1), (80, 1), (88, 1),
+            (24, 1),
+            (28, 1),
+            (32, 2),
+            (36, 1),
+            (42, 1),
+            (48, 2),
+            (56, 1),
+            (64, 1),
+            (72, 1),
+            (80, 1),
+            (88, 1),
         ),
         coarse: Sequence[tuple[int, int]] = ((96, 2), *((96, 1),) * 4),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         stem = fine[0][0]
         self.stem = mp_blocks.SameConv2d(3, stem, 5, stride=2)

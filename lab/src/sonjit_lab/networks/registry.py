@@ -29,9 +29,17 @@ _MAX_SHOWN_KEYS = 3
 T = TypeVar("T")
 
 _MODULES = (
-    "classifiers", "deformer", "handoccnet", "internet", "keypoint_detector", "mask_rcnn.mask_rcnn", "mediapipe_bodies",
-    "mediapipe_faces", "mediapipe_hands", "rootnet",
-)  # fmt: skip
+    "classifiers",
+    "deformer",
+    "handoccnet",
+    "internet",
+    "keypoint_detector",
+    "mask_rcnn.mask_rcnn",
+    "mediapipe_bodies",
+    "mediapipe_faces",
+    "mediapipe_hands",
+    "rootnet",
+)
 """Modules of this package that register networks."""
 
 _ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
@@ -368,6 +376,13 @@ def describe_network(name: str) -> NetworkFacts:
         except InputError:
             weights = f"sonjit models pull {entry.weight}"
     return NetworkFacts(
-        name, entry.summary, entry.source, parameters, counter.get_total_flops(), entry.inputs, entry.licence, weights,
+        name,
+        entry.summary,
+        entry.source,
+        parameters,
+        counter.get_total_flops(),
+        entry.inputs,
+        entry.licence,
+        weights,
         is_local,
-    )  # fmt: skip
+    )

@@ -511,13 +511,17 @@ def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
     width, height = truth["width"], truth["height"]
     hands = tuple(
         Instance(
-            kind="hand", side=hand["handedness"], skeleton=HAND_SKELETON, box=hand["box"],
-            keypoints_px=np.array(hand["xy"], np.float64), visible=np.array(hand["causes"]) == "visible",
+            kind="hand",
+            side=hand["handedness"],
+            skeleton=HAND_SKELETON,
+            box=hand["box"],
+            keypoints_px=np.array(hand["xy"], np.float64),
+            visible=np.array(hand["causes"]) == "visible",
             keypoints_m=np.array(hand["xyz_m"], np.float64),
             read_mask=partial(coco.mask_from_segmentation, hand["mask"], height, width),
         )
         for hand in truth["frames"][frame]["hands"]
-    )  # fmt: skip
+    )
     camera = CalibratedCamera(np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]]))
     return Sample(
         dataset=DATASET, id=f"{name} {frame}", image=rgb, width=width, height=height, instances=hands, camera=camera

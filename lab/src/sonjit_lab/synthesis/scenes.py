@@ -313,10 +313,15 @@ class SceneSampler:
             for rng in rngs
         ]
         return Scene(
-            hands=(), objects=(), lighting=light_scene(drawn, self._rng("lights", index)),
-            background=tuple(backgrounds), cameras=cameras,
-            sizes=(self.size,) * self.views, factors=drawn, seed=int(self._rng("sensor", index).integers(1 << 32)),
-        )  # fmt: skip
+            hands=(),
+            objects=(),
+            lighting=light_scene(drawn, self._rng("lights", index)),
+            background=tuple(backgrounds),
+            cameras=cameras,
+            sizes=(self.size,) * self.views,
+            factors=drawn,
+            seed=int(self._rng("sensor", index).integers(1 << 32)),
+        )
 
     def _hand(
         self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int
@@ -342,10 +347,14 @@ def draw_appearance(
     """Draw the appearance of a person's hands in one scene, with a generator of the person and one of the scene."""
     glove, garment = (None if drawn[name] == "none" else str(drawn[name]) for name in ("glove", "sleeve"))
     return people.HandAppearance(
-        tone=int(drawn["tone"]), texture=int(drawn["texture"]), amounts={name: float(drawn[name]) for name in DETAILS},
-        glove=glove, rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())), sleeve=garment,
+        tone=int(drawn["tone"]),
+        texture=int(drawn["texture"]),
+        amounts={name: float(drawn[name]) for name in DETAILS},
+        glove=glove,
+        rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())),
+        sleeve=garment,
         seed=float(rng.uniform(0, 100)),
-    )  # fmt: skip
+    )
 
 
 def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
@@ -517,11 +526,19 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
         rgb = apply_effects(buffers.rgb, buffers, effects, np.random.default_rng((scene.seed, view)))
         hands = zip(scene.hands, label_hands(keypoints, drawables, camera, buffers), about, strict=True)
         sample = Sample(
-            dataset=DATASET, id="", image=rgb, width=size[0], height=size[1],
-            instances=tuple(_instance(*hand) for hand in hands), camera=camera,
-            subject=f"person{scene.factors['person']}", sequence=scene.sequence, frame=scene.frame,
-            view=view_name(view), tags=scene.factors,
-        )  # fmt: skip
+            dataset=DATASET,
+            id="",
+            image=rgb,
+            width=size[0],
+            height=size[1],
+            instances=tuple(_instance(*hand) for hand in hands),
+            camera=camera,
+            subject=f"person{scene.factors['person']}",
+            sequence=scene.sequence,
+            frame=scene.frame,
+            view=view_name(view),
+            tags=scene.factors,
+        )
         yield sample, buffers
 
 

@@ -40,10 +40,15 @@ def prefetch(
     forks = "fork" in multiprocessing.get_all_start_methods()
     workers = min(workers, os.cpu_count() or 1)
     loader = DataLoader(
-        _Batches(batch, seed), batch_size=None, sampler=cast("Any", indices), num_workers=workers, collate_fn=_identity,
-        pin_memory=device.type == "cuda", multiprocessing_context=("fork" if forks else "spawn") if workers else None,
+        _Batches(batch, seed),
+        batch_size=None,
+        sampler=cast("Any", indices),
+        num_workers=workers,
+        collate_fn=_identity,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context=("fork" if forks else "spawn") if workers else None,
         worker_init_fn=ignore_signals,
-    )  # fmt: skip
+    )
     threads = cv2.getNumThreads()
     try:
         cv2.setNumThreads(1)  # a forked process does not have OpenCV's threads but would wait for them

@@ -33,9 +33,12 @@ from sonjit_lab.training.settings import ImageBatch, Range, SmallBatch, Steps
 METRICS = "metrics.json"  # file of a run with the metrics on held-out images or questions
 _HELD_OUT = ("val", "test")  # names of splits to evaluate on
 _AGREEING = 3  # number of people whose agreement makes an answer correct
-_DIGITS = {word: str(number) for number, word in enumerate(
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-)} | {"none": "0"}  # fmt: skip
+_DIGITS = {
+    word: str(number)
+    for number, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
+} | {"none": "0"}
 _ARTICLES = ("a", "an", "the")
 
 _FILES = ("OpenEnded_", "questions"), ("", "annotations")
@@ -93,11 +96,13 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
         texts = {question["question_id"]: question["question"] for question in questions_json["questions"]}
         questions = [
             Question(
-                images / split / f"COCO_{split}_{record['image_id']:012}.jpg", texts[record["question_id"]],
-                record["multiple_choice_answer"], tuple(answer["answer"] for answer in record["answers"]),
+                images / split / f"COCO_{split}_{record['image_id']:012}.jpg",
+                texts[record["question_id"]],
+                record["multiple_choice_answer"],
+                tuple(answer["answer"] for answer in record["answers"]),
             )
             for record in answers_json["annotations"]
-        ]  # fmt: skip
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{files[1]}: no answers to {files[0].name} in the form of visualqa.org ({error})") from None
     if not questions:
@@ -172,9 +177,15 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
 
     save_answerer(request.out, Answerer(network, size, head, words, answers))
     metrics = loop.fit(
-        request, head, batch, losses, settings, inputs=request.inputs() | {"answers": answers}, evaluate=evaluate,
+        request,
+        head,
+        batch,
+        losses,
+        settings,
+        inputs=request.inputs() | {"answers": answers},
+        evaluate=evaluate,
         higher_is_better=True,
-    )  # fmt: skip
+    )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
     return {"weights": request.out / loop.WEIGHTS, "questions": len(learned), "answers": len(answers), **metrics}
 
@@ -331,9 +342,15 @@ def _train(
     run = _run_folder_of(request.weights)
     classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
     loop.fit(
-        request, network, batch, losses, settings, inputs=request.inputs() | {"classes": classifier.names},
-        evaluate=evaluate, higher_is_better=not settings.dataset,
-    )  # fmt: skip
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=request.inputs() | {"classes": classifier.names},
+        evaluate=evaluate,
+        higher_is_better=not settings.dataset,
+    )
     return network.cpu().eval()
 
 

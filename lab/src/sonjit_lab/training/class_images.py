@@ -228,9 +228,7 @@ class HandCrops:
                 crops += [] if found is None else [found, _mirror(found)]
         return crops
 
-    def _crop(
-        self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED
-    ) -> Crop | None:  # fmt: skip
+    def _crop(self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED) -> Crop | None:
         """Return a crop of a hand, or of none beyond the last index, if the hand and no other one is in it."""
         rgb, hands, size = self._images[index], self._hands[index], self._size
         height, width = rgb.shape[:2]

@@ -344,9 +344,14 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     data = handoccnet.mano_data(request, settings)
     torch.manual_seed(settings.seed)
     network = create_network(
-        "deformer", request.weights, mano=right, mano_left=left, variant=settings.variant, size=settings.size,
+        "deformer",
+        request.weights,
+        mano=right,
+        mano_left=left,
+        variant=settings.variant,
+        size=settings.size,
         fusion=settings.fusion,
-    )  # fmt: skip
+    )
     discriminator = create_network("motion-discriminator", channels=settings.discriminator_channels)
     assert isinstance(network, DeformerNetwork)
     assert isinstance(discriminator, MotionDiscriminator)
@@ -366,10 +371,15 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
 
     draw = partial(_draw, windows=windows, count=settings.batch, augmentation=settings.augmentation)
     metrics = fit(
-        request, pair, draw, losses, settings, inputs=request.inputs(data.name),
+        request,
+        pair,
+        draw,
+        losses,
+        settings,
+        inputs=request.inputs(data.name),
         saved_module=lambda pair: pair.deformer,
         evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
-    )  # fmt: skip
+    )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out, request.device)
     return results | building_blocks.export_trained(network, request)

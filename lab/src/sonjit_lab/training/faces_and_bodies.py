@@ -111,9 +111,13 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     before = point_error(published, held_out, request.device)
     losses = point_losses(published, 0.0 if settings.backbone else settings.keep, settings.loss)
     metrics = fit(
-        request, network, partial(_draw, samples=data.training, settings=settings), losses, settings,
+        request,
+        network,
+        partial(_draw, samples=data.training, settings=settings),
+        losses,
+        settings,
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
-    )  # fmt: skip
+    )
     exported = export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
     results = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
     return {**results, **metrics, **exported}

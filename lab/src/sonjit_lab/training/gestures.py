@@ -258,9 +258,15 @@ def train_network(
     network.to(request.device if request else "cpu").train()
     inputs = request.inputs() | {"hands": len(features)} if request else None
     fit(
-        request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate if held_out else None,
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=inputs,
+        evaluate=evaluate if held_out else None,
         higher_is_better=True,
-    )  # fmt: skip
+    )
     return network.cpu().eval()
 
 

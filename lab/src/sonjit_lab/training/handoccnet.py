@@ -137,17 +137,29 @@ def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Samp
         for number in range(frames):
             rgb, hidden = _image(rng, joints[number], pixels[number], bars[number], background)
             hand = Instance(
-                kind="hand", side="Right", skeleton=HAND_SKELETON, keypoints_px=pixels[number],
-                valid_px=np.ones(len(hidden), np.bool_), visible=~hidden, keypoints_m=joints[number],
+                kind="hand",
+                side="Right",
+                skeleton=HAND_SKELETON,
+                keypoints_px=pixels[number],
+                valid_px=np.ones(len(hidden), np.bool_),
+                visible=~hidden,
+                keypoints_m=joints[number],
                 valid_m=np.ones(len(hidden), np.bool_),
                 mesh=ManoParameters(pose[number], betas[number], translation[number], "camera", flat_mean=True),
-            )  # fmt: skip
+            )
             samples.append(
                 Sample(
-                    dataset="synthetic-clips", id=f"clip{clip}/{number}", image=rgb, width=SIDE_PX, height=SIDE_PX,
-                    instances=(hand,), camera=camera, sequence=f"clip{clip}", frame=number * STEP,
+                    dataset="synthetic-clips",
+                    id=f"clip{clip}/{number}",
+                    image=rgb,
+                    width=SIDE_PX,
+                    height=SIDE_PX,
+                    instances=(hand,),
+                    camera=camera,
+                    sequence=f"clip{clip}",
+                    frame=number * STEP,
                 )
-            )  # fmt: skip
+            )
     return samples
 
 
@@ -299,9 +311,14 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         return handoccnet_losses(model(batch.images), _targets(model, batch))
 
     metrics = fit(
-        request, network, batch, losses, settings, inputs=request.inputs(data.name),
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
-    )  # fmt: skip
+    )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results["mean_pose_mpjpe_mm"] = mean_pose_error(data.training, data.held_out, mano, side)
     return results | export_trained(network, request)

@@ -144,10 +144,14 @@ def example_from_image(
     bins, valid, rel_root = targets_from_crop(joints, known, layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in internet.SIDES)
     return TwoHandExample(
-        image=image.astype(np.float32), joints=bins, valid=valid, rel_root=rel_root,
-        rel_valid=bool(both) and 0 <= rel_root < space.bins, hand_type=labelled.hand_type,
+        image=image.astype(np.float32),
+        joints=bins,
+        valid=valid,
+        rel_root=rel_root,
+        rel_valid=bool(both) and 0 <= rel_root < space.bins,
+        hand_type=labelled.hand_type,
         hand_type_valid=labelled.hand_type_valid,
-    )  # fmt: skip
+    )
 
 
 def targets_from_crop(
@@ -225,9 +229,14 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
 
     metrics = fit(
-        request, network, batch, losses, settings, inputs=request.inputs(data.name),
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=request.inputs(data.name),
         evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
-    )  # fmt: skip
+    )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     return results | export_trained(network, request)
 

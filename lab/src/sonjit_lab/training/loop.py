@@ -164,10 +164,16 @@ def train(
     for name, part_state in state["parts"].items():
         parts[name].load_state_dict(part_state)
     validation = _Validation(
-        network=cast("N", average.module) if average else network, evaluate=evaluate, pictures=pictures,
-        higher_is_better=higher_is_better, saved_module=saved_module, run=run,
-        best=state["best"], waited=state["waited"], metrics=state["evaluation"],
-    )  # fmt: skip
+        network=cast("N", average.module) if average else network,
+        evaluate=evaluate,
+        pictures=pictures,
+        higher_is_better=higher_is_better,
+        saved_module=saved_module,
+        run=run,
+        best=state["best"],
+        waited=state["waited"],
+        metrics=state["evaluation"],
+    )
     done = settings.steps if state["stopped"] else state["step"]
     finished = done
     indices = ((step, number) for step in range(done, settings.steps) for number in range(settings.accumulate))
@@ -199,10 +205,16 @@ def train(
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
                     state_dicts = {name: part.state_dict() for name, part in parts.items()}
-                    run.save({
-                        "step": finished, "stopped": stopped, "best": validation.best, "waited": validation.waited,
-                        "evaluation": validation.metrics, "parts": state_dicts,
-                    })  # fmt: skip
+                    run.save(
+                        {
+                            "step": finished,
+                            "stopped": stopped,
+                            "best": validation.best,
+                            "waited": validation.waited,
+                            "evaluation": validation.metrics,
+                            "parts": state_dicts,
+                        }
+                    )
             speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
             metrics = _validation_values(row.get("evaluation", {}))
             progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
@@ -304,10 +316,18 @@ def fit(
     if request.require_better and not folder and not (evaluate and settings.evaluate_first):
         raise InputError("--require-better requires held-out data that are evaluated before the first step")
     return train(
-        network, batch, losses, settings, out=request.out / folder, progress=request.progress, evaluate=evaluate,
-        inputs=request.inputs() if inputs is None else inputs, higher_is_better=higher_is_better, pictures=pictures,
+        network,
+        batch,
+        losses,
+        settings,
+        out=request.out / folder,
+        progress=request.progress,
+        evaluate=evaluate,
+        inputs=request.inputs() if inputs is None else inputs,
+        higher_is_better=higher_is_better,
+        pictures=pictures,
         saved_module=saved_module,
-    )  # fmt: skip
+    )
 
 
 def _train_step(
@@ -349,9 +369,13 @@ def _train_step(
     optimizer.step()
     means = dict(zip(names, torch.stack(by_batch).mean(0).tolist(), strict=True))
     row: LogRow = {
-        "step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm,
-        "seconds": time.perf_counter() - start, "waited_seconds": waited_s,
-    }  # fmt: skip
+        "step": step + 1,
+        "losses": means,
+        "learning_rate": learning_rate,
+        "gradient_norm": norm,
+        "seconds": time.perf_counter() - start,
+        "waited_seconds": waited_s,
+    }
     if layers:
         row["layer_gradients"] = layers
     if images := getattr(settings, "batch", 0):

@@ -179,10 +179,15 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
 
     mask_rcnn.save_mask_rcnn_description(request.out, saved)
     metrics = fit(
-        request, network, batch, losses, settings,
+        request,
+        network,
+        batch,
+        losses,
+        settings,
         inputs=request.inputs() | {"images": str(request.images)},
-        evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
-    )  # fmt: skip
+        evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device),
+        higher_is_better=True,
+    )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
     return {"weights": request.out / WEIGHTS, "training_images": len(training), "held_out": len(held_out), **metrics}
 

@@ -73,9 +73,14 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
 
     metrics = fit(
-        request, network, batch, losses, settings, inputs=request.inputs(data.name),
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=request.inputs(data.name),
         evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
-    )  # fmt: skip
+    )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results["by_size_error_mm"] = error_by_size(data.training, data.held_out, settings.side)
     return results | export_trained(network, request)

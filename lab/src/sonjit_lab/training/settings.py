@@ -155,9 +155,14 @@ def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Op
     groups = [{"params": weights, "factor": factor} for factor, weights in by_factor.items()]
     with_momentum = partial(optim.SGD, momentum=settings.momentum)
     optimizers: dict[OptimizerName, Callable[..., optim.Optimizer]] = {
-        "sgd": optim.SGD, "momentum": with_momentum, "nesterov": partial(with_momentum, nesterov=True),
-        "adagrad": optim.Adagrad, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW,
-    }  # fmt: skip
+        "sgd": optim.SGD,
+        "momentum": with_momentum,
+        "nesterov": partial(with_momentum, nesterov=True),
+        "adagrad": optim.Adagrad,
+        "rmsprop": optim.RMSprop,
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+    }
     return optimizers[settings.optimizer](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 

@@ -100,9 +100,10 @@ class ClassifierOptions:
         kept = [
             category
             for category in categories
-            if (category.score or 0.0) >= threshold and category.category_name not in denied
+            if (category.score or 0.0) >= threshold
+            and category.category_name not in denied
             and (not allowed or category.category_name in allowed)
-        ]  # fmt: skip
+        ]
         kept.sort(key=lambda category: -(category.score or 0.0))
         return kept[: self.max_results] if self.max_results is not None and self.max_results > 0 else kept
 

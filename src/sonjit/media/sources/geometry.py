@@ -79,9 +79,14 @@ class Geometry:
         {'rotation_deg': 90, 'mirrored': False}
         """
         transposed, flip_x, flip_y = {
-            2: (False, True, False), 3: (False, True, True), 4: (False, False, True), 5: (True, False, False),
-            6: (True, True, False), 7: (True, True, True), 8: (True, False, True),
-        }.get(orientation, (False, False, False))  # fmt: skip
+            2: (False, True, False),
+            3: (False, True, True),
+            4: (False, False, True),
+            5: (True, False, False),
+            6: (True, True, False),
+            7: (True, True, True),
+            8: (True, False, True),
+        }.get(orientation, (False, False, False))
         return cls(transposed=transposed, flip_x=flip_x, flip_y=flip_y)
 
     def inverse(self) -> Geometry:

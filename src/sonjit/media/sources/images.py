@@ -37,10 +37,16 @@ IMAGE_ENDINGS = (
 SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
 Size: TypeAlias = tuple[int, int]  # width and height in pixels as stored, before the EXIF orientation is applied
 _MAGIC: Final = (
-    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"), (b"BM", "bmp"), (b"GIF8", "gif"), (b"\0\0\0\x0cjP  ", "jpeg2000"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"BM", "bmp"),
+    (b"GIF8", "gif"),
+    (b"\0\0\0\x0cjP  ", "jpeg2000"),
     (b"\xff\x4f\xff\x51", "jpeg2000"),
-)  # fmt: skip
+)
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
 _APP1, _JPEG_SCAN = 0xE1, 0xDA
@@ -58,11 +64,25 @@ _PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]
 _MORE_IMAGES: Final = "only the first image of the file is read"
 _TRUNCATED: Final = "the image is cut short"
 _VIDEO_MAGIC: Final = (
-    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (0, b"\x1aE\xdf\xa3"), (0, b"FLV"), (0, b"OggS"),
-    (0, b"\x30\x26\xb2\x75"), (0, b"GIF8"), (0, b"YUV4MPEG2 "), (8, b"AVI "), (0, b"\0\0\x01\xba"),
-    (0, b"\0\0\x01\xb3"), (0, b"\0\0\0\x01\x67"), (0, b"\0\0\0\x01\x09"), (0, b"\0\0\0\x01\x40\x01"),
-    (0, b"\x06\x0e\x2b\x34"), (0, b"DHAV"),
-)  # fmt: skip
+    (4, b"ftyp"),
+    (4, b"moov"),
+    (4, b"mdat"),
+    (4, b"wide"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"FLV"),
+    (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75"),
+    (0, b"GIF8"),
+    (0, b"YUV4MPEG2 "),
+    (8, b"AVI "),
+    (0, b"\0\0\x01\xba"),
+    (0, b"\0\0\x01\xb3"),
+    (0, b"\0\0\0\x01\x67"),
+    (0, b"\0\0\0\x01\x09"),
+    (0, b"\0\0\0\x01\x40\x01"),
+    (0, b"\x06\x0e\x2b\x34"),
+    (0, b"DHAV"),
+)
 """Position and first bytes of containers and raw video."""
 _lock = threading.Lock()
 _quiet_threads = 0
@@ -93,12 +113,17 @@ def is_text(head: bytes) -> bool:
 def image_size(data: bytes, image_format: str | None) -> Size | None:
     """Return the width and height that an image header states, or `None` if it states none."""
     readers: dict[str | None, Callable[[bytes], Size | None]] = {
-        "jpeg": _jpeg_size, "webp": _webp_size, "bmp": _bmp_size, "heic": _heif_size, "avif": _heif_size,
+        "jpeg": _jpeg_size,
+        "webp": _webp_size,
+        "bmp": _bmp_size,
+        "heic": _heif_size,
+        "avif": _heif_size,
         "png": lambda data: struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None,
         "gif": lambda data: struct.unpack_from("<HH", data, 6),
         "tiff": lambda data: ((size := _tiff_numbers(data, 256, 257))[0], size[1]),
-        "jpeg2000": _jpeg2000_size, "pnm": _pnm_size,
-    }  # fmt: skip
+        "jpeg2000": _jpeg2000_size,
+        "pnm": _pnm_size,
+    }
     try:
         size = readers[image_format](data) if image_format in readers else None
     except (struct.error, IndexError):

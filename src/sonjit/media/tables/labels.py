@@ -110,9 +110,16 @@ def _label(instance: Instance, name: str, width: int, height: int) -> _Label | N
     side = instance.side if isinstance(instance, Hand) else None
     points = np.where(is_inside, points, 0).round(2)
     return _Label(
-        name, instance.kind, side, instance.skeleton, round(float(instance.score), 4), instance.id, (*low, *high),
-        points, flags,
-    )  # fmt: skip
+        name,
+        instance.kind,
+        side,
+        instance.skeleton,
+        round(float(instance.score), 4),
+        instance.id,
+        (*low, *high),
+        points,
+        flags,
+    )
 
 
 def _coco(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:

@@ -40,10 +40,13 @@ BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
 LIMBS = (*(f"{side}_{limb}_m" for limb in _LIMBS for side in _SIDES), "shoulder_width_m", "hip_width_m")
 """Names of the lengths of `limb_lengths_m`, in order."""
 BODY_MEASURES = (
-    *(*BODY_ANGLES, *LIMBS), *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"), *BODY_ANGLES_2D,
-    *("trunk_lean_rad", "neck_flexion_rad"), *(f"symmetry_{joint}_rad" for joint in _JOINTS),
+    *(*BODY_ANGLES, *LIMBS),
+    *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"),
+    *BODY_ANGLES_2D,
+    *("trunk_lean_rad", "neck_flexion_rad"),
+    *(f"symmetry_{joint}_rad" for joint in _JOINTS),
     *(f"{side}_wrist_{angle}_rad" for side in _SIDES for angle in ("flexion", "deviation")),
-)  # fmt: skip
+)
 """Names of the columns that `measure_body` fills, in order."""
 _INDEX = load_skeleton("body_blazepose33").index
 _TRIPLES = tuple(tuple(_INDEX(f"{side}_{name}") for name in names) for names in _JOINTS.values() for side in _SIDES)

@@ -539,13 +539,22 @@ for _name, _build, _summary, _file in (
             "sonjit train mask-rcnn",
             # Group norms bound the outputs of random weights, so that rounding errors stay small.
             tiny={
-                "classes": 3, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "norm": "group",
-                "anchors_px": (8, 16, 32, 64, 128), "before_nms": 50, "after_nms": 20, "min_side": 64, "max_side": 96,
+                "classes": 3,
+                "depth": 10,
+                "width": 8,
+                "channels": 16,
+                "hidden": 32,
+                "norm": "group",
+                "anchors_px": (8, 16, 32, 64, 128),
+                "before_nms": 50,
+                "after_nms": 20,
+                "min_side": 64,
+                "max_side": 96,
                 "most": 10,
             },
             tiny_inputs=(InputSpec("images", (3, 64, 96)),),
         )
-    )  # fmt: skip
+    )
 
 
 class Category(NamedTuple):

@@ -279,9 +279,14 @@ def fit_landmarks(
 
     draw = partial(draw_batch, sources=sources, settings=settings)
     return loop.fit(
-        request, network.train(), draw, losses, settings,
-        evaluate=evaluate if held_out else None, pictures=pictures if drawn else None,
-    )  # fmt: skip
+        request,
+        network.train(),
+        draw,
+        losses,
+        settings,
+        evaluate=evaluate if held_out else None,
+        pictures=pictures if drawn else None,
+    )
 
 
 def _losses_by(

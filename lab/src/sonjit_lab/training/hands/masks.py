@@ -88,11 +88,15 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
     if request.weights is None:
         network.start_from_published()
     metrics = fit(
-        request, network.to(request.device), partial(draw_batch, hands=training, settings=settings), losses, settings,
+        request,
+        network.to(request.device),
+        partial(draw_batch, hands=training, settings=settings),
+        losses,
+        settings,
         higher_is_better=True,
         evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
         pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
-    )  # fmt: skip
+    )
     results = {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
     return results | export_trained(network, request)
 

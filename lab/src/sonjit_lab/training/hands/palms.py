@@ -288,9 +288,14 @@ def fit_palms(
 
     draw = partial(draw_palms, samples=samples, anchors=anchors, settings=settings)
     return loop.fit(
-        request, network, draw, losses, settings, higher_is_better=True,
+        request,
+        network,
+        draw,
+        losses,
+        settings,
+        higher_is_better=True,
         evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
-    )  # fmt: skip
+    )
 
 
 def draw_palms(

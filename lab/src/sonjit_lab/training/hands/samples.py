@@ -175,9 +175,16 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
             )
             rgb = np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
             sample = Sample(
-                dataset="demo", id=f"demo.mp4#{frame.index}", image=rgb, width=size[0], height=size[1],
-                instances=hands, camera=camera, sequence="demo.mp4", frame=frame.index,
-            )  # fmt: skip
+                dataset="demo",
+                id=f"demo.mp4#{frame.index}",
+                image=rgb,
+                width=size[0],
+                height=size[1],
+                instances=hands,
+                camera=camera,
+                sequence="demo.mp4",
+                frame=frame.index,
+            )
             is_training = frame.index % _SEGMENT_FRAMES < _SEGMENT_FRAMES * 3 // 4
             (training if is_training else held_out).append(sample)
     return training, held_out

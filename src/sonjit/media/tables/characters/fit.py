@@ -184,9 +184,7 @@ def _onto_rays(track: Track, root: FloatArray, camera: Intrinsics) -> FloatArray
 
 def _limb_lengths(body: FloatArray, limbs: tuple[tuple[int, int, int], ...]) -> tuple[float, float]:
     """Return the lengths of both bones of arms or legs: the longer side's, as networks shorten bent limbs."""
-    first, second = (
-        max(_length(body[:, limb[part + 1]] - body[:, limb[part]]) for limb in limbs) for part in (0, 1)
-    )  # fmt: skip
+    first, second = (max(_length(body[:, limb[part + 1]] - body[:, limb[part]]) for limb in limbs) for part in (0, 1))
     return first, second
 
 
@@ -284,10 +282,16 @@ class _Figure:
             is_known = self._is_visible(wrist) | _is_found(hands[side])
             self._add(f"{name}Shoulder", offsets[side], swung(chest, outward, collars[side]))
             self._add_limb(
-                (f"{name}UpperArm", f"{name}LowerArm"), outward, collar * outward, lengths,
-                hinge=(2 * side - 1) * _Y, middle=body[:, elbow], end=body[:, wrist], bend=-chest[..., 2],
+                (f"{name}UpperArm", f"{name}LowerArm"),
+                outward,
+                collar * outward,
+                lengths,
+                hinge=(2 * side - 1) * _Y,
+                middle=body[:, elbow],
+                end=body[:, wrist],
+                bend=-chest[..., 2],
                 is_known=(is_known | self._is_visible(elbow), is_known),
-            )  # fmt: skip
+            )
             self._add_hand(side, lengths[1] * outward, hands[side], _palm(hands, side), finger_lengths)
 
     def add_legs(self, lengths: tuple[float, float]) -> None:
@@ -316,10 +320,16 @@ class _Figure:
             forward = unit(np.cross(target - start, hips[..., 0]))
             behind = np.minimum(((body[:, knee] - start) * forward).sum(-1, keepdims=True), 0)
             self._add_limb(
-                (f"{name}UpperLeg", f"{name}LowerLeg"), -_Y, offset, lengths, hinge=_X,
+                (f"{name}UpperLeg", f"{name}LowerLeg"),
+                -_Y,
+                offset,
+                lengths,
+                hinge=_X,
                 middle=body[:, knee] - behind * forward,  # knees do not bend backwards
-                end=target, bend=forward, is_known=(is_known | self._is_visible(knee), is_known),
-            )  # fmt: skip
+                end=target,
+                bend=forward,
+                is_known=(is_known | self._is_visible(knee), is_known),
+            )
             self._add(f"{name}Foot", -lengths[1] * _Y, feet[side], is_known)
             self._add(f"{name}Toes", ball, feet[side], is_known)
             self._ends[f"{name}Toes"] = np.array([0, 0, toes[2] - ball[2]])

@@ -266,12 +266,14 @@ class _Scene:
         inverse = np.tile(np.eye(4, dtype=np.float32), (len(BONES), 1, 1))
         inverse[:, :3, 3] = -rest
         skins = self.document.setdefault("skins", [])
-        skins.append({
-            "name": motion.name,
-            "joints": list(range(first, first + len(BONES))),
-            "skeleton": first,
-            "inverseBindMatrices": self._builder.add(inverse),
-        })  # fmt: skip
+        skins.append(
+            {
+                "name": motion.name,
+                "joints": list(range(first, first + len(BONES))),
+                "skeleton": first,
+                "inverseBindMatrices": self._builder.add(inverse),
+            }
+        )
         self._roots.append(len(self._nodes))
         self._nodes.append({"name": f"{motion.name} figure", "mesh": mesh, "skin": len(skins) - 1})
 
