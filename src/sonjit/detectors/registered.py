@@ -168,7 +168,7 @@ register_kind(
             Model("box", {"detector": "face-short"}, is_box=True),
             Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
         ),
-        model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (up to 5 m) return boxes.",
+        model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (to 5 m) return boxes.",
         options=FaceOptions,
         load=_load_faces,
         smoothers=_face_smoothers,
