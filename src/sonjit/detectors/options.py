@@ -48,8 +48,12 @@ _running = partial(Option, group="Running", remote=False)
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""
 _TYPE_NAMES: dict[object, OptionType] = {
-    bool: "boolean", int: "integer", float: "number", str: "string", Path: "path",
-}  # fmt: skip
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    Path: "path",
+}
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,13 @@ _OPSET: Final = 17
 _IR_VERSION: Final = 9
 _FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # orders of the axes with the channels before and after height and width
 _SAME_OPERATORS: Final = {
-    "Add": "Add", "Multiply": "Mul", "PRelu": "PRelu", "Relu": "Relu", "Sigmoid": "Sigmoid", "HSwish": "HardSwish",
-}  # fmt: skip
+    "Add": "Add",
+    "Multiply": "Mul",
+    "PRelu": "PRelu",
+    "Relu": "Relu",
+    "Sigmoid": "Sigmoid",
+    "HSwish": "HardSwish",
+}
 """ONNX's names of operators without attributes."""
 _RESHAPING: Final = ("Reshape", "Squeeze", "Unsqueeze")
 

@@ -28,8 +28,11 @@ _MIME: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mpg": "video/m
 _POINTS: Final = {"hand_mediapipe21": "HAND", "face_mediapipe478": "FACE", "body_blazepose33": "POSE"}
 _COMPONENTS: Final = ("POSE", "FACE", "LEFT_HAND", "RIGHT_HAND")
 _COLOURS: Final = {
-    "POSE": (255, 255, 255), "FACE": (128, 128, 128), "LEFT_HAND": (255, 160, 60), "RIGHT_HAND": (60, 160, 255),
-}  # fmt: skip
+    "POSE": (255, 255, 255),
+    "FACE": (128, 128, 128),
+    "LEFT_HAND": (255, 160, 60),
+    "RIGHT_HAND": (60, 160, 255),
+}
 
 
 def save_segments_csv(path: Path, segments: Sequence[GestureSegment]) -> None:

@@ -221,16 +221,21 @@ def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: Non
 
 
 _CHARACTER = TableFormat(_later("characters.writer", "CharacterWriter"), has_bones=True, noun="Characters")
-FORMATS.update({
-    ".json": TableFormat(JsonWriter, load_json, JsonRows),
-    ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
-    ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
-    ".parquet": TableFormat(*(_later("columns", name) for name in ("ParquetWriter", "load_parquet", "ParquetRows")),
-                            rows="keypoint", separates_events=True),
-    ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
-    **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
-    **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
-})  # fmt: skip
+FORMATS.update(
+    {
+        ".json": TableFormat(JsonWriter, load_json, JsonRows),
+        ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
+        ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
+        ".parquet": TableFormat(
+            *(_later("columns", name) for name in ("ParquetWriter", "load_parquet", "ParquetRows")),
+            rows="keypoint",
+            separates_events=True,
+        ),
+        ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
+        **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
+        **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
+    }
+)
 _READABLE.update((ending, known) for ending, known in FORMATS.items() if known.load)
 
 

@@ -57,8 +57,10 @@ def _checked(name: str, value: float | str | None, kind: ColumnType) -> float | 
     if value is None or (isinstance(value, str) and kind is str):
         return value
     if isinstance(value, str) or kind is str:
-        raise InputError(f"{name} is {value!r}, but its column contains {'text' if kind is str else 'numbers'}: "
-                         f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}")  # fmt: skip
+        raise InputError(
+            f"{name} is {value!r}, but its column contains {'text' if kind is str else 'numbers'}: "
+            f"give extra={{{name!r}: {'float' if kind is str else 'str'}}}"
+        )
     return kind(value) if math.isfinite(value) else None
 
 
