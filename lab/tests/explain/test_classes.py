@@ -88,7 +88,7 @@ def test_saliency_is_the_gradient_of_the_class(network):
 
 
 def test_grad_cam_of_any_module_is_the_map_where_that_is_exact(network, spot):
-    pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; type: pip install sonjit[grad-cam]")
+    pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; type: pip install sonjit-lab[grad-cam]")
     image, _ = spot
     images = image_tensor(image, 64)
     with pytest.raises(InputError, match=r"Unknown method 'NoCAM'\. Choose from .*GradCAM"):
@@ -171,7 +171,7 @@ def test_a_wrong_call_is_one_line(arguments, words, trained, refusal, monkeypatc
 
 
 def test_grad_cam_is_that_of_the_library():
-    reason = "grad-cam is not installed; type: pip install sonjit[grad-cam]"
+    reason = "grad-cam is not installed; type: pip install sonjit-lab[grad-cam]"
     library = pytest.importorskip("pytorch_grad_cam", reason=reason)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)).eval()

@@ -126,7 +126,7 @@ def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
 
 @pytest.fixture
 def litert():
-    pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit-lab[tflite]")
 
 
 @pytest.mark.usefixtures("litert")

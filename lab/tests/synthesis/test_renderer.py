@@ -246,7 +246,7 @@ with Renderer():
 @pytest.mark.slow
 def test_an_optimizer_may_be_made_after_a_image(renderer):
     """Check that Mesa and Triton, which the first optimizer loads, work with their own LLVM each."""
-    pytest.importorskip("torch", reason="sonjit[train] is not installed")
+    pytest.importorskip("torch", reason="torch is not installed")
     script = """
 from sonjit_lab.synthesis.renderer import open_context
 context = open_context()

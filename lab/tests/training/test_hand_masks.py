@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed; type: pip install sonjit[train]")
+torch = pytest.importorskip("torch", reason="torch is not installed; type: pip install torch")
 
 from sonjit import InputError  # noqa: E402
 from sonjit.cli import main  # noqa: E402

@@ -1,7 +1,7 @@
 """Compute class activation maps and saliency of images and of the detectors' crops.
 
 This package does not import PyTorch. `sonjit_lab.explain.classes` explains classifiers with class activation maps or
-saliency and requires the extra `train`.
+saliency, and requires PyTorch.
 """
 
 from sonjit.explanations.hand_saliency import HandExplainer, TargetMap, hand_map, load_hand_explainer

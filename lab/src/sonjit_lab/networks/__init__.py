@@ -1,4 +1,4 @@
-"""Networks as PyTorch modules that load published weights and official checkpoints; requires the extra `train`.
+"""Networks as PyTorch modules that load published weights and official checkpoints.
 
 A network is a `Network`: it takes float32 images (B, 3, H, W) and returns a mapping from name to tensor. The package
 has these modules:

@@ -1,4 +1,4 @@
-"""Rendered hands with exact labels (extra `[synth]`).
+"""Rendered hands with exact labels (extra `synth`).
 
 Data flows from factors to a scene, drawables, buffers, an image with labels, and files: `factors` draws the
 values of a `Scene` from a seed, `hands` and `objects` make `Drawable`s of it, `renderer` fills `Buffers` for each
