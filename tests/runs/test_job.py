@@ -19,7 +19,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import folded_name
 from sonjit.runs import Inputs, Outputs, Task, Worker, inputs, run_job
 from sonjit.runs import run as runs
-from sonjit.runs.frame_tables import RecordTable
+from sonjit.runs.frame_tables import SIDE_TABLES, RecordTable
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
@@ -234,6 +234,8 @@ COLLIDING = [
     ("a.jpg", "a.png", "a.jpg.png", "a.jpg.png.png", "a.jpg.jpg"),
     ("d/e_f.png", "d_e/f.png", "e_f.png", "f.png", "d_e_f.png"),
     ("A.png", "a.png", "a_2.png"),
+    ("a.png", "a.events.png", "a.motions.png", "a.events.events.png"),
+    ("b.events.png", "b.png", "b.png.png"),
 ]
 
 
@@ -247,7 +249,9 @@ def test_every_input_gets_its_own_output(tmp_path, names):
     assert sorted(values) == [10 * k for k in range(len(names))]
 
 
-name = st.text("aA.é_2", min_size=1, max_size=4).map(lambda text: f"x{text}")
+name = (st.text("aA.é_2", min_size=1, max_size=4) | st.sampled_from([".events", ".motions", ".events.events"])).map(
+    lambda text: f"x{text}"
+)
 
 
 @given(st.lists(st.tuples(name, name, st.sampled_from([".png", ".jpg", ".mp4", ".PNG", ""])), unique=True, max_size=9))
@@ -259,6 +263,9 @@ def test_output_names_are_distinct_on_all_systems(parts):
     inputs.check_distinct(placed)
     for option in ("save", "draw", "mask"):
         assert len({folded_name(getattr(item, option)) for item in placed}) == len(placed)
+    tables = [Path(item.save).with_suffix("") for item in placed]
+    written = [folded_name(f"{table}{more}.json") for table in tables for more in ("", *SIDE_TABLES)]
+    assert len(set(written)) == len(written)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +280,13 @@ def test_two_outputs_with_one_name_are_refused_before_the_first_frame(media, pro
         run_job(Brightness(), Inputs.find([named]), Outputs(**outputs))
     assert not processed
     assert sorted(media.iterdir()) == before
+
+
+def test_labels_of_several_inputs_do_not_share_a_folder(media, tmp_path, processed):
+    inputs = Inputs.find([f"{media}/*.png"])
+    with pytest.raises(InputError, match=r"20\.yolo\.yaml: the labels of another input are in its folder\. Use one"):
+        run_job(Brightness(), inputs, Outputs(save=f"{tmp_path}/{{name}}.yolo.yaml"))
+    assert not processed
 
 
 @pytest.mark.parametrize("option", ["draw", "mask", "figures"])

@@ -18,6 +18,7 @@ from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
+SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables beside a table of frames
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
 ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
 """Endings of frame tables without a column for motions, which go into another table."""
@@ -145,10 +146,10 @@ class FrameTable:
             known = find_format(save)
             is_separate = known is not None and known.separates_events
             if with_motions and is_separate:
-                self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
+                self.more_paths.append(str(path.with_suffix(f"{SIDE_TABLES[0]}{path.suffix}")))
                 self._motions = stack.enter_context(open_motion_table(self.more_paths[-1]))
             if (with_motions or with_events) and is_separate:
-                self.more_paths.append(str(path.with_suffix(f".events{path.suffix}")))
+                self.more_paths.append(str(path.with_suffix(f"{SIDE_TABLES[1]}{path.suffix}")))
                 self._events = stack.enter_context(open_event_table(self.more_paths[-1]))
             self._files = stack.pop_all()
 

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
 
 from sonjit._util import InputError, json_from, version
-from sonjit._util.files import append_line, file_stamp, folded_name, free_name
+from sonjit._util.files import append_line, file_stamp, folded_name
 from sonjit.media import Source, annotated
 from sonjit.media.sources import (
     FolderSource,
@@ -28,6 +30,7 @@ from sonjit.media.sources import (
     missing_input,
 )
 from sonjit.media.sources.remote import File, RemoteFile, is_remote
+from sonjit.runs.frame_tables import SIDE_TABLES
 from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
@@ -137,7 +140,10 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
 
 
 def check_distinct(placed: Iterable[Outputs]) -> None:
-    """Raise InputError if two outputs of a run are one file or folder, also on systems that ignore case."""
+    """Raise InputError if two outputs of a run are one file or folder, also on systems that ignore case.
+
+    A description of a YOLO data set has its labels in a folder beside it.
+    """
     folders: dict[str, str] = {}
     used: dict[str, str] = {}
     for outputs in placed:
@@ -149,6 +155,9 @@ def check_distinct(placed: Iterable[Outputs]) -> None:
             if key in used:
                 raise InputError(f"{used[key]} and {option} write the same {path}. Choose another name or folder.")
             used[key] = option
+            if name.lower().endswith(".yolo.yaml") and used.setdefault(f"{folders[folder]}/labels", path) != path:
+                advice = "Use one .yolo.yaml file for all inputs, or {name} in the name of the folder."
+                raise InputError(f"{path}: the labels of another input are in its folder. {advice}")
 
 
 def shown_paths(outputs: Outputs, task: Task) -> list[str]:
@@ -180,8 +189,15 @@ def _names(files: Sequence[File]) -> list[str]:
     for names in zip(*forms, strict=True):
         folded = map(folded_name, names)
         unique = [name for name, key, count in zip(names, folded, counts, strict=True) if count[key] == 1]
-        chosen.append(free_name(next((name for name in unique if folded_name(name) not in used), names[0]), used))
+        numbered = (f"{names[0]}_{number}" for number in count_from(2))
+        chosen.append(next(name for name in chain(unique, names[:1], numbered) if used.isdisjoint(_names_beside(name))))
+        used |= _names_beside(chosen[-1])
     return chosen
+
+
+def _names_beside(name: str) -> set[str]:
+    """Return a name and those of the tables that a run may write beside its table, see `FrameTable`."""
+    return {folded_name(f"{name}{ending}") for ending in ("", *SIDE_TABLES)}
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
