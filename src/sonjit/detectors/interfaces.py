@@ -41,7 +41,7 @@ class Kind(ABC, Generic[O, R]):
 
     @abstractmethod
     def observe(self, rgb: Image, box: RotatedBox) -> O:
-        """Run the landmark network on one box."""
+        """Run the landmark network on one box of an image (H, W, 3), in pixels."""
 
     def follow(self, track: Track[O]) -> RotatedBox:
         """Return the box of the next frame, by default from the observation without smoothing, which would lag."""
@@ -86,9 +86,11 @@ class SearchedKind(Kind[O, R]):
         """Return the observations of an image (H, W, 3), best first and without duplicates."""
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
+        """Refuse to return boxes in an image (H, W, 3)."""
         raise InputError(self.refusal)
 
     def observe(self, rgb: Image, box: RotatedBox) -> O:
+        """Refuse a box in pixels of an image (H, W, 3)."""
         raise InputError(self.refusal)
 
     def is_present(self, observation: O, min_score: float) -> bool:
@@ -107,7 +109,7 @@ class StreamSearch(Protocol[C]):
     def step(
         self, rgb: Image, tracked: Sequence[C], new: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[C]:
-        """Verify new detections, do one frame's share of the search, and return the new instances.
+        """Verify new detections in an image (H, W, 3), do its share of the search, and return the new instances.
 
         `tracked` are the observations of this frame, and `new` those of a search of the image. The surroundings of
         `lost` boxes are searched in every other frame. `spent` counts the inferences of this frame, apart from those of
@@ -134,9 +136,9 @@ class Verifier(Generic[C]):
         return True
 
     def image_for_track(self, rgb: Image, track: Track[C], tracked: Sequence[Track[C]]) -> Image:
-        """Return the image for one track, without what the network could mistake for its instance."""
+        """Return the image (H, W, 3) for one track, without what the network could mistake for its instance."""
         return rgb
 
     def verify(self, rgb: Image, track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:
-        """Return the verified observation of a track, or None if the track ends."""
+        """Return the verified observation of a track in an image (H, W, 3), or None if the track ends."""
         return observation

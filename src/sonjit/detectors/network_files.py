@@ -290,7 +290,7 @@ class CroppedNetwork(_Networks):
         return [RotatedBox(box.cx, box.cy, _HAND * box.width, _HAND * box.width) for box in boxes]
 
     def observe(self, rgb: Image, box: RotatedBox) -> NetworkObservation:
-        """Run the network on the crop of a box."""
+        """Run the network on the crop of a box of an image (H, W, 3), in pixels."""
         width, height = _PADDING * box.width, _PADDING * box.height
         aspect = self._width / self._height
         width, height = max(width, height * aspect), max(height, width / aspect)

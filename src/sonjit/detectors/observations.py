@@ -89,7 +89,7 @@ def mean_distance(a: Observation, b: Observation, chosen: slice | list[int] = sl
 
 
 def colour_difference(a: Float32Array, b: Float32Array) -> float:
-    """Return the mean difference of two colours (C,) in grey levels."""
+    """Return the mean difference of two colours (C,) in grey levels, 0 to 255."""
     return float(np.linalg.norm(a - b)) / math.sqrt(len(a))
 
 

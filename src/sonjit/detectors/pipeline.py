@@ -384,7 +384,7 @@ def _hands_of(results: Sequence[Result]) -> list[Hand]:
 
 
 def crop_for(network: Engine, rgb: Image, box: RotatedBox) -> None:
-    """Crop a box of an image into a network's input, as exactly as the network runs.
+    """Crop a box of an image (H, W, 3) into a network's input, as exactly as the network runs.
 
     By default and in f32 the crop is that of MediaPipe. In bf16 the faster warp differs by less than the rounding.
     """

@@ -115,7 +115,7 @@ class Agreement:
 
 
 def measure_agreement(name: str, crops: Sequence[Image], precision: Precision = "auto") -> Agreement:
-    """Compare a network of `NETWORKS` in a precision with f32, on its inputs (1, H, W, 3) of `record_crops`."""
+    """Compare a network of `NETWORKS` in a precision with f32, on its input images (1, H, W, 3) of `record_crops`."""
     landmarks, path = NETWORKS[name][2], find_weight(name)
     exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))
     shifts, shares, presences, sides = list[float](), list[float](), list[bool](), list[bool]()

@@ -39,14 +39,17 @@ class SingleShotDetector:
         return found
 
     def find_from(self, rgb: Image, *min_scores: float) -> list[list[Detection]]:
-        """Return the detections of one run for several minimum scores. Blending depends on the minimum."""
+        """Return the detections in an image (H, W, 3) for several minimum scores of one run.
+
+        Blending depends on the minimum.
+        """
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
         raw, logits = self._run()
         area_of_image = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
         return [self._objects(raw, logits, area_of_image, score) for score in min_scores]
 
     def find_in(self, rgb: Image, area: RotatedBox, min_score: float) -> list[Detection]:
-        """Return the detections in a rotated square of the image. Their boxes are upright in the image."""
+        """Return the detections in a rotated square of an image (H, W, 3). Their boxes are upright in the image."""
         crop_on_grid(rgb, area, self._engine.input[0], border="zero")
         return self._objects(*self._run(), area, min_score)
 

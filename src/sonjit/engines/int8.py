@@ -159,13 +159,13 @@ class _Reference:
         self._presence = sizes.index(landmarks.candidates)
 
     def seen(self, images: Sequence[Image]) -> tuple[list[Image], list[_Answer]]:
-        """Return the images with an instance, and the answers on them."""
+        """Return the images (1, H, W, 3) with an instance, and the answers on them."""
         answers = [(image, self.answer(self.network, image)) for image in images]
         present = [(image, answer) for image, answer in answers if self._sees(answer).any()]
         return [image for image, _ in present], [answer for _, answer in present]
 
     def answer(self, network: ov.CompiledModel, image: Image) -> _Answer:
-        """Run a form of the network."""
+        """Run a form of the network on an image (1, H, W, 3)."""
         outputs = network(_values(image))
         keypoints = np.array(outputs[self._keypoints], np.float32)
         candidates = keypoints.reshape(self._landmarks.candidates, -1, self._landmarks.step)
@@ -174,7 +174,7 @@ class _Reference:
     def compare(
         self, network: ov.CompiledModel, images: Sequence[Image], answers: Sequence[_Answer]
     ) -> tuple[list[float], list[float]]:
-        """Return the mean keypoint distance in each image, and the maximum change of the presence."""
+        """Return the mean keypoint distance in each image (1, H, W, 3), and the maximum change of the presence."""
         shifts, changes = list[float](), list[float]()
         for image, theirs in zip(images, answers, strict=True):
             mine, present = self.answer(network, image), self._sees(theirs)

@@ -136,7 +136,7 @@ class ImageClassifier:
         return features, scores.ravel()
 
     def explain(self, rgb: Image, classes: Sequence[int] | None = None, top: int = 1) -> list[ClassMap]:
-        """Return the maps of classes, or of the `top` most probable ones. See `explain`."""
+        """Return the maps of classes in an image (H, W, 3), or of the `top` most probable ones. See `explain`."""
         features, scores = self.run(rgb)
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()

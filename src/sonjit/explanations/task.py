@@ -78,7 +78,10 @@ class HandSaliency:
         self._targets, self._number = targets, number
 
     def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
-        """Return one line per hand and target, and one panel per target over the image `shown`, if there is one."""
+        """Explain an image (H, W, 3).
+
+        The record has a line per hand and target. A panel per target is over the image `shown`, if it is given.
+        """
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
@@ -181,7 +184,10 @@ class ClassSaliency:
         ]
 
     def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
-        """Return one line per class and network, and one panel over the image `shown`, if there is one."""
+        """Explain an image (H, W, 3).
+
+        The record has a line per class and network. A panel is over the image `shown`, if it is given.
+        """
         parts = [self._explain_network(number, rgb, shown, true) for number in range(len(self._classifiers))]
         records = [record for part, _, _ in parts for record in part]
         lines = [line for _, part, _ in parts for line in part]

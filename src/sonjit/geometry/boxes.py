@@ -75,7 +75,7 @@ def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
 
 
 def box_around(points: RealArray) -> Box:
-    """Return the tight upright box around points (K, 2 or more)."""
+    """Return the tight upright box around points (K, 2) or with more columns, in pixels."""
     x, y = points[:, 0], points[:, 1]
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
@@ -100,12 +100,12 @@ def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
 
 
 def size_of(points: Float32Array) -> float:
-    """Return the long side of the box around points (K, D). It is never zero."""
+    """Return the long side of the box around points (K, D), in their unit. It is never zero."""
     return max(float(_extent(points).max()), 1e-6)
 
 
 def mean_size_of(points: Float32Array) -> float:
-    """Return the mean of width and height of the box around points (K, 2), which is never zero."""
+    """Return the mean of width and height of the box around points (K, 2), in their unit. It is never zero."""
     return max(float(_extent(points).mean()), 1e-6)
 
 
@@ -136,7 +136,7 @@ def box_iou(a: Box, b: Box) -> float:
 
 
 def overlap_over_smaller(a: RealArray, b: RealArray) -> float:
-    """Return the intersection of the boxes around two sets of points (K, 2 or more) over the smaller box's area."""
+    """Return the share 0..1 of the smaller box around points (K, 2) of two sets that the other box covers."""
     low_a, high_a, low_b, high_b = (edge[:2] for edge in (a.min(0), a.max(0), b.min(0), b.max(0)))
     shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
     return float(shared / max(min((high_a - low_a).prod(), (high_b - low_b).prod()), 1e-6))
@@ -152,7 +152,7 @@ def crop_matrix(box: RotatedBox, width: int, height: int) -> FloatArray:
 
 
 def inverse_affine(matrix: RealArray) -> FloatArray:
-    """Return the inverse of a (2, 3) affine matrix."""
+    """Return the inverse of an affine matrix (2, 3) between pixels."""
     turn = np.linalg.inv(matrix[:, :2])
     return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
 

@@ -163,7 +163,7 @@ def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics)
 
 
 def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Distort rays (..., 2) with one lens of coefficients (4,), (5,) or (8,), or one lens per ray (..., 5)."""
+    """Distort rays (..., 2) at depth 1 (no unit) by a lens of (4,), (5,) or (8,) numbers, or one per ray (..., 5)."""
     if coefficients.shape[-1] == FISHEYE:
         return rays * _fisheye_scale(rays, coefficients)[0][..., None]
     _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
@@ -176,7 +176,7 @@ def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
 
 
 def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Return the Jacobian (..., 2, 2) of `distort` with respect to the rays."""
+    """Return the Jacobian (..., 2, 2) of `distort` with respect to the rays at depth 1, without a unit."""
     x, y = rays[..., 0], rays[..., 1]
     if coefficients.shape[-1] == FISHEYE:
         scale, slope = _fisheye_scale(rays, coefficients)
@@ -228,7 +228,7 @@ def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArr
 
 
 def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | float | None = None) -> FloatArray:
-    """Return the rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 with Newton's method.
+    """Return the rays (..., 2) at depth 1 (no unit) that a lens shows at `bent` (..., 2), by Newton's method to 1e-9.
 
     Args:
         bent: Distorted rays (..., 2) at depth 1.
@@ -295,7 +295,7 @@ def _newton_step(rays: FloatArray, shown: FloatArray, coefficients: FloatArray) 
 
 
 def fold_radius(coefficients: FloatArray) -> float:
-    """Return the radius at depth 1 from which the lens model maps farther rays inwards, or infinity.
+    """Return the radius at depth 1 (no unit) from which a lens (4,), (5,) or (8,) maps rays inwards, or infinity.
 
     >>> round(fold_radius(np.array([-1 / 3, 0, 0, 0, 0])), 9)
     1.0

@@ -18,7 +18,7 @@ _HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
 
 
 def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
-    """Convert rotation vectors (..., 3) to matrices (..., 3, 3) with Rodrigues' formula.
+    """Convert rotation vectors (..., 3) in radians to matrices (..., 3, 3) with Rodrigues' formula.
 
     >>> matrix_from_rotation_vector(np.array([0, 0, np.pi / 2])).round(6) @ [1, 0, 0]
     array([0., 1., 0.])
@@ -59,7 +59,7 @@ def matrix_from_quaternion_wxyz(quaternion: RealArray) -> FloatArray:
 
 
 def rotation_vector_from_matrix(matrices: RealArray) -> FloatArray:
-    """Convert rotation matrices (..., 3, 3) to rotation vectors (..., 3) of at most half a turn."""
+    """Convert rotation matrices (..., 3, 3) to rotation vectors (..., 3) of at most pi radians."""
     quaternions = quaternion_wxyz_from_matrix(matrices)
     quaternions = quaternions * np.where(quaternions[..., :1] < 0, -1, 1)
     sine = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
@@ -100,7 +100,7 @@ def continuous_zxy_angles(matrices: FloatArray) -> FloatArray:
 
 
 def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:
-    """Fit rotations (..., 3, 3) and translations (..., 3) from points (..., K, 3) to others (Kabsch 1976)."""
+    """Fit rotations (..., 3, 3) and translations (..., 3) of points (..., K, 3) to others, in their unit (Kabsch)."""
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
     u, _, vt = np.linalg.svd(np.swapaxes(target - target_mean, -1, -2) @ (source - source_mean))
@@ -123,13 +123,13 @@ class SimilarFit:
         self._spread = float(np.vdot(self._weighted, offsets))
 
     def scale(self, target: RealArray) -> float:
-        """Return the scale of the fit onto points (K, 3)."""
+        """Return the scale of the fit onto points (K, 3), in their unit."""
         covariance = target.T @ self._weighted
         large, middle, small = np.linalg.svd(covariance, compute_uv=False).tolist()
         return (large + middle + math.copysign(small, np.linalg.det(covariance))) / self._spread
 
     def matrix(self, target: RealArray) -> FloatArray:
-        """Return the matrix (4, 4) of the fit onto points (K, 3)."""
+        """Return the matrix (4, 4) of the fit onto points (K, 3), in their unit."""
         u, sizes, vt = np.linalg.svd(target.T @ self._weighted)
         if np.linalg.det(u @ vt) < 0:  # no mirroring
             u[:, 2], sizes[2] = -u[:, 2], -sizes[2]

@@ -83,7 +83,10 @@ class Vocabulary:
         )
 
     def name(self, shape: str, keypoints: RealArray) -> str | None:
-        """Return the gesture of a shape with published keypoints (21, 3); None for a direction without a name."""
+        """Return the gesture of a shape with published keypoints (21, 3) in pixels.
+
+        A direction without a name gives None.
+        """
         direction = self.directions.get(shape)
         if direction is None:
             return shape
@@ -215,7 +218,10 @@ class GestureClassifier:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
-        """Create a classifier from the arrays of a trained file. Raise InputError for other arrays."""
+        """Create a classifier from the arrays of a trained file: weights such as (F, E), without a unit.
+
+        Raise InputError for other arrays.
+        """
         try:
             vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
             weights = {name: arrays[name] for name in arrays if name != "vocabulary" and not name.startswith("motion_")}
@@ -244,7 +250,7 @@ class GestureClassifier:
         return self.embed(features) @ self._whitening[0] + self._whitening[1]
 
     def embed(self, features: RealArray) -> Float32Array:
-        """Return the inputs (N, E) of the last layer for features (N, F) of `features_of`."""
+        """Return the inputs (N, E) of the last layer for features (N, F) of `features_of`, without a unit."""
         return _rectified(features, self._layers[:2])
 
 

@@ -45,7 +45,10 @@ class GestureRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file. Raise InputError for other arrays."""
+        """Create a recording from the arrays of a file, such as keypoints (N, 21, 3) in pixels.
+
+        Raise InputError for other arrays.
+        """
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: not a recording of a gesture. Use sonjit gestures record")
         name, points = str(arrays["name"]), arrays["points"]
@@ -92,7 +95,10 @@ class CustomGestures:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create the gestures from the arrays of a file. Raise InputError for other arrays."""
+        """Create the gestures from the arrays of a file, such as means (C, E) without a unit.
+
+        Raise InputError for other arrays.
+        """
         if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures. Use sonjit gestures train")
         names, means = tuple(map(str, arrays["names"])), arrays["means"]
@@ -114,7 +120,10 @@ class CustomGestures:
         return {"names": np.array(self.names), "means": means, "counts": counts, "spread": spread}
 
     def evidence(self, embeddings: RealArray) -> FloatArray:
-        """Return the log likelihood ratios (N, C) of embeddings (N, E): each gesture to any other pose."""
+        """Return the log likelihood ratios (N, C) of embeddings (N, E), without a unit.
+
+        They compare each gesture with any other pose.
+        """
         spread, counts = (
             classifier.load_gestures().spread.astype(np.float64),
             np.minimum(self.counts, _MAX_EXAMPLES)[:, None],
@@ -133,7 +142,7 @@ class CustomGestures:
         return powers / powers.sum(1, keepdims=True)
 
     def classify(self, embeddings: RealArray) -> list[Gesture | None]:
-        """Return the gesture, or None, of each embedding (N, E)."""
+        """Return the gesture, or None, of each embedding (N, E), without a unit."""
         gestures: list[Gesture | None] = []
         for row in self.probabilities(embeddings):
             best = int(row.argmax())

@@ -113,7 +113,10 @@ class MotionRecording:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create a recording from the arrays of a file that `save` wrote. Raise InputError for other arrays."""
+        """Create a recording from the arrays of a file of `save`: steps (T, 24) in hand lengths, and their number.
+
+        Raise InputError for other arrays.
+        """
         return cls(str(arrays["name"]), _ways(arrays["steps"], arrays["lengths"], path))
 
     def save(self, path: Path) -> None:
@@ -153,7 +156,10 @@ class CustomMotions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Create motions from the arrays of a gesture file, if there are any. Raise InputError for other forms."""
+        """Create motions from the arrays of a gesture file, such as steps (T, 24) in hand lengths, if there are any.
+
+        Raise InputError for other forms.
+        """
         if "motion_names" not in arrays:
             return cls((), (), np.zeros(0, np.int64), np.zeros(0))
         if missing := [name for name in _ARRAYS if name not in arrays]:
@@ -311,7 +317,7 @@ class _Warping:
         self._counts, self._starts = np.zeros((2, *self._steps.shape[:2]))
 
     def follow(self, step: Float32Array, start_s: float) -> tuple[FloatArray, FloatArray]:
-        """Return the mean step cost (W,) of each example that ends with this step, and its start time (W,)."""
+        """Return the mean step cost (W,) of each example that ends with this step, and its start (W,) in seconds."""
         half = STEP_FEATURES // 2
         ahead = 1 - self._steps[..., :half] @ step[:half] / _POINTS
         shape = ((self._steps[..., half:] - step[half:]) ** 2).sum(-1) / _POINTS
@@ -330,7 +336,7 @@ class _Warping:
         return mean_costs, self._starts[self._rows, ends]
 
     def lowest_costs(self, path: NDArray[np.float16]) -> FloatArray:
-        """Return the lowest mean step cost (W,) of each example anywhere in steps (T, 24)."""
+        """Return the lowest mean step cost (W,) of each example anywhere in steps (T, 24), in hand lengths."""
         self.reset()
         costs = [self.follow(step, 0.0)[0] for step in path.astype(np.float32)]
         return np.min(costs, axis=0) if costs else np.full(len(self._lengths), np.inf)

@@ -129,7 +129,7 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
 
 
 def write_page(path: Path, recording: Recording, pictures: list[tuple[str, Image]], mark: str = "") -> None:
-    """Write a page, with a mark if its pictures hide people."""
+    """Write a page with pictures (H, W, 3) and a mark if they hide people."""
     if path.suffix.lower() == ".pdf":
         files.write_bytes(path, _pdf(recording, pictures, mark))
         return

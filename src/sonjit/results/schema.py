@@ -74,7 +74,7 @@ class Points:
     named: bool = True  # write the skeleton's names of the points
 
     def axes(self, points: Float32Array, *, full: bool) -> str:
-        """Return the axes of "xyz" that JSON contains for points (K, 2 or 3)."""
+        """Return the axes of "xyz" that JSON contains for points (K, 2 or 3) in pixels or metres."""
         if len(points) in self.flat_counts:
             return "xy"
         return "xyz"[: points.shape[1]] if full else "xyz"[: points.shape[1]][: self.strict_axes]
@@ -334,7 +334,7 @@ def register_result(kind: type[R]) -> type[R]:
 
 
 def shortest_floats(array: Float32Array) -> list[Any]:
-    """Return a float32 array as nested lists of the shortest decimals that read back to the same float32.
+    """Return a float32 array (N,) or (N, D), in any unit, as lists of the shortest decimals that read back exactly.
 
     >>> shortest_floats(np.array([[0.1, 2.5]], np.float32))
     [[0.1, 2.5]]

@@ -28,7 +28,7 @@ class Instances(NamedTuple):
     masks: Float32Array  # (N, M, M) probability within the box; M is 0 without masks
 
     def select(self, index: Sequence[int] | BoolArray) -> "Instances":
-        """Return the instances at indices or where a mask is True."""
+        """Return the instances at indices (M,) or where a mask (N,) is True."""
         chosen = np.asarray(index, None if len(index) else np.intp)
         return Instances(self.boxes[chosen], self.scores[chosen], self.labels[chosen], self.masks[chosen])
 
@@ -75,7 +75,10 @@ class Finder(Protocol):
 
 
 def draw_instances(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
-    """Return a new image with mask, box, category and confidence of each instance; `names` are of labels 1, 2, ..."""
+    """Return a new image (H, W, 3) with mask, box, category and confidence of each instance.
+
+    `names` are of labels 1, 2, ...
+    """
     canvas = rgb.copy()
     boxes, scores, labels = found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
     if found.masks.shape[-1]:
@@ -104,7 +107,10 @@ def semantic_labels(found: Instances, size: tuple[int, int]) -> IntArray:
 
 
 def draw_tasks(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
-    """Return (2 H, 2 W, 3): classification, localization, semantic segmentation and instance segmentation."""
+    """Return an image (2 H, 2 W, 3) of an image (H, W, 3).
+
+    They show classification, localization, semantic segmentation and instance segmentation.
+    """
     scores: list[float] = found.scores.tolist()
     labels: list[int] = found.labels.tolist()
     best = {label: score for score, label in reversed(list(zip(scores, labels, strict=True)))}
@@ -129,7 +135,7 @@ def draw_tasks(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
 
 
 def draw_box(canvas: Image, box: Sequence[float] | FloatArray, colour: Colour) -> None:
-    """Draw a box x_min, y_min, x_max, y_max."""
+    """Draw a box x_min, y_min, x_max, y_max in pixels on a canvas (H, W, 3) uint8, in place."""
     x_min, y_min, x_max, y_max = box
     corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
     draw_path(canvas, corners, colour, max(1, round(max(canvas.shape[:2]) / 400)))

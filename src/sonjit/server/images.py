@@ -69,7 +69,7 @@ class ClientDetector:
         self.detector.set_gestures(None)
 
     def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
-        """Detect instances in an image and return them as a member of a JSON object: `"hands":[...]`."""
+        """Detect instances in an image (H, W, 3) and return them as a member of a JSON object: `"hands":[...]`."""
         try:
             frame = self._session.frame(rgb, 0, time_s)
         except InputError as error:

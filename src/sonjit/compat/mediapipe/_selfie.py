@@ -35,7 +35,7 @@ class SelfieSegmenter:
         return resized_mask(self.network_mask(rgb), rgb)
 
     def network_mask(self, rgb: Image) -> Float32Array:
-        """Return the mask in the network's own size."""
+        """Return the mask (h, w), 0..1, of an image (H, W, 3) in the network's own size."""
         if self._engine is None:
             raise InputError("this segmenter is closed; make a new one")
         height, width = rgb.shape[:2]

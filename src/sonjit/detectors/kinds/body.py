@@ -112,7 +112,10 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         return [box_from_alignment(person.keypoints[:2]) for person in people]
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
-        """Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask."""
+        """Run the landmark network on a box of an image (H, W, 3).
+
+        The observation has keypoints (33, 3), presence, and a mask if the network has one.
+        """
         crop_for(self._landmarks, rgb, box)
         image, presence, heatmaps, world, *masks = self._landmarks.run()
         values = image.reshape(-1, 5)[:_USED]
@@ -144,7 +147,7 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
     def propagate(self, observation: BodyObservation, shift: Float32Array, score: float) -> BodyObservation:
-        """Return the observation of an occluded body, without visible keypoints and without a mask."""
+        """Return the observation of an occluded body, shifted by (2,) pixels, without visible keypoints and a mask."""
         return replace(
             super().propagate(observation, shift, score),
             alignment=observation.alignment + shift,
@@ -153,6 +156,7 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         )
 
     def result(self, rgb: Image, observation: BodyObservation, track: tracking.Track[BodyObservation] | None) -> Body:
+        """Return the public result for one body of an image (H, W, 3)."""
         return Body(
             score=observation.score,
             keypoints=observation.keypoints,
@@ -165,7 +169,10 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
 
 
 def box_from_alignment(points: RealArray) -> RotatedBox:
-    """Return the box around a person from alignment points (2, 2): centre, and upwards the circle around the body."""
+    """Return the box around a person from alignment points (2, 2) in pixels.
+
+    The points are the centre, and a point of the circle around the person above it.
+    """
     (cx, cy), (x, y) = points.tolist()
     side = 2 * math.dist((cx, cy), (x, y))
     rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
@@ -208,7 +215,7 @@ def refine_by_heatmaps(points: Float32Array, heatmaps: Float32Array, kernel: int
 
 
 def mask_from_logits(logits: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
-    """Return the probability per pixel (height, width) from logits (h, w) over a box; 0 outside the box."""
+    """Return the probability per pixel (H, W) from logits (h, w) over a box; 0 outside the box."""
     import cv2
 
     matrix = crop_matrix(box, logits.shape[1], logits.shape[0])
@@ -216,7 +223,7 @@ def mask_from_logits(logits: Float32Array, box: RotatedBox, width: int, height: 
 
 
 def sigmoid(logits: Float32Array) -> Float32Array:
-    """Convert logits of any shape to probabilities, without overflow."""
+    """Convert logits (...) to probabilities (...), without overflow."""
     result = np.tanh(logits * np.float32(0.5))
     result += 1
     result *= 0.5

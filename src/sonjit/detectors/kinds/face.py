@@ -114,7 +114,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         return [box_around_detection(face, square=self._squares) for face in faces]
 
     def find_in(self, rgb: Image, head: RotatedBox, min_score: float) -> RotatedBox | None:
-        """Return the box of the best face in a square box around a head, or None."""
+        """Return the box of the best face in a square box around a head of an image (H, W, 3), or None."""
         faces = self._detector.find_in(rgb, head, min_score)
         if not faces:
             return None
@@ -122,7 +122,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
     def turned_upright(self, detector: ssd.SingleShotDetector, rgb: Image, face: ssd.Detection) -> ssd.Detection:
-        """Return a doubtful face, or the upside-down face in its place if detector and meshes find that likelier."""
+        """Return a doubtful face of an image (H, W, 3), or the upside-down face there if that is likelier."""
         if face.score >= _CERTAIN:
             return face
         turned = box_around_detection(face, scale=_TURNED_SCALE, shift_y=_TURNED_SHIFT_Y)
@@ -144,7 +144,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         return _DETECTION_WEIGHT * _logit(detection) + _logit(first.score) - math.log(distance)
 
     def observe(self, rgb: Image, box: RotatedBox) -> FaceObservation:
-        """Run the landmark network on one box."""
+        """Run the landmark network on one box of an image (H, W, 3), in pixels."""
         image = self._landmarks.input[0]
         crop(rgb, box, self._size, self._size, out=image)
         if self.mirrored:
@@ -171,6 +171,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         return box_around_face(observation.box, right, left, square=self._squares_after)
 
     def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
+        """Return the public result for one face of an image (H, W, 3)."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
         height, width = rgb.shape[:2]
         points = face.keypoints * _MIRROR + np.array([width, 0, 0], np.float32) if self.mirrored else face.keypoints
@@ -195,7 +196,7 @@ def _logit(probability: float) -> float:
 
 
 def corners_of(points: RealArray) -> Box:
-    """Return the upright box x_min, y_min, x_max, y_max around points (K, 2)."""
+    """Return the upright box x_min, y_min, x_max, y_max around points (K, 2), in pixels."""
     rows = points.T.copy()  # in rows: four times as fast
     (x_min, y_min), (x_max, y_max) = rows.min(axis=1).tolist(), rows.max(axis=1).tolist()
     return x_min, y_min, x_max, y_max

@@ -49,6 +49,7 @@ class FaceBoxes(interfaces.SearchedKind[FaceObservation, Face]):
         return box_from_corners(observation.keypoints[:2, :2].ravel().tolist())
 
     def result(self, rgb: Image, observation: FaceObservation, track: tracking.Track[FaceObservation] | None) -> Face:
+        """Return the public result for one face of an image (H, W, 3)."""
         x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
         keypoints, number = observation.keypoints[2:][self._order], None if track is None else track.id
         return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)

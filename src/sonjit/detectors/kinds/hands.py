@@ -144,7 +144,7 @@ class HandObservation:
 
 
 def palm_squares(palms: RealArray) -> FloatArray:
-    """Return the square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
+    """Return the square (P, 4) around each palm's keypoints (P, 7, 2) in pixels: centre x, y, width, height."""
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
     return np.concatenate([(low + high) / 2, side, side], 1)
@@ -198,7 +198,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         return [box_from_palm(palm, self._turn_rad) for palm in palms]
 
     def observe(self, rgb: Image, box: boxes.RotatedBox) -> HandObservation:
-        """Run the landmark network on one box: 21 keypoints, presence and handedness."""
+        """Run the landmark network on a box of an image (H, W, 3): keypoints (21, 3), presence and handedness."""
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
@@ -249,7 +249,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         return box_around_hand(observation.keypoints)
 
     def propagate(self, observation: HandObservation, shift: Float32Array, score: float) -> HandObservation:
-        """Return the observation of an occluded hand, without visible keypoints and without appearance."""
+        """Return the observation of an occluded hand, shifted by (2,) pixels, without visibility and appearance."""
         extra, visibility = observation.extra, observation.visibility
         return replace(
             super().propagate(observation, shift, score),
@@ -260,7 +260,10 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         )
 
     def result(self, rgb: Image, observation: HandObservation, track: tracking.Track[HandObservation] | None) -> Hand:
-        """Return the public result; for a track, with the side that has the most evidence over its frames."""
+        """Return the public result for an image (H, W, 3).
+
+        A track has the side with the most evidence over its frames.
+        """
         left = observation.left if track is None or track.left is None else track.left
         shown = observation.appearance
         hand = Hand(
@@ -284,7 +287,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
 
 
 def box_around_hand(keypoints: RealArray) -> boxes.RotatedBox:
-    """Return the crop of a hand (21, 2 or 3): upright, twice as large as wrist, palm and first joints."""
+    """Return the crop of a hand (21, 2) in pixels: upright, twice as large as wrist, palm and first joints."""
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
     tight = boxes.rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))

@@ -64,7 +64,7 @@ class Agreement:
     margin: float  # margin of the searched box, relative to its size, that must not contain tracked keypoints
 
     def accepts(self, tracked: RotatedBox, keypoints: Float32Array, found: RotatedBox) -> bool:
-        """Check whether the tracked box is close to the found box, which must contain its keypoints (K, 2)."""
+        """Check whether the tracked box is near the found box, which must contain its keypoints (K, 2) in pixels."""
         size = found.width
         if (
             abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation
@@ -103,7 +103,7 @@ class _Part:
         min_score: float,
         interval: int,
     ) -> P | None:
-        """Observe the part in one image.
+        """Observe the part in one image. `anchor` is its position (2,) in the body's keypoints, in pixels.
 
         With an agreement, the part is searched, and the tracked box is used if it agrees with the found one. Otherwise
         the part is searched only if it is not in its tracked box.
@@ -188,9 +188,11 @@ class Holistic(Kind[BodyObservation, Person]):
         self._carried: WeakKeyDictionary[Track[BodyObservation], list[_Part]] = WeakKeyDictionary()
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
+        """Return boxes of people in an image (H, W, 3), best first."""
         return self.bodies.find(rgb, min_score)
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
+        """Run the landmark network of bodies on one box of an image (H, W, 3), in pixels."""
         return self.bodies.observe(rgb, box)
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
@@ -200,10 +202,11 @@ class Holistic(Kind[BodyObservation, Person]):
         return self.bodies.is_same_instance(box, other)
 
     def propagate(self, observation: BodyObservation, shift: Float32Array, score: float) -> BodyObservation:
+        """Return the observation of an occluded body, shifted by (2,) pixels."""
         return self.bodies.propagate(observation, shift, score)
 
     def result(self, rgb: Image, observation: BodyObservation, track: Track[BodyObservation] | None) -> Person:
-        """Return the body with its hands and face. An occluded person has a body only."""
+        """Return the body with its hands and face in an image (H, W, 3). An occluded person has a body only."""
         if track is not None and track.occluded_s is not None:
             return Person(self.bodies.result(rgb, observation, track), None, None, None)
         parts = self._parts_of(track)
@@ -256,7 +259,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return hands, observed_face.result()
 
     def face_in(self, rgb: Image, body: BodyObservation) -> FaceObservation | None:
-        """Return the face in the head crop of a body, or None."""
+        """Return the face in the head crop of a body of an image (H, W, 3), or None."""
         box = self._face_box(rgb, body)
         face = None if box is None else self.faces.observe(rgb, box)
         return None if face is None or face.score <= self._min_face else face
@@ -300,7 +303,7 @@ class Holistic(Kind[BodyObservation, Person]):
         )
 
     def hand_crop(self, rgb: Image, body: BodyObservation, side: int) -> RotatedBox | None:
-        """Return the box of a hand near the body's wrist according to the re-crop network, or None."""
+        """Return the box of a hand near a wrist in an image (H, W, 3) by the re-crop network, or None."""
         rough = hand_box(body, side)
         return None if rough is None else recropped_box(rgb, rough, self._recrop)
 
@@ -337,7 +340,7 @@ def head_box(body: BodyObservation) -> RotatedBox | None:
 
 
 def recropped_box(rgb: Image, rough: RotatedBox, network: Engine) -> RotatedBox:
-    """Return the box in pixels of the hand that the re-crop network finds in an estimated box."""
+    """Return the box in pixels of the hand that the re-crop network finds in an estimated box of an image (H, W, 3)."""
     height, width = network.input.shape[1:3]
     crop_on_grid(rgb, rough, network.input[0])
     points = np.zeros((2, 3), np.float32)

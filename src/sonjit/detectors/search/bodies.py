@@ -127,7 +127,7 @@ def only_box(rgb: Image, box: Box) -> Image:
 def body_features(
     candidate: Candidate[BodyObservation], rgb: Image, heads: Sequence[geometry.Head], people: Sequence[PersonBox] = ()
 ) -> dict[str, float]:
-    """Return the features of the score of a body. `own_head` is the index of its head, or -1."""
+    """Return the features of the score of a body in an image (H, W, 3). `own_head` is the index of its head, or -1."""
     height, width = rgb.shape[:2]
     body, around = candidate.last, clipped(candidate.last, rgb)
     own = [number for number, head in enumerate(heads) if geometry.is_head_of(body, head)]
@@ -166,14 +166,14 @@ def box_below(head: geometry.Head, placement: int) -> RotatedBox:
 
 
 def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geometry.Head]) -> Image:
-    """Return an image without what belongs to other people. The network finds only one person in a crop."""
+    """Return an image (H, W, 3) without what belongs to other people. The network finds only one person in a crop."""
     if proposal.head is not None:
         return without_other_heads(rgb, proposal.box, heads, proposal.head)
     return rgb if proposal.person is None else only_box(rgb, proposal.person)
 
 
 def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
-    """Return an image with the heads near a box covered, except one."""
+    """Return an image (H, W, 3) with the heads near a box covered, except one."""
     near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
     if all(head is own for head in near):
         return rgb

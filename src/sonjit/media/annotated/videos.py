@@ -438,7 +438,7 @@ def has_planes(under: SourceFrame | None) -> TypeGuard[DecodedFrame]:
 def drawn_on_planes(
     drawn: Image, under: DecodedFrame, reformatter: VideoReformatter, regions: Sequence[Region] | None = None
 ) -> av.VideoFrame:
-    """Return an upright copy of a decoded frame with the changed parts of an image; see `has_planes`."""
+    """Return an upright copy of a decoded frame with the changed parts of an image (H, W, 3); see `has_planes`."""
     height, width = drawn.shape[:2]
     out = av.VideoFrame(width, height, _PIXELS)
     planes = _planes(out)

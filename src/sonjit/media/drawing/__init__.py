@@ -159,7 +159,7 @@ class _Scene:
                 self._labels = place_labels(drawn_labels, width, height, boxes)
 
     def draw(self, canvas: Image) -> None:
-        """Draw everything in place."""
+        """Draw everything on a canvas (H, W, 3) uint8 in place."""
         with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
             if not self._style.is_black:
                 instances.draw_cut_out(canvas, self._masks)
@@ -187,7 +187,7 @@ class _Scene:
         STYLE.reset(token)
 
     def regions(self, canvas: Image) -> list[Region]:
-        """Return regions that contain everything that is drawn. They do not touch each other."""
+        """Return regions of a canvas (H, W, 3), in pixels, that contain everything that is drawn and do not touch."""
         is_usual = self._style.thickness == 1 and not self._style.boxes
         if (
             self._masks

@@ -26,14 +26,14 @@ _BLANK = 24
 
 
 def enlarge(values: Float32Array, width: int, height: int) -> Float32Array:
-    """Enlarge a map (h, w) to (height, width) bilinearly. Each cell keeps its position in the image."""
+    """Enlarge a map (h, w) to (H, W) bilinearly. Each cell keeps its position in the image."""
     import cv2
 
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
 
 def place(values: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
-    """Map values (h, w) of a rotated box to an image of (height, width), NaN outside the box."""
+    """Map values (h, w) of a rotated box in pixels to an image (H, W), NaN outside the box."""
     import cv2
 
     fine = enlarge(values, _FINE, _FINE)
@@ -92,7 +92,10 @@ def _colours(shares: RealArray) -> Image:
 
 
 def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
-    """Draw true boxes in green and predicted ones in red, in place. Boxes are x_min, y_min, x_max, y_max in pixels."""
+    """Draw true boxes in green and predicted ones in red on a canvas (H, W, 3), in place.
+
+    Boxes are x_min, y_min, x_max, y_max in pixels.
+    """
     width = max(2, round(max(canvas.shape[:2]) / 200))
     for boxes, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
         for x_min, y_min, x_max, y_max in boxes:
@@ -101,7 +104,7 @@ def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[B
 
 
 def draw_outline(canvas: Image, box: RotatedBox) -> None:
-    """Draw the outline of a rotated box in place."""
+    """Draw the outline of a rotated box in pixels on a canvas (H, W, 3) in place."""
     draw_path(canvas, corners_of(box), (236, 236, 242), 1)
 
 
@@ -111,7 +114,7 @@ def corners_of(box: RotatedBox) -> FloatArray:
 
 
 def panel(rgb: Image, values: Float32Array, title: str) -> Image:
-    """Return an image with its map, an ASCII title such as class and score, and the colours from minimum to maximum."""
+    """Return an image (H, W, 3) with its map (H, W), an ASCII title, and the colours from minimum to maximum."""
     canvas = overlay(rgb, values)
     draw_captions(canvas, [title])
     height, width = canvas.shape[:2]
@@ -120,12 +123,12 @@ def panel(rgb: Image, values: Float32Array, title: str) -> Image:
 
 
 def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> Image:
-    """Join panels of one size in a row, for example several classes of one image."""
+    """Join panels (H, W, 3) of one size in a row, for example several classes of one image."""
     return np.concatenate(list(panels), axis=1)
 
 
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Image:
-    """Join panels of one size in a grid, for example a row per image and a column per network."""
+    """Join panels (H, W, 3) of one size in a grid, for example a row per image and a column per network."""
     return np.concatenate([side_by_side(row) for row in rows], axis=0)
 
 
@@ -147,7 +150,7 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
 
 
 def draw_title(canvas: Image, title: str) -> Image:
-    """Return a copy of an image with a title."""
+    """Return a copy of an image (H, W, 3) with a title."""
     titled = np.array(canvas, order="C")
     draw_captions(titled, [title])
     return titled

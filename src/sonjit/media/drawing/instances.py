@@ -51,7 +51,7 @@ _BOARD = (255, 204)  # greys of the checkerboard that shows transparency
 
 
 def draw_hand(canvas: Image, hand: Hand, _: Person | None = None) -> None:
-    """Draw bones and joints in place, from far to near."""
+    """Draw bones and joints on a canvas (H, W, 3) uint8 in place, from far to near."""
     strokes = Strokes(canvas, hand.keypoints)
     near, width = strokes.near.tolist(), strokes.width(pen.HAND_WIDTH)
     edge = strokes.edge(width)
@@ -71,7 +71,7 @@ def draw_hand(canvas: Image, hand: Hand, _: Person | None = None) -> None:
 
 
 def draw_errors(canvas: Image, hand: Hand) -> None:
-    """Draw rings in place, with the expected errors of refined keypoints as radii."""
+    """Draw the expected errors of refined keypoints as radii of rings on a canvas (H, W, 3) uint8, in place."""
     if hand.error_px is None:
         return
     strokes = Strokes(canvas, hand.keypoints)
@@ -101,7 +101,7 @@ def _keypoint_colours(hand: Hand) -> list[Colour]:
 
 
 def draw_face(canvas: Image, face: Face, _: Person | None = None) -> None:
-    """Draw one face in place."""
+    """Draw one face on a canvas (H, W, 3) uint8 in place."""
     if len(face.keypoints) == 6:
         strokes, width = draw_box(canvas, face)
         for k, name in enumerate(face.skeleton.keypoints):
@@ -185,7 +185,7 @@ def _draw_iris(strokes: Strokes, ring: IntArray, colour: Colour, width: float) -
 
 
 def draw_box(canvas: Image, result: Result) -> tuple[Strokes, float]:
-    """Draw the box of an instance in place. Return the pen and the width of the line."""
+    """Draw the box of an instance on a canvas (H, W, 3) uint8 in place. Return the pen and the width of the line."""
     strokes = Strokes(canvas, result.keypoints)
     outline = _rounded(result.box)
     size = float(np.hypot(*np.ptp(outline, axis=0)))
@@ -211,7 +211,10 @@ def _rounded(box: Box) -> FloatArray:
 
 
 def draw_body(canvas: Image, body: Body, person: Person | None) -> None:
-    """Draw one body in place. Known hands and face of the person replace those of the body."""
+    """Draw one body on a canvas (H, W, 3) uint8 in place.
+
+    Known hands and face of the person replace those of the body.
+    """
     body, left_out = _joined(person or Person(body))
     strokes = Strokes(canvas, body.keypoints)
     occluded = ~(body.visibility < SEEN)  # (33,), True for NaN

@@ -38,14 +38,14 @@ class Label(NamedTuple):
 def label_of(
     result: Result, title: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour = NEUTRAL
 ) -> Label:
-    """Return the label of an instance with title, score and id, placed next to a point."""
+    """Return the label of an instance with title, score and id, next to a point (2,) in pixels."""
     text = f"{title} {result.score:.2f}" + ("" if result.id is None else f" #{result.id}")
     x_min, y_min, x_max, y_max = result.box
     return Label(text, anchor, directions, accent, math.hypot(x_max - x_min, y_max - y_min))
 
 
 def draw_labels(canvas: Image, labels: Sequence[Label]) -> None:
-    """Write labels inside the image, in place, at the positions of `place_labels`."""
+    """Write labels on an image (H, W, 3), in place, at the positions of `place_labels`."""
     for placed in place_labels(labels, canvas.shape[1], canvas.shape[0]):
         placed.draw(canvas)
 
@@ -70,7 +70,7 @@ def place_labels(labels: Sequence[Label], width: int, height: int, avoid: Sequen
 
 
 def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
-    """Write lines of ASCII one below the other in the upper left corner, in place.
+    """Write lines of ASCII into the upper left corner of an image (H, W, 3), in place, one below the other.
 
     A long one is in smaller letters, and is cut where they would be too small to read.
     """
@@ -111,7 +111,7 @@ class Plate:
         return self.left, self.top, self.left + self.width, self.top + self.height
 
     def draw(self, canvas: Image) -> None:
-        """Draw the plate over the canvas, which must contain it."""
+        """Draw the plate over a canvas (H, W, 3) uint8, which must contain it."""
         label = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
         label[:] = cv2.LUT(label, _plate_colours())
         label[:, : self._bar] = self._accent

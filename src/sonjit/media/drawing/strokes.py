@@ -94,14 +94,14 @@ class Strokes:
 
 
 def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, width: float) -> None:
-    """Draw a circle around a known point, unless it is larger than the image."""
+    """Draw a circle around a known point (2,) in pixels, unless it is larger than the image (H, W, 3)."""
     if np.all(np.abs(centre) < _FAR_PX) and radius <= max(canvas.shape[:2]):
         at, fixed_radius = _fixed(centre).tolist(), round(radius * (1 << _SHIFT))
         cv2.circle(canvas, at, fixed_radius, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
 
 def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -> None:
-    """Draw a closed line through points (N, 2) if all are known."""
+    """Draw a closed line through points (N, 2) in pixels if all are known."""
     if np.all(np.abs(points) < _FAR_PX):
         path = _fixed(points).astype(np.int32)
         cv2.polylines(canvas, [path], True, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
@@ -109,7 +109,7 @@ def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -
 
 @contextmanager
 def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
-    """Blend what the block draws within a region in pixels, by `opacity` 0..1."""
+    """Blend what the block draws on a canvas (H, W, 3) within a region in pixels, by `opacity` 0..1."""
     height, width = canvas.shape[:2]
     left, top, right, bottom = (round(min(max(edge, 0), end)) for edge, end in zip(region, (width, height) * 2))  # noqa: B905
     part = canvas[top:bottom, left:right]

@@ -429,7 +429,7 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
-    """Return an HDR image of 8 bits, or of some bits in 16, in standard range."""
+    """Return an HDR image (H, W, 3) of 8 bits, or of some bits in 16, in standard range."""
     bits = 8 if image.dtype == np.uint8 else bits if 8 <= bits <= 16 else 16  # a file may state anything
     curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
     return curve[np.minimum(image, (1 << bits) - 1)]

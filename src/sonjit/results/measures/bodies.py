@@ -61,7 +61,7 @@ _FOREARMS = tuple((_INDEX(f"{side}_elbow"), _INDEX(f"{side}_wrist")) for side in
 
 
 def body_angles_rad(points: RealArray) -> FloatArray:
-    """Return the angles (..., 10) of `BODY_ANGLES`. A straight joint has pi, an arm along the trunk 0."""
+    """Return the angles (..., 10) of `BODY_ANGLES` in radians. A straight joint has pi, an arm along the trunk 0."""
     check_body(points)
     return joint_angles_rad(points, _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
 
@@ -86,7 +86,7 @@ def limb_lengths_m(points: RealArray) -> FloatArray:
 
 
 def torso_vector_m(points: RealArray) -> FloatArray:
-    """Return the vector (..., 3) from the middle of the hips to the middle of the shoulders."""
+    """Return the vector (..., 3) in metres from the middle of the hips to the middle of the shoulders."""
     check_body(points)
     corners = points[..., _TORSO_POINTS, :].astype(np.float64)
     return corners[..., :2, :].mean(axis=-2) - corners[..., 2:, :].mean(axis=-2)
@@ -110,14 +110,16 @@ def trunk_lean_rad(points: RealArray) -> FloatArray:
 
 
 def neck_flexion_rad(points: RealArray) -> FloatArray:
-    """Return the angle (...) from the trunk to the line from shoulders to ears; positive is forward."""
+    """Return the angle (...) in radians from the trunk to the line from shoulders to ears; positive is forward."""
     torso = torso_vector_m(points)
     ears, shoulders = (points[..., pair, :].astype(np.float64).mean(axis=-2) for pair in (_EARS, _TORSO_POINTS[:2]))
     return _angle_rad(ears - shoulders, np.cross(_across(points), torso), torso)
 
 
 def wrist_angles_rad(forearm: RealArray, hand: RealArray) -> FloatArray:
-    """Return the flexion to the palm and the deviation to the little finger (..., 2) of a wrist; 0 is straight.
+    """Return the flexion to the palm and the deviation to the little finger (..., 2) of a wrist in radians.
+
+    Both are 0 for a straight wrist.
 
     Args:
         forearm: Vector (..., 3) from the elbow to the wrist, in the axes of the hand's points.

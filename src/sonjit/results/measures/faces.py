@@ -58,7 +58,7 @@ def head_rotation(points: RealArray) -> FloatArray:
 
 
 def head_pose_rad(points: RealArray) -> FloatArray:
-    """Return yaw, pitch and roll (..., 3) of the head; all are 0 for a face turned to the camera.
+    """Return yaw, pitch and roll (..., 3) of the head in radians; all are 0 for a face turned to the camera.
 
     Yaw in (-pi, pi]: positive turns the face to the person's own left. Pitch in [-pi/2, pi/2]: positive looks up. Roll
     in (-pi, pi]: positive tilts the head to the person's own left. Yaw and pitch are the direction of the nose; roll
@@ -81,7 +81,7 @@ def eye_openness(points: RealArray) -> FloatArray:
 
 
 def mouth_openness(points: RealArray) -> FloatArray:
-    """Return the mean inner lip distance over the inner mouth width (...); 0 is closed."""
+    """Return the mean inner lip distance as a fraction of the inner mouth width (...); 0 is closed."""
     return _openness(points, _MOUTH)
 
 

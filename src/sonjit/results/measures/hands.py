@@ -41,14 +41,17 @@ HAND_MEASURES = (
 
 
 def finger_bends_rad(points: RealArray) -> FloatArray:
-    """Return the bend (..., 5, 3) at MCP, PIP and DIP of each finger (CMC, MCP, IP of the thumb); 0 is straight."""
+    """Return the bend (..., 5, 3) in radians at MCP, PIP and DIP of each finger (CMC, MCP, IP of the thumb).
+
+    A straight joint has 0.
+    """
     check_hand(points)
     angles = math.pi - joint_angles_rad(points, _JOINTS)
     return angles.reshape(*angles.shape[:-1], 5, 3)
 
 
 def finger_curl_rad(points: RealArray) -> FloatArray:
-    """Return the sum of each finger's three bends (..., 5), thumb first; 0 is straight."""
+    """Return the sum of each finger's three bends (..., 5) in radians, thumb first; 0 is straight."""
     return finger_bends_rad(points).sum(axis=-1)
 
 
@@ -58,7 +61,7 @@ def finger_curls(points: RealArray) -> FloatArray:
 
 
 def finger_reach(points: RealArray) -> FloatArray:
-    """Return the wrist-to-fingertip distance over the length along the bones (..., 5); 1 is stretched out.
+    """Return the wrist-to-fingertip distance as a fraction of the length along the bones (..., 5); 1 is stretched out.
 
     Noise in single joints affects this measure less than the sum of bends.
     """
@@ -80,7 +83,7 @@ def finger_spread_rad(points: RealArray) -> FloatArray:
 
 
 def thumb_spread_rad(points: RealArray) -> FloatArray:
-    """Return the first angle of `finger_spread_rad` (...), even if the thumb points out of the palm's plane."""
+    """Return the first angle (...) of `finger_spread_rad` in radians, also if the thumb leaves the palm's plane."""
     return _spreads(points, 0)[..., 0]
 
 
@@ -99,7 +102,7 @@ def palm_normal(points: RealArray, handedness: Handedness) -> FloatArray:
 
 
 def palm_facing(points: RealArray, handedness: Handedness) -> FloatArray:
-    """Return 1 for a palm that faces the camera, 0 for an edge-on palm, -1 for the back of the hand (...)."""
+    """Return the direction of palms (...) as a number: 1 faces the camera, 0 is edge-on, -1 shows the back."""
     return -palm_normal(points, handedness)[..., 2]
 
 

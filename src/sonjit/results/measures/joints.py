@@ -64,7 +64,7 @@ def angle_between_rad(u: RealArray, v: RealArray) -> FloatArray:
 
 
 def check_points(what: str, counts: Sequence[int], points: RealArray) -> None:
-    """Raise an InputError for points of another shape than (..., K, 3)."""
+    """Raise an InputError for points of another shape than (..., K, 3), in any unit."""
     if points.shape[-2:] not in [(count, 3) for count in counts]:
         raise InputError(f"{what} (..., {' or '.join(map(str, counts))}, 3), not {points.shape}")
 
@@ -75,7 +75,7 @@ check_mesh = partial(check_points, "a face mesh is", (468, 478))
 
 
 def unit(vectors: RealArray) -> FloatArray:
-    """Scale vectors (..., D) to length 1; NaN for zero length."""
+    """Scale vectors (..., D) of any unit to length 1; NaN for zero length."""
     vectors = vectors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(length > 0, length, np.nan)
@@ -88,7 +88,7 @@ def distances(points: RealArray, pairs: Sequence[tuple[int, int]]) -> FloatArray
 
 
 def named(names: Sequence[str], values: RealArray | Sequence[Any]) -> dict[str, float]:
-    """Map names to their values as Python floats."""
+    """Map names to their values (N,), in any unit, as Python floats."""
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
@@ -204,7 +204,10 @@ class RepetitionCounter:
 def count_repetitions(
     angles_rad: ArrayLike, times_s: ArrayLike, *, low_rad: float = LOW_RAD, high_rad: float = HIGH_RAD, **options: float
 ) -> int:
-    """Count the repetitions in a recording. Arguments and errors are those of `find_repetitions`."""
+    """Count the repetitions in angles (N,) in radians at times (N,) in seconds.
+
+    Arguments and errors are those of `find_repetitions`.
+    """
     return len(find_repetitions(angles_rad, times_s, low_rad=low_rad, high_rad=high_rad, **options))
 
 

@@ -130,5 +130,5 @@ class Motion:
         return positions
 
     def moved(self, offset: FloatArray) -> "Motion":
-        """Return the motion at another position (3,)."""
+        """Return the motion at another position (3,) in metres."""
         return replace(self, hips=self.hips + offset)

@@ -58,17 +58,17 @@ _GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the grou
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """Return vectors (..., 3) with length 1. Zero stays zero."""
+    """Return vectors (..., 3) with length 1, without a unit. Zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
 def aligned(first: FloatArray, second: FloatArray, rest_first: FloatArray, rest_second: FloatArray) -> FloatArray:
-    """Return rotations that turn a rest direction to `first`, and another rest direction close to `second`."""
+    """Return rotations (M, 3, 3) that turn a rest direction (3,) to `first`, and another one close to `second`."""
     return _axes(first, second) @ _axes(rest_first, rest_second).T
 
 
 def swung(rotations: FloatArray, rest: FloatArray, direction: FloatArray) -> FloatArray:
-    """Turn rotations by the shortest way so that a rest direction (3,) points to a direction (M, 3)."""
+    """Turn rotations by the shortest way so that a rest direction (3,) points to a direction (M, 3) of any unit."""
     return matrix_from_rotation_vector(_swing(rotations @ rest, direction)) @ rotations
 
 
@@ -81,7 +81,7 @@ def _swing(start: FloatArray, stop: FloatArray) -> FloatArray:
 
 
 def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
-    """Turn the rotations of a forearm, which lies on the x axis at rest, by half of the twist to its hand."""
+    """Turn the rotations (M, 3, 3) of a forearm, on the x axis at rest, by half of the twist in radians to its hand."""
     x = np.array([1.0, 0.0, 0.0])
     local = np.swapaxes(lower, 1, 2) @ hand
     twist = rotation_vector_from_matrix(swung(local, x, np.broadcast_to(x, (len(local), 3))))[:, 0]
@@ -90,7 +90,7 @@ def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
 
 
 def mean_rotations(sums: FloatArray) -> FloatArray:
-    """Return the rotations closest to sums (M, 3, 3) of rotations."""
+    """Return the rotations (without a unit) closest to sums (M, 3, 3) of rotations."""
     u, _, vt = np.linalg.svd(sums)
     u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]
     return u @ vt
@@ -266,7 +266,7 @@ class _Figure:
         self._ends["head"] = size * _Y
 
     def add_arms(self, hands: list[FloatArray], lengths: tuple[float, float]) -> None:
-        """Add shoulders, arms and hands, whose keypoints (M, 21, 3) are NaN where a hand is unknown."""
+        """Add shoulders, arms and hands, whose keypoints (M, 21, 3) in metres are NaN where a hand is unknown."""
         body, chest = self._body, self._rotations["upperChest"]
         width = _length(body[:, _SHOULDERS[0]] - body[:, _SHOULDERS[1]])
         offsets = [0.08 * width * sign * _X + 0.95 * self._offsets["neck"] for sign in (1, -1)]
@@ -335,7 +335,7 @@ class _Figure:
             self._ends[f"{name}Toes"] = np.array([0, 0, toes[2] - ball[2]])
 
     def motion(self, name: str, frames: IndexArray, count: int) -> Motion:
-        """Return the motion in all frames."""
+        """Return the motion in `count` frames, of which those of the indices (M,) are known."""
         local = np.tile(np.eye(3), (len(self._body), len(BONES), 1, 1))
         for number, bone in enumerate(BONES):
             parent, rotations = PARENTS[bone], self._rotations[bone]
@@ -479,11 +479,11 @@ def _length(vectors: FloatArray) -> float:
 
 
 def latest_of(known: IndexArray, indices: IndexArray) -> IndexArray:
-    """Return for each index the position of the latest known one, or of the first one before that."""
+    """Return for each index (M,) the position of the latest known one (L,), or of the first one before that."""
     return np.maximum(np.searchsorted(known, indices, side="right") - 1, 0)
 
 
 def runs(flags: BoolArray) -> list[tuple[int, int]]:
-    """Return start and stop of each run of true values."""
+    """Return the start and stop index of each run of true values in (M,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

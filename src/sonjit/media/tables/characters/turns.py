@@ -47,7 +47,7 @@ def follow(before: FloatArray, wanted: FloatArray, parents: list[int | None], li
 
 
 def in_space(turns: FloatArray, parents: list[int | None]) -> FloatArray:
-    """Return the rotations (..., B, 3, 3) in space of rotations relative to the parents."""
+    """Return the rotations (..., B, 3, 3) in space of rotations (without a unit) relative to the parents."""
     result = turns.copy()
     for bone, parent in enumerate(parents):
         if parent is not None:

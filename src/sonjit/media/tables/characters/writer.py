@@ -60,7 +60,10 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
 
 
 def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
-    """Return one person in M frames of all `times`, as in images that are not mirrored. NaN is present."""
+    """Return one person in M frames of all `times` (T,) in seconds, as in images that are not mirrored.
+
+    Unknown presence (NaN) counts as present.
+    """
     frames = np.array([person.row for person in people])
     bodies = [person.body for person in people]
     left, right = (_hands([person.hands[side] for person in people], times[frames]) for side in (0, 1))
@@ -173,7 +176,7 @@ def _offset(vector: FloatArray, indent: str) -> str:
 
 
 def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention: BoneNames) -> bytes:
-    """Return a GLB file with a skinned figure of simple bones for each character, and one animation."""
+    """Return a GLB file of characters as skinned figures of simple bones, animated at times (T,) in seconds."""
     scene = _Scene(times, convention)
     for number, motion in enumerate(motions):
         first = scene.add(motion)
@@ -182,7 +185,7 @@ def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention
 
 
 def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames) -> bytes:
-    """Return a VRM animation, which avatars of VRM 1.0 play; see `glb_from_characters`."""
+    """Return a VRM animation at times (T,) in seconds, which avatars of VRM 1.0 play; see `glb_from_characters`."""
     scene = _Scene(times, convention)
     first = scene.add(motion)
     bones = {bone: {"node": first + number} for number, bone in enumerate(BONES)}
@@ -230,7 +233,7 @@ class _Scene:
         return first
 
     def add_expressions(self, expressions: dict[str, FloatArray]) -> dict[str, dict[str, int]]:
-        """Add a node for each expression, whose x animates the weight. Return the nodes by name."""
+        """Add a node for each expression, whose x animates the weights (T,), 0 to 1. Return the nodes by name."""
         added: dict[str, dict[str, int]] = {}
         for name, weights in expressions.items():
             node = len(self._nodes)

@@ -180,7 +180,7 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
     def convert_to_normalized_rect(
         self, options: _options.ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
     ) -> NormalizedRect:
-        """Return the part and rotation of the image that the options select.
+        """Return the part and rotation of the image (H, W, 3) that the options select.
 
         Args:
             options: Processing options, or None for the complete upright image.
