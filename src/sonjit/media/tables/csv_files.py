@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sonjit._util import InputError
 from sonjit._util.files import failing_as_job
@@ -18,9 +19,11 @@ from sonjit.media.tables.base import (
     TextOutput,
     Value,
 )
-from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, SOURCE_COLUMN, VALUES, Layout, Row, RowMaker
+from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, VALUES, RowMaker
 from sonjit.media.tables.rows import frames_from_rows
 from sonjit.results import RESULT_TYPES, Frame
+
+V = TypeVar("V")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # starts of texts that spreadsheets read as formulas
 _PARSERS: dict[str, Callable[[str], Any]] = {
@@ -50,33 +53,35 @@ class CsvWriter(TextOutput, FrameWriter):
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows) -> None:
         super().__init__(path, "utf-8" if rows == "keypoint" else "utf-8-sig")
         self._csv = csv.writer(self._file)
-        self._rows_from = RowMaker(header, extra, rows, self._begin)
-        self._has_text = False  # columns with texts of users, such as names of files
-
-    def _begin(self, layout: Layout) -> None:
-        self._has_text = SOURCE_COLUMN in layout.columns or str in layout.extra.values()
-        self._csv.writerow(layout.columns)
+        self._rows_from = RowMaker(header, extra, rows, lambda layout: self._csv.writerow(layout.columns))
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        self._write(self._rows_from(frame, extras))
-
-    def _write(self, rows: Iterable[Row]) -> None:
+        if frame.source is not None and _is_formula(frame.source):
+            frame = replace(frame, source=_as_cell(frame.source))
+        if extras is not None:
+            extras = [{name: _as_cell(value) for name, value in values.items()} for values in extras]
         with failing_as_job(self._draft.final):
-            self._csv.writerows([map(_as_cell, row) for row in rows] if self._has_text else rows)
+            self._csv.writerows(self._rows_from(frame, extras))
 
     def _finish(self) -> None:
-        self._write(self._rows_from.finish())
+        with failing_as_job(self._draft.final):
+            self._csv.writerows(self._rows_from.finish())
         super()._finish()
 
 
-def _as_cell(value: Any) -> Any:  # noqa: ANN401  # of any column
-    """Return a text that spreadsheets would read as a formula with an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
+def _is_formula(text: str) -> bool:
+    """Check whether spreadsheets would read a text as a formula, also after apostrophes."""
+    return text.lstrip("'").startswith(_FORMULA)
+
+
+def _as_cell(value: V) -> V | str:
+    """Return a text that would be a formula with an apostrophe in front, and other values as they are."""
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 
 def _from_cell(text: str) -> str:
     """Return a text without the apostrophe of `_as_cell`."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and _is_formula(text) else text
 
 
 def load_csv(path: Path) -> tuple[Header, list[Frame]]:
