@@ -16,7 +16,8 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit_lab.synthesis.renderer import Drawable, Lighting, Material, Renderer
+from sonjit_lab.synthesis.drawables import Drawable, Lighting, Material
+from sonjit_lab.synthesis.renderer import Renderer
 from sonjit_studio import run_folder, views
 from sonjit_studio.annotator import AnnotatorSettings, annotate
 from sonjit_studio.boards import BoardObservation, BoardObservations, target_from_text

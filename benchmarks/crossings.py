@@ -26,7 +26,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis.factors import FACTORS, Factors
 from sonjit_lab.synthesis.gestures import sample_angles
-from sonjit_lab.synthesis.hands import rig_from_shape
+from sonjit_lab.synthesis.hand_shapes import rig_from_shape
 from sonjit_lab.synthesis.motions import HandMotion, HandTrack, turn_hand
 from sonjit_lab.synthesis.renderer import Renderer
 from sonjit_lab.synthesis.scenes import SceneSampler, render_samples

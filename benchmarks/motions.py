@@ -19,7 +19,7 @@ from sonjit.results import Frame, Hand
 from sonjit.results.measures import hand_length_m
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit_lab.synthesis.hands import rig_from_shape
+from sonjit_lab.synthesis.hand_shapes import rig_from_shape
 
 PALM = [0, 5, 9, 13, 17]
 POSES = ("open", "point", "pinch", "fist", "half", "relaxed")

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.evaluation import landmarks, predictions, protocols
+from sonjit_lab.evaluation import landmarks, predictions, protocols, two_hands
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6
@@ -310,7 +310,7 @@ def _own_two_hands(
     truth: Array, predicted: Array, valid: NDArray[np.bool_], types: Sequence[str],
     scores: Sequence[tuple[float, float]], known: Sequence[bool],
 ) -> dict[str, float]:  # fmt: skip
-    evaluator = landmarks.TwoHandEvaluator(protocols.load_protocol("interhand2.6m"))
+    evaluator = two_hands.TwoHandEvaluator(protocols.load_protocol("interhand2.6m"))
     items = []
     for index, kind in enumerate(types):
         sides = {"Right": slice(0, _JOINTS), "Left": slice(_JOINTS, 2 * _JOINTS)}

@@ -6,7 +6,7 @@ from sonjit.gestures import CustomMotions, MotionRecording
 from sonjit.results import Frame, Hand
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis.gestures import add_deviation, gestures, resolved_angles
-from sonjit_lab.synthesis.hands import rig_from_shape
+from sonjit_lab.synthesis.hand_shapes import rig_from_shape
 
 
 @pytest.fixture(scope="session")

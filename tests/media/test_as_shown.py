@@ -20,8 +20,7 @@ from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading, _source_from_stream
 from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
-from sonjit.media.sources.headers import is_media
-from sonjit.media.sources.images import decode_image
+from sonjit.media.sources.images import decode_image, is_media
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 

@@ -10,8 +10,7 @@ from PIL import Image, features
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
-from sonjit.media.sources.headers import image_format, image_size
-from sonjit.media.sources.images import decode_image
+from sonjit.media.sources.images import decode_image, image_format, image_size
 
 
 def encoded(rgb, ending):

@@ -143,7 +143,6 @@ def test_other_yaml_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("read", "package"), [(load_matlab, "scipy.io"), (load_yaml, "yaml")])
 def test_without_the_extra_its_name_is_reported(tmp_path, monkeypatch, read, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(errors.MissingExtraError, match=r"sonjit\[eval\]"):

@@ -11,17 +11,18 @@ from tests.support.coco_files import write_coco
 from sonjit._util.errors import InputError
 from sonjit.cli import main
 from sonjit.results.skeletons import load_skeleton
-from sonjit_lab.evaluation import EvaluationRequest, ModelChoice, evaluate, models, predictions, report, save_report
-from sonjit_lab.evaluation.protocols import (
-    GroupSummary,
-    check_summary,
-    factors_of,
-    list_protocols,
-    load_group_file,
-    load_protocol,
-    load_table,
-    verdict,
+from sonjit_lab.evaluation import (
+    EvaluationRequest,
+    ModelChoice,
+    cards,
+    evaluate,
+    models,
+    predictions,
+    save_report,
 )
+from sonjit_lab.evaluation.groups import factors_of, load_group_file, verdict
+from sonjit_lab.evaluation.protocols import list_protocols, load_protocol
+from sonjit_lab.evaluation.published import GroupSummary, check_summary, load_table
 
 
 def units(values, found=None):
@@ -95,7 +96,7 @@ def test_errors_of_group_files_name_the_requirement(tmp_path, text, message):
 @pytest.mark.slow
 def test_cards_contain_the_groups_of_the_data_set(evaluated):
     record = predictions.load_evaluation(evaluated)
-    files = report.card_files([record], report.CardRequest(fewest=2, goal=1.0))
+    files = cards.card_files([record], cards.CardRequest(fewest=2, goal=1.0))
     assert {"mine.md", "mine.html"} <= files.keys()
     text = files["mine.md"]
     main = next(metric for metric in record["runs"][0]["metrics"] if metric["name"] == "mnae")
@@ -148,8 +149,8 @@ def record_of(evaluated, choice):
 def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_published_one(evaluated, own_network):
     own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
     published = record_of(evaluated, ModelChoice(name="hands-lite"))
-    plots = {report.landmark_file(record)["sha256"]: report.hand_maps_plot(record) for record in (own, published)}
-    files = report.card_files([own, published], report.CardRequest(maps=plots))
+    plots = {cards.landmark_file(record)["sha256"]: cards.hand_maps_plot(record) for record in (own, published)}
+    files = cards.card_files([own, published], cards.CardRequest(maps=plots))
     assert files["own-mine-maps.svg"] != files["hands-lite-maps.svg"]
     handedness = [
         svg.split("handedness")[1][:3000] for svg in (files["own-mine-maps.svg"], files["hands-lite-maps.svg"])
@@ -164,19 +165,19 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
     assert "apache-2.0" not in text
     assert "gloves, or hidden" not in text
     assert "license: apache-2.0" in files["hands-lite.md"]
-    request = report.CardRequest(
+    request = cards.CardRequest(
         name="Glove hands", licence="cc-by-4.0", training_data="2,000 hands in gloves", intended_use=("work gloves",)
     )
-    text = report.card_files([own], request)["Glove-hands.md"]
+    text = cards.card_files([own], request)["Glove-hands.md"]
     for part in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
         assert part in text
     with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
-        report.card_files([published], request)
+        cards.card_files([published], request)
     other = copy.deepcopy(own)
     other["model"]["files"][0]["sha256"] = "0" * 64  # another file of this name
-    for given in (request, report.CardRequest()):
+    for given in (request, cards.CardRequest()):
         with pytest.raises(InputError, match="of different networks"):
-            report.card_files([own, other], given)
+            cards.card_files([own, other], given)
 
 
 GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gender": "fm"[n % 2]} for n in range(48)]

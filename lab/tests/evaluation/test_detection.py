@@ -8,8 +8,8 @@ import pytest
 
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, predictions, save_report
+from sonjit_lab.evaluation.cards import CardRequest, card_files
 from sonjit_lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
-from sonjit_lab.evaluation.report import CardRequest, card_files
 
 LABEL = (100.0, 100.0, 140.0, 160.0)
 

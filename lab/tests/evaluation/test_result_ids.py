@@ -10,7 +10,7 @@ from sonjit.media import open_writer
 from sonjit.media.tables.base import Header
 from sonjit.results import Frame, Hand
 from sonjit_lab.datasets import Sample
-from sonjit_lab.evaluation import report
+from sonjit_lab.evaluation import comparison
 from sonjit_lab.evaluation.prediction_files import PredictionsModel
 
 SIDE = 100
@@ -79,6 +79,6 @@ def test_rows_of_tables_belong_to_the_image_of_their_path(tmp_path):
 
 def test_compared_pictures_are_those_of_their_data_set_and_id():
     data = [blank(name, dataset=dataset) for dataset, name in (("one", "a"), ("one", "b"), ("two", "a"))]
-    assert report._sample_at(data, 1, ("two", "a")) is data[2]  # evaluated with --limit 1
+    assert comparison._sample_at(data, 1, ("two", "a")) is data[2]  # evaluated with --limit 1
     with pytest.raises(InputError, match="--root has no b of two"):
-        report._sample_at(data, 0, ("two", "b"))
+        comparison._sample_at(data, 0, ("two", "b"))

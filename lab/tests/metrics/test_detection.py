@@ -1,12 +1,11 @@
 """COCO's average precision on generated objects, maps, boxes and their errors."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from sonjit import InputError, MissingExtraError
+from sonjit import InputError
 from sonjit_lab.metrics import box_from_map, classification_error, coco_precision, localization_error
 
 
@@ -66,12 +65,6 @@ def test_invalid_coco_files_are_named(truth, tmp_path):
         coco_precision(tmp_path / "absent.json", [], "bbox")
     with pytest.raises(InputError, match="cannot read"):
         coco_precision(truth, [{"image_id": 1, "score": 1}], "bbox")
-
-
-def test_without_the_extra_the_command_is_reported(truth, monkeypatch):
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
-        coco_precision(truth, [], "bbox")
 
 
 @pytest.mark.parametrize("kind", ["keypoints", "bbox"])

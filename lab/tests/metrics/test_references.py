@@ -13,7 +13,8 @@ from scipy import integrate, linalg, ndimage, spatial
 
 from sonjit.geometry import rotations
 from sonjit_lab import metrics
-from sonjit_lab.metrics.keypoints import area_under, nearest_distances
+from sonjit_lab.metrics.keypoints import area_under
+from sonjit_lab.metrics.surfaces import nearest_distances
 
 SEEDS = st.integers(0, 10**6)
 EDGES = st.sampled_from([-3.5, 0.0, 0.25, 1.0, 1.5, 7.0, 1e-3, 640.75])

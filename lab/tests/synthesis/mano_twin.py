@@ -5,7 +5,7 @@ import numpy as np
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit_lab.hand_models.mano_files import JOINTS, LAYOUTS, PARENTS, SHAPES, TO_MEDIAPIPE21, VERTICES
 from sonjit_lab.hand_models.rig import FINGERS, KEYPOINTS
-from sonjit_lab.synthesis.hands import coarse_faces
+from sonjit_lab.synthesis.hand_meshes import coarse_faces
 
 _EDGE = 16  # vertices around MANO's wrist
 _TURN = matrix_from_rotation_vector(np.array([0.4, 1.1, -0.7]))  # MANO's axes are not the rig's

@@ -8,7 +8,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit_lab.synthesis.backgrounds import BACKGROUND_KINDS, BackgroundFolder, Effects, apply_effects, draw_background
-from sonjit_lab.synthesis.renderer import NO_PART, Buffers
+from sonjit_lab.synthesis.drawables import NO_PART
+from sonjit_lab.synthesis.renderer import Buffers
 
 NAMES = [each.name for each in fields(Effects)]
 ON = {"motion_px": 9.0, "motion_deg": 30.0, "backdrop_px": 4.0, "defocus_px": 2.0}

@@ -10,8 +10,9 @@ from sonjit._util.errors import InputError
 from sonjit.weights import find_weight
 from sonjit_lab.hand_models.mesh_files import glb_from_motions
 from sonjit_lab.hand_models.rig import RigMotion, RigPose
-from sonjit_lab.synthesis.hands import HandFiles, hand_mesh_from_rig, load_hand_mesh
-from sonjit_lab.synthesis.layouts import SynthSettings, synthesize
+from sonjit_lab.synthesis.hand_meshes import HandFiles, hand_mesh_from_rig, load_hand_mesh
+from sonjit_lab.synthesis.job import synthesize
+from sonjit_lab.synthesis.layouts import SynthSettings
 
 from .mano_twin import mano_twin
 

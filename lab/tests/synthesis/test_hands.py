@@ -7,7 +7,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit_lab.hand_models.rig import RigPose
-from sonjit_lab.synthesis import gestures, hands
+from sonjit_lab.synthesis import gestures, hand_appearance, hand_meshes, hand_shapes, hands
 
 pytestmark = pytest.mark.usefixtures("rigs")
 SIDES = ("Right", "Left")
@@ -16,12 +16,12 @@ SIDES = ("Right", "Left")
 def some_hand(side="Right", seed=0, **look):
     rng = np.random.default_rng(seed)
     shape = rng.normal(size=36).clip(-2, 2)
-    angles = gestures.sample_angles(hands.rig_from_shape(side, shape), rng)
+    angles = gestures.sample_angles(hand_shapes.rig_from_shape(side, shape), rng)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn[:, 0] *= np.linalg.det(turn)
     pose = RigPose(turn[None], rng.normal((0, 0, 0.6), 0.1, (1, 3)), angles[None])
     return hands.SceneHand(
-        side, shape, pose, hands.HandAppearance(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15))
+        side, shape, pose, hand_appearance.HandAppearance(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15))
     )
 
 
@@ -46,7 +46,7 @@ def test_the_left_hand_mirrors_the_right():
     flip = np.diag([-1.0, 1, 1])
     pose = RigPose(flip @ right.pose.rotation @ flip, right.pose.translation @ flip, right.pose.angles)
     left = replace(right, side="Left", pose=pose)
-    count = len(hands.rig_from_shape("Right", right.shape).vertices)
+    count = len(hand_shapes.rig_from_shape("Right", right.shape).vertices)
     one, other = (hands.drawables_from_hand(hand, 1)[0].vertices[:count] for hand in (right, left))
     assert np.allclose(one @ flip, other, atol=1e-6)
     one, other = (hands.drawables_from_hand(hand, 1)[1].vertices.mean(0) for hand in (right, left))
@@ -62,8 +62,8 @@ def test_what_there_is_not_is_refused_in_one_line(look):
 
 
 def one(name, value=1.0):
-    shape = np.zeros(len(hands.SHAPE_NAMES))
-    shape[hands.SHAPE_NAMES.index(name)] = value
+    shape = np.zeros(len(hand_shapes.SHAPE_NAMES))
+    shape[hand_shapes.SHAPE_NAMES.index(name)] = value
     return shape
 
 
@@ -75,8 +75,8 @@ def face_normals(rig):
 class TestMesh:
     @pytest.mark.parametrize("side", SIDES)
     def test_it_is_closed_and_looks_outwards(self, side):
-        rig = hands.load_hand_mesh(side)
-        for faces in (rig.faces, hands.coarse_faces(rig)):
+        rig = hand_meshes.load_hand_mesh(side)
+        for faces in (rig.faces, hand_meshes.coarse_faces(rig)):
             ways = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
             there = {tuple(way) for way in ways.tolist()}
             assert len(there) == len(ways)
@@ -86,12 +86,12 @@ class TestMesh:
         assert ((face_normals(rig) * rig.normals[rig.faces].mean(1)).sum(1) > 0).all()
 
 
-@pytest.mark.parametrize("name", hands.SHAPE_NAMES)
+@pytest.mark.parametrize("name", hand_shapes.SHAPE_NAMES)
 def test_each_shape_moves_something_and_turns_no_face_over(name):
-    rest = face_normals(hands.load_hand_mesh("Right"))
+    rest = face_normals(hand_meshes.load_hand_mesh("Right"))
     for value in (-3, 3):
-        rig = hands.rig_from_shape("Right", one(name, value))
-        moved = np.linalg.norm(rig.vertices - hands.load_hand_mesh("Right").vertices, axis=1)
+        rig = hand_shapes.rig_from_shape("Right", one(name, value))
+        moved = np.linalg.norm(rig.vertices - hand_meshes.load_hand_mesh("Right").vertices, axis=1)
         assert 0.0003 < moved.max() < 0.05
         assert ((face_normals(rig) * rest).sum(1) > 0).all()
 
@@ -100,7 +100,7 @@ STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))
 
 
 def dressed(**look):
-    hand = hands.SceneHand("Right", np.zeros(36), STILL, hands.HandAppearance(**look))
+    hand = hands.SceneHand("Right", np.zeros(36), STILL, hand_appearance.HandAppearance(**look))
     return hands.drawables_from_hand(hand, 1)
 
 

@@ -11,13 +11,14 @@ import pytest
 from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, JobError
-from sonjit_lab.synthesis.layouts import SynthSettings, synthesize
+from sonjit_lab.synthesis.job import synthesize
+from sonjit_lab.synthesis.layouts import SynthSettings
 
 SETTINGS = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))  # two chunks
 RUN = """
 import sys
 from pathlib import Path
-from sonjit_lab.synthesis.layouts import synthesize
+from sonjit_lab.synthesis.job import synthesize
 from sonjit_lab.synthesis.layouts import SynthSettings
 if __name__ == "__main__":
     settings = SynthSettings(6, 6, ("hands=0,1",), rig="dome", views=8, size=(64, 64))

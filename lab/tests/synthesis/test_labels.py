@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit_lab.synthesis import hands, layouts, scenes
-from sonjit_lab.synthesis.renderer import Drawable, Light, Lighting, Material
+from sonjit_lab.synthesis.drawables import Drawable, Light, Lighting, Material
 
 from .ray_causes import ray_causes, scene_drawables
 

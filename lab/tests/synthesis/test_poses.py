@@ -11,8 +11,10 @@ from sonjit.geometry.cameras import assumed_camera
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
 from sonjit_lab.hand_models.rig import FINGERS, RigPose, free_joints, joint_limits
-from sonjit_lab.synthesis import gestures, layouts, motions, objects
-from sonjit_lab.synthesis.hands import coarse_faces, keypoints_from_hand, rig_from_shape
+from sonjit_lab.synthesis import contacts, gestures, job, layouts, motions, objects
+from sonjit_lab.synthesis.hand_meshes import coarse_faces
+from sonjit_lab.synthesis.hand_shapes import rig_from_shape
+from sonjit_lab.synthesis.hands import keypoints_from_hand
 
 from .solid_angle import depth_inside
 
@@ -68,9 +70,9 @@ class TestOneHand:
         rig = someone(5)["Left"]
         low, high = joint_limits(free_joints(rig))
         gesture = gestures.gestures()[name]
-        touches = [gestures.Touch((0, 0), (0, finger)) for finger in gesture.touch]
-        (pose,) = gestures.resolve_penetration([(rig, plain(gesture.angles))], touches)
-        assert gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M
+        touches = [contacts.Touch((0, 0), (0, finger)) for finger in gesture.touch]
+        (pose,) = contacts.resolve_penetration([(rig, plain(gesture.angles))], touches)
+        assert contacts.penetration_depth([(rig, pose)]) <= contacts.DEPTH_M
         assert (pose.angles >= low - 1e-9).all()
         assert (pose.angles <= high + 1e-9).all()
         for finger in gesture.touch:
@@ -121,7 +123,7 @@ class TestGrasps:
         owners = rig.weights.argmax(1)
         reached = np.array([distances[np.isin(owners, chain)].min() for chain in FINGERS])
         assert (reached < 0.004).sum() >= 2
-        assert gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M
+        assert contacts.penetration_depth([(rig, pose)]) <= contacts.DEPTH_M
 
 
 SIZE = (320, 240)
@@ -202,7 +204,7 @@ def test_a_sequence_is_in_view_and_smooth(rigs, kind):
 def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
     path, _, _ = seen
     settings = layouts.SynthSettings(1, size=SIZE, rig="glasses", views=2, format="video", poses=str(path))
-    layouts.synthesize(tmp_path / "out", settings)
+    job.synthesize(tmp_path / "out", settings)
     videos = sorted((tmp_path / "out" / "videos").rglob("*.mp4"))
     assert len(videos) == 2
     for video in videos:
@@ -220,6 +222,6 @@ def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
                 x = truth["fx"] * points[:, 0] / points[:, 2] + truth["cx"]
                 np.testing.assert_allclose(x, np.array(hand["xy"])[:, 0], atol=0.02)
     again = tmp_path / "again"
-    layouts.synthesize(again, settings)
+    job.synthesize(again, settings)
     for video in videos:
         assert (again / video.relative_to(tmp_path / "out")).read_bytes() == video.read_bytes()

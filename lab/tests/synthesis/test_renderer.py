@@ -18,8 +18,10 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis import renderer as opengl
-from sonjit_lab.synthesis.hands import HandAppearance, SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit_lab.synthesis.renderer import NO_PART, Drawable, Light, Lighting, Material, Renderer
+from sonjit_lab.synthesis.drawables import NO_PART, Drawable, Light, Lighting, Material
+from sonjit_lab.synthesis.hand_appearance import HandAppearance
+from sonjit_lab.synthesis.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit_lab.synthesis.renderer import Renderer
 
 SIZE = (64, 48)
 LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
@@ -224,7 +226,7 @@ def test_missing_opengl_is_reported_with_the_package(monkeypatch):
     with pytest.raises(JobError, match="apt-get install libegl1 libgl1-mesa-dri"):
         Renderer()
     monkeypatch.setitem(sys.modules, "moderngl", None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[synth\]"):
+    with pytest.raises(MissingExtraError, match=r"sonjit-lab\[synth\]"):
         Renderer()
 
 

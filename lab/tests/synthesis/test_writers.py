@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sonjit_lab.datasets import open_dataset, registry
-from sonjit_lab.synthesis.layouts import SHEET, SynthSettings, synthesize
+from sonjit_lab.synthesis.job import synthesize
+from sonjit_lab.synthesis.layouts import SHEET, SynthSettings
 
 pytestmark = pytest.mark.slow
 COUNT, VIEWS = 3, 3

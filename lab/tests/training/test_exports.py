@@ -73,7 +73,9 @@ def run_file(path, names):
 @pytest.mark.parametrize(("name", "to"), [(name, to) for name in sorted(SMALL) for to in ("onnx", "tflite")])
 def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weights, tmp_path, request, monkeypatch):
     if to == "tflite":
-        pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit-lab[tflite]")
+        pytest.importorskip(
+            "litert_torch", reason="litert-torch is not installed; type: pip install sonjit-lab[tflite]"
+        )
     seen = {}
 
     def train(network, *args, evaluate, saved_module, **options):

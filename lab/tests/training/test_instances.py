@@ -14,7 +14,8 @@ from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
 from sonjit_lab.explain import mask_networks
-from sonjit_lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn, paste_masks
+from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
+from sonjit_lab.networks.mask_rcnn.mask_rcnn import paste_masks
 from sonjit_lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit_lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
 from sonjit_lab.training.recipes import load_recipe, settings_from

@@ -8,7 +8,6 @@
 | caliscope (read only) | `camera_array.toml` | metres |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | as the file states or the caller gives |
 | colmap | a folder with `cameras.txt` and `images.txt` | as the file states or the caller gives |
-| Qualisys (read only) | `.qca.txt` | millimetres |
 | TemugeB's (read only) | a folder of `.dat` files, such as handpose3d's | as the caller gives |
 
 OpenCV, and with it anipose and caliscope, places pixel coordinates 0, 0 at the centre of the first pixel. Sonjit and
@@ -18,7 +17,6 @@ COLMAP place them at its corner. Principal points move by half a pixel when such
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, cast
 from xml.etree import ElementTree
@@ -53,7 +51,6 @@ _WIDTH_NAMES = ("image_width", "image_Width", "width")
 _HEIGHT_NAMES = ("image_height", "image_Height", "height")
 _FISHEYE_NAMES = ("fisheye_model", "fisheye")
 _YAML_TAG = re.compile(r"!!opencv-[\w-]+")
-_QUALISYS_PARTS = 64  # parts of a pixel in values of the lens
 _NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
 _LENS_MODELS = {
     "SIMPLE_PINHOLE": "f cx cy",
@@ -113,8 +110,6 @@ def load_cameras(
                 cameras = _read_captures(content, path, size=size, capture=capture)
         case ".toml":
             cameras = _read_anipose(path, unit, poses=poses)
-        case ".txt" if path.is_file() and read_text(path).lstrip().startswith("<"):
-            cameras = _read_qualisys(path)
         case ".txt":
             cameras = _read_colmap(folder, unit)
         case ".dat":
@@ -557,44 +552,6 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
         lens = _lens(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
     t_m = translation.ravel() * metres
     return _camera(str(file), name, size, K=from_opencv(K), R=R, t_m=t_m, lens=lens)
-
-
-def _read_qualisys(path: Path) -> Iterator[RigCamera]:
-    """Read the calibration that Qualisys Track Manager exports, of cameras that record video.
-
-    Lengths are millimetres, and values of the lens are in 64ths of a pixel. A camera looks along its negative z axis.
-    """
-    try:
-        root = ElementTree.fromstring(read_text(path))  # expat refuses expanding entities
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    for index, node in enumerate(root.iterfind("cameras/camera")):
-        at = f"{path}: camera {node.get('serial', index)}"
-        pose, lens, view = (
-            partial(_number_of, node, element, at=at) for element in ("transform", "intrinsic", "fov_video")
-        )
-        size = [view(end) - view(begin) + 1 for begin, end in (("left", "right"), ("top", "bottom"))]
-        K = np.eye(3)
-        K[0] = lens("focalLengthU"), 0.0, lens("centerPointU")
-        K[1, 1:] = lens("focalLengthV"), lens("centerPointV")
-        K[:2] /= _QUALISYS_PARTS
-        K[:2, 2] -= view("left"), view("top")
-        names = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1", "tangentalDistortion2")
-        coefficients = np.array([lens(name) for name in names]) / _QUALISYS_PARTS
-        R = np.diag([1.0, -1.0, -1.0]) @ np.array([[pose(f"r{i}{j}") for j in (1, 2, 3)] for i in (1, 2, 3)])
-        t_m = -R @ np.array([pose(axis) for axis in "xyz"]) * METRES["mm"]
-        lens_values = coefficients if coefficients.any() else None
-        yield _camera(str(path), node.get("serial", index), size, K=from_opencv(K), R=R, t_m=t_m, lens=lens_values)
-
-
-def _number_of(node: ElementTree.Element, element: str, name: str, at: str) -> float:
-    """Return a number of an element inside a node."""
-    found = node.find(element)
-    text = None if found is None else found.get(name)
-    try:
-        return float(text or "")
-    except ValueError:
-        raise InputError(f"{at}: {element} has no number {name}") from None
 
 
 def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:

@@ -18,7 +18,8 @@ from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
 from sonjit.report import documents
 from sonjit_lab import evaluation
-from sonjit_lab.evaluation import predictions, protocols, report
+from sonjit_lab.evaluation import cards, comparison, predictions, protocols, report
+from sonjit_lab.evaluation.groups import load_group_file
 
 
 def evaluate(
@@ -167,8 +168,8 @@ def card(
     times = None if bench is None else data_files.read_json(bench)
     if not (times is None or isinstance(times, dict)):
         raise InputError(f"--bench {bench} is not a file of benchmarks/bench.py --save")
-    request = report.CardRequest(
-        groups=protocols.load_group_file(groups) if groups else (),
+    request = cards.CardRequest(
+        groups=load_group_file(groups) if groups else (),
         goal=math.nan if goal is None else goal,
         fewest=fewest,
         bench=times,
@@ -178,7 +179,7 @@ def card(
         training_data=training_data,
         intended_use=intended_use,
     )
-    files = report.card_files(records, request)
+    files = cards.card_files(records, request)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -193,11 +194,11 @@ def _maps(records: Sequence[predictions.EvaluationRecord]) -> dict[str, document
     """Return class activation maps by the SHA-256 of the evaluated hand networks that are here."""
     found: dict[str, documents.Plot] = {}
     for record in records:
-        file = report.landmark_file(record)
+        file = cards.landmark_file(record)
         if file is None or (key := file.get("sha256", "")) in found:
             continue
         try:
-            plot = report.hand_maps_plot(record)
+            plot = cards.hand_maps_plot(record)
         except InputError as error:
             sys.stderr.write(f"no activation maps of {file['file']}: {error}\n")
             continue
@@ -243,6 +244,6 @@ def compare(
         for label, equal, folder in (run.partition("=") for run in runs)
     ]
     wanted = None if samples is None else [name.strip() for name in samples.split(",")]
-    write_bytes(Path(save), encode_image(report.draw_comparison(named, Path(root), wanted, columns), ending))
+    write_bytes(Path(save), encode_image(comparison.draw_comparison(named, Path(root), wanted, columns), ending))
     sys.stderr.write(f"wrote {save}\n")
     return 0

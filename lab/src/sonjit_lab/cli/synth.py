@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, pluralize, pools
 from sonjit.cli.report import print_table, progress_bar
-from sonjit_lab.synthesis.hands import HandFiles
+from sonjit_lab.synthesis.hand_meshes import HandFiles
 from sonjit_lab.synthesis.layouts import Extra
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -75,7 +75,8 @@ def synth(
     """
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
-    from sonjit_lab.synthesis.layouts import SynthSettings, synthesize
+    from sonjit_lab.synthesis.job import synthesize
+    from sonjit_lab.synthesis.layouts import SynthSettings
 
     if list_factors:
         from sonjit_lab.synthesis.factors import FACTORS

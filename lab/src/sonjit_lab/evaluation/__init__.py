@@ -2,14 +2,8 @@
 
 from sonjit_lab.evaluation.models import ModelChoice, list_models
 from sonjit_lab.evaluation.predictions import ImpossibleTableError
-from sonjit_lab.evaluation.protocols import (
-    Protocol,
-    list_protocols,
-    list_published,
-    load_groups,
-    load_protocol,
-    load_table,
-)
+from sonjit_lab.evaluation.protocols import Protocol, list_protocols, load_protocol
+from sonjit_lab.evaluation.published import list_published, load_groups, load_table
 from sonjit_lab.evaluation.report import open_unit_table, save_report, write_units
 from sonjit_lab.evaluation.run import Evaluation, EvaluationRequest, Evaluator, evaluate, register_evaluator
 

@@ -9,7 +9,7 @@ trapezoids over about 1,000 thresholds. A face that was not found counts as a fa
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,15 +40,17 @@ from sonjit_lab.hand_models import load_mano
 if TYPE_CHECKING:
     from sonjit_lab.hand_models import Mano
 
-MM = 1000.0
-SIDES = ("Right", "Left")
-_JOINTS = 21
-_ROOTS = (0, _JOINTS)  # wrists, in MediaPipe's order
-_SHARED: dict[str, tuple[str, str, summaries.Better]] = {
-    "handedness": ("handedness, accuracy", "", "higher"),
-    "root_depth": ("the root's depth", "mm", "lower"),
-}
-"""Metrics of single hands and of pairs: title, unit, direction."""
+
+from typing import TYPE_CHECKING
+
+from sonjit_lab.evaluation.two_hands import MM, SHARED, SIDES, add_shared_metrics
+
+
+@cache
+def keypoint_names(skeleton: str | None) -> tuple[str, ...]:
+    return load_skeleton(skeleton or "hand_mediapipe21").keypoints
+
+
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 _TITLE = {
     "absolute": "in the camera's space",
@@ -72,131 +74,6 @@ _SKELETONS = {
     for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
 }
 """Skeletons by number of keypoints."""
-
-
-class TwoHandEvaluator:
-    """Evaluator of images of one person's hands, joints of the right hand first, in millimetres."""
-
-    main = "mpjpe"
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Return the image if a hand has 3D labels, or the hand type is labelled."""
-        hands = {item.side: item for item in sample.instances if item.kind == "hand" and item.side is not None}
-        unknown = np.full((_JOINTS, 3), np.nan)
-        labels = (hands.get(side) for side in SIDES)
-        known = [None if hand is None else known_points(hand.keypoints_m, hand.valid_m) for hand in labels]
-        truth = np.concatenate([unknown if points is None else points for points in known])
-        if not np.isfinite(truth).any() and not (hands and "hand_type" in sample.tags):
-            return []
-        two = sample.tags.get("hand_type", "interacting" if len(hands) == 2 else "") == "interacting"
-        ordered = sorted(predictions, key=lambda prediction: prediction.score)
-        own = {item.side: item for item in ordered if item.side is not None}  # the surest of each side is last
-        joints = np.concatenate(
-            [match_shape(own[side].keypoints_m if side in own else None, unknown, "keypoints_m") for side in SIDES]
-        )
-        present = [side in hands for side in SIDES] if sample.tags.get("hand_type_valid", True) else None
-        numbers = {"interacting": float(two)}
-        numbers |= _relative_root_error(own, joints, truth, two)
-        numbers |= _root_depth_error(own, hands, truth)
-        numbers |= _hand_type_scores(own, present)
-        points = [own[side].keypoints_px for side in hands if side in own]
-        drawn = [np.asarray(point, np.float64)[:, :2] for point in points if point is not None]
-        return [
-            EvaluatedItem(
-                side="both" if two else next(iter(hands)),
-                hidden=float(np.mean([hidden_share(value) for value in hands.values()])),
-                errors={"mpjpe": MM * metrics.two_hand_errors(joints[None], truth[None], roots=_ROOTS)[0]},
-                numbers=numbers,
-                points_px=np.concatenate(drawn) if drawn else None,
-            )
-        ]
-
-    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> summaries.MetricSummary:
-        """Return MPJPE of single, interacting and all hands, MRRPE and handedness, with parts of both hands."""
-        errors = summaries.stack_rows([item.errors["mpjpe"] for item in evaluated])
-        two = np.array([item.numbers["interacting"] > 0 for item in evaluated], np.bool_)
-        average = self._protocol.average
-        summary = summaries.MetricSummary(values=summaries.row_means(errors))
-        for name, title, chosen in (
-            ("mpjpe", "MPJPE, all", np.ones(len(two), np.bool_)),
-            ("mpjpe_single", "MPJPE, single hands", ~two),
-            ("mpjpe_interacting", "MPJPE, interacting hands", two),
-        ):
-            among = [cluster for cluster, take in zip(clusters, chosen.tolist(), strict=True) if take]
-            summary.add(name, title, errors[chosen], "mm", among, average=average)
-        if np.isfinite(offsets := summaries.column(evaluated, "mrrpe")).any():
-            summary.add("mrrpe", "MRRPE", offsets, "mm", clusters)
-        _add_shared_metrics(summary, evaluated, clusters)
-        summary.metrics += _hand_precisions(evaluated)
-        hidden = np.array([item.hidden for item in evaluated], np.float64)
-        both = np.concatenate([errors[:, :_JOINTS], errors[:, _JOINTS:]]) if len(evaluated) else errors
-        skeleton = load_skeleton("hand_mediapipe21")
-        summary.parts = summaries.parts_of(both, skeleton, np.concatenate([hidden, hidden]), [*clusters, *clusters])
-        x = np.linspace(*self._protocol.auc)
-        summary.curves.append(Curve("PCK", x.tolist(), metrics.pck_curve(errors, x, average=average).tolist(), "mm"))
-        return summary
-
-
-def _relative_root_error(
-    own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], two: bool
-) -> dict[str, float]:
-    """Return the error of the left root relative to the right one in joints (42, 3), m, if all hands are `placed`."""
-    if not own or not all(prediction.placed for prediction in own.values()):
-        return {}
-    placed = joints.copy()
-    offset = own["Left"].root_offset_m if "Left" in own else None
-    if offset is not None:  # a left root that is predicted from the right one, in addition to its own position
-        placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
-    offsets = metrics.root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
-    return {"mrrpe": MM * float(offsets[0])}
-
-
-def _root_depth_error(
-    own: Mapping[str, Prediction], sides: Collection[str], truth: NDArray[np.float64]
-) -> dict[str, float]:
-    """Return the mean error of the depths of the labelled hands' roots, if any is predicted."""
-    depths = {side: own[side].root_depth_m for side in sides if side in own}
-    errors = [abs(depth - truth[_ROOTS[SIDES.index(side)], 2]) for side, depth in depths.items() if depth is not None]
-    return {"root_depth": MM * float(np.nanmean(errors))} if np.isfinite(errors).any() else {}
-
-
-def _hand_type_scores(own: Mapping[str, Prediction], present: list[bool] | None) -> dict[str, float]:
-    """Return the accuracy of the predicted hand type, and for each side its score and whether it is labelled."""
-    scores = [own[side].score if side in own else 0.0 for side in SIDES]
-    if present is None:
-        return {}
-    numbers = {"handedness": float(metrics.handedness_hits([scores], [present])[0])}
-    for side, score, is_present in zip(SIDES, scores, present, strict=True):
-        numbers |= {f"score_{side}": score, f"present_{side}": float(is_present)}
-    return numbers
-
-
-def _add_shared_metrics(
-    summary: summaries.MetricSummary, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]
-) -> None:
-    for name, (title, unit, better) in _SHARED.items():
-        if np.isfinite(values := summaries.column(evaluated, name)).any():
-            summary.add(name, title, values, unit, clusters, better=better)
-
-
-def _hand_precisions(evaluated: Sequence[EvaluatedItem]) -> list[summaries.Metric]:
-    """Return the average precision of the presence of a right and a left hand, and their mean."""
-    rows: list[tuple[str, str, float]] = []
-    counted = 0
-    for side in SIDES:
-        scores, present = summaries.column(evaluated, f"score_{side}"), summaries.column(evaluated, f"present_{side}")
-        known = np.isfinite(present)
-        value, name = metrics.average_precision(scores[known], present[known] > 0), side.lower()
-        rows.append((f"handedness_ap_{name}", f"handedness, AP, {name}", value))
-        counted = int(known.sum())
-    values = [value for *_, value in rows if math.isfinite(value)]
-    if not values:
-        return []
-    rows.append(("handedness_ap", "handedness, AP, mean of both", float(np.mean(values))))
-    return [summaries.Metric(name, title, value, "", "higher", counted=counted) for name, title, value in rows]
 
 
 class JointEvaluator:
@@ -349,8 +226,8 @@ class JointEvaluator:
                         for part in metrics.by_bin(values, hidden, clusters=clusters)
                     ]
                     better = "higher"
-        _add_shared_metrics(summary, evaluated, clusters)
-        for name in sorted({key for item in evaluated for key in item.numbers} - _SHARED.keys()):
+        add_shared_metrics(summary, evaluated, clusters)
+        for name in sorted({key for item in evaluated for key in item.numbers} - SHARED.keys()):
             values, is_score = summaries.column(evaluated, name), not name.endswith("mpvpe")
             if is_score and np.isfinite(values).any():
                 values = np.where(np.isinf(values), 0.0, values)  # a missing mesh has no vertex within a limit
@@ -443,7 +320,7 @@ class LandmarkEvaluator:
         items: list[EvaluatedItem] = []
         for number, instance, truth in labels:
             prediction = own.get(number)
-            points = _points_of(prediction, truth)
+            points = points_of(prediction, truth)
             item = EvaluatedItem(
                 instance=number,
                 hidden=hidden_share(instance),
@@ -463,10 +340,10 @@ class LandmarkEvaluator:
         self, item: EvaluatedItem, instance: Instance, truth: NDArray[np.float64], prediction: Prediction | None
     ) -> EvaluatedItem:
         """Return an item with its errors: true points (K, 2) in pixels, NaN where unknown."""
-        points = _points_of(prediction, truth)
+        points = points_of(prediction, truth)
         truth[list(instance.derived)] = np.nan  # keypoints derived from other keypoints are not labels
         if self._kind == "body":  # feet are labelled more finely than they are found
-            truth[[name not in _names(_BODY) for name in _names(instance.skeleton)]] = np.nan
+            truth[[name not in keypoint_names(_BODY) for name in keypoint_names(instance.skeleton)]] = np.nan
         size = np.array([self._size(instance, truth)])
         errors = 100 * metrics.normalised_errors(points[None], truth[None], size)[0]
         evaluated = {_METRICS[self._kind][0]: errors}
@@ -496,7 +373,7 @@ class LandmarkEvaluator:
             pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
             pixels_per_metre = (pixels * metres).sum() / np.square(metres).sum()
             return float(metrics.eye_distances(instance.keypoints_m[None])[0] * pixels_per_metre)
-        names = _names(instance.skeleton)
+        names = keypoint_names(instance.skeleton)
         if not set(_TORSO) <= set(names):
             raise InputError(f"{instance.skeleton}: the torso requires {' and '.join(_TORSO)}")
         shoulder, hip = (truth[names.index(name)] for name in _TORSO)
@@ -542,7 +419,7 @@ class LandmarkEvaluator:
         return Curve(title, x.tolist(), metrics.pck_curve(errors, x, average="all").tolist(), "%")
 
 
-def _points_of(prediction: Prediction | None, truth: NDArray[np.float64]) -> NDArray[np.float64]:
+def points_of(prediction: Prediction | None, truth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the predicted points (K, 2) in pixels; NaN without a prediction."""
     if prediction is None or prediction.keypoints_px is None:
         return np.full(truth.shape, np.nan)
@@ -559,14 +436,14 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
     points = prediction.keypoints_px
     if skeleton is None or prediction.skeleton == skeleton or points is None:
         return prediction
-    expected = _names(skeleton)
+    expected = keypoint_names(skeleton)
     if prediction.skeleton is None:
         if len(points) != len(expected):
             raise InputError(f"keypoints_px {points.shape} for {skeleton}: must have {len(expected)}")
         return prediction
     if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
         return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
-    own = _names(prediction.skeleton)
+    own = keypoint_names(prediction.skeleton)
     if prediction.skeleton in _MESHES and skeleton in _MESHES:  # the longer mesh starts with the shorter one
         own, expected = (tuple(map(str, range(len(names)))) for names in (own, expected))
     has = np.array([name in own for name in expected], np.bool_)
@@ -576,57 +453,3 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
     ordered = np.where(has[:, None], points[columns], np.nan)
     visible = None if prediction.visible is None else prediction.visible[columns] & has
     return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=visible)
-
-
-class FaceEvaluator(LandmarkEvaluator):
-    """Evaluator of faces as in 300W, 300VW and WFLW; the protocol's `curve` ends at the threshold of FR and AUC."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol, "face")
-        self.main = "nme"
-        self._pupils = protocol.pupils
-
-    def _evaluate(
-        self, item: EvaluatedItem, instance: Instance, truth: NDArray[np.float64], prediction: Prediction | None
-    ) -> EvaluatedItem:
-        points = _points_of(prediction, truth)
-        sizes = {"nme": metrics.outer_corner_distances(truth[None])}
-        if self._pupils:
-            sizes["nme_pupils"] = metrics.pupil_distances(truth[None])
-        numbers: dict[str, float] = {}
-        errors: dict[str, NDArray[np.float64]] = {}
-        for name, size in sizes.items():
-            errors[name] = 100 * metrics.normalised_errors(points[None], truth[None], size)[0]
-            labelled = errors[name][~np.isnan(errors[name])]
-            numbers[name] = float(labelled.mean()) if labelled.size else math.nan  # inf if a point was not predicted
-        if not math.isnan(numbers["nme"]):
-            numbers["found"] = float(prediction is not None)
-        return replace(item, errors={"nme": errors["nme"]}, numbers=numbers)
-
-    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> summaries.MetricSummary:
-        """Return NME, FR and AUC of all images and of each subset, with errors by part and by condition."""
-        limit, nme = self._curve[1], summaries.column(evaluated, "nme")
-        summary = summaries.MetricSummary(values=nme.tolist())
-        own = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]
-        for subset in ("", *sorted(set[str]().union(*own) - {""})):
-            inside = np.array([not subset or subset in names for names in own], np.bool_)
-            ending, of = (f"_{subset.replace(' ', '_')}", f", {subset.replace('_', '-')}") if subset else ("", "")
-            errors = np.where(inside, nme, np.nan)
-            known = ~np.isnan(errors)
-            failed = np.where(known, 100.0 * (errors > limit), np.nan)
-            areas = np.where(known, 100 * np.maximum(0, 1 - errors / limit), np.nan)
-            summary.add(f"nme{ending}", f"NME{of}", errors, "%", clusters)
-            summary.add(f"fr{ending}", f"FR above {limit:g} %{of}", failed, "%", clusters)
-            summary.add(f"auc{ending}", f"AUC to {limit:g} %{of}", areas, "%", clusters, better="higher")
-        if self._pupils:
-            summary.add("nme_pupils", "NME, by the pupils", summaries.column(evaluated, "nme_pupils"), "%", clusters)
-        summary.add("found", "found", 100 * summaries.column(evaluated, "found"), "%", clusters, better="higher")
-        points = summaries.stack_rows([item.errors["nme"] for item in evaluated])
-        self._add_parts(summary, evaluated, clusters, points, nme[:, None])
-        summary.curves.append(self._pck("images", nme[:, None]))
-        return summary
-
-
-@cache
-def _names(skeleton: str | None) -> tuple[str, ...]:
-    return load_skeleton(skeleton or "hand_mediapipe21").keypoints

@@ -32,7 +32,8 @@ from sonjit_lab.meshes.mano_networks import box_around_hand, frame_crop, hand_cr
 from sonjit_lab.networks import internet
 from sonjit_lab.networks.classifiers import Classifier, View
 from sonjit_lab.networks.deformer import GAP, box_around, rotate_to_camera
-from sonjit_lab.networks.mask_rcnn.mask_rcnn import Category, load_mask_rcnn
+from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
+from sonjit_lab.networks.mask_rcnn.mask_rcnn import Category
 from sonjit_lab.networks.registry import required_checkpoint
 from sonjit_lab.networks.rootnet import depth_of_box
 

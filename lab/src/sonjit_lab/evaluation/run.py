@@ -16,7 +16,8 @@ from sonjit.engines.devices import describe_machine
 from sonjit.runs import Summary
 from sonjit_lab.datasets import Sample
 from sonjit_lab.evaluation import coco, detection, prediction_files
-from sonjit_lab.evaluation.landmarks import FaceEvaluator, JointEvaluator, LandmarkEvaluator, TwoHandEvaluator
+from sonjit_lab.evaluation.faces import FaceEvaluator
+from sonjit_lab.evaluation.landmarks import JointEvaluator, LandmarkEvaluator
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary
 from sonjit_lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
 from sonjit_lab.evaluation.predictions import (
@@ -30,7 +31,9 @@ from sonjit_lab.evaluation.predictions import (
     hash_of,
     hash_of_lines,
 )
-from sonjit_lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol, load_table
+from sonjit_lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
+from sonjit_lab.evaluation.published import load_table
+from sonjit_lab.evaluation.two_hands import TwoHandEvaluator
 
 EVALUATORS: extensions.Registry[Callable[[Protocol, ModelChoice], Evaluator]] = extensions.Registry("task")
 """Evaluators by task of a protocol."""

@@ -25,6 +25,7 @@ from sonjit.segmentation.instances import Instances, draw_box, draw_instances
 from sonjit.segmentation.task import Segment
 from sonjit_lab.networks import checkpoints, registry
 from sonjit_lab.networks.mask_rcnn import mask_rcnn
+from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
 
 CATEGORIES: Final = tuple(
@@ -142,7 +143,7 @@ class MaskRCNNFinder:
 
     def __init__(self, weights: str | None, min_score: float, min_side: int | None, device: torch.device) -> None:
         sides = {} if min_side is None else {"min_side": min_side, "max_side": min_side * 5 // 3}
-        network, categories, *_ = mask_rcnn.load_mask_rcnn(weights, min_score=min_score, **sides)
+        network, categories, *_ = load_mask_rcnn(weights, min_score=min_score, **sides)
         self.categories: Sequence[tuple[int, str]] = categories
         self._network, self._is_bundled = network.to(device), weights is None
 

@@ -6,12 +6,22 @@ where there is nothing to compare with, inf where nothing was predicted. Align, 
 """
 
 from sonjit.geometry.boxes import box_iou
-from sonjit_lab.metrics import detection, keypoints, statistics
+from sonjit_lab.metrics import alignment, detection, keypoints, sequences, sizes, statistics, surfaces, two_hands
+from sonjit_lab.metrics.alignment import *  # noqa: F403
 from sonjit_lab.metrics.detection import *  # noqa: F403
 from sonjit_lab.metrics.keypoints import *  # noqa: F403
+from sonjit_lab.metrics.sequences import *  # noqa: F403
+from sonjit_lab.metrics.sizes import *  # noqa: F403
 from sonjit_lab.metrics.statistics import *  # noqa: F403
+from sonjit_lab.metrics.surfaces import *  # noqa: F403
+from sonjit_lab.metrics.two_hands import *  # noqa: F403
 
 __all__ = ["box_iou"]
+__all__ += alignment.__all__
 __all__ += detection.__all__
 __all__ += keypoints.__all__
+__all__ += sequences.__all__
+__all__ += sizes.__all__
 __all__ += statistics.__all__
+__all__ += surfaces.__all__
+__all__ += two_hands.__all__

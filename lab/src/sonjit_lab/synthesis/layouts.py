@@ -9,10 +9,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, partial
-from itertools import count, groupby, zip_longest
+from functools import partial
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TextIO, TypeAlias
 
@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from sonjit._util import BoolArray, FloatArray, Image, InputError, files, json_from, version
 from sonjit._util.data_files import read_json, write_json
-from sonjit._util.pools import Progress, run_calls
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.media.sources.images import encode_image
@@ -34,16 +33,15 @@ from sonjit_lab.datasets import coco, convert, interhand, registry
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit_lab.synthesis.backgrounds import BackgroundFolder
 from sonjit_lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit_lab.synthesis.hands import ARM, GLOVE, HandFiles, load_hand_mesh
+from sonjit_lab.synthesis.hand_meshes import HandFiles
+from sonjit_lab.synthesis.hands import ARM, GLOVE
 from sonjit_lab.synthesis.motions import NamedMotions, VideoMotion, load_motion
-from sonjit_lab.synthesis.renderer import Buffers, Renderer
-from sonjit_lab.synthesis.scenes import DATASET, FIRST_OBJECT, RigKind, SceneSampler, check_rig, render_samples
+from sonjit_lab.synthesis.renderer import Buffers
+from sonjit_lab.synthesis.scenes import DATASET, FIRST_OBJECT, RigKind, SceneSampler, check_rig
 
 Record: TypeAlias = Mapping[str, Any]  # a line of truth: one image without its pixels
 FolderFormat = Literal["coco", "interhand", "video"]
-
 Extra = Literal["depth", "normals", "masks"]
-
 TRUTH: Final = "truth"
 MIN_PIXELS: Final = 16  # minimum visible pixels of a labelled hand
 _MAX_COUNT: Final = 10**8
@@ -61,7 +59,6 @@ _ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x
 _TICKS_PER_SECOND: Final = 90_000
 _VIDEO_HAND_FIELDS: Final = ("causes", "palm_box", "shape", "pose")
 SHEET: Final = "sheet.jpg"
-_SHEET_SAMPLES: Final = 24
 
 
 @dataclass(frozen=True)
@@ -526,84 +523,3 @@ def _sample(truth: Record, frame: int, name: str, rgb: Image) -> Sample:
     return Sample(
         dataset=DATASET, id=f"{name} {frame}", image=rgb, width=width, height=height, instances=hands, camera=camera
     )
-
-
-_LAYOUTS: Final[dict[str, type[FolderLayout]]] = {
-    "coco": CocoLayout,
-    "interhand": InterHandLayout,
-    "video": VideoLayout,
-}
-
-
-@dataclass
-class SynthSummary:
-    """Result of a run."""
-
-    images: int = 0  # images rendered by this call
-    rendered: int = 0  # stills or sequences rendered by this call
-    reused: int = 0  # stills or sequences rendered before
-
-
-def synthesize(
-    out: Path, settings: SynthSettings, *, jobs: int = 1, workers: str = "pool", progress: Progress = Progress()
-) -> SynthSummary:
-    """Render a folder of labelled images with `workers` as in `run_calls`, or resume one; progress is in scenes."""
-    settings.sampler()
-    layout = _LAYOUTS[settings.format](out, settings)
-    layout.check()
-    for side in ("Right", "Left"):
-        load_hand_mesh(side, settings.hands)
-    with files.sole_writer(out):
-        _open(out, settings)
-        done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
-        summary = SynthSummary(reused=sum(len(layout.numbers(chunk)) for chunk in done))
-        progress.advance(summary.reused)
-        chunks = sorted(set(range(layout.chunks)) - done)
-        try:
-            calls = [(layout, chunk) for chunk in chunks]
-            for number, images in run_calls(_render_chunk, calls, jobs=jobs, workers=workers):
-                done.add(chunks[number])
-                finished = len(layout.numbers(chunks[number]))
-                summary.rendered += finished
-                summary.images += images
-                progress.advance(finished)
-        finally:
-            if done:
-                layout.finish(sorted(done))
-                sheet = registry.draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
-                files.write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
-        return summary
-
-
-def _open(out: Path, settings: SynthSettings) -> None:
-    """Create the folder, unless it exists with the same settings."""
-    name = f"{TRUTH}/settings.json"
-    text = json_from({"version": version.__version__} | asdict(settings), 1) + "\n"
-    if files.has_settings(out, name, text):
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not empty: choose a new or empty folder")
-    with files.failing_as_job(out):
-        out.mkdir(parents=True, exist_ok=True)
-    files.write_text(out / name, text)
-
-
-def _render_chunk(layout: FolderLayout, chunk: int) -> int:
-    """Render and write one chunk. Return the number of its images."""
-    renderer, sampler, rows = _renderer(), layout.settings.sampler(), count()
-
-    def images() -> Iterator[RenderedImage]:
-        for number in layout.numbers(chunk):
-            for scene in sampler.make(number):
-                for sample, buffers in render_samples(renderer, scene):
-                    yield RenderedImage(number, next(rows), scene.time_s, sample, buffers)
-
-    layout.write(chunk, images())
-    return next(rows)
-
-
-@cache
-def _renderer() -> Renderer:
-    """Return the renderer of this process, whose shaders take long to compile."""
-    cv2.setNumThreads(1)
-    return Renderer()

@@ -22,8 +22,9 @@ from sonjit.media.tables import load_video_table
 from sonjit.results import Hand
 from sonjit_lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths, fit_pose
 from sonjit_lab.meshes.hand_mesh import weak_view
-from sonjit_lab.synthesis import factors, gestures, look_up, objects
-from sonjit_lab.synthesis.hands import SHAPE_NAMES, HandFiles, rig_from_shape
+from sonjit_lab.synthesis import contacts, factors, gestures, look_up, objects
+from sonjit_lab.synthesis.hand_meshes import HandFiles
+from sonjit_lab.synthesis.hand_shapes import SHAPE_NAMES, rig_from_shape
 
 TOUCH_M: Final = 0.0005  # maximum distance of closed fingers from an object
 _STEP_M: Final = 0.001
@@ -68,11 +69,11 @@ class Grasp:
 
 def grasp(rig: Rig, item: objects.SceneObject, rng: np.random.Generator) -> Grasp:
     """Return the grasp of an object."""
-    coarse = gestures.coarse_rig(rig)
+    coarse = contacts.coarse_rig(rig)
     path = np.stack([gestures.angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
     rotation, place = (_place_in_palm if item.grip == "wrap" else _place_at_tips)(coarse, item, path, rng)
-    owners = gestures.regions_of(coarse).owners
-    is_finger = owners != gestures.PALM
+    owners = contacts.regions_of(coarse).owners
+    is_finger = owners != contacts.PALM
     skin = {name: getattr(coarse, name)[is_finger] for name in ("vertices", "normals", "weights")}
     fingers = replace(coarse, **skin)
     owners = owners[is_finger]
@@ -94,7 +95,7 @@ def grasp(rig: Rig, item: objects.SceneObject, rng: np.random.Generator) -> Gras
     closed = fine_shares[_last_free(distances(fine_shares), TOUCH_M), range(5)]
     for _ in range(_LOOSE_GRIP):
         pose = RigPose(np.eye(3)[None], rig.joints[:1], _close_fingers(path, closed[None]))
-        if gestures.penetration_depth([(rig, pose)]) <= gestures.DEPTH_M:
+        if contacts.penetration_depth([(rig, pose)]) <= contacts.DEPTH_M:
             break
         closed = closed * 0.9  # reopen fingers that penetrate each other
     return Grasp(_close_fingers(path, closed[None])[0], rotation, place)
@@ -198,7 +199,7 @@ def pose_hands(
     if interacts:
         direction = rng.normal(size=3)
         shift = direction / np.linalg.norm(direction) * rng.uniform(*_PALM_DISTANCE_M)
-        poses = gestures.resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
+        poses = contacts.resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
     return poses, grasped
 
 
@@ -237,8 +238,8 @@ def poses_from_stations(
     if len(poses) == 1:
         return poses
     sides: tuple[Side, Side] = ("Right", "Left")
-    touches = [gestures.Touch((0, right), (1, left)) for right, left in touch]
-    resolved = gestures.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches)
+    touches = [contacts.Touch((0, right), (1, left)) for right, left in touch]
+    resolved = contacts.resolve_penetration([(rigs[side], poses[side]) for side in sides], touches)
     return dict(zip(sides, resolved, strict=True))
 
 
@@ -271,7 +272,7 @@ def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.ra
         side: _add_drift(_interpolate([key[side] for key in keys], starts, ends, times, rng), times, rng)
         for side in script.stations
     }
-    return HandSequence(name, kind, times, gestures.separate_frames(poses, rigs, times))
+    return HandSequence(name, kind, times, contacts.separate_frames(poses, rigs, times))
 
 
 def retarget(

@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, IntArray
 from sonjit_lab.synthesis import read_table
-from sonjit_lab.synthesis.renderer import Drawable, Material, Surface
+from sonjit_lab.synthesis.drawables import Drawable, Material, Surface
 
 SolidKind = Literal["ball", "cylinder", "box"]
 Grip = Literal["wrap", "pinch"]

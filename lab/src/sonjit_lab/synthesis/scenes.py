@@ -24,13 +24,14 @@ from sonjit.results import Box
 from sonjit_lab.datasets.coco import box_from_mask
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit_lab.hand_models.rig import FINGERS, JOINTS, KEYPOINTS, PARENTS, Rig, RigPose, Side
+from sonjit_lab.synthesis import hand_shapes, look_up
 from sonjit_lab.synthesis import hands as people
-from sonjit_lab.synthesis import look_up
 from sonjit_lab.synthesis.backgrounds import BackgroundFolder, BackgroundKind, Effects, apply_effects, draw_background
+from sonjit_lab.synthesis.drawables import NO_PART, Drawable, Light, Lighting
 from sonjit_lab.synthesis.factors import DETAILS, FOLDER, Factors, Value
 from sonjit_lab.synthesis.motions import HandMotion, NamedMotions, VideoMotion, pose_hands, rotation_from_angles
 from sonjit_lab.synthesis.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
-from sonjit_lab.synthesis.renderer import NO_PART, Buffers, Drawable, Light, Lighting, Renderer
+from sonjit_lab.synthesis.renderer import Buffers, Renderer
 
 RigKind = Literal["webcam", "glasses", "dome"]
 MAX_VIEWS: Final = 140
@@ -338,7 +339,9 @@ class SceneSampler:
 
 def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
     """Return the shape (36,) of both hands of a person."""
-    return rng.normal(size=len(people.SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(drawn["shape_sd"])
+    return rng.normal(size=len(hand_shapes.SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(
+        drawn["shape_sd"]
+    )
 
 
 def draw_appearance(
@@ -549,7 +552,7 @@ def _common_fields(hand: people.SceneHand, points: FloatArray, number: int) -> d
         "instance": number,
         "group": {"skin_tone": hand.appearance.tone},
         "keypoints_world_m": points.round(6),
-        "shape": dict(zip(people.SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
+        "shape": dict(zip(hand_shapes.SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
         "pose": {
             "rotation": pose.rotation[0].round(6),
             "translation_m": pose.translation[0].round(6),

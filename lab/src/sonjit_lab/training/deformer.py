@@ -29,16 +29,8 @@ from sonjit_lab.hand_models.mano import matrix_from_axis_angle
 from sonjit_lab.meshes.mano_networks import frame_crop
 from sonjit_lab.networks import create_network, load_checkpoint
 from sonjit_lab.networks.checkpoints import without_prefixes
-from sonjit_lab.networks.deformer import (
-    GAP,
-    DeformerNetwork,
-    DeformerSize,
-    MotionDiscriminator,
-    VariantHands,
-    box_around,
-    joints_in_box,
-    rotate_to_camera,
-)
+from sonjit_lab.networks.deformer import GAP, DeformerNetwork, VariantHands, box_around, joints_in_box, rotate_to_camera
+from sonjit_lab.networks.deformer_layers import DeformerSize, MotionDiscriminator
 from sonjit_lab.networks.handoccnet import rotations_from_6d
 from sonjit_lab.training import building_blocks, handoccnet
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation

@@ -18,11 +18,11 @@ from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.gestures.classifier import PALM, aligned, gesture_features
 from sonjit.gestures.custom_motions import MotionRecording
-from sonjit.results import Frame, Hand
+from sonjit.results import Frame, Hand, ResultList
 from sonjit.results.measures.hands import palm_frame
 from sonjit_lab.datasets import Instance, Sample, open_dataset
 from sonjit_lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
-from sonjit_lab.synthesis import hands, motions
+from sonjit_lab.synthesis import hand_shapes, motions
 from sonjit_lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
 from sonjit_lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit_lab.training.augment import jittered_box
@@ -323,8 +323,8 @@ def posed_joints(
     points: list[FloatArray] = []
     names: list[str] = []
     for _ in range(people):
-        shape = rng.normal(size=len(hands.SHAPE_NAMES)).clip(-3, 3) * np.clip(rng.normal(0.9, 0.2), 0, 2)
-        rig = hands.rig_from_shape("Right", shape)
+        shape = rng.normal(size=len(hand_shapes.SHAPE_NAMES)).clip(-3, 3) * np.clip(rng.normal(0.9, 0.2), 0, 2)
+        rig = hand_shapes.rig_from_shape("Right", shape)
         poses = list(_poses(rig, chosen, each, free, rng))
         names += [name for name, _ in poses]
         points.append(_points_in_camera(rig, np.stack([angles for _, angles in poses]), rng, yaw_deg))
@@ -390,7 +390,7 @@ def drawn_letters(alphabet: Alphabet, rng: np.random.Generator) -> list[MotionRe
 
 def drawn_letter(stroke: Stroke, rng: np.random.Generator) -> FloatArray:
     """Return (T, 21, 3) metres in the camera frame of a right hand that draws a letter, at 30 frames per second."""
-    rig = hands.rig_from_shape("Right", rng.normal(size=len(hands.SHAPE_NAMES)).clip(-2, 2))
+    rig = hand_shapes.rig_from_shape("Right", rng.normal(size=len(hand_shapes.SHAPE_NAMES)).clip(-2, 2))
     pose = gestures()[stroke.pose]
     angles = add_deviation(resolved_angles(rig, pose.angles, pose.touch), rng)
     count = round(rng.uniform(*_DRAWN_S) * _DRAWN_FPS)
@@ -415,4 +415,5 @@ def _frames_of(letters: Sequence[FloatArray]) -> Iterator[Frame]:
         extent = np.ptp(image[0, :, :2], axis=0).max()
         image += rng.normal(0, _DRAWN_NOISE * extent, image.shape).astype(np.float32)
         for index, (keypoints, joints) in enumerate(zip(image, points.astype(np.float32), strict=True)):
-            yield Frame(index, index / _DRAWN_FPS, [Hand("Right", 1.0, keypoints, joints, id=number)])
+            hand = Hand("Right", 1.0, keypoints, joints, id=number)
+            yield Frame(index, index / _DRAWN_FPS, ResultList([hand], keypoint_count=21))

@@ -19,7 +19,7 @@ from sonjit.segmentation.instances import results_from_instances
 from sonjit_lab.datasets import Dataset, Sample, convert, dataset_entry, open_dataset
 from sonjit_lab.explain.mask_networks import instances_from
 from sonjit_lab.metrics import coco_precision
-from sonjit_lab.networks.mask_rcnn import mask_rcnn
+from sonjit_lab.networks.mask_rcnn import files, mask_rcnn
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import evenly_spaced
@@ -177,7 +177,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: mask_rcnn.MaskRCNN, batch: list[tuple[Tensor, mask_rcnn.Target]]) -> Mapping[str, Tensor]:
         return model.losses([image for image, _ in batch], [target for _, target in batch])
 
-    mask_rcnn.save_mask_rcnn_description(request.out, saved)
+    files.save_mask_rcnn_description(request.out, saved)
     metrics = fit(
         request,
         network,
@@ -227,7 +227,7 @@ def evaluate(
 
 def _network(
     weights: str | None, categories: Sequence[mask_rcnn.Category], settings: MaskRCNNSettings
-) -> mask_rcnn.SavedMaskRCNN:
+) -> files.SavedMaskRCNN:
     """Return a new small network, or one with weights, whose norms keep their statistics because batches are small."""
     classes = len(categories) + 1
     if weights is None:
@@ -235,10 +235,10 @@ def _network(
         options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
         network = create_network("mask-rcnn", **options)
         assert isinstance(network, mask_rcnn.MaskRCNN)
-        saved = mask_rcnn.SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
+        saved = files.SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
     else:
         sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
-        saved = mask_rcnn.load_mask_rcnn(weights, **dict(sides))
+        saved = files.load_mask_rcnn(weights, **dict(sides))
         if [category.name for category in saved.categories] != [category.name for category in categories]:
             saved.network.forget_classes(classes)
         options = {**saved.options, "classes": classes}
