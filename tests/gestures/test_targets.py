@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from functools import partial
 from queue import Queue
 
 import pytest
@@ -10,6 +11,7 @@ from pythonosc.osc_packet import OscPacket
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.sync.client import connect
 
 from sonjit.gestures import targets
 from sonjit.gestures.control import Command, Rule
@@ -151,6 +153,22 @@ def test_a_websocket_that_does_not_read_gets_the_newest_message_when_it_reads_ag
         assert not target._thread.is_alive()
         resume.set()
         thread.join()
+
+
+def test_a_reader_that_answers_no_ping_is_one_line(caplog, monkeypatch):
+    monkeypatch.setattr("websockets.sync.client.connect", partial(connect, ping_interval=0.05, ping_timeout=0.05))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        resume = threading.Event()
+        thread = threading.Thread(target=receive, args=(server, resume, Queue()), daemon=True)
+        thread.start()
+        client = WebSocketClient(f"ws://127.0.0.1:{server.getsockname()[1]}")
+        client.connect()
+        with Target("ws", client.send, client.abort) as target:
+            wait_for(lambda: target.put("x") or lines(caplog))
+        client.close()
+        resume.set()
+    (line,) = lines(caplog)  # and none of the library
+    assert line.startswith("ws: ")
 
 
 def test_a_silent_server_delays_no_other_rule(caplog):

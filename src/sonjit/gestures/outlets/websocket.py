@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sonjit._util import InputError, optional_import
 from sonjit.gestures.outlets.sender import Sender, content_of, in_thread
@@ -12,6 +13,9 @@ from sonjit.gestures.targets import TIMEOUT_S
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+
+_SILENT: Final = logging.Logger("websockets", logging.CRITICAL)  # its errors are raised, too, and reported by `Target`
 
 
 class WebSocketClient:
@@ -28,7 +32,7 @@ class WebSocketClient:
             from websockets.exceptions import WebSocketException
             from websockets.sync.client import connect
         try:
-            opened = connect(self._target, open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, proxy=None)
+            opened = connect(self._target, open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, proxy=None, logger=_SILENT)
             self._connection = self._stack.enter_context(opened)
         except WebSocketException as error:
             raise OSError(error) from error
