@@ -316,16 +316,36 @@ export function placeLabel(anchor, directions, plate, image, occupied) {
 
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
-const CELLS = 6; // cells of equal colour along a hidden head, and the margin around it relative to its longer side
-const HEAD_MARGIN = 0.35;
+const CELLS = 3; // cells along a hidden head or person
+const HEAD_MARGIN = 0.35; // margin around a hidden head, and around a person, relative to the longer side
+const PERSON_MARGIN = 0.1;
+const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso or the shoulders
 
-/** Reduce heads to a few cells. An image without a known head becomes black. @param {CanvasRenderingContext2D} ctx @param {Area[]} heads */
-function hidePeople(ctx, heads) {
-  if (!heads.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
+/** Return the areas to hide with their margins: heads, also those in profile, and for "persons" bodies. @param {string} kind @param {any} instance @param {string} how @returns {Area[]} */
+function hiddenAreas(kind, instance, how) {
+  const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
+  if (kind !== "body") return areas;
+  const points = instance.keypoints;
+  const [shoulders, hips] = [mean([points[11], points[12]]), mean([points[23], points[24]])];
+  const size = Math.max(Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y), Math.hypot(points[11].x - points[12].x, points[11].y - points[12].y));
+  const { x, y } = mean(skeletonOf(instance).groups.face.map((k) => points[k]));
+  const half = HEAD_SHARE * size;
+  areas.push(withMargin([x - half, y - half, x + half, y + half], HEAD_MARGIN));
+  return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
+}
+
+/** @param {Area} area @param {number} share of the longer side @returns {Area} */
+function withMargin([left, top, right, bottom], share) {
+  const margin = share * Math.max(right - left, bottom - top);
+  return [left - margin, top - margin, right + margin, bottom + margin];
+}
+
+/** Reduce areas to a few cells. An image without a known head becomes black. @param {CanvasRenderingContext2D} ctx @param {Area[]} areas */
+function hidePeople(ctx, areas) {
+  if (!areas.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
   const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
-  for (const [left, top, right, bottom] of heads) {
-    const margin = HEAD_MARGIN * Math.max(right - left, bottom - top);
-    /** @type {Area} */ const area = [left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin];
+  for (const [left, top, right, bottom] of areas) {
+    /** @type {[number, number, number, number]} */ const area = [left, top, right - left, bottom - top];
     cells.getContext("2d")?.drawImage(ctx.canvas, ...area, 0, 0, CELLS, CELLS);
     ctx.drawImage(cells, 0, 0, CELLS, CELLS, ...area);
   }
@@ -357,21 +377,22 @@ export function overlayView(image, overlay, stage) {
     else redraw();
   }
 
-  /** Show an image. @param {HTMLCanvasElement | ImageBitmap} shown @param {{width: number, height: number}} [size] @param {Area[]} [heads] to hide */
-  function show(shown, { width, height } = shown, heads = []) {
+  /** Show an image. @param {HTMLCanvasElement | ImageBitmap} shown @param {{width: number, height: number}} [size] @param {Area[]} [areas] to hide */
+  function show(shown, { width, height } = shown, areas = []) {
     fit(image, width, height);
     const ctx = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
     ctx.drawImage(shown, 0, 0, width, height);
-    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "blur" ? heads : []);
+    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "black" ? [] : areas);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").ShownImage} seen `flipped`: the frame's x count from the right */
   function draw(frame, seen) {
     last = { frame, seen };
-    const heads = instancesOf(frame).flatMap(({ kind, instance }) => headOf(kind, instance));
+    // instances beyond the maximum have no known place, so that the image becomes black
+    const areas = frame.hidden ? [] : instancesOf(frame).flatMap(({ kind, instance }) => hiddenAreas(kind, instance, style.anonymise));
     const flip = (/** @type {Area} */ [left, top, right, bottom]) => /** @type {Area} */ ([frame.width - right, top, frame.width - left, bottom]);
-    show(seen.image, /** @type {any} */ (frame), seen.flipped ? heads.map(flip) : heads);
+    show(seen.image, /** @type {any} */ (frame), seen.flipped ? areas.map(flip) : areas);
     redraw();
   }
 

@@ -295,7 +295,7 @@ function wireStyle(store) {
 function checkedStyle(given) {
   const isRight = (/** @type {[string, any]} */ [name, value]) => (SWITCHES.includes(name) && typeof value === "boolean")
     || (name === "colour" && /^#[0-9a-f]{6}$/i.test(value))
-    || (name === "anonymise" && ["black", "blur"].includes(value))
+    || (name === "anonymise" && ["black", "blur", "persons"].includes(value))
     || (name === "thickness" && value >= 0.5 && value <= 3);
   return { ...USUAL_STYLE, ...Object.fromEntries(Object.entries(given).filter(isRight)) };
 }
