@@ -135,3 +135,11 @@ def test_a_body_shows_in_the_first_frame_and_a_hand_does_not(data, clip, shown):
         for _ in range(2):
             assert [len(auto.detect(rgb)) for rgb in frames] == shown
             auto.reset()
+
+
+@pytest.mark.slow
+def test_rendered_hands_are_no_bodies(demo_clip, need):
+    """The body networks take these hands for a body, and the network of people proposes it again and again."""
+    need("pose-detector", "body-full", "face-full", "person-detector")
+    with sonjit.create_detector("body") as auto:
+        assert sum(bool(auto.detect(rgb)) for rgb in demo_clip[1][215:305]) <= 2

@@ -8,7 +8,7 @@ import { cornersIou, cornersOf, distance, iou, meanOf, sizeOf, type Corners, typ
 import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
-import { bodyFeatures, cropOf, onlyBox } from "./bodies.js";
+import { bodyFeatures, clippedBox, cropOf, onlyBox } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Head, type Proposal } from "./geometry.js";
 import type { PeopleNetwork } from "./network.js";
@@ -138,8 +138,8 @@ function finderOf<O extends Observation>(
 /**
  * Return a finder that proposes people, and bodies below faces. These are observed with all other heads covered, as in stills.
  *
- * Both networks of bodies can mistake a hand for a body. The face detector must therefore detect a face at the head. A body
- * without a face requires a high score as in stills.
+ * Both networks of bodies can mistake a hand for a body. Where the face detector detects no face at the head, the network
+ * that proposes people and hands must therefore propose no hand there.
  */
 export function bodyFinder(faces: SingleShotDetector, people: () => Promise<PeopleNetwork>, bodies: Bodies): Finder<BodyObservation> {
   const recordOf = newRecords();
@@ -154,12 +154,17 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
     return faceScore(faces, image, meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
   };
 
-  /** Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside. */
-  const facelessScoreOf = async (image: Pixels, body: BodyObservation) => {
-    const [x, y] = meanOf(body.keypoints, geometry.HEAD);
-    if (!(x > 0 && x < image.width && y > 0 && y < image.height)) return 0;
+  /** Return the score of a body as in stills, from two inferences; 0 for a hand that looks like a body. */
+  const personScoreOf = async (image: Pixels, body: BodyObservation) => {
+    const window: Corners = [0, 0, image.width, image.height];
+    const found = await (await people()).find(image, window, LIMITS.person, OF.HAND_SCORE);
+    const all = await geometry.headsIn(faces, image, window, LIMITS.head);
     const again = await bodies.observe(image, geometry.boxAroundBody(body));
-    return facelessScore(image, [again, body], geometry.bodyOks(body, again, image));
+    const candidate = newCandidate([body, again], NO_PROPOSAL, geometry.bodyOks(body, again, image));
+    const score = scoreOf("body", bodyFeatures(candidate, image, all, found.people));
+    const around = clippedBox(body, image);
+    const isHand = found.hands.some(({ box }) => cornersIou(around, uprightSquare(box)) > OF.HAND_IOU);
+    return isHand && score < OF.SURE_BODY ? 0 : score;
   };
 
   const bodiesBelowFaces = async (image: Pixels, window: Corners) => {
@@ -205,13 +210,16 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
     },
     imageForTrack: (image, track, tracks) =>
       withoutOtherHeads(image, track.box, otherHeads(track, tracks), geometry.headOfBody(track.observation)),
-    async acceptsNew(image, observation, detections, proposal) { // a doubtful body must be detected in several frames
+    async acceptsNew(image, observation, detections, proposal) { // a doubtful body of windows must be detected in several frames
       const known = Math.max(0, ...heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
       if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
       const face = await faceScoreOf(image, observation);
-      if (face > 0) return face > OF.CERTAIN_FACE || detections >= OF.FACE_DETECTIONS;
-      if (detections < OF.FACELESS_DETECTIONS || proposal?.head) return false;
-      return (proposal === null ? await facelessScoreOf(image, observation) : observation.score) > LIMITS.faceless;
+      if (face > OF.CERTAIN_FACE || (face > 0 && detections >= OF.FACE_DETECTIONS)) return true;
+      if (proposal) {
+        if (face > 0 || proposal.head || detections < OF.FACELESS_DETECTIONS) return false;
+        if (observation.score <= LIMITS.faceless) return false;
+      }
+      return (await personScoreOf(image, observation)) > OF.MIN_BODY;
     },
     async verify(image, track, current, tracks) { // a body of low presence, or that shows another person, stays while its face is detected
       const [before, record] = [track.observation, recordOf(track)];
@@ -228,10 +236,15 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
       }
       if (!record.isDue()) return observation;
       const hasFace = isSure || (await faceScoreOf(image, observation)) > 0;
-      const evidence = hasFace ? 1 : await facelessScoreOf(image, observation);
-      return record.isKept(evidence > LIMITS.faceless, evidence > LIMITS.faceless_kept) ? observation : null;
+      const evidence = hasFace ? 1 : await personScoreOf(image, observation);
+      return record.isKept(evidence > LIMITS.faceless, evidence > OF.MIN_BODY) ? observation : null;
     },
   };
+}
+
+/** Return the upright square of a box's size. */
+function uprightSquare({ cx, cy, width }: RotatedBox): Corners {
+  return [cx - width / 2, cy - width / 2, cx + width / 2, cy + width / 2];
 }
 
 /** Return the score of a body without a face from two observations. */

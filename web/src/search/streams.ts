@@ -117,9 +117,8 @@ export class StreamSearch<O extends Observation> {
     [this.#candidates, this.#detected] = [[], []];
     this.#inferencesLeft = Math.max(all.length + 1, OF.MIN_INFERENCES) - spent;
     if (room > 0 && !candidates.length) await this.#searchWindows(image, lost, all); // what they show may verify the new detections
-    const detections = this.#frame === 1 ? OF.MAX_REPEATS : 1; // the first frame may be a single image
     const found: O[] = [];
-    for (const observation of detected) if (await this.#accepts(image, observation, detections, null)) found.push(observation);
+    for (const observation of detected) if (await this.#accepts(image, observation, 1, null)) found.push(observation);
     const known = [...tracked, ...found];
     const roomLeft = room - found.length;
     if (roomLeft <= 0) {

@@ -59,6 +59,12 @@ class HandBox(NamedTuple):
     score: float
     box: RotatedBox
 
+    @property
+    def bounds(self) -> Box:
+        """Return the upright square of the crop's size."""
+        reach = self.box.width / 2
+        return self.box.cx - reach, self.box.cy - reach, self.box.cx + reach, self.box.cy + reach
+
 
 class PeopleNetwork:
     """Propose people and hands by a published network and a network on its map.

@@ -34,8 +34,12 @@ _PEOPLE_PARTS = (1, 2)  # numbers of windows along the longer side of an image i
 _FACE_COST, _PEOPLE_COST = 0.25, 3.0  # time of a window with faces and people, in inferences of the landmark network
 _MIN_HEAD_PX = 8.0
 _CERTAIN_FACE = 0.75  # minimum score of a face that verifies a new body in the first frame
-# Detections of a new body with a face of lower score, and of one without a face.
+# Detections in windows of a new body with a face of lower score, and of one without a face.
 _FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
+_MIN_BODY, _SURE_BODY = 0.15, 0.95
+"""Score of stills above which a body without a face is a person, and above which it is one despite a hand there."""
+_HAND_SCORE, _HAND_IOU = 0.55, 0.12
+"""Minimum score of a hand, and minimum IoU of its box and that of a body, for which the body may be the hand."""
 _FAINT_PRESENCE = 0.5  # presence below which a tracked body stays only if its face is detected
 _MEMORY = 0.15  # weight of a new frame in the confidence of a body: the presence of an occluded body varies
 
@@ -144,8 +148,8 @@ class FaceFinder(Finder[FaceObservation]):
 class BodyFinder(Finder[BodyObservation]):
     """Propose people, and bodies below faces. These are observed with all other heads covered, as in stills.
 
-    Both networks of bodies can mistake a hand for a body. The face detector must therefore detect a face at the head. A
-    body without a face requires a high score as in stills.
+    Both networks of bodies can mistake a hand for a body. Where the face detector detects no face at the head, the
+    network that proposes people and hands must therefore propose no hand there.
     """
 
     verifies = True
@@ -220,17 +224,18 @@ class BodyFinder(Finder[BodyObservation]):
     def accepts_new(
         self, rgb: Image, observation: BodyObservation, detections: int = 1, proposal: geometry.Proposal | None = None
     ) -> bool:
-        """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one must be detected again."""
+        """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one of windows must be repeated."""
         known = max((head.score for head, *_ in self._heads if geometry.is_head_of(observation, head)), default=0.0)
         if known > _CERTAIN_FACE and (proposal is None or detections >= _FACE_DETECTIONS):
             return True
         face = self._face_score(rgb, observation)
-        if face > 0:
-            return face > _CERTAIN_FACE or detections >= _FACE_DETECTIONS
-        if detections < _FACELESS_DETECTIONS or (proposal is not None and proposal.head is not None):
-            return False
-        score = self._faceless_score(rgb, observation) if proposal is None else observation.score
-        return score > LIMITS["faceless"]
+        if face > _CERTAIN_FACE or (face > 0 and detections >= _FACE_DETECTIONS):
+            return True
+        if proposal is not None:
+            is_early = face > 0 or proposal.head is not None or detections < _FACELESS_DETECTIONS
+            if is_early or observation.score <= LIMITS["faceless"]:
+                return False
+        return self._person_score(rgb, observation) > _MIN_BODY
 
     def image_for_track(self, rgb: Image, track: BodyTrack, tracked: Sequence[BodyTrack]) -> Image:
         """Return the image with the heads of all other people covered."""
@@ -262,8 +267,8 @@ class BodyFinder(Finder[BodyObservation]):
         if not record.is_due():
             return observation
         has_face = sure or self._face_score(rgb, observation) > 0
-        evidence = 1.0 if has_face else self._faceless_score(rgb, observation)
-        kept = record.is_kept(sure=evidence > LIMITS["faceless"], passed=evidence > LIMITS["faceless_kept"])
+        evidence = 1.0 if has_face else self._person_score(rgb, observation)
+        kept = record.is_kept(sure=evidence > LIMITS["faceless"], passed=evidence > _MIN_BODY)
         return observation if kept else None
 
     def _face_score(self, rgb: Image, observation: BodyObservation) -> float:
@@ -271,13 +276,18 @@ class BodyFinder(Finder[BodyObservation]):
         centre = head.mean(axis=0).tolist()
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
-    def _faceless_score(self, rgb: Image, observation: BodyObservation) -> float:
-        """Return the score of a body without a face, as in stills, from two inferences; 0 with the head outside."""
-        x, y = observation.keypoints[geometry.HEAD, :2].mean(axis=0).tolist()
-        if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
-            return 0.0
+    def _person_score(self, rgb: Image, observation: BodyObservation) -> float:
+        """Return the score of a body as in stills, from two inferences; 0 for a hand that looks like a body."""
+        image = geometry.Window(0, 0, rgb.shape[1], rgb.shape[0])
+        people, hands = self._people().find(rgb, image, LIMITS["person"], _HAND_SCORE)
+        heads = geometry.detected_heads(self._faces, rgb, image, LIMITS["head"])
         again = self._kind.observe(rgb, self.box_after(observation))
-        return _faceless_score(rgb, [again, observation], bodies.body_oks(observation, again, rgb))
+        agreement = bodies.body_oks(observation, again, rgb)
+        candidate = stills.Candidate([observation, again], _NO_PROPOSAL, agreement)
+        score = probability("body", bodies.body_features(candidate, rgb, heads, people))
+        around = bodies.clipped(observation, rgb)
+        is_hand = any(box_iou(around, hand.bounds) > _HAND_IOU for hand in hands)
+        return 0.0 if is_hand and score < _SURE_BODY else score
 
 
 def _faceless_score(rgb: Image, views: list[BodyObservation], agreement: float) -> float:

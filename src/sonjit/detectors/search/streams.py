@@ -146,8 +146,7 @@ class StreamSearch(Generic[O]):
         self._inferences_left = max(len(tracked) + len(new) + 1, _MIN_INFERENCES) - spent
         if room > 0 and not candidates:  # what the windows show may verify the new detections
             self._search_windows(rgb, lost, [*tracked, *new])
-        detections = _MAX_REPEATS if self._frame == 1 else 1  # the first frame may be a single image
-        found = [item for item in new if self._finder.accepts_new(rgb, item, detections)]
+        found = [item for item in new if self._finder.accepts_new(rgb, item)]
         tracked, room = [*tracked, *found], room - len(found)
         if room <= 0:  # proposals would be outdated later
             self._proposals = []

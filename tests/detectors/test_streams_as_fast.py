@@ -1,0 +1,113 @@
+"""With search="auto", a stream shows in each frame what search="fast" shows, if the search of stills is certain too."""
+
+import json
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.detectors.search.geometry import is_same_instance
+from sonjit.media import open_source
+
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
+
+FRAMES, REPEATS, EMPTY = 24, 4, 5
+CERTAIN = 0.95
+HEAD = slice(0, 11)
+
+
+@pytest.fixture(scope="module")
+def searches(need):
+    """Return a function: detectors of a kind with `fast` and `auto` for streams, and for stills."""
+    need("palm-full", "hand-full", "pose-detector", "body-full", "face-short", "face-full", "face-attention")
+    need("person-detector")
+    made = {}
+
+    def get(kind):
+        if kind not in made:
+            streams = [sonjit.create_detector(kind, search=search) for search in ("fast", "auto")]
+            made[kind] = (*streams, sonjit.create_detector(kind, static_image=True, max_instances=20))
+        for detector in made[kind]:
+            detector.reset()
+        return made[kind]
+
+    yield get
+    for detectors in made.values():
+        for detector in detectors:
+            detector.close()
+
+
+def missing(fast, auto, still, frames):
+    """Return the numbers of the frames in which `auto` lacks an instance of `fast` that is certain as a still."""
+    lacking = []
+    for number, rgb in enumerate(frames):
+        expected, found = fast.detect(rgb), auto.detect(rgb)
+        absent = [one for one in expected if not is_among(one, found)]
+        if absent:
+            sure = [one for one in still.detect(rgb) if one.score > CERTAIN]
+            lacking += [number] * any(is_among(one, sure) for one in absent)
+    return lacking
+
+
+def is_among(one, found):
+    return any(is_same_instance(one.keypoints, other.keypoints) for other in found)
+
+
+def after_empty(frames):
+    return [np.zeros_like(frames[0])] * EMPTY + frames
+
+
+def head_covered(rgb, bodies):
+    """Cover the heads of bodies in an image (H, W, 3), as a helmet does."""
+    covered = rgb.copy()
+    for body in bodies:
+        head = body.keypoints[HEAD, :2]
+        reach = 1.3 * np.ptp(head, axis=0).max()
+        cv2.circle(covered, [round(float(at)) for at in head.mean(axis=0)], round(float(reach)), (60, 60, 60), -1)
+    return covered
+
+
+@pytest.mark.files("real/**/*.mp4")
+def test_clips_show_the_people_whom_fast_shows(searches, file):
+    with open_source(file) as source:
+        frames = [frame.rgb for frame in islice(source, FRAMES)]
+    for shown in (frames, after_empty(frames)):
+        assert missing(*searches("body"), shown) == []
+
+
+@pytest.mark.files("goldens/mediapipe/pose.*.json")
+def test_people_whose_head_is_covered_show_as_soon_as_with_fast(searches, golden_frames, file):
+    frames = golden_clip(golden_frames, file)
+    fast, auto, still = searches("body")
+    covered = [head_covered(rgb, fast.detect(rgb)) for rgb in frames]
+    for shown in (covered, after_empty(covered)):
+        assert missing(*searches("body"), shown) == []
+
+
+@pytest.mark.files("goldens/mediapipe/pose.*.json")
+def test_goldens_show_the_bodies_that_fast_shows(searches, golden_frames, file):
+    frames = golden_clip(golden_frames, file)
+    for shown in (frames, after_empty(frames)):
+        assert missing(*searches("body"), shown) == []
+
+
+@pytest.mark.files("goldens/mediapipe/hands.*.json")
+def test_goldens_show_the_hands_that_fast_shows(searches, golden_frames, file):
+    frames = golden_clip(golden_frames, file)
+    for shown in (frames, after_empty(frames)):
+        assert missing(*searches("hands"), shown) == []
+
+
+@pytest.mark.files("goldens/mediapipe/face*.json")
+def test_goldens_show_the_faces_that_fast_shows(searches, golden_frames, file):
+    frames = golden_clip(golden_frames, file)
+    for shown in (frames, after_empty(frames)):
+        assert missing(*searches("face"), shown) == []
+
+
+def golden_clip(golden_frames, file):
+    """Return the first frames of a golden, or its photograph several times."""
+    frames = list(islice(golden_frames(file, json.loads(file.read_text("utf-8")))[1], FRAMES))
+    return frames if len(frames) > 1 else frames * REPEATS
