@@ -108,10 +108,8 @@ check: install  ## format, lint, types, import rules, sizes, generated files
 
 check-page:
 	@if command -v npm >/dev/null; then \
-	  for folder in tools/page web; do \
-	    { test $$folder/node_modules/.package-lock.json -nt $$folder/package-lock.json || npm --prefix $$folder ci --silent --no-audit --no-fund; } \
-	      && npm --prefix $$folder run --silent check || exit 1; \
-	  done; \
+	  { test web/node_modules/.package-lock.json -nt web/package-lock.json || npm --prefix web ci --silent --no-audit --no-fund; } \
+	    && npm --prefix web run --silent check; \
 	else echo "left out: the checks of the page (Debian: apt-get install npm)"; fi
 
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
@@ -153,4 +151,4 @@ release: install more-models web  ## audit, build and check sdist, wheel and sit
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist $(MODULE) web/build .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site dist web/node_modules web/dist $(MODULE) web/build .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
-from .web_module import TRACK, WEB, in_python, put_on
+from .web_module import TRACK, WEB, in_python, put_on, put_page_modules_on
 
 LOCAL = "http://127.0.0.1:"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -273,6 +273,13 @@ def open_kit(browser, site, imports):
     browser.get(site.url)
     run(browser, "while (!document.documentElement?.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
     return browser
+
+
+@pytest.fixture
+def page_site(site):
+    """Site with the modules of the page, as `/page/NAME.js`."""
+    put_page_modules_on(site)
+    return site
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from studio.tests.projects import make_project
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
 from .driver import POLL_S, assert_same_texts, unnamed_controls
+from .web_module import WEB
 
 pytestmark = pytest.mark.browser
 
@@ -327,10 +328,9 @@ def test_both_languages_have_all_texts_that_the_page_uses():
     english = assert_same_texts(FOLDER / "i18n")
     known = english.keys() | json.loads((PAGE / "i18n" / "en.json").read_text("utf-8")).keys()
     asked = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', (FOLDER / "index.html").read_text("utf-8")))
-    for module in FOLDER.iterdir():
-        if module.name.endswith(".js"):
-            code = module.read_text("utf-8")
-            asked |= set(re.findall(r'\btext\("([^"]+)"', code))
-            asked |= {f"notice.{key}" for key in re.findall(r'\bnotify\("([^"]+)"', code)}
-            asked |= {f"key.{key}" for key in re.findall(r'\bkey\("[^"]+", "([^"]+)"', code)}
+    for module in (WEB / "src" / "page" / "annotate").glob("*.ts"):
+        code = module.read_text("utf-8")
+        asked |= set(re.findall(r'\btext\(\s*"([^"]+)"', code))
+        asked |= {f"notice.{key}" for key in re.findall(r'\bnotify\(\s*"([^"]+)"', code)}
+        asked |= {f"key.{key}" for key in re.findall(r'\bkey\(\s*"[^"]+",\s*"([^"]+)"', code)}
     assert asked - known == set()

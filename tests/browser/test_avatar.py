@@ -143,7 +143,7 @@ DROP = """
 """
 WEIGHTS = """
     const [bytes, blendshapes] = given;
-    const {driversOf, readModel, targetWeights} = await import("/gltf.js");
+    const {driversOf, readModel, targetWeights} = await import("/page/gltf.js");
     const model = await readModel(new File([Uint8Array.from(bytes)], "a.vrm"));
     const weights = targetWeights(model, driversOf(model), blendshapes);
     return [...weights].map(([node, values]) => [node, ...values]);
@@ -220,11 +220,13 @@ MOVED = [
 ]
 
 
-def test_blendshapes_move_targets_by_name_or_by_expression(page, tmp_path):
+def test_blendshapes_move_targets_by_name_or_by_expression(browser, page_site, tmp_path):
+    page_site.files["/blank"] = ("text/html", b"<!doctype html><title>blank</title>")
+    browser.get(f"{page_site.url}/blank")
     for names, vrm, wanted in MOVED:
         model = avatar(tmp_path / "model", names, vrm).read_bytes()
-        assert run(page.browser, WEIGHTS, list(model), FACE) == [wanted]
-    names = run(page.browser, "return (await import('/gltf.js')).BLENDSHAPES")
+        assert run(browser, WEIGHTS, list(model), FACE) == [wanted]
+    names = run(browser, "return (await import('/page/gltf.js')).BLENDSHAPES")
     assert sorted(names) == sorted(BLENDSHAPES[1:])
 
 

@@ -9,10 +9,10 @@ from .conftest import run
 
 pytestmark = pytest.mark.browser
 START = """
-    const {Connection} = await import(`${given[0]}/connection.js`);
+    const {Connection} = await import("/page/connection.js");
     globalThis.connection?.close();
     globalThis.seen = [];
-    globalThis.connection = new Connection({detectors: [{kind: "hands"}], token: given[1]});
+    globalThis.connection = new Connection({url: given[0], detectors: [{kind: "hands"}], token: given[1]});
     for (const name of ["state", "error"]) {
       connection.addEventListener(name, ({detail}) => seen.push(detail.state ?? detail.code));
     }
@@ -23,7 +23,8 @@ SHOT = """
 
 
 @pytest.fixture
-def page(browser, site, photo):
+def page(browser, page_site, photo):
+    site = page_site
     site.files["/blank"] = ("text/html", b"<!doctype html><title>blank</title>")
     site.files["/photo.png"] = ("image/png", cv2.imencode(".png", photo[..., ::-1])[1].tobytes())
     browser.get(f"{site.url}/blank")

@@ -9,6 +9,8 @@ import pytest
 
 import sonjit
 
+from ..support.page_modules import page_modules  # noqa: TID252  # one build for all packages
+
 PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
 TYPES = {
@@ -36,6 +38,13 @@ def put_on(site, module):
     for name, path in module.items():
         if f"/web/{name}" not in site.files:
             site.files[f"/web/{name}"] = (TYPES[path.suffix], path.read_bytes())
+
+
+def put_page_modules_on(site):
+    """Put the modules of the page on a site, as `/page/NAME.js`."""
+    folder = page_modules()
+    for path in folder.rglob("*.js"):
+        site.files[f"/{path.relative_to(folder).as_posix()}"] = (TYPES[".js"], path.read_bytes())
 
 
 def put_theirs(site, name):

@@ -1,6 +1,6 @@
 /** Fetch the files of networks and other data. */
 
-import { bytesOf } from "../../src/sonjit/server/page/masks.js";
+import { bytesOf } from "./masks.js";
 import { fromHalf } from "./tflite.js";
 
 /** A file is missing, or is not the expected one. */

@@ -4,7 +4,7 @@
  *     import * as handPoseDetection from "sonjit-web";
  */
 
-import { openDetector, skeletonHelpers, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
+import { openDetector, skeletonHelpers, type ImageLike } from "./tfjs.js";
 import { LocalDetector, type Files } from "./local.js";
 import type { DetectorOptions } from "./options.js";
 import type { Box, Event, Gesture, MotionEvent, NamedPoint } from "./results.js";
@@ -13,7 +13,7 @@ import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
 import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 
-export { SupportedModels, calculators } from "../../src/sonjit/server/page/tfjs.js";
+export { SupportedModels, calculators } from "./tfjs.js";
 export { measuresOfInstance } from "./events.js";
 export { LocalDetector, classify, type Files, type LocalAnswer } from "./local.js";
 export type { ImageClass } from "./classes.js";

@@ -1,6 +1,6 @@
 /** Run a detector in a worker of this page. */
 
-import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs.js";
+import { decode, draw, type ImageLike } from "./tfjs.js";
 import { CLASSIFIER_SIDE, type ImageClass } from "./classes.js";
 import { WEIGHTS, type Role } from "./data.js";
 import type { Accelerator } from "./network.js";

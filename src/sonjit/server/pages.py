@@ -68,7 +68,7 @@ class _EngineFiles(StaticFiles):
 
 def app_files() -> list[str]:
     """Return the files of the live app in `page/`. A device stores them to open the app without the server."""
-    others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "tfjs.")
+    others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "frames.")
     names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
     return [name for name in names if not name.startswith(others)]
 

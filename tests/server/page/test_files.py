@@ -16,6 +16,7 @@ from sonjit.server.options import known_options
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
 MODULES = sorted(PAGE.glob("*.js"))
+SOURCES = sorted((Path(__file__).parents[3] / "web" / "src" / "page").glob("*.ts"))
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
@@ -47,9 +48,9 @@ def test_every_file_that_a_file_names_is_there(path):
 def test_every_requested_text_is_known(language):
     document = (PAGE / "index.html").read_text("utf-8")
     keys = set(re.findall(r'data-i18n(?:-label)?="([^"]+)"', document))
-    for path in MODULES:
-        keys |= set(re.findall(r'\btext\("([^"]+)"', path.read_text("utf-8")))
-        keys |= {f"error.{code}" for code in re.findall(r'new PageError\("(\w+)"', path.read_text("utf-8"))}
+    for path in SOURCES:
+        keys |= set(re.findall(r'\btext\(\s*"([^"]+)"', path.read_text("utf-8")))
+        keys |= {f"error.{code}" for code in re.findall(r'new PageError\(\s*"(\w+)"', path.read_text("utf-8"))}
     assert keys - TEXTS[language].keys() == set()
 
 
@@ -82,9 +83,9 @@ def test_every_refusal_of_the_server_has_its_text(language):
     assert {f"error.{code}" for code in STATUS.keys() - others} - TEXTS[language].keys() == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_every_id_that_is_looked_for_is_there(path):
     document = "".join(one.read_text("utf-8") for one in DOCUMENTS)
     known = set(re.findall(r'\bid="([^"]+)"', document))
-    ids = set(re.findall(r'(?:\bfind|getElementById)\("([\w-]+)"\)', path.read_text("utf-8")))
+    ids = set(re.findall(r'(?:\bfind|getElementById)\(\s*"([\w-]+)",?\s*\)', path.read_text("utf-8")))
     assert ids - known == set()

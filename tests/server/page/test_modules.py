@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import shutil
 import subprocess
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,24 +14,19 @@ from sonjit.results.measures import RepetitionCounter
 from sonjit.results.skeletons import load_skeleton
 from sonjit.server.kinds import kinds_answer
 
-PAGE = Path(str(files("sonjit.server"))) / "page"
+from ...support.page_modules import page_modules  # noqa: TID252  # one build for all packages
 
 
 def run_module(body, value):
     """Return the value that a script passes to `output`. It has `input`, and imports modules by `page("name.js")`."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+    folder = page_modules() / "page"
     head = f"""
         const input = {json.dumps(value)};
-        const page = (name) => import({json.dumps(PAGE.as_uri() + "/")} + name);
+        const page = (name) => import({json.dumps(folder.as_uri() + "/")} + name);
         const output = (value) => console.log(JSON.stringify(value));
-        const {{readFile}} = await import("node:fs/promises"); // node fetches no files
-        globalThis.fetch = async (url) => ({{json: async () => JSON.parse(await readFile(new URL(served(url))))}});
-        const served = (url) => `${{url}}`.replace("/server/page/spec/", "/spec/");
         globalThis.location = {{href: "http://host:1/#token=secret", origin: "http://host:1", search: "", hash: ""}};
     """
-    result = subprocess.run([node, "--input-type=module"], input=head + body, capture_output=True, text=True)
+    result = subprocess.run(["node", "--input-type=module"], input=head + body, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -163,7 +155,7 @@ def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     body = load_skeleton("body_blazepose33")
     result = run_module(
         """
-        const {calculators, skeletonHelpers} = await page("tfjs.js");
+        const {calculators, skeletonHelpers} = await page("../tfjs.js");
         const util = skeletonHelpers({hand: {}, face: {}, mesh: {triangles: []}, body: input});
         const points = [{x: 32, y: 12, z: 8, name: "nose"}, {x: 64, y: 48}];
         output({

@@ -1,7 +1,7 @@
 /** Base of the packages of MediaPipe's solutions. */
 
 import { keypoints as BODY_NAMES } from "../../../src/sonjit/results/skeletons/body_blazepose33.json";
-import { draw, segmentationFrom } from "../../../src/sonjit/server/page/tfjs.js";
+import { draw, segmentationFrom } from "../tfjs.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { Body, NamedPoint, Segmentation } from "../results.js";

@@ -1,57 +1,46 @@
-/**
- * Captures frames of a video, a canvas or an image in a size and a format, and caches them.
- *
- *     const frames = new Frames(video, { longest: 320, keep_ms: 50 });
- *     const hands = await detector.estimateHands(await frames.take());
- */
+// Made by `npm --prefix web run page` from web/src/page. Change it there.
 
-/** @typedef {HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap} Source */
-/** @typedef {{width?: number, height?: number, longest?: number}} Size `width`, `height`: a missing one keeps the aspect ratio;
- *   `longest`: maximum side; 0 for the source's size */
-/** @typedef {"canvas" | "imagedata" | "jpeg" | "png"} Format */
-/** @typedef {OffscreenCanvas | ImageData | Blob} Frame */
-
-/** @type {readonly Format[]} */
-export const FORMATS = ["canvas", "imagedata", "jpeg", "png"];
-const QUALITY = 0.9;
-
-/** Return the scaled width and height of a source. @param {number} width @param {number} height of the source @param {Size} wanted @returns {[number, number]} */
-export function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
-  const size = wide || high ? [wide || (width * high) / height, high || (height * wide) / width] : [width, height];
+// src/page/frames.ts
+var FORMATS = ["canvas", "imagedata", "jpeg", "png"];
+var QUALITY = 0.9;
+function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
+  const size = wide || high ? [wide || width * high / height, high || height * wide / width] : [width, height];
   const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;
   const [one, other] = size.map((side) => Math.max(1, Math.round(side * scale)));
   return [one, other];
 }
-
-export class Frames {
+var Frames = class {
   #source;
   #size;
   #format;
   #keep_ms;
-  /** @type {Promise<Frame | null> | null} */ #last = null;
+  #last = null;
   #lastUpdate = -Infinity;
-
   /**
-   * @param {Source} source @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: time for which the last frame is returned again
+   * @param how `keep_ms`: time for which the last frame is returned again
    * @throws {RangeError} a size or time below 0, an unknown format
    */
   constructor(source, { format = "canvas", keep_ms = 0, ...size } = {}) {
     for (const [name, value] of Object.entries({ keep_ms, ...size })) {
-      if (!(value >= 0 && Number.isFinite(value))) throw new RangeError(`${name} ${value}: give a number from 0`);
+      if (!(value >= 0 && Number.isFinite(value)))
+        throw new RangeError(`${name} ${value}: give a number from 0`);
     }
     const other = Object.keys(size).find((name) => !["width", "height", "longest"].includes(name));
-    if (other) throw new RangeError(`unknown option "${other}"; known: width, height, longest, format, keep_ms`);
-    if (!FORMATS.includes(format)) throw new RangeError(`unknown format "${format}"; known: ${FORMATS.join(", ")}`);
+    if (other)
+      throw new RangeError(
+        `unknown option "${other}"; known: width, height, longest, format, keep_ms`
+      );
+    if (!FORMATS.includes(format))
+      throw new RangeError(`unknown format "${format}"; known: ${FORMATS.join(", ")}`);
     this.#source = source;
     this.#size = size;
     this.#format = format;
     this.#keep_ms = keep_ms;
   }
-
   /**
    * Return the current frame of the source, or the last one if it is newer than `keep_ms`.
    *
-   * @returns {Promise<Frame | null>} null if the source has not loaded or its pixels may not be read
+   * @returns null if the source has not loaded or its pixels may not be read
    */
   take() {
     const now = performance.now();
@@ -61,18 +50,26 @@ export class Frames {
     }
     return this.#last;
   }
-
   async #capture() {
-    const source = /** @type {any} */ (this.#source);
-    const [wide, high] = [source.videoWidth ?? source.naturalWidth ?? source.width, source.videoHeight ?? source.naturalHeight ?? source.height];
+    const source = this.#source;
+    const [wide, high] = [
+      source.videoWidth ?? source.naturalWidth ?? source.width,
+      source.videoHeight ?? source.naturalHeight ?? source.height
+    ];
     if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
     const [width, height] = scaledSize(wide, high, this.#size);
     const canvas = new OffscreenCanvas(width, height);
-    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const context = canvas.getContext("2d");
     context.drawImage(source, 0, 0, width, height);
     if (this.#format === "imagedata") return context.getImageData(0, 0, width, height);
-    if (this.#format !== "canvas") return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
-    context.getImageData(0, 0, 1, 1); // throws if the pixels may not be read
+    if (this.#format !== "canvas")
+      return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
+    context.getImageData(0, 0, 1, 1);
     return canvas;
   }
-}
+};
+export {
+  FORMATS,
+  Frames,
+  scaledSize
+};

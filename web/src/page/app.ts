@@ -1,0 +1,424 @@
+/**
+ * The main module of the page. Controls write to the store; the store updates the detectors and the
+ * views.
+ */
+
+import { avatarView } from "./avatar.js";
+import {
+  find,
+  make,
+  onLanguage,
+  PageError,
+  put,
+  save,
+  showError,
+  startLanguage,
+  Store,
+  text,
+  textOr,
+} from "./common.js";
+import { Capture, Detectors, type ShownImage } from "./detectors.js";
+import { hasNoServer } from "./endpoints.js";
+import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
+import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
+import { overlayView } from "./overlay.js";
+import {
+  gesturesView,
+  inspector,
+  latencyMeter,
+  liveTable,
+  paced,
+  wirePhone,
+  wireTabs,
+} from "./panels.js";
+import { plotView } from "./plot.js";
+import { wireClasses, wireSaliencyLegend } from "./saliency.js";
+import {
+  configuredDetectors,
+  isMirrored,
+  linkOf,
+  rememberedSettings,
+  settingsFrom,
+  settingsOf,
+  wireSettings,
+} from "./settings.js";
+import { sourceChooser, wireTransport } from "./source-chooser.js";
+import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
+import { createMapEditor, createTrainer } from "./trainer.js";
+import { view3D } from "./view3d.js";
+
+const RUNNING = ["connecting", "loading", "running", "error"];
+const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
+const NOTICE_MS = 4000;
+
+await Promise.all([startLanguage(new URL("i18n/", import.meta.url)), loadKinds().catch(showError)]);
+find("annotate").hidden = !annotates;
+const store = new Store({
+  ...rememberedSettings(),
+  phase: "idle",
+  detail: {},
+  source: null,
+  started: false,
+  paused: false,
+  recording: false,
+  searching: false,
+  hidden: 0,
+});
+const overlay = overlayView(find("image"), find("overlay"), find("stage"));
+const plot = plotView();
+const avatar = avatarView(store);
+const trainer = createTrainer(
+  ({ file, names }, isTried) => {
+    detectors.ask({ gestures_file: isTried ? file : null });
+    mapEditor.setCustom(names);
+  },
+  () => store.state.phase === "running" && !store.state.paused && !chooser.isStill(),
+);
+const mapEditor = createMapEditor((map) => {
+  if (map !== null) trainer.tryFor(map);
+  detectors.ask({ control: map });
+});
+const views = [
+  overlay,
+  view3D(find("view3d")),
+  avatar,
+  liveTable(find("live-table")),
+  plot,
+  inspector(find("json")),
+  gesturesView(),
+  trainer,
+  mapEditor,
+];
+const meter = latencyMeter();
+const table = new Table();
+const recorder = recorderOf(overlay);
+let latest: Record<string, any> | null = null;
+let attempt = 0; // number of the last attempt to start; it replaces earlier ones
+const tablePace = paced(showTable);
+let hiddenSince = 0; // performance.now(); 0 if no image was missed
+
+const rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
+const overlays = [overlay, rivalOverlay];
+let latestRival: Record<string, any> | null = null;
+const rivalView = {
+  draw: (frame: Record<string, any>, shown: ShownImage) => {
+    latestRival = frame;
+    rivalOverlay.draw(frame, shown);
+    showPane("rival-pane-name", rivals(), frame);
+  },
+  clear: () => {
+    latestRival = null;
+    rivalOverlay.clear();
+  },
+};
+const capture = new Capture();
+const detectors = new Detectors(
+  [...views, { draw: keep, clear: () => (latest = null) }],
+  rivalView,
+  capture,
+  {
+    phase: (phase, detail = {}) => {
+      if ("retryIn" in detail) showError(new PageError("server_gone", detail));
+      else if (phase === "running" && store.state.phase !== "running") showError(null);
+      if (phase !== "running") meter.clear();
+      store.set({ phase, detail });
+    },
+    searching: (image) => {
+      if (image) {
+        overlay.clear();
+        overlay.show(image);
+      }
+      store.set({ searching: true });
+    },
+    frame: ({ hidden = 0 }, latency, dropped) => {
+      store.set({ searching: false, hidden });
+      meter.add(latency, dropped);
+    },
+  },
+);
+const chooser = sourceChooser(store, overlay, {
+  changed: onSource,
+  model: (file) => avatar.open(file),
+});
+const usePlayer = wireTransport((paused) => store.set({ paused }));
+const clearClasses = wireClasses(() => chooser.files());
+const jobs = createJobs(find("jobs"), showJob);
+
+/** Store an answer for tables and recordings. */
+function keep(frame: Record<string, any>, shown: ShownImage) {
+  latest = frame;
+  if (latestRival) showPane("pane-name", configuration(), frame);
+  const repetitions = plot.events();
+  const counted = repetitions.length
+    ? { ...frame, events: [...(frame.events ?? []), ...repetitions] }
+    : frame;
+  table.add(counted, shown);
+  recorder.add(counted, shown);
+  tablePace.ask();
+}
+
+const configuration = () => configuredDetectors(store.state, chooser.isStill());
+
+/** Return the detectors with the compared model; null without a comparison. */
+function rivals() {
+  const [kind, model] = store.state.compare.split(":");
+  const own = configuration();
+  return model && own.some((detector) => detector.kind === kind)
+    ? own.map((detector) => (detector.kind === kind ? { ...detector, model } : detector))
+    : null;
+}
+
+/** Show the models of one half of the stage and their time. */
+function showPane(
+  id: string,
+  wanted: { kind: string; [option: string]: unknown }[] | null,
+  frame: Record<string, any>,
+) {
+  const names = (wanted ?? []).map(
+    ({ kind, model }) =>
+      `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`,
+  );
+  find(id).textContent = `${names.join(" · ")} – ${Math.round(frame.timing?.detect_ms ?? 0)} ms`;
+}
+
+async function start() {
+  const number = ++attempt;
+  showError(null);
+  store.set({ phase: "connecting", detail: {}, started: true, searching: true });
+  try {
+    const source = await chooser.open();
+    // the user stopped or selected another source while the camera opened
+    if (number !== attempt) return source.close();
+    plot.begin();
+    await chooser.showImage();
+    table.begin({ source: source.name, detectors: configuration() });
+    tablePace.now();
+    usePlayer(source.player);
+    detectors.start(source, configuration(), rivals(), store.state.here);
+  } catch (error) {
+    if (number !== attempt) return;
+    await stop("error");
+    find("stage").classList.remove("chosen"); // nothing can be shown
+    showError(error);
+  }
+}
+
+/** End the run. */
+async function end(phase: string) {
+  attempt += 1;
+  store.set({ started: false });
+  usePlayer(null);
+  detectors.stop();
+  for (const view of overlays) view.clearImage();
+  clearClasses();
+  meter.clear();
+  store.set({ phase, detail: {} });
+  await stopRecording();
+}
+
+async function stop(phase: string = "stopped") {
+  await end(phase);
+  await chooser.preview();
+}
+
+/** Show the tab of the selected view. */
+async function onSource() {
+  await end("stopped");
+  await start();
+}
+
+async function record() {
+  if (recorder.isOn()) return stopRecording();
+  recorder.start({ source: chooser.name(), detectors: configuration() });
+  return store.set({ recording: true });
+}
+
+async function stopRecording() {
+  const files = await recorder.stop();
+  store.set({ recording: false });
+  if (files)
+    listRecording(
+      find("recordings"),
+      files,
+      nameNow(""),
+      text("recording.made", { frames: files[0]!.frames }),
+    );
+}
+
+/** Write the settings as a link to the address and, if available, to the clipboard. */
+async function share() {
+  const link = linkOf(store.state, settingsFrom());
+  history.replaceState(null, "", new URL(link).hash);
+  const copied = await navigator.clipboard?.writeText(link).then(
+    () => true,
+    () => false,
+  );
+  find("share-words").textContent = text(copied ? "share.copied" : "share.address");
+  setTimeout(() => (find("share-words").textContent = ""), NOTICE_MS);
+}
+
+function snapshot() {
+  const canvas = make("canvas");
+  overlay.compose(canvas);
+  canvas.toBlob((blob: Blob | null) => save(blob, nameNow(".png")));
+}
+
+/** Show the progress of the last job next to the button. */
+function showJob(job: any) {
+  find("job-progress").hidden = !job;
+  if (!job) return;
+  find("job-bar").hidden = !isActive(job);
+  showShare(find("job-bar"), shareOf(job));
+  find("job-words").textContent = `${job.name}: ${stateText(job)}`;
+  find("job-results").hidden = job.state !== "done";
+}
+
+function showTable() {
+  find("table-state").textContent = table.count
+    ? text("table.frames", { count: table.count })
+    : text("table.empty");
+  for (const id of ["download-rows", "download-csv", "download-json"])
+    find(id).disabled = !table.count;
+}
+
+/** Return the text of an image, or of a stream that runs. */
+function runningKey(isStill: boolean) {
+  if (isStill && store.state.searching) return "status.searching";
+  if (!isStill && store.state.paused) return "status.paused";
+  return latest?.hidden ? "status.hidden" : isStill ? "status.still" : "status.running";
+}
+
+function showPhase() {
+  const { phase, detail, started, recording } = store.state;
+  const [status, recordButton] = [find("status"), find("record")];
+  const key =
+    phase === "loading" && detail.of
+      ? "status.loading.of"
+      : "retryIn" in detail
+        ? "status.waiting"
+        : phase === "running"
+          ? runningKey(started && chooser.isStill())
+          : `status.${phase}`;
+  const shown = Object.values(results).reduce(
+    (sum, { list }) => sum + (latest?.[list]?.length ?? 0),
+    0,
+  );
+  status.dataset.state = phase;
+  put(
+    status,
+    text(key, {
+      ...detail,
+      number: (detail.done ?? 0) + 1,
+      shown,
+      total: shown + (latest?.hidden ?? 0),
+    }),
+  );
+  status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
+  const isOn = started && RUNNING.includes(phase);
+  find("start").disabled = find("start").hidden = isOn;
+  find("stop").disabled = find("stop").hidden = !isOn;
+  find("snapshot").disabled = phase !== "running";
+  recordButton.disabled = phase !== "running" && !recording;
+  recordButton.ariaPressed = String(recording);
+  recordButton.querySelector("span").textContent = text(recording ? "record.stop" : "record");
+  for (const id of ["stage", "rival-stage"]) find(id).classList.toggle("running", isOn);
+}
+
+Object.defineProperty(globalThis, "sonjitPage", {
+  value: Object.freeze({
+    get state() {
+      return { ...store.state, frames: table.count, latest, latestRival };
+    },
+  }),
+});
+
+find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
+wireSettings(store);
+for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
+wirePhone();
+wireSaliencyLegend(store);
+store.watch(["longest"], ({ longest }) => (capture.longest = longest));
+store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
+store.watch(["mirrors", "source"], (state) =>
+  overlays.forEach((view) => view.mirror(isMirrored(state))),
+);
+store.watch(
+  ["source"],
+  async ({ source }) =>
+    (find("classes").hidden =
+      (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1),
+);
+store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
+  // the sample shows only hands
+  const lacksSome = Object.entries<{ on: boolean }>(wanted).some(
+    ([kind, { on }]) => on && kinds[kind]!.list !== "hands",
+  );
+  find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
+});
+find("share").onclick = share;
+globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
+find("start").onclick = start;
+find("fullscreen").onclick = () =>
+  document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen();
+find("stop").onclick = () => stop();
+find("snapshot").onclick = snapshot;
+find("record").onclick = () => record().catch(showError);
+find("download-csv").onclick = async () =>
+  save(await table.csv(find("download-rows").value), nameNow(".csv"));
+find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
+find("job-start").onclick = async () =>
+  jobs
+    .start(
+      await chooser.files(),
+      configuredDetectors({ ...store.state, here: false }, chooser.isStill()),
+      store.state.style,
+    )
+    .catch(showError);
+onLanguage(showTable);
+onLanguage(showPhase);
+store.watch(
+  ["phase", "detail", "started", "paused", "recording", "searching", "hidden"],
+  showPhase,
+);
+let timer: ReturnType<typeof setTimeout> | undefined;
+const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
+let requested = requestedDetectors();
+store.watch(["here"], ({ started }) => {
+  requested = requestedDetectors(); // a new run starts with it
+  if (started) onSource();
+});
+store.watch(["detectors", "options", "source", "compare", "here"], () => {
+  find("panes").classList.toggle("comparing", rivals() !== null);
+  find("pane-name").textContent = find("rival-pane-name").textContent = "";
+  const wanted = requestedDetectors();
+  if (wanted === requested) return;
+  requested = wanted;
+  clearTimeout(timer);
+  timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
+});
+globalThis.addEventListener("pagehide", () => detectors.stop());
+document.addEventListener("visibilitychange", () => {
+  // show how long a stream had no images because its tab was hidden
+  if (!document.hidden && hiddenSince)
+    showError(
+      new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }),
+    );
+  const { phase, paused } = store.state;
+  hiddenSince =
+    document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
+});
+const filled = hasNoServer ? [] : [jobs.load().catch(showError), mapEditor.load().catch(showError)];
+await Promise.all([...filled, chooser.wire()]);
+if (!isSecureContext) showError(new PageError("insecure"));
+// browsers refuse it if they do not trust the certificate
+navigator.serviceWorker?.register("sw.js").catch(() => {});
+if (hasNoServer && !crossOriginIsolated) {
+  // the service worker isolates the page when it loads again, so that networks get threads
+  navigator.serviceWorker?.addEventListener(
+    "controllerchange",
+    () => store.state.started || location.reload(),
+    { once: true },
+  );
+}
+document.documentElement.dataset.ready = "true";
+if (settingsOf(location.hash).source === "sample") find("source-sample").click();

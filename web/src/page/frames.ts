@@ -1,0 +1,104 @@
+/**
+ * Captures frames of a video, a canvas or an image in a size and a format, and caches them.
+ *
+ *     const frames = new Frames(video, { longest: 320, keep_ms: 50 });
+ *     const hands = await detector.estimateHands(await frames.take());
+ */
+
+type Source =
+  HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap;
+/**
+ * `width`, `height`: a missing one keeps the aspect ratio; `longest`: maximum side; 0 for the
+ * source's size
+ */
+type Size = { width?: number; height?: number; longest?: number };
+type Format = "canvas" | "imagedata" | "jpeg" | "png";
+type Frame = OffscreenCanvas | ImageData | Blob;
+
+export const FORMATS: readonly Format[] = ["canvas", "imagedata", "jpeg", "png"];
+const QUALITY = 0.9;
+
+/**
+ * Return the scaled width and height of a source.
+ *
+ * @param height of the source
+ */
+export function scaledSize(
+  width: number,
+  height: number,
+  { width: wide = 0, height: high = 0, longest = 0 }: Size,
+): [number, number] {
+  const size =
+    wide || high
+      ? [wide || (width * high) / height, high || (height * wide) / width]
+      : [width, height];
+  const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;
+  const [one, other] = size.map((side) => Math.max(1, Math.round(side * scale)));
+  return [one!, other!];
+}
+
+export class Frames {
+  #source;
+  #size;
+  #format;
+  #keep_ms;
+  #last: Promise<Frame | null> | null = null;
+  #lastUpdate = -Infinity;
+
+  /**
+   * @param how `keep_ms`: time for which the last frame is returned again
+   * @throws {RangeError} a size or time below 0, an unknown format
+   */
+  constructor(
+    source: Source,
+    { format = "canvas", keep_ms = 0, ...size }: Size & { format?: Format; keep_ms?: number } = {},
+  ) {
+    for (const [name, value] of Object.entries({ keep_ms, ...size })) {
+      if (!(value >= 0 && Number.isFinite(value)))
+        throw new RangeError(`${name} ${value}: give a number from 0`);
+    }
+    const other = Object.keys(size).find((name) => !["width", "height", "longest"].includes(name));
+    if (other)
+      throw new RangeError(
+        `unknown option "${other}"; known: width, height, longest, format, keep_ms`,
+      );
+    if (!FORMATS.includes(format))
+      throw new RangeError(`unknown format "${format}"; known: ${FORMATS.join(", ")}`);
+    this.#source = source;
+    this.#size = size;
+    this.#format = format;
+    this.#keep_ms = keep_ms;
+  }
+
+  /**
+   * Return the current frame of the source, or the last one if it is newer than `keep_ms`.
+   *
+   * @returns null if the source has not loaded or its pixels may not be read
+   */
+  take(): Promise<Frame | null> {
+    const now = performance.now();
+    if (this.#last === null || now - this.#lastUpdate >= this.#keep_ms) {
+      this.#last = this.#capture().catch(() => null);
+      this.#lastUpdate = now;
+    }
+    return this.#last;
+  }
+
+  async #capture() {
+    const source = this.#source as any;
+    const [wide, high] = [
+      source.videoWidth ?? source.naturalWidth ?? source.width,
+      source.videoHeight ?? source.naturalHeight ?? source.height,
+    ];
+    if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
+    const [width, height] = scaledSize(wide, high, this.#size);
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
+    context.drawImage(source, 0, 0, width, height);
+    if (this.#format === "imagedata") return context.getImageData(0, 0, width, height);
+    if (this.#format !== "canvas")
+      return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
+    context.getImageData(0, 0, 1, 1); // throws if the pixels may not be read
+    return canvas;
+  }
+}

@@ -1,0 +1,166 @@
+/** The view of images with the drawings over them, and of hidden people. */
+
+import { fit } from "./common.js";
+import { type ShownImage } from "./detectors.js";
+import { instancesOf, skeletonOf } from "./kinds.js";
+import { type Area } from "./labels.js";
+import { headOf, mean, paint, USUAL_STYLE, type Style } from "./painter.js";
+import { around } from "./strokes.js";
+
+const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
+const LARGEST = 1920;
+const CELLS = 3; // cells along a hidden head or person
+// margin around a hidden head, and around a person, relative to the longer side
+const HEAD_MARGIN = 0.35;
+const PERSON_MARGIN = 0.1;
+const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso or the shoulders
+const SHOULDERS = [11, 12];
+const HIPS = [23, 24];
+
+/** Return the areas to hide with their margins: heads, also those in profile, and for "persons" bodies. */
+function hiddenAreas(kind: string, instance: any, how: string): Area[] {
+  const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
+  if (kind !== "body") return areas;
+  const points = instance.keypoints;
+  const [left, right] = SHOULDERS.map((k) => points[k]);
+  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]))];
+  const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
+  const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
+  const { x, y } = mean(skeletonOf(instance).groups.face!.map((k) => points[k]));
+  areas.push(withMargin([x - half, y - half, x + half, y + half], HEAD_MARGIN));
+  return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
+}
+
+/** @param share of the longer side */
+function withMargin([left, top, right, bottom]: Area, share: number): Area {
+  const margin = share * Math.max(right - left, bottom - top);
+  return [left - margin, top - margin, right + margin, bottom + margin];
+}
+
+/** Reduce areas to a few cells. An image without a known head becomes black. */
+function hidePeople(ctx: CanvasRenderingContext2D, areas: Area[]) {
+  if (!areas.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
+  const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
+  for (const [left, top, right, bottom] of areas) {
+    const area: [number, number, number, number] = [left, top, right - left, bottom - top];
+    cells.getContext("2d")?.drawImage(ctx.canvas, ...area, 0, 0, CELLS, CELLS);
+    ctx.drawImage(cells, 0, 0, CELLS, CELLS, ...area);
+  }
+}
+
+export type Overlay = ReturnType<typeof overlayView>;
+
+/**
+ * Return the view of images and the drawings over them.
+ *
+ * @param stage around both
+ */
+export function overlayView(
+  image: HTMLCanvasElement,
+  overlay: HTMLCanvasElement,
+  stage: HTMLElement,
+) {
+  /** the drawn frame */
+  let last: { frame: Record<string, any>; seen: ShownImage } | null = null;
+  let isMirrored = false;
+  let style = USUAL_STYLE;
+  new ResizeObserver(redraw).observe(stage);
+
+  /** Mirror the view or not. */
+  function mirror(on: boolean) {
+    isMirrored = on;
+    // mirrors the image; the overlay is drawn again so that text stays readable
+    stage.classList.toggle("mirrored", on);
+    redraw();
+  }
+
+  /** Set the drawing style. */
+  function setStyle(wanted: Style) {
+    const hides = wanted.anonymise !== style.anonymise;
+    style = wanted;
+    stage.classList.toggle("anonymous", style.anonymise !== "none");
+    if (hides && last) draw(last.frame, last.seen);
+    else if (hides) wipe(image);
+    else redraw();
+  }
+
+  /**
+   * Show an image.
+   *
+   * @param areas to hide
+   */
+  function show(
+    shown: HTMLCanvasElement | ImageBitmap,
+    { width, height }: { width: number; height: number } = shown,
+    areas: Area[] = [],
+  ) {
+    fit(image, width, height);
+    const ctx = image.getContext("2d") as CanvasRenderingContext2D;
+    ctx.drawImage(shown, 0, 0, width, height);
+    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "black" ? [] : areas);
+    stage.style.aspectRatio = `${width} / ${height}`;
+  }
+
+  /** @param seen `flipped`: the frame's x count from the right */
+  function draw(frame: Record<string, any>, seen: ShownImage) {
+    last = { frame, seen };
+    // instances beyond the maximum have no known place, so that the image becomes black
+    const found = frame.hidden ? [] : instancesOf(frame);
+    const areas = found.flatMap(({ kind, instance }) =>
+      hiddenAreas(kind, instance, style.anonymise),
+    );
+    const flip = ([left, top, right, bottom]: Area) =>
+      [frame.width - right, top, frame.width - left, bottom] as Area;
+    show(seen.image, frame as any, seen.flipped ? areas.map(flip) : areas);
+    redraw();
+  }
+
+  function clear() {
+    last = null;
+    wipe(overlay);
+  }
+
+  /** Draw the image and its results into a canvas, which gets the image's size. */
+  function compose(canvas: HTMLCanvasElement) {
+    const { width, height } = image;
+    fit(canvas, width, height);
+    const ctx = canvas.getContext("2d") as CanvasRenderingContext2D;
+    if (isMirrored) ctx.setTransform(-1, 0, 0, 1, width, 0);
+    ctx.drawImage(image, 0, 0);
+    ctx.resetTransform();
+    drawLast(ctx, 1);
+  }
+
+  function redraw() {
+    wipe(overlay);
+    if (!last) return;
+    const { width, height } = last.frame;
+    // of a pixel of the image
+    const shown = Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
+    const scale = Math.min(
+      Math.max(shown * devicePixelRatio, 1),
+      MAX_SCALE,
+      Math.max(1, LARGEST / width),
+    );
+    fit(overlay, Math.round(width * scale), Math.round(height * scale));
+    const ctx = overlay.getContext("2d") as CanvasRenderingContext2D;
+    ctx.setTransform(overlay.width / width, 0, 0, overlay.height / height, 0, 0);
+    drawLast(ctx, 1 / shown);
+    ctx.resetTransform();
+  }
+
+  function drawLast(ctx: CanvasRenderingContext2D, unit: number) {
+    if (!last) return;
+    const {
+      frame,
+      seen: { flipped, mask },
+    } = last;
+    paint(ctx, frame, { mirrored: flipped !== isMirrored, unit, mask, style });
+  }
+
+  return { mirror, setStyle, show, draw, clear, clearImage: () => wipe(image), compose };
+}
+
+function wipe(canvas: HTMLCanvasElement) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+}
