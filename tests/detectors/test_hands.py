@@ -92,7 +92,8 @@ def test_results_are_the_callers_own(hands, demo_clip):
         detector.detect(rgb)
     for hand, keypoints in zip(first, kept, strict=True):
         np.testing.assert_array_equal(hand.keypoints, keypoints)
-        hand.keypoints[:] = 0  # spoils nothing
+        with pytest.raises(ValueError, match="read-only"):
+            hand.keypoints[:] = 0
     assert detector.detect(demo_clip[1][4])
 
 
