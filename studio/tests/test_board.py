@@ -10,7 +10,8 @@ import pytest
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit_studio.association import count_mirrored_hands, hand_chirality
-from sonjit_studio.boards import recognise_board, sampled_images, target_from_text
+from sonjit_studio.board_recognition import recognise_board
+from sonjit_studio.boards import sampled_images, target_from_text
 from sonjit_studio.consistency import check_views
 from sonjit_studio.rig import CameraRig
 

@@ -8,7 +8,8 @@ import pytest
 from sonjit import InputError
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit_studio import camera_commands
-from sonjit_studio.boards import BoardObservation, BoardObservations, find_targets, target_from_text
+from sonjit_studio.board_recognition import find_targets
+from sonjit_studio.boards import BoardObservation, BoardObservations, target_from_text
 from sonjit_studio.calibration import calibrate, calibrate_lens
 from sonjit_studio.consistency import planar_ambiguity
 from sonjit_studio.estimates import angle_between, poses_from_points

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera, distort, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit_studio.camera_files import load_cameras, save_cameras, to_opencv
+from sonjit_studio.camera_files import load_cameras, save_cameras
+from sonjit_studio.camera_numbers import to_opencv
 from sonjit_studio.rig import CameraRig, RigCamera, world_on_board
 from sonjit_studio.views import open_view, views_by_camera
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, JobError, files, unknown_name
 from sonjit.cli.report import print_table, progress_bar
-from sonjit_studio import boards, calibration, camera_files, consistency, synchronisation
+from sonjit_studio import board_recognition, boards, calibration, camera_files, consistency, synchronisation
 from sonjit_studio.calibration import calibrate as calibrate_rig
 from sonjit_studio.rig import CameraRig, RigCamera, view_centre, world_on_board
 from sonjit_studio.views import match_camera, open_view, save_frame_sets, views_by_camera
@@ -233,8 +233,8 @@ def _find_targets(
     frame_of = matched and matched.frame_of
     try:
         with progress_bar(None, "images") as bar:
-            observations = boards.find_targets(targets, paths, every=every, frame_of=frame_of, progress=bar)
-    except boards.BoardNotFoundError as error:
+            observations = board_recognition.find_targets(targets, paths, every=every, frame_of=frame_of, progress=bar)
+    except board_recognition.BoardNotFoundError as error:
         raise InputError(f"{error}{_nearby(targets, paths)}") from None
     for line in observations.problems:
         sys.stderr.write(f"sonjit: {line}\n")
@@ -265,7 +265,7 @@ def _calibrate_lenses(
         if name in fixed_lenses:
             raise InputError(f"camera {name!r}: --lenses cannot be combined with --lens-recordings for one camera")
         with progress_bar(None, f"images of {name}'s lens") as bar:
-            observations = boards.find_targets(targets, {name: path}, progress=bar)
+            observations = board_recognition.find_targets(targets, {name: path}, progress=bar)
         found[name] = calibration.calibrate_lens(observations, lens=lens)
         sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].observations)} images\n")
     return found
@@ -275,7 +275,7 @@ def _recognise_board(text: str, paths: Mapping[str, Path]) -> boards.Calibration
     """Recognise the board in the images, with the square size of `auto:SIDE`."""
     _, _, side = text.partition(":")
     square_m = boards.length_from_text(side, text) if side else 0.03
-    found = boards.recognise_board(boards.sampled_images(paths), square_m=square_m)
+    found = board_recognition.recognise_board(boards.sampled_images(paths), square_m=square_m)
     if found is None:
         raise InputError("--board auto: no board was recognised in the images: describe it, or show more of it at once")
     if not side:
@@ -294,7 +294,9 @@ def _nearby(targets: list[boards.CalibrationTarget], paths: Mapping[str, Path]) 
         return ""
     images = boards.sampled_images(paths, count=_FEW)
     try:
-        found = boards.recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
+        found = board_recognition.recognise_board(
+            images, square_m=target.marker_m if target.is_grid else target.square_m
+        )
     except InputError as error:
         return f" But {error}"
     return f" The images show --board {found.text}" if found and found.text != target.text else ""

@@ -18,40 +18,37 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, cast
-from xml.etree import ElementTree
+from typing import Final, Literal
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, json_from
 from sonjit._util.data_files import parse_toml, read_json, write_json
-from sonjit._util.files import atomic_file, atomic_folder, write_text
-from sonjit._util.records import field, load_yaml, numbers, numbers_of, one_line
+from sonjit._util.files import atomic_folder, write_text
+from sonjit._util.records import field, numbers, numbers_of
 from sonjit.geometry import rotations
-from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.media.sources import natural_key
-from sonjit.media.sources.images import IMAGE_ENDINGS, read_bytes
+from sonjit.media.sources.images import IMAGE_ENDINGS
 from sonjit_lab.datasets.interhand import index_images
 from sonjit_lab.datasets.reading import MM, camera_matrix
+from sonjit_studio.camera_numbers import (
+    camera_of,
+    check_no_skew,
+    coefficients_of,
+    floats_from_words,
+    from_opencv,
+    lens_of,
+    metres_per_unit,
+    read_text,
+    to_opencv,
+)
+from sonjit_studio.opencv_files import read_opencv, save_opencv
 from sonjit_studio.rig import CameraRig, RigCamera
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
 _CAPTURE_FIELDS = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 DAT_ENDING = ".dat"
 _FORMAT, _VERSION = "sonjit-cameras", 1
-_HALF_PIXEL_SHIFT = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-"""Move principal points from OpenCV's pixel centres at integers to Sonjit's pixel corners at integers."""
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # metres per unit of length
-OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
-_MATRIX_NAMES = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K", "M", "intrinsic_matrix")
-_DISTORTION_NAMES = ("distortion_coefficients", "distCoeffs", "dist_coeffs", "Distortion_Coefficients", "D", "dist")
-_ROTATION_NAMES = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
-_TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
-_WIDTH_NAMES = ("image_width", "image_Width", "width")
-_HEIGHT_NAMES = ("image_height", "image_Height", "height")
-_FISHEYE_NAMES = ("fisheye_model", "fisheye")
-_YAML_TAG = re.compile(r"!!opencv-[\w-]+")
-_NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
 _LENS_MODELS = {
     "SIMPLE_PINHOLE": "f cx cy",
     "PINHOLE": "fx fy cx cy",
@@ -115,7 +112,7 @@ def load_cameras(
         case ".dat":
             cameras = _read_dat_folder(folder, unit, size)
         case ".yml" | ".yaml" | ".xml":
-            cameras = _read_opencv(path, unit, poses=poses)
+            cameras = read_opencv(path, unit, poses=poses)
         case _:
             raise InputError(
                 f"{path}: cameras are read from .json, .toml, .yml, .xml or a COLMAP folder, not from {ending or 'it'}"
@@ -152,96 +149,6 @@ def format_from_ending(path: Path) -> CameraFormat:
     return format
 
 
-def metres_per_unit(unit: object, named: str) -> float:
-    """Return the metres of a unit of length: m, cm, mm, or a length such as 44mm, the side of a board's square."""
-    if unit is None:
-        raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")
-    parts = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
-    metres = float(parts[1] or 1) * METRES[parts[2]] if parts else 0.0
-    if not metres > 0:
-        raise InputError(
-            f"{named}: unit {str(unit)[:20]!r}: give m, cm, mm, or a length such as 44mm, or 25.4mm for an inch"
-        )
-    return metres
-
-
-def _lens(value: Any, named: str, *, fisheye: bool = False) -> FloatArray | None:  # noqa: ANN401  # of a file
-    """Convert the distortion of a file to (5,), (8,) or (4,) coefficients of OpenCV, or None if all are zero."""
-    numbers_read = np.ravel(numbers(np.ravel(np.asarray(value, object)).tolist(), (-1,), named))
-    max_count = FISHEYE if fisheye else 8
-    if numbers_read[max_count:].any():
-        reason = "a fisheye has four" if fisheye else "thin prisms (s1 to s4) and tilted sensors are not supported"
-        raise InputError(f"{named} has {len(numbers_read)} coefficients: {reason}")
-    count = FISHEYE if fisheye else 8 if numbers_read[5:].any() else 5
-    coefficients = np.zeros(count)
-    coefficients[: min(len(numbers_read), count)] = numbers_read[:count]
-    return coefficients if coefficients.any() or fisheye else None
-
-
-def _coefficients(view: RigCamera) -> FloatArray:
-    """Return the (4,), (5,) or (8,) distortion coefficients of a camera, (5,) zeros if it has none."""
-    lens = view.camera.distortion
-    return np.zeros(5) if lens is None else np.asarray(lens, np.float64)
-
-
-def _camera(
-    named: str,
-    name: object,
-    size: Any,  # noqa: ANN401  # read from a file
-    *,
-    K: FloatArray,
-    R: FloatArray,
-    t_m: FloatArray,
-    lens: FloatArray | None,
-) -> RigCamera:
-    """Build a camera from a file's values, with the rotation nearest to R, and a lens of (4,), (5,) or (8,) or None."""
-    at = f"{named}: size of camera {name!r}"
-    width, height = numbers(size, (2,), at)
-    if not np.isfinite((width, height)).all():
-        raise InputError(f"{at} is {width:g} x {height:g}: expected numbers of pixels")
-    try:
-        camera = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, lens))
-    except InputError as error:
-        raise InputError(f"{named}: {error}") from None
-    left, _, right = np.linalg.svd(camera.R)
-    return RigCamera(camera.name, camera.width, camera.height, CalibratedCamera(K, left @ right, t_m, lens))
-
-
-def _check_no_skew(rig: CameraRig, format_name: str) -> None:
-    """Check that no camera has skew, which some formats cannot represent."""
-    for camera in rig:
-        if abs(camera.camera.K[0, 1]) > 1e-9 or abs(camera.camera.K[1, 0]) > 1e-9:
-            raise InputError(
-                f"camera {camera.name!r} has skew, which {format_name} cannot represent: write .json or OpenCV's .yml"
-            )
-
-
-def read_text(path: Path) -> str:
-    """Read a text file."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file of cameras; get it again") from None
-
-
-def from_opencv(K: FloatArray) -> FloatArray:
-    """Convert K (3, 3) from pixel coordinates that start at the first pixel's centre to its corner."""
-    return K + _HALF_PIXEL_SHIFT
-
-
-def to_opencv(K: FloatArray) -> FloatArray:
-    """Convert K (3, 3) from pixel coordinates that start at the first pixel's corner to its centre."""
-    return K - _HALF_PIXEL_SHIFT
-
-
-def floats_from_words(words: list[str], at: str) -> list[float]:
-    """Convert words of a text file to numbers."""
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        raise InputError(f"{at}: {' '.join(words)[:60]!r} are not numbers") from None
-
-
 def _save_json(rig: CameraRig, path: Path) -> None:
     cameras = [
         {
@@ -268,7 +175,7 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
         K, R, t = (numbers_of(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
         lens = None if field(record, "distortion", at) is None else numbers_of(record, "distortion", (-1,), at)
         size = [field(record, "width", at), field(record, "height", at)]
-        yield _camera(named, field(record, "name", at), size, K=K, R=R, t_m=t * metres, lens=lens)
+        yield camera_of(named, field(record, "name", at), size, K=K, R=R, t_m=t * metres, lens=lens)
 
 
 def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
@@ -303,9 +210,9 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
         K, turn, t = (numbers_of(table, name, shape, at) for name, shape in shapes.items())
         R = turn if is_matrix else rotations.matrix_from_rotation_vector(turn)
-        lens = _lens(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye")))
+        lens = lens_of(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye")))
         name, size = table.get("name", key), field(table, "size", at)
-        yield _camera(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens)
+        yield camera_of(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens)
 
 
 def _save_anipose(rig: CameraRig, path: Path) -> None:
@@ -316,7 +223,7 @@ def _save_anipose(rig: CameraRig, path: Path) -> None:
             "name": camera.name,
             "size": [camera.width, camera.height],
             "matrix": to_opencv(np.asarray(camera.camera.K, float)).tolist(),
-            "distortions": _coefficients(camera).tolist(),
+            "distortions": coefficients_of(camera).tolist(),
             "fisheye": camera.camera.is_fisheye,
             "rotation": rotations.rotation_vector_from_matrix(camera.R).tolist(),
             "translation": (camera.t * 1000).tolist(),
@@ -358,12 +265,12 @@ def _read_captures(
             both = (size, size[::-1])
             own_size = min(both, key=lambda candidate: float(np.abs(np.array(candidate) / 2 - principal_point).sum()))
         K, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
-        yield _camera(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=None)
+        yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=None)
 
 
 def _save_interhand(rig: CameraRig, path: Path) -> None:
     """Write a rig as the cameras of one capture. Raise an InputError for distortion or skew."""
-    _check_no_skew(rig, "InterHand2.6M's format")
+    check_no_skew(rig, "InterHand2.6M's format")
     for camera in rig:
         if camera.camera.distortion is not None:
             raise InputError(
@@ -428,9 +335,9 @@ def _read_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | Non
         intrinsics, extrinsics = _read_blocks(file), _read_blocks(pose)
         K = from_opencv(numbers_of(intrinsics, "intrinsic", (3, 3), str(file)))
         R, t = (numbers_of(extrinsics, key, shape, str(pose)) for key, shape in (("R", (3, 3)), ("T", (3, 1))))
-        lens = _lens(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
+        lens = lens_of(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
         name = f"cam{stem[1:]}" if re.fullmatch(r"c\d+", stem) else stem
-        yield _camera(str(file), name, [*size], K=K, R=R, t_m=t.ravel() * metres, lens=lens)
+        yield camera_of(str(file), name, [*size], K=K, R=R, t_m=t.ravel() * metres, lens=lens)
 
 
 def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
@@ -445,140 +352,6 @@ def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
         elif line and not line.startswith("#"):
             rows.append(floats_from_words(line.split(), f"{file}, line {number}"))
     return blocks
-
-
-def _read_opencv(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
-    """Read one file of OpenCV's FileStorage, or a folder of files that are named like their cameras."""
-    files = [path]
-    if path.is_dir():
-        found = (file for file in path.iterdir() if file.suffix.lower() in OPENCV_ENDINGS)
-        files = sorted(found, key=lambda file: natural_key(file.name))
-    if not files:
-        raise InputError(f"{path} has no camera files: expected .yml, .yaml, .xml and COLMAP's cameras.txt")
-    for file in files:
-        content = _read_xml(file) if file.suffix.lower() == ".xml" else _read_yaml(file)
-        file_unit, records = content.get("unit"), content.get("cameras")
-        metres = metres_per_unit(unit or (file_unit if isinstance(file_unit, str) else None), str(file))
-        if not isinstance(records, list):
-            yield _read_camera(content, file, file.stem, metres, poses=poses)
-            continue
-        for index, record in enumerate(records):
-            yield _read_camera(record, file, f"{file.stem}{index}", metres, poses=poses)
-
-
-def _save_opencv(rig: CameraRig, path: Path) -> None:
-    """Write a rig in metres: all cameras into one file, or one file for each if the path has no ending."""
-    if path.suffix:
-        with atomic_file(path) as draft:
-            _write_cameras(draft, list(rig))
-        return
-    with atomic_folder(path) as folder:
-        for camera in rig:
-            _write_cameras(folder / f"{camera.name}.yml", [camera])
-
-
-def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
-    import cv2
-
-    storage = cv2.FileStorage(str(file), cv2.FILE_STORAGE_WRITE)
-    storage.write("unit", "m")
-    storage.startWriteStruct("cameras", cv2.FileNode_SEQ)
-    for camera in cameras:
-        storage.startWriteStruct("", cv2.FileNode_MAP)
-        storage.write("name", f"camera {camera.name}")  # a name that is only a number would be read back as a number
-        storage.write("image_width", camera.width)
-        storage.write("image_height", camera.height)
-        storage.write("camera_matrix", to_opencv(np.asarray(camera.camera.K, np.float64)))
-        if camera.camera.distortion is not None:
-            storage.write("distortion_coefficients", np.asarray(camera.camera.distortion, np.float64)[:, None])
-            storage.write("fisheye_model", int(camera.camera.is_fisheye))
-        storage.write("R", camera.R)
-        storage.write("t", camera.t[:, None])
-        storage.endWriteStruct()
-    storage.endWriteStruct()
-    storage.release()
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    """Return the content of a YAML file without OpenCV's parser, which crashes on damaged ones."""
-    first, _, text = read_text(file).lstrip().partition("\n")
-    if not first.startswith("%YAML"):
-        raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
-    return load_yaml(file, _YAML_TAG.sub("", text))
-
-
-def _read_xml(file: Path) -> dict[str, Any]:
-    try:
-        content = _xml_value(ElementTree.fromstring(read_text(file)))
-    except (ElementTree.ParseError, RecursionError, ValueError) as error:
-        raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file} contains no cameras")
-    return content
-
-
-def _xml_value(element: ElementTree.Element) -> Any:  # noqa: ANN401  # any value of a file
-    """Return a list for elements that are called `_`, a dictionary for others, and text for an element without any."""
-    if len(element) == 0:
-        return (element.text or "").strip().removeprefix('"').removesuffix('"')
-    if all(child.tag == "_" for child in element):
-        return [_xml_value(child) for child in element]
-    return {child.tag: _xml_value(child) for child in element}
-
-
-def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, poses: bool) -> RigCamera:  # noqa: ANN401  # read from a file
-    if not isinstance(node, dict):
-        raise InputError(f"{file}: camera {default_name} has no fields")
-    fields = cast("dict[str, Any]", node)
-    name = str(fields.get("name", default_name)).removeprefix("camera ")
-    at = f"{file}: camera {name}"
-    if _read_number(fields, ("xi",), at):
-        raise InputError(f"{at} has an omnidirectional lens, which is not supported")
-    K = _read_matrix(fields, _MATRIX_NAMES, at)
-    has_pose = poses or any(key in fields for key in (*_ROTATION_NAMES, *_TRANSLATION_NAMES))
-    rotation = _read_matrix(fields, _ROTATION_NAMES, at) if has_pose else np.zeros(3)
-    translation = _read_matrix(fields, _TRANSLATION_NAMES, at) if has_pose else np.zeros(3)
-    if K.shape != (3, 3) or rotation.size not in (3, 9) or translation.size != 3:
-        raise InputError(
-            f"{at}: sizes {K.shape}, {rotation.shape}, {translation.shape} are not "
-            "a 3x3 matrix, a rotation and a translation"
-        )
-    size = [_read_number(fields, names, at) for names in (_WIDTH_NAMES, _HEIGHT_NAMES)]
-    if None in size:
-        raise InputError(f"{at} has no image_width and image_height")
-    R = rotations.matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
-    lens, fisheye = None, bool(_read_number(fields, _FISHEYE_NAMES, at))
-    if any(key in fields for key in _DISTORTION_NAMES):
-        lens = _lens(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
-    t_m = translation.ravel() * metres
-    return _camera(str(file), name, size, K=from_opencv(K), R=R, t_m=t_m, lens=lens)
-
-
-def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:
-    """Return the number under the first of the names that exists; None if there is none."""
-    value = next((fields[key] for key in names if key in fields), None)
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{location}: {names[0]} is not a number") from None
-
-
-def _read_matrix(fields: dict[str, Any], names: tuple[str, ...], location: str) -> FloatArray:
-    key = next((key for key in names if key in fields), None)
-    if key is None:
-        raise InputError(f"{location} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")
-    try:
-        matrix = fields[key]
-        sizes = _numbers(matrix["sizes"]) if "sizes" in matrix else _numbers([matrix["rows"], matrix["cols"]])
-        return np.asarray(_numbers(matrix["data"]), np.float64).reshape([int(size) for size in sizes])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(f"{location}: {key!r} is not a matrix of numbers") from None
-
-
-def _numbers(values: Any) -> list[float]:  # noqa: ANN401  # a list, or a text of XML
-    """Return numbers as OpenCV writes them: not finite ones are .Nan, .Inf and -.Inf."""
-    texts = values.split() if isinstance(values, str) else [str(value) for value in values]
-    return [float(_NOT_FINITE.sub(r"\1", text)) for text in texts]
 
 
 def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
@@ -610,12 +383,12 @@ def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
         if not norm > 0:
             raise InputError(f"{at}: the rotation's four numbers are 0")
         R, t_m = rotations.matrix_from_quaternion_wxyz(np.array(quaternion) / norm), np.array([tx, ty, tz]) * metres
-        yield _camera(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
+        yield camera_of(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
 
 
 def _save_colmap(rig: CameraRig, folder: Path) -> None:
     """Write a rig as cameras.txt, images.txt and an empty points3D.txt, in metres."""
-    _check_no_skew(rig, "COLMAP's text")
+    check_no_skew(rig, "COLMAP's text")
     cameras = ["# Camera list with one line of data per camera:", "#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
     images = [
         "# unit: m",
@@ -624,7 +397,7 @@ def _save_colmap(rig: CameraRig, folder: Path) -> None:
         "#   POINTS2D[] as (X, Y, POINT3D_ID)",
     ]
     for number, camera in enumerate(rig, 1):
-        K, lens = camera.camera.K, _coefficients(camera)
+        K, lens = camera.camera.K, coefficients_of(camera)
         model = "FULL_OPENCV" if lens[4:].any() else "OPENCV" if lens.any() else "PINHOLE"
         model = "OPENCV_FISHEYE" if camera.camera.is_fisheye else model
         values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0][: len(_LENS_MODELS[model].split())]
@@ -653,13 +426,13 @@ def _parse_lens(line: str, location: str) -> tuple[str, tuple[float, float, Floa
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
     fisheye = model == "OPENCV_FISHEYE"
     coefficients = [value.get(name, 0.0) for name in (names[-4:] if fisheye else _COEFFICIENTS)]
-    return number, (value["width"], value["height"], K, _lens(coefficients, location, fisheye=fisheye))
+    return number, (value["width"], value["height"], K, lens_of(coefficients, location, fisheye=fisheye))
 
 
 _WRITERS: Final[Mapping[CameraFormat, Callable[[CameraRig, Path], None]]] = {
     "sonjit": _save_json,
     "interhand": _save_interhand,
     "anipose": _save_anipose,
-    "opencv": _save_opencv,
+    "opencv": save_opencv,
     "colmap": _save_colmap,
 }

@@ -11,7 +11,8 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame, Hand
-from sonjit_studio.boards import find_targets, target_from_text
+from sonjit_studio.board_recognition import find_targets
+from sonjit_studio.boards import target_from_text
 from sonjit_studio.camera_files import load_cameras, save_cameras
 from sonjit_studio.marks import Mark
 from sonjit_studio.project import open_project

@@ -34,12 +34,6 @@ from sonjit_lab.datasets import reading
 from sonjit_lab.datasets.dataset import Dataset, DatasetEntry
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, Sample, Side
 
-
-def parts_mask(path: Path, parts: range) -> BoolArray:
-    grey = load_image(path, upright=False)[..., 0]
-    return (grey >= parts.start) & (grey < parts.stop)
-
-
 SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
 Versions = Literal["all", "gs", "hom", "sample", "auto"]
 VERSIONS: Final = ("gs", "hom", "sample", "auto")
@@ -52,6 +46,11 @@ _PARSED = "annotations/freihand_train.json"
 View = Literal["BB_left", "BB_right", "SK_color"]
 VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
 FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and the camera's, both ways
+
+
+def parts_mask(path: Path, parts: range) -> BoolArray:
+    grey = load_image(path, upright=False)[..., 0]
+    return (grey >= parts.start) & (grey < parts.stop)
 
 
 class ParsedHands(Dataset):

@@ -45,12 +45,6 @@ from typing import TYPE_CHECKING
 
 from sonjit_lab.evaluation.two_hands import MM, SHARED, SIDES, add_shared_metrics
 
-
-@cache
-def keypoint_names(skeleton: str | None) -> tuple[str, ...]:
-    return load_skeleton(skeleton or "hand_mediapipe21").keypoints
-
-
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 _TITLE = {
     "absolute": "in the camera's space",
@@ -74,6 +68,11 @@ _SKELETONS = {
     for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
 }
 """Skeletons by number of keypoints."""
+
+
+@cache
+def keypoint_names(skeleton: str | None) -> tuple[str, ...]:
+    return load_skeleton(skeleton or "hand_mediapipe21").keypoints
 
 
 class JointEvaluator:

@@ -60,6 +60,11 @@ register(
         tiny={"channels": 16},
     )
 )
+SIZES: Final = {
+    "full": DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
+    "small": DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
+    "tiny": DeformerSize(64, 5, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
+}
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,6 @@ class Variant:
     stops_at_gap: bool  # True if frames beyond a missing frame are not searched
     # True for poses in OpenGL's axes, y up and z backward, as in HO-3D's files; False for the camera's axes
     opengl: bool
-
-
-SIZES: Final = {
-    "full": DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
-    "small": DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
-    "tiny": DeformerSize(64, 5, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
-}
 
 
 VARIANTS: Final = {

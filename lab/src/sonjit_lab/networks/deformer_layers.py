@@ -11,6 +11,8 @@ from sonjit._util import InputError
 from sonjit_lab.networks.registry import Network
 
 MOTION = 46  # size of a motion's frame: the side, 0 for right and 1 for left, and the 45 numbers of MANO's fingers
+_MAX_WAVE = 10_000.0  # wavelength in turns of 2 * pi
+_TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,6 @@ class DeformerSize:
     hidden: int
     layers: int
     widths: tuple[int, int]
-
-
-_MAX_WAVE = 10_000.0  # wavelength in turns of 2 * pi
-_TINY = 1e-6
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
