@@ -1,37 +1,164 @@
 """`sonjit report`: its page as HTML and PDF, and one line for each wrong call."""
 
-import math
+import json
+import re
 
 import numpy as np
+import pytest
 
-from sonjit import Body, Event, Frame
-from sonjit.report import joint_angles
+from sonjit import Body, Frame, InputError
+from sonjit.report import errors, joint_angles
+from sonjit.report.recording import compared, recording_of
+from sonjit.results.skeletons import load_skeleton, mirrored_order
+from sonjit.runs.annotations import AngleLimits
+
+INDEX = load_skeleton("body_blazepose33").index
+KNEE = "left_knee_angle_rad"
 
 
-def test_the_page_has_ranges_of_both_sides_and_repetitions():
+def body_with(knee_deg, number=3, visibility=1.0):
+    """Return a body in a side view, whose left shin is turned, in pixels of 2 mm."""
     points = np.zeros((33, 3), np.float32)
-    body = Body(1.0, points, points, points[:, 0], points[:, 0], id=3)
-    angles = [{"left_knee_angle_rad": math.radians(knee), "right_knee_angle_rad": 3} for knee in (170, 90, 165)]
-    frames = [Frame(i, i / 10, bodies=[body], measures=[row]) for i, row in enumerate(angles)]
-    frames.append(Frame(3, 0.3, measures=[]))
-    frames[2].events = [Event("left_knee_angle_rad", "repetition", "end", 0.0, 0.2, 3, None, math.pi / 2)]
-    recording, right = (
-        joint_angles.recording_of("bad\udcff $\\frac{$.mp4", "lite", frames),
-        ("172", "172", "0", "–", "4"),
+    for side, z in (("left", 0.0), ("right", 0.2)):
+        for name, y in (("ear", -1.7), ("shoulder", -1.4), ("elbow", -1.1), ("wrist", -0.8), ("hip", -0.9)):
+            points[INDEX(f"{side}_{name}")] = 0, y, z
+        points[INDEX(f"{side}_knee")] = 0, -0.5, z
+        bend = np.radians(180 - knee_deg if side == "left" else 0)
+        ankle = np.array([-0.4 * np.sin(bend), -0.5 + 0.4 * np.cos(bend), z])
+        points[INDEX(f"{side}_ankle")] = ankle
+        points[INDEX(f"{side}_foot_index")] = ankle + np.array([0.2, 0, 0])
+    pixels = points * [500, 500, 0] + [400, 900, 0]
+    seen = np.full(33, visibility, np.float32)
+    return Body(1.0, pixels.astype(np.float32), points, seen, seen, id=number)
+
+
+def frames_of(knees, rate_hz=30.0):
+    """Return frames with knees (N,) in degrees; None is a frame without the person."""
+    return [Frame(k, k / rate_hz, bodies=[] if knee is None else [body_with(knee)]) for k, knee in enumerate(knees)]
+
+
+def squat(low, frames=60):
+    return list(170 - (170 - low) * np.sin(np.pi * np.arange(frames) / frames) ** 2)
+
+
+def recorded(knees, **options):
+    return recording_of("a.mp4", "full", frames_of(knees), (AngleLimits(KNEE),), **options)
+
+
+def test_ranges_leave_out_single_frames_and_count_the_frames_seen():
+    knees = [*squat(90), *[None] * 30, *[170] * 30]
+    knees[20] = 20
+    recording = recorded(knees)
+    (row,) = (row for row in recording.rows if row[:2] == ("knee", "left"))
+    assert row[2] == "90 of 120"
+    assert 88 <= float(row[3]) <= 95
+    assert 168 <= float(row[4]) <= 171
+    assert row[7] == f"{errors.range_error_deg('full', 'knee'):.0f}"
+
+
+def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
+    knees = [*[150] * 20, *[None] * 3, *[160] * 20, *[None] * 30, *[170] * 20]
+    recording = recorded(knees)
+    known = np.isfinite(recording.angles[KNEE])
+    assert known[:43].all()
+    assert not known[43:73].any()
+    page = joint_angles._html(recording, [], joint_angles.Labels())
+    knee = page[page.index('aria-label="knee in degrees"') :]
+    paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d9572b[^"]*"', knee)
+    assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
+
+
+def test_repetitions_and_what_is_not_counted_have_rows():
+    recording = recorded([*squat(90), *squat(80), *squat(85)[:40]])
+    assert [(row[0], row[4]) for row in recording.repetitions] == [("left knee", "90"), ("left knee", "80")]
+    assert [row[2] for row in recording.incomplete] == ["the recording ends before the joint is straight again"]
+    recording = recorded([*squat(90)[25:], *squat(80)])
+    assert [row[2] for row in recording.incomplete] == ["the recording begins during the movement"]
+    recording = recorded([*squat(90)[:40], *[None] * 40, *squat(90)[50:]])
+    assert [row[2] for row in recording.incomplete] == ["the joint was not seen for more than 1 s"]
+
+
+def test_the_clinical_convention_has_0_for_a_straight_knee():
+    recording = recorded([*squat(90), *[170] * 10], convention="clinical")
+    low, high = recording.ranges[KNEE]
+    assert 8 <= low <= 12
+    assert 85 <= high <= 92
+    assert recording.repetitions[0][-1] == "90"
+    assert "0°, and flexion is positive" in joint_angles._html(recording, [], joint_angles.Labels())
+
+
+def test_exchanged_sides_are_exchanged_back():
+    frames = frames_of([*squat(90), *squat(90)])
+    order = mirrored_order(load_skeleton("body_blazepose33").keypoints)
+    expected = recording_of("a.mp4", "full", frames, ()).angles[KNEE]
+    for frame in frames[40:80]:
+        (body,) = frame.bodies
+        frame.bodies = [
+            Body(1.0, body.keypoints[order], body.keypoints_3d[order], body.visibility, body.presence, id=3)
+        ]
+    np.testing.assert_allclose(recording_of("a.mp4", "full", frames, ()).angles[KNEE], expected, atol=1e-6)
+
+
+def test_a_mirrored_recording_has_the_same_ranges():
+    frames = frames_of([*squat(90), *squat(80)])
+    recording = recording_of("a.mp4", "full", frames, ())
+    for frame in frames:
+        (body,) = frame.bodies
+        pixels, world = body.keypoints * [-1, 1, 1] + [640, 0, 0], body.keypoints_3d * [-1, 1, 1]
+        frame.bodies = [Body(1.0, pixels.astype("f4"), world.astype("f4"), body.visibility, body.presence, id=3)]
+    np.testing.assert_allclose(
+        recording_of("a.mp4", "full", frames, ()).ranges[KNEE], recording.ranges[KNEE], atol=1e-3
     )
-    assert recording.rows == [("knee", "left", "90", "170", "80", "80", "4"), ("knee", "right", *right)]
-    assert recording.extremes == frames[:2]
-    assert recording.repetitions == [("left knee", "0.00", "0.20", "0.20", "90")]
-    page = joint_angles._html(recording, [("0 s", np.zeros((20, 30, 3), np.uint8))])
-    found = "data:image/jpeg", r"bad\xff $\frac{$.mp4", "Person #3, in 3 of 4 frames from 0.00 to 0.30 s"
-    assert [text for text in found if text not in page] == []
-    assert joint_angles._pdf(recording, [])[:4] == b"%PDF"
+
+
+def test_a_person_is_chosen_by_number():
+    frames = [Frame(k, k / 30, bodies=[body_with(170), *([body_with(90, 7)] if k else [])]) for k in range(20)]
+    assert recording_of("a.mp4", "full", frames, ()).person == 3
+    recording = recording_of("a.mp4", "full", frames, (), person=7)
+    assert (recording.person, recording.people) == (7, 2)
+    assert "Person #7 of 2 people" in joint_angles._html(recording, [], joint_angles.Labels())
+    with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
+        recording_of("a.mp4", "full", frames, (), person=5)
+    with pytest.raises(InputError, match="no person found"):
+        recording_of("a.mp4", "full", frames_of([None]), ())
+
+
+def test_errors_of_the_page_are_those_of_the_file():
+    content = json.loads(errors.FILE.read_text("utf-8"))
+    assert set(content["models"]) == {"lite", "full", "heavy"}
+    for model, joints in content["models"].items():
+        recording = recording_of("a.mp4", model, frames_of(squat(90)), ())
+        shown = {(row[0], row[1]): row[6:] for row in recording.rows}
+        for joint in ("elbow", "shoulder", "hip", "knee", "ankle"):
+            found = joints[joint]  # the body is parallel to the image
+            mean = found["views"]["side"]["mean"]
+            mean = found["views"]["all"]["mean"] if mean is None else mean
+            assert shown[joint, "left"] == (f"{mean:.0f}", f"{found['range_error']:.0f}")
+    page = joint_angles._html(recording, [], joint_angles.Labels())
+    assert f"1 person, {content['views']} cameras and {content['frames']} frames" in page
+
+
+def test_differences_below_the_error_are_called_that():
+    assert compared(-8, 13) == "the ranges differ by 8°, less than the error of 13°, so they may be equal"
+    assert compared(20, 13) == "the ranges differ by 20°, more than the error of 13°"
+
+
+def test_pages_have_captions_labels_and_any_name(tmp_path):
+    recording = recording_of("bad\udcff $\\frac{$.mp4", "lite", frames_of(squat(90)), (AngleLimits(KNEE),))
+    (_, first), (_, last) = recording.extremes
+    assert first.startswith("left knee, largest")
+    assert last.startswith("left knee, smallest")
+    labels = joint_angles.Labels("", "A <b>", "before", "2026-01-02")
+    page = joint_angles._html(recording, [(first, np.zeros((20, 30, 3), np.uint8))], labels)
+    wanted = "data:image/jpeg", r"bad\xff $\frac{$.mp4", first, "Name: A &lt;b&gt;", "Date: 2026-01-02", "Note: before"
+    assert [text for text in wanted if text not in page] == []
+    pdf = joint_angles._pdf(recording, [], labels)
+    assert pdf[:4] == b"%PDF"
+    assert b"/Title" in pdf
 
 
 def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path):
-    points = np.zeros((33, 3), np.float32)
-    frames = [Frame(0, 0.0, bodies=[Body(1.0, points, points, points[:, 0], points[:, 0], id=3)], measures=[{}])]
-    recording = joint_angles.recording_of("a.mp4", "lite", frames)
+    recording = recorded([170])
     for name in ("r.html", "r.pdf"):
         joint_angles.write_page(tmp_path / name, recording, [], mark="blur")
         before = (tmp_path / name).read_bytes()

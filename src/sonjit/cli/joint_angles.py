@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +14,11 @@ from sonjit.cli.report import CONTROLS, progress_bar
 from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
+from sonjit.report.angles import ANGLES
+from sonjit.report.recording import COUNTED, Convention, recording_of
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
+from sonjit.runs.annotations import AngleLimits
 from sonjit.runs.inputs import Inputs, is_video
 
 
@@ -30,11 +34,17 @@ def report(
     end: float | None = None,
     every: int = 1,
     anonymise: Anonymise = "none",
+    person: int | None = None,
+    convention: Convention = "straight",
+    title: str = "",
+    name: str = "",
+    note: str = "",
+    date: str | None = None,
 ) -> int:
     """Write one page about the joint angles of a person in a video.
 
     The page has the range of motion, left against right, repetitions, expected errors, the angles over time in degrees,
-    and two pictures. It describes the person who is in most frames.
+    and two pictures.
 
     `sonjit report squats.mp4 --count left_knee --anonymise blur --save report.pdf`
 
@@ -51,6 +61,12 @@ def report(
         every: Process only frames whose index is a multiple of this number.
         anonymise: black shows the skeleton on black, blur blurs all faces and heads that a search finds, persons all
             people. A report without it does not replace one that hides people.
+        person: Number of the person to describe. Default: the person who is in most frames.
+        convention: straight gives 180° for a straight elbow, hip or knee, clinical 0°.
+        title: Title of the page. Default: name of the video.
+        name: Name of the person on the page.
+        note: Further text on the page.
+        date: Date on the page. Default: today.
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
@@ -64,13 +80,14 @@ def report(
         import_module("matplotlib")  # before the work
     frames: list[Frame] = []
     stopped: KeyboardInterrupt | None = None
-    counted = count or joint_angles.COUNTED
+    counted = tuple(AngleLimits.from_text(text, "body") for text in count or COUNTED)
+    for limits in counted:
+        if limits.measure not in ANGLES:
+            raise InputError(f"--count {limits.measure}: a report counts {', '.join(ANGLES)}")
     options: dict[str, Any] = {"model": model, "max_instances": max_instances}
     found = tracked_frames.track(
         source,
         kind,
-        measures=True,
-        count=counted,
         start_s=start,
         end_s=end,
         every=every,
@@ -87,10 +104,12 @@ def report(
         if not any(frame.bodies or frame.people for frame in frames):
             raise
         stopped = stop
-    recording = joint_angles.recording_of(Path(source).name, model, frames)
+    video = Path(source).name
+    recording = recording_of(video, model, frames, counted, person=person, convention=convention)
     hider = hiding.Anonymiser(anonymise)
+    labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
     pictures = joint_angles.pictures_of(inputs, recording, hider)
-    joint_angles.write_page(Path(save), recording, pictures, mark="" if hider.keeps_people else anonymise)
+    joint_angles.write_page(Path(save), recording, pictures, "" if hider.keeps_people else anonymise, labels)
     if stopped is not None:
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped

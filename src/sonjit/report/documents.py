@@ -272,18 +272,25 @@ def maps_svg(
 
 
 def lines_svg(
-    lines: Sequence[Line], x_title: str, title: str, *, straight: bool = False, logarithmic: bool = False
+    lines: Sequence[Line],
+    x_title: str,
+    title: str,
+    *,
+    straight: bool = False,
+    logarithmic: bool = False,
+    gaps: bool = False,
 ) -> str:
     """Draw labelled lines in one plot.
 
     An axis is logarithmic if its values span more than one and a half powers of ten.
 
     Args:
-        lines: Lines of the plot, at least one. Values that are not finite are skipped.
+        lines: Lines of the plot, at least one.
         x_title: Title of the x axis.
         title: Title of the plot.
         straight: Always use linear axes.
         logarithmic: Use a logarithmic axis at the left wherever all values are above 0.
+        gaps: Interrupt lines at values that are not finite. Otherwise these values are skipped.
     """
 
     def draw(left: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -297,7 +304,8 @@ def lines_svg(
             colour = COLOURS[(index if line.colour is None else line.colour) % len(COLOURS)]
             width, alpha = (1, 0.3) if line.faint else (2, 1)
             label = line.name or None
-            axes[line.right].plot(x[known], y[known], color=colour, linewidth=width, alpha=alpha, label=label)
+            drawn = np.full(len(x), True) if gaps else known
+            axes[line.right].plot(x[drawn], y[drawn], color=colour, linewidth=width, alpha=alpha, label=label)
             values[line.right].append(y[known])
         for right, parts in values.items():
             found = np.concatenate(parts)

@@ -1,0 +1,177 @@
+"""Joint angles of one person over a recording: keypoints of the image with depth, stable sides, and one filter."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from sonjit._util import BoolArray, FloatArray, RealArray
+from sonjit.results import Body
+from sonjit.results.measures.bodies import (
+    BODY_ANGLES,
+    MIN_VISIBILITY,
+    body_angles_rad,
+    neck_flexion_rad,
+    trunk_lean_rad,
+)
+from sonjit.results.skeletons import load_skeleton, mirrored_order
+
+ANGLES: Final = (*BODY_ANGLES, "trunk_lean_rad", "neck_flexion_rad")
+"""Names of the angles of `angles_deg`, in order."""
+CUTOFF_HZ = 6.0  # cut-off frequency of the filter; movements of people contain little above it
+MAX_GAP_S = 0.2  # maximum duration of a gap that is interpolated
+_MEDIAN_S = 0.1  # duration of the median that removes outliers
+_DEVIATION_S = math.sqrt(math.log(2)) / (2 * math.pi * CUTOFF_HZ)  # of the Gaussian that halves the power there
+_SKELETON = load_skeleton("body_blazepose33")
+_EXCHANGED = np.array(mirrored_order(_SKELETON.keypoints))
+"""Index of the same keypoint on the other side."""
+_LIMB_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_LIMBS = np.array([_SKELETON.index(f"{side}_{joint}") for joint in _LIMB_JOINTS for side in ("left", "right")])
+_BONES: Final = {
+    "elbow": (("shoulder", "elbow"), ("elbow", "wrist")),
+    "shoulder": (("shoulder", "elbow"), ("shoulder", "hip")),
+    "hip": (("shoulder", "hip"), ("hip", "knee")),
+    "knee": (("hip", "knee"), ("knee", "ankle")),
+    "ankle": (("knee", "ankle"), ("ankle", "foot_index")),
+}
+_TRUNK = ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")
+
+
+def lifted_points(keypoints_px: RealArray, keypoints_m: RealArray) -> FloatArray:
+    """Return points (N, 33, 3) in metres: x and y from the image, z from the world keypoints.
+
+    Keypoints of the image are more accurate than the metres of the same network. The scale of each frame makes both
+    equally large.
+
+    Args:
+        keypoints_px: Image keypoints (N, 33, 2 or more) in pixels.
+        keypoints_m: World keypoints (N, 33, 3) in metres. NaN is unknown.
+    """
+    pixels, world = (np.asarray(points, np.float64) for points in (keypoints_px[..., :2], keypoints_m))
+    known = np.isfinite(world).all(-1) & np.isfinite(pixels).all(-1)
+    chosen = known & np.isin(np.arange(33), _LIMBS)
+    spread_px, spread_m = (_spread(points, chosen) for points in (pixels, world[..., :2]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(spread_px > 0, spread_m / spread_px, np.nan)
+    return np.concatenate([pixels * scale[:, None, None], world[..., 2:]], axis=-1)
+
+
+def _spread(points: FloatArray, chosen: BoolArray) -> FloatArray:
+    """Return the root mean square distance (N,) of chosen points (N, K, 2) from their mean."""
+    count = np.maximum(chosen.sum(-1), 1)[:, None]
+    values = np.where(chosen[..., None], points, 0.0)
+    mean = values.sum(1) / count
+    squares = np.where(chosen[..., None], (points - mean[:, None]) ** 2, 0.0)
+    return np.sqrt(squares.sum((-1, -2)) / count[:, 0])
+
+
+def exchanged_sides(points: RealArray) -> BoolArray:
+    """Return the frames (N,) in which left and right are exchanged, compared with the first frame of a track.
+
+    Sides are exchanged in a frame if its limbs are then nearer to those of the previous frame.
+
+    Args:
+        points: Points (N, 33, 3) in metres. NaN is unknown.
+    """
+    exchanged = np.zeros(len(points), np.bool_)
+    previous = np.full((len(_LIMBS), 3), np.nan)
+    for index, frame in enumerate(np.asarray(points, np.float64)):
+        centred = frame - np.nanmean(frame, axis=0) if np.isfinite(frame).any() else frame
+        here, there = centred[_LIMBS], centred[_EXCHANGED][_LIMBS]
+        known = np.isfinite(previous).all(-1) & np.isfinite(here).all(-1) & np.isfinite(there).all(-1)
+        if known.any():
+            distances = [np.linalg.norm(each[known] - previous[known], axis=-1).sum() for each in (here, there)]
+            exchanged[index] = distances[1] < distances[0]
+        chosen = there if exchanged[index] else here
+        previous = np.where(np.isfinite(chosen), chosen, previous)
+    return exchanged
+
+
+def filtered(values: RealArray, rate_hz: float) -> FloatArray:
+    """Return values (N,) of a recording without outliers, short gaps and noise. NaN is unknown.
+
+    A median over 0.1 s removes outliers, gaps up to 0.2 s are interpolated, and a Gaussian filter of 6 Hz, which delays
+    nothing, removes noise. Longer gaps stay.
+    """
+    result = np.asarray(values, np.float64).copy()
+    known = np.isfinite(result)
+    for begin, end in runs(~known):
+        if begin and end < len(result) and (end - begin) / rate_hz <= MAX_GAP_S:
+            result[begin:end] = np.interp(np.arange(begin, end), [begin - 1, end], result[[begin - 1, end]])
+    half = round(_MEDIAN_S * rate_hz / 2)
+    for begin, end in runs(np.isfinite(result)):
+        padded = np.pad(result[begin:end], half, mode="edge")
+        median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
+        result[begin:end] = _smoothed(median, rate_hz)
+    return result
+
+
+def _smoothed(values: FloatArray, rate_hz: float) -> FloatArray:
+    """Return the Gaussian mean of each value (N,) and its neighbours."""
+    deviation = _DEVIATION_S * rate_hz
+    reach = math.ceil(3 * deviation)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    ones = np.convolve(np.ones(len(values)), weights)[reach : reach + len(values)]
+    return np.convolve(values, weights)[reach : reach + len(values)] / ones
+
+
+def runs(mask: BoolArray) -> list[tuple[int, int]]:
+    """Return begin and end of each row of true values of a mask (N,).
+
+    >>> runs(np.array([True, True, False, True]))
+    [(0, 2), (3, 4)]
+    """
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def angles_deg(points: RealArray) -> FloatArray:
+    """Return the angles (N, 12) of `ANGLES` in degrees, of points (N, 33, 3) in metres."""
+    values = np.asarray(points, np.float64)
+    single = np.stack([trunk_lean_rad(values), neck_flexion_rad(values)], axis=-1)
+    return np.degrees(np.concatenate([body_angles_rad(values), single], axis=-1))
+
+
+def tilts_deg(points: RealArray) -> FloatArray:
+    """Return the larger angle (N, 12) of the two bones of each angle of `ANGLES` to the image plane, in degrees.
+
+    Args:
+        points: Points (N, 33, 3) in metres in the axes of the camera.
+    """
+    columns = [
+        [(f"{side}_{begin}", f"{side}_{end}") for begin, end in bones]
+        for bones in _BONES.values()
+        for side in ("left", "right")
+    ]
+    tilts: list[FloatArray] = []
+    for pairs in [*columns, [*_TRUNK], [*_TRUNK]]:
+        bones = [points[:, _SKELETON.index(end)] - points[:, _SKELETON.index(begin)] for begin, end in pairs]
+        each = [np.degrees(np.arctan2(abs(bone[:, 2]), np.linalg.norm(bone[:, :2], axis=-1))) for bone in bones]
+        tilts.append(np.maximum(*each))
+    return np.stack(tilts, axis=-1)
+
+
+def track_points(bodies: Sequence[Body | None]) -> FloatArray:
+    """Return the points (N, 33, 3) in metres of one person, with stable sides; NaN where not visible or missing."""
+    points = np.full((len(bodies), 33, 3), np.nan)
+    for index, body in enumerate(bodies):
+        if body is not None:
+            seen = body.visibility[:, None] >= MIN_VISIBILITY
+            world = np.where(seen, body.keypoints_3d, np.nan)
+            points[index] = lifted_points(body.keypoints[None], world[None])[0]
+    exchanged = exchanged_sides(points)
+    points[exchanged] = points[exchanged][:, _EXCHANGED]
+    return points
+
+
+def track_angles(bodies: Sequence[Body | None], rate_hz: float) -> tuple[FloatArray, FloatArray]:
+    """Return filtered angles (N, 12) of `ANGLES` and the tilts (N, 12) of their bones, in degrees.
+
+    Args:
+        bodies: The person in each frame, or None.
+        rate_hz: Frames per second.
+    """
+    points = track_points(bodies)
+    angles = np.stack([filtered(values, rate_hz) for values in angles_deg(points).T], axis=-1)
+    return angles, tilts_deg(points)

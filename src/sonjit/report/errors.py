@@ -1,0 +1,65 @@
+"""Expected errors of joint angles of one camera, read from the file that benchmarks/one_camera.py writes."""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sonjit._util import FloatArray, IndexArray, RealArray
+
+FILE: Final = Path(__file__).with_name("angle_errors.json")
+JOINTS: Final = ("elbow", "shoulder", "hip", "knee", "ankle", "trunk lean", "neck flexion")
+"""Angles whose errors are measured."""
+VIEWS: Final = ("side", "oblique", "front")
+"""Views of an angle, by the tilt of its bones out of the image plane."""
+PERCENTILES: Final = (2, 98)
+"""Ends of a range of motion, which single wrong frames do not change."""
+_TILT_LIMITS_DEG = (20.0, 45.0)
+
+
+def joint_of(name: str) -> str:
+    """Return the joint of an angle's name.
+
+    >>> joint_of("left_knee_angle_rad"), joint_of("trunk_lean_rad")
+    ('knee', 'trunk lean')
+    """
+    plain = name.removesuffix("_rad").removesuffix("_angle")
+    return plain.removeprefix("left_").removeprefix("right_").replace("_", " ")
+
+
+def view_indices(tilts_deg: RealArray) -> IndexArray:
+    """Return the index in `VIEWS` of tilts (N,) in degrees, -1 where unknown."""
+    return np.where(np.isfinite(tilts_deg), np.digitize(tilts_deg, _TILT_LIMITS_DEG), -1)
+
+
+def expected_error_deg(model: str, joint: str, tilts_deg: FloatArray) -> float:
+    """Return the mean error in degrees of an angle in frames with these tilts (N,), or NaN if it is not measured."""
+    rows = _content()["models"][model].get(joint)
+    if rows is None:
+        return math.nan
+    fallback = rows["views"]["all"]["mean"]
+    means = [rows["views"][view]["mean"] for view in VIEWS]
+    errors = np.array([fallback if value is None else value for value in means], np.float64)
+    which = view_indices(tilts_deg)
+    return float(errors[which[which >= 0]].mean()) if (which >= 0).any() else math.nan
+
+
+def range_error_deg(model: str, joint: str) -> float:
+    """Return the mean error in degrees of a range of motion, or NaN if it is not measured."""
+    rows = _content()["models"][model].get(joint)
+    return math.nan if rows is None or rows["range_error"] is None else float(rows["range_error"])
+
+
+def origin() -> str:
+    """Return on how many people, recordings and views the errors rest."""
+    found = _content()
+    people = "1 person" if found["people"] == 1 else f"{found['people']} people"
+    return f"{people}, {found['views']} cameras and {found['frames']} frames"
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return json.loads(FILE.read_text("utf-8"))

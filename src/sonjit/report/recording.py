@@ -1,0 +1,236 @@
+"""What the page of a report states about one person: ranges of motion, sides, repetitions and pictures."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, cast
+
+import numpy as np
+
+from sonjit._util import FloatArray, InputError
+from sonjit.report import errors
+from sonjit.report.angles import ANGLES, runs, track_angles
+from sonjit.report.documents import number
+from sonjit.results import Body, Frame
+from sonjit.results.measures import Repetition, find_repetitions, instance_values, with_owners
+from sonjit.runs.annotations import AngleLimits
+
+Convention: TypeAlias = Literal["straight", "clinical"]
+
+COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip", "knee") for side in ("left", "right"))
+"""Angles whose repetitions are counted by default."""
+HEADINGS: Final = (
+    "angle",
+    "side",
+    "frames seen",
+    "from °",
+    "to °",
+    "range °",
+    "error of an angle ± °",
+    "error of the range ± °",
+)
+COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "lowest °")
+INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
+WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "deviation") for side in ("left", "right"))
+"""Angles without a measured error, which are drawn but not printed."""
+_PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
+_STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
+"""Angle that is 0 in the clinical convention. The other angles are the same in both."""
+_MAX_GAP_S = 1.0  # longest gap inside a repetition
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Angles of one person in a video."""
+
+    name: str  # name of the video
+    model: str  # model of the body
+    person: int  # id of the person
+    people: int  # number of people that were tracked
+    frames: list[Frame]  # all frames
+    angles: dict[str, FloatArray]  # filtered angles in degrees by name (N,), 180 is straight; NaN where unknown
+    errors_deg: dict[str, float]  # expected errors by name
+    counted: tuple[AngleLimits, ...]  # angles whose repetitions are counted
+    convention: Convention = "straight"
+
+    @property
+    def times(self) -> list[float]:
+        """Times of the frames in seconds."""
+        return [frame.time or 0.0 for frame in self.frames]
+
+    def shown(self, name: str) -> FloatArray:
+        """Return an angle (N,) in degrees in the convention of the page."""
+        zero = _STRAIGHT_DEG.get(errors.joint_of(name))
+        return self.angles[name] if zero is None or self.convention == "straight" else zero - self.angles[name]
+
+    @property
+    def plots(self) -> dict[str, dict[str, FloatArray]]:
+        """Known angles in degrees by title and side."""
+        found: dict[str, dict[str, FloatArray]] = {}
+        for name in self.angles:
+            side = name.split("_")[0] if name.startswith(("left_", "right_")) else ""
+            if np.isfinite(self.angles[name]).any():
+                found.setdefault(errors.joint_of(name), {})[side] = self.shown(name)
+        return found
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Ends of the range of motion in degrees by name, the 2nd and 98th percentile of the frames seen."""
+        known = {name: self.shown(name)[np.isfinite(self.angles[name])] for name in self.angles if name not in WRISTS}
+        ends = {name: np.percentile(values, errors.PERCENTILES) for name, values in known.items() if len(values)}
+        return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Rows of the table of ranges."""
+        rows: list[tuple[str, ...]] = []
+        for name, (low, high) in self.ranges.items():
+            joint = errors.joint_of(name)
+            side = name.split("_")[0] if joint in _PAIRED else ""
+            seen = f"{int(np.isfinite(self.angles[name]).sum())} of {len(self.frames)}"
+            values = low, high, high - low, self.errors_deg[name], errors.range_error_deg(self.model, joint)
+            rows.append((joint, side, seen, *(_whole(value) for value in values)))
+        return rows
+
+    @property
+    def comparisons(self) -> list[str]:
+        """Sentences that compare the ranges of left and right with the error of the range."""
+        sentences: list[str] = []
+        for joint in _PAIRED:
+            ends = [self.ranges.get(f"{side}_{joint}_angle_rad") for side in ("left", "right")]
+            if ends[0] is None or ends[1] is None:
+                continue
+            left, right = (high - low for low, high in (ends[0], ends[1]))
+            sentences.append(f"{joint}: {compared(left - right, errors.range_error_deg(self.model, joint))}")
+        return sentences
+
+    @property
+    def repetitions(self) -> list[tuple[str, ...]]:
+        """Rows of the table of repetitions."""
+        rows: list[tuple[str, ...]] = []
+        for limits in self.counted:
+            for found in self._found(limits):
+                times = found.begin_s, found.end_s, found.end_s - found.begin_s
+                lowest = _in_convention(math.degrees(found.lowest_rad), limits.measure, self.convention)
+                rows.append((_words(limits.measure), *map(number, times), _whole(lowest)))
+        return rows
+
+    @property
+    def incomplete(self) -> list[tuple[str, ...]]:
+        """Rows of the bent positions that are not counted, with the reason."""
+        rows: list[tuple[str, ...]] = []
+        times = np.array(self.times)
+        for limits in self.counted:
+            values = np.radians(self.angles.get(limits.measure, np.full(len(times), np.nan)))
+            counted = self._found(limits)
+            straight = np.flatnonzero(values >= limits.high_rad)
+            ends = np.searchsorted(straight, [begin for begin, _ in runs(values <= limits.low_rad)])
+            for at in sorted(set(ends.tolist())):  # one row between two straight positions
+                before = int(straight[at - 1]) if at else None
+                after = int(straight[at]) if at < len(straight) else None
+                part = slice(0 if before is None else before, None if after is None else after + 1)
+                lowest = part.start + int(np.nanargmin(values[part]))
+                if any(found.begin_s <= times[lowest] <= found.end_s for found in counted):
+                    continue
+                reason = _reason(values[part], times[part], before, after)
+                rows.append((_words(limits.measure), number(times[lowest]), reason))
+        return rows
+
+    def _found(self, limits: AngleLimits) -> list[Repetition]:
+        values = self.angles.get(limits.measure)
+        if values is None:
+            return []
+        return find_repetitions(np.radians(values), self.times, low_rad=limits.low_rad, high_rad=limits.high_rad)
+
+    @property
+    def extremes(self) -> list[tuple[Frame, str]]:
+        """Frames of both ends of the angle that moves most, with a caption each."""
+        moving = {name: high - low for name, (low, high) in self.ranges.items() if errors.joint_of(name) in _PAIRED[:4]}
+        if not moving:
+            return [(self.frames[0], f"{self.times[0]:.2f} s")]
+        name = max(moving, key=moving.__getitem__)
+        values = self.shown(name)
+        found: dict[int, str] = {}
+        for end, word in zip(self.ranges[name], ("smallest", "largest"), strict=True):
+            index = int(np.nanargmin(abs(values - end)))
+            found[index] = f"{_words(name)}, {word} {_whole(float(values[index]))}°, at {self.times[index]:.2f} s"
+        return [(self.frames[index], caption) for index, caption in sorted(found.items())]
+
+
+def recording_of(
+    name: str,
+    model: str,
+    frames: Sequence[Frame],
+    counted: tuple[AngleLimits, ...],
+    *,
+    person: int | None = None,
+    convention: Convention = "straight",
+) -> Recording:
+    """Return the angles of one person, by default of the person who is in most frames.
+
+    Raises:
+        InputError: There is no person, or none with this number.
+    """
+    bodies = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
+    ids = Counter(number for found in bodies for number in found if number is not None)
+    if not ids:
+        raise InputError(f"{name}: no person found")
+    if person is not None and person not in ids:
+        raise InputError(f"--person {person}: {name} has {', '.join(f'#{each}' for each in sorted(ids))}")
+    chosen = ids.most_common(1)[0][0] if person is None else person
+    times = [frame.time or 0.0 for frame in frames]
+    steps = np.diff(times)
+    rate_hz = 1 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 30.0
+    angles, tilts = track_angles([found.get(chosen) for found in bodies], rate_hz)
+    columns = dict(zip(ANGLES, angles.T, strict=True)) | _wrists(frames, chosen)
+    expected = {
+        angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
+    }
+    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention)
+
+
+def compared(difference: float, error: float) -> str:
+    """Return in words whether two ranges of motion differ, in degrees."""
+    size = _whole(abs(difference))
+    if abs(difference) <= error:
+        return f"the ranges differ by {size}°, less than the error of {_whole(error)}°, so they may be equal"
+    return f"the ranges differ by {size}°, more than the error of {_whole(error)}°"
+
+
+def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:
+    """Return the angles (N,) of the wrists in degrees, if any are known."""
+    rows = np.full((len(frames), len(WRISTS)), np.nan)
+    for index, frame in enumerate(frames):
+        for part, owner in with_owners(frame):
+            if part.kind == "body" and part.id == person and owner is not part:
+                values = instance_values(part, owner)
+                rows[index] = [cast("float", values.get(name, math.nan)) for name in WRISTS]
+    columns = zip(WRISTS, np.degrees(rows).T, strict=True)
+    return {name: values for name, values in columns if np.isfinite(values).any()}
+
+
+def _reason(values: FloatArray, times: FloatArray, before: int | None, after: int | None) -> str:
+    """Return why a movement is not a repetition."""
+    unseen = any(times[min(end, len(times) - 1)] - times[begin] > _MAX_GAP_S for begin, end in runs(np.isnan(values)))
+    if unseen:
+        return "the joint was not seen for more than 1 s"
+    if before is None:
+        return "the recording begins during the movement"
+    if after is None:
+        return "the recording ends before the joint is straight again"
+    return "the movement is too short"
+
+
+def _in_convention(value: float, name: str, convention: Convention) -> float:
+    zero = _STRAIGHT_DEG.get(errors.joint_of(name))
+    return value if zero is None or convention == "straight" else zero - value
+
+
+def _words(name: str) -> str:
+    return name.removesuffix("_rad").removesuffix("_angle").replace("_", " ")
+
+
+def _whole(value: float) -> str:
+    """Return a number without digits and without the sign of zero."""
+    return number(float(np.round(value)) + 0.0, 0)
