@@ -170,8 +170,9 @@ def vanish(row: Row, work: Path) -> None:
                 data = frame_message(number, files[client % len(files)])
                 sockets[-1].socket.sendall(data[: rng.randrange(40)]) if client % 2 else sockets[-1].send(data)
         for one in sockets:
-            one.socket.setsockopt(*LINGER)
-            one.socket.close()  # a reset
+            with suppress(OSError):  # the server has closed it
+                one.socket.setsockopt(*LINGER)
+                one.socket.close()  # a reset
         sockets.clear()
         deadline_s = time.monotonic() + 60
         while (health := json.loads(server.ask("/healthz")))["clients"] and time.monotonic() < deadline_s:
