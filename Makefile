@@ -8,7 +8,7 @@ export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install models more-models browser graphics web demo serve test coverage test-core test-fast repeat torture check check-page \
+.PHONY: help install models more-models browser graphics web demo serve room test coverage test-core test-fast repeat torture mutants check check-page \
   bench cards docs learn test-lowest lock audit release clean
 
 help:
@@ -61,13 +61,19 @@ demo: models  ## install, fetch the weights, run on the bundled clip
 serve: more-models  ## install, fetch the weights, open the live app in the browser
 	$(BIN)/sonjit serve --open
 
-# Complete files go to a worker, because tests of a file share fixtures; tests/conftest.py orders them.
+# Temporary files of all tests, and the memory of one worker.
+DISK_GB := 8
+MEMORY_GB := 3
+room:
+	@$(PYTHON) tools/room.py --disk-gb $(DISK_GB) --memory-gb $(MEMORY_GB) --workers $(WORKERS)
+
+# Complete files go to a worker, because tests of a file share fixtures; conftest.py orders them.
 # A worker that crashes is not replaced: with --dist loadfile, the run would wait for its replacement without end.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --durations=15
-test: install more-models browser graphics web  ## install, fetch weights and browsers, run every test; WORKERS=2
+test: room install more-models browser graphics web  ## install, fetch weights and browsers, run every test; WORKERS=2
 	$(BIN)/python $(PYTEST)
 
-coverage: install more-models browser graphics web  ## the same tests, and the share of the tracker that they run
+coverage: room install more-models browser graphics web  ## the same tests, and the share of the tracker that they run
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
@@ -80,21 +86,25 @@ CORE := .venv/core
 	$(BIN)/python -m uv pip install --quiet --python $(CORE) --editable '.[tracker-tests]'
 	touch $@
 
-test-core: more-models .venv/core/installed  ## the tests of the tracker, in an environment without PyTorch
+test-core: room more-models .venv/core/installed  ## the tests of the tracker, in an environment without PyTorch
 	PYTHONPATH=lab/src $(CORE)/bin/python $(PYTEST) -m "not network" --ignore tests/browser --ignore tests/docs --ignore tests/examples \
 	  --ignore tests/benchmarks --ignore tests/test_release.py tests
 
 test-fast: install models  ## the short tests: no browser, no training, no reference data
 	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests
 
-repeat: install more-models browser graphics web  ## every test in random order; RUNS=10
+repeat: room install more-models browser graphics web  ## every test in random order; RUNS=10
 	for seed in $$(seq $(RUNS)); do $(BIN)/python $(PYTEST) -p randomly -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
 
 MINUTES ?= 28
 SEED ?= 1
+COUNT ?= 400
 torture: install models  ## damaged files, killed runs, full disks, long streams; MINUTES=28 SEED=1
 	$(BIN)/sonjit models pull face body rigs
 	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED)
+
+mutants: install models  ## break the tracker in 400 places, and report what the nearby tests do not notice; COUNT=400 SEED=1
+	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED)
 
 check: install  ## format, lint, types, import rules, sizes, generated files
 	$(BIN)/ruff format --check .

@@ -195,7 +195,7 @@ def test(mutant: Mutant, folder: Path) -> dict[str, object]:
     after = mutate_code(before, plugins.get_operator(mutant.operator)(), mutant.occurrence)
     if after is None:
         raise SystemExit(f"{mutant}: the file has changed; remove {RESULTS.name}")
-    tests = nearby_tests(ROOT / mutant.path)
+    tests = nearby_tests(mutant.path, folder)
     target.write_text(after, "utf-8")
     try:
         noticed_by = next(filter(None, (run_tests(tests, stage, folder) for stage in STAGES)), None)
@@ -240,9 +240,10 @@ def run_tests(tests: list[str], stage: str, folder: Path) -> str | None:
 
 
 @cache
-def nearby_tests(path: Path) -> list[str]:
+def nearby_tests(name: str, root: Path) -> list[str]:
     """Return the test files that mention most of the names of a module, of its own package first."""
-    package, stem = path.relative_to(SOURCE).parts[0], path.stem if path.stem != "__init__" else path.parent.name
+    path = root / name
+    package, stem = Path(name).parts[2], path.stem if path.stem != "__init__" else path.parent.name
     tree = ast.parse(path.read_text("utf-8"))
     defined = [one.name.lstrip("_") for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
     methods = [
@@ -250,13 +251,13 @@ def nearby_tests(path: Path) -> list[str]:
         for one in part.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")
     ]  # fmt: skip
     scores: list[tuple[float, str]] = []
-    for file in sorted((ROOT / "tests").rglob("test_*.py")):
-        if file.relative_to(ROOT).parts[1] in ("browser", "docs", "examples"):
+    for file in sorted((root / "tests").rglob("test_*.py")):
+        if file.relative_to(root).parts[1] in ("browser", "docs", "examples"):
             continue
         words = set(re.findall(r"\w+", file.read_text("utf-8")))
         score = sum(name in words for name in {*defined, *methods}) + 2 * (stem in words)
-        score += 5 * (file.stem == f"test_{stem}") + 3 * (file.relative_to(ROOT).parts[1] == package)
-        scores.append((-score, file.relative_to(ROOT).as_posix()))
+        score += 5 * (file.stem == f"test_{stem}") + 3 * (file.relative_to(root).parts[1] == package)
+        scores.append((-score, file.relative_to(root).as_posix()))
     return [name for _, name in sorted(scores)[:TEST_FILES]]
 
 

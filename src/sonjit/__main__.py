@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 _STOPPED = 130  # exit status after Ctrl-C
@@ -18,6 +19,7 @@ _PAUSE_S, _PAUSES = 0.02, 500  # pause before a signal is raised again while mod
 
 def run() -> None:
     """Run the command line and exit. Ctrl-C, SIGTERM and SIGHUP end it in one line, also while its modules load."""
+    _open_closed_streams()
     is_stopped, stop_status, pauses_left = False, _STOPPED, _PAUSES
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -68,6 +70,18 @@ def run() -> None:
     if status == _STOPPED:
         _leave(stop_status)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Open standard streams that the caller has closed on the null device.
+
+    Otherwise the next file would get the number of the stream, and libraries in C++ would print into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # gets the lowest free number  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

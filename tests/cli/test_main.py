@@ -220,3 +220,16 @@ def test_ctrl_c_while_modules_load_or_at_the_end_is_no_traceback(when, status):
     )
     assert done.returncode == status
     assert [line for line in done.stderr.splitlines() if not line.startswith("sonjit: stopped")] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_replaced_and_no_file_gets_their_number(tmp_path, closed):
+    program = "import os, sys; from sonjit import __main__; __main__._open_closed_streams(); "
+    program += f"print('out'); print('err', file=sys.stderr); open({str(tmp_path / 'a')!r}, 'w').write(str(os.dup(0)))"
+    subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program], check=True)
+    assert int((tmp_path / "a").read_text()) > 2
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m sonjit models list {closed}', sys.executable], capture_output=True, text=True
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
