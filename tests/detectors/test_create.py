@@ -13,6 +13,8 @@ import pytest
 import sonjit
 from sonjit import InputError, create_detector
 from sonjit.detectors.create import detector_for_input
+from sonjit.detectors.kinds import options_for
+from sonjit.detectors.options import STILL_INSTANCES
 
 STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
 
@@ -196,3 +198,13 @@ def test_tensors_are_refused_with_the_conversion(weights):
     message = r"a Tensor is not an image: convert it, such as image\.cpu\(\)\.numpy\(\)"
     with create_detector("hands", model="lite", search="fast") as detector, pytest.raises(InputError, match=message):
         detector.detect(Tensor())
+
+
+@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+def test_stills_have_room_for_everyone_unless_a_maximum_is_given(kind):
+    usual, own = options_for(kind), options_for(kind, max_instances=3)
+    assert usual.for_input(is_still=True).max_instances == STILL_INSTANCES
+    assert usual.for_input(is_still=False).max_instances == type(usual).max_instances
+    assert options_for(kind, static_image=True).for_input(is_still=False).max_instances == STILL_INSTANCES
+    assert options_for(kind, static_image=False).for_input(is_still=True).max_instances == type(usual).max_instances
+    assert {own.for_input(is_still=still).max_instances for still in (True, False)} == {3}

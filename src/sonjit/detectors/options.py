@@ -45,6 +45,8 @@ Blendshapes: TypeAlias = Annotated[
     ),
 ]
 _running = partial(Option, group="Running", remote=False)
+STILL_INSTANCES = 20  # default maximum number of instances in a still
+_MAXIMUM = f"Maximum number of {{}} in a stream. Default in stills: {STILL_INSTANCES}."
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""
 _TYPE_NAMES: dict[object, OptionType] = {
@@ -86,6 +88,7 @@ class CommonOptions:
         static_image: Whether every image is a still. None is a stream, unless the input decides; see `for_input`.
         stream_smoothing: What `smoothing="auto"` means in streams.
         kind: Name of the kind.
+        has_own_limit: False if `max_instances` was not given, so that stills have `STILL_INSTANCES`; see `for_input`.
         thresholds: Thresholds of MediaPipe's graphs.
         shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
@@ -93,7 +96,7 @@ class CommonOptions:
     stream_smoothing: ClassVar[SmoothingName] = "one_euro"
 
     model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
-    max_instances: Annotated[int, Option("Maximum number of instances.", minimum=1, remote_maximum=50)] = 1
+    max_instances: Annotated[int, Option(_MAXIMUM.format("instances"), minimum=1, remote_maximum=50)] = 1
     static_image: Annotated[
         bool | None,
         Option(
@@ -164,12 +167,15 @@ class CommonOptions:
         ),
     ] = None
     kind: str = ""
+    has_own_limit: bool = True
     thresholds: GraphThresholds = _OWN_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     def for_input(self, *, is_still: bool) -> Self:
         """Return the options for an input: one of stills or a stream, unless `static_image` was chosen."""
-        return self if self.static_image is not None else replace(self, static_image=is_still)
+        still = is_still if self.static_image is None else self.static_image
+        limit = STILL_INSTANCES if still and not self.has_own_limit else self.max_instances
+        return replace(self, static_image=still, max_instances=limit, has_own_limit=True)
 
     @property
     def resolved_smoothing(self) -> SmoothingName | Filter | None:
@@ -260,7 +266,7 @@ class HandOptions(CommonOptions):
     """Options of hand detectors."""
 
     model: Annotated[Literal["full", "lite"], Option("Model of the hands.", default_by="kind")] = "full"
-    max_instances: Annotated[int, Option("Maximum number of hands.", minimum=1, remote_maximum=50)] = 2
+    max_instances: Annotated[int, Option(_MAXIMUM.format("hands"), minimum=1, remote_maximum=50)] = 2
     mirrored: Mirrored = False
     visibility: Annotated[bool, Option("Add to each keypoint the probability that it is visible.")] = False
     keypoints: Keypoints = "published"

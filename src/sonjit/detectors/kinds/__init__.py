@@ -144,7 +144,9 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
         ):
             raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
     model = entry.models[str(checked.get("model", next(iter(entry.models))))]
-    defaults = {"kind": entry.name, "model": model.name, "min_detection_score": model.min_detection_score}
+    defaults: dict[str, object] = {"kind": entry.name, "model": model.name}
+    defaults["min_detection_score"] = model.min_detection_score
+    defaults["has_own_limit"] = "max_instances" in checked
     known: Any = defaults | checked  # checked against the types of the fields
     return entry.options(**known)
 
