@@ -140,6 +140,9 @@ def test_errors_of_the_page_are_those_of_the_file():
 
 def test_differences_below_the_error_are_called_that():
     assert compared(-8, 13) == "the ranges differ by 8°, less than the error of 13°, so they may be equal"
+    recording = recorded([*squat(90), *[170] * 10])  # the right knee stays straight
+    error = np.sqrt(2) * errors.range_error_deg("full", "knee")
+    assert f"more than the error of {error:.0f}°" in recording.comparisons[3]
     assert compared(20, 13) == "the ranges differ by 20°, more than the error of 13°"
 
 

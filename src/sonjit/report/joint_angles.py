@@ -145,7 +145,7 @@ def _facts(recording: Recording) -> str:
 
 def _notes(recording: Recording) -> str:
     return (
-        "Angles come from one camera, by a network, and are no medical measurement. An error is the mean error against "
+        "Angles come from one camera, by a network, and are no medical measurement. ± is the mean error against "
         f"several calibrated cameras, for the view of each bone in this video. It rests on {errors.origin()}, so other "
         "movements may have larger errors."
     )

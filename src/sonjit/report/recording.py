@@ -23,12 +23,12 @@ COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip",
 HEADINGS: Final = (
     "angle",
     "side",
-    "frames seen",
+    "seen",
     "from °",
     "to °",
     "range °",
-    "error of an angle ± °",
-    "error of the range ± °",
+    "angle ± °",
+    "range ± °",
 )
 COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "lowest °")
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
@@ -95,14 +95,15 @@ class Recording:
 
     @property
     def comparisons(self) -> list[str]:
-        """Sentences that compare the ranges of left and right with the error of the range."""
+        """Sentences that compare the ranges of left and right with the error of this difference."""
         sentences: list[str] = []
         for joint in _PAIRED:
             ends = [self.ranges.get(f"{side}_{joint}_angle_rad") for side in ("left", "right")]
             if ends[0] is None or ends[1] is None:
                 continue
             left, right = (high - low for low, high in (ends[0], ends[1]))
-            sentences.append(f"{joint}: {compared(left - right, errors.range_error_deg(self.model, joint))}")
+            error = math.sqrt(2) * errors.range_error_deg(self.model, joint)  # each range has its own error
+            sentences.append(f"{joint}: {compared(left - right, error)}")
         return sentences
 
     @property
