@@ -233,7 +233,7 @@ def results(server: Server, ids: dict[str, str]) -> dict[str, bytes]:
     for name, job_id in ids.items():
         while (job := json.loads(server.ask(f"/v1/jobs/{job_id}")))["state"] in ("waiting", "running"):
             time.sleep(0.1)
-        found[name] = (job["state"] + job.get("message", "")).encode()
+        found[name] = f"{job['state']} {job['message']}".encode()
         found |= {f"{name}.{kind}": server.ask(path) for kind, path in job["downloads"].items() if kind != "parquet"}
     return found
 
