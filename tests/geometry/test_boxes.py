@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, iou, letterbox, letterbox_box, rotated_box_around
+from sonjit.geometry.boxes import (
+    RotatedBox,
+    crop,
+    crop_matrix,
+    iou,
+    letterbox,
+    letterbox_box,
+    points_from_crop,
+    rotated_box_around,
+)
 
 pixels = st.floats(-5000, 5000)
 sizes = st.floats(0.01, 5000)
@@ -155,3 +164,10 @@ def test_crop_matches_mediapipes_image_to_tensor(file, read_rgb):
     # sampling at pixel centres instead of corners would be off by up to 13 in the mean and 178 at most.
     assert difference.mean() < 0.5
     assert difference.max() <= 10
+
+
+def test_points_of_a_crop_turn_and_grow_with_its_box():
+    points = np.random.default_rng(1).uniform(0, 1, (9, 3))
+    turned = ((points[:, 0] - 0.5) + 1j * (points[:, 1] - 0.5)) * 40 * np.exp(0.7j) + 100 + 50j
+    placed = points_from_crop(points, RotatedBox(100, 50, 40, 40, 0.7))
+    np.testing.assert_allclose(placed, np.stack([turned.real, turned.imag, 40 * points[:, 2]], 1), atol=1e-4)
