@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Copies the files that the module loads at run time into a folder of a web app: the worker, the runtime, and the networks of
- * the installed packages `sonjit-web-models-KIND`, or only those of some kinds.
+ * Copies the files that the module loads at run time into a folder of a web app: the worker, the
+ * runtime, and the networks of the installed packages `sonjit-web-models-KIND`, or only those of
+ * some kinds.
  *
  *     npx sonjit-web public/sonjit-web hands face
  */
@@ -14,7 +15,10 @@ import { fileURLToPath } from "node:url";
 const KINDS = ["hands", "face", "body", "holistic", "segmentation"];
 const DIST = fileURLToPath(new URL("dist/", import.meta.url));
 
-/** Return the folders of the networks of a package and of its dependencies; none if it is not installed. */
+/**
+ * Return the folders of the networks of a package and of its dependencies; none if it is not
+ * installed.
+ */
 function foldersOf(name, importer) {
   let manifest;
   try {
@@ -23,7 +27,10 @@ function foldersOf(name, importer) {
     return [];
   }
   const { dependencies = {} } = JSON.parse(readFileSync(manifest, "utf8"));
-  return [join(dirname(manifest), "models"), ...Object.keys(dependencies).flatMap((each) => foldersOf(each, manifest))];
+  return [
+    join(dirname(manifest), "models"),
+    ...Object.keys(dependencies).flatMap((each) => foldersOf(each, manifest)),
+  ];
 }
 
 function fail(message) {
@@ -35,8 +42,13 @@ const [target, ...wanted] = process.argv.slice(2);
 if (!target) fail("sonjit-web FOLDER [KIND ...]: name a folder of the web app");
 const unknown = wanted.find((kind) => !KINDS.includes(kind));
 if (unknown) fail(`unknown kind ${unknown}: choose from ${KINDS.join(", ")}`);
-const found = KINDS.map((kind) => [kind, foldersOf(`sonjit-web-models-${kind}`, resolve("package.json"))]);
-const missing = found.find(([kind, folders]) => wanted.includes(kind) && !folders.length)?.[0] ?? (found.some(([, folders]) => folders.length) ? null : "hands");
+const found = KINDS.map((kind) => [
+  kind,
+  foldersOf(`sonjit-web-models-${kind}`, resolve("package.json")),
+]);
+const missing =
+  found.find(([kind, folders]) => wanted.includes(kind) && !folders.length)?.[0] ??
+  (found.some(([, folders]) => folders.length) ? null : "hands");
 if (missing) fail(`no networks of ${missing}: npm install sonjit-web-models-${missing}`);
 mkdirSync(target, { recursive: true });
 cpSync(join(DIST, "wasm"), join(target, "wasm"), { recursive: true });

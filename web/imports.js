@@ -1,6 +1,6 @@
 /**
- * The import rules of src: no circles, not even of types, the module knows nothing of the pages, and only the entry
- * points know the parts of a page.
+ * The import rules of src: no circles, not even of types, the module knows nothing of the pages,
+ * and only the entry points know the parts of a page.
  */
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -31,12 +31,14 @@ for (const [from, parts] of imports) {
     const isOfPage = to.startsWith(PAGE);
     if (!imports.has(to)) wrong.push(`${from} imports ${to}, which is not there`);
     if (ENTRY.test(to)) wrong.push(`${from} imports ${to}, an entry point`);
-    if (isOfPage && !from.startsWith(PAGE)) wrong.push(`${from} imports ${to}: the module knows no page`);
+    if (isOfPage && !from.startsWith(PAGE))
+      wrong.push(`${from} imports ${to}: the module knows no page`);
     if (to.startsWith("page/annotate/") && !from.startsWith("page/annotate/")) {
       wrong.push(`${from} imports ${to}: shared modules know no app's`);
     }
     if (CLIENT.test(to)) wrong.push(`${from} imports ${to}: only clients of other sites do`);
-    if (CLIENT.test(from) && !OF_CLIENT.test(to)) wrong.push(`${from} imports ${to}: clients stay small`);
+    if (CLIENT.test(from) && !OF_CLIENT.test(to))
+      wrong.push(`${from} imports ${to}: clients stay small`);
   }
 }
 

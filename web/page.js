@@ -1,5 +1,6 @@
 /**
- * Bundles the pages of the server into src/sonjit/server/page, readable and with the names of src/page.
+ * Bundles the pages of the server into src/sonjit/server/page, readable and with the names of
+ * src/page.
  *
  *     node page.js                 writes the files, which belong to the repository
  *     node page.js --check         fails if they are out of date
@@ -22,7 +23,9 @@ const CLIENTS = ["sonjit-client", "frames"]; // pages of other sites import them
 
 const [mode, folder] = process.argv.slice(2);
 const isModules = mode === "--modules";
-const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) => name.endsWith(".ts"));
+const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) =>
+  name.endsWith(".ts"),
+);
 const all = [...modules.map((name) => `page/${name}`), `${SHARED}.ts`];
 const shipped = [...PAGES, ...WORKERS, ...CLIENTS].map((name) => `page/${name}.ts`);
 
@@ -36,17 +39,25 @@ const { outputFiles } = await build({
   format: "esm",
   target: "es2022",
   charset: "utf8",
-  banner: isModules ? {} : { js: "// Made by `npm --prefix web run page` from web/src/page. Change it there." },
+  banner: isModules
+    ? {}
+    : { js: "// Made by `npm --prefix web run page` from web/src/page. Change it there." },
   write: mode !== "--check",
   logLevel: "warning",
 });
 
 if (mode === "--check") {
-  const wrong = outputFiles.filter(({ path, text }) => textOf(path) !== text).map(({ path }) => relative(OUT, path));
+  const wrong = outputFiles
+    .filter(({ path, text }) => textOf(path) !== text)
+    .map(({ path }) => relative(OUT, path));
   const known = new Set(outputFiles.map(({ path }) => relative(OUT, path)));
-  const extra = readdirSync(OUT, { recursive: true }).filter((name) => name.endsWith(".js") && !known.has(name));
-  for (const name of wrong) console.error(`src/sonjit/server/page/${name} is out of date. Run: npm --prefix web run page`);
-  for (const name of extra) console.error(`src/sonjit/server/page/${name} has no source in web/src/page. Delete it`);
+  const extra = readdirSync(OUT, { recursive: true }).filter(
+    (name) => name.endsWith(".js") && !known.has(name),
+  );
+  for (const name of wrong)
+    console.error(`src/sonjit/server/page/${name} is out of date. Run: npm --prefix web run page`);
+  for (const name of extra)
+    console.error(`src/sonjit/server/page/${name} has no source in web/src/page. Delete it`);
   process.exitCode = wrong.length || extra.length ? 1 : 0;
 }
 

@@ -1,9 +1,23 @@
-/** MediaPipe Pose (Bazarevsky et al. 2020; Grishchenko et al. 2022): person detector and BlazePose's 33 landmarks. */
+/**
+ * MediaPipe Pose (Bazarevsky et al. 2020; Grishchenko et al. 2022): person detector and BlazePose's
+ * 33 landmarks.
+ */
 
 import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { constants } from "./data.js";
 import type { Network } from "./network.js";
-import { cornersOf, movedPoints, pointsFromCrop, sigmoid, squareBox, toImageAxes, wrapAngle, type Observation, type Point, type RotatedBox } from "./observations.js";
+import {
+  cornersOf,
+  movedPoints,
+  pointsFromCrop,
+  sigmoid,
+  squareBox,
+  toImageAxes,
+  wrapAngle,
+  type Observation,
+  type Point,
+  type RotatedBox,
+} from "./observations.js";
 import type { Settings } from "./options.js";
 import { bilinear, cropInto, type Pixels } from "./pixels.js";
 import { boxOf, type Body, type InWorker, type Mask, type Result } from "./results.js";
@@ -12,26 +26,39 @@ import type { SingleShotDetector } from "./ssd.js";
 import type { Kind, Track } from "./tracking.js";
 
 const OF = constants.body;
-const [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP] = OF.TORSO as [number, number, number, number];
+const [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP] = OF.TORSO as [
+  number,
+  number,
+  number,
+  number,
+];
 const OTHER_SIDE: Readonly<Record<string, string>> = { left: "right", right: "left" };
 const STRIPS = 3;
 
 export interface BodyObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: null;
-  readonly colours: Float32Array; // (9,) mean red, green and blue of three strips across the torso, the shoulders' first
+  // (9,) mean red, green and blue of three strips across the torso, the shoulders' first
+  readonly colours: Float32Array;
   readonly heatmapPeak: number; // mean probability of the heatmaps near the 33 keypoints, 0..1
   readonly visibility: Float32Array; // (33,) each, 0..1
   readonly presence: Float32Array;
-  readonly alignment: Float32Array; // (2, 3) pixels: the middle of the hips and a point on the circle around the body
+  // (2, 3) pixels: the middle of the hips and a point on the circle around the body
+  readonly alignment: Float32Array;
   readonly mask: Mask | null; // null unless requested
 }
 
-/** Return the box around a person from its alignment points: the centre, and the point upwards on the circle around the body. */
+/**
+ * Return the box around a person from its alignment points: the centre, and the point upwards on
+ * the circle around the body.
+ */
 export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
   const side = 2 * Math.hypot(cx - x, cy - y);
   const rotation = wrapAngle(Math.PI / 2 - Math.atan2(cy - y, x - cx));
-  return squareBox({ cx, cy, width: side, height: side, rotation }, { scale: OF.BOX_SCALE, shift_y: 0 });
+  return squareBox(
+    { cx, cy, width: side, height: side, rotation },
+    { scale: OF.BOX_SCALE, shift_y: 0 },
+  );
 }
 
 /** Detects bodies and their landmarks. Without a person detector the boxes come from elsewhere. */
@@ -39,9 +66,19 @@ export class Bodies implements Kind<BodyObservation> {
   readonly overlapKeypoints = OF.CORE;
   readonly #order: readonly number[];
 
-  constructor(private readonly detector: SingleShotDetector | null, private readonly landmarks: Network, isMirrored: boolean) {
-    const counterpart = (name: string) => name.split("_").map((word) => OTHER_SIDE[word] ?? word).join("_");
-    this.#order = skeleton.keypoints.map((name, k, all) => (isMirrored ? all.indexOf(counterpart(name)) : k));
+  constructor(
+    private readonly detector: SingleShotDetector | null,
+    private readonly landmarks: Network,
+    isMirrored: boolean,
+  ) {
+    const counterpart = (name: string) =>
+      name
+        .split("_")
+        .map((word) => OTHER_SIDE[word] ?? word)
+        .join("_");
+    this.#order = skeleton.keypoints.map((name, k, all) =>
+      isMirrored ? all.indexOf(counterpart(name)) : k,
+    );
   }
 
   /** Return the boxes of people, best first. */
@@ -56,7 +93,8 @@ export class Bodies implements Kind<BodyObservation> {
     const [values, presence, heatmaps, world, logits] = await this.landmarks.run();
     const points = new Float32Array(3 * OF.USED);
     for (let k = 0; k < OF.USED; k++) {
-      for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.landmarks.size;
+      for (let axis = 0; axis < 3; axis++)
+        points[3 * k + axis] = values![5 * k + axis]! / this.landmarks.size;
     }
     const heatmapPeak = refineByHeatmaps(points, heatmaps!);
     const placed = pointsFromCrop(points, box, 1, 1);
@@ -88,27 +126,53 @@ export class Bodies implements Kind<BodyObservation> {
     return boxFromAlignment([alignment[0]!, alignment[1]!], [alignment[3]!, alignment[4]!]);
   }
 
-  /** Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half. */
+  /**
+   * Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half.
+   */
   isSameInstance(box: RotatedBox, other: RotatedBox): boolean {
-    return Math.hypot(box.cx - other.cx, box.cy - other.cy) < OF.SAME_HIPS * Math.max(box.width, other.width);
+    return (
+      Math.hypot(box.cx - other.cx, box.cy - other.cy) <
+      OF.SAME_HIPS * Math.max(box.width, other.width)
+    );
   }
 
-  /** Return the observation of an occluded body, without visible keypoints and with an empty mask. */
+  /**
+   * Return the observation of an occluded body, without visible keypoints and with an empty mask.
+   */
   propagate(observation: BodyObservation, shift: Point, score: number): BodyObservation {
-    const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) => movedPoints(points, shift));
-    const mask = observation.mask && { ...observation.mask, data: new Float32Array(observation.mask.data.length) };
-    return { ...observation, keypoints: keypoints!, alignment: alignment!, visibility: new Float32Array(OF.KEYPOINTS), mask, score };
+    const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) =>
+      movedPoints(points, shift),
+    );
+    const mask = observation.mask && {
+      ...observation.mask,
+      data: new Float32Array(observation.mask.data.length),
+    };
+    return {
+      ...observation,
+      keypoints: keypoints!,
+      alignment: alignment!,
+      visibility: new Float32Array(OF.KEYPOINTS),
+      mask,
+      score,
+    };
   }
 
   newSmoother(settings: Settings): SmootherOf<BodyObservation> {
     return () => bodySmoother(settings);
   }
 
-  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Result | Promise<Result> {
+  result(
+    _: Pixels,
+    observation: BodyObservation,
+    track: Track<BodyObservation> | null,
+  ): Result | Promise<Result> {
     return this.bodyOf(observation, track);
   }
 
-  protected bodyOf(observation: BodyObservation, track: Track<BodyObservation> | null): InWorker<Body> {
+  protected bodyOf(
+    observation: BodyObservation,
+    track: Track<BodyObservation> | null,
+  ): InWorker<Body> {
     const { score, visibility, presence, mask } = observation;
     return {
       score,
@@ -124,10 +188,10 @@ export class Bodies implements Kind<BodyObservation> {
 /** Return colours (9,) of a torso; see `BodyObservation`. */
 function torsoColours({ width, height, data }: Pixels, keypoints: Float32Array): Float32Array {
   const at = (k: number, axis: number) => keypoints[3 * k + axis]!;
-  const [[fromDown, toDown, rows], [fromAcross, toAcross, columns]] = [OF.TORSO_DOWN, OF.TORSO_ACROSS] as [number[], number[]] as [
-    [number, number, number],
-    [number, number, number],
-  ];
+  const [[fromDown, toDown, rows], [fromAcross, toAcross, columns]] = [
+    OF.TORSO_DOWN,
+    OF.TORSO_ACROSS,
+  ] as [number[], number[]] as [[number, number, number], [number, number, number]];
   const sums = new Float32Array(3 * STRIPS);
   for (let j = 0; j < rows; j++) {
     const down = fromDown + ((toDown - fromDown) * j) / (rows - 1);
@@ -180,30 +244,59 @@ function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): number 
   return peaks / OF.KEYPOINTS;
 }
 
-/** Return the smoother of one person. It always smooths the alignment points, from which the next box is made. */
-function bodySmoother({ smoothing, smooth_segmentation }: Settings): (observation: BodyObservation, now: number) => BodyObservation {
+/**
+ * Return the smoother of one person. It always smooths the alignment points, from which the next
+ * box is made.
+ */
+function bodySmoother({
+  smoothing,
+  smooth_segmentation,
+}: Settings): (observation: BodyObservation, now: number) => BodyObservation {
   const alignment = new OneEuro(...filterOf(OF.ALIGNMENT_FILTER));
-  const smootherOf = { none: () => null, one_euro: () => oneEuroSmoother<BodyObservation>(), published: publishedSmoother }[smoothing];
+  const smootherOf = {
+    none: () => null,
+    one_euro: () => oneEuroSmoother<BodyObservation>(),
+    published: publishedSmoother,
+  }[smoothing];
   const smoother = smootherOf();
   const smoothMask = smooth_segmentation ? maskSmoother() : null;
   return (observation, now) => {
-    const [cx, cy, , x, y] = observation.alignment as unknown as [number, number, number, number, number];
+    const [cx, cy, , x, y] = observation.alignment as unknown as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     const size = Math.max(2 * Math.hypot(cx - x, cy - y), 1e-6);
     const mask = observation.mask && smoothMask ? smoothMask(observation.mask) : observation.mask;
-    const smoothed = { ...observation, mask, alignment: alignment.filter(observation.alignment, now, size) };
+    const smoothed = {
+      ...observation,
+      mask,
+      alignment: alignment.filter(observation.alignment, now, size),
+    };
     return smoother === null ? smoothed : smoother(smoothed, now, size);
   };
 }
 
-/** Return MediaPipe's filters of image keypoints, world keypoints and visibility; `size`: unsmoothed size of the person in pixels. */
-function publishedSmoother(): (observation: BodyObservation, now: number, size: number) => BodyObservation {
+/**
+ * Return MediaPipe's filters of image keypoints, world keypoints and visibility; `size`: unsmoothed
+ * size of the person in pixels.
+ */
+function publishedSmoother(): (
+  observation: BodyObservation,
+  now: number,
+  size: number,
+) => BodyObservation {
   const image = new OneEuro(...filterOf(OF.IMAGE_FILTER));
   const world = new OneEuro(...filterOf(OF.WORLD_FILTER));
   let previous: Float32Array | null = null;
   return (observation, now, size) => {
     const last = previous;
     const visibility = last
-      ? observation.visibility.map((value, k) => last[k]! + OF.VISIBILITY_ALPHA * (value - last[k]!))
+      ? observation.visibility.map(
+          (value, k) => last[k]! + OF.VISIBILITY_ALPHA * (value - last[k]!),
+        )
       : observation.visibility;
     previous = visibility;
     return {
@@ -215,15 +308,21 @@ function publishedSmoother(): (observation: BodyObservation, now: number, size: 
   };
 }
 
-const filterOf = (numbers: readonly number[]): [number, number, number, number] => numbers as unknown as [number, number, number, number];
+const filterOf = (numbers: readonly number[]): [number, number, number, number] =>
+  numbers as unknown as [number, number, number, number];
 
 /**
  * Return the probability of the person per pixel, 0 outside the box.
  *
  * @param logits (side, side) over a box
- * @param image size of the image; the mask is smaller if the image is larger than twice the network's output
+ * @param image size of the image; the mask is smaller if the image is larger than twice the
+ *   network's output
  */
-function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: number; height: number }): Mask {
+function maskFromLogits(
+  logits: Float32Array,
+  box: RotatedBox,
+  image: { width: number; height: number },
+): Mask {
   const side = Math.sqrt(logits.length);
   const probabilities = logits.map(sigmoid);
   const scale = Math.min((2 * side) / Math.max(image.width, image.height), 1);
@@ -231,7 +330,8 @@ function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: n
   const height = Math.max(Math.round(image.height * scale), 1);
   const data = new Float32Array(width * height);
   const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
-  const valueAt = (x: number, y: number) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : probabilities[y * side + x]!);
+  const valueAt = (x: number, y: number) =>
+    x < 0 || y < 0 || x >= side || y >= side ? 0 : probabilities[y * side + x]!;
   for (let j = 0; j < height; j++) {
     const dy = ((j + 0.5) / height) * image.height - 0.5 - box.cy;
     for (let i = 0; i < width; i++) {
@@ -245,7 +345,10 @@ function maskFromLogits(logits: Float32Array, box: RotatedBox, image: { width: n
   return { width, height, data };
 }
 
-/** Return a smoother that blends in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does. */
+/**
+ * Return a smoother that blends in the previous mask where the new one is uncertain, as MediaPipe's
+ * segmentation smoothing does.
+ */
 function maskSmoother(): (mask: Mask) => Mask {
   let previous: Mask | null = null;
   return (mask) => {
@@ -254,7 +357,10 @@ function maskSmoother(): (mask: Mask) => Mask {
     const data = mask.data.map((probability, i) => {
       if (!(probability > OF.SURE && probability < 1 - OF.SURE)) return probability;
       const square = (probability - 0.5) ** 2;
-      const sureness = Math.min(OF.UNCERTAINTY.reduce((sum, factor) => sum * square + factor, 0), 1);
+      const sureness = Math.min(
+        OF.UNCERTAINTY.reduce((sum, factor) => sum * square + factor, 0),
+        1,
+      );
       return probability + OF.MASK_RATIO * (1 - sureness) * (last.data[i]! - probability);
     });
     return (previous = { ...mask, data });

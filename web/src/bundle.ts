@@ -21,11 +21,17 @@ export class Bundle {
   readonly #members: ReadonlyMap<string, Member>;
 
   /** @throws {Error} the file is not a zip file */
-  constructor(private readonly url: string, file: Uint8Array<ArrayBuffer>, private readonly compile: Compile) {
+  constructor(
+    private readonly url: string,
+    file: Uint8Array<ArrayBuffer>,
+    private readonly compile: Compile,
+  ) {
     try {
       this.#members = membersOf(file);
     } catch (error) {
-      throw new Error(`${url} is not a task bundle: ${error instanceof Error ? error.message : String(error)}`);
+      throw new Error(
+        `${url} is not a task bundle: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 
@@ -46,7 +52,10 @@ export class Bundle {
 
   async #read(name: string): Promise<Uint8Array> {
     const member = this.#members.get(name);
-    if (!member) throw new Error(`${this.url} contains no ${name}, only ${[...this.#members.keys()].join(", ")}`);
+    if (!member)
+      throw new Error(
+        `${this.url} contains no ${name}, only ${[...this.#members.keys()].join(", ")}`,
+      );
     return unpacked(member);
   }
 }
@@ -63,16 +72,22 @@ function canonicalFaceFrom(data: Uint8Array): CanonicalFace {
       }
     } else if (number === OF.BASIS) {
       const basis = new Map(fieldsOf(content));
-      weights[integerFrom(basis.get(OF.LANDMARK) ?? Uint8Array.of(0))] = viewOf(basis.get(OF.WEIGHT)!).getFloat32(0, true);
+      weights[integerFrom(basis.get(OF.LANDMARK) ?? Uint8Array.of(0))] = viewOf(
+        basis.get(OF.WEIGHT)!,
+      ).getFloat32(0, true);
     }
   }
   const points = new Float64Array(3 * OF.MESH);
   points.forEach((_, i) => (points[i] = values[OF.VERTEX * Math.floor(i / 3) + (i % 3)]!));
-  if (values.length !== OF.VERTEX * OF.MESH || weights.filter(Boolean).length < 3) throw new Error("not a face");
+  if (values.length !== OF.VERTEX * OF.MESH || weights.filter(Boolean).length < 3)
+    throw new Error("not a face");
   return { points, weights };
 }
 
-/** Return the number and the content of each field of a message. The content of a varint field is the varint. */
+/**
+ * Return the number and the content of each field of a message. The content of a varint field is
+ * the varint.
+ */
 function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
   let at = 0;
   const varint = () => {
@@ -85,7 +100,8 @@ function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
     const kind = key % 8;
     if (kind === VARINT) yield [Math.floor(key / 8), varint()];
     else {
-      if (![FIXED64, LENGTH, FIXED32].includes(kind)) throw new Error(`a field of wire type ${kind}`);
+      if (![FIXED64, LENGTH, FIXED32].includes(kind))
+        throw new Error(`a field of wire type ${kind}`);
       const size = kind === LENGTH ? integerFrom(varint()) : kind === FIXED64 ? 8 : 4;
       if (at + size > data.length) throw new Error("a field past the end");
       yield [Math.floor(key / 8), data.subarray(at, at + size)];
@@ -94,6 +110,8 @@ function* fieldsOf(data: Uint8Array): Generator<[number, Uint8Array]> {
   }
 }
 
-const integerFrom = (varint: Uint8Array): number => varint.reduce((sum, byte, index) => sum + (byte & 0x7f) * 2 ** (7 * index), 0);
+const integerFrom = (varint: Uint8Array): number =>
+  varint.reduce((sum, byte, index) => sum + (byte & 0x7f) * 2 ** (7 * index), 0);
 
-const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView => new DataView(buffer, byteOffset, byteLength);
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength);

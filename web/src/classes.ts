@@ -18,10 +18,23 @@ export interface ImageClass {
   readonly values: readonly number[];
 }
 
-/** Return the most probable classes of a photograph scaled to `CLASSIFIER_SIDE` in both directions, best first. */
-export async function classesOf({ data }: Pixels, top: number, runtime: string, url: string): Promise<ImageClass[]> {
+/**
+ * Return the most probable classes of a photograph scaled to `CLASSIFIER_SIDE` in both directions,
+ * best first.
+ */
+export async function classesOf(
+  { data }: Pixels,
+  top: number,
+  runtime: string,
+  url: string,
+): Promise<ImageClass[]> {
   const shape = { sizes: [CLASSES, CLASSES * MAP_SIDE ** 2], range: [-1, 1] };
-  const network = await Network.compile(await fetchNetwork(url, null), url, await loadRuntime(runtime, "wasm"), shape);
+  const network = await Network.compile(
+    await fetchNetwork(url, null),
+    url,
+    await loadRuntime(runtime, "wasm"),
+    shape,
+  );
   const [{ input, levels }, rgb] = [network, data.filter((_, i) => i % 4 !== 3)];
   input.set(Float32Array.from(rgb, (level) => levels[level]!));
   const [scores, maps] = (await network.run()) as [Float32Array, Float32Array];

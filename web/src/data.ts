@@ -15,15 +15,27 @@ export interface OptionRecord {
   readonly maximum?: number;
 }
 /**
- * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and face. `search` detects faces
- * in windows, `people` proposes people, `guide` finds their bodies for their arms, and `palms` the hands at the ends of arms.
+ * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and
+ * face. `search` detects faces in windows, `people` proposes people, `guide` finds their bodies for
+ * their arms, and `palms` the hands at the ends of arms.
  */
-export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms" | "people";
+export type Role =
+  | "detector"
+  | "landmark"
+  | "hand"
+  | "recrop"
+  | "face"
+  | "face_detector"
+  | "search"
+  | "guide"
+  | "palms"
+  | "people";
 export interface KindRecord {
   readonly list: string; // name of the list of results in an answer
   readonly instances: readonly string[]; // kinds of the instances with keypoints
   readonly stream_smoothing: string; // smoothing of streams with `smoothing: "auto"`
-  readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>; // names of weights by model and role
+  // names of weights by model and role
+  readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   /** Names of the weights that only the thorough search of stills runs, by model and role. */
   readonly for_stills: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
@@ -33,10 +45,18 @@ export interface KindRecord {
 export interface FinderRecord {
   readonly min_presence: number;
   readonly inferences: number;
-  readonly refresh_frames: number | null; // number of frames after which an unchanged window is searched again; null for never
+  // number of frames after which an unchanged window is searched again; null for never
+  readonly refresh_frames: number | null;
 }
 
-export const { constants, measures: MEASURES, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
+export const {
+  constants,
+  measures: MEASURES,
+  motions: MOTIONS,
+  events: EVENTS,
+  one_euro: ONE_EURO,
+  blendshapes: BLENDSHAPES,
+} = raw;
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
@@ -44,7 +64,12 @@ export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
 export const GESTURES = raw.gestures as Omit<typeof raw.gestures, "vocabulary"> & {
   readonly vocabulary: {
     readonly shapes: readonly string[];
-    readonly directions: Readonly<Record<string, { readonly finger: readonly number[]; readonly names: readonly (string | null)[] }>>;
+    readonly directions: Readonly<
+      Record<
+        string,
+        { readonly finger: readonly number[]; readonly names: readonly (string | null)[] }
+      >
+    >;
   };
 };
 export const WEIGHTS: Readonly<Record<string, Weight>> = raw.weights;

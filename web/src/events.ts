@@ -1,4 +1,7 @@
-/** Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units; NaN is unknown. */
+/**
+ * Measures of hands, bodies and faces, as in Python's `sonjit.measures`. Names contain the units;
+ * NaN is unknown.
+ */
 
 import { EVENTS, MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
@@ -31,11 +34,21 @@ export function measuresOf(instance: Measured): ReadonlyMap<string, number> {
   return new Map(measureNames(instance.kind).map((name, i) => [name, values[i]!]));
 }
 
-type PageInstance = { readonly handedness?: "Left" | "Right"; readonly keypoints: readonly PagePoint[]; readonly keypoints3D?: readonly PagePoint[] };
-type PagePoint = { readonly x: number; readonly y: number; readonly z?: number; readonly score?: number };
+type PageInstance = {
+  readonly handedness?: "Left" | "Right";
+  readonly keypoints: readonly PagePoint[];
+  readonly keypoints3D?: readonly PagePoint[];
+};
+type PagePoint = {
+  readonly x: number;
+  readonly y: number;
+  readonly z?: number;
+  readonly score?: number;
+};
 
 /**
- * Return the measures of an instance of a `LocalAnswer` by name, as a server does with `measures`; null is unknown.
+ * Return the measures of an instance of a `LocalAnswer` by name, as a server does with `measures`;
+ * null is unknown.
  *
  * @param kind `hand`, `body` or `face`
  * @param person the person of a body, with whose hands the wrists are known
@@ -43,41 +56,71 @@ type PagePoint = { readonly x: number; readonly y: number; readonly z?: number; 
 export function measuresOfInstance(
   kind: string,
   { handedness, keypoints, keypoints3D = [] }: PageInstance,
-  person: { readonly leftHand?: PageInstance | null; readonly rightHand?: PageInstance | null } = {},
+  person: {
+    readonly leftHand?: PageInstance | null;
+    readonly rightHand?: PageInstance | null;
+  } = {},
 ): Record<string, number | null> {
   const arrays = (points: readonly PagePoint[]): Points => ({
     values: Float32Array.from(points.flatMap(({ x, y, z = NaN }) => [x, y, z])),
     score: Float32Array.from(points, ({ score = 1 }) => score),
   });
-  const hands = [person.leftHand, person.rightHand].map((hand) => hand && { keypoints3D: arrays(hand.keypoints3D ?? []) });
-  const values = measuresOf({ kind, handedness: handedness ?? null, keypoints: arrays(keypoints), keypoints3D: arrays(keypoints3D), hands });
-  return Object.fromEntries([...values].map(([name, value]) => [name, Number.isFinite(value) ? value : null]));
+  const hands = [person.leftHand, person.rightHand].map(
+    (hand) => hand && { keypoints3D: arrays(hand.keypoints3D ?? []) },
+  );
+  const values = measuresOf({
+    kind,
+    handedness: handedness ?? null,
+    keypoints: arrays(keypoints),
+    keypoints3D: arrays(keypoints3D),
+    hands,
+  });
+  return Object.fromEntries(
+    [...values].map(([name, value]) => [name, Number.isFinite(value) ? value : null]),
+  );
 }
 
 const VALUES: Readonly<Record<string, (instance: Measured) => number[]>> = {
-  hand: ({ keypoints3D, handedness }) => handValues(pointsOf(keypoints3D!), handedness === "Right" ? 1 : -1),
-  body: ({ keypoints, keypoints3D, hands = [] }) => bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!)), hands),
-  face: ({ keypoints }) => (keypoints.values.length < 3 * FACE_POINTS ? NAMES.face!.map(() => NaN) : faceValues(pointsOf(keypoints))),
+  hand: ({ keypoints3D, handedness }) =>
+    handValues(pointsOf(keypoints3D!), handedness === "Right" ? 1 : -1),
+  body: ({ keypoints, keypoints3D, hands = [] }) =>
+    bodyValues(pointsOf(visible(keypoints)), pointsOf(visible(keypoints3D!)), hands),
+  face: ({ keypoints }) =>
+    keypoints.values.length < 3 * FACE_POINTS
+      ? NAMES.face!.map(() => NaN)
+      : faceValues(pointsOf(keypoints)),
 };
 const FACE_POINTS = 468;
 
 function handValues(at: At, side: number): number[] {
   const bends = HAND.JOINTS.map((joint) => Math.PI - jointAngle(at, joint));
   const curls = HAND.CHAINS.map((_, finger) => sum(bends.slice(3 * finger, 3 * finger + 3)));
-  const lengths = HAND.CHAINS.map((chain) => sum(chain.slice(1).map((k, i) => length(at, [chain[i]!, k]))));
+  const lengths = HAND.CHAINS.map((chain) =>
+    sum(chain.slice(1).map((k, i) => length(at, [chain[i]!, k]))),
+  );
   const [across, along, normal] = palmAxes(at);
   const inPlane = HAND.DIRECTIONS.map(([from, to]) => {
     const direction = unit(minus(at(to!), at(from!)));
     const [u, v] = [dot(direction, across), dot(direction, along)];
     return Math.hypot(u, v) >= Math.cos(HAND.MAX_TILT_RAD) ? Math.atan2(u, v) : NaN;
   });
-  const spread = ([first, second]: readonly [number, number]) => wrapAngle(inPlane[first]! - inPlane[second]!);
+  const spread = ([first, second]: readonly [number, number]) =>
+    wrapAngle(inPlane[first]! - inPlane[second]!);
   const palm = normal.map((value) => side * value);
   return [
     ...curls,
     ...curls.map((curl, finger) => Math.min(Math.max(curl / HAND.FULL_CURL_RAD[finger]!, 0), 1)),
-    ...HAND.CHAINS.map((chain, finger) => length(at, [HAND.WRIST, chain.at(-1)!]) / (lengths[finger]! || NaN)),
-    ...([[0, 1], [2, 3], [3, 4], [4, 5]] as const).map(spread),
+    ...HAND.CHAINS.map(
+      (chain, finger) => length(at, [HAND.WRIST, chain.at(-1)!]) / (lengths[finger]! || NaN),
+    ),
+    ...(
+      [
+        [0, 1],
+        [2, 3],
+        [3, 4],
+        [4, 5],
+      ] as const
+    ).map(spread),
     ...HAND.PINCHES.map((pair) => length(at, pair)),
     ...palm,
     -palm[2]!,
@@ -115,7 +158,14 @@ function bodyValues(inImage: At, at: At, hands: NonNullable<Measured["hands"]>):
       if (!hands[side]) return [NaN, NaN];
       const forearm = minus(at(wrist!), at(elbow!));
       const [across, along, normal] = palmAxes(pointsOf(hands[side].keypoints3D!));
-      return [signedAngle(forearm, normal.map((value) => (side ? -value : value)) as unknown as Vector, along), signedAngle(forearm, across, along)];
+      return [
+        signedAngle(
+          forearm,
+          normal.map((value) => (side ? -value : value)) as unknown as Vector,
+          along,
+        ),
+        signedAngle(forearm, across, along),
+      ];
     }),
   ];
 }
@@ -125,12 +175,21 @@ function faceValues(at: At): number[] {
   const placed = Object.keys(FACE.STABLE_POINTS).map((index) => at(Number(index)));
   const [from, to] = [mean(template), mean(placed)];
   const covariance = [0, 1, 2].map((i) =>
-    [0, 1, 2].map((j) => sum(template.map((point, k) => (point[i]! - from[i]!) * (placed[k]![j]! - to[j]!)))));
+    [0, 1, 2].map((j) =>
+      sum(template.map((point, k) => (point[i]! - from[i]!) * (placed[k]![j]! - to[j]!))),
+    ),
+  );
   const [a, b, c] = covariance as unknown as [Vector, Vector, Vector];
-  const isMirrored = a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0]) < 0;
+  const isMirrored =
+    a[0] * (b[1] * c[2] - b[2] * c[1]) -
+      a[1] * (b[0] * c[2] - b[2] * c[0]) +
+      a[2] * (b[0] * c[1] - b[1] * c[0]) <
+    0;
   if (isMirrored) for (const row of covariance) row[0]! *= -1;
   const isKnown = covariance.flat().every(Number.isFinite) && covariance.flat().some(Boolean);
-  const rotation = isKnown ? rotationFrom(covariance) : [0, 1, 2].map((): Vector => [NaN, NaN, NaN]);
+  const rotation = isKnown
+    ? rotationFrom(covariance)
+    : [0, 1, 2].map((): Vector => [NaN, NaN, NaN]);
   const [right, down, forward] = rotation.map((row) => -row[2]) as unknown as Vector;
   return [
     Math.atan2(right, -forward),
@@ -145,29 +204,52 @@ function faceValues(at: At): number[] {
 }
 
 /** Return the points with NaN for those that are less visible than measures require. */
-const visible = ({ values, score }: Points): Points => ({ values: values.map((value, i) => (score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN)) });
+const visible = ({ values, score }: Points): Points => ({
+  values: values.map((value, i) =>
+    score![Math.floor(i / 3)]! >= BODY.MIN_VISIBILITY ? value : NaN,
+  ),
+});
 
-const pointsOf = ({ values }: Points): At => (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
+const pointsOf =
+  ({ values }: Points): At =>
+  (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
 
 /** Return the angle between the two bones at the middle one of three points. */
-const jointAngle = (at: At, [a, b, c]: readonly number[]): number => angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
+const jointAngle = (at: At, [a, b, c]: readonly number[]): number =>
+  angleBetween(minus(at(a!), at(b!)), minus(at(c!), at(b!)));
 
 /** Return the angle between two vectors, 0..pi, in Kahan's form, which is exact near both ends. */
 function angleBetween(u: Vector, v: Vector): number {
   const [a, b] = [unit(u), unit(v)];
-  return 2 * Math.atan2(norm(minus(a, b)), norm(a.map((value, axis) => value + b[axis]!) as unknown as Vector));
+  return (
+    2 *
+    Math.atan2(
+      norm(minus(a, b)),
+      norm(a.map((value, axis) => value + b[axis]!) as unknown as Vector),
+    )
+  );
 }
 
 /** Return the angle of a vector in a plane, from one axis of the plane to the other. */
-const signedAngle = (vector: Vector, aside: Vector, ahead: Vector): number => Math.atan2(dot(vector, unit(aside)), dot(vector, unit(ahead)));
+const signedAngle = (vector: Vector, aside: Vector, ahead: Vector): number =>
+  Math.atan2(dot(vector, unit(aside)), dot(vector, unit(ahead)));
 const length = (at: At, [a, b]: readonly number[]): number => norm(minus(at(a!), at(b!)));
 const norm = (vector: Vector): number => Math.hypot(...vector);
-const unit = (vector: Vector): Vector => vector.map((value) => value / (norm(vector) || NaN)) as unknown as Vector;
+const unit = (vector: Vector): Vector =>
+  vector.map((value) => value / (norm(vector) || NaN)) as unknown as Vector;
 const minus = (a: Vector, b: Vector): Vector => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-const cross = (a: Vector, b: Vector): Vector => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-const mean = (points: readonly Vector[]): Vector => [0, 1, 2].map((axis) => sum(points.map((point) => point[axis]!)) / points.length) as unknown as Vector;
+const cross = (a: Vector, b: Vector): Vector => [
+  a[1] * b[2] - a[2] * b[1],
+  a[2] * b[0] - a[0] * b[2],
+  a[0] * b[1] - a[1] * b[0],
+];
+const sum = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0);
+const mean = (points: readonly Vector[]): Vector =>
+  [0, 1, 2].map(
+    (axis) => sum(points.map((point) => point[axis]!)) / points.length,
+  ) as unknown as Vector;
 
 /** Limits of a measure: an event begins at the first and ends at the second. */
 export interface EventLimits {
@@ -194,21 +276,40 @@ interface State {
 export function limitsFromText(text: string, kinds: readonly string[]): EventLimits {
   const [measure = "", ...limits] = text.split(":");
   const names = kinds.flatMap(measureNames);
-  if (!names.includes(measure)) throw new Error(`events ${text}: unknown measure ${JSON.stringify(measure)}. Choose from ${names.join(", ")}`);
+  if (!names.includes(measure))
+    throw new Error(
+      `events ${text}: unknown measure ${JSON.stringify(measure)}. Choose from ${names.join(", ")}`,
+    );
   const [begin = NaN, end = NaN] = limits.map((limit) => (limit.trim() ? Number(limit) : NaN));
-  if (limits.length !== 2 || Number.isNaN(begin + end)) throw new Error(`events ${text}: write NAME:BEGIN:END, with limits of angles in degrees`);
-  if (begin === end || !Number.isFinite(begin - end)) throw new Error(`events ${text}: give two different limits`);
+  if (limits.length !== 2 || Number.isNaN(begin + end))
+    throw new Error(`events ${text}: write NAME:BEGIN:END, with limits of angles in degrees`);
+  if (begin === end || !Number.isFinite(begin - end))
+    throw new Error(`events ${text}: give two different limits`);
   const unit = measure.endsWith("_rad") ? Math.PI / 180 : 1;
   return { text, measure, begin: unit * begin, end: unit * end };
 }
 
 /** Return a detector whose results have `events` in streams. */
-export function withEvents(detector: AnyDetector, { instances, events: limits }: { readonly instances: readonly string[]; readonly events: readonly EventLimits[] }): AnyDetector {
+export function withEvents(
+  detector: AnyDetector,
+  {
+    instances,
+    events: limits,
+  }: { readonly instances: readonly string[]; readonly events: readonly EventLimits[] },
+): AnyDetector {
   const tracker = new EventTracker(limits);
-  return extended(detector, () => tracker.reset(), (results, time) => {
-    const events = tracker.update([...trackedInstances(results, instances[0]!)], results.motions ?? [], time);
-    return { ...results, events };
-  });
+  return extended(
+    detector,
+    () => tracker.reset(),
+    (results, time) => {
+      const events = tracker.update(
+        [...trackedInstances(results, instances[0]!)],
+        results.motions ?? [],
+        time,
+      );
+      return { ...results, events };
+    },
+  );
 }
 
 /** Find the events of a stream, frame by frame. */
@@ -224,24 +325,49 @@ export class EventTracker {
     this.#motions.clear();
   }
 
-  /** Return the events that begin or end in a frame. `time` is in seconds and not earlier than in previous frames. */
-  update(instances: readonly TrackedInstance[], motions: readonly MotionEvent[], time: number): Event[] {
+  /**
+   * Return the events that begin or end in a frame. `time` is in seconds and not earlier than in
+   * previous frames.
+   */
+  update(
+    instances: readonly TrackedInstance[],
+    motions: readonly MotionEvent[],
+    time: number,
+  ): Event[] {
     const events: Event[] = [];
     const seen = new Set<string>();
     const stateOf = (key: string, atLoss: State["atLoss"]): State => {
-      const state = this.#states.get(key) ?? { first: time, atLoss, open: null, name: null, since: -Infinity, last: -Infinity, extreme: NaN };
+      const state = this.#states.get(key) ?? {
+        first: time,
+        atLoss,
+        open: null,
+        name: null,
+        since: -Infinity,
+        last: -Infinity,
+        extreme: NaN,
+      };
       this.#states.set(key, state);
       seen.add(key);
       return state;
     };
     for (const instance of instances) {
       const key = `${instance.kind} ${instance.id} ${instance.handedness}`;
-      if (instance.kind === "hand") events.push(...followGesture(stateOf(key, "end"), instance, time));
+      if (instance.kind === "hand")
+        events.push(...followGesture(stateOf(key, "end"), instance, time));
       if (!this.limits.length) continue;
       const values = measuresOf(instance);
       for (const limits of this.limits) {
         const value = values.get(limits.measure) ?? NaN;
-        if (!Number.isNaN(value)) events.push(...followMeasure(stateOf(`${limits.text} ${key}`, "cancel"), limits, instance, value, time));
+        if (!Number.isNaN(value))
+          events.push(
+            ...followMeasure(
+              stateOf(`${limits.text} ${key}`, "cancel"),
+              limits,
+              instance,
+              value,
+              time,
+            ),
+          );
       }
     }
     for (const [key, state] of this.#states) {
@@ -253,12 +379,28 @@ export class EventTracker {
     return events;
   }
 
-  *#followMotion({ name, phase, id, handedness, time, strength }: MotionEvent): Generator<Event, void, undefined> {
+  *#followMotion({
+    name,
+    phase,
+    id,
+    handedness,
+    time,
+    strength,
+  }: MotionEvent): Generator<Event, void, undefined> {
     const key = `${name} ${id} ${handedness}`;
     const known = this.#motions.get(key);
     const event: Event = known
       ? { ...known, value: Math.max(known.value, strength) }
-      : { name, type: "motion", phase: "begin", begin: time, end: null, id, handedness, value: strength };
+      : {
+          name,
+          type: "motion",
+          phase: "begin",
+          begin: time,
+          end: null,
+          id,
+          handedness,
+          value: strength,
+        };
     if (!known) yield event;
     this.#motions.set(key, event);
     if (phase !== "end" && phase !== "cancel") return;
@@ -267,13 +409,25 @@ export class EventTracker {
   }
 }
 
-/** Yield the tracked instances, and the parts of people; `kind`: kind of the instances without parts. */
-function* trackedInstances({ found }: Results, kind: string): Generator<TrackedInstance, void, undefined> {
+/**
+ * Yield the tracked instances, and the parts of people; `kind`: kind of the instances without
+ * parts.
+ */
+function* trackedInstances(
+  { found }: Results,
+  kind: string,
+): Generator<TrackedInstance, void, undefined> {
   for (const result of found) {
     if (result.id === null) continue;
-    const parts = "body" in result
-      ? [["body", result.body], ["hand", result.leftHand], ["hand", result.rightHand], ["face", result.face]] as const
-      : [[kind, result]] as const;
+    const parts =
+      "body" in result
+        ? ([
+            ["body", result.body],
+            ["hand", result.leftHand],
+            ["hand", result.rightHand],
+            ["face", result.face],
+          ] as const)
+        : ([[kind, result]] as const);
     for (const [name, part] of parts) {
       const { handedness = null, gesture = null } = (part ?? {}) as Partial<TrackedInstance>;
       const hands = "body" in result ? [result.leftHand, result.rightHand] : [];
@@ -288,20 +442,34 @@ function secondsWithName(state: State, name: string | null, time: number): numbe
   return time - state.since;
 }
 
-function* followGesture(state: State, { id, handedness, gesture }: TrackedInstance, time: number): Generator<Event, void, undefined> {
+function* followGesture(
+  state: State,
+  { id, handedness, gesture }: TrackedInstance,
+  time: number,
+): Generator<Event, void, undefined> {
   const name = gesture?.name ?? null;
   const duration = secondsWithName(state, name, time);
   if (state.open !== null && name === state.open.name) {
     state.open = { ...state.open, value: Math.max(state.open.value, gesture!.score) };
     state.last = time;
   } else if (state.open !== null) {
-    if ((name === null || duration < EVENTS.MIN_HOLD_S) && time - state.last < EVENTS.MAX_GAP_S) return;
+    if ((name === null || duration < EVENTS.MIN_HOLD_S) && time - state.last < EVENTS.MAX_GAP_S)
+      return;
     yield endOf(state.open, state.last);
     state.open = null;
   }
   if (gesture === null || state.open !== null) return;
   if (duration < EVENTS.MIN_HOLD_S || time - state.first < EVENTS.MIN_VISIBLE_S) return;
-  state.open = { name: gesture.name, type: "gesture", phase: "begin", begin: state.since, end: null, id, handedness, value: gesture.score };
+  state.open = {
+    name: gesture.name,
+    type: "gesture",
+    phase: "begin",
+    begin: state.since,
+    end: null,
+    id,
+    handedness,
+    value: gesture.score,
+  };
   state.last = time;
   yield state.open;
 }
@@ -314,7 +482,11 @@ function* followMeasure(
   time: number,
 ): Generator<Event, void, undefined> {
   const isLow = begin < end;
-  const side = (isLow ? value <= begin : value >= begin) ? "begin" : (isLow ? value >= end : value <= end) ? "end" : null;
+  const side = (isLow ? value <= begin : value >= begin)
+    ? "begin"
+    : (isLow ? value >= end : value <= end)
+      ? "end"
+      : null;
   const duration = secondsWithName(state, side, time);
   if (duration === 0 && state.open === null) state.extreme = value;
   state.extreme = isLow ? Math.min(state.extreme, value) : Math.max(state.extreme, value);
@@ -324,7 +496,16 @@ function* followMeasure(
   }
   if (duration < EVENTS.MIN_HOLD_S) return;
   if (state.open === null && side === "begin") {
-    state.open = { name: measure, type: "measure", phase: "begin", begin: state.since, end: null, id, handedness, value: state.extreme };
+    state.open = {
+      name: measure,
+      type: "measure",
+      phase: "begin",
+      begin: state.since,
+      end: null,
+      id,
+      handedness,
+      value: state.extreme,
+    };
     state.last = time;
     yield state.open;
   } else if (state.open !== null && side === "end") {
@@ -334,4 +515,8 @@ function* followMeasure(
   }
 }
 
-const endOf = (event: Event, end: number, phase: "end" | "cancel" = "end"): Event => ({ ...event, phase, end });
+const endOf = (event: Event, end: number, phase: "end" | "cancel" = "end"): Event => ({
+  ...event,
+  phase,
+  end,
+});

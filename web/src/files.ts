@@ -9,9 +9,13 @@ export class FileError extends Error {}
 const DATA_ADDRESS = /^data:[^,]*;base64,/;
 const [GZIP_MARK, GZIP_MARK_2] = [0x1f, 0x8b];
 
-/** Return the bytes at an address, unpacked if they are packed with gzip; `what`: name of the file in error messages. */
+/**
+ * Return the bytes at an address, unpacked if they are packed with gzip; `what`: name of the file
+ * in error messages.
+ */
 export async function fetchFile(url: string, what: string): Promise<Uint8Array<ArrayBuffer>> {
-  if (DATA_ADDRESS.test(url)) { // a page's policy may forbid to fetch it
+  if (DATA_ADDRESS.test(url)) {
+    // a page's policy may forbid to fetch it
     try {
       return bytesOf(url.replace(DATA_ADDRESS, ""));
     } catch {
@@ -19,9 +23,14 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
     }
   }
   const answer = await fetch(url).catch(() => {
-    throw new FileError(`${url} cannot be reached. Check the network, and whether the site allows other pages to read it.`);
+    throw new FileError(
+      `${url} cannot be reached. Check the network, and whether the site allows other pages to read it.`,
+    );
   });
-  if (!answer.ok) throw new FileError(`${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`);
+  if (!answer.ok)
+    throw new FileError(
+      `${url}: ${answer.status} ${answer.statusText}. Put ${what} there, or pass its address.`,
+    );
   const bytes = new Uint8Array(await answer.arrayBuffer());
   if (bytes[0] !== GZIP_MARK || bytes[1] !== GZIP_MARK_2) return bytes; // some hosts unpack it
   return inflated(bytes, "gzip").catch(() => {
@@ -30,16 +39,24 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
 }
 
 /** An array of numbers or strings, row by row. The shape of a single value is empty. */
-export type NumpyArray = { readonly shape: readonly number[]; readonly values: readonly number[] | readonly string[] };
+export type NumpyArray = {
+  readonly shape: readonly number[];
+  readonly values: readonly number[] | readonly string[];
+};
 
 /** Return the arrays of the file at an address; `what`: content of the file in error messages. */
 export async function fetchArrays(url: string, what: string): Promise<Map<string, NumpyArray>> {
   const file = await fetchFile(url, `the file of ${what}`);
   try {
-    const arrays = [...membersOf(file)].map(async ([name, member]) => [name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member))] as const);
+    const arrays = [...membersOf(file)].map(
+      async ([name, member]) =>
+        [name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member))] as const,
+    );
     return new Map(await Promise.all(arrays));
   } catch (error) {
-    throw new FileError(`${url}: not a file of ${what} (${error instanceof Error ? error.message : error})`);
+    throw new FileError(
+      `${url}: not a file of ${what} (${error instanceof Error ? error.message : error})`,
+    );
   }
 }
 
@@ -51,20 +68,29 @@ function arrayFrom(file: Uint8Array): NumpyArray {
   const start = isFirst ? 10 + view.getUint16(8, true) : 12 + view.getUint32(8, true);
   const header = new TextDecoder().decode(file.subarray(isFirst ? 10 : 12, start));
   const [, kind, size] = /'descr': '[<|]([fiU])(\d+)'/.exec(header) ?? [];
-  const shape = /'shape': \(([\d, ]*)\)/.exec(header)?.[1]?.split(",").filter((side) => side.trim()).map(Number);
+  const shape = /'shape': \(([\d, ]*)\)/
+    .exec(header)?.[1]
+    ?.split(",")
+    .filter((side) => side.trim())
+    .map(Number);
   const isByColumns = header.includes("'fortran_order': True");
-  if (!kind || !shape || (isByColumns && shape.length > 2)) throw new Error(`its array ${header.trim()} has an unsupported format`);
+  if (!kind || !shape || (isByColumns && shape.length > 2))
+    throw new Error(`its array ${header.trim()} has an unsupported format`);
   const count = shape.reduce((product, length) => product * length, 1);
   const bytes = Number(size) * (kind === "U" ? 4 : 1);
   const readNumber = NUMBERS[kind + size];
-  if (kind !== "U" && !readNumber) throw new Error(`its numbers have the unsupported type ${kind}${size}`);
-  const textAt = (at: number) => { // of four bytes a character, padded with zeros
+  if (kind !== "U" && !readNumber)
+    throw new Error(`its numbers have the unsupported type ${kind}${size}`);
+  const textAt = (at: number) => {
+    // of four bytes a character, padded with zeros
     const codes = Array.from({ length: Number(size) }, (_, i) => view.getUint32(at + 4 * i, true));
     return String.fromCodePoint(...codes.filter((code) => code !== 0));
   };
   const [rows = 1, columns = 1] = shape;
   const indexOf = (i: number) => (isByColumns ? (i % columns) * rows + Math.floor(i / columns) : i);
-  const values = Array.from({ length: count }, (_, i) => start + indexOf(i) * bytes).map((at) => readNumber?.(view, at) ?? textAt(at));
+  const values = Array.from({ length: count }, (_, i) => start + indexOf(i) * bytes).map(
+    (at) => readNumber?.(view, at) ?? textAt(at),
+  );
   return { shape, values: values as number[] | string[] };
 }
 
@@ -95,8 +121,14 @@ export function membersOf(file: Uint8Array<ArrayBuffer>): Map<string, Member> {
   let at = view.getUint32(end + 16, true);
   for (let entry = 0; entry < count; entry++) {
     if (view.getUint32(at, true) !== ENTRY_MARK) throw new Error("its directory is damaged");
-    const [method, size, start] = [view.getUint16(at + 10, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)];
-    const [nameBytes, extra, comment] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true)) as [number, number, number];
+    const [method, size, start] = [
+      view.getUint16(at + 10, true),
+      view.getUint32(at + 20, true),
+      view.getUint32(at + 42, true),
+    ];
+    const [nameBytes, extra, comment] = [28, 30, 32].map((offset) =>
+      view.getUint16(at + offset, true),
+    ) as [number, number, number];
     const name = new TextDecoder().decode(file.subarray(at + 46, at + 46 + nameBytes));
     const from = start + 30 + view.getUint16(start + 26, true) + view.getUint16(start + 28, true);
     if (from + size > file.length) throw new Error(`its ${name} is cut off`);
@@ -113,6 +145,13 @@ export async function unpacked({ method, bytes }: Member): Promise<Uint8Array<Ar
   return inflated(bytes, "deflate-raw");
 }
 
-export async function inflated(bytes: Uint8Array<ArrayBuffer>, format: CompressionFormat): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format))).arrayBuffer());
+export async function inflated(
+  bytes: Uint8Array<ArrayBuffer>,
+  format: CompressionFormat,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(
+    await new Response(
+      new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)),
+    ).arrayBuffer(),
+  );
 }

@@ -34,13 +34,26 @@ export interface Hand {
   gesture?: Gesture | null;
 }
 
-export type { HandsConfig as MediaPipeHandsMediaPipeModelConfig, HandsConfig as MediaPipeHandsTfjsModelConfig, PosesConfig as BlazePoseMediaPipeModelConfig, PosesConfig as BlazePoseTfjsModelConfig };
-export type { FaceMeshConfig as MediaPipeFaceMeshMediaPipeModelConfig, FaceMeshConfig as MediaPipeFaceMeshTfjsModelConfig, FaceBoxesConfig as MediaPipeFaceDetectorMediaPipeModelConfig, FaceBoxesConfig as MediaPipeFaceDetectorTfjsModelConfig };
+export type {
+  HandsConfig as MediaPipeHandsMediaPipeModelConfig,
+  HandsConfig as MediaPipeHandsTfjsModelConfig,
+  PosesConfig as BlazePoseMediaPipeModelConfig,
+  PosesConfig as BlazePoseTfjsModelConfig,
+};
+export type {
+  FaceMeshConfig as MediaPipeFaceMeshMediaPipeModelConfig,
+  FaceMeshConfig as MediaPipeFaceMeshTfjsModelConfig,
+  FaceBoxesConfig as MediaPipeFaceDetectorMediaPipeModelConfig,
+  FaceBoxesConfig as MediaPipeFaceDetectorTfjsModelConfig,
+};
 /** Options of a call. `createDetector` also accepts them, for all calls. */
 export type EstimationConfig = { flipHorizontal?: boolean; staticImageMode?: boolean };
 
 interface Config extends Files, EstimationConfig {
-  /** Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
+  /**
+   * Both values use the same runtime. `"mediapipe"` samples crops as MediaPipe does on graphics
+   * cards.
+   */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
 }
@@ -48,9 +61,15 @@ interface Config extends Files, EstimationConfig {
 export interface HandsConfig extends Config {
   modelType?: "lite" | "full";
   maxHands?: number;
-  /** Side in results: "tfjs" treats every image as a selfie view, "own" reports the person's own hand. */
+  /**
+   * Side in results: "tfjs" treats every image as a selfie view, "own" reports the person's own
+   * hand.
+   */
   handedness?: "tfjs" | "own";
-  /** In addition to tfjs-models: add a `gesture` to each hand, and `motions` and `events` to streams. `gesturesUrl` adds custom gestures. */
+  /**
+   * In addition to tfjs-models: add a `gesture` to each hand, and `motions` and `events` to
+   * streams. `gesturesUrl` adds custom gestures.
+   */
   gestures?: "none" | "canned" | "asl";
 }
 
@@ -60,8 +79,15 @@ interface AnyDetector {
 }
 
 export interface HandDetector extends AnyDetector {
-  /** Find the hands in an image, or in the next image of a stream. With `gestures`, streams also have `motions` and `events`. `timestamp`: milliseconds, by default that of the video. */
-  estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[] & { motions?: MotionEvent[]; events?: Event[] }>;
+  /**
+   * Find the hands in an image, or in the next image of a stream. With `gestures`, streams also
+   * have `motions` and `events`. `timestamp`: milliseconds, by default that of the video.
+   */
+  estimateHands(
+    image: ImageLike | null,
+    config?: EstimationConfig | null,
+    timestamp?: number,
+  ): Promise<Hand[] & { motions?: MotionEvent[]; events?: Event[] }>;
 }
 
 /** Keypoint with its visibility as score. */
@@ -71,10 +97,18 @@ export interface Pose {
   score: number;
   keypoints: PoseKeypoint[];
   keypoints3D: PoseKeypoint[];
-  /** Mask of the person, only with `enableSegmentation`. As in tfjs-models, red and alpha are the person's probability. */
+  /**
+   * Mask of the person, only with `enableSegmentation`. As in tfjs-models, red and alpha are the
+   * person's probability.
+   */
   segmentation?: {
     maskValueToLabel(value: number): string;
-    mask: { toImageData(): Promise<ImageData>; toCanvasImageSource(): Promise<HTMLCanvasElement>; toTensor(): Promise<object>; getUnderlyingType(): string };
+    mask: {
+      toImageData(): Promise<ImageData>;
+      toCanvasImageSource(): Promise<HTMLCanvasElement>;
+      toTensor(): Promise<object>;
+      getUnderlyingType(): string;
+    };
   };
 }
 
@@ -87,7 +121,11 @@ export interface PosesConfig extends Config {
 
 export interface PoseDetector extends AnyDetector {
   /** Find bodies, see `estimateHands`; `maxPoses`: maximum number in this call, by default 1. */
-  estimatePoses(image: ImageLike | null, config?: (EstimationConfig & { maxPoses?: number }) | null, timestamp?: number): Promise<Pose[]>;
+  estimatePoses(
+    image: ImageLike | null,
+    config?: (EstimationConfig & { maxPoses?: number }) | null,
+    timestamp?: number,
+  ): Promise<Pose[]>;
 }
 
 export type Face = { keypoints: Keypoint[]; box: Box };
@@ -103,21 +141,41 @@ export type FaceBoxesConfig = FacesConfig & { modelType?: "short" | "full" };
 
 export interface FaceDetector extends AnyDetector {
   /** Find faces, see `estimateHands`. */
-  estimateFaces(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Face[]>;
+  estimateFaces(
+    image: ImageLike | null,
+    config?: EstimationConfig | null,
+    timestamp?: number,
+  ): Promise<Face[]>;
 }
 
 /** Create a detector. The promise resolves when its networks are loaded. */
-export function createDetector(model: "MediaPipeHands", config?: HandsConfig | null): Promise<HandDetector>;
-export function createDetector(model: "MediaPipeFaceMesh", config?: FaceMeshConfig | null): Promise<FaceDetector>;
-export function createDetector(model: "MediaPipeFaceDetector", config?: FaceBoxesConfig | null): Promise<FaceDetector>;
-export function createDetector(model: "BlazePose", config?: PosesConfig | null): Promise<PoseDetector>;
+export function createDetector(
+  model: "MediaPipeHands",
+  config?: HandsConfig | null,
+): Promise<HandDetector>;
+export function createDetector(
+  model: "MediaPipeFaceMesh",
+  config?: FaceMeshConfig | null,
+): Promise<FaceDetector>;
+export function createDetector(
+  model: "MediaPipeFaceDetector",
+  config?: FaceBoxesConfig | null,
+): Promise<FaceDetector>;
+export function createDetector(
+  model: "BlazePose",
+  config?: PosesConfig | null,
+): Promise<PoseDetector>;
 export function createDetector(model: string, config?: object | null): Promise<AnyDetector> {
   return openDetector(model, config as Record<string, unknown> | null | undefined, {
     where: "the page",
     own: ["accelerator", "base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
-      const samplesCentres = (config as Config | null | undefined)?.runtime === "mediapipe"; // its packages run on the graphics card
-      const detector = await LocalDetector.create(kind, options as DetectorOptions, { samplesCentres, ...files });
+      // its packages run on the graphics card
+      const samplesCentres = (config as Config | null | undefined)?.runtime === "mediapipe";
+      const detector = await LocalDetector.create(kind, options as DetectorOptions, {
+        samplesCentres,
+        ...files,
+      });
       const configured = (wanted: { kind: string }) => {
         const { kind: _, ...others } = wanted;
         detector.configure(others as DetectorOptions);

@@ -32,24 +32,42 @@ export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 /** Sources from which loaders get networks. */
 export interface Sources {
   readonly model: string;
-  readonly others: Readonly<Partial<Record<Role, string>>>; // names of published networks that replace those of the model
+  // names of published networks that replace those of the model
+  readonly others: Readonly<Partial<Record<Role, string>>>;
   readonly open: Open;
   readonly hasOwnLandmarks: boolean; // true if the landmark network of hands is custom
-  /** Return the arrays of the heads of the published hand networks, or of the refinement of hand keypoints. */
+  /**
+   * Return the arrays of the heads of the published hand networks, or of the refinement of hand
+   * keypoints.
+   */
   handArrays(name: "heads" | "refinement"): Promise<ReadonlyMap<string, NumpyArray>>;
   /** Compile the network that proposes people and hands from a map of the published one. */
   proposals(shape: NetworkShape): Promise<Network>;
-  readonly hasOwnBundle: boolean; // true if faces use the networks of a custom bundle, with all options
+  // true if faces use the networks of a custom bundle, with all options
+  readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
-  readonly searchesParts: boolean; // true if hands and faces of people are searched in every frame of a stream, as in MediaPipe
-  /** True if faces and bodies are searched and cropped again in each frame until `max_instances` are tracked, as in MediaPipe's tasks. */
+  // true if hands and faces of people are searched in every frame of a stream, as in MediaPipe
+  readonly searchesParts: boolean;
+  /**
+   * True if faces and bodies are searched and cropped again in each frame until `max_instances` are
+   * tracked, as in MediaPipe's tasks.
+   */
   readonly recrops: boolean;
 }
 
-/** Creates a detector with loaded networks; `withAppearance`: its hands have their appearance if the heads provide it. */
-export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector | Promise<AnyDetector>;
+/**
+ * Creates a detector with loaded networks; `withAppearance`: its hands have their appearance if the
+ * heads provide it.
+ */
+export type Make = (
+  settings: Settings,
+  withAppearance: boolean,
+) => AnyDetector | Promise<AnyDetector>;
 
-/** For each kind, compiles the networks of a model and returns a function that creates detectors with them. */
+/**
+ * For each kind, compiles the networks of a model and returns a function that creates detectors
+ * with them.
+ */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
   hands: async ({ model, open, hasOwnLandmarks, handArrays, proposals }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
@@ -58,23 +76,50 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const tapped = once(() => open("landmark", { ...HAND_SHAPE, taps: TAPS }));
     const withHeads = once(async () => {
       if (hasOwnLandmarks) return { landmarks, heads: null };
-      return { landmarks: await tapped(), heads: new HandHeads(await handArrays("heads"), model, TAPS) };
+      return {
+        landmarks: await tapped(),
+        heads: new HandHeads(await handArrays("heads"), model, TAPS),
+      };
     });
-    const refining = once(async () => new HandRefinement(await handArrays("refinement"), model, TAPS));
+    const refining = once(
+      async () => new HandRefinement(await handArrays("refinement"), model, TAPS),
+    );
     const people = openPeople(open, proposals, false);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return async (settings, withAppearance) => {
-      const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
-      const hands = new Hands(palms, refinement ? await tapped() : landmarks, settings.mirrored, null, false, refinement);
+      const refinement =
+        settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
+      const hands = new Hands(
+        palms,
+        refinement ? await tapped() : landmarks,
+        settings.mirrored,
+        null,
+        false,
+        refinement,
+      );
       if (settings.search === "fast") return new Detector(hands, settings, null);
       const stillHands = once(async () => {
         const networks = await withHeads();
-        return new Hands(palms, networks.landmarks, settings.mirrored, networks.heads, withAppearance, refinement);
+        return new Hands(
+          palms,
+          networks.landmarks,
+          settings.mirrored,
+          networks.heads,
+          withAppearance,
+          refinement,
+        );
       });
       const bodies = once(async () => new Bodies(null, await bodyLandmarks(), settings.mirrored));
-      const search = async (image: Pixels, limits: Limits) => new HandSearch(image, { palms, hands: await stillHands(), people, bodies }, limits).search();
+      const search = async (image: Pixels, limits: Limits) =>
+        new HandSearch(
+          image,
+          { palms, hands: await stillHands(), people, bodies },
+          limits,
+        ).search();
       const tracked = settings.search === "auto" ? hands : await stillHands();
-      return searching(tracked, settings, search, async () => handFinder(palms, hands, settings.min_detection_score));
+      return searching(tracked, settings, search, async () =>
+        handFinder(palms, hands, settings.min_detection_score),
+      );
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle, recrops }) => {
@@ -84,20 +129,35 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces, settings.mirrored);
-        const search = async (image: Pixels, limits: Limits) => searchBoxes(image, boxes, await wide(), limits);
+        const search = async (image: Pixels, limits: Limits) =>
+          searchBoxes(image, boxes, await wide(), limits);
         return new Detector(boxes, settings, null, ifFilesExist(settings, search));
       };
     }
-    const published = once(async () =>
-      [await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))] as const);
+    const published = once(
+      async () =>
+        [
+          await openFaceDetector(open, "detector", detector!),
+          await open("landmark", meshShape(landmark)),
+        ] as const,
+    );
     const bundledMeshes = bundleMeshes(once(bundle));
     return async (settings) => {
-      const meshes = hasOwnBundle || usesBundle(settings)
-        ? await bundledMeshes(settings)
-        : new FaceMeshes(...(await published()), null, settings.mirrored, settings.search !== "fast");
+      const meshes =
+        hasOwnBundle || usesBundle(settings)
+          ? await bundledMeshes(settings)
+          : new FaceMeshes(
+              ...(await published()),
+              null,
+              settings.mirrored,
+              settings.search !== "fast",
+            );
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
-      const search = async (image: Pixels, limits: Limits) => new FaceSearch(image, await wide(), meshes, limits).search();
-      return searching(meshes, settings, search, async () => faceFinder(await wide(), meshes, settings.min_detection_score));
+      const search = async (image: Pixels, limits: Limits) =>
+        new FaceSearch(image, await wide(), meshes, limits).search();
+      return searching(meshes, settings, search, async () =>
+        faceFinder(await wide(), meshes, settings.min_detection_score),
+      );
     };
   },
   body: async ({ open, proposals, recrops }) => {
@@ -108,8 +168,14 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const bodies = new Bodies(...(await networksOf(settings)), settings.mirrored);
       if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
       const search = async (image: Pixels, limits: Limits) =>
-        new BodySearch(image, { bodies, people: await people(), faces: await wide() }, limits).search();
-      return searching(bodies, settings, search, async () => bodyFinder(await wide(), people, bodies));
+        new BodySearch(
+          image,
+          { bodies, people: await people(), faces: await wide() },
+          limits,
+        ).search();
+      return searching(bodies, settings, search, async () =>
+        bodyFinder(await wide(), people, bodies),
+      );
     };
   },
   holistic: async ({ model, others, open, handArrays, proposals, searchesParts }) => {
@@ -119,7 +185,11 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const landmarks = once(() => open("hand", HAND_SHAPE));
     const refined = once(async () => ({
       landmarks: await open("hand", { ...HAND_SHAPE, taps: TAPS }),
-      refinement: new HandRefinement(await handArrays("refinement"), names.hand!.replace("hand-", ""), TAPS),
+      refinement: new HandRefinement(
+        await handArrays("refinement"),
+        names.hand!.replace("hand-", ""),
+        TAPS,
+      ),
     }));
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
     const faceLandmarks = await open("face", meshShape(names.face!));
@@ -128,27 +198,54 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
     const network = openPeople(open, proposals);
     return async (settings) => {
-      const networks = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
-      const hands = new Hands(null, networks.landmarks, settings.mirrored, null, false, networks.refinement);
+      const networks =
+        settings.keypoints === "refined"
+          ? await refined()
+          : { landmarks: await landmarks(), refinement: null };
+      const hands = new Hands(
+        null,
+        networks.landmarks,
+        settings.mirrored,
+        null,
+        false,
+        networks.refinement,
+      );
       const faces = new FaceMeshes(faceDetector, faceLandmarks, null, settings.mirrored);
-      const people = new Holistic(...(await networksOf(settings)), { hands, faces, recrop }, settings, searchesParts);
+      const people = new Holistic(
+        ...(await networksOf(settings)),
+        { hands, faces, recrop },
+        settings,
+        searchesParts,
+      );
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels, limits: Limits) => {
         const searches = {
-          bodies: new BodySearch(image, { bodies: people, people: await network(), faces: await wide() }, limits),
-          hands: new HandSearch(image, { palms: await palms(), hands }, { ...limits, enough: Infinity, published: PUBLISHED }),
+          bodies: new BodySearch(
+            image,
+            { bodies: people, people: await network(), faces: await wide() },
+            limits,
+          ),
+          hands: new HandSearch(
+            image,
+            { palms: await palms(), hands },
+            { ...limits, enough: Infinity, published: PUBLISHED },
+          ),
         };
         return searchPeople(image, people, searches, settings);
       };
-      return searching(people, settings, search, async () => bodyFinder(await wide(), network, people));
+      return searching(people, settings, search, async () =>
+        bodyFinder(await wide(), network, people),
+      );
     };
   },
 };
 
 /** Check whether the options require the networks of a face landmarker's bundle. */
-export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
+export const usesBundle = ({ blendshapes, transform }: Settings) =>
+  Boolean(blendshapes || transform);
 
-const PUBLISHED = 0.5; // minimum score of instances that lead to instances of another kind, in the published search
+// minimum score of instances that lead to instances of another kind, in the published search
+const PUBLISHED = 0.5;
 
 /** Return a function that calls another one once and then returns its result. */
 export function once<T>(make: () => Promise<T>): () => Promise<T> {
@@ -161,11 +258,19 @@ const warned = new WeakSet<FileError>();
 /** Searches an image within limits. */
 type Search<O extends Observation> = (image: Pixels, limits: Limits) => Promise<Found<O>>;
 
-/** Return a still search that, with `search: "auto"`, warns once and returns null if one of its files is missing. */
-function ifFilesExist<O extends Observation>(settings: Settings, search: Search<O>): StillSearch<O> {
+/**
+ * Return a still search that, with `search: "auto"`, warns once and returns null if one of its
+ * files is missing.
+ */
+function ifFilesExist<O extends Observation>(
+  settings: Settings,
+  search: Search<O>,
+): StillSearch<O> {
   const { min_detection_score: published, max_instances: enough, search: way } = settings;
   return async (image) => {
-    const isThorough = way === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height); // also images seven times as long as wide
+    const isThorough =
+      // also images seven times as long as wide
+      way === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height);
     try {
       return await search(image, { published, enough, isThorough });
     } catch (error) {
@@ -177,54 +282,93 @@ function ifFilesExist<O extends Observation>(settings: Settings, search: Search<
   };
 }
 
-/** Return a detector that searches stills, and with `search: "auto"` also streams, window by window, with verified detections. */
-async function searching<O extends Observation>(kind: Kind<O>, settings: Settings, search: Search<O>, finder: () => Promise<Finder<O>>): Promise<AnyDetector> {
+/**
+ * Return a detector that searches stills, and with `search: "auto"` also streams, window by window,
+ * with verified detections.
+ */
+async function searching<O extends Observation>(
+  kind: Kind<O>,
+  settings: Settings,
+  search: Search<O>,
+  finder: () => Promise<Finder<O>>,
+): Promise<AnyDetector> {
   const streams = settings.search === "auto" ? new StreamSearch(await finder()) : null;
   return new Detector(kind, settings, streams, ifFilesExist(settings, search));
 }
 
 /** Return a function that opens the full-range face detector, compiled on first use. */
-const openWideDetector = (open: Open): () => Promise<SingleShotDetector> => once(() => openFaceDetector(open, "search", "face-full"));
+const openWideDetector = (open: Open): (() => Promise<SingleShotDetector>) =>
+  once(() => openFaceDetector(open, "search", "face-full"));
 
-/** Return a function that creates face meshes with the networks of a bundle and the requested parts. */
+/**
+ * Return a function that creates face meshes with the networks of a bundle and the requested parts.
+ */
 function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {
   const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE } = constants.face_networks;
   const { REFINED } = constants.face_refinement;
   const { POINTS } = constants.face_bundle;
   const networks = once(async () => {
     const file = await bundle();
-    const open: Open = (role, shape) => file.open(`face_${role === "detector" ? role : "landmarks_detector"}.tflite`, shape);
-    const faces = await openDetector(open, "detector", GRIDS["face-short"], 6, { range: DETECTOR_RANGE, overlap: BUNDLE_OVERLAP });
-    return [faces, await open("landmark", { sizes: [3 * REFINED, 1], outputs: BUNDLE_OUTPUTS })] as const;
+    const open: Open = (role, shape) =>
+      file.open(`face_${role === "detector" ? role : "landmarks_detector"}.tflite`, shape);
+    const faces = await openDetector(open, "detector", GRIDS["face-short"], 6, {
+      range: DETECTOR_RANGE,
+      overlap: BUNDLE_OVERLAP,
+    });
+    return [
+      faces,
+      await open("landmark", { sizes: [3 * REFINED, 1], outputs: BUNDLE_OUTPUTS }),
+    ] as const;
   });
   const shape = { sizes: [BLENDSHAPES.length], input: [1, POINTS.length, 2] };
   const blendshapes = once(async () => (await bundle()).open("face_blendshapes.tflite", shape));
   const canonical = once(async () => (await bundle()).canonicalFace());
   return async (settings) => {
     const [faces, landmarks] = await networks();
-    return new FaceMeshes(faces, landmarks, {
-      blendshapes: settings.blendshapes ? await blendshapes() : null,
-      canonical: settings.transform ? await canonical() : null,
-    }, settings.mirrored, settings.search !== "fast");
+    return new FaceMeshes(
+      faces,
+      landmarks,
+      {
+        blendshapes: settings.blendshapes ? await blendshapes() : null,
+        canonical: settings.transform ? await canonical() : null,
+      },
+      settings.mirrored,
+      settings.search !== "fast",
+    );
   };
 }
 
 /**
- * Return a function that opens the networks that propose people and hands, compiled on first use. With `hasBoxes` the first one
- * gives codes of boxes and class logits, too.
+ * Return a function that opens the networks that propose people and hands, compiled on first use.
+ * With `hasBoxes` the first one gives codes of boxes and class logits, too.
  */
-function openPeople(open: Open, proposals: Sources["proposals"], hasBoxes = true): () => Promise<PeopleNetwork> {
+function openPeople(
+  open: Open,
+  proposals: Sources["proposals"],
+  hasBoxes = true,
+): () => Promise<PeopleNetwork> {
   const { SIDE, CHANNELS, VALUES, INPUT_RANGE: range } = constants.search.network;
   const own = { sizes: [SIDE * SIDE * VALUES], input: [1, SIDE, SIDE, CHANNELS] };
   const boxes = hasBoxes ? { sizes: [4 * 1917, 24 * 1917] } : { sizes: [], outputs: [] };
-  return once(async () => new PeopleNetwork(await open("people", { ...boxes, range, taps: [SIDE] }), await proposals(own)));
+  return once(
+    async () =>
+      new PeopleNetwork(
+        await open("people", { ...boxes, range, taps: [SIDE] }),
+        await proposals(own),
+      ),
+  );
 }
 
-export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
+export const HAND_SHAPE = {
+  sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS],
+};
 
 const { KEYPOINT_OUTPUTS, LANDMARKS } = constants.body;
 /** Outputs without masks, whose branch nearly doubles the time of lite and full. */
-const BODY_SHAPE = { sizes: [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS], outputs: KEYPOINT_OUTPUTS };
+const BODY_SHAPE = {
+  sizes: [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS],
+  outputs: KEYPOINT_OUTPUTS,
+};
 
 /** Return the outputs of a face network by the name of its weights. */
 function meshShape(weight: string): NetworkShape {
@@ -232,20 +376,31 @@ function meshShape(weight: string): NetworkShape {
   return { sizes: MESH_OUTPUTS[weight.replace("face-", "") as keyof typeof MESH_OUTPUTS] };
 }
 
-/** Return a function that returns the networks of bodies. The branch for masks is compiled on first use. */
-async function openBodies(open: Open): Promise<(settings: Settings) => Promise<readonly [SingleShotDetector, Network]>> {
+/**
+ * Return a function that returns the networks of bodies. The branch for masks is compiled on first
+ * use.
+ */
+async function openBodies(
+  open: Open,
+): Promise<(settings: Settings) => Promise<readonly [SingleShotDetector, Network]>> {
   const { DETECTOR_RANGE, MASK_OUTPUT } = constants.body;
   const people = await openDetector(open, "detector", GRIDS.person, 4, { range: DETECTOR_RANGE });
-  const withMasks = { sizes: [...BODY_SHAPE.sizes, 256 * 256], outputs: [...BODY_SHAPE.outputs, MASK_OUTPUT] };
+  const withMasks = {
+    sizes: [...BODY_SHAPE.sizes, 256 * 256],
+    outputs: [...BODY_SHAPE.outputs, MASK_OUTPUT],
+  };
   const compiled = new Map<boolean, Promise<Network>>();
   return async ({ segmentation }) => {
-    if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : BODY_SHAPE));
+    if (!compiled.has(segmentation))
+      compiled.set(segmentation, open("landmark", segmentation ? withMasks : BODY_SHAPE));
     return [people, (await compiled.get(segmentation))!];
   };
 }
 
 function openFaceDetector(open: Open, role: Role, weight: string): Promise<SingleShotDetector> {
-  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, { range: constants.face_networks.DETECTOR_RANGE });
+  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, {
+    range: constants.face_networks.DETECTOR_RANGE,
+  });
 }
 
 /** Open a single-shot detector with this number of keypoints for each box. */
@@ -256,11 +411,19 @@ export async function openDetector(
   keypoints: number,
   { range = [0, 1], overlap }: { range?: readonly number[]; overlap?: number } = {},
 ): Promise<SingleShotDetector> {
-  return new SingleShotDetector(await open(role, detectorShape(grid, keypoints, range)), grid, overlap);
+  return new SingleShotDetector(
+    await open(role, detectorShape(grid, keypoints, range)),
+    grid,
+    overlap,
+  );
 }
 
 /** Return the outputs of a single-shot detector: boxes with keypoints, and scores. */
-export function detectorShape({ layers }: Grid, keypoints: number, range: readonly number[]): NetworkShape {
+export function detectorShape(
+  { layers }: Grid,
+  keypoints: number,
+  range: readonly number[],
+): NetworkShape {
   const anchors = layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
   return { sizes: [anchors * (4 + 2 * keypoints), anchors], range };
 }

@@ -10,25 +10,41 @@ import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./worke
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
-const HERE = import.meta.url.replace(/[^/]*([?#].*)?$/, ""); // bundlers take `new URL` for one of their files
+// bundlers take `new URL` for one of their files
+const HERE = import.meta.url.replace(/[^/]*([?#].*)?$/, "");
 const CLOSED = "this detector is closed. Create a new one.";
 
-/** Addresses of a detector's files, and how its networks run. By default the files are in the folder of this module. */
+/**
+ * Addresses of a detector's files, and how its networks run. By default the files are in the folder
+ * of this module.
+ */
 export interface Files {
   /** Folder with the content of `dist/` of this package: the worker, wasm/ and models/. */
   readonly base?: string;
-  /** Addresses of custom `.tflite` networks. For faces, the landmark model can also be MediaPipe's `face_landmarker.task`. */
+  /**
+   * Addresses of custom `.tflite` networks. For faces, the landmark model can also be MediaPipe's
+   * `face_landmarker.task`.
+   */
   readonly detectorModelUrl?: string;
   readonly landmarkModelUrl?: string;
   /** `webgpu` runs networks on the graphics card if the browser has one. Default: the processor. */
   readonly accelerator?: Accelerator;
-  /** Sample the centres of pixels in crops, as MediaPipe does on graphics cards. Default: the corners, as on processors. */
+  /**
+   * Sample the centres of pixels in crops, as MediaPipe does on graphics cards. Default: the
+   * corners, as on processors.
+   */
   readonly samplesCentres?: boolean;
-  /** Search hands and faces of people in every frame of a stream, as MediaPipe does. Default: only missing ones. */
+  /**
+   * Search hands and faces of people in every frame of a stream, as MediaPipe does. Default: only
+   * missing ones.
+   */
   readonly searchesParts?: boolean;
   /** Names of published networks that replace those of the model: `{ face: "face-mesh" }`. */
   readonly networks?: Readonly<Partial<Record<Role, string>>>;
-  /** Address of custom gestures, a file of `sonjit gestures train`. Its static gestures take precedence over the shipped ones. */
+  /**
+   * Address of custom gestures, a file of `sonjit gestures train`. Its static gestures take
+   * precedence over the shipped ones.
+   */
   readonly gesturesUrl?: string;
 }
 
@@ -52,9 +68,13 @@ export class LocalDetector {
   #canvas = new OffscreenCanvas(1, 1);
   /** Image of the stream that is being processed, and the newest image that waits. */
   #running: Promise<unknown> | null = null;
-  #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null = null;
+  #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null =
+    null;
 
-  private constructor(private readonly worker: Worker, private settings: Settings) {
+  private constructor(
+    private readonly worker: Worker,
+    private settings: Settings,
+  ) {
     this.#list = kindOf(settings.kind).list;
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       const waiting = this.#pending.get(data.id);
@@ -64,7 +84,11 @@ export class LocalDetector {
     });
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.#end(new Error(`the worker ended (${event.message || "its script was not loaded"}). Create a new detector.`));
+      this.#end(
+        new Error(
+          `the worker ended (${event.message || "its script was not loaded"}). Create a new detector.`,
+        ),
+      );
     });
   }
 
@@ -74,10 +98,17 @@ export class LocalDetector {
    * @param kind `hands`, `face`, `body` or `holistic`
    * @param options options of `sonjit.create_detector`, with the same names, and `events`
    */
-  static async create(kind: string, options: LocalOptions = {}, files: Files = {}): Promise<LocalDetector> {
+  static async create(
+    kind: string,
+    options: LocalOptions = {},
+    files: Files = {},
+  ): Promise<LocalDetector> {
     const settings = settingsOf(kind, options);
     const places = placesOf(settings, files);
-    const detector = new LocalDetector(startWorker(new URL("sonjit-web-worker.js", baseOf(files)).href), settings);
+    const detector = new LocalDetector(
+      startWorker(new URL("sonjit-web-worker.js", baseOf(files)).href),
+      settings,
+    );
     await detector.#request({ type: "load", settings, places }).catch((error: unknown) => {
       detector.close();
       throw error;
@@ -86,13 +117,18 @@ export class LocalDetector {
   }
 
   /**
-   * Find the instances in the next image of the stream. Its pixels are read before this function returns.
+   * Find the instances in the next image of the stream. Its pixels are read before this function
+   * returns.
    *
-   * While an image is processed, only the newest one waits. It replaces an older waiting image and also resolves its promise.
+   * While an image is processed, only the newest one waits. It replaces an older waiting image and
+   * also resolves its promise.
    *
    * @param options `time`: seconds, by default 30 frames a second; `flip`: mirror the image first
    */
-  track(image: ImageLike, { time = null, flip = false }: { time?: number | null; flip?: boolean } = {}): Promise<LocalAnswer> {
+  track(
+    image: ImageLike,
+    { time = null, flip = false }: { time?: number | null; flip?: boolean } = {},
+  ): Promise<LocalAnswer> {
     if (image instanceof Blob) return this.detect(image, { flip });
     const sent = imageFor(image, flip, this.#canvas);
     const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
@@ -133,7 +169,8 @@ export class LocalDetector {
       this.#running = this.#request({ type: "track", image, time }, image).then(
         (found) => answer.resolve(this.#resultOf(found)),
         (error: unknown) => {
-          this.#canvas = new OffscreenCanvas(1, 1); // an image of another site makes a canvas unreadable
+          // an image of another site makes a canvas unreadable
+          this.#canvas = new OffscreenCanvas(1, 1);
           answer.reject(error);
         },
       );
@@ -172,20 +209,34 @@ export class LocalDetector {
  * Classify a photograph in a worker, and show which of its parts are evidence for each class.
  *
  * @param top number of classes
- * @param files `base`: folder with the worker, wasm/ and models/classifier.tflite, a file that `sonjit page` writes
+ * @param files `base`: folder with the worker, wasm/ and models/classifier.tflite, a file that
+ *   `sonjit page` writes
  * @returns the most probable classes of ImageNet, best first
  */
-export async function classify(image: ImageBitmapSource, top = 5, files: Pick<Files, "base"> = {}): Promise<readonly ImageClass[]> {
+export async function classify(
+  image: ImageBitmapSource,
+  top = 5,
+  files: Pick<Files, "base"> = {},
+): Promise<readonly ImageClass[]> {
   const base = baseOf(files);
-  const scaled = { resizeWidth: CLASSIFIER_SIDE, resizeHeight: CLASSIFIER_SIDE, resizeQuality: "high" } as const;
+  const scaled = {
+    resizeWidth: CLASSIFIER_SIDE,
+    resizeHeight: CLASSIFIER_SIDE,
+    resizeQuality: "high",
+  } as const;
   const sent = await createImageBitmap(image, scaled);
   const worker = startWorker(`${base}sonjit-web-worker.js`);
   try {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => resolve(data));
-    worker.addEventListener("error", ({ message }) => reject(new Error(`the worker ended (${message || "its script was not loaded"})`)));
+    worker.addEventListener("error", ({ message }) =>
+      reject(new Error(`the worker ended (${message || "its script was not loaded"})`)),
+    );
     const [runtime, network] = [`${base}wasm/`, `${base}models/classifier.tflite`];
-    worker.postMessage({ id: 0, type: "classify", image: sent, top, runtime, network } satisfies Request, [sent]);
+    worker.postMessage(
+      { id: 0, type: "classify", image: sent, top, runtime, network } satisfies Request,
+      [sent],
+    );
     const { answer, error } = await promise;
     if (error !== undefined) throw new Error(error);
     return answer as readonly ImageClass[];
@@ -194,7 +245,8 @@ export async function classify(image: ImageBitmapSource, top = 5, files: Pick<Fi
   }
 }
 
-const baseOf = ({ base }: Files): string => new URL(base?.endsWith("/") ?? true ? (base ?? HERE) : `${base}/`, document.baseURI).href;
+const baseOf = ({ base }: Files): string =>
+  new URL((base?.endsWith("/") ?? true) ? (base ?? HERE) : `${base}/`, document.baseURI).href;
 
 function placesOf({ kind, model }: Settings, files: Files): Places {
   const names = { ...kindOf(kind).models[model]!, ...files.networks };
@@ -205,29 +257,51 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
     const option = `${role}ModelUrl` as const;
     const url = files[option];
     if (url !== undefined && /(^|\/)model\.json([?#]|$)/.test(url)) {
-      throw new Error(`${option}: ${url} is a TensorFlow.js model. Use the .tflite file of the same network.`);
+      throw new Error(
+        `${option}: ${url} is a TensorFlow.js model. Use the .tflite file of the same network.`,
+      );
     }
     if (url !== undefined && /\.task([?#]|$)/.test(url)) {
       if (kind !== "face" || model !== "attention" || role !== "landmark") {
-        throw new Error(`${option}: ${url} is not supported. Use a .tflite file. Of .task files, only face_landmarker.task is supported, as landmarkModelUrl of face attention.`);
+        throw new Error(
+          `${option}: ${url} is not supported. Use a .tflite file. Of .task files, only ` +
+            "face_landmarker.task is supported, as landmarkModelUrl of face attention.",
+        );
       }
       bundle = new URL(url, document.baseURI).href;
       continue;
     }
-    if (url !== undefined && !names[role]) throw new Error(`${option}: ${kind} ${model} has no ${role} network`);
-    if (url !== undefined) networks[role] = { url: new URL(url, document.baseURI).href, name: null };
+    if (url !== undefined && !names[role])
+      throw new Error(`${option}: ${kind} ${model} has no ${role} network`);
+    if (url !== undefined)
+      networks[role] = { url: new URL(url, document.baseURI).href, name: null };
   }
-  for (const [role, name] of Object.entries({ ...names, ...kindOf(kind).for_stills[model] }) as [Role, string][]) {
+  for (const [role, name] of Object.entries({ ...names, ...kindOf(kind).for_stills[model] }) as [
+    Role,
+    string,
+  ][]) {
     networks[role] ??= { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
   }
   const { gesturesUrl } = files;
-  if (gesturesUrl !== undefined && !("gestures" in kindOf(kind).options)) throw new Error(`gesturesUrl: ${kind} has no hands`);
+  if (gesturesUrl !== undefined && !("gestures" in kindOf(kind).options))
+    throw new Error(`gesturesUrl: ${kind} has no hands`);
   const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
   const defaultBundle = new URL("models/face_landmarker.task", base).href;
   const gestures = { folder: new URL("models/", base).href, custom };
   const { accelerator = "wasm", samplesCentres = false, searchesParts = false } = files;
-  if (!ACCELERATORS.includes(accelerator)) throw new Error(`accelerator=${JSON.stringify(accelerator)}: choose ${ACCELERATORS.join(" or ")}`);
-  return { runtime: new URL("wasm/", base).href, accelerator, samplesCentres, searchesParts, networks, gestures, bundle: { url: bundle ?? defaultBundle, isOwn: bundle !== null } };
+  if (!ACCELERATORS.includes(accelerator))
+    throw new Error(
+      `accelerator=${JSON.stringify(accelerator)}: choose ${ACCELERATORS.join(" or ")}`,
+    );
+  return {
+    runtime: new URL("wasm/", base).href,
+    accelerator,
+    samplesCentres,
+    searchesParts,
+    networks,
+    gestures,
+    bundle: { url: bundle ?? defaultBundle, isOwn: bundle !== null },
+  };
 }
 
 /** Start a worker whose script may be on another site. */
@@ -236,7 +310,9 @@ function startWorker(url: string): Worker {
     throw new Error("this browser has no workers. Use a newer browser, or a Sonjit server.");
   }
   if (new URL(url).origin === location.origin) return new Worker(url);
-  const script = URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`], { type: "text/javascript" }));
+  const script = URL.createObjectURL(
+    new Blob([`importScripts(${JSON.stringify(url)})`], { type: "text/javascript" }),
+  );
   try {
     return new Worker(script);
   } finally {
@@ -244,7 +320,10 @@ function startWorker(url: string): Worker {
   }
 }
 
-/** Return the current content of an image for the worker; `canvas`: canvas to draw it into, by default a new one. */
+/**
+ * Return the current content of an image for the worker; `canvas`: canvas to draw it into, by
+ * default a new one.
+ */
 function imageFor(image: Exclude<ImageLike, Blob>, flip: boolean, canvas?: OffscreenCanvas): Sent {
   if (!(image instanceof ImageData)) return draw(image, flip, canvas).transferToImageBitmap();
   const { width, height } = image;

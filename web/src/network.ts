@@ -5,11 +5,22 @@ import { fetchFile, FileError } from "./files.js";
 import type { Input } from "./pixels.js";
 import { TfliteFile, type Operator, type OperatorOption, type Values } from "./tflite.js";
 
-import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
+import {
+  Tensor,
+  getGlobalLiteRt,
+  getWebGpuDevice,
+  loadAndCompile,
+  loadLiteRt,
+  supportsFeature,
+  type CompiledModel,
+} from "@litertjs/core";
 
 const MAX_THREADS = 4;
 const MODULE_WITH_SIMD = Uint8Array.of(
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+  ...[
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253,
+    15, 253, 98, 11,
+  ],
 );
 
 /** Where networks run: on the processor, or on a graphics card if the browser has one. */
@@ -18,44 +29,68 @@ export type Accelerator = "wasm" | "webgpu";
 /** A loaded runtime. */
 export interface Runtime {
   readonly threads: number; // number of threads on the processor
-  readonly gpuLost: Promise<never> | null; // rejects when the graphics card is lost; null if networks run on the processor
+  // rejects when the graphics card is lost; null if networks run on the processor
+  readonly gpuLost: Promise<never> | null;
 }
 
 /** Load the runtime from a folder, whose address ends with a slash. A worker loads it once. */
 export async function loadRuntime(folder: string, accelerator: Accelerator): Promise<Runtime> {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(MODULE_WITH_SIMD)) {
-    throw new Error("this browser has no WebAssembly with SIMD. Use a newer browser, or a Sonjit server.");
+    throw new Error(
+      "this browser has no WebAssembly with SIMD. Use a newer browser, or a Sonjit server.",
+    );
   }
   // Firefox 153 can lose the signal that a nested worker has started. The outer worker then waits forever.
-  const canStartThreads = globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
+  const canStartThreads =
+    globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
   const hasRelaxedSimd = await supportsFeature("relaxedSimd");
-  const threads = canStartThreads && hasRelaxedSimd ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+  const threads =
+    canStartThreads && hasRelaxedSimd ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
   const variant = threads > 1 ? "threaded_" : hasRelaxedSimd ? "" : "compat_";
   const script = `${folder}litert_wasm_threaded_internal.js`;
-  const isOwn = new URL(script).origin === location.origin; // browsers start no worker from another site
+  // browsers start no worker from another site
+  const isOwn = new URL(script).origin === location.origin;
   try {
-    const Module = { // settings that Emscripten's module reads when it is created
+    const Module = {
+      // settings that Emscripten's module reads when it is created
       locateFile: (name: string) => folder + name,
       printErr: (line: string) => /^(INFO|WARNING):/.test(line) || console.error(line),
       wasmBinary: await fetchFile(`${folder}litert_wasm_${variant}internal.wasm.gz`, "the runtime"),
-      ...(threads > 1 && { mainScriptUrlOrBlob: isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" }) }),
+      ...(threads > 1 && {
+        mainScriptUrlOrBlob: isOwn
+          ? script
+          : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" }),
+      }),
     };
     Object.assign(globalThis, { Module });
-    if (!globalThis.document) try { Reflect.get(globalThis, "importScripts").call(globalThis); } catch { // module workers have none, which LiteRT calls
-      const code = new TextDecoder().decode(await fetchFile(`${folder}litert_wasm_${variant}internal.js`, "the runtime"));
-      Object.assign(globalThis, { importScripts: () => (0, eval)(code) });
-    }
+    if (!globalThis.document)
+      try {
+        Reflect.get(globalThis, "importScripts").call(globalThis);
+      } catch {
+        // module workers have none, which LiteRT calls
+        const code = new TextDecoder().decode(
+          await fetchFile(`${folder}litert_wasm_${variant}internal.js`, "the runtime"),
+        );
+        Object.assign(globalThis, { importScripts: () => (0, eval)(code) });
+      }
     await loadLiteRt(folder, { threads: threads > 1 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`the runtime was not loaded from ${folder} (${reason}). Put the package's folder wasm/ there.`);
+    throw new Error(
+      `the runtime was not loaded from ${folder} (${reason}). Put the package's folder wasm/ there.`,
+    );
   }
   return { threads, gpuLost: accelerator === "webgpu" ? watchGpu() : null };
 }
 
-/** Return a promise that rejects when the graphics card is lost. Warn and return null if there is none. */
+/**
+ * Return a promise that rejects when the graphics card is lost. Warn and return null if there is
+ * none.
+ */
 function watchGpu(): Promise<never> | null {
-  const device = getWebGpuDevice() as { readonly lost: Promise<{ readonly message: string }> } | null;
+  const device = getWebGpuDevice() as {
+    readonly lost: Promise<{ readonly message: string }>;
+  } | null;
   if (device === null) {
     console.warn("this browser has no WebGPU device: networks run on the processor");
     return null;
@@ -70,8 +105,11 @@ function watchGpu(): Promise<never> | null {
 /** Expected inputs and outputs of a network. */
 export interface NetworkShape {
   readonly sizes: readonly number[]; // number of values in each output, in any order
-  readonly outputs?: readonly number[]; // indices of the requested outputs, by default all. Operators that only lead to other outputs do not run.
-  readonly taps?: readonly number[]; // sides of intermediate maps to append to the outputs, followed by the mean of the last map
+  // indices of the requested outputs, by default all. Operators that only lead to other outputs do
+  // not run.
+  readonly outputs?: readonly number[];
+  // sides of intermediate maps to append to the outputs, followed by the mean of the last map
+  readonly taps?: readonly number[];
   readonly input?: readonly number[]; // shape of an input that is not a square image
   readonly range?: readonly number[]; // values of black and white in the input; by default 0 and 1
   readonly samplesCentres?: boolean; // crops sample the centres of pixels; by default the corners
@@ -85,7 +123,10 @@ interface Part {
   tensors?: readonly Tensor[]; // buffers of the inputs on the processor, created by the first run
 }
 
-/** A network whose input is an image or another array of numbers. Write into `input`, then call `run()`. */
+/**
+ * A network whose input is an image or another array of numbers. Write into `input`, then call
+ * `run()`.
+ */
 export class Network implements Input {
   readonly input: Float32Array<ArrayBuffer>;
   readonly size: number;
@@ -95,8 +136,14 @@ export class Network implements Input {
 
   private constructor(
     private steps: readonly (Part | Operator)[],
-    /** Loss of the graphics card, and what takes over then; null if the network runs on the processor. */
-    private gpu: { readonly lost: Promise<never>; compileForProcessor(): Promise<(Part | Operator)[]> } | null,
+    /**
+     * Loss of the graphics card, and what takes over then; null if the network runs on the
+     * processor.
+     */
+    private gpu: {
+      readonly lost: Promise<never>;
+      compileForProcessor(): Promise<(Part | Operator)[]>;
+    } | null,
     private readonly tensor: number,
     private readonly outputs: readonly number[],
     private readonly shape: readonly number[],
@@ -113,27 +160,50 @@ export class Network implements Input {
   }
 
   /** Compile a network. @throws {Error} the file is not the expected network */
-  static async compile(file: Uint8Array, what: string, { threads, gpuLost }: Runtime, expected: NetworkShape): Promise<Network> {
+  static async compile(
+    file: Uint8Array,
+    what: string,
+    { threads, gpuLost }: Runtime,
+    expected: NetworkShape,
+  ): Promise<Network> {
     const { sizes, outputs, taps = [], input } = expected;
     const read = async () => {
       const graph = new TfliteFile(file);
-      const requested = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      const requested = outputs?.every((n) => n < graph.outputs.length)
+        ? outputs.map((n) => graph.outputs[n]!)
+        : graph.outputs;
       const allOutputs = taps.length ? [...requested, ...graph.taps(taps)] : requested;
-      const constants = graph.constants(graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs));
+      const constants = graph.constants(
+        graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs),
+      );
       const all = stepsOf(graph, file, allOutputs);
       const compiled = (accelerator: Accelerator) => compileSteps(all, accelerator, threads);
-      const steps = await (gpuLost ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm")) : compiled("wasm"));
+      const steps = await (gpuLost
+        ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm"))
+        : compiled("wasm"));
       return { image: graph.inputs[0]!, requested, allOutputs, constants, compiled, steps };
     };
-    const { image, requested, allOutputs, constants, compiled, steps } = await read().catch((error: unknown) => {
-      throw new Error(`${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`);
-    });
+    const { image, requested, allOutputs, constants, compiled, steps } = await read().catch(
+      (error: unknown) => {
+        throw new Error(
+          `${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      },
+    );
     const parts = steps.filter((step) => "model" in step);
     const first = parts.find(({ inputs }) => inputs.includes(image))!;
     const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
-    const isShaped = input ? shape.join() === input.join() : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
-    const shapes = new Map(parts.flatMap(({ model, outputs: produced }) => model.getOutputDetails().map(({ shape: size }, i) => [produced[i]!, size])));
-    const lengths = requested.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
+    const isShaped = input
+      ? shape.join() === input.join()
+      : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
+    const shapes = new Map(
+      parts.flatMap(({ model, outputs: produced }) =>
+        model.getOutputDetails().map(({ shape: size }, i) => [produced[i]!, size]),
+      ),
+    );
+    const lengths = requested.map(
+      (tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0,
+    );
     if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
       release(steps);
       throw new Error(
@@ -142,11 +212,16 @@ export class Network implements Input {
       );
     }
     const isOnGpu = gpuLost && parts.some(({ model }) => model.options.accelerator === "webgpu");
-    const fallback = isOnGpu ? { lost: gpuLost, compileForProcessor: () => compiled("wasm") } : null;
+    const fallback = isOnGpu
+      ? { lost: gpuLost, compileForProcessor: () => compiled("wasm") }
+      : null;
     return new Network(steps, fallback, image, allOutputs, shape, expected, constants);
   }
 
-  /** Return the outputs for the values in `input`, in the order of the file. If the graphics card fails, the processor takes over. */
+  /**
+   * Return the outputs for the values in `input`, in the order of the file. If the graphics card
+   * fails, the processor takes over.
+   */
   async run(): Promise<Float32Array[]> {
     if (this.gpu !== null) {
       const { lost, compileForProcessor } = this.gpu;
@@ -161,10 +236,16 @@ export class Network implements Input {
   }
 
   async #runSteps(): Promise<Float32Array[]> {
-    const values = new Map<number, Values>([...this.constants, [this.tensor, { shape: [...this.shape], data: this.input }]]);
+    const values = new Map<number, Values>([
+      ...this.constants,
+      [this.tensor, { shape: [...this.shape], data: this.input }],
+    ]);
     for (const step of this.steps) {
       const inputs = step.inputs.map((tensor) => values.get(tensor)!);
-      const produced = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
+      const produced =
+        "model" in step
+          ? await run(step, inputs)
+          : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
       step.outputs.forEach((tensor, i) => values.set(tensor, produced[i]!));
     }
     return this.outputs.map((tensor) => values.get(tensor)!.data);
@@ -173,15 +254,20 @@ export class Network implements Input {
 
 async function run(part: Part, inputs: readonly Values[]): Promise<Values[]> {
   const { model } = part;
-  const data = await (model.options.accelerator === "wasm" ? runOnProcessor(part, inputs) : runOnGpu(model, inputs));
+  const data = await (model.options.accelerator === "wasm"
+    ? runOnProcessor(part, inputs)
+    : runOnGpu(model, inputs));
   return model.getOutputDetails().map(({ shape }, i) => ({ shape: [...shape], data: data[i]! }));
 }
 
 /**
- * Run a part through the functions below LiteRT's tensors and models. Those create about 30 objects with finalizers in
- * every run, which fills the memory of a page that processes a stream.
+ * Run a part through the functions below LiteRT's tensors and models. Those create about 30 objects
+ * with finalizers in every run, which fills the memory of a page that processes a stream.
  */
-async function runOnProcessor(part: Part, inputs: readonly Values[]): Promise<Float32Array<ArrayBuffer>[]> {
+async function runOnProcessor(
+  part: Part,
+  inputs: readonly Values[],
+): Promise<Float32Array<ArrayBuffer>[]> {
   const wasm = getGlobalLiteRt().liteRtWasm;
   const { READ, WRITE } = wasm.LiteRtTensorBufferLockMode;
   part.tensors ??= inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
@@ -203,7 +289,10 @@ async function runOnProcessor(part: Part, inputs: readonly Values[]): Promise<Fl
   });
 }
 
-async function runOnGpu(model: CompiledModel, inputs: readonly Values[]): Promise<Float32Array<ArrayBuffer>[]> {
+async function runOnGpu(
+  model: CompiledModel,
+  inputs: readonly Values[],
+): Promise<Float32Array<ArrayBuffer>[]> {
   const tensors = inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
   const outputs = await model.run(tensors);
   for (const tensor of tensors) tensor.delete();
@@ -217,13 +306,25 @@ async function runOnGpu(model: CompiledModel, inputs: readonly Values[]): Promis
 }
 
 /** Compile the parts among the steps. */
-async function compileSteps(steps: ReturnType<typeof stepsOf>, accelerator: Accelerator, threads: number): Promise<(Part | Operator)[]> {
+async function compileSteps(
+  steps: ReturnType<typeof stepsOf>,
+  accelerator: Accelerator,
+  threads: number,
+): Promise<(Part | Operator)[]> {
   const all: (Part | Operator)[] = [];
-  const options = accelerator === "wasm" ? { cpuOptions: { numThreads: threads } } : { gpuOptions: { precision: "fp32" as const } };
+  const options =
+    accelerator === "wasm"
+      ? { cpuOptions: { numThreads: threads } }
+      : { gpuOptions: { precision: "fp32" as const } };
   try {
     for (const step of steps) {
       if (!("file" in step)) all.push(step);
-      else all.push({ model: await loadAndCompile(step.file, { accelerator, ...options }), inputs: step.inputs, outputs: step.outputs });
+      else
+        all.push({
+          model: await loadAndCompile(step.file, { accelerator, ...options }),
+          inputs: step.inputs,
+          outputs: step.outputs,
+        });
     }
   } catch (error) {
     release(all);
@@ -240,18 +341,29 @@ function release(steps: readonly (Part | Operator)[]): void {
   }
 }
 
-/** Return the steps that lead to some tensors: files of operators that LiteRT supports, and the custom operators between them. */
+/**
+ * Return the steps that lead to some tensors: files of operators that LiteRT supports, and the
+ * custom operators between them.
+ */
 function stepsOf(graph: TfliteFile, file: Uint8Array, requested: readonly number[]) {
   const steps: ({ file: Uint8Array; inputs: number[]; outputs: number[] } | Operator)[] = [];
-  const unknown = graph.operators.filter(({ custom }) => custom && !Object.hasOwn(CUSTOM_OPERATORS, custom));
-  if (unknown.length) throw new Error(`its operators ${[...new Set(unknown.map(({ custom }) => custom))].join(", ")} are unknown`);
-  const varying = new Set(graph.inputs); // tensors that depend on the input; every part has the constants
+  const unknown = graph.operators.filter(
+    ({ custom }) => custom && !Object.hasOwn(CUSTOM_OPERATORS, custom),
+  );
+  if (unknown.length)
+    throw new Error(
+      `its operators ${[...new Set(unknown.map(({ custom }) => custom))].join(", ")} are unknown`,
+    );
+  // tensors that depend on the input; every part has the constants
+  const varying = new Set(graph.inputs);
   const doesVary = ({ inputs }: Operator) => inputs.some((tensor) => varying.has(tensor));
-  for (const operator of graph.operators) if (doesVary(operator)) for (const tensor of operator.outputs) varying.add(tensor);
+  for (const operator of graph.operators)
+    if (doesVary(operator)) for (const tensor of operator.outputs) varying.add(tensor);
   let remaining = graph.operators.filter(doesVary);
   const produced = new Set(graph.inputs);
   while (remaining.length) {
-    const isReady = (operator: Operator, available: ReadonlySet<number>) => operator.inputs.every((tensor) => !varying.has(tensor) || available.has(tensor));
+    const isReady = (operator: Operator, available: ReadonlySet<number>) =>
+      operator.inputs.every((tensor) => !varying.has(tensor) || available.has(tensor));
     const available = new Set(produced);
     const part = remaining.filter((operator) => {
       const isPart = !operator.custom && isReady(operator, available);
@@ -260,10 +372,16 @@ function stepsOf(graph: TfliteFile, file: Uint8Array, requested: readonly number
     });
     const rest = remaining.filter((operator) => !part.includes(operator));
     const partOutputs = new Set(part.flatMap(({ outputs }) => outputs));
-    const outputs = [...new Set([...requested, ...rest.flatMap(({ inputs }) => inputs)])].filter((tensor) => partOutputs.has(tensor));
-    const inputs = [...new Set(part.flatMap((operator) => operator.inputs))].filter((tensor) => produced.has(tensor));
-    const isFullGraph = part.length === graph.operators.length && outputs.join() === graph.outputs.join();
-    if (outputs.length) steps.push({ file: isFullGraph ? file : graph.part(inputs, outputs), inputs, outputs });
+    const outputs = [...new Set([...requested, ...rest.flatMap(({ inputs }) => inputs)])].filter(
+      (tensor) => partOutputs.has(tensor),
+    );
+    const inputs = [...new Set(part.flatMap((operator) => operator.inputs))].filter((tensor) =>
+      produced.has(tensor),
+    );
+    const isFullGraph =
+      part.length === graph.operators.length && outputs.join() === graph.outputs.join();
+    if (outputs.length)
+      steps.push({ file: isFullGraph ? file : graph.part(inputs, outputs), inputs, outputs });
     for (const tensor of outputs) produced.add(tensor);
     const custom = rest.filter((operator) => operator.custom && isReady(operator, produced));
     steps.push(...custom);
@@ -274,30 +392,51 @@ function stepsOf(graph: TfliteFile, file: Uint8Array, requested: readonly number
   return steps;
 }
 
-/** Return the bytes of a network's file; `expected`: length and hash of the published file, null for a custom network. */
-export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * Return the bytes of a network's file; `expected`: length and hash of the published file, null for
+ * a custom network.
+ */
+export async function fetchNetwork(
+  url: string,
+  expected: Weight | null,
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await fetchFile(url, "the network");
   if (expected === null) return bytes;
   // Pages without TLS cannot compute hashes, so they check only the length.
-  const hash = globalThis.isSecureContext && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  const isRight = hash ? hash.every((byte, i) => byte === parseInt(expected.sha256.slice(2 * i, 2 * i + 2), 16)) : bytes.length === expected.bytes;
+  const hash =
+    globalThis.isSecureContext && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const isRight = hash
+    ? hash.every((byte, i) => byte === parseInt(expected.sha256.slice(2 * i, 2 * i + 2), 16))
+    : bytes.length === expected.bytes;
   if (isRight) return bytes;
-  throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} of ${expected.bytes} bytes). Download it again.`);
+  throw new FileError(
+    `${url} is not the published ${expected.file} (${bytes.length} of ${expected.bytes} bytes). Download it again.`,
+  );
 }
 
 type Options = Readonly<Record<string, OperatorOption>>;
 
-export const CUSTOM_OPERATORS: Readonly<Record<string, (inputs: readonly Values[], options: Options) => Values>> = {
+export const CUSTOM_OPERATORS: Readonly<
+  Record<string, (inputs: readonly Values[], options: Options) => Values>
+> = {
   Convolution2DTransposeBias: ([map, kernel, bias]) => upsample(map!, kernel!, bias!),
   Landmarks2TransformMatrix: ([landmarks], options) => matrixFromLandmarks(landmarks!, options),
   TransformTensorBilinear: ([map, matrix], options) => sampleMap(map!, matrix!, options),
   TransformLandmarks: ([points, matrix]) => transformLandmarks(points!, matrix!),
 };
 
-/** Apply a transposed convolution to a map (1, h, w, C): kernel (1, 2, 2, C), stride 2, bias (1,). Return (1, 2h, 2w, 1). */
-function upsample({ shape, data }: Values, { shape: kernelShape, data: kernel }: Values, { data: bias }: Values): Values {
+/**
+ * Apply a transposed convolution to a map (1, h, w, C): kernel (1, 2, 2, C), stride 2, bias (1,).
+ * Return (1, 2h, 2w, 1).
+ */
+function upsample(
+  { shape, data }: Values,
+  { shape: kernelShape, data: kernel }: Values,
+  { data: bias }: Values,
+): Values {
   const [height, width, channels] = [shape[1]!, shape[2]!, shape[3]!];
-  if (kernelShape.join() !== [1, 2, 2, channels].join()) throw new Error(`a transposed convolution with a kernel of ${kernelShape.join(" x ")}`);
+  if (kernelShape.join() !== [1, 2, 2, channels].join())
+    throw new Error(`a transposed convolution with a kernel of ${kernelShape.join(" x ")}`);
   const larger = new Float32Array(4 * width * height);
   for (let j = 0; j < 2 * height; j++) {
     for (let i = 0; i < 2 * width; i++) {
@@ -314,18 +453,24 @@ function upsample({ shape, data }: Values, { shape: kernelShape, data: kernel }:
 /**
  * Return the matrix (1, 4, 4) from pixels of a region's map to pixels of the full map.
  *
- * The region is the box around some of the landmarks (1, K, 3), rotated so that the line from its left to its right
- * landmark is level, and enlarged by a scale.
+ * The region is the box around some of the landmarks (1, K, 3), rotated so that the line from its
+ * left to its right landmark is level, and enlarged by a scale.
  */
 function matrixFromLandmarks({ data }: Values, options: Options): Values {
   const size = [numberOf(options, "output_width"), numberOf(options, "output_height")] as const;
   const scale = [numberOf(options, "scale_x"), numberOf(options, "scale_y")] as const;
-  const [left, right] = [3 * numberOf(options, "left_rotation_idx"), 3 * numberOf(options, "right_rotation_idx")];
+  const [left, right] = [
+    3 * numberOf(options, "left_rotation_idx"),
+    3 * numberOf(options, "right_rotation_idx"),
+  ];
   const [dx, dy] = [data[right]! - data[left]!, data[right + 1]! - data[left + 1]!];
   const target = numberOf(options, "target_rotation_radians");
   const angle = Math.atan2(dy, dx) - target;
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
-  let [low, high]: [number[], number[]] = [[Infinity, Infinity], [-Infinity, -Infinity]];
+  let [low, high]: [number[], number[]] = [
+    [Infinity, Infinity],
+    [-Infinity, -Infinity],
+  ];
   for (const index of optionOf<readonly number[]>(options, "subset_idxs")) {
     const [x, y] = [data[3 * index]!, data[3 * index + 1]!];
     const rotated = [x * cos + y * sin, y * cos - x * sin];
@@ -338,10 +483,16 @@ function matrixFromLandmarks({ data }: Values, options: Options): Values {
   const x = middle[0]! * cos - middle[1]! * sin - (linear[0] * size[0] + linear[1] * size[1]) / 2;
   const y = middle[0]! * sin + middle[1]! * cos - (linear[2] * size[0] + linear[3] * size[1]) / 2;
   const [xx, xy, yx, yy] = linear;
-  return { shape: [1, 4, 4], data: Float32Array.of(xx, xy, 0, x, yx, yy, 0, y, 0, 0, 1, 0, 0, 0, 0, 1) };
+  return {
+    shape: [1, 4, 4],
+    data: Float32Array.of(xx, xy, 0, x, yx, yy, 0, y, 0, 0, 1, 0, 0, 0, 0, 1),
+  };
 }
 
-/** Sample a map (1, h, w, C) from a map (1, H, W, C). Pixel centres are at halves; pixels outside are 0. */
+/**
+ * Sample a map (1, h, w, C) from a map (1, H, W, C). Pixel centres are at halves; pixels outside
+ * are 0.
+ */
 function sampleMap({ shape, data }: Values, { data: matrix }: Values, options: Options): Values {
   const [width, height] = [numberOf(options, "output_width"), numberOf(options, "output_height")];
   const [mapHeight, mapWidth, channels] = [shape[1]!, shape[2]!, shape[3]!];
@@ -351,7 +502,10 @@ function sampleMap({ shape, data }: Values, { data: matrix }: Values, options: O
       const x = matrix[0]! * (i + 0.5) + matrix[1]! * (j + 0.5) + matrix[3]! - 0.5;
       const y = matrix[4]! * (i + 0.5) + matrix[5]! * (j + 0.5) + matrix[7]! - 0.5;
       if (!(x >= 0 && y >= 0 && x <= mapWidth - 1 && y <= mapHeight - 1)) continue;
-      const [column, row] = [Math.min(Math.floor(x), mapWidth - 2), Math.min(Math.floor(y), mapHeight - 2)];
+      const [column, row] = [
+        Math.min(Math.floor(x), mapWidth - 2),
+        Math.min(Math.floor(y), mapHeight - 2),
+      ];
       const [right, down] = [x - column, y - row];
       const first = (row * mapWidth + column) * channels;
       const below = first + mapWidth * channels;

@@ -11,7 +11,10 @@ export type OptionValue = boolean | number | string | null | undefined;
 
 /** Options of a detector in a page. */
 export interface LocalOptions extends DetectorOptions {
-  /** Measures whose limits make events in streams, each as `NAME:BEGIN:END`, with limits of angles in degrees. */
+  /**
+   * Measures whose limits make events in streams, each as `NAME:BEGIN:END`, with limits of angles
+   * in degrees.
+   */
   readonly events?: readonly string[];
 }
 
@@ -25,7 +28,8 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
 
 /** Check whether a value requires a server. */
 const requiresServer = (name: string, option: string, value: OptionValue) =>
-  (option === "search" && value === "thorough" && name === "holistic") || // for streams; stills use it by default
+  // for streams; stills use it by default
+  (option === "search" && value === "thorough" && name === "holistic") ||
   (["visibility", "distance"].includes(option) && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
@@ -33,44 +37,62 @@ const BUNDLE_MODEL = "attention";
 /** Return the record of a kind. */
 export function kindOf(name: string): KindRecord {
   const kind = KINDS[name];
-  if (!kind) throw new Error(`Unknown kind ${JSON.stringify(name)}. Choose from ${Object.keys(KINDS).join(", ")}.`);
+  if (!kind)
+    throw new Error(
+      `Unknown kind ${JSON.stringify(name)}. Choose from ${Object.keys(KINDS).join(", ")}.`,
+    );
   return kind;
 }
 
 /** Check options and add the defaults of the kind and its model. */
 export function settingsOf(name: string, { events = [], ...options }: LocalOptions): Settings {
   const kind = kindOf(name);
-  const { static_image: _, ...known } = kind.options; // it follows from the call of `detect` or `track`
+  // it follows from the call of `detect` or `track`
+  const { static_image: _, ...known } = kind.options;
   const all: Record<string, OptionValue> = {};
   for (const [option, { default: value = null }] of Object.entries(known)) all[option] = value;
   for (const [option, value] of Object.entries(options as Readonly<Record<string, OptionValue>>)) {
     const record = Object.hasOwn(known, option) ? known[option] : undefined;
-    if (!record) throw new Error(`${name} has no option ${option}. Choose from ${Object.keys(known).join(", ")}.`);
+    if (!record)
+      throw new Error(
+        `${name} has no option ${option}. Choose from ${Object.keys(known).join(", ")}.`,
+      );
     if (value === null || value === undefined) continue;
     if (requiresServer(name, option, value)) {
       throw new Error(`${option}=${JSON.stringify(value)} requires a Sonjit server`);
     }
-    if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: expected ${expectedValue(record)}`);
+    if (!isAllowed(record, value))
+      throw new Error(`${option}=${JSON.stringify(value)}: expected ${expectedValue(record)}`);
     all[option] = value;
   }
   const bundleOption = ["blendshapes", "transform"].find((option) => all[option]);
   if (bundleOption && all.model !== BUNDLE_MODEL) {
-    throw new Error(`${bundleOption}=true cannot be combined with model=${JSON.stringify(all.model)}: face_landmarker.task has its own networks`);
+    throw new Error(
+      `${bundleOption}=true cannot be combined with model=${JSON.stringify(all.model)}: ` +
+        "face_landmarker.task has its own networks",
+    );
   }
   if (all.search === "thorough" && !kind.models[String(all.model)]!.landmark) {
-    throw new Error(`search="thorough" is not available for ${name} ${all.model} in streams. Use search="auto".`);
+    throw new Error(
+      `search="thorough" is not available for ${name} ${all.model} in streams. Use search="auto".`,
+    );
   }
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;
   if (all.smoothing === "auto") all.smoothing = kind.stream_smoothing;
   if (!Array.isArray(events)) throw new Error("events requires a list of NAME:BEGIN:END");
   const limits = events.map((text) => limitsFromText(text, kind.instances));
-  return { ...all, kind: name, instances: kind.instances, events: limits } as unknown as Settings; // every option of the kind is filled in and checked
+  // every option of the kind is filled in and checked
+  return { ...all, kind: name, instances: kind.instances, events: limits } as unknown as Settings;
 }
 
 function isAllowed({ type, choices, minimum, maximum }: OptionRecord, value: OptionValue): boolean {
   if (type === "boolean") return typeof value === "boolean";
   if (type === "string") return typeof value === "string" && (choices?.includes(value) ?? true);
-  if (typeof value !== "number" || !(type === "integer" ? Number.isInteger(value) : Number.isFinite(value))) return false;
+  if (
+    typeof value !== "number" ||
+    !(type === "integer" ? Number.isInteger(value) : Number.isFinite(value))
+  )
+    return false;
   return value >= (minimum ?? -Infinity) && value <= (maximum ?? Infinity);
 }
 

@@ -1,7 +1,15 @@
-/** Run the loop of every detector: search the image, run the landmark network on each box, track the instances. */
+/**
+ * Run the loop of every detector: search the image, run the landmark network on each box, track the
+ * instances.
+ */
 
 import { constants } from "./data.js";
-import { latestBoxes, suppressDuplicates, type Observation, type RotatedBox } from "./observations.js";
+import {
+  latestBoxes,
+  suppressDuplicates,
+  type Observation,
+  type RotatedBox,
+} from "./observations.js";
 import type { Settings } from "./options.js";
 import { inGoodLight, type Pixels } from "./pixels.js";
 import { finalResult, type Result, type Results } from "./results.js";
@@ -31,21 +39,34 @@ export class Detector<O extends Observation> {
    * Create a detector.
    *
    * @param stillSearch searches stills, and streams if `search` is "thorough"
-   * @param recrops true to search each frame until `max_instances` are tracked, and to replace the boxes of tracks by those found
+   * @param recrops true to search each frame until `max_instances` are tracked, and to replace the
+   *   boxes of tracks by those found
    */
-  constructor(private readonly kind: Kind<O>, private readonly settings: Settings, private readonly streamSearch: StreamSearch<O> | null, private readonly stillSearch: StillSearch<O> | null = null, private readonly recrops = false) {
+  constructor(
+    private readonly kind: Kind<O>,
+    private readonly settings: Settings,
+    private readonly streamSearch: StreamSearch<O> | null,
+    private readonly stillSearch: StillSearch<O> | null = null,
+    private readonly recrops = false,
+  ) {
     this.#sinceSearch = settings.search_interval;
     this.#tracker = new Tracker(kind, settings);
   }
 
-  /** Find the instances in the next image of the stream. Another image size starts a new stream. `time`: seconds; by default 30 images a second. */
+  /**
+   * Find the instances in the next image of the stream. Another image size starts a new stream.
+   * `time`: seconds; by default 30 images a second.
+   */
   async track(image: Pixels, time: number | null): Promise<Results> {
     const size = `${image.width} x ${image.height}`;
     if (size !== this.#size) this.reset();
     this.#size = size;
     const tracks = await this.#step(image, time);
     if (tracks.length < this.settings.max_instances) this.#excess = 0;
-    const found = await this.#results(image, tracks.map((track) => [track.smoothed, track]));
+    const found = await this.#results(
+      image,
+      tracks.map((track) => [track.smoothed, track]),
+    );
     return { found, total: tracks.length + this.#excess, complete: true };
   }
 
@@ -55,11 +76,21 @@ export class Detector<O extends Observation> {
     if (searched) {
       const present = searched.found.filter((observation) => this.#isPresent(observation));
       const shown = present.slice(0, this.settings.max_instances);
-      return { found: await this.#results(image, shown.map((observation) => [observation, null])), total: present.length, complete: searched.complete };
+      return {
+        found: await this.#results(
+          image,
+          shown.map((observation) => [observation, null]),
+        ),
+        total: present.length,
+        complete: searched.complete,
+      };
     }
     const found = await this.#inImage(image, this.kind.keepsOverlapping);
     const observations = this.kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
-    const results = await this.#results(image, observations.map((observation) => [observation, null]));
+    const results = await this.#results(
+      image,
+      observations.map((observation) => [observation, null]),
+    );
     return { found: results, total: results.length, complete: true };
   }
 
@@ -72,16 +103,23 @@ export class Detector<O extends Observation> {
     this.#excess = 0;
   }
 
-  async #results(image: Pixels, observations: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
+  async #results(
+    image: Pixels,
+    observations: readonly (readonly [O, Track<O> | null])[],
+  ): Promise<Result[]> {
     const mirrorWidth = this.settings.flip_horizontal ? image.width : null;
     const results: Result[] = [];
     for (const [observation, track] of observations) {
-      results.push(await finalResult(await this.kind.result(image, observation, track), mirrorWidth));
+      results.push(
+        await finalResult(await this.kind.result(image, observation, track), mirrorWidth),
+      );
     }
     return results;
   }
 
-  /** Process one frame of a stream: update the tracks, search for more instances, assign identities. */
+  /**
+   * Process one frame of a stream: update the tracks, search for more instances, assign identities.
+   */
   async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
     const now = this.#clock(time);
     const [pairs, found] = this.kind.searchesAlways
@@ -92,10 +130,14 @@ export class Detector<O extends Observation> {
     return this.#tracker.active;
   }
 
-  /** Return the active tracks that are still present, each with its observation, and the new observations of a search. */
+  /**
+   * Return the active tracks that are still present, each with its observation, and the new
+   * observations of a search.
+   */
   async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
     const tracks = this.#tracker.active;
-    const boxes = this.recrops && tracks.length < this.settings.max_instances ? await this.#boxes(image) : null;
+    const boxes =
+      this.recrops && tracks.length < this.settings.max_instances ? await this.#boxes(image) : null;
     for (const box of boxes ?? []) {
       const track = tracks.find((one) => this.kind.isSameInstance(box, one.box));
       if (track) track.box = box;
@@ -103,11 +145,28 @@ export class Detector<O extends Observation> {
     const pairs: Pair<O>[] = [];
     const finder = this.streamSearch?.finder;
     for (const track of tracks) {
-      let observation: O | null = await this.kind.observe(finder?.imageForTrack?.(image, track, tracks) ?? image, track.box);
+      let observation: O | null = await this.kind.observe(
+        finder?.imageForTrack?.(image, track, tracks) ?? image,
+        track.box,
+      );
       if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
-      if (observation !== null && !this.#tracker.isAnother(track, observation) && this.#isPresent(observation)) pairs.push([track, observation]);
+      if (
+        observation !== null &&
+        !this.#tracker.isAnother(track, observation) &&
+        this.#isPresent(observation)
+      )
+        pairs.push([track, observation]);
     }
-    return [pairs, await this.#search(image, tracks, pairs.filter(([track]) => track.occludedS === null), now, boxes)];
+    return [
+      pairs,
+      await this.#search(
+        image,
+        tracks,
+        pairs.filter(([track]) => track.occludedS === null),
+        now,
+        boxes,
+      ),
+    ];
   }
 
   /** Find boxes in the full image, at most `max_instances`. */
@@ -129,7 +188,13 @@ export class Detector<O extends Observation> {
    * @param observed tracks that are still visible, each with its observation
    * @param boxes boxes of a search of this frame, or null if it was not searched yet
    */
-  async #search(image: Pixels, tracks: readonly Track<O>[], observed: readonly Pair<O>[], now: number, boxes: RotatedBox[] | null): Promise<O[]> {
+  async #search(
+    image: Pixels,
+    tracks: readonly Track<O>[],
+    observed: readonly Pair<O>[],
+    now: number,
+    boxes: RotatedBox[] | null,
+  ): Promise<O[]> {
     const { max_instances, search_interval } = this.settings;
     const streamSearch = this.streamSearch;
     const visibleTracks = tracks.filter((track) => track.occludedS === null);
@@ -139,11 +204,13 @@ export class Detector<O extends Observation> {
       carried = visibleTracks.map((track) => track.box);
       isDue = boxes !== null || this.#isSearchDue(carried.length);
     } else {
-      carried = observed.map(([track]) => track.box); // search at once for what was lost in this frame
+      // search at once for what was lost in this frame
+      carried = observed.map(([track]) => track.box);
       const isLost = carried.length < visibleTracks.length;
       const isOccluded = this.#sinceSearch > 1 && tracks.some((track) => track.occludedS !== null);
       isDue = isLost || isOccluded || this.#isSearchDue(carried.length);
-      if (isDue && !tracks.length && this.#sinceSearch < search_interval) isDue = streamSearch.isChanged(image);
+      if (isDue && !tracks.length && this.#sinceSearch < search_interval)
+        isDue = streamSearch.isChanged(image);
     }
     const room = max_instances - carried.length;
     const isCountDue = room === 0 && streamSearch !== null && this.#sinceSearch >= COUNT_INTERVAL;
@@ -152,27 +219,41 @@ export class Detector<O extends Observation> {
     let found: O[] = [];
     let others: RotatedBox[] = [];
     if (isDue && this.stillSearch && this.settings.search === "thorough") {
-      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) => this.#isPresent(observation));
+      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) =>
+        this.#isPresent(observation),
+      );
     } else if (isDue) {
       const all = boxes ?? (await this.kind.find(image, this.settings.min_detection_score));
-      const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(0, room);
+      const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(
+        0,
+        room,
+      );
       found = await this.#present(image, candidates);
       others = this.#withoutOverlapping(all, [...carried, ...candidates]);
     }
     if (streamSearch !== null) {
       const visible = observed.map(([, observation]) => observation);
       const spent = found.length + (isDue && visible.length ? 1 : 0);
-      found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), { spent, room });
+      found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), {
+        spent,
+        room,
+      });
       found = found.filter((observation) => this.#isPresent(observation));
-      if (found.length >= room) { // one more shows that the result is limited
+      if (found.length >= room) {
+        // one more shows that the result is limited
         for (const observation of await this.#present(image, others.slice(0, 1))) {
-          if ((await streamSearch.finder.acceptsNew?.(image, observation, 1, null)) ?? true) found.push(observation);
+          if ((await streamSearch.finder.acceptsNew?.(image, observation, 1, null)) ?? true)
+            found.push(observation);
         }
       }
     }
     if (isDue) this.#excess = 0;
     if (found.length > Math.max(room, 0) && this.settings.search !== "fast") {
-      found = suppressDuplicates(found, observed.map(([, observation]) => observation), true).sort((a, b) => b.score - a.score);
+      found = suppressDuplicates(
+        found,
+        observed.map(([, observation]) => observation),
+        true,
+      ).sort((a, b) => b.score - a.score);
       this.#excess = Math.max(found.length - room, 0);
     }
     return found.slice(0, Math.max(room, 0));
@@ -204,10 +285,15 @@ export class Detector<O extends Observation> {
     return now;
   }
 
-  /** Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe. */
-  #withoutOverlapping(boxes: readonly RotatedBox[], others: readonly RotatedBox[] = []): RotatedBox[] {
+  /**
+   * Return the boxes of new instances. Of two boxes of one instance the later stays, as in
+   * MediaPipe.
+   */
+  #withoutOverlapping(
+    boxes: readonly RotatedBox[],
+    others: readonly RotatedBox[] = [],
+  ): RotatedBox[] {
     const accepted = latestBoxes(boxes, (box, other) => this.kind.isSameInstance(box, other));
     return accepted.filter((box) => !others.some((other) => this.kind.isSameInstance(box, other)));
   }
 }
-

@@ -1,16 +1,21 @@
 /**
  * Crop images into a network's input, (H, W, 3) float32.
  *
- * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
- * is rounded to an integer grey level, as OpenCV 4 does for MediaPipe and Python. With `samplesCentres`, the centre of that
- * pixel is sampled and nothing is rounded, as MediaPipe does on graphics cards.
+ * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid
+ * of 1/32 pixel, and is rounded to an integer grey level, as OpenCV 4 does for MediaPipe and
+ * Python. With `samplesCentres`, the centre of that pixel is sampled and nothing is rounded, as
+ * MediaPipe does on graphics cards.
  */
 
 import { constants } from "./data.js";
 import { squareAround, type Corners, type RotatedBox } from "./observations.js";
 
 /** An RGBA image. */
-export type Pixels = { readonly width: number; readonly height: number; readonly data: Uint8ClampedArray | Uint8Array };
+export type Pixels = {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray | Uint8Array;
+};
 
 const FAR = 2 ** 29;
 
@@ -23,14 +28,18 @@ export function rint(value: number): number {
 
 /** Input of a network. */
 export interface Input {
-  readonly input: Float32Array; // (rows, size, 3) values of `levels`, or the values of another input
+  // (rows, size, 3) values of `levels`, or the values of another input
+  readonly input: Float32Array;
   readonly size: number; // width in pixels
   readonly rows: number; // height in pixels
   readonly levels: Float32Array; // (256,) value of the input for each grey level
   readonly samplesCentres: boolean; // sample at the centres of pixels instead of their corners
 }
 
-/** Cut a rotated box out of an image. Outside the image, the nearest pixel repeats, or the crop is black. */
+/**
+ * Cut a rotated box out of an image. Outside the image, the nearest pixel repeats, or the crop is
+ * black.
+ */
 export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutside = false): void {
   if (to.samplesCentres) {
     sampleCentres(image, box, to, isBlackOutside);
@@ -41,7 +50,8 @@ export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutsi
   const [perX, perY] = [box.width / size, box.height / to.rows];
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
   const columns = (step: number) => new Int32Array(size).map((_, i) => fixed(step * i));
-  const rows = (step: number, start: number) => new Int32Array(to.rows).map((_, j) => fixed(step * j + start) + 16);
+  const rows = (step: number, start: number) =>
+    new Int32Array(to.rows).map((_, j) => fixed(step * j + start) + 16);
   sampleFixed(image, to, isBlackOutside, {
     columnX: columns(cos * perX),
     columnY: columns(sin * perX),
@@ -50,11 +60,24 @@ export function cropInto(image: Pixels, box: RotatedBox, to: Input, isBlackOutsi
   });
 }
 
-/** Positions in an image in 1/1024 pixel. That of a pixel of a crop is the sum of the values of its column and row. */
-type Positions = { readonly columnX: Int32Array; readonly columnY: Int32Array; readonly rowX: Int32Array; readonly rowY: Int32Array };
+/**
+ * Positions in an image in 1/1024 pixel. That of a pixel of a crop is the sum of the values of its
+ * column and row.
+ */
+type Positions = {
+  readonly columnX: Int32Array;
+  readonly columnY: Int32Array;
+  readonly rowX: Int32Array;
+  readonly rowY: Int32Array;
+};
 
 /** Interpolate an image at positions on a grid of 1/32 pixel. */
-function sampleFixed({ data, width, height }: Pixels, to: Input, isBlackOutside: boolean, { columnX, columnY, rowX, rowY }: Positions): void {
+function sampleFixed(
+  { data, width, height }: Pixels,
+  to: Input,
+  isBlackOutside: boolean,
+  { columnX, columnY, rowX, rowY }: Positions,
+): void {
   const { input: out, levels } = to;
   const lastX = width - 1;
   const lastY = height - 1;
@@ -85,16 +108,33 @@ function sampleFixed({ data, width, height }: Pixels, to: Input, isBlackOutside:
         if (y < 0 || y > lastY) wa = wb = 0;
         if (y < -1 || y >= lastY) wc = wd = 0;
       }
-      out[at] = levels[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
-      out[at + 1] = levels[(data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >> 10]!;
-      out[at + 2] = levels[(data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >> 10]!;
+      out[at] =
+        levels[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
+      out[at + 1] =
+        levels[
+          (data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >>
+            10
+        ]!;
+      out[at + 2] =
+        levels[
+          (data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >>
+            10
+        ]!;
       at += 3;
     }
   }
 }
 
-/** Interpolate an image at the centre of each pixel of a crop. A centre outside the image is black, or takes the nearest pixel. */
-function sampleCentres({ width, height, data }: Pixels, box: RotatedBox, { input: out, size, rows, levels }: Input, isBlackOutside: boolean): void {
+/**
+ * Interpolate an image at the centre of each pixel of a crop. A centre outside the image is black,
+ * or takes the nearest pixel.
+ */
+function sampleCentres(
+  { width, height, data }: Pixels,
+  box: RotatedBox,
+  { input: out, size, rows, levels }: Input,
+  isBlackOutside: boolean,
+): void {
   const [black, perLevel] = [levels[0]!, (levels[255]! - levels[0]!) / 255];
   const [perX, perY] = [box.width / size, box.height / rows];
   const [cos, sin] = [Math.cos(box.rotation), Math.sin(box.rotation)];
@@ -134,16 +174,30 @@ export function letterboxInto(image: Pixels, to: Input): void {
     return;
   }
   const per = box.width / to.size;
-  const grid = (start: number) => new Int32Array(to.size).map((_, i) => rint((i * per + start) * 32) << 5);
+  const grid = (start: number) =>
+    new Int32Array(to.size).map((_, i) => rint((i * per + start) * 32) << 5);
   const zeros = new Int32Array(to.size);
-  sampleFixed(image, to, true, { columnX: grid(box.cx - box.width / 2), columnY: zeros, rowX: zeros, rowY: grid(box.cy - box.width / 2) });
+  sampleFixed(image, to, true, {
+    columnX: grid(box.cx - box.width / 2),
+    columnY: zeros,
+    rowX: zeros,
+    rowY: grid(box.cy - box.width / 2),
+  });
 }
 
 /** Return a part of an image, mirrored on request. */
-export function cut(image: Pixels, [left, top, right, bottom]: Corners, { mirrored = false } = {}): Pixels {
+export function cut(
+  image: Pixels,
+  [left, top, right, bottom]: Corners,
+  { mirrored = false } = {},
+): Pixels {
   const width = right - left;
   const height = bottom - top;
-  const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.width * image.height);
+  const from = new Uint32Array(
+    image.data.buffer,
+    image.data.byteOffset,
+    image.width * image.height,
+  );
   const to = new Uint32Array(width * height);
   for (let y = 0; y < height; y++) {
     const start = (top + y) * image.width + left;
@@ -153,16 +207,25 @@ export function cut(image: Pixels, [left, top, right, bottom]: Corners, { mirror
   return { width, height, data: new Uint8ClampedArray(to.buffer) };
 }
 
-/** Return the weights with which the pixels of a row contribute to those of a row of another length, sorted by both indices. */
+/**
+ * Return the weights with which the pixels of a row contribute to those of a row of another length,
+ * sorted by both indices.
+ */
 function sharesOf(from: number, to: number) {
   const length = from + to;
-  const shares = { count: 0, from: new Int32Array(length), to: new Int32Array(length), weights: new Float64Array(length) };
+  const shares = {
+    count: 0,
+    from: new Int32Array(length),
+    to: new Int32Array(length),
+    weights: new Float64Array(length),
+  };
   const per = from / to;
   for (let i = 0; i < to; i++) {
     for (let j = Math.floor(i * per); j < Math.min(Math.ceil((i + 1) * per), from); j++) {
       shares.from[shares.count] = j;
       shares.to[shares.count] = i;
-      shares.weights[shares.count++] = (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per;
+      shares.weights[shares.count++] =
+        (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per;
     }
   }
   return shares;
@@ -219,14 +282,17 @@ const LUMA = [0.299, 0.587, 0.114] as const;
 /** Brighten an image if it is dark and tint it if it is grey. Return other images unchanged. */
 export const inGoodLight = (image: Pixels): Pixels => tint(brighten(image));
 
-const lumaAt = (data: Pixels["data"], at: number): number => Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
+const lumaAt = (data: Pixels["data"], at: number): number =>
+  Math.round(LUMA[0] * data[at]! + LUMA[1] * data[at + 1]! + LUMA[2] * data[at + 2]!);
 
 function brighten(image: Pixels): Pixels {
   const { width, height, data } = image;
   const lumas = Uint8Array.from(sampled(image), (at) => lumaAt(data, at)).sort();
   const brightest = Math.max(lumas[rint(0.99 * (lumas.length - 1))]!, 1);
   if (brightest >= OF.DARK) return image;
-  const lit = Uint8ClampedArray.from(smooth(image), (value, i) => (i % 4 === 3 ? 255 : value * (OF.LIT / brightest)));
+  const lit = Uint8ClampedArray.from(smooth(image), (value, i) =>
+    i % 4 === 3 ? 255 : value * (OF.LIT / brightest),
+  );
   return { width, height, data: lit };
 }
 
@@ -234,17 +300,26 @@ function brighten(image: Pixels): Pixels {
 function sampled({ width, height }: Pixels): number[] {
   const step = Math.max(1, Math.floor(Math.min(width, height) / OF.SAMPLES));
   const positions: number[] = [];
-  for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) positions.push(4 * (y * width + x));
+  for (let y = 0; y < height; y += step)
+    for (let x = 0; x < width; x += step) positions.push(4 * (y * width + x));
   return positions;
 }
 
 /** Smooth an image with a Gaussian and mirrored edges. */
 function smooth({ width, height, data }: Pixels): Float32Array {
   const reach = Math.round(4 * OF.NOISE_SIGMA_PX);
-  const bell = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-((i - reach) ** 2) / (2 * OF.NOISE_SIGMA_PX ** 2)));
+  const bell = Array.from({ length: 2 * reach + 1 }, (_, i) =>
+    Math.exp(-((i - reach) ** 2) / (2 * OF.NOISE_SIGMA_PX ** 2)),
+  );
   const total = bell.reduce((sum, value) => sum + value, 0);
   const weights = bell.map((value) => value / total);
-  const along = (from: ArrayLike<number>, count: number, stride: number, lines: number, next: number) => {
+  const along = (
+    from: ArrayLike<number>,
+    count: number,
+    stride: number,
+    lines: number,
+    next: number,
+  ) => {
     const to = new Float32Array(from.length);
     const last = count - 1;
     const inside = (i: number) => Math.max(last - Math.abs(last - Math.abs(i)), 0);
@@ -252,7 +327,10 @@ function smooth({ width, height, data }: Pixels): Float32Array {
       for (let i = 0; i < count; i++) {
         const places = weights.map((_, k) => line * next + inside(i + k - reach) * stride);
         for (let channel = 0; channel < 3; channel++) {
-          to[line * next + i * stride + channel] = weights.reduce((sum, weight, k) => sum + weight * from[places[k]! + channel]!, 0);
+          to[line * next + i * stride + channel] = weights.reduce(
+            (sum, weight, k) => sum + weight * from[places[k]! + channel]!,
+            0,
+          );
         }
       }
     }
@@ -271,7 +349,9 @@ function tint(image: Pixels): Pixels {
   const data = image.data.slice();
   for (let at = 0; at < data.length; at += 4) {
     const luma = lumaAt(image.data, at);
-    OF.SKIN.forEach((part, channel) => (data[at + channel] = Math.min(Math.trunc(luma * part), 255)));
+    OF.SKIN.forEach(
+      (part, channel) => (data[at + channel] = Math.min(Math.trunc(luma * part), 255)),
+    );
   }
   return { width, height, data };
 }

@@ -1,4 +1,7 @@
-/** Results in the shape of tfjs-models, with additional fields such as `id`, `box` and z, as those of a Sonjit server. */
+/**
+ * Results in the shape of tfjs-models, with additional fields such as `id`, `box` and z, as those
+ * of a Sonjit server.
+ */
 
 import { keypoints as bodyNames } from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { keypoints as sixNames } from "../../src/sonjit/results/skeletons/face_blazeface6.json";
@@ -11,7 +14,10 @@ import type { Pixels } from "./pixels.js";
 export interface NamedPoint {
   x: number;
   y: number;
-  /** Ordinal depth, smaller is nearer; in the scale of x and y for refined hands. Missing if it is unknown. */
+  /**
+   * Ordinal depth, smaller is nearer; in the scale of x and y for refined hands. Missing if it is
+   * unknown.
+   */
   z?: number;
   /** Missing for keypoints without a name. */
   name?: string;
@@ -19,13 +25,24 @@ export interface NamedPoint {
   errorPx?: number;
 }
 
-export type Box = { xMin: number; yMin: number; xMax: number; yMax: number; width: number; height: number };
+export type Box = {
+  xMin: number;
+  yMin: number;
+  xMax: number;
+  yMax: number;
+  width: number;
+  height: number;
+};
 
 /** Probability of the instance per pixel of an image, 0..1. */
 export type Mask = { readonly width: number; readonly height: number; readonly data: Float32Array };
 
 /** A mask as an 8-bit grey PNG in base64. */
-export type Segmentation = { readonly width: number; readonly height: number; readonly png: string };
+export type Segmentation = {
+  readonly width: number;
+  readonly height: number;
+  readonly png: string;
+};
 
 /** Fields of the results of all kinds. */
 export interface Found {
@@ -33,13 +50,19 @@ export interface Found {
   readonly id: number | null;
   readonly keypoints: NamedPoint[];
   readonly box: Box;
-  /** Rows of the matrix (4, 4) from the canonical face to the camera, in centimetres; only for faces with `transform`. */
+  /**
+   * Rows of the matrix (4, 4) from the canonical face to the camera, in centimetres; only for faces
+   * with `transform`.
+   */
   readonly transform?: number[][];
   /** Only for bodies with `segmentation`; the page gets it as `segmentation`. */
   readonly mask?: Mask;
 }
 
-/** Keypoints as arrays. The worker uses and sends arrays, because objects would have to be created and copied for every image. */
+/**
+ * Keypoints as arrays. The worker uses and sends arrays, because objects would have to be created
+ * and copied for every image.
+ */
 export interface Points {
   /** (K, 3). */
   readonly values: Float32Array;
@@ -62,7 +85,9 @@ export type InWorker<R> = R extends null
         ? Points
         : K extends "published"
           ? HandPoints<Points>
-          : K extends (typeof PARTS)[number] ? InWorker<R[K]> : R[K];
+          : K extends (typeof PARTS)[number]
+            ? InWorker<R[K]>
+            : R[K];
     };
 
 /** Result of a detector for one instance. */
@@ -73,7 +98,10 @@ export interface Results {
   readonly found: readonly Result[];
   /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
-  /** True if the search processed all proposals or found enough confident instances; false if it left out windows. */
+  /**
+   * True if the search processed all proposals or found enough confident instances; false if it
+   * left out windows.
+   */
   readonly complete: boolean;
   /** Steps of motions in this image; only in streams with `gestures`. */
   readonly motions?: readonly MotionEvent[];
@@ -81,7 +109,9 @@ export interface Results {
   readonly events?: readonly Event[];
 }
 
-const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].map((names) => [names.length, names]));
+const NAMES = new Map(
+  [handNames, bodyNames, meshNames, refinedNames, sixNames].map((names) => [names.length, names]),
+);
 
 /** Return a result as pages get it, with named keypoints as objects. */
 export function withNamedKeypoints(result: Result): Found | Person {
@@ -89,15 +119,22 @@ export function withNamedKeypoints(result: Result): Found | Person {
   for (const name of PARTS) if (all[name]) all[name] = withNamedKeypoints(all[name] as Result);
   if (all.published) {
     const { keypoints, keypoints3D } = all.published as HandPoints<Points>;
-    all.published = { keypoints: namedKeypoints(keypoints), keypoints3D: namedKeypoints(keypoints3D) };
+    all.published = {
+      keypoints: namedKeypoints(keypoints),
+      keypoints3D: namedKeypoints(keypoints3D),
+    };
   }
-  for (const name of ["keypoints", "keypoints3D"]) if (all[name]) all[name] = namedKeypoints(all[name] as Points);
+  for (const name of ["keypoints", "keypoints3D"])
+    if (all[name]) all[name] = namedKeypoints(all[name] as Points);
   return all as unknown as Found | Person;
 }
 
 function namedKeypoints({ values, score, presence, errorPx }: Points): NamedPoint[] {
   return NAMES.get(values.length / 3)!.map((name, k) => {
-    const point: NamedPoint & { score?: number; presence?: number } = { x: values[3 * k]!, y: values[3 * k + 1]! };
+    const point: NamedPoint & { score?: number; presence?: number } = {
+      x: values[3 * k]!,
+      y: values[3 * k + 1]!,
+    };
     if (!Number.isNaN(values[3 * k + 2])) point.z = values[3 * k + 2]!;
     if (name) point.name = name;
     if (score) point.score = score[k]!;
@@ -111,38 +148,76 @@ export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number
   return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
 }
 
-/** Return a result for the page: x is mirroredMask in an image of this width unless it is null, and the mask is a PNG file. */
-export async function finalResult<R extends Result | null>(result: R, mirrorWidth: number | null): Promise<R> {
+/**
+ * Return a result for the page: x is mirroredMask in an image of this width unless it is null, and
+ * the mask is a PNG file.
+ */
+export async function finalResult<R extends Result | null>(
+  result: R,
+  mirrorWidth: number | null,
+): Promise<R> {
   if (result === null) return result;
-  if (!("body" in result)) return (await withSegmentation(mirrorWidth === null ? result : flipped(result, mirrorWidth))) as R;
-  const parts = await Promise.all(PARTS.map(async (name) => [name, await finalResult(result[name], mirrorWidth)]));
+  if (!("body" in result))
+    return (await withSegmentation(
+      mirrorWidth === null ? result : flipped(result, mirrorWidth),
+    )) as R;
+  const parts = await Promise.all(
+    PARTS.map(async (name) => [name, await finalResult(result[name], mirrorWidth)]),
+  );
   return { ...result, ...Object.fromEntries(parts) };
 }
 
 /** Signs of a transform between the mirror images of both its spaces. */
-const MIRRORED_TRANSFORM = [[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]];
+const MIRRORED_TRANSFORM = [
+  [1, -1, -1, -1],
+  [-1, 1, 1, 1],
+  [-1, 1, 1, 1],
+  [1, 1, 1, 1],
+];
 
-/** Return the instance with x mirroredMask in an image of this width. Labels keep the person's own left and right. */
+/**
+ * Return the instance with x mirroredMask in an image of this width. Labels keep the person's own
+ * left and right.
+ */
 function flipped<R extends InWorker<Found>>(result: R, width: number): R {
   const { xMin, xMax } = result.box;
   return {
     ...result,
     keypoints: mirroredPoints(result.keypoints, width),
-    ...("keypoints3D" in result ? { keypoints3D: mirroredPoints(result.keypoints3D as Points, 0) } : {}),
-    ...("published" in result ? { published: mirroredHand(result.published as HandPoints<Points>, width) } : {}),
-    ...(result.transform ? { transform: result.transform.map((row, i) => row.map((value, j) => value * MIRRORED_TRANSFORM[i]![j]!)) } : {}),
+    ...("keypoints3D" in result
+      ? { keypoints3D: mirroredPoints(result.keypoints3D as Points, 0) }
+      : {}),
+    ...("published" in result
+      ? { published: mirroredHand(result.published as HandPoints<Points>, width) }
+      : {}),
+    ...(result.transform
+      ? {
+          transform: result.transform.map((row, i) =>
+            row.map((value, j) => value * MIRRORED_TRANSFORM[i]![j]!),
+          ),
+        }
+      : {}),
     ...(result.mask ? { mask: mirroredMask(result.mask) } : {}),
     box: { ...result.box, xMin: width - xMax, xMax: width - xMin },
   };
 }
 
 /** Mirror the keypoints of a hand in an image of this width. */
-export function mirroredHand({ keypoints, keypoints3D }: HandPoints<Points>, width: number): HandPoints<Points> {
-  return { keypoints: mirroredPoints(keypoints, width), keypoints3D: mirroredPoints(keypoints3D, 0) };
+export function mirroredHand(
+  { keypoints, keypoints3D }: HandPoints<Points>,
+  width: number,
+): HandPoints<Points> {
+  return {
+    keypoints: mirroredPoints(keypoints, width),
+    keypoints3D: mirroredPoints(keypoints3D, 0),
+  };
 }
 
 /** Mirror points in an image of this width. */
-const mirroredPoints = (points: Points, width: number): Points => ({ ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) });
+const mirroredPoints = (points: Points, width: number): Points => ({
+  ...points,
+  values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)),
+});
 
 function mirroredMask({ width, height, data }: Mask): Mask {
   const flippedData = data.slice();
@@ -156,10 +231,14 @@ async function withSegmentation<R extends InWorker<Found>>(result: R): Promise<R
   if (!mask) return result;
   const { width, height } = mask;
   const pixels = new ImageData(width, height);
-  mask.data.forEach((probability, i) => pixels.data.set([255 * probability, 255 * probability, 255 * probability, 255], 4 * i));
+  mask.data.forEach((probability, i) =>
+    pixels.data.set([255 * probability, 255 * probability, 255 * probability, 255], 4 * i),
+  );
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d")!.putImageData(pixels, 0, 0);
-  const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer());
+  const bytes = new Uint8Array(
+    await (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer(),
+  );
   const png = btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
   return { ...rest, segmentation: { width, height, png } satisfies Segmentation } as unknown as R;
 }
@@ -172,7 +251,9 @@ export interface Hand extends Found {
   readonly keypoints3D: NamedPoint[];
   /** Gesture of the hand, only with `gestures`; null for unknown gestures. */
   readonly gesture?: { readonly name: string; readonly score: number } | null;
-  /** Published keypoints of a hand with refined ones. Gestures are classified and learned by them. */
+  /**
+   * Published keypoints of a hand with refined ones. Gestures are classified and learned by them.
+   */
   readonly published?: HandPoints<NamedPoint[]>;
 }
 
@@ -211,7 +292,10 @@ export type Gesture = { readonly name: string; readonly score: number };
 export interface Event {
   readonly name: string;
   readonly type: "gesture" | "motion" | "measure";
-  /** `cancel` in place of `end` if the motion became another one, or if the instance of a motion or measure was lost. */
+  /**
+   * `cancel` in place of `end` if the motion became another one, or if the instance of a motion or
+   * measure was lost.
+   */
   readonly phase: "begin" | "end" | "cancel";
   /** Time in seconds. */
   readonly begin: number;
@@ -221,15 +305,22 @@ export interface Event {
   readonly id: number;
   /** Null for bodies and faces. */
   readonly handedness: "Left" | "Right" | null;
-  /** Highest score of the gesture, highest strength of the motion, or extreme of the measure so far. */
+  /**
+   * Highest score of the gesture, highest strength of the motion, or extreme of the measure so far.
+   */
   readonly value: number;
 }
 
 /** One step of a motion of one hand, as Python's `MotionEvent`. */
 export interface MotionEvent {
-  /** Name of the motion. A custom motion has the name in its file and is reported once, at its end. */
+  /**
+   * Name of the motion. A custom motion has the name in its file and is reported once, at its end.
+   */
   readonly name: string;
-  /** `cancel` in place of `end` if the hand was lost, or if what began as a swipe became another movement. */
+  /**
+   * `cancel` in place of `end` if the hand was lost, or if what began as a swipe became another
+   * movement.
+   */
   readonly phase: Phase;
   /** Id of the hand; with two hands, of the one that is tracked longest. */
   readonly id: number;
@@ -238,7 +329,9 @@ export interface MotionEvent {
   readonly time: number;
   /** Strength 0..1; of a custom motion its score. */
   readonly strength: number;
-  /** Movement since the begin of the motion, to the right and down in the image, in hand lengths. */
+  /**
+   * Movement since the begin of the motion, to the right and down in the image, in hand lengths.
+   */
   readonly moved: Point;
   /** Turns, swings, or a ratio of distances or sizes; see docs/gestures.md. */
   readonly count: number;

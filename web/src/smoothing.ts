@@ -23,7 +23,8 @@ export class OneEuro {
    * @param minCutoff cut-off at rest in Hz; lower is calmer
    * @param beta how much the cut-off rises, in Hz per (size of the instance / second)
    * @param derivativeCutoff cut-off of the speed estimate in Hz
-   * @param deadSpeed speed in sizes per second that counts as rest, so that noise does not open the filter
+   * @param deadSpeed speed in sizes per second that counts as rest, so that noise does not open the
+   *   filter
    */
   constructor(
     private readonly minCutoff = ONE_EURO.min_cutoff_hz,
@@ -32,11 +33,18 @@ export class OneEuro {
     private readonly deadSpeed = ONE_EURO.dead_speed,
   ) {}
 
-  /** Filter the values of one frame; `scale` is the size of the instance in the unit of the values. */
+  /**
+   * Filter the values of one frame; `scale` is the size of the instance in the unit of the values.
+   */
   filter(values: Float32Array, time: number, scale: number): Float32Array {
     const raw = Float64Array.from(values);
     if (this.#raw === null) {
-      [this.#time, this.#raw, this.#smooth, this.#speed] = [time, raw, raw.slice(), new Float64Array(raw.length)];
+      [this.#time, this.#raw, this.#smooth, this.#speed] = [
+        time,
+        raw,
+        raw.slice(),
+        new Float64Array(raw.length),
+      ];
       return values;
     }
     const step = time - this.#time;
@@ -69,8 +77,13 @@ export function oneEuroSmoother<O extends Observation>(): Smoother<O> {
   };
 }
 
-/** Return a smoother of image keypoints only. Their size is the mean of width and height of the box around them. */
-export function imageSmoother<O extends Observation>(...filter: ConstructorParameters<typeof OneEuro>): Smoother<O> {
+/**
+ * Return a smoother of image keypoints only. Their size is the mean of width and height of the box
+ * around them.
+ */
+export function imageSmoother<O extends Observation>(
+  ...filter: ConstructorParameters<typeof OneEuro>
+): Smoother<O> {
   const image = new OneEuro(...filter);
   return (observation, now) => {
     const [left, top, right, bottom] = cornersOf(observation.keypoints);
@@ -80,7 +93,11 @@ export function imageSmoother<O extends Observation>(...filter: ConstructorParam
 }
 
 /** Return a factory of smoothers, for kinds whose published graph does not smooth. */
-export function keypointSmoothers<O extends Observation>({ smoothing }: { smoothing: Smoothing }): SmootherOf<O> {
+export function keypointSmoothers<O extends Observation>({
+  smoothing,
+}: {
+  smoothing: Smoothing;
+}): SmootherOf<O> {
   return smoothing === "one_euro" ? oneEuroSmoother : () => null;
 }
 
@@ -95,7 +112,12 @@ const { MIN_STEP_S, NOMINAL_STEP_S } = constants.pipeline;
  * @param reset begins another stream: time does not increase, or the size of the images differs
  * @param inStream gets the time in seconds, by default that of 30 images a second
  */
-export function extended(detector: AnyDetector, reset: () => void, inStream: (found: Results, time: number) => Results, inStill = (found: Results) => found): AnyDetector {
+export function extended(
+  detector: AnyDetector,
+  reset: () => void,
+  inStream: (found: Results, time: number) => Results,
+  inStill = (found: Results) => found,
+): AnyDetector {
   let [before, size] = [-Infinity, ""];
   return {
     async track(image, time) {

@@ -7,8 +7,24 @@
 export * from "./tasks/drawing.js";
 export * from "./tasks/landmarkers.js";
 export { MPMask } from "./tasks/results.js";
-export type { BoundingBox, Category, Classifications, Detection, DetectionResult, DetectionResult as FaceDetectorResult, DetectionResult as ObjectDetectorResult } from "./tasks/results.js";
+export type {
+  BoundingBox,
+  Category,
+  Classifications,
+  Detection,
+  DetectionResult,
+  DetectionResult as FaceDetectorResult,
+  DetectionResult as ObjectDetectorResult,
+} from "./tasks/results.js";
 export type { Landmark, Matrix, NormalizedKeypoint, NormalizedLandmark } from "./tasks/results.js";
-export { FilesetResolver, type BaseOptions, type Callback, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WasmFileset } from "./tasks/runner.js";
+export {
+  FilesetResolver,
+  type BaseOptions,
+  type Callback,
+  type ImageProcessingOptions,
+  type ImageSource,
+  type VisionTaskOptions,
+  type WasmFileset,
+} from "./tasks/runner.js";
 export * from "./tasks/segmenter.js";
 export * from "./tasks/uncovered.js";

@@ -1,14 +1,18 @@
 /**
  * Read TFLite files: the operators of a network, and parts of it as files.
  *
- * Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), the "internals" of flatbuffers and flexbuffers.
+ * Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), the "internals" of flatbuffers
+ * and flexbuffers.
  */
 
 /** A number, or a list of integers. */
 export type OperatorOption = number | readonly number[];
 
 /** Values of a tensor with their shape. */
-export type Values = { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> };
+export type Values = {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+};
 
 export interface Operator {
   readonly inputs: readonly number[]; // indices of the input tensors; -1 for an omitted one
@@ -28,7 +32,10 @@ const TENSOR = { shape: 0, type: 1, buffer: 2, signature: 7 };
 const BUFFER = { data: 0 };
 const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
 
-/** The only graph of a file. Variable lengths are fixed to those in the file. Reading a damaged file throws. */
+/**
+ * The only graph of a file. Variable lengths are fixed to those in the file. Reading a damaged file
+ * throws.
+ */
 export class TfliteFile {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
@@ -37,43 +44,59 @@ export class TfliteFile {
   readonly #graph: number;
 
   constructor(private readonly data: Uint8Array) {
-    if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3") throw new Error("it is not a TFLite file");
+    if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3")
+      throw new Error("it is not a TFLite file");
     const flat = (this.#flat = new FlatBuffer(data));
     const model = flat.target(0);
     const codes = flat.tables(model, MODEL.codes).map((code) => {
       // Files from before 2020 have only the old field.
       const kind = Math.max(flat.byte(code, CODE.oldKind), flat.number(code, CODE.kind));
-      return { kind, custom: kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "" };
+      return {
+        kind,
+        custom: kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "",
+      };
     });
     this.#graph = flat.tables(model, MODEL.graphs)[0]!;
     for (const tensor of flat.tables(this.#graph, GRAPH.tensors)) {
       const shape = flat.numbers(tensor, TENSOR.shape);
-      if (flat.numbers(tensor, TENSOR.signature).length === shape.length) flat.setNumbers(tensor, TENSOR.signature, shape);
+      if (flat.numbers(tensor, TENSOR.signature).length === shape.length)
+        flat.setNumbers(tensor, TENSOR.signature, shape);
     }
     this.inputs = flat.numbers(this.#graph, GRAPH.inputs);
     this.outputs = flat.numbers(this.#graph, GRAPH.outputs);
     this.operators = flat.tables(this.#graph, GRAPH.operators).map((table) => {
       const { kind, custom } = codes[flat.number(table, OPERATOR.code)]!;
       const options = custom ? optionsFrom(flat.bytes(table, OPERATOR.customOptions)) : {};
-      return { inputs: flat.numbers(table, OPERATOR.inputs), outputs: flat.numbers(table, OPERATOR.outputs), kind, custom, options };
+      return {
+        inputs: flat.numbers(table, OPERATOR.inputs),
+        outputs: flat.numbers(table, OPERATOR.outputs),
+        kind,
+        custom,
+        options,
+      };
     });
   }
 
   /**
-   * Return the intermediate tensors: for each side in pixels the last residual sum (1, side, side, C), then, if there is
-   * one, the mean (1, C) of the last map.
+   * Return the intermediate tensors: for each side in pixels the last residual sum (1, side, side,
+   * C), then, if there is one, the mean (1, C) of the last map.
    *
    * @throws {Error} a tensor is missing
    */
   taps(sides: readonly number[]): number[] {
-    const shapes = this.#flat.tables(this.#graph, GRAPH.tensors).map((tensor) => this.#flat.numbers(tensor, TENSOR.shape));
+    const shapes = this.#flat
+      .tables(this.#graph, GRAPH.tensors)
+      .map((tensor) => this.#flat.numbers(tensor, TENSOR.shape));
     const sums = new Map<number, number>();
     let mean: number | undefined;
     for (const { kind, inputs, outputs } of this.operators) {
       const shape = shapes[outputs[0]!]!;
-      const isSum = kind === ADD && new Set(inputs.map((tensor) => shapes[tensor]?.join())).size === 1; // a sum of two maps, not of a map and a bias
+      const isSum =
+        // a sum of two maps, not of a map and a bias
+        kind === ADD && new Set(inputs.map((tensor) => shapes[tensor]?.join())).size === 1;
       if (kind === MEAN) mean = outputs[0];
-      else if (isSum && shape.length === 4 && shape[1] === shape[2]) sums.set(shape[1]!, outputs[0]!);
+      else if (isSum && shape.length === 4 && shape[1] === shape[2])
+        sums.set(shape[1]!, outputs[0]!);
     }
     const found = sides.map((side) => sums.get(side));
     if (found.includes(undefined)) throw new Error(`it has no maps of ${sides.join(", ")} pixels`);
@@ -84,11 +107,18 @@ export class TfliteFile {
   constants(tensors: readonly number[]): Map<number, Values> {
     const tables = this.#flat.tables(this.#graph, GRAPH.tensors);
     const buffers = this.#flat.tables(this.#flat.target(0), MODEL.buffers);
-    const halves = new Map(this.operators.filter(({ kind }) => kind === DEQUANTIZE).map(({ inputs, outputs }) => [outputs[0]!, inputs[0]!]));
+    const halves = new Map(
+      this.operators
+        .filter(({ kind }) => kind === DEQUANTIZE)
+        .map(({ inputs, outputs }) => [outputs[0]!, inputs[0]!]),
+    );
     const constants = new Map<number, Values>();
     for (const tensor of tensors) {
       const table = tables[halves.get(tensor) ?? tensor]!;
-      const bytes = this.#flat.bytes(buffers[this.#flat.number(table, TENSOR.buffer)]!, BUFFER.data);
+      const bytes = this.#flat.bytes(
+        buffers[this.#flat.number(table, TENSOR.buffer)]!,
+        BUFFER.data,
+      );
       const type = this.#flat.byte(table, TENSOR.type);
       if (!bytes.length || (type !== FLOAT32 && type !== FLOAT16)) continue;
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -120,7 +150,11 @@ export class TfliteFile {
     const [first] = this.#flat.vector(this.#graph, GRAPH.operators);
     view.setUint32(first - 4, operators.length, true);
     operators.forEach((index, position) => {
-      view.setUint32(first + 4 * position, this.#flat.target(first + 4 * index) - (first + 4 * position), true);
+      view.setUint32(
+        first + 4 * position,
+        this.#flat.target(first + 4 * index) - (first + 4 * position),
+        true,
+      );
     });
     let at = start;
     [GRAPH.inputs, GRAPH.outputs].forEach((field, index) => {
@@ -139,7 +173,9 @@ export class TfliteFile {
 export function fromHalf(bits: number): number {
   const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  return (
+    sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024))
+  );
 }
 
 /** Tables of a flatbuffer, by position. Fields have the indices of the schema. */
@@ -159,7 +195,8 @@ class FlatBuffer {
   field(table: number, number: number): number {
     const layout = table - this.#view.getInt32(table, true);
     const entry = 4 + 2 * number;
-    const offset = entry < this.#view.getUint16(layout, true) ? this.#view.getUint16(layout + entry, true) : 0;
+    const offset =
+      entry < this.#view.getUint16(layout, true) ? this.#view.getUint16(layout + entry, true) : 0;
     return offset ? table + offset : 0;
   }
 
@@ -216,9 +253,13 @@ const INTEGER = 1;
 const FLOAT = 3;
 const INTEGER_VECTOR = 11;
 
-/** Read a custom operator's options from a flexbuffer map of numbers and integer vectors. Other bytes have no options. */
+/**
+ * Read a custom operator's options from a flexbuffer map of numbers and integer vectors. Other
+ * bytes have no options.
+ */
 function optionsFrom(data: Uint8Array): Record<string, OperatorOption> {
-  if (!data.at(-1)) return {}; // a flexbuffer ends with a width, a plain struct of MediaPipe with a zero
+  // a flexbuffer ends with a width, a plain struct of MediaPipe with a zero
+  if (!data.at(-1)) return {};
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const integerAt = (at: number, width: number, isSigned = false): number => {
     if (width === 1) return isSigned ? view.getInt8(at) : view.getUint8(at);
@@ -241,10 +282,13 @@ function optionsFrom(data: Uint8Array): Record<string, OperatorOption> {
     const type = data[values + count * width + index]!;
     const at = values + index * width;
     if (type >> 2 === INTEGER) options[name] = integerAt(at, width, true);
-    else if (type >> 2 === FLOAT) options[name] = width === 8 ? view.getFloat64(at, true) : view.getFloat32(at, true);
+    else if (type >> 2 === FLOAT)
+      options[name] = width === 8 ? view.getFloat64(at, true) : view.getFloat32(at, true);
     else if (type >> 2 === INTEGER_VECTOR) {
       const [first, size] = [at - integerAt(at, width), 1 << (type & 3)];
-      options[name] = Array.from({ length: integerAt(first - size, size) }, (_, i) => integerAt(first + i * size, size, true));
+      options[name] = Array.from({ length: integerAt(first - size, size) }, (_, i) =>
+        integerAt(first + i * size, size, true),
+      );
     } else throw new Error(`an operator's option ${name} of type ${type >> 2}`);
   }
   return options;

@@ -1,7 +1,23 @@
-/** Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances. */
+/**
+ * Track instances from frame to frame: stable ids, one track per object, re-identification of lost
+ * instances.
+ */
 
 import { constants } from "./data.js";
-import { areNear, centreOf, clampToOccluder, colourDifference, discAround, distance, iou, isSameObject, mayTouch, meanDistance, overlapOverSmaller, suppressDuplicates } from "./observations.js";
+import {
+  areNear,
+  centreOf,
+  clampToOccluder,
+  colourDifference,
+  discAround,
+  distance,
+  iou,
+  isSameObject,
+  mayTouch,
+  meanDistance,
+  overlapOverSmaller,
+  suppressDuplicates,
+} from "./observations.js";
 import type { Disc, Observation, Point, RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
@@ -12,25 +28,43 @@ const OF = constants.tracking;
 const MEMORY_S = 2;
 
 /** Position, side and colours of an instance. */
-type Appearance = { readonly disc: Disc; readonly left: number | null; readonly colours: Float32Array | null };
+type Appearance = {
+  readonly disc: Disc;
+  readonly left: number | null;
+  readonly colours: Float32Array | null;
+};
 
-const appearanceOf = (observation: Observation): Appearance => ({ disc: discAround(observation), left: observation.left, colours: observation.colours });
+const appearanceOf = (observation: Observation): Appearance => ({
+  disc: discAround(observation),
+  left: observation.left,
+  colours: observation.colours,
+});
 
-/** Return the cost of assigning an observed appearance: distance from the predicted centre, other side, other colours. */
+/**
+ * Return the cost of assigning an observed appearance: distance from the predicted centre, other
+ * side, other colours.
+ */
 function appearanceCost(expected: Appearance, observed: Appearance): number {
-  let cost = distance(expected.disc.centre, observed.disc.centre) / Math.max(expected.disc.size, observed.disc.size);
-  if (expected.left !== null && observed.left !== null) cost += OF.SIDE_WEIGHT * Math.abs(expected.left - observed.left);
-  if (expected.colours && observed.colours) cost += (OF.COLOUR_WEIGHT / 255) * colourDifference(expected.colours, observed.colours);
+  let cost =
+    distance(expected.disc.centre, observed.disc.centre) /
+    Math.max(expected.disc.size, observed.disc.size);
+  if (expected.left !== null && observed.left !== null)
+    cost += OF.SIDE_WEIGHT * Math.abs(expected.left - observed.left);
+  if (expected.colours && observed.colours)
+    cost += (OF.COLOUR_WEIGHT / 255) * colourDifference(expected.colours, observed.colours);
   return cost;
 }
 
 /** One instance over time. */
 export class Track<O extends Observation> {
   smoothed: O; // observation in the newest frame, smoothed if the options ask for it
-  left: number | null = null; // belief that the instance is a left one; null for instances without sides
-  colours: Float32Array | null = null; // running mean of the colours while no other instance is near; null if there are none
+  // belief that the instance is a left one; null for instances without sides
+  left: number | null = null;
+  // running mean of the colours while no other instance is near; null if there are none
+  colours: Float32Array | null = null;
   frames = 0; // number of frames with an observation
-  occludedS: number | null = null; // time in seconds since another instance occluded it; null while it is visible
+  // time in seconds since another instance occluded it; null while it is visible
+  occludedS: number | null = null;
   unoccludedS = 0; // time in seconds without an occluder during an occlusion
   #hiddenS = 0; // time in seconds of an occlusion that short interruptions do not end
   #hiddenUntilS = -Infinity;
@@ -40,14 +74,23 @@ export class Track<O extends Observation> {
   #drift: Point = [0, 0];
 
   /**
-   * @param id stable while the instance is tracked or remembered @param observation that in the newest frame, not smoothed
+   * @param id stable while the instance is tracked or remembered @param observation that in the
+   *   newest frame, not smoothed
    * @param smoother null for no smoothing @param seenS time of the newest frame in seconds
    */
-  constructor(readonly id: number, public observation: O, public smoother: Smoother<O> | null, public seenS: number) {
+  constructor(
+    readonly id: number,
+    public observation: O,
+    public smoother: Smoother<O> | null,
+    public seenS: number,
+  ) {
     this.smoothed = observation;
   }
 
-  /** Add the observation of a new frame. The colours are learned only while no other instance is near. */
+  /**
+   * Add the observation of a new frame. The colours are learned only while no other instance is
+   * near.
+   */
   update(observation: O, now: number, isIsolated = true): void {
     const step = now - this.seenS;
     if (this.frames && step > 0 && this.occludedS === null) {
@@ -68,11 +111,14 @@ export class Track<O extends Observation> {
     if (observation.left !== null) this.#updateSide(observation.left);
     const { colours } = observation;
     if (this.colours === null) this.colours = colours;
-    else if (isIsolated && colours) this.colours = this.colours.map((c, i) => c + OF.COLOUR_MEMORY * (colours[i]! - c));
+    else if (isIsolated && colours)
+      this.colours = this.colours.map((c, i) => c + OF.COLOUR_MEMORY * (colours[i]! - c));
     this.smoothed = this.smoother === null ? observation : this.smoother(observation, now);
   }
 
-  /** Propagate the track by one frame without an observation, ever slower and close to its occluder. */
+  /**
+   * Propagate the track by one frame without an observation, ever slower and close to its occluder.
+   */
   markOccluded(now: number, kind: Kind<O>, covers: readonly Track<O>[], isCovered: boolean): void {
     const step = Number.isFinite(this.seenS) ? now - this.seenS : 0;
     if (this.occludedS === null) {
@@ -81,8 +127,15 @@ export class Track<O extends Observation> {
     }
     let shift: Point = [this.#velocity[0] * step, this.#velocity[1] * step];
     if (covers.length) {
-      const maxOffset = OF.OCCLUDED_OFFSET + OF.INITIAL_OFFSET * Math.exp(-(this.occludedS ?? 0) / OF.OFFSET_DECAY_S);
-      shift = clampToOccluder(this.observation, shift, covers.map((cover) => cover.observation), maxOffset);
+      const maxOffset =
+        OF.OCCLUDED_OFFSET +
+        OF.INITIAL_OFFSET * Math.exp(-(this.occludedS ?? 0) / OF.OFFSET_DECAY_S);
+      shift = clampToOccluder(
+        this.observation,
+        shift,
+        covers.map((cover) => cover.observation),
+        maxOffset,
+      );
     }
     const decay = Math.exp(-step / OF.SPEED_DECAY_S);
     this.#velocity = [this.#velocity[0] * decay, this.#velocity[1] * decay];
@@ -95,7 +148,9 @@ export class Track<O extends Observation> {
     this.smoothed = kind.propagate(this.smoothed, shift, score);
   }
 
-  /** Check whether the expected centre is less than the size of another instance from its centre. */
+  /**
+   * Check whether the expected centre is less than the size of another instance from its centre.
+   */
   isBehind(cover: Track<O>, now: number): boolean {
     const { centre, size } = discAround(cover.observation);
     return distance(this.expected(now).disc.centre, centre) < size;
@@ -111,7 +166,9 @@ export class Track<O extends Observation> {
     const sureness = Math.abs(2 * left - 1);
     this.#sureness += sureness;
     if (this.left === null || this.#sureness === 0) this.left = left;
-    else this.left += Math.max(sureness / this.#sureness, OF.SIDE_MEMORY * sureness) * (left - this.left);
+    else
+      this.left +=
+        Math.max(sureness / this.#sureness, OF.SIDE_MEMORY * sureness) * (left - this.left);
   }
 
   /** Return the cost of an observation; see `appearanceCost`. */
@@ -123,7 +180,10 @@ export class Track<O extends Observation> {
   expected(now: number): Appearance {
     const reach = Math.min(Math.max(now - this.seenS, 0), 0.2); // an older speed is unreliable
     const { centre, size } = discAround(this.observation);
-    const predicted: Point = [centre[0] + this.#velocity[0] * reach, centre[1] + this.#velocity[1] * reach];
+    const predicted: Point = [
+      centre[0] + this.#velocity[0] * reach,
+      centre[1] + this.#velocity[1] * reach,
+    ];
     return { disc: { centre: predicted, size }, left: this.left, colours: this.colours };
   }
 }
@@ -137,19 +197,28 @@ export class Tracker<O extends Observation> {
   #nextId = 1;
 
   readonly #newSmoother: SmootherOf<O>;
-  readonly #isFast: boolean; // as in MediaPipe: nested observations of one side are two instances, and occluded instances are lost
+  // as in MediaPipe: nested observations of one side are two instances, and occluded instances are
+  // lost
+  readonly #isFast: boolean;
 
-  constructor(private readonly kind: Kind<O>, private readonly settings: Settings) {
+  constructor(
+    private readonly kind: Kind<O>,
+    private readonly settings: Settings,
+  ) {
     this.#newSmoother = kind.newSmoother(settings);
     this.#isFast = settings.search === "fast";
   }
 
-  /** Match observations from external boxes with the active tracks. Return the pairs and the rest. */
+  /**
+   * Match observations from external boxes with the active tracks. Return the pairs and the rest.
+   */
   match(observations: readonly O[], now: number): [Pair<O>[], O[]] {
     const pairs: Pair<O>[] = [];
     const [free, unmatched] = [[...this.active], [...observations]];
     while (free.length && unmatched.length) {
-      const all = free.flatMap((track, i) => unmatched.map((observation, j) => ({ cost: track.cost(observation, now), i, j })));
+      const all = free.flatMap((track, i) =>
+        unmatched.map((observation, j) => ({ cost: track.cost(observation, now), i, j })),
+      );
       const best = all.reduce((lowest, pair) => (pair.cost < lowest.cost ? pair : lowest));
       if (best.cost >= OF.MAX_REVIVE_DISTANCE) break;
       pairs.push([...free.splice(best.i, 1), ...unmatched.splice(best.j, 1)] as unknown as Pair<O>);
@@ -157,7 +226,10 @@ export class Tracker<O extends Observation> {
     return [pairs, unmatched];
   }
 
-  /** Check whether an observation has the colours of another instance there rather than the track's own. */
+  /**
+   * Check whether an observation has the colours of another instance there rather than the track's
+   * own.
+   */
   isAnother(track: Track<O>, observation: O): boolean {
     const { colours } = observation;
     if (!track.colours || !colours || this.#isFast) return false;
@@ -173,7 +245,9 @@ export class Tracker<O extends Observation> {
 
   /** Return the boxes in which instances were lost within the last second. */
   lostBoxes(now: number): RotatedBox[] {
-    return this.#lost.filter((track) => now - track.seenS < OF.LOCAL_SEARCH_S).map((track) => track.box);
+    return this.#lost
+      .filter((track) => now - track.seenS < OF.LOCAL_SEARCH_S)
+      .map((track) => track.box);
   }
 
   /** Forget all tracks. Ids start again at 1. */
@@ -199,27 +273,47 @@ export class Tracker<O extends Observation> {
    */
   update(carried: readonly Pair<O>[], found: readonly O[], now: number): boolean {
     const isFast = this.#isFast;
-    this.#lost = this.#lost.filter((track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S);
+    this.#lost = this.#lost.filter(
+      (track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S,
+    );
     const observed = new Set(carried.map(([track]) => track));
     const discs = this.active.map((track) => ({ track, disc: discAround(track.observation) }));
-    const isolated = new Set(carried.filter(([track, observation]) => isIsolated(track, observation, discs)).map(([track]) => track));
+    const isolated = new Set(
+      carried
+        .filter(([track, observation]) => isIsolated(track, observation, discs))
+        .map(([track]) => track),
+    );
     if (!isFast) {
       const all = carried;
       carried = all.filter((pair) => isolated.has(pair[0]) || this.#isTrusted(pair, all, now));
     }
     let tracks = carried.map(([track]) => track);
-    const observations = resolveSwaps(tracks, carried.map(([, observation]) => observation), now);
-    const unseen = this.active.filter((track) => track.occludedS !== null && !tracks.includes(track));
+    const observations = resolveSwaps(
+      tracks,
+      carried.map(([, observation]) => observation),
+      now,
+    );
+    const unseen = this.active.filter(
+      (track) => track.occludedS !== null && !tracks.includes(track),
+    );
     tracks = tracks.map((track, i) => this.#reidentified(track, observations[i]!, unseen, now));
     const indices = oneTrackPerObject(tracks, observations, now, !isFast);
     const active = indices.map((i) => tracks[i]!);
     let missing = this.active.filter((track) => !active.includes(track));
     const isAnyLost = missing.some((track) => track.occludedS === null);
     for (const i of indices) tracks[i]!.update(observations[i]!, now, isolated.has(tracks[i]!));
-    for (const track of missing) if (track.seenS === -Infinity) track.seenS = now; // the clock was restarted
+    // the clock was restarted
+    for (const track of missing) if (track.seenS === -Infinity) track.seenS = now;
     this.#lost.push(...missing);
-    let detections = suppressDuplicates(found, active.map((track) => track.observation), !isFast);
-    if (!isFast) detections = detections.filter((detection) => !this.#isBlend(detection, [...active, ...missing], now));
+    let detections = suppressDuplicates(
+      found,
+      active.map((track) => track.observation),
+      !isFast,
+    );
+    if (!isFast)
+      detections = detections.filter(
+        (detection) => !this.#isBlend(detection, [...active, ...missing], now),
+      );
     active.push(...detections.map((detection) => this.#startOrRevive(detection, now)));
     if (!isFast) {
       missing = missing.filter((track) => this.#lost.includes(track));
@@ -229,15 +323,19 @@ export class Tracker<O extends Observation> {
     return isAnyLost || active.some((track) => track.unoccludedS > 0);
   }
 
-  /** Check whether an observation shows its track, not a blend of two instances or the other one. */
+  /**
+   * Check whether an observation shows its track, not a blend of two instances or the other one.
+   */
   #isTrusted([track, observation]: Pair<O>, carried: readonly Pair<O>[], now: number): boolean {
     let cost = track.cost(observation, now);
     if (track.left !== null && observation.left !== null) {
-      const isUndecided = track.frames < OF.NEW_TRACK_FRAMES || Math.abs(2 * track.left - 1) < OF.MIN_SIDE_SURENESS;
+      const isUndecided =
+        track.frames < OF.NEW_TRACK_FRAMES || Math.abs(2 * track.left - 1) < OF.MIN_SIDE_SURENESS;
       if (isUndecided) cost -= OF.SIDE_WEIGHT * Math.abs(track.left - observation.left);
     }
     if (cost >= OF.MAX_TRUSTED_COST) return false;
-    if (track.occludedS === null && meanDistance(observation, track.observation) > OF.MAX_STEP) return false;
+    if (track.occludedS === null && meanDistance(observation, track.observation) > OF.MAX_STEP)
+      return false;
     const occludedCost = ({ occludedS }: Track<O>) => (occludedS === null ? 0 : OF.OCCLUDED_COST);
     const rank = cost + occludedCost(track);
     return !carried.some(
@@ -255,18 +353,34 @@ export class Tracker<O extends Observation> {
     return tracks.some(
       ({ observation }) =>
         mayTouch(disc, discAround(observation)) &&
-        overlapOverSmaller(detection.keypoints, observation.keypoints, this.kind.overlapKeypoints) > OF.BLEND_OVERLAP,
+        overlapOverSmaller(detection.keypoints, observation.keypoints, this.kind.overlapKeypoints) >
+          OF.BLEND_OVERLAP,
     );
   }
 
   /** Propagate the lost tracks that are near another track or had a doubtful observation. */
-  #markOccluded(missing: readonly Track<O>[], doubted: ReadonlySet<Track<O>>, active: readonly Track<O>[], now: number): Track<O>[] {
+  #markOccluded(
+    missing: readonly Track<O>[],
+    doubted: ReadonlySet<Track<O>>,
+    active: readonly Track<O>[],
+    now: number,
+  ): Track<O>[] {
     const occluded: Track<O>[] = [];
-    for (const track of missing.slice(0, Math.max(this.settings.max_instances - active.length, 0))) {
-      const near = [...active, ...missing].filter((other) => other !== track && areNear(other.observation, track.observation));
+    for (const track of missing.slice(
+      0,
+      Math.max(this.settings.max_instances - active.length, 0),
+    )) {
+      const near = [...active, ...missing].filter(
+        (other) => other !== track && areNear(other.observation, track.observation),
+      );
       if (track.occludedS === null && !near.length && !doubted.has(track)) continue;
       const covers = near.filter((other) => active.includes(other));
-      if (track.occludedS === null && covers.length && !covers.some((cover) => track.isBehind(cover, now))) continue;
+      if (
+        track.occludedS === null &&
+        covers.length &&
+        !covers.some((cover) => track.isBehind(cover, now))
+      )
+        continue;
       const isBlended = near.length > 0 && [track, ...near].some((other) => doubted.has(other));
       track.markOccluded(now, this.kind, covers, covers.length > 0 || isBlended);
       if (!track.isOver) {
@@ -277,7 +391,10 @@ export class Tracker<O extends Observation> {
     return occluded;
   }
 
-  /** Return the track, or a lost one that fits clearly better: a box can slip onto a hand that reappears. */
+  /**
+   * Return the track, or a lost one that fits clearly better: a box can slip onto a hand that
+   * reappears.
+   */
   #reidentified(track: Track<O>, observation: O, occluded: Track<O>[], now: number): Track<O> {
     const best = bestOf([...this.#lost, ...occluded], observation, now);
     if (best === null || best.cost + OF.SLIP_MARGIN > track.cost(observation, now)) return track;
@@ -304,32 +421,47 @@ export class Tracker<O extends Observation> {
   }
 }
 
-/** Return the track that fits an observation best, with its cost. Of two equal tracks the older one is returned. */
+/**
+ * Return the track that fits an observation best, with its cost. Of two equal tracks the older one
+ * is returned.
+ */
 function bestOf<O extends Observation>(tracks: readonly Track<O>[], observation: O, now: number) {
   let best: { cost: number; track: Track<O> } | null = null;
   for (const track of tracks) {
     const cost = track.cost(observation, now);
-    if (best === null || cost < best.cost || (cost === best.cost && track.id < best.track.id)) best = { cost, track };
+    if (best === null || cost < best.cost || (cost === best.cost && track.id < best.track.id))
+      best = { cost, track };
   }
   return best;
 }
 
-/** Return the observations in the order of the tracks that they fit, with swapped pairs exchanged. */
-function resolveSwaps<O extends Observation>(tracks: readonly Track<O>[], observations: readonly O[], now: number): O[] {
+/**
+ * Return the observations in the order of the tracks that they fit, with swapped pairs exchanged.
+ */
+function resolveSwaps<O extends Observation>(
+  tracks: readonly Track<O>[],
+  observations: readonly O[],
+  now: number,
+): O[] {
   const expected = tracks.map((track) => track.expected(now));
   const appearances = observations.map(appearanceOf);
   const order = observations.map((_, i) => i);
   const cost = (i: number, j: number) => appearanceCost(expected[i]!, appearances[order[j]!]!);
   for (let i = 0; i < tracks.length; i++) {
     for (let j = 0; j < i; j++) {
-      if (cost(i, j) + cost(j, i) < cost(i, i) + cost(j, j)) [order[i], order[j]] = [order[j]!, order[i]!];
+      if (cost(i, j) + cost(j, i) < cost(i, i) + cost(j, j))
+        [order[i], order[j]] = [order[j]!, order[i]!];
     }
   }
   return order.map((i) => observations[i]!);
 }
 
 /** Check whether a track is visible and no other track is near. */
-function isIsolated<O extends Observation>(track: Track<O>, observation: O, discs: readonly { track: Track<O>; disc: Disc }[]): boolean {
+function isIsolated<O extends Observation>(
+  track: Track<O>,
+  observation: O,
+  discs: readonly { track: Track<O>; disc: Disc }[],
+): boolean {
   const [before, after] = [discAround(track.observation), discAround(observation)];
   return (
     track.occludedS === null &&
@@ -343,12 +475,19 @@ function isIsolated<O extends Observation>(track: Track<O>, observation: O, disc
 }
 
 /** Return the indices of the tracks to keep. Of two tracks on one object, the better fit stays. */
-function oneTrackPerObject<O extends Observation>(tracks: readonly Track<O>[], observations: readonly O[], now: number, mergeNested: boolean): number[] {
+function oneTrackPerObject<O extends Observation>(
+  tracks: readonly Track<O>[],
+  observations: readonly O[],
+  now: number,
+  mergeNested: boolean,
+): number[] {
   const indices: number[] = [];
   const discs = observations.map(discAround);
   const costs = tracks.map((track, i) => track.cost(observations[i]!, now));
   for (const i of costs.map((_, index) => index).sort((a, b) => costs[a]! - costs[b]!)) {
-    const isSame = (j: number) => mayTouch(discs[i]!, discs[j]!) && isSameObject(observations[i]!, observations[j]!, mergeNested);
+    const isSame = (j: number) =>
+      mayTouch(discs[i]!, discs[j]!) &&
+      isSameObject(observations[i]!, observations[j]!, mergeNested);
     if (!indices.some(isSame)) indices.push(i);
   }
   return indices;
@@ -360,12 +499,17 @@ export class InstanceOrder {
 
   constructor(private readonly options: { newFirst: boolean }) {}
 
-  /** Return the instances of the next frame in their order. Instances without a track ID stay as they are. */
+  /**
+   * Return the instances of the next frame in their order. Instances without a track ID stay as
+   * they are.
+   */
   sort<T extends { readonly id: number | null }>(instances: readonly T[]): T[] {
     const byId = new Map(instances.map((instance) => [instance.id, instance]));
     if (byId.has(null)) return [...instances];
     const tracked = this.#ids.filter((id) => byId.has(id));
-    const appeared = [...byId.keys()].filter((id): id is number => id !== null && !tracked.includes(id));
+    const appeared = [...byId.keys()].filter(
+      (id): id is number => id !== null && !tracked.includes(id),
+    );
     this.#ids = this.options.newFirst ? [...appeared, ...tracked] : [...tracked, ...appeared];
     return this.#ids.map((id) => byId.get(id)!);
   }
@@ -378,10 +522,16 @@ export class InstanceOrder {
 
 /** What differs between hands, faces, bodies and people. */
 export interface Kind<O extends Observation> {
-  /** True if every image is searched and no box is carried over. Observations then decide the identity and are always present. */
+  /**
+   * True if every image is searched and no box is carried over. Observations then decide the
+   * identity and are always present.
+   */
   readonly searchesAlways?: boolean;
   readonly keepsOverlapping?: boolean; // true if overlapping instances of a still are kept
-  /** Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others; null for all. */
+  /**
+   * Indices of the keypoints that decide whether two instances overlap, without limbs that reach
+   * out to others; null for all.
+   */
   readonly overlapKeypoints: readonly number[] | null;
   /** Return boxes for the landmark network from a search of an image, best first. */
   find(image: Pixels, minScore: number): Promise<RotatedBox[]>;
@@ -392,7 +542,10 @@ export interface Kind<O extends Observation> {
   /** Check whether two boxes show the same instance. */
   isSameInstance(box: RotatedBox, other: RotatedBox): boolean;
   newSmoother(settings: Settings): SmootherOf<O>;
-  /** Return the observation of an occluded instance: shifted by a number of pixels, with another score. */
+  /**
+   * Return the observation of an occluded instance: shifted by a number of pixels, with another
+   * score.
+   */
   propagate(observation: O, shift: Point, score: number): O;
   /** Return the public result for one instance; `track` is null for stills. */
   result(image: Pixels, observation: O, track: Track<O> | null): Result | Promise<Result>;

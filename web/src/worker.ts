@@ -7,7 +7,13 @@ import { withEvents } from "./events.js";
 import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, once, usesBundle, type Make } from "./kinds.js";
-import { fetchNetwork, loadRuntime, Network, type Accelerator, type NetworkShape } from "./network.js";
+import {
+  fetchNetwork,
+  loadRuntime,
+  Network,
+  type Accelerator,
+  type NetworkShape,
+} from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import type { AnyDetector, Results } from "./results.js";
@@ -16,12 +22,17 @@ import type { AnyDetector, Results } from "./results.js";
 export interface Places {
   readonly runtime: string; // address of the folder of the runtime
   readonly accelerator: Accelerator;
-  readonly samplesCentres: boolean; // crops sample the centres of pixels, as in MediaPipe on graphics cards
-  readonly searchesParts: boolean; // hands and faces of people are searched in every frame, as in MediaPipe's graph
+  // crops sample the centres of pixels, as in MediaPipe on graphics cards
+  readonly samplesCentres: boolean;
+  // hands and faces of people are searched in every frame, as in MediaPipe's graph
+  readonly searchesParts: boolean;
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>; // files of the networks by role
   /** Addresses of the folder of the shipped gestures and of the file of custom gestures. */
   readonly gestures: { readonly folder: string; readonly custom: string | null };
-  /** Face landmarker's bundle: its address, and whether it is custom, so that it is used with all options. */
+  /**
+   * Face landmarker's bundle: its address, and whether it is custom, so that it is used with all
+   * options.
+   */
   readonly bundle: { readonly url: string; readonly isOwn: boolean };
 }
 
@@ -34,12 +45,29 @@ export interface NetworkPlace {
 export type Sent = ImageBitmap | Pixels;
 
 export type Request =
-  | { readonly id: number; readonly type: "load"; readonly settings: Settings; readonly places: Places }
+  | {
+      readonly id: number;
+      readonly type: "load";
+      readonly settings: Settings;
+      readonly places: Places;
+    }
   | { readonly id: number; readonly type: "configure"; readonly settings: Settings }
-  | { readonly id: number; readonly type: "track"; readonly image: Sent; readonly time: number | null }
+  | {
+      readonly id: number;
+      readonly type: "track";
+      readonly image: Sent;
+      readonly time: number | null;
+    }
   | { readonly id: number; readonly type: "detect"; readonly image: Sent }
   | { readonly id: number; readonly type: "reset" }
-  | { readonly id: number; readonly type: "classify"; readonly image: Sent; readonly top: number; readonly runtime: string; readonly network: string };
+  | {
+      readonly id: number;
+      readonly type: "classify";
+      readonly image: Sent;
+      readonly top: number;
+      readonly runtime: string;
+      readonly network: string;
+    };
 
 /** Results of an image of this size. */
 export type Answer = Results & { readonly width: number; readonly height: number };
@@ -50,11 +78,15 @@ export interface Reply {
   readonly error?: string; // error message, if the request failed
 }
 
-/** Reads all images into one buffer. With a new buffer for each image, memory fills up faster than browsers collect it. */
+/**
+ * Reads all images into one buffer. With a new buffer for each image, memory fills up faster than
+ * browsers collect it.
+ */
 class ImageReader {
   #pixels: { width: number; height: number; data: Uint8ClampedArray<ArrayBuffer> } | null = null;
   #canvas: OffscreenCanvas | null = null;
-  #hasFrames = "VideoFrame" in globalThis; // pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA
+  // pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA
+  #hasFrames = "VideoFrame" in globalThis;
 
   /** Return the pixels of an image. They are valid until the next image is read. */
   async read(image: Sent): Promise<Pixels> {
@@ -66,7 +98,10 @@ class ImageReader {
     }
   }
 
-  /** Copy an opaque image. Return null for a transparent one, because frames have colours multiplied by alpha. */
+  /**
+   * Copy an opaque image. Return null for a transparent one, because frames have colours multiplied
+   * by alpha.
+   */
   async #copyFrame(image: ImageBitmap): Promise<Pixels | null> {
     const { width, height } = image;
     if (this.#pixels?.width !== width || this.#pixels.height !== height) {
@@ -88,7 +123,8 @@ class ImageReader {
 
   #draw(image: ImageBitmap): Pixels {
     const { width, height } = image;
-    if (this.#canvas?.width !== width || this.#canvas.height !== height) this.#canvas = new OffscreenCanvas(width, height);
+    if (this.#canvas?.width !== width || this.#canvas.height !== height)
+      this.#canvas = new OffscreenCanvas(width, height);
     const pen = this.#canvas.getContext("2d", { willReadFrequently: true })!;
     pen.globalCompositeOperation = "copy";
     pen.drawImage(image, 0, 0);
@@ -114,18 +150,28 @@ async function answer(request: Request): Promise<Answer | readonly ImageClass[] 
       (await detector).reset();
       return null;
     case "classify":
-      return classesOf(await reader.read(request.image), request.top, request.runtime, request.network);
+      return classesOf(
+        await reader.read(request.image),
+        request.top,
+        request.runtime,
+        request.network,
+      );
     case "track":
     case "detect": {
       const image = await reader.read(request.image);
-      const results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
+      const results = await (request.type === "track"
+        ? (await detector).track(image, request.time)
+        : (await detector).detect(image));
       return { width: image.width, height: image.height, ...results };
     }
   }
 }
 
 /** Fetch and compile the networks of a kind. */
-async function load(settings: Settings, { runtime, accelerator, samplesCentres, searchesParts, networks, bundle, gestures }: Places): Promise<Make> {
+async function load(
+  settings: Settings,
+  { runtime, accelerator, samplesCentres, searchesParts, networks, bundle, gestures }: Places,
+): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -135,13 +181,23 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
   };
   const bundleFile = once(() => fetchNetwork(bundle.url, null));
   const needsBundle = bundle.isOwn || usesBundle(settings);
-  const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others are loaded on first use
-  const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !needsBundle));
-  const [loaded] = await Promise.all([loadRuntime(runtime, accelerator), ...roles.map(fetched), needsBundle ? bundleFile() : null]);
-  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, loaded, { ...shape, samplesCentres });
+  // others are loaded on first use
+  const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[];
+  const roles = atOnce.filter((role) =>
+    role === "search" ? settings.search === "auto" : !needsBundle,
+  );
+  const [loaded] = await Promise.all([
+    loadRuntime(runtime, accelerator),
+    ...roles.map(fetched),
+    needsBundle ? bundleFile() : null,
+  ]);
+  const compile = (file: Uint8Array, what: string, shape: NetworkShape) =>
+    Network.compile(file, what, loaded, { ...shape, samplesCentres });
   return LOADERS[settings.kind]!({
     model: settings.model,
-    others: Object.fromEntries(Object.entries(networks).flatMap(([role, { name }]) => (name === null ? [] : [[role, name]]))),
+    others: Object.fromEntries(
+      Object.entries(networks).flatMap(([role, { name }]) => (name === null ? [] : [[role, name]])),
+    ),
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
     hasOwnLandmarks: networks.landmark?.name === null,
     handArrays: (name) => fetchArrays(`${gestures.folder}hand_${name}.npz`, `${name} of hands`),
@@ -156,8 +212,14 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
   });
 }
 
-/** Return a function that creates detectors with gestures and events. Gesture files are fetched on first use. */
-function withGesturesAndEvents({ gestures: { folder, custom } }: Places, make: Make): (settings: Settings) => Promise<AnyDetector> {
+/**
+ * Return a function that creates detectors with gestures and events. Gesture files are fetched on
+ * first use.
+ */
+function withGesturesAndEvents(
+  { gestures: { folder, custom } }: Places,
+  make: Make,
+): (settings: Settings) => Promise<AnyDetector> {
   return async (settings) => {
     const wanted = settings.gestures ?? "none";
     if (wanted === "none" && custom === null) {
@@ -165,8 +227,14 @@ function withGesturesAndEvents({ gestures: { folder, custom } }: Places, make: M
       return settings.events.length ? withEvents(plain, settings) : plain;
     }
     const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
-    const loaded = await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]);
-    return withEvents(withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal), settings);
+    const loaded = await loadGestures([
+      ...(custom === null ? [] : [custom]),
+      ...shipped.map((name) => folder + name),
+    ]);
+    return withEvents(
+      withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal),
+      settings,
+    );
   };
 }
 

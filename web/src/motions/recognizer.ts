@@ -4,7 +4,20 @@ import { constants, MOTIONS } from "../data.js";
 import type { NumpyArray } from "../files.js";
 import { distance, mean, type Point } from "../observations.js";
 import type { MotionEvent, Phase } from "../results.js";
-import { Circles, Holds, middleOf, Pushes, Rotations, Swipes, Waves, way, type HandState, type Motion, type Step, type Steps } from "./strokes.js";
+import {
+  Circles,
+  Holds,
+  middleOf,
+  Pushes,
+  Rotations,
+  Swipes,
+  Waves,
+  way,
+  type HandState,
+  type Motion,
+  type Step,
+  type Steps,
+} from "./strokes.js";
 
 const { track: OF, HandPair: PAIR } = MOTIONS;
 const FINGERS = MOTIONS.chains.slice(1);
@@ -30,11 +43,21 @@ class HandTrack {
   readonly swipes = new Swipes();
   #length = 0;
   /** Palm, tip of the index finger and middle of the tips, in pixels and in hand lengths. */
-  #pixels: readonly Point[] = [[0, 0], [0, 0], [0, 0]];
+  #pixels: readonly Point[] = [
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ];
   #places: readonly Point[] = this.#pixels;
   #recent: { readonly time: number; readonly at: Point }[] = [];
   readonly #watches: readonly Motion[] = [
-    this.swipes, new Waves(), new Circles(), this.pinch, new Holds("Drag"), new Rotations(this.pinch), new Pushes(),
+    this.swipes,
+    new Waves(),
+    new Circles(),
+    this.pinch,
+    new Holds("Drag"),
+    new Rotations(this.pinch),
+    new Pushes(),
   ];
 
   /** Return the distance of the palms in the image, in hand lengths. */
@@ -63,7 +86,9 @@ class HandTrack {
     this.#places = this.#places.map(([x, y], k) => [x + steps[k]![0], y + steps[k]![1]]);
     [this.#pixels, this.time] = [pixels, time];
     this.palm = this.#places[0]!;
-    const reach = FINGERS.map((chain) => distanceIn(metres, chain[0]!, chain.at(-1)!) / lengthAlong(metres, chain));
+    const reach = FINGERS.map(
+      (chain) => distanceIn(metres, chain[0]!, chain.at(-1)!) / lengthAlong(metres, chain),
+    );
     const least = Math.min(...reach);
     const up = (flat[WRIST]![1] - tips[1]) / this.#length;
     const [x, y] = way(flat[WRIST]!, flat[MIDDLE_MCP]!);
@@ -121,7 +146,10 @@ class HandPair {
     this.#gap = gap;
     const recent = this.#recent;
     while (recent.length && time - recent[0]!.time > PAIR.WITHIN_S) recent.shift();
-    const then = recent.findLast((both) => time - both.time >= PAIR.BEFORE_S) ?? { time: -Infinity, gap: 0 };
+    const then = recent.findLast((both) => time - both.time >= PAIR.BEFORE_S) ?? {
+      time: -Infinity,
+      gap: 0,
+    };
     recent.push({ time, gap, speed: (then.gap - gap) / (time - then.time) });
     if (this.#clap !== null && gap > PAIR.PART) {
       yield this.#clapStep("end", this.#clap);
@@ -172,14 +200,35 @@ export interface Example {
 
 /** Return the examples of custom motions of a gesture file, which may have none. */
 export function motionsOf(arrays: ReadonlyMap<string, NumpyArray>): Example[] {
-  const [names, steps, lengths, motion, reaches] = ["names", "steps", "lengths", "of", "reaches"].map(
-    (name) => arrays.get(`motion_${name}`)?.values ?? [],
-  ) as [string[], number[], number[], number[], number[]];
+  const [names, steps, lengths, motion, reaches] = [
+    "names",
+    "steps",
+    "lengths",
+    "of",
+    "reaches",
+  ].map((name) => arrays.get(`motion_${name}`)?.values ?? []) as [
+    string[],
+    number[],
+    number[],
+    number[],
+    number[],
+  ];
   let end = 0;
-  const examples = lengths.map((length, k) => ({ name: names[motion[k]!]!, reach: reaches[motion[k]!]!, steps: steps.slice(end, (end += WIDTH * length)) }));
-  const isComplete = end === steps.length && lengths.every((length) => length > 0) && motion.length === lengths.length;
-  const isNamed = reaches.length === names.length && examples.every(({ name }) => name !== undefined) && reaches.every((reach) => reach > 0);
-  if (!isComplete || !isNamed) throw new Error("its motions do not fit each other; train again from the recordings");
+  const examples = lengths.map((length, k) => ({
+    name: names[motion[k]!]!,
+    reach: reaches[motion[k]!]!,
+    steps: steps.slice(end, (end += WIDTH * length)),
+  }));
+  const isComplete =
+    end === steps.length &&
+    lengths.every((length) => length > 0) &&
+    motion.length === lengths.length;
+  const isNamed =
+    reaches.length === names.length &&
+    examples.every(({ name }) => name !== undefined) &&
+    reaches.every((reach) => reach > 0);
+  if (!isComplete || !isNamed)
+    throw new Error("its motions do not fit each other; train again from the recordings");
   return examples;
 }
 
@@ -189,7 +238,10 @@ type PathCost = { readonly cost: number; readonly count: number };
 const START: PathCost = { cost: 0, count: 0 };
 const NOWHERE: PathCost = { cost: Infinity, count: 0 };
 
-/** Searches for the custom motions of one hand. Its path is cut into steps and warped in time against the examples, which may begin at any step. */
+/**
+ * Searches for the custom motions of one hand. Its path is cut into steps and warped in time
+ * against the examples, which may begin at any step.
+ */
 class CustomSearch {
   time = -Infinity; // at which the hand was last detected, in seconds
   readonly #mirror: number;
@@ -198,16 +250,26 @@ class CustomSearch {
   #last: readonly Point[] | null = null; // those at the last step
   #lastTime = 0;
   #costs: PathCost[][] = [];
-  #best: { readonly name: string; readonly score: number; readonly share: number; readonly end: number } | null = null;
+  #best: {
+    readonly name: string;
+    readonly score: number;
+    readonly share: number;
+    readonly end: number;
+  } | null = null;
 
-  constructor(private readonly examples: readonly Example[], isLeft: boolean) {
+  constructor(
+    private readonly examples: readonly Example[],
+    isLeft: boolean,
+  ) {
     this.#mirror = isLeft ? -1 : 1;
     this.#reset();
   }
 
   /** Forget all steps. */
   #reset(): void {
-    this.#costs = this.examples.map(({ steps }) => new Array<PathCost>(steps.length / WIDTH).fill(NOWHERE));
+    this.#costs = this.examples.map(({ steps }) =>
+      new Array<PathCost>(steps.length / WIDTH).fill(NOWHERE),
+    );
   }
 
   /** Match the steps that end with this frame, none while the hand rests. */
@@ -224,13 +286,21 @@ class CustomSearch {
     }
     this.#length += (length - this.#length) * -Math.expm1(-elapsed / CUSTOM.LENGTH_S);
     const keep = -Math.expm1(-elapsed / CUSTOM.SMOOTH_S);
-    this.#smooth = this.#smooth.map(([x, y], k) => [x + (flat[k]![0] - x) * keep, y + (flat[k]![1] - y) * keep]);
-    const ways = this.#smooth.flatMap((to, k) => way(this.#last![k]!, to)).map((value) => value / this.#length);
+    this.#smooth = this.#smooth.map(([x, y], k) => [
+      x + (flat[k]![0] - x) * keep,
+      y + (flat[k]![1] - y) * keep,
+    ]);
+    const ways = this.#smooth
+      .flatMap((to, k) => way(this.#last![k]!, to))
+      .map((value) => value / this.#length);
     const far = Math.hypot(...ways) / Math.sqrt(CUSTOM.POINTS);
     const count = Math.min(Math.floor(far / CUSTOM.STEP), CUSTOM.MOST_STEPS);
     if (count === 0) return;
-    const around = this.#smooth.flatMap((to) => way(this.#smooth[0]!, to)).map((value) => value / this.#length);
-    const step = Float32Array.from([...ways.map((value) => value / far), ...around]); // movements, then positions
+    const around = this.#smooth
+      .flatMap((to) => way(this.#smooth[0]!, to))
+      .map((value) => value / this.#length);
+    // movements, then positions
+    const step = Float32Array.from([...ways.map((value) => value / far), ...around]);
     const begin = Math.max(this.#lastTime, time - elapsed); // before that the hand rested
     for (let n = 1; n <= count; n++) this.#match(step, begin + (n * (time - begin)) / count);
     [this.#last, this.#lastTime] = [this.#smooth, time];
@@ -244,20 +314,23 @@ class CustomSearch {
       if (own < share) [share, best] = [own, example.name];
     }
     const lowest = this.#best?.share ?? 1;
-    if (share < Math.min(1, lowest + CUSTOM.AS_WELL)) this.#best = { name: best, score: 1 - share / 2, share: Math.min(share, lowest), end };
+    if (share < Math.min(1, lowest + CUSTOM.AS_WELL))
+      this.#best = { name: best, score: 1 - share / 2, share: Math.min(share, lowest), end };
   }
 
   /** Return the mean step cost of an example that ends with this step. */
   #costOf(steps: readonly number[], example: number, step: Float32Array): number {
     const before = this.#costs[example]!;
-    // a path reaches a step of an example from the same step, from the previous one, or from the one before that at twice the cost
+    // a path reaches a step of an example from the same step, from the previous one, or from the one
+    // before that at twice the cost
     const now = before.map((stay, n) => {
       const cost = stepCost(steps, n * WIDTH, step);
       const come = n > 0 ? before[n - 1]! : START;
       const leap = n > 1 ? before[n - 2]! : NOWHERE;
       let best = { cost: come.cost + cost, count: come.count + 1 };
       if (stay.cost + cost < best.cost) best = { cost: stay.cost + cost, count: stay.count + 1 };
-      if (leap.cost + 2 * cost < best.cost) best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
+      if (leap.cost + 2 * cost < best.cost)
+        best = { cost: leap.cost + 2 * cost, count: leap.count + 2 };
       return best;
     });
     this.#costs[example] = now;
@@ -286,7 +359,12 @@ function stepCost(way: readonly number[], start: number, step: Float32Array): nu
 }
 
 /** A tracked hand with its keypoints in pixels and in metres. */
-export type Tracked = { readonly id: number; readonly handedness: "Left" | "Right"; readonly points: Points; readonly metres: Points };
+export type Tracked = {
+  readonly id: number;
+  readonly handedness: "Left" | "Right";
+  readonly points: Points;
+  readonly metres: Points;
+};
 
 /** A hand and its track. The two hands of a person share an id. */
 interface KnownHand extends Pick<Tracked, "id" | "handedness"> {
@@ -296,8 +374,12 @@ interface KnownHand extends Pick<Tracked, "id" | "handedness"> {
 /** Recognizes the motions of hands, frame by frame. */
 export class MotionRecognizer {
   readonly #hands = new Map<string, KnownHand>();
-  readonly #watches = new Map<string, Pick<Tracked, "id" | "handedness"> & { readonly watch: CustomSearch }>();
-  #pair: { readonly first: KnownHand; readonly second: KnownHand; readonly both: HandPair } | null = null;
+  readonly #watches = new Map<
+    string,
+    Pick<Tracked, "id" | "handedness"> & { readonly watch: CustomSearch }
+  >();
+  #pair: { readonly first: KnownHand; readonly second: KnownHand; readonly both: HandPair } | null =
+    null;
 
   /** @param custom examples of additional motions to report; each is one event, its end */
   constructor(private readonly custom: readonly Example[]) {}
@@ -314,8 +396,12 @@ export class MotionRecognizer {
     const events: MotionEvent[] = [];
     for (const hand of hands) {
       if (![...hand.points, ...hand.metres].flat().every(Number.isFinite)) continue;
-      const known = getOrCreate(this.#hands, hand, () => ({ ...idOf(hand), track: new HandTrack() }));
-      for (const step of known.track.follow(hand.points, hand.metres, time)) events.push(eventOf(known, step, time));
+      const known = getOrCreate(this.#hands, hand, () => ({
+        ...idOf(hand),
+        track: new HandTrack(),
+      }));
+      for (const step of known.track.follow(hand.points, hand.metres, time))
+        events.push(eventOf(known, step, time));
     }
     events.push(...this.#pairEvents(time));
     for (const [key, known] of this.#hands) {
@@ -329,7 +415,9 @@ export class MotionRecognizer {
 
   /** Yield the events of a pair of hands, if there are two. */
   *#pairEvents(time: number): Generator<MotionEvent, void, undefined> {
-    const now = [...this.#hands.values()].filter(({ track }) => track.time === time).sort(compareHands);
+    const now = [...this.#hands.values()]
+      .filter(({ track }) => track.time === time)
+      .sort(compareHands);
     const pair = this.#pair;
     if (pair !== null && !(now.length === 2 && now[0] === pair.first && now[1] === pair.second)) {
       for (const step of pair.both.stop()) yield eventOf(pair.first, step, time);
@@ -341,7 +429,8 @@ export class MotionRecognizer {
     for (const step of this.#pair.both.follow(first.track, second.track)) {
       if (step.name === "Clap" && step.phase === "begin") {
         for (const hand of [first, second]) {
-          for (const swipe of hand.track.swipes.stop()) yield eventOf(hand, swipe, time); // their quick movement was a clap, not a swipe
+          // their quick movement was a clap, not a swipe
+          for (const swipe of hand.track.swipes.stop()) yield eventOf(hand, swipe, time);
         }
       }
       yield eventOf(first, step, time);
@@ -352,7 +441,10 @@ export class MotionRecognizer {
   *#customEvents(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
     for (const hand of hands) {
       const isLeft = hand.handedness === "Left";
-      getOrCreate(this.#watches, hand, () => ({ ...idOf(hand), watch: new CustomSearch(this.custom, isLeft) })).watch.follow(hand.points, time);
+      getOrCreate(this.#watches, hand, () => ({
+        ...idOf(hand),
+        watch: new CustomSearch(this.custom, isLeft),
+      })).watch.follow(hand.points, time);
     }
     for (const [key, { watch, id, handedness }] of this.#watches) {
       const match = watch.classify(time);
@@ -376,8 +468,22 @@ function getOrCreate<T>(entries: Map<string, T>, hand: Tracked, make: () => T): 
 }
 
 /** Sort by id, the left hand of a person first. */
-const compareHands = (a: KnownHand, b: KnownHand) => a.id - b.id || (a.handedness < b.handedness ? -1 : 1);
+const compareHands = (a: KnownHand, b: KnownHand) =>
+  a.id - b.id || (a.handedness < b.handedness ? -1 : 1);
 
-function eventOf({ id, handedness, track }: KnownHand, { name, phase, strength, start, rounds = 0 }: Step, time: number): MotionEvent {
-  return { name, phase, id, handedness, time, strength, moved: way(start, track.palm), count: rounds };
+function eventOf(
+  { id, handedness, track }: KnownHand,
+  { name, phase, strength, start, rounds = 0 }: Step,
+  time: number,
+): MotionEvent {
+  return {
+    name,
+    phase,
+    id,
+    handedness,
+    time,
+    strength,
+    moved: way(start, track.palm),
+    count: rounds,
+  };
 }

@@ -21,7 +21,8 @@ export interface HandState {
   readonly tip: Point; // tip of the index finger
   readonly tips: Point; // middle of the tips of the four fingers
   readonly isUp: boolean; // true if the fingers are stretched and point up in the image
-  readonly reach: readonly [number, number, number]; // minimum, mean and maximum reach of the four fingers; 1 is stretched
+  // minimum, mean and maximum reach of the four fingers; 1 is stretched
+  readonly reach: readonly [number, number, number];
   readonly indexReach: number;
   readonly pinch: number; // distance between the tips of thumb and index finger, in hand lengths
   readonly size: number; // length of the hand in pixels
@@ -32,7 +33,8 @@ export type Steps = Generator<Step, void, undefined>;
 
 /** Finds one kind of motion of one hand. */
 export abstract class Motion {
-  protected start: Point | null = null; // position of the palm at the begin of the motion; null before it begins
+  // position of the palm at the begin of the motion; null before it begins
+  protected start: Point | null = null;
 
   /** Return the steps of the next frame. */
   abstract follow(now: HandState): Steps;
@@ -71,14 +73,20 @@ export abstract class Motion {
 
 export const way = (from: Point, to: Point): Point => [to[0] - from[0], to[1] - from[1]];
 
-export const middleOf = (points: readonly Point[]): Point => [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
+export const middleOf = (points: readonly Point[]): Point => [
+  mean(points.map(([x]) => x)),
+  mean(points.map(([, y]) => y)),
+];
 
 /** Limit a value to 0..1; 0 if it is unknown. */
 export const fraction = (value: number): number => (value > 0 ? Math.min(1, value) : 0);
 
 const { Holds: HOLD, Rotations: ROTATION, Pushes: PUSH } = MOTIONS;
 
-/** Pinch of thumb and index finger, or drag of a fist. A drag begins with an open hand that closes, and ends when a finger opens. */
+/**
+ * Pinch of thumb and index finger, or drag of a fist. A drag begins with an open hand that closes,
+ * and ends when a finger opens.
+ */
 export class Holds extends Motion {
   #since: number | null = null;
   #closed = 0;
@@ -95,11 +103,14 @@ export class Holds extends Motion {
     const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [mean, HOLD.FIST];
     const [opened, shut] = limits as [number, number];
     // A fist is neither open nor a pinch. A hand with only some fingers stretched is neither open nor a fist.
-    const isOther = isPinch ? !isActive && now.indexReach < HOLD.INDEX : maximum > HOLD.OUT && HOLD.OUT > minimum;
+    const isOther = isPinch
+      ? !isActive && now.indexReach < HOLD.INDEX
+      : maximum > HOLD.OUT && HOLD.OUT > minimum;
     this.#closed = fraction((opened - value) / (opened - shut));
     if (this.#closed < HOLD.END && !isOther) this.#open = now.time;
     const wasOpenRecently = isActive || now.time - this.#open <= HOLD.WITHIN_S;
-    const wants = this.#closed > (isActive ? HOLD.END : HOLD.BEGIN[this.name]) && wasOpenRecently && !isOther;
+    const wants =
+      this.#closed > (isActive ? HOLD.END : HOLD.BEGIN[this.name]) && wasOpenRecently && !isOther;
     this.#since = wants === isActive ? null : (this.#since ?? now.time);
     const changes = this.#since !== null && now.time - this.#since >= HOLD.HOLD_S;
     if (changes) this.#since = null;
@@ -142,7 +153,11 @@ export class Rotations extends Motion {
   }
 
   protected state() {
-    return { name: "Rotate", strength: Math.min(1, Math.abs(this.#turned) / Math.PI), rounds: this.#turned / (2 * Math.PI) };
+    return {
+      name: "Rotate",
+      strength: Math.min(1, Math.abs(this.#turned) / Math.PI),
+      rounds: this.#turned / (2 * Math.PI),
+    };
   }
 }
 
@@ -185,7 +200,11 @@ export class Pushes extends Motion {
   }
 
   protected state() {
-    return { name: "Push", strength: Math.min(1, this.#peak / PUSH.STRONGEST), rounds: this.#recent.at(-1)!.size / this.#size };
+    return {
+      name: "Push",
+      strength: Math.min(1, this.#peak / PUSH.STRONGEST),
+      rounds: this.#recent.at(-1)!.size / this.#size,
+    };
   }
 }
 
@@ -248,13 +267,17 @@ export class Swipes extends Motion {
     const [x, y] = way(this.#path[0]!.at, this.#path.at(-1)!.at);
     const quarters = Math.atan2(y, x) / QUARTER;
     const nearest = Math.round(quarters);
-    return Math.abs(quarters - nearest) * QUARTER <= SWIPE.ASIDE_RAD ? MOTIONS.swipes[(nearest + 4) % 4]! : null;
+    return Math.abs(quarters - nearest) * QUARTER <= SWIPE.ASIDE_RAD
+      ? MOTIONS.swipes[(nearest + 4) % 4]!
+      : null;
   }
 
   /** Check whether the hand only returns to the start of a swipe. */
   #isReturn(time: number): boolean {
     if (this.#last === null || time - this.#last.time > SWIPE.RETURN_S) return false;
-    return Math.abs(MOTIONS.swipes.indexOf(this.#name!) - MOTIONS.swipes.indexOf(this.#last.name)) === 2;
+    return (
+      Math.abs(MOTIONS.swipes.indexOf(this.#name!) - MOTIONS.swipes.indexOf(this.#last.name)) === 2
+    );
   }
 
   protected state() {
@@ -301,7 +324,8 @@ export class Waves extends Motion {
         return;
       }
     }
-    if (this.isActive) yield* this.proceed(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
+    if (this.isActive)
+      yield* this.proceed(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
   }
 
   protected reset(): void {
@@ -322,14 +346,19 @@ export class Waves extends Motion {
     return this.#turns.slice(1).every((turned, k) => {
       const before = this.#turns[k]!;
       const width = Math.abs(turned.at[0] - before.at[0]);
-      const isSwing = WAVE.LEAST <= width && width <= WAVE.MOST && turned.time - before.time <= WAVE.WITHIN_S;
+      const isSwing =
+        WAVE.LEAST <= width && width <= WAVE.MOST && turned.time - before.time <= WAVE.WITHIN_S;
       return isSwing && turned.spread <= WAVE.FLAT * width && turned.isUp;
     });
   }
 
   protected state() {
     const [before, last] = this.#turns.slice(-2) as [Turn, Turn];
-    return { name: "Wave", strength: Math.min(1, Math.abs(last.at[0] - before.at[0])), rounds: this.#swings };
+    return {
+      name: "Wave",
+      strength: Math.min(1, Math.abs(last.at[0] - before.at[0])),
+      rounds: this.#swings,
+    };
   }
 }
 
@@ -379,8 +408,10 @@ export class Circles extends Motion {
       const radius = mean(radii);
       const deviation = Math.sqrt(mean(radii.map((value) => (value - radius) ** 2)));
       const squares = around.map(([x, y]): Point => [x * x - y * y, 2 * x * y]);
-      const long = Math.hypot(...middleOf(squares)) / mean(radii.map((value) => value * value)); // 0 for a circle, 1 for a line
-      const isRound = radius >= CIRCLE.RADIUS && deviation <= CIRCLE.ROUND * radius && long <= CIRCLE.LONG;
+      // 0 for a circle, 1 for a line
+      const long = Math.hypot(...middleOf(squares)) / mean(radii.map((value) => value * value));
+      const isRound =
+        radius >= CIRCLE.RADIUS && deviation <= CIRCLE.ROUND * radius && long <= CIRCLE.LONG;
       if (isRound) {
         [this.#middle, this.#radius] = [middle, radius];
         if (!renew) this.#turned = turned;
@@ -392,7 +423,11 @@ export class Circles extends Motion {
 
   protected state() {
     const name = MOTIONS.circles[this.#turned > 0 ? 0 : 1]!; // y is down: x to y is clockwise
-    return { name, strength: Math.min(1, this.#radius), rounds: Math.abs(this.#turned) / (2 * Math.PI) };
+    return {
+      name,
+      strength: Math.min(1, this.#radius),
+      rounds: Math.abs(this.#turned) / (2 * Math.PI),
+    };
   }
 }
 

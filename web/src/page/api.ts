@@ -24,7 +24,8 @@ type OpenApi = {
 };
 
 const description: OpenApi = await (await fetch("/openapi.json")).json();
-await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {})]); // without the kinds nothing is drawn
+// without the kinds nothing is drawn
+await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {})]);
 const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
   .map(([path, endpoints]) => ({ path, parameters: [], ...endpoints.post }));

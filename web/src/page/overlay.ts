@@ -17,7 +17,10 @@ const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso o
 const SHOULDERS = [11, 12];
 const HIPS = [23, 24];
 
-/** Return the areas to hide with their margins: heads, also those in profile, and for "persons" bodies. */
+/**
+ * Return the areas to hide with their margins: heads, also those in profile, and for "persons"
+ * bodies.
+ */
 function hiddenAreas(kind: string, instance: any, how: string): Area[] {
   const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
   if (kind !== "body") return areas;

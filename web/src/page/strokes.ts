@@ -15,7 +15,9 @@ export class Strokes {
   readonly drawable: boolean[];
   /** Diagonal of the box around the drawable points in pixels; 0 without points. */
   readonly size: number;
-  /** Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat. */
+  /**
+   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
+   */
   readonly near: Float64Array;
   readonly longest: number;
 

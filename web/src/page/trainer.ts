@@ -304,7 +304,8 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
   function add() {
     const [on, action, target] = ["map-on", "map-action", "map-target"].map(find);
     const before = map.value.trimEnd();
-    map.value = `${before}${before ? "\n\n" : ""}[[rule]]\n${on.value}\n${action.value} = ${JSON.stringify(target.value)}\n`;
+    const rule = `${on.value}\n${action.value} = ${JSON.stringify(target.value)}`;
+    map.value = `${before}${before ? "\n\n" : ""}[[rule]]\n${rule}\n`;
     stop();
     check();
   }

@@ -1,10 +1,29 @@
-/** Define how hands, faces and bodies are found in the windows of a stream, and how they are verified. */
+/**
+ * Define how hands, faces and bodies are found in the windows of a stream, and how they are
+ * verified.
+ */
 
 import type { Bodies, BodyObservation } from "../body.js";
 import { FINDERS, constants } from "../data.js";
-import { boxAroundDetection, isTurnedFace, type FaceMeshes, type FaceObservation } from "../face.js";
+import {
+  boxAroundDetection,
+  isTurnedFace,
+  type FaceMeshes,
+  type FaceObservation,
+} from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
-import { cornersIou, cornersOf, distance, iou, meanOf, sizeOf, type Corners, type Observation, type Point, type RotatedBox } from "../observations.js";
+import {
+  cornersIou,
+  cornersOf,
+  distance,
+  iou,
+  meanOf,
+  sizeOf,
+  type Corners,
+  type Observation,
+  type Point,
+  type RotatedBox,
+} from "../observations.js";
 import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
@@ -20,7 +39,11 @@ const { PARTS, TRACKED_IOU } = constants.search.streams;
 const { PLACEMENTS } = constants.search.bodies;
 
 /** Proposal of a tracked body. */
-const NO_PROPOSAL: Proposal = { box: { cx: 0, cy: 0, width: 1, height: 1, rotation: 0 }, score: 0.5, source: "track" };
+const NO_PROPOSAL: Proposal = {
+  box: { cx: 0, cy: 0, width: 1, height: 1, rotation: 0 },
+  score: 0.5,
+  source: "track",
+};
 
 type BodyTrack = Track<BodyObservation>;
 
@@ -39,7 +62,11 @@ class TrackRecord {
   /** Count a frame and return whether the track is verified in it. */
   isDue(): boolean {
     this.#frames += 1;
-    if (this.#frames < (this.#successes && !this.#failures ? OF.PASSED_CHECK_INTERVAL : OF.CHECK_INTERVAL)) return false;
+    if (
+      this.#frames <
+      (this.#successes && !this.#failures ? OF.PASSED_CHECK_INTERVAL : OF.CHECK_INTERVAL)
+    )
+      return false;
     this.#frames = 0;
     return true;
   }
@@ -48,7 +75,10 @@ class TrackRecord {
   isKept(isSure: boolean, hasPassed: boolean): boolean {
     this.#successes += Number(isSure);
     this.#failures = hasPassed ? 0 : this.#failures + 1;
-    return this.#failures < Math.min(OF.MIN_FAILURES + OF.FAILURES_PER_SUCCESS * this.#successes, OF.MAX_FAILURES);
+    return (
+      this.#failures <
+      Math.min(OF.MIN_FAILURES + OF.FAILURES_PER_SUCCESS * this.#successes, OF.MAX_FAILURES)
+    );
   }
 }
 
@@ -62,56 +92,82 @@ function newRecords(): (track: { readonly observation: Observation }) => TrackRe
   };
 }
 
-/** Return a finder that proposes hands by the palm detector and verifies them in the mirrored image. */
-export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection: number): Finder<HandObservation> {
+/**
+ * Return a finder that proposes hands by the palm detector and verifies them in the mirrored image.
+ */
+export function handFinder(
+  palms: SingleShotDetector,
+  hands: Hands,
+  minDetection: number,
+): Finder<HandObservation> {
   return {
     ...FINDERS.HandFinder,
     ...finderOf(hands),
-    sources: [{
-      parts: PARTS,
-      cost: 1,
-      async find(image, window) {
-        const found = await palms.find(cut(image, window), LIMITS.stream_palm_share * minDetection);
-        return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), "palm");
+    sources: [
+      {
+        parts: PARTS,
+        cost: 1,
+        async find(image, window) {
+          const found = await palms.find(
+            cut(image, window),
+            LIMITS.stream_palm_share * minDetection,
+          );
+          return geometry.proposalsIn(window, found, (palm) => boxFromPalm(palm), "palm");
+        },
       },
-    }],
+    ],
     async score(image, _, first, second) {
       const mirrored = await hands.observeMirrored(image, hands.boxAfter(second));
-      return scoreOf("stream_hand", { presence: logit(Math.min(first.score, second.score)), mirrored: logit(mirrored.score) });
+      return scoreOf("stream_hand", {
+        presence: logit(Math.min(first.score, second.score)),
+        mirrored: logit(mirrored.score),
+      });
     },
   };
 }
 
 /**
- * Return a finder that proposes faces by the full-range detector, which must also detect tracked faces at their position.
+ * Return a finder that proposes faces by the full-range detector, which must also detect tracked
+ * faces at their position.
  *
  * The mesh network can mistake a hand for a face.
  */
-export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDetection: number): Finder<FaceObservation> {
+export function faceFinder(
+  faces: SingleShotDetector,
+  meshes: FaceMeshes,
+  minDetection: number,
+): Finder<FaceObservation> {
   const recordOf = newRecords();
   const isFace = async (image: Pixels, face: FaceObservation) => {
     if (await isTurnedFace(faces, image, meshes.boxAfter(face))) return true;
     const [left, top, right, bottom] = cornersOf(face.keypoints);
     const centre: Point = [(left + right) / 2, (top + bottom) / 2];
-    return (await faceScore(faces, image, centre, Math.max(right - left, bottom - top), OF.ON_MESH)) > 0;
+    return (
+      (await faceScore(faces, image, centre, Math.max(right - left, bottom - top), OF.ON_MESH)) > 0
+    );
   };
   return {
     ...FINDERS.FaceFinder,
     ...finderOf(meshes),
-    sources: [{
-      parts: PARTS,
-      cost: 1,
-      async find(image, window) {
-        const part = cut(image, window);
-        const found = await faces.find(part, LIMITS.face_share * minDetection);
-        for (const [k, face] of found.entries()) found[k] = await meshes.turnedUpright(faces, part, face);
-        return geometry.proposalsIn(window, found, boxAroundDetection, "face");
+    sources: [
+      {
+        parts: PARTS,
+        cost: 1,
+        async find(image, window) {
+          const part = cut(image, window);
+          const found = await faces.find(part, LIMITS.face_share * minDetection);
+          for (const [k, face] of found.entries())
+            found[k] = await meshes.turnedUpright(faces, part, face);
+          return geometry.proposalsIn(window, found, boxAroundDetection, "face");
+        },
       },
-    }],
+    ],
     score(_, { score }, first, second) {
       const agreement = geometry.oks(first.keypoints, second.keypoints, { hasMoved: true });
       const presence = logit(Math.min(first.score, second.score));
-      return Promise.resolve(scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }));
+      return Promise.resolve(
+        scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }),
+      );
     },
     acceptsNew: isFace,
     async verify(image, track, observation) {
@@ -124,24 +180,31 @@ export function faceFinder(faces: SingleShotDetector, meshes: FaceMeshes, minDet
 }
 
 /** Return the functions that hands and faces share. */
-function finderOf<O extends Observation>(
-  kind: { observe(image: Pixels, box: RotatedBox): Promise<O>; boxAfter(observation: O): RotatedBox },
-): Pick<Finder<O>, "observe" | "boxAfter" | "isTracked" | "isSame"> {
+function finderOf<O extends Observation>(kind: {
+  observe(image: Pixels, box: RotatedBox): Promise<O>;
+  boxAfter(observation: O): RotatedBox;
+}): Pick<Finder<O>, "observe" | "boxAfter" | "isTracked" | "isSame"> {
   return {
     observe: (image, box) => kind.observe(image, box),
     boxAfter: (observation) => kind.boxAfter(observation),
     isTracked: ({ box }, tracked) => iou(box, kind.boxAfter(tracked)) > TRACKED_IOU,
-    isSame: (observation, tracked) => geometry.isSameInstance(observation.keypoints, tracked.keypoints),
+    isSame: (observation, tracked) =>
+      geometry.isSameInstance(observation.keypoints, tracked.keypoints),
   };
 }
 
 /**
- * Return a finder that proposes people, and bodies below faces. These are observed with all other heads covered, as in stills.
+ * Return a finder that proposes people, and bodies below faces. These are observed with all other
+ * heads covered, as in stills.
  *
- * Both networks of bodies can mistake a hand for a body. Where the face detector detects no face at the head, the network
- * that proposes people and hands must therefore propose no hand there.
+ * Both networks of bodies can mistake a hand for a body. Where the face detector detects no face at
+ * the head, the network that proposes people and hands must therefore propose no hand there.
  */
-export function bodyFinder(faces: SingleShotDetector, people: () => Promise<PeopleNetwork>, bodies: Bodies): Finder<BodyObservation> {
+export function bodyFinder(
+  faces: SingleShotDetector,
+  people: () => Promise<PeopleNetwork>,
+  bodies: Bodies,
+): Finder<BodyObservation> {
   const recordOf = newRecords();
   let frame = 0;
   let heads: WindowHead[] = [];
@@ -154,29 +217,46 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
     return faceScore(faces, image, meanOf(keypoints, geometry.HEAD), size, OF.ON_BODY);
   };
 
-  /** Return the score of a body as in stills, from two inferences; 0 for a hand that looks like a body. */
+  /**
+   * Return the score of a body as in stills, from two inferences; 0 for a hand that looks like a
+   * body.
+   */
   const personScoreOf = async (image: Pixels, body: BodyObservation) => {
     const window: Corners = [0, 0, image.width, image.height];
     const found = await (await people()).find(image, window, LIMITS.person, OF.HAND_SCORE);
     const all = await geometry.headsIn(faces, image, window, LIMITS.head);
     const again = await bodies.observe(image, geometry.boxAroundBody(body));
-    const candidate = newCandidate([body, again], NO_PROPOSAL, geometry.bodyOks(body, again, image));
+    const candidate = newCandidate(
+      [body, again],
+      NO_PROPOSAL,
+      geometry.bodyOks(body, again, image),
+    );
     const score = scoreOf("body", bodyFeatures(candidate, image, all, found.people));
     const around = clippedBox(body, image);
-    const isHand = found.hands.some(({ box }) => cornersIou(around, uprightSquare(box)) > OF.HAND_IOU);
+    const isHand = found.hands.some(
+      ({ box }) => cornersIou(around, uprightSquare(box)) > OF.HAND_IOU,
+    );
     return isHand && score < OF.SURE_BODY ? 0 : score;
   };
 
   const bodiesBelowFaces = async (image: Pixels, window: Corners) => {
     const found = await geometry.headsIn(faces, image, window, OF.HEAD_SCORE);
     const name = window.join();
-    heads = [...heads.filter((other) => other.window !== name), ...found.map((head) => ({ head, window: name, frame }))];
+    heads = [
+      ...heads.filter((other) => other.window !== name),
+      ...found.map((head) => ({ head, window: name, frame })),
+    ];
     return found.map((head) => proposalBelow(head));
   };
 
   const peopleIn = async (image: Pixels, window: Corners) => {
     const found = await (await people()).find(image, window, LIMITS.stream_person);
-    return found.people.map(({ score, box }): Proposal => ({ box: cropOf(box), score, source: "person", person: box }));
+    return found.people.map(({ score, box }): Proposal => ({
+      box: cropOf(box),
+      score,
+      source: "person",
+      person: box,
+    }));
   };
 
   return {
@@ -190,29 +270,56 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
     reset() {
       [frame, heads] = [0, []];
     },
-    beginFrame(tracked) { // forget the heads of tracked bodies, and old ones
+    beginFrame(tracked) {
+      // forget the heads of tracked bodies, and old ones
       frame += 1;
-      heads = heads.filter((other) => frame - other.frame < OF.HEAD_FRAMES && !tracked.some((body) => geometry.isHeadOf(body, other.head)));
+      heads = heads.filter(
+        (other) =>
+          frame - other.frame < OF.HEAD_FRAMES &&
+          !tracked.some((body) => geometry.isHeadOf(body, other.head)),
+      );
     },
     observe(image, box, proposal, tracked) {
       const { head, person } = proposal;
       if (person) return bodies.observe(onlyBox(image, person), box);
-      return bodies.observe(head ? withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head) : image, box);
+      return bodies.observe(
+        head
+          ? withoutOtherHeads(image, proposal.box, tracked.map(geometry.headOfBody), head)
+          : image,
+        box,
+      );
     },
     isTracked({ head, person }, tracked) {
       if (head) return geometry.isHeadOf(tracked, head);
-      return person !== undefined && cornersIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU;
+      return (
+        person !== undefined && cornersIou(person, cornersOf(tracked.keypoints)) > OF.TRACKED_IOU
+      );
     },
-    async score(image, { head }, first, second) { // of a person as in stills, of a body below a face if the face is its own
+    async score(image, { head }, first, second) {
+      // of a person as in stills, of a body below a face if the face is its own
       const agreement = geometry.bodyOks(first, second, image, true);
       if (!head) return facelessScore(image, [first, second], agreement);
-      return geometry.isHeadOf(second, head) ? scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) }) : 0;
+      return geometry.isHeadOf(second, head)
+        ? scoreOf("stream_body", { score: logit(Math.max(first.score, second.score) * agreement) })
+        : 0;
     },
     imageForTrack: (image, track, tracks) =>
-      withoutOtherHeads(image, track.box, otherHeads(track, tracks), geometry.headOfBody(track.observation)),
-    async acceptsNew(image, observation, detections, proposal) { // a doubtful body of windows must be detected in several frames
-      const known = Math.max(0, ...heads.filter(({ head }) => geometry.isHeadOf(observation, head)).map(({ head }) => head.score));
-      if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS)) return true;
+      withoutOtherHeads(
+        image,
+        track.box,
+        otherHeads(track, tracks),
+        geometry.headOfBody(track.observation),
+      ),
+    async acceptsNew(image, observation, detections, proposal) {
+      // a doubtful body of windows must be detected in several frames
+      const known = Math.max(
+        0,
+        ...heads
+          .filter(({ head }) => geometry.isHeadOf(observation, head))
+          .map(({ head }) => head.score),
+      );
+      if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS))
+        return true;
       const face = await faceScoreOf(image, observation);
       if (face > OF.CERTAIN_FACE || (face > 0 && detections >= OF.FACE_DETECTIONS)) return true;
       if (proposal) {
@@ -221,18 +328,24 @@ export function bodyFinder(faces: SingleShotDetector, people: () => Promise<Peop
       }
       return (await personScoreOf(image, observation)) > OF.MIN_BODY;
     },
-    async verify(image, track, current, tracks) { // a body of low presence, or that shows another person, stays while its face is detected
+    async verify(image, track, current, tracks) {
+      // a body of low presence, or that shows another person, stays while its face is detected
       const [before, record] = [track.observation, recordOf(track)];
       let [observation, isSure] = [current, false];
-      const isAnother = !geometry.isHeadOf(current, geometry.headOfBody(before))
-        && otherHeads(track, tracks).some((head) => geometry.isHeadOf(current, head));
+      const isAnother =
+        !geometry.isHeadOf(current, geometry.headOfBody(before)) &&
+        otherHeads(track, tracks).some((head) => geometry.isHeadOf(current, head));
       const agreement = isAnother ? 0 : geometry.bodyOks(before, observation, image);
       record.presence += OF.MEMORY * (observation.score * agreement - record.presence);
       if (isAnother || observation.score < OF.FAINT_PRESENCE) {
         let faced: BodyObservation | null = null;
-        for (const body of isAnother ? [before] : [observation, before]) if (faced === null && (await faceScoreOf(image, body)) > 0) faced = body;
+        for (const body of isAnother ? [before] : [observation, before])
+          if (faced === null && (await faceScoreOf(image, body)) > 0) faced = body;
         if (faced === null) return isAnother ? null : observation;
-        [observation, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];
+        [observation, isSure] = [
+          { ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) },
+          true,
+        ];
       }
       if (!record.isDue()) return observation;
       const hasFace = isSure || (await faceScoreOf(image, observation)) > 0;
@@ -254,24 +367,43 @@ function facelessScore(image: Pixels, views: BodyObservation[], agreement: numbe
 
 /** Return the proposal of a body below a head, whose alternatives are the further placements. */
 function proposalBelow(head: Head, placement = 0): Proposal {
-  const otherwise = placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : undefined;
-  return { box: geometry.boxBelow(head, placement), score: head.score / (1 + placement), source: "head", head, otherwise };
+  const otherwise =
+    placement + 1 < PLACEMENTS.length ? proposalBelow(head, placement + 1) : undefined;
+  return {
+    box: geometry.boxBelow(head, placement),
+    score: head.score / (1 + placement),
+    source: "head",
+    head,
+    otherwise,
+  };
 }
 
 /** Return the heads of the other visible people. */
 function otherHeads(track: BodyTrack, tracks: readonly BodyTrack[]): Head[] {
-  return tracks.filter((other) => other !== track && other.occludedS === null).map(({ observation }) => geometry.headOfBody(observation));
+  return tracks
+    .filter((other) => other !== track && other.occludedS === null)
+    .map(({ observation }) => geometry.headOfBody(observation));
 }
 
-/** Return the score of the face that a detector finds at a head of this size in pixels; 0 if it finds none. */
-async function faceScore(faces: SingleShotDetector, image: Pixels, centre: Point, size: number, fit: typeof OF.ON_MESH): Promise<number> {
+/**
+ * Return the score of the face that a detector finds at a head of this size in pixels; 0 if it
+ * finds none.
+ */
+async function faceScore(
+  faces: SingleShotDetector,
+  image: Pixels,
+  centre: Point,
+  size: number,
+  fit: typeof OF.ON_MESH,
+): Promise<number> {
   const [maxDistance, [minWidth, maxWidth], minScore] = fit as [number, [number, number], number];
   const window = geometry.windowAround(centre, OF.WINDOW * size, image);
   if (window === null) return 0;
   for (const { score, box } of await faces.find(cut(image, window), minScore)) {
     const middle: Point = [window[0] + (box[0] + box[2]) / 2, window[1] + (box[1] + box[3]) / 2];
     const width = (box[2] - box[0]) / size;
-    if (distance(middle, centre) < maxDistance * size && minWidth < width && width < maxWidth) return score;
+    if (distance(middle, centre) < maxDistance * size && minWidth < width && width < maxWidth)
+      return score;
   }
   return 0;
 }

@@ -1,9 +1,26 @@
-/** Windows, proposals and heads of a search, how two instances relate, and scores and limits, fitted to labelled photographs by `benchmarks/fit_search.py`. */
+/**
+ * Windows, proposals and heads of a search, how two instances relate, and scores and limits, fitted
+ * to labelled photographs by `benchmarks/fit_search.py`.
+ */
 
 import fitted from "../../../src/sonjit/detectors/search/search.json";
 import { boxFromAlignment, type BodyObservation } from "../body.js";
 import { constants } from "../data.js";
-import { cornersIou, cornersOf, distance, meanOf, meanPixels, movedPoints, overlapOverSmaller, pointAt, sizeOf, wrapAngle, type Corners, type Point, type RotatedBox } from "../observations.js";
+import {
+  cornersIou,
+  cornersOf,
+  distance,
+  meanOf,
+  meanPixels,
+  movedPoints,
+  overlapOverSmaller,
+  pointAt,
+  sizeOf,
+  wrapAngle,
+  type Corners,
+  type Point,
+  type RotatedBox,
+} from "../observations.js";
 import { cut, rint, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 
@@ -20,7 +37,10 @@ export const LIMITS = fitted.limits;
 /** Return the probability of a fitted score, a logistic regression, for features. */
 export function scoreOf(name: ScoreName, features: Features): number {
   const { bias, weights } = SCORES[name];
-  const sum = Object.entries(weights).reduce((total, [feature, weight]) => total + weight * features[feature]!, bias);
+  const sum = Object.entries(weights).reduce(
+    (total, [feature, weight]) => total + weight * features[feature]!,
+    bias,
+  );
   return 1 / (1 + Math.exp(-sum));
 }
 
@@ -44,7 +64,8 @@ export interface Proposal {
   readonly source: string; // name of the source. "published" is the published search.
   readonly head?: Head; // head below which a body is proposed; absent for what a detector found
   readonly person?: Corners; // upright box around a person that the network found
-  readonly otherwise?: Proposal | undefined; // proposal that replaces this one if it is not verified
+  // proposal that replaces this one if it is not verified
+  readonly otherwise?: Proposal | undefined;
 }
 
 /** Position of a face. */
@@ -57,7 +78,11 @@ export interface Head {
 export const longestOf = ({ width, height }: Pixels): number => Math.max(width, height);
 
 /** Return a box of a window in pixels of the image. */
-export const placed = (box: RotatedBox, [left, top]: Corners): RotatedBox => ({ ...box, cx: box.cx + left, cy: box.cy + top });
+export const placed = (box: RotatedBox, [left, top]: Corners): RotatedBox => ({
+  ...box,
+  cx: box.cx + left,
+  cy: box.cy + top,
+});
 
 /** Return the boxes of detections in a window as proposals of a source. */
 export function proposalsIn<D extends { readonly score: number }>(
@@ -66,27 +91,51 @@ export function proposalsIn<D extends { readonly score: number }>(
   boxFrom: (detection: D) => RotatedBox,
   source: string,
 ): Proposal[] {
-  return found.map((detection) => ({ box: placed(boxFrom(detection), window), score: detection.score, source }));
+  return found.map((detection) => ({
+    box: placed(boxFrom(detection), window),
+    score: detection.score,
+    source,
+  }));
 }
 
-/** Check whether a box of the image reaches an edge of a window that is not an edge of the image. */
-export function cutsOff([left, top, right, bottom]: Corners, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
+/**
+ * Check whether a box of the image reaches an edge of a window that is not an edge of the image.
+ */
+export function cutsOff(
+  [left, top, right, bottom]: Corners,
+  [xMin, yMin, xMax, yMax]: Corners,
+  { width, height }: Pixels,
+): boolean {
   const isFirst = (xMin < left + OF.EDGE_PX && left > 0) || (yMin < top + OF.EDGE_PX && top > 0);
-  return isFirst || (xMax > right - OF.EDGE_PX && right < width) || (yMax > bottom - OF.EDGE_PX && bottom < height);
+  return (
+    isFirst ||
+    (xMax > right - OF.EDGE_PX && right < width) ||
+    (yMax > bottom - OF.EDGE_PX && bottom < height)
+  );
 }
 
-/** Return the longer side of an image, or the part of it that is searched at once if it is very wide or tall. */
+/**
+ * Return the longer side of an image, or the part of it that is searched at once if it is very wide
+ * or tall.
+ */
 export function reachOf(image: Pixels): number {
   const [longer, shorter] = [longestOf(image), Math.min(image.width, image.height)];
-  return longer / Math.max(1, Math.min(rint(longer / shorter / OF.LONG), Math.floor(longer / OF.MIN_WINDOW_PX), shorter));
+  return (
+    longer /
+    Math.max(
+      1,
+      Math.min(rint(longer / shorter / OF.LONG), Math.floor(longer / OF.MIN_WINDOW_PX), shorter),
+    )
+  );
 }
 
 /**
  * Return overlapping windows that cover an image.
  *
- * @param perReach number of windows along the longer side; of a very wide or tall image, along each reach of it
- * @param isFewer choose the number along the shorter side so that windows are nearly square; by default they are at most
- *   square
+ * @param perReach number of windows along the longer side; of a very wide or tall image, along each
+ *   reach of it
+ * @param isFewer choose the number along the shorter side so that windows are nearly square; by
+ *   default they are at most square
  */
 export function windows(image: Pixels, perReach: number, isFewer = false): Corners[] {
   const { width, height } = image;
@@ -98,22 +147,42 @@ export function windows(image: Pixels, perReach: number, isFewer = false): Corne
   const spans = (length: number) => {
     const more = length / step - OF.OVERLAP;
     const count = Math.max(isFewer ? Math.floor(more + 0.5) : Math.ceil(more - 1e-6), 0) + 1;
-    const side = Math.max((OF.OVERLAP * length) / (count - 1 + OF.OVERLAP), Math.min(OF.OVERLAP * step, length));
-    const starts = Array.from({ length: count }, (_, i) => (count > 1 ? ((length - side) * i) / (count - 1) : 0));
+    const side = Math.max(
+      (OF.OVERLAP * length) / (count - 1 + OF.OVERLAP),
+      Math.min(OF.OVERLAP * step, length),
+    );
+    const starts = Array.from({ length: count }, (_, i) =>
+      count > 1 ? ((length - side) * i) / (count - 1) : 0,
+    );
     return starts.map((start) => [rint(start), Math.min(rint(start + side), length)] as const);
   };
   const columns = spans(width);
-  return spans(height).flatMap(([top, bottom]) => columns.map(([left, right]): Corners => [left, top, right, bottom]));
+  return spans(height).flatMap(([top, bottom]) =>
+    columns.map(([left, right]): Corners => [left, top, right, bottom]),
+  );
 }
 
 /** Return the part of a square window that lies in an image, or null if it is too small. */
-export function windowAround([cx, cy]: Point, side: number, { width, height }: Pixels): Corners | null {
-  const [left, top] = [Math.max(Math.trunc(cx - side / 2), 0), Math.max(Math.trunc(cy - side / 2), 0)];
-  const [right, bottom] = [Math.min(Math.trunc(cx + side / 2), width), Math.min(Math.trunc(cy + side / 2), height)];
+export function windowAround(
+  [cx, cy]: Point,
+  side: number,
+  { width, height }: Pixels,
+): Corners | null {
+  const [left, top] = [
+    Math.max(Math.trunc(cx - side / 2), 0),
+    Math.max(Math.trunc(cy - side / 2), 0),
+  ];
+  const [right, bottom] = [
+    Math.min(Math.trunc(cx + side / 2), width),
+    Math.min(Math.trunc(cy + side / 2), height),
+  ];
   return Math.min(right - left, bottom - top) >= MIN_WINDOW_PX ? [left, top, right, bottom] : null;
 }
 
-/** Return proposals without weaker duplicates and without boxes far wider than the image, best first. */
+/**
+ * Return proposals without weaker duplicates and without boxes far wider than the image, best
+ * first.
+ */
 export function mergeProposals(proposals: readonly Proposal[], image: Pixels): Proposal[] {
   const kept: Proposal[] = [];
   for (const proposal of [...proposals].sort((a, b) => b.score - a.score)) {
@@ -138,11 +207,16 @@ export function isNear(a: RotatedBox, b: RotatedBox): boolean {
 interface Similarity {
   readonly tolerance?: number; // tolerance of every keypoint, in sizes of the instance
   readonly weights?: Float32Array; // weight of each keypoint; by default they are equal
-  readonly hasMoved?: boolean; // true if the instance may have moved. The centres of the keypoints are then aligned.
+  // true if the instance may have moved. The centres of the keypoints are then aligned.
+  readonly hasMoved?: boolean;
 }
 
 /** Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 3), 0..1. */
-export function oks(a: Float32Array, b: Float32Array, { tolerance = OF.TOLERANCE, weights, hasMoved = false }: Similarity = {}): number {
+export function oks(
+  a: Float32Array,
+  b: Float32Array,
+  { tolerance = OF.TOLERANCE, weights, hasMoved = false }: Similarity = {},
+): number {
   if (hasMoved) {
     const all = [...Array(a.length / 3).keys()];
     const [to, from] = [meanOf(a, all), meanOf(b, all)];
@@ -153,13 +227,23 @@ export function oks(a: Float32Array, b: Float32Array, { tolerance = OF.TOLERANCE
   for (let k = 0; k < a.length / 3; k++) {
     const weight = weights?.[k] ?? 1;
     total += weight;
-    sum += weight * Math.exp(-((a[3 * k]! - b[3 * k]!) ** 2 + (a[3 * k + 1]! - b[3 * k + 1]!) ** 2) / spread);
+    sum +=
+      weight *
+      Math.exp(-((a[3 * k]! - b[3 * k]!) ** 2 + (a[3 * k + 1]! - b[3 * k + 1]!) ** 2) / spread);
   }
   return sum / Math.max(total, 1e-6);
 }
 
-/** Return the similarity of two observations of a body, weighted by the visibility in the second one, 0 outside the image. */
-export function bodyOks(first: BodyObservation, second: BodyObservation, { width, height }: Pixels, hasMoved = false): number {
+/**
+ * Return the similarity of two observations of a body, weighted by the visibility in the second
+ * one, 0 outside the image.
+ */
+export function bodyOks(
+  first: BodyObservation,
+  second: BodyObservation,
+  { width, height }: Pixels,
+  hasMoved = false,
+): number {
   const weights = second.visibility.map((value, k) => {
     const [x, y] = pointAt(second.keypoints, k);
     return x > 0 && x < width && y > 0 && y < height ? value : 0;
@@ -170,11 +254,17 @@ export function bodyOks(first: BodyObservation, second: BodyObservation, { width
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
 export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  return cornersIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU || overlapOverSmaller(a, b) > OF.SAME_INSIDE;
+  return (
+    cornersIou(cornersOf(a), cornersOf(b)) > OF.SAME_IOU ||
+    overlapOverSmaller(a, b) > OF.SAME_INSIDE
+  );
 }
 
 /** Return the point at this distance below the middle of a head, in head heights. */
-export const pointBelow = ({ middle, down }: Head, heights: number): Point => [middle[0] + heights * down[0], middle[1] + heights * down[1]];
+export const pointBelow = ({ middle, down }: Head, heights: number): Point => [
+  middle[0] + heights * down[0],
+  middle[1] + heights * down[1],
+];
 
 /** Return the distance from forehead to chin in pixels. */
 export const heightOf = ({ down }: Head): number => Math.max(Math.hypot(...down), 1);
@@ -187,26 +277,42 @@ export function faceCrop(head: Head): RotatedBox {
 
 function headFromPoints(score: number, eyes: Point, mouth: Point): Head {
   const down: Point = [mouth[0] - eyes[0], mouth[1] - eyes[1]];
-  return { score, middle: pointBelow({ score, middle: eyes, down }, OF.MIDDLE), down: [OF.HEIGHT * down[0], OF.HEIGHT * down[1]] };
+  return {
+    score,
+    middle: pointBelow({ score, middle: eyes, down }, OF.MIDDLE),
+    down: [OF.HEIGHT * down[0], OF.HEIGHT * down[1]],
+  };
 }
 
 /** Return the heads of the faces detected in a window. */
-export async function headsIn(faces: SingleShotDetector, image: Pixels, window: Corners, least: number): Promise<Head[]> {
+export async function headsIn(
+  faces: SingleShotDetector,
+  image: Pixels,
+  window: Corners,
+  least: number,
+): Promise<Head[]> {
   const [left, top] = window;
   const headFrom = ({ score, keypoints }: Detection): Head => {
     const [a, b, , mouth] = keypoints as [Point, Point, Point, Point];
-    return headFromPoints(score, [(a[0] + b[0]) / 2 + left, (a[1] + b[1]) / 2 + top], [mouth[0] + left, mouth[1] + top]);
+    return headFromPoints(
+      score,
+      [(a[0] + b[0]) / 2 + left, (a[1] + b[1]) / 2 + top],
+      [mouth[0] + left, mouth[1] + top],
+    );
   };
   return (await faces.find(cut(image, window), least)).map(headFrom);
 }
 
-export const headOfBody = ({ score, keypoints }: BodyObservation): Head => headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
+export const headOfBody = ({ score, keypoints }: BodyObservation): Head =>
+  headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
 
 /** Return the distance from the middle of a body's face to that of a head, in face heights. */
-export const headOffset = ({ keypoints }: BodyObservation, head: Head): number => distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
+export const headOffset = ({ keypoints }: BodyObservation, head: Head): number =>
+  distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
 
 /** Check whether a head is that of a body. */
-export const isHeadOf = (body: BodyObservation, head: Head): boolean => headOffset(body, head) < LIMITS.own_face;
+export const isHeadOf = (body: BodyObservation, head: Head): boolean =>
+  headOffset(body, head) < LIMITS.own_face;
 
 /** Return the width of the shoulders of a body in pixels. */
 function shouldersOf({ keypoints }: BodyObservation): number {
@@ -214,14 +320,27 @@ function shouldersOf({ keypoints }: BodyObservation): number {
   return distance(pointAt(keypoints, left), pointAt(keypoints, right));
 }
 
-/** Return the longer of the distance from shoulders to hips and the width of the shoulders, in pixels. */
+/**
+ * Return the longer of the distance from shoulders to hips and the width of the shoulders, in
+ * pixels.
+ */
 export function torsoSize(body: BodyObservation): number {
-  return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.TORSO.slice(2))), shouldersOf(body), 1);
+  return Math.max(
+    distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.TORSO.slice(2))),
+    shouldersOf(body),
+    1,
+  );
 }
 
-/** Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the torso. */
+/**
+ * Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the
+ * torso.
+ */
 export function isSameTorso(a: BodyObservation, b: BodyObservation): boolean {
-  return meanPixels(a.keypoints, b.keypoints, OF.TORSO) < LIMITS.same_torso * Math.max(torsoSize(a), torsoSize(b));
+  return (
+    meanPixels(a.keypoints, b.keypoints, OF.TORSO) <
+    LIMITS.same_torso * Math.max(torsoSize(a), torsoSize(b))
+  );
 }
 
 /** Check whether two bodies have one head. */
@@ -231,7 +350,8 @@ export function isSameHead(a: BodyObservation, b: BodyObservation): boolean {
 }
 
 /** Return the box around a body from its alignment points (2, 3). */
-export const boxAroundBody = ({ alignment }: BodyObservation): RotatedBox => boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
+export const boxAroundBody = ({ alignment }: BodyObservation): RotatedBox =>
+  boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
 
 /** Return the box of a body below a head; `placement` is an index in `PLACEMENTS`. */
 export function boxBelow(head: Head, placement: number): RotatedBox {
@@ -239,21 +359,40 @@ export function boxBelow(head: Head, placement: number): RotatedBox {
   return boxFromAlignment(pointBelow(head, hips), pointBelow(head, hips - radius));
 }
 
-/** Return an image with all heads covered except one. The network finds only one of several people in a crop. */
-export function withoutOtherHeads(image: Pixels, box: RotatedBox, all: readonly Head[], own: Head): Pixels {
-  const heads = all.filter((head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head));
+/**
+ * Return an image with all heads covered except one. The network finds only one of several people
+ * in a crop.
+ */
+export function withoutOtherHeads(
+  image: Pixels,
+  box: RotatedBox,
+  all: readonly Head[],
+  own: Head,
+): Pixels {
+  const heads = all.filter(
+    (head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head),
+  );
   if (heads.every((head) => head === own)) return image;
   const { width, height } = image;
   const covered = new Uint8Array(width * height);
-  for (const head of heads) fillCircle(covered, width, pointBelow(head, -BODY.HAIR), BODY.COVER * heightOf(head), 1);
+  for (const head of heads)
+    fillCircle(covered, width, pointBelow(head, -BODY.HAIR), BODY.COVER * heightOf(head), 1);
   fillCircle(covered, width, own.middle, BODY.KEPT * heightOf(own), 0);
   const data = image.data.slice();
   covered.forEach((isCovered, i) => isCovered && data.fill(BODY.GREY, 4 * i, 4 * i + 3));
   return { width, height, data };
 }
 
-/** Fill a circle of pixels exactly as OpenCV does; `rows`: pixels row by row, `width` pixels each. */
-function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: number, value: number): void {
+/**
+ * Fill a circle of pixels exactly as OpenCV does; `rows`: pixels row by row, `width` pixels each.
+ */
+function fillCircle(
+  rows: Uint8Array,
+  width: number,
+  centre: Point,
+  radius: number,
+  value: number,
+): void {
   const [cx, cy] = [rint(centre[0]), rint(centre[1])];
   const height = rows.length / width;
   const fill = (y: number, reach: number) => {

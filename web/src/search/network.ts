@@ -1,4 +1,7 @@
-/** Propose people and hands in a window with a published network and one that continues from its map. */
+/**
+ * Propose people and hands in a window with a published network and one that continues from its
+ * map.
+ */
 
 import { constants } from "../data.js";
 import type { Network } from "../network.js";
@@ -17,14 +20,24 @@ export type HandBox = { readonly score: number; readonly box: RotatedBox };
 /** Proposes people and hands by the published network and by one that continues from its map. */
 export class PeopleNetwork {
   /** @param network the published network, or a part of it that computes only the map */
-  constructor(private readonly network: Network, private readonly own: Network) {}
+  constructor(
+    private readonly network: Network,
+    private readonly own: Network,
+  ) {}
 
   /**
-   * Return the people and hands in a window, in pixels of the image, best first. People at an inner edge are left out.
+   * Return the people and hands in a window, in pixels of the image, best first. People at an inner
+   * edge are left out.
    *
-   * @param minPerson minimum score of the people of the published network, or of all people if only its map is computed
+   * @param minPerson minimum score of the people of the published network, or of all people if only
+   *   its map is computed
    */
-  async find(image: Pixels, window: Corners, minPerson: number, minHand = 1): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
+  async find(
+    image: Pixels,
+    window: Corners,
+    minPerson: number,
+    minHand = 1,
+  ): Promise<{ people: PersonBox[]; hands: HandBox[] }> {
     const part = cut(image, window);
     letterboxInto(part, this.network);
     const outputs = await this.network.run();
@@ -33,17 +46,29 @@ export class PeopleNetwork {
     const [values] = await this.own.run();
     const area = placed(squareAround(part.width, part.height), window);
     const own = peopleIn(values!, area, codes ? LIMITS.own_person : minPerson);
-    const people = (codes ? joined(publishedPeople(codes, logits!, area, minPerson), own) : own)
-      .filter(({ box }) => !cutsOff(window, box, image) && box[3] - box[1] > OF.MIN_ASPECT * (box[2] - box[0]));
+    const people = (
+      codes ? joined(publishedPeople(codes, logits!, area, minPerson), own) : own
+    ).filter(
+      ({ box }) =>
+        !cutsOff(window, box, image) && box[3] - box[1] > OF.MIN_ASPECT * (box[2] - box[0]),
+    );
     const clipped = people.map(({ score, box: [left, top, right, bottom] }): PersonBox => ({
       score,
-      box: [Math.max(left, window[0]), Math.max(top, window[1]), Math.min(right, window[2]), Math.min(bottom, window[3])],
+      box: [
+        Math.max(left, window[0]),
+        Math.max(top, window[1]),
+        Math.min(right, window[2]),
+        Math.min(bottom, window[3]),
+      ],
     }));
     return { people: clipped, hands: minHand < 1 ? handsIn(values!, area, minHand) : [] };
   }
 }
 
-/** Return the people of both networks, best first. A person of both has the own box and the higher score. */
+/**
+ * Return the people of both networks, best first. A person of both has the own box and the higher
+ * score.
+ */
 function joined(published: readonly PersonBox[], own: readonly PersonBox[]): PersonBox[] {
   const all = [...own];
   for (const person of published) {
@@ -56,9 +81,14 @@ function joined(published: readonly PersonBox[], own: readonly PersonBox[]): Per
 }
 
 /** Return the people whose boxes overlap none that is known or comes earlier. */
-export function newPeople(people: readonly PersonBox[], known: readonly PersonBox[] = []): PersonBox[] {
+export function newPeople(
+  people: readonly PersonBox[],
+  known: readonly PersonBox[] = [],
+): PersonBox[] {
   const found = [...known];
-  for (const person of people) if (found.every((other) => cornersIou(person.box, other.box) < OF.SAME_PERSON)) found.push(person);
+  for (const person of people)
+    if (found.every((other) => cornersIou(person.box, other.box) < OF.SAME_PERSON))
+      found.push(person);
   return found.slice(known.length);
 }
 
@@ -70,19 +100,36 @@ export function hasSmall(people: readonly PersonBox[], image: Pixels): boolean {
 
 /** Return the anchors (N, 4): relative centre x, y, width and height, rows first. */
 function anchors(): Float64Array {
-  const { INPUT_PX: size, STRIDES: strides, RATIOS: ratios, MIN_SCALE: least, MAX_SCALE: most } = OF;
-  const scale = (layer: number) => (layer < strides.length ? least + ((most - least) * layer) / (strides.length - 1) : 1);
+  const {
+    INPUT_PX: size,
+    STRIDES: strides,
+    RATIOS: ratios,
+    MIN_SCALE: least,
+    MAX_SCALE: most,
+  } = OF;
+  const scale = (layer: number) =>
+    layer < strides.length ? least + ((most - least) * layer) / (strides.length - 1) : 1;
   const values: number[] = [];
   for (const [layer, stride] of strides.entries()) {
     const next = Math.sqrt(scale(layer) * scale(layer + 1));
-    const pairs = layer === 0
-      ? [[0.1, 1], [scale(0), 2], [scale(0), 0.5]]
-      : [...ratios.map((ratio) => [scale(layer), ratio]), [next, 1]];
+    const pairs =
+      layer === 0
+        ? [
+            [0.1, 1],
+            [scale(0), 2],
+            [scale(0), 0.5],
+          ]
+        : [...ratios.map((ratio) => [scale(layer), ratio]), [next, 1]];
     const cells = Math.ceil(size / stride);
     for (let y = 0; y < cells; y++) {
       for (let x = 0; x < cells; x++) {
         for (const [side, ratio] of pairs as [number, number][]) {
-          values.push((x + 0.5) / cells, (y + 0.5) / cells, side * Math.sqrt(ratio), side / Math.sqrt(ratio));
+          values.push(
+            (x + 0.5) / cells,
+            (y + 0.5) / cells,
+            side * Math.sqrt(ratio),
+            side / Math.sqrt(ratio),
+          );
         }
       }
     }
@@ -92,8 +139,16 @@ function anchors(): Float64Array {
 
 let anchorValues: Float64Array | null = null;
 
-/** Decode the boxes of people from box codes (N, 4) and class logits (N, C), and suppress duplicates. */
-function publishedPeople(codes: Float32Array, logits: Float32Array, area: RotatedBox, least: number): PersonBox[] {
+/**
+ * Decode the boxes of people from box codes (N, 4) and class logits (N, C), and suppress
+ * duplicates.
+ */
+function publishedPeople(
+  codes: Float32Array,
+  logits: Float32Array,
+  area: RotatedBox,
+  least: number,
+): PersonBox[] {
   anchorValues ??= anchors();
   const count = codes.length / 4;
   const classes = logits.length / count;
@@ -102,24 +157,40 @@ function publishedPeople(codes: Float32Array, logits: Float32Array, area: Rotate
   for (let n = 0; n < count; n++) {
     const logit = logits[n * classes + OF.PERSON]!;
     if (!(logit > minLogit)) continue;
-    const [x, y, width, height] = anchorValues.subarray(4 * n, 4 * n + 4) as unknown as [number, number, number, number];
-    const [dy, dx, tall, wide] = codes.subarray(4 * n, 4 * n + 4) as unknown as [number, number, number, number];
+    const [x, y, width, height] = anchorValues.subarray(4 * n, 4 * n + 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const [dy, dx, tall, wide] = codes.subarray(4 * n, 4 * n + 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
     const cx = area.cx + ((dx / OF.CENTRE_CODE) * width + x - 0.5) * area.width;
     const cy = area.cy + ((dy / OF.CENTRE_CODE) * height + y - 0.5) * area.width;
     const halfWidth = (Math.exp(wide / OF.SIZE_CODE) * width * area.width) / 2;
     const halfHeight = (Math.exp(tall / OF.SIZE_CODE) * height * area.width) / 2;
-    all.push({ score: 1 / (1 + Math.exp(-logit)), box: [cx - halfWidth, cy - halfHeight, cx + halfWidth, cy + halfHeight] });
+    all.push({
+      score: 1 / (1 + Math.exp(-logit)),
+      box: [cx - halfWidth, cy - halfHeight, cx + halfWidth, cy + halfHeight],
+    });
   }
   return newPeople(all.sort((a, b) => b.score - a.score));
 }
 
 /** Return the people at the peaks of the values of the own network, best first. */
 function peopleIn(values: Float32Array, area: RotatedBox, least: number): PersonBox[] {
-  const sideOf = (size: number) => (Math.exp(Math.min(size, OF.MOST_SIZE)) * area.width) / OF.SIDE / 2;
-  const people = peaks(values, OF.PERSON_AT, area, least).map(({ score, cx, cy, own: [width, height] }) => {
-    const [x, y] = [sideOf(width!), sideOf(height!)];
-    return { score, box: [cx - x, cy - y, cx + x, cy + y] } as const;
-  });
+  const sideOf = (size: number) =>
+    (Math.exp(Math.min(size, OF.MOST_SIZE)) * area.width) / OF.SIDE / 2;
+  const people = peaks(values, OF.PERSON_AT, area, least).map(
+    ({ score, cx, cy, own: [width, height] }) => {
+      const [x, y] = [sideOf(width!), sideOf(height!)];
+      return { score, box: [cx - x, cy - y, cx + x, cy + y] } as const;
+    },
+  );
   return newPeople(people);
 }
 
@@ -131,8 +202,16 @@ function handsIn(values: Float32Array, area: RotatedBox, least: number): HandBox
   });
 }
 
-/** Return score, centre and further values of the peaks of a map of logit, offset of the centre (2) and more, best first. */
-function peaks(values: Float32Array, first: number, area: RotatedBox, least: number): { score: number; cx: number; cy: number; own: readonly number[] }[] {
+/**
+ * Return score, centre and further values of the peaks of a map of logit, offset of the centre (2)
+ * and more, best first.
+ */
+function peaks(
+  values: Float32Array,
+  first: number,
+  area: RotatedBox,
+  least: number,
+): { score: number; cx: number; cy: number; own: readonly number[] }[] {
   const { SIDE: side, VALUES: count } = OF;
   const logitAt = (row: number, column: number) => values[count * (row * side + column) + first]!;
   const [minLogit, scale] = [Math.log(least / (1 - least)), area.width / side];
@@ -143,13 +222,21 @@ function peaks(values: Float32Array, first: number, area: RotatedBox, least: num
       if (!(logit > minLogit)) continue;
       let isPeak = true;
       for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, side - 1); y++) {
-        for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, side - 1); x++) isPeak &&= logit >= logitAt(y, x);
+        for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, side - 1); x++)
+          isPeak &&= logit >= logitAt(y, x);
       }
       if (!isPeak) continue;
-      const [dx, dy, ...own] = values.subarray(count * (row * side + column) + first + 1) as unknown as [number, number, ...number[]];
-      const [cx, cy] = [area.cx + (column + 0.5 + dx - side / 2) * scale, area.cy + (row + 0.5 + dy - side / 2) * scale];
+      const [dx, dy, ...own] = values.subarray(
+        count * (row * side + column) + first + 1,
+      ) as unknown as [number, number, ...number[]];
+      const [cx, cy] = [
+        area.cx + (column + 0.5 + dx - side / 2) * scale,
+        area.cy + (row + 0.5 + dy - side / 2) * scale,
+      ];
       found.push({ logit, cx, cy, own: own.slice(0, 3) });
     }
   }
-  return found.sort((a, b) => b.logit - a.logit).map(({ logit, ...peak }) => ({ ...peak, score: 1 / (1 + Math.exp(-logit)) }));
+  return found
+    .sort((a, b) => b.logit - a.logit)
+    .map(({ logit, ...peak }) => ({ ...peak, score: 1 / (1 + Math.exp(-logit)) }));
 }

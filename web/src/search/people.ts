@@ -1,4 +1,7 @@
-/** Search people thoroughly: find bodies, hands and faces separately and assign them to each other by geometry. */
+/**
+ * Search people thoroughly: find bodies, hands and faces separately and assign them to each other
+ * by geometry.
+ */
 
 import type { BodyObservation } from "../body.js";
 import { constants } from "../data.js";
@@ -17,7 +20,8 @@ const OF = constants.search.people;
 const SIDES = [0, 1] as const;
 
 /**
- * Return the people of an image with the scores of their bodies, best first. The first `max_instances` have hands and faces.
+ * Return the people of an image with the scores of their bodies, best first. The first
+ * `max_instances` have hands and faces.
  *
  * @param people networks of the parts of a body, as in the published graph
  */
@@ -38,12 +42,16 @@ export async function searchPeople(
     }
   }
   const around = await handSearch.around(shown, crops);
-  const hands = handsOfBodies(shown, around.found.filter(({ score }) => score > least));
+  const hands = handsOfBodies(
+    shown,
+    around.found.filter(({ score }) => score > least),
+  );
   const faces: FaceObservation[] = [];
   for (const [index, body] of shown.entries()) {
     const pair = SIDES.map((side) => hands.get(2 * index + side) ?? null);
     let face = await faceOf(image, people, body, search.heads);
-    if (face && faces.some((other) => isSameInstance(face!.keypoints, other.keypoints))) face = null;
+    if (face && faces.some((other) => isSameInstance(face!.keypoints, other.keypoints)))
+      face = null;
     if (face) faces.push(face);
     const person: PersonObservation = { ...body, hands: pair, face };
     bodies[index] = person;
@@ -52,7 +60,12 @@ export async function searchPeople(
 }
 
 /** Return the face in the head crop of a body, or at the head that the search found. */
-async function faceOf(image: Pixels, people: Holistic, body: BodyObservation, heads: readonly Head[]): Promise<FaceObservation | null> {
+async function faceOf(
+  image: Pixels,
+  people: Holistic,
+  body: BodyObservation,
+  heads: readonly Head[],
+): Promise<FaceObservation | null> {
   const face = await people.faceIn(image, body);
   const own = heads.find((head) => isHeadOf(body, head));
   if (face || !own) return face;
@@ -61,13 +74,25 @@ async function faceOf(image: Pixels, people: Holistic, body: BodyObservation, he
   return Math.min(first.score, second.score) > constants.search.geometry.PRESENT ? second : null;
 }
 
-/** Assign hands to arms greedily by cost. The index of an arm is twice that of its body, plus 1 on the right. */
-function handsOfBodies(bodies: readonly BodyObservation[], hands: readonly HandObservation[]): Map<number, HandObservation> {
-  const pairs = bodies.flatMap((body, number) => SIDES.flatMap((side) => hands.flatMap((hand) => {
-    const distance = wristDistance(body, side, hand);
-    const other = side === 0 ? 1 - hand.left : hand.left;
-    return distance < OF.MAX_WRIST_DISTANCE ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: 2 * number + side, part: hand }] : [];
-  })));
+/**
+ * Assign hands to arms greedily by cost. The index of an arm is twice that of its body, plus 1 on
+ * the right.
+ */
+function handsOfBodies(
+  bodies: readonly BodyObservation[],
+  hands: readonly HandObservation[],
+): Map<number, HandObservation> {
+  const pairs = bodies.flatMap((body, number) =>
+    SIDES.flatMap((side) =>
+      hands.flatMap((hand) => {
+        const distance = wristDistance(body, side, hand);
+        const other = side === 0 ? 1 - hand.left : hand.left;
+        return distance < OF.MAX_WRIST_DISTANCE
+          ? [{ cost: distance + OF.OTHER_SIDE_COST * other, of: 2 * number + side, part: hand }]
+          : [];
+      }),
+    ),
+  );
   const chosen = new Map<number, HandObservation>();
   const taken = new Set<HandObservation>();
   for (const { of, part } of pairs.sort((a, b) => a.cost - b.cost)) {

@@ -1,14 +1,25 @@
-/** Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a subclass. */
+/**
+ * Search an image in four steps: propose, verify, suppress, score. Each kind defines its steps in a
+ * subclass.
+ */
 
 import { isSameObject, type Observation } from "../observations.js";
 import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
-import { isSameInstance, LIMITS, scoreOf, type Features, type Proposal, type ScoreName } from "./geometry.js";
+import {
+  isSameInstance,
+  LIMITS,
+  scoreOf,
+  type Features,
+  type Proposal,
+  type ScoreName,
+} from "./geometry.js";
 
 /** A possible instance with its observations. */
 export interface Candidate<O extends Observation> {
   views: O[]; // observations of the landmark network. The last one becomes the result.
-  readonly proposal: Proposal; // proposal that led to it, with the maximum score of the proposals of the instance
+  // proposal that led to it, with the maximum score of the proposals of the instance
+  readonly proposal: Proposal;
   agreement: number; // keypoint similarity of two views, 0..1
   readonly isPublished: boolean; // true if the published search finds it too
   score: number; // probability that this is an instance
@@ -22,7 +33,12 @@ export interface Limits {
   readonly isThorough: boolean; // true to search all windows
 }
 
-export function newCandidate<O extends Observation>(views: O[], proposal: Proposal, agreement = 1, isPublished = false): Candidate<O> {
+export function newCandidate<O extends Observation>(
+  views: O[],
+  proposal: Proposal,
+  agreement = 1,
+  isPublished = false,
+): Candidate<O> {
   return { views, proposal, agreement, isPublished, score: 0, features: {} };
 }
 
@@ -30,17 +46,23 @@ export function newCandidate<O extends Observation>(views: O[], proposal: Propos
 export const lastView = <O extends Observation>({ views }: Candidate<O>): O => views.at(-1)!;
 
 /** Return the minimum presence of the views. */
-export const presenceOf = ({ views }: Candidate<Observation>): number => Math.min(...views.map(({ score }) => score));
+export const presenceOf = ({ views }: Candidate<Observation>): number =>
+  Math.min(...views.map(({ score }) => score));
 
 /** Check whether presence and agreement of the views are high. */
-const isCertain = (candidate: Candidate<Observation>): boolean => Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
+const isCertain = (candidate: Candidate<Observation>): boolean =>
+  Math.min(presenceOf(candidate), candidate.agreement) > LIMITS.certain;
 
 /** Searches one image. */
 export abstract class StillSearch<O extends Observation> {
   protected readonly candidates: Candidate<O>[] = [];
   protected isComplete = true;
 
-  constructor(protected readonly image: Pixels, protected readonly limits: Limits, private readonly scoreName: ScoreName) {}
+  constructor(
+    protected readonly image: Pixels,
+    protected readonly limits: Limits,
+    private readonly scoreName: ScoreName,
+  ) {}
 
   /** Yield the proposals of one source after another. Those of the published search come first. */
   protected abstract propose(): AsyncGenerator<Proposal[]>;
@@ -64,7 +86,9 @@ export abstract class StillSearch<O extends Observation> {
 
   /** Check whether a proposal shows a certain instance or an area that was verified before. */
   protected isKnown(proposal: Proposal): boolean {
-    const known = this.candidates.find((candidate) => isCertain(candidate) && this.shows(proposal, lastView(candidate)));
+    const known = this.candidates.find(
+      (candidate) => isCertain(candidate) && this.shows(proposal, lastView(candidate)),
+    );
     if (known) known.proposal.score = Math.max(known.proposal.score, proposal.score);
     return known !== undefined;
   }
@@ -89,7 +113,10 @@ export abstract class StillSearch<O extends Observation> {
       }
       if (this.#hasEnough()) break;
     }
-    return { found: this.#suppressed().map((candidate) => this.resultOf(candidate)), complete: this.isComplete };
+    return {
+      found: this.#suppressed().map((candidate) => this.resultOf(candidate)),
+      complete: this.isComplete,
+    };
   }
 
   #hasEnough(): boolean {
@@ -97,15 +124,25 @@ export abstract class StillSearch<O extends Observation> {
     return this.#suppressed().filter(isCertain).length >= this.limits.enough;
   }
 
-  /** Score the candidates and return one per instance, best first, with the highest score of its duplicates. */
+  /**
+   * Score the candidates and return one per instance, best first, with the highest score of its
+   * duplicates.
+   */
   #suppressed(): Candidate<O>[] {
     for (const candidate of this.candidates) {
-      candidate.score = Math.max(this.score(candidate), candidate.isPublished ? LIMITS.published : 0);
+      candidate.score = Math.max(
+        this.score(candidate),
+        candidate.isPublished ? LIMITS.published : 0,
+      );
     }
     const kept: Candidate<O>[] = [];
     const repeats = (a: Candidate<O>, b: Candidate<O>) =>
-      a.isPublished && b.isPublished ? isSameObject(lastView(a), lastView(b), false) : this.isSame(a, b);
-    for (const candidate of [...this.candidates].sort((a, b) => Number(b.isPublished) - Number(a.isPublished) || b.score - a.score)) {
+      a.isPublished && b.isPublished
+        ? isSameObject(lastView(a), lastView(b), false)
+        : this.isSame(a, b);
+    for (const candidate of [...this.candidates].sort(
+      (a, b) => Number(b.isPublished) - Number(a.isPublished) || b.score - a.score,
+    )) {
       const same = kept.find((other) => repeats(candidate, other));
       if (same) same.score = Math.max(same.score, candidate.score);
       else kept.push(candidate);

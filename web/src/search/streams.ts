@@ -1,7 +1,8 @@
 /**
  * A search spread over the frames of a stream: each frame searches a window or verifies proposals.
  *
- * A proposal is verified in the frame that found it and again in the next one; an instance is found where both agree.
+ * A proposal is verified in the frame that found it and again in the next one; an instance is found
+ * where both agree.
  */
 
 import { constants, type FinderRecord } from "../data.js";
@@ -21,13 +22,21 @@ export interface Source {
   readonly isFewer?: boolean; // see `windows`
 }
 
-/** Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked instances. */
+/**
+ * Finder of one kind. With `acceptsNew` and `verify` it also verifies new detections and tracked
+ * instances.
+ */
 export interface Finder<O extends Observation> extends FinderRecord {
   readonly sources: readonly Source[];
-  /** Run the landmark network on a box to verify a proposal, with similar tracked instances covered. */
+  /**
+   * Run the landmark network on a box to verify a proposal, with similar tracked instances covered.
+   */
   observe(image: Pixels, box: RotatedBox, proposal: Proposal, tracked: readonly O[]): Promise<O>;
   boxAfter(observation: O): RotatedBox;
-  /** Return the probability that two observations show an instance; `image`: image of the second frame. */
+  /**
+   * Return the probability that two observations show an instance; `image`: image of the second
+   * frame.
+   */
   score(image: Pixels, proposal: Proposal, first: O, second: O): Promise<number>;
   /** Check whether a proposal shows a tracked instance. */
   isTracked(proposal: Proposal, tracked: O): boolean;
@@ -37,19 +46,34 @@ export interface Finder<O extends Observation> extends FinderRecord {
    * Check whether a new detection may start a track.
    *
    * @param detections number of frames in a row in which it was detected
-   * @param proposal proposal that led to it in a search of windows; null for the search of the image
+   * @param proposal proposal that led to it in a search of windows; null for the search of the
+   *   image
    */
-  acceptsNew?(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean>;
+  acceptsNew?(
+    image: Pixels,
+    observation: O,
+    detections: number,
+    proposal: Proposal | null,
+  ): Promise<boolean>;
   /** Return the image for one track, without what the network could mistake for its instance. */
   imageForTrack?(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
   /** Return the verified observation of a track, or null if the track ends. */
-  verify?(image: Pixels, track: Track<O>, observation: O, tracks: readonly Track<O>[]): Promise<O | null>;
+  verify?(
+    image: Pixels,
+    track: Track<O>,
+    observation: O,
+    tracks: readonly Track<O>[],
+  ): Promise<O | null>;
   beginFrame?(tracked: readonly O[]): void;
   reset?(): void;
 }
 
 /** Observation of a proposal in the previous frame, and in how many frames it was returned. */
-type Candidate<O> = { readonly proposal: Proposal; readonly observation: O; readonly repeats: number };
+type Candidate<O> = {
+  readonly proposal: Proposal;
+  readonly observation: O;
+  readonly repeats: number;
+};
 
 /** Content of a window when it was searched. */
 interface SearchedWindow {
@@ -57,7 +81,8 @@ interface SearchedWindow {
   readonly window: Corners;
   readonly frame: number;
   readonly thumbnail: Thumbnail;
-  readonly free: Uint8Array; // mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere
+  // mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere
+  readonly free: Uint8Array;
   pause: number; // number of passes over all windows during which the window is skipped
 }
 
@@ -88,20 +113,24 @@ export class StreamSearch<O extends Observation> {
   /** Check whether an image differs from the last one for which this method returned true. */
   isChanged(image: Pixels): boolean {
     const [thumbnail, before] = [thumbnailOf(image), this.#lastThumbnail];
-    const isSame = before?.width === thumbnail.width && before.height === thumbnail.height && !differ(thumbnail, before);
+    const isSame =
+      before?.width === thumbnail.width &&
+      before.height === thumbnail.height &&
+      !differ(thumbnail, before);
     if (!isSame) this.#lastThumbnail = thumbnail;
     return !isSame;
   }
 
   /**
-   * Verify new detections, do one frame's share of the search, and return the new instances. The more is tracked, the
-   * larger the share.
+   * Verify new detections, do one frame's share of the search, and return the new instances. The
+   * more is tracked, the larger the share.
    *
    * @param tracked observations of the tracked instances in this frame
    * @param detected observations of a search of the image
-   * @param lost boxes in which instances were lost recently; their surroundings are searched in every other frame
-   * @param share `spent`: inferences of this frame, apart from those of the tracked instances; `room`: maximum number of
-   *   new instances; with 0, only the internal state advances
+   * @param lost boxes in which instances were lost recently; their surroundings are searched in
+   *   every other frame
+   * @param share `spent`: inferences of this frame, apart from those of the tracked instances;
+   *   `room`: maximum number of new instances; with 0, only the internal state advances
    */
   async step(
     image: Pixels,
@@ -116,9 +145,11 @@ export class StreamSearch<O extends Observation> {
     const candidates = [...this.#candidates, ...this.#detected];
     [this.#candidates, this.#detected] = [[], []];
     this.#inferencesLeft = Math.max(all.length + 1, OF.MIN_INFERENCES) - spent;
-    if (room > 0 && !candidates.length) await this.#searchWindows(image, lost, all); // what they show may verify the new detections
+    // what they show may verify the new detections
+    if (room > 0 && !candidates.length) await this.#searchWindows(image, lost, all);
     const found: O[] = [];
-    for (const observation of detected) if (await this.#accepts(image, observation, 1, null)) found.push(observation);
+    for (const observation of detected)
+      if (await this.#accepts(image, observation, 1, null)) found.push(observation);
     const known = [...tracked, ...found];
     const roomLeft = room - found.length;
     if (roomLeft <= 0) {
@@ -134,21 +165,38 @@ export class StreamSearch<O extends Observation> {
     return found;
   }
 
-  async #accepts(image: Pixels, observation: O, detections: number, proposal: Proposal | null): Promise<boolean> {
+  async #accepts(
+    image: Pixels,
+    observation: O,
+    detections: number,
+    proposal: Proposal | null,
+  ): Promise<boolean> {
     return (await this.finder.acceptsNew?.(image, observation, detections, proposal)) ?? true;
   }
 
-  /** Add the proposals of the next windows, or of a window around a lost instance, if inferences are left. */
-  async #searchWindows(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[]): Promise<void> {
+  /**
+   * Add the proposals of the next windows, or of a window around a lost instance, if inferences are
+   * left.
+   */
+  async #searchWindows(
+    image: Pixels,
+    lost: readonly RotatedBox[],
+    tracked: readonly O[],
+  ): Promise<void> {
     this.#debt = Math.max(this.#debt - 1, 0);
-    if (this.#debt > 0 || this.#inferencesLeft <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)) return;
+    if (
+      this.#debt > 0 ||
+      this.#inferencesLeft <= Math.min(OF.MIN_INFERENCES, this.#proposals.length)
+    )
+      return;
     this.#inferencesLeft -= 1;
     this.#number += 1;
     if (lost.length && this.#number % 2) {
       const { cx, cy, width } = lost[Math.floor(this.#number / 2) % lost.length]!;
       const window = windowAround([cx, cy], OF.LOST_WINDOW * width, image);
       if (window) {
-        for (const source of this.finder.sources) this.#proposals.push(...(await source.find(image, window)));
+        for (const source of this.finder.sources)
+          this.#proposals.push(...(await source.find(image, window)));
         return;
       }
     }
@@ -163,11 +211,15 @@ export class StreamSearch<O extends Observation> {
 
   /** Observe the best proposals. Those that show an instance are verified in the next frame. */
   async #observeProposals(image: Pixels, tracked: readonly O[], limit: number): Promise<void> {
-    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), tracked).slice(0, limit);
+    this.#proposals = this.#untracked(mergeProposals(this.#proposals, image), tracked).slice(
+      0,
+      limit,
+    );
     for (; this.#proposals.length && this.#inferencesLeft > 0; this.#inferencesLeft--) {
       const proposal = this.#proposals.shift()!;
       const observation = await this.finder.observe(image, proposal.box, proposal, tracked);
-      if (observation.score > this.finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
+      if (observation.score > this.finder.min_presence)
+        this.#candidates.push({ proposal, observation, repeats: 0 });
       else if (proposal.otherwise) this.#proposals.push(proposal.otherwise);
     }
   }
@@ -177,7 +229,12 @@ export class StreamSearch<O extends Observation> {
    *
    * Without enough inferences, the candidate is kept for the next frame.
    */
-  async #verified(image: Pixels, candidate: Candidate<O>, tracked: readonly O[], found: readonly O[]): Promise<O | null> {
+  async #verified(
+    image: Pixels,
+    candidate: Candidate<O>,
+    tracked: readonly O[],
+    found: readonly O[],
+  ): Promise<O | null> {
     const [finder, { proposal, observation: first }] = [this.finder, candidate];
     if (tracked.some((other) => finder.isSame(first, other))) return null;
     if (this.#inferencesLeft < finder.inferences) {
@@ -186,9 +243,15 @@ export class StreamSearch<O extends Observation> {
     }
     this.#inferencesLeft -= finder.inferences;
     const observed = await finder.observe(image, finder.boxAfter(first), proposal, tracked);
-    const score = observed.score > finder.min_presence ? await finder.score(image, proposal, first, observed) : 0;
+    const score =
+      observed.score > finder.min_presence
+        ? await finder.score(image, proposal, first, observed)
+        : 0;
     const second = { ...observed, score };
-    if (score <= OF.MIN_SCORE || [...tracked, ...found].some((other) => finder.isSame(second, other))) {
+    if (
+      score <= OF.MIN_SCORE ||
+      [...tracked, ...found].some((other) => finder.isSame(second, other))
+    ) {
       if (proposal.otherwise) this.#proposals.push(proposal.otherwise);
       return null;
     }
@@ -198,7 +261,9 @@ export class StreamSearch<O extends Observation> {
   }
 
   #untracked(proposals: readonly Proposal[], tracked: readonly O[]): Proposal[] {
-    return proposals.filter((proposal) => !tracked.some((other) => this.finder.isTracked(proposal, other)));
+    return proposals.filter(
+      (proposal) => !tracked.some((other) => this.finder.isTracked(proposal, other)),
+    );
   }
 
   /** Return the changed windows without tracked instances that were searched longest ago. */
@@ -216,18 +281,30 @@ export class StreamSearch<O extends Observation> {
         if (left < right) free.fill(0, row * thumbnail.width + left, row * thumbnail.width + right);
       }
     }
-    const all = new Map<string, Pick<SearchedWindow, "source" | "window">>(sources.flatMap((source, number) =>
-      source.parts.flatMap((count) => windows(image, count, source.isFewer))
-        .map((window) => [`${number} ${window.join()}`, { source, window }] as const)));
-    const frames = [...all.values()].reduce((sum, { source }) => sum + source.cost, 0); // in which all windows can be searched
-    for (const name of [...this.#searchedWindows.keys()]) if (!all.has(name)) this.#searchedWindows.delete(name);
+    const all = new Map<string, Pick<SearchedWindow, "source" | "window">>(
+      sources.flatMap((source, number) =>
+        source.parts
+          .flatMap((count) => windows(image, count, source.isFewer))
+          .map((window) => [`${number} ${window.join()}`, { source, window }] as const),
+      ),
+    );
+    // in which all windows can be searched
+    const frames = [...all.values()].reduce((sum, { source }) => sum + source.cost, 0);
+    for (const name of [...this.#searchedWindows.keys()])
+      if (!all.has(name)) this.#searchedWindows.delete(name);
     const never = [...all.keys()].filter((name) => !this.#searchedWindows.has(name));
     const chosen: SearchedWindow[] = [];
     let cost = 0;
     for (const name of [...never, ...this.#searchedWindows.keys()]) {
       if (chosen.length && cost + all.get(name)!.source.cost > 1) break;
       const before = this.#searchedWindows.get(name);
-      const shown: SearchedWindow = { ...all.get(name)!, frame: this.#frame, thumbnail, free, pause: 1 };
+      const shown: SearchedWindow = {
+        ...all.get(name)!,
+        frame: this.#frame,
+        thumbnail,
+        free,
+        pause: 1,
+      };
       if (before && !this.#isDue(shown, before, frames, scale)) continue;
       if (before) shown.pause = Math.min(before.pause + 1, OF.MAX_PAUSE);
       this.#searchedWindows.delete(name);
@@ -248,7 +325,8 @@ export class StreamSearch<O extends Observation> {
     const [from, to] = [Math.floor(left * scale), Math.min(Math.ceil(right * scale), width)];
     for (let y = Math.floor(top * scale); y < Math.min(Math.ceil(bottom * scale), height); y++) {
       const isFree = (at: number) => Boolean(shown.free[at] && before.free[at]);
-      if (differ(shown.thumbnail, before.thumbnail, y * width + from, y * width + to, isFree)) return true;
+      if (differ(shown.thumbnail, before.thumbnail, y * width + from, y * width + to, isFree))
+        return true;
     }
     return false;
   }
@@ -257,17 +335,30 @@ export class StreamSearch<O extends Observation> {
 /** A few pixels of an image, RGB. */
 type Thumbnail = { readonly width: number; readonly height: number; readonly data: Uint8Array };
 
-/** Return a thumbnail whose pixels are the means of those of the image that they cover, of some of its rows. */
+/**
+ * Return a thumbnail whose pixels are the means of those of the image that they cover, of some of
+ * its rows.
+ */
 function thumbnailOf(image: Pixels): Thumbnail {
   const scale = OF.THUMBNAIL / longestOf(image);
   const every = Math.max(Math.trunc(1 / (OF.ROWS_PER_PIXEL * scale)), 1);
   const width = Math.max(Math.round(image.width * scale), 1);
   const height = Math.max(Math.round(image.height * scale), 1);
-  return { width, height, data: Uint8Array.from(areaMeans(image, width, height, every), Math.round) };
+  return {
+    width,
+    height,
+    data: Uint8Array.from(areaMeans(image, width, height, every), Math.round),
+  };
 }
 
 /** Check whether a run of pixels differs between two thumbnails of one size. */
-function differ(a: Thumbnail, b: Thumbnail, from = 0, to = a.width * a.height, counts = (_: number) => true): boolean {
+function differ(
+  a: Thumbnail,
+  b: Thumbnail,
+  from = 0,
+  to = a.width * a.height,
+  counts = (_: number) => true,
+): boolean {
   for (let i = 3 * from; i < 3 * to; i++) {
     if (Math.abs(a.data[i]! - b.data[i]!) > OF.CHANGE && counts(Math.floor(i / 3))) return true;
   }

@@ -6,9 +6,25 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import { Solution, inImage, type NormalizedLandmarkListList, type SolutionOptions } from "./solution.js";
+import {
+  Solution,
+  inImage,
+  type NormalizedLandmarkListList,
+  type SolutionOptions,
+} from "./solution.js";
 
-export { FACEMESH_CONTOURS, FACEMESH_FACE_OVAL, FACEMESH_LEFT_EYE, FACEMESH_LEFT_EYEBROW, FACEMESH_LEFT_IRIS, FACEMESH_LIPS, FACEMESH_RIGHT_EYE, FACEMESH_RIGHT_EYEBROW, FACEMESH_RIGHT_IRIS, FACEMESH_TESSELATION } from "./solution.js";
+export {
+  FACEMESH_CONTOURS,
+  FACEMESH_FACE_OVAL,
+  FACEMESH_LEFT_EYE,
+  FACEMESH_LEFT_EYEBROW,
+  FACEMESH_LEFT_IRIS,
+  FACEMESH_LIPS,
+  FACEMESH_RIGHT_EYE,
+  FACEMESH_RIGHT_EYEBROW,
+  FACEMESH_RIGHT_IRIS,
+  FACEMESH_TESSELATION,
+} from "./solution.js";
 export type * from "./solution.js";
 export type { SolutionConfig as FaceMeshConfig } from "./solution.js";
 export type ResultsListener = (results: Results) => Promise<void> | void;
@@ -37,8 +53,11 @@ export interface MatrixData {
 export function matrixDataToMatrix(matrix: MatrixData): number[][] {
   const [rows, columns, data] = [matrix.getRows(), matrix.getCols(), matrix.getPackedDataList()];
   const isByRow = matrix.getLayout() === FACE_GEOMETRY.Layout.ROW_MAJOR;
-  const at = (row: number, column: number) => data[isByRow ? row * columns + column : column * rows + row]!;
-  return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (__, column) => at(row, column)));
+  const at = (row: number, column: number) =>
+    data[isByRow ? row * columns + column : column * rows + row]!;
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: columns }, (__, column) => at(row, column)),
+  );
 }
 
 export interface Options extends SolutionOptions {
@@ -59,6 +78,11 @@ export class FaceMesh extends Solution<Options, Results> {
   }
 
   protected results(found: LocalAnswer, image: HTMLCanvasElement): Results {
-    return { multiFaceLandmarks: this.order.sort(found.faces!).map(({ keypoints }) => inImage(keypoints, found)), image };
+    return {
+      multiFaceLandmarks: this.order
+        .sort(found.faces!)
+        .map(({ keypoints }) => inImage(keypoints, found)),
+      image,
+    };
   }
 }

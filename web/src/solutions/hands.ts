@@ -6,7 +6,14 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import { Solution, inImage, inMetres, type LandmarkListList, type NormalizedLandmarkListList, type SolutionOptions } from "./solution.js";
+import {
+  Solution,
+  inImage,
+  inMetres,
+  type LandmarkListList,
+  type NormalizedLandmarkListList,
+  type SolutionOptions,
+} from "./solution.js";
 
 export { HAND_CONNECTIONS } from "./solution.js";
 export type * from "./solution.js";
@@ -21,7 +28,12 @@ export type Options = SolutionOptions & { maxNumHands?: number; modelComplexity?
 /** `label`: side in a selfie view. */
 export type Handedness = { index: number; score: number; label: "Right" | "Left" };
 
-export type Results = { multiHandLandmarks: NormalizedLandmarkListList; multiHandWorldLandmarks: LandmarkListList; multiHandedness: Handedness[]; image: HTMLCanvasElement };
+export type Results = {
+  multiHandLandmarks: NormalizedLandmarkListList;
+  multiHandWorldLandmarks: LandmarkListList;
+  multiHandedness: Handedness[];
+  image: HTMLCanvasElement;
+};
 
 /** Detects hands. */
 export class Hands extends Solution<Options, Results> {
@@ -37,7 +49,11 @@ export class Hands extends Solution<Options, Results> {
     return {
       multiHandLandmarks: hands.map(({ keypoints }) => inImage(keypoints, found)),
       multiHandWorldLandmarks: hands.map(({ keypoints3D }) => inMetres(keypoints3D)),
-      multiHandedness: hands.map(({ handedness, handednessScore }) => ({ index: handedness === "Left" ? 0 : 1, score: handednessScore, label: handedness })),
+      multiHandedness: hands.map(({ handedness, handednessScore }) => ({
+        index: handedness === "Left" ? 0 : 1,
+        score: handednessScore,
+        label: handedness,
+      })),
       image,
     };
   }

@@ -7,7 +7,15 @@
 import type { Files, LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { Results as PoseResults } from "./pose.js";
-import { Solution, bodyOptions, bodyResults, inImage, type LandmarkList, type NormalizedLandmarkList, type PoseOptions } from "./solution.js";
+import {
+  Solution,
+  bodyOptions,
+  bodyResults,
+  inImage,
+  type LandmarkList,
+  type NormalizedLandmarkList,
+  type PoseOptions,
+} from "./solution.js";
 
 export * from "./solution.js";
 export type * from "./solution.js";
@@ -22,7 +30,10 @@ export interface Options extends PoseOptions {
   refineFaceLandmarks?: boolean;
 }
 
-/** Results of one image. Fields are undefined if they were not found or not requested, although MediaPipe's types omit that. */
+/**
+ * Results of one image. Fields are undefined if they were not found or not requested, although
+ * MediaPipe's types omit that.
+ */
 export interface Results extends PoseResults {
   /** `poseWorldLandmarks` under the minified name in MediaPipe's package, which pages read. */
   za?: LandmarkList;
@@ -40,7 +51,10 @@ export class Holistic extends Solution<Options, Results> {
   }
 
   protected override networks(): NonNullable<Files["networks"]> {
-    return { hand: "hand-full", face: this.options.refineFaceLandmarks ? "face-attention" : "face-mesh" };
+    return {
+      hand: "hand-full",
+      face: this.options.refineFaceLandmarks ? "face-attention" : "face-mesh",
+    };
   }
 
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {

@@ -5,7 +5,12 @@ import { draw, segmentationFrom } from "../tfjs.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { Body, NamedPoint, Segmentation } from "../results.js";
-import { FACE as FACE_LINES, HAND_CONNECTIONS as HAND_LINES, POSE_CONNECTIONS as POSE_LINES, type Connection } from "../tasks/drawing.js";
+import {
+  FACE as FACE_LINES,
+  HAND_CONNECTIONS as HAND_LINES,
+  POSE_CONNECTIONS as POSE_LINES,
+  type Connection,
+} from "../tasks/drawing.js";
 import { InstanceOrder } from "../tracking.js";
 
 const MODELS = ["lite", "full", "heavy"] as const;
@@ -61,7 +66,10 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     return {};
   }
 
-  protected abstract results(found: LocalAnswer, image: HTMLCanvasElement): Results | Promise<Results>;
+  protected abstract results(
+    found: LocalAnswer,
+    image: HTMLCanvasElement,
+  ): Results | Promise<Results>;
 
   /** Change some options from the next image on. */
   setOptions(options: Options): void {
@@ -78,7 +86,10 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     await this.#open();
   }
 
-  /** Process the next image of a stream and call the listener; `at`: its time in milliseconds, by default now. */
+  /**
+   * Process the next image of a stream and call the listener; `at`: its time in milliseconds, by
+   * default now.
+   */
   async send({ image }: InputMap, at = performance.now()): Promise<void> {
     const copy = document.createElement("canvas");
     const drawn = draw(image, this.options.selfieMode ?? false);
@@ -111,7 +122,8 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       min_presence_score: minTrackingConfidence,
       ...this.detectorOptions(),
     };
-    const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() }; // MediaPipe's packages run on the graphics card
+    // MediaPipe's packages run on the graphics card
+    const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() };
     const key = JSON.stringify([options, files]);
     if (this.#detector === null || key !== this.#openedWith) {
       await this.close();
@@ -125,32 +137,58 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
 
 /** Return the options of a detector of bodies or people. */
 export function bodyOptions(options: PoseOptions): DetectorOptions {
-  const { modelComplexity = 1, smoothLandmarks = true, enableSegmentation = false, smoothSegmentation = true } = options;
+  const {
+    modelComplexity = 1,
+    smoothLandmarks = true,
+    enableSegmentation = false,
+    smoothSegmentation = true,
+  } = options;
   const masks = { segmentation: enableSegmentation, smooth_segmentation: smoothSegmentation };
-  return { model: MODELS[modelComplexity], max_instances: 1, smoothing: smoothLandmarks ? "published" : "none", ...masks };
+  return {
+    model: MODELS[modelComplexity],
+    max_instances: 1,
+    smoothing: smoothLandmarks ? "published" : "none",
+    ...masks,
+  };
 }
 
 /** Convert points in pixels to fractions of the image. */
-export function inImage(points: readonly (NamedPoint & { score?: number })[], { width, height }: Pick<LocalAnswer, "width" | "height">): NormalizedLandmarkList {
-  return points.map(({ x, y, z, score }) => ({ x: x / width, y: y / height, z: (z ?? 0) / width, ...(score !== undefined && { visibility: score }) }));
+export function inImage(
+  points: readonly (NamedPoint & { score?: number })[],
+  { width, height }: Pick<LocalAnswer, "width" | "height">,
+): NormalizedLandmarkList {
+  return points.map(({ x, y, z, score }) => ({
+    x: x / width,
+    y: y / height,
+    z: (z ?? 0) / width,
+    ...(score !== undefined && { visibility: score }),
+  }));
 }
 
 /** Convert points in metres. */
-export const inMetres = (points: Parameters<typeof inImage>[0]): LandmarkList => inImage(points, { width: 1, height: 1 });
+export const inMetres = (points: Parameters<typeof inImage>[0]): LandmarkList =>
+  inImage(points, { width: 1, height: 1 });
 
-/** Return the landmarks of a body and, if there is one, its mask in the image's size, whose red and alpha are the person's probability. */
+/**
+ * Return the landmarks of a body and, if there is one, its mask in the image's size, whose red and
+ * alpha are the person's probability.
+ */
 export async function bodyResults(body: Body, found: LocalAnswer) {
-  const segmentation = "segmentation" in body && segmentationFrom(body.segmentation as Segmentation, found);
+  const segmentation =
+    "segmentation" in body && segmentationFrom(body.segmentation as Segmentation, found);
   return {
     poseLandmarks: inImage(body.keypoints, found),
     poseWorldLandmarks: inMetres(body.keypoints3D),
-    ...(segmentation && { segmentationMask: await createImageBitmap(await segmentation.mask.toImageData()) }),
+    ...(segmentation && {
+      segmentationMask: await createImageBitmap(await segmentation.mask.toImageData()),
+    }),
   };
 }
 
 export type LandmarkConnectionArray = [number, number][];
 
-const pairs = (lines: readonly Connection[]): LandmarkConnectionArray => lines.map(({ start, end }) => [start, end]);
+const pairs = (lines: readonly Connection[]): LandmarkConnectionArray =>
+  lines.map(({ start, end }) => [start, end]);
 
 export const HAND_CONNECTIONS = pairs(HAND_LINES);
 export const POSE_CONNECTIONS = pairs(POSE_LINES);
@@ -166,9 +204,15 @@ export const FACEMESH_CONTOURS = pairs(FACE_LINES.CONTOURS);
 export const FACEMESH_TESSELATION = pairs(FACE_LINES.TESSELATION);
 
 /** MediaPipe's packages give both corners of the mouth these names. */
-const MOUTH: Readonly<Record<string, string>> = { mouth_left: "LEFT_RIGHT", mouth_right: "RIGHT_LEFT" };
-const POSE_NAMES = BODY_NAMES.map((name, index) => [MOUTH[name] ?? name.toUpperCase(), index] as const);
-const namedAs = (pattern: RegExp): Record<string, number> => Object.fromEntries(POSE_NAMES.filter(([name]) => pattern.test(name)));
+const MOUTH: Readonly<Record<string, string>> = {
+  mouth_left: "LEFT_RIGHT",
+  mouth_right: "RIGHT_LEFT",
+};
+const POSE_NAMES = BODY_NAMES.map(
+  (name, index) => [MOUTH[name] ?? name.toUpperCase(), index] as const,
+);
+const namedAs = (pattern: RegExp): Record<string, number> =>
+  Object.fromEntries(POSE_NAMES.filter(([name]) => pattern.test(name)));
 
 export const POSE_LANDMARKS = namedAs(/./);
 export const POSE_LANDMARKS_LEFT = namedAs(/^LEFT_/);

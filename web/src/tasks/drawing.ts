@@ -43,7 +43,10 @@ export class DrawingUtils {
   readonly #context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
   /** @param _graphics ignored, because masks are blended on the processor */
-  constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | WebGL2RenderingContext, _graphics?: WebGL2RenderingContext) {
+  constructor(
+    context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | WebGL2RenderingContext,
+    _graphics?: WebGL2RenderingContext,
+  ) {
     if (!("fillRect" in context)) throw new Error("DrawingUtils requires a 2D context");
     this.#context = context;
   }
@@ -67,7 +70,13 @@ export class DrawingUtils {
         const data = { index, from };
         this.#set(style, data);
         this.#context.beginPath();
-        this.#context.arc(from.x * width, from.y * height, valueOf(style.radius ?? 6, data), 0, 2 * Math.PI);
+        this.#context.arc(
+          from.x * width,
+          from.y * height,
+          valueOf(style.radius ?? 6, data),
+          0,
+          2 * Math.PI,
+        );
         this.#context.fill();
         this.#context.stroke();
       });
@@ -75,7 +84,11 @@ export class DrawingUtils {
   }
 
   /** Draw lines between landmarks. */
-  drawConnectors(landmarks?: NormalizedLandmark[], connections?: Connection[], style: DrawingOptions = {}): void {
+  drawConnectors(
+    landmarks?: NormalizedLandmark[],
+    connections?: Connection[],
+    style: DrawingOptions = {},
+  ): void {
     if (!landmarks || !connections) return;
     const { width, height } = this.#context.canvas;
     this.#withState(() => {
@@ -92,11 +105,20 @@ export class DrawingUtils {
   }
 
   /** Draw a filled box. */
-  drawBoundingBox({ originX, originY, width, height }: BoundingBox, style: DrawingOptions = {}): void {
+  drawBoundingBox(
+    { originX, originY, width, height }: BoundingBox,
+    style: DrawingOptions = {},
+  ): void {
     this.#withState(() => {
       this.#set(style, {});
       this.#context.beginPath();
-      const corners = [[0, 0], [width, 0], [width, height], [0, height], [0, 0]] as const; // as in MediaPipe, the first one is not joined
+      const corners = [
+        [0, 0],
+        [width, 0],
+        [width, height],
+        [0, height],
+        [0, 0],
+      ] as const; // as in MediaPipe, the first one is not joined
       for (const [x, y] of corners) this.#context.lineTo(originX + x, originY + y);
       this.#context.stroke();
       this.#context.fill();
@@ -109,7 +131,11 @@ export class DrawingUtils {
    * @param categoryToColorMap categories without a color show the background
    * @param background color or image behind colors that are not opaque; default: black
    */
-  drawCategoryMask(mask: MPMask, categoryToColorMap: CategoryToColorMap, background: RGBAColor | ImageSource = BLACK): void {
+  drawCategoryMask(
+    mask: MPMask,
+    categoryToColorMap: CategoryToColorMap,
+    background: RGBAColor | ImageSource = BLACK,
+  ): void {
     const colors = new Map(categoryToColorMap.entries());
     for (const [category, { length }] of colors) {
       if (length !== 4) throw new Error(`Color at index ${category} is not a four-channel value.`);
@@ -125,16 +151,33 @@ export class DrawingUtils {
    * @param defaultTexture image or color where the confidence is 0
    * @param overlayTexture image or color where the confidence is 1
    */
-  drawConfidenceMask(mask: MPMask, defaultTexture: RGBAColor | ImageSource, overlayTexture: RGBAColor | ImageSource): void {
+  drawConfidenceMask(
+    mask: MPMask,
+    defaultTexture: RGBAColor | ImageSource,
+    overlayTexture: RGBAColor | ImageSource,
+  ): void {
     const confidences = mask.getAsFloat32Array();
-    this.#blend(mask, defaultTexture, texture(overlayTexture, mask), (pixel) => confidences[pixel]!);
+    this.#blend(
+      mask,
+      defaultTexture,
+      texture(overlayTexture, mask),
+      (pixel) => confidences[pixel]!,
+    );
   }
 
   /** Do nothing: there is nothing to free. */
   close(): void {}
 
-  /** Draw a layer of colors over a background, in the size of a mask; `shareAt`: returns the weight of a color, 0 to 1. */
-  #blend({ width, height }: MPMask, background: RGBAColor | ImageSource, colorAt: ColorAt, weightAt: (pixel: number) => number): void {
+  /**
+   * Draw a layer of colors over a background, in the size of a mask; `shareAt`: returns the weight
+   * of a color, 0 to 1.
+   */
+  #blend(
+    { width, height }: MPMask,
+    background: RGBAColor | ImageSource,
+    colorAt: ColorAt,
+    weightAt: (pixel: number) => number,
+  ): void {
     const backgroundAt = texture(background, { width, height });
     const image = new ImageData(width, height);
     for (let pixel = 0; pixel < width * height; pixel++) {
@@ -143,7 +186,8 @@ export class DrawingUtils {
       const mixed = (channel: number) => below[channel]! * (1 - weight) + above[channel]! * weight;
       const alpha = mixed(3);
       // As in MediaPipe, the mixed colors are premultiplied by the mixed alpha.
-      for (let channel = 0; channel < 3; channel++) image.data[4 * pixel + channel] = alpha && (mixed(channel) * 255) / alpha;
+      for (let channel = 0; channel < 3; channel++)
+        image.data[4 * pixel + channel] = alpha && (mixed(channel) * 255) / alpha;
       image.data[4 * pixel + 3] = alpha;
     }
     const { canvas } = this.#context;
@@ -172,7 +216,10 @@ function valueOf<T extends Paint | number>(style: Style<T>, data: LandmarkData):
 type ColorAt = (pixel: number) => ArrayLike<number>;
 
 /** Return the colors of an image that is scaled to a size, or one color for all pixels. */
-function texture(source: RGBAColor | ImageSource, { width, height }: { width: number; height: number }): ColorAt {
+function texture(
+  source: RGBAColor | ImageSource,
+  { width, height }: { width: number; height: number },
+): ColorAt {
   if (Array.isArray(source)) return () => source;
   const context = new OffscreenCanvas(width, height).getContext("2d")!;
   context.drawImage(source instanceof ImageData ? canvasOf(source) : source, 0, 0, width, height);
@@ -183,13 +230,55 @@ function texture(source: RGBAColor | ImageSource, { width, height }: { width: nu
 /** A line from one landmark to another. */
 export type Connection = { start: number; end: number };
 
-const HAND_LINES = [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8], [5, 9, 10, 11, 12], [9, 13, 14, 15, 16], [13, 17], [0, 17, 18, 19, 20]];
-const POSE_LINES = [
-  ...[[0, 1, 2, 3, 7], [0, 4, 5, 6, 8], [9, 10], [11, 12], [11, 13, 15, 17], [15, 19], [15, 21], [17, 19]],
-  ...[[12, 14, 16, 18], [16, 20], [16, 22], [18, 20], [11, 23], [12, 24], [23, 24], [23, 25], [24, 26]],
-  ...[[25, 27], [26, 28], [27, 29], [28, 30], [29, 31], [30, 32], [27, 31], [28, 32]],
+const HAND_LINES = [
+  [0, 1, 2, 3, 4],
+  [0, 5, 6, 7, 8],
+  [5, 9, 10, 11, 12],
+  [9, 13, 14, 15, 16],
+  [13, 17],
+  [0, 17, 18, 19, 20],
 ];
-const CONTOURS = ["lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow", "faceOval"] as const;
+const POSE_LINES = [
+  ...[
+    [0, 1, 2, 3, 7],
+    [0, 4, 5, 6, 8],
+    [9, 10],
+    [11, 12],
+    [11, 13, 15, 17],
+    [15, 19],
+    [15, 21],
+    [17, 19],
+  ],
+  ...[
+    [12, 14, 16, 18],
+    [16, 20],
+    [16, 22],
+    [18, 20],
+    [11, 23],
+    [12, 24],
+    [23, 24],
+    [23, 25],
+    [24, 26],
+  ],
+  ...[
+    [25, 27],
+    [26, 28],
+    [27, 29],
+    [28, 30],
+    [29, 31],
+    [30, 32],
+    [27, 31],
+    [28, 32],
+  ],
+];
+const CONTOURS = [
+  "lips",
+  "leftEye",
+  "leftEyebrow",
+  "rightEye",
+  "rightEyebrow",
+  "faceOval",
+] as const;
 
 export const HAND_CONNECTIONS = HAND_LINES.flatMap(alongLine);
 export const POSE_CONNECTIONS = POSE_LINES.flatMap(alongLine);
@@ -203,7 +292,9 @@ export const FACE = {
   RIGHT_IRIS: within("rightIris"),
   FACE_OVAL: within("faceOval"),
   CONTOURS: CONTOURS.flatMap(within),
-  TESSELATION: (mesh.triangles as [number, number, number][]).flatMap(([a, b, c]) => alongLine([a, b, c, a])),
+  TESSELATION: (mesh.triangles as [number, number, number][]).flatMap(([a, b, c]) =>
+    alongLine([a, b, c, a]),
+  ),
 };
 
 function alongLine(points: readonly number[]): Connection[] {
@@ -213,5 +304,7 @@ function alongLine(points: readonly number[]): Connection[] {
 /** Connections within a group of face landmarks, along its contours. */
 function within(group: keyof typeof face.groups): Connection[] {
   const members = new Set(face.groups[group]);
-  return face.connections.map(([start, end]) => ({ start: start!, end: end! })).filter(({ start, end }) => members.has(start) && members.has(end));
+  return face.connections
+    .map(([start, end]) => ({ start: start!, end: end! }))
+    .filter(({ start, end }) => members.has(start) && members.has(end));
 }

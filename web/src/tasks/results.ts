@@ -22,11 +22,21 @@ export type Category = { score: number; index: number; categoryName: string; dis
 export type Classifications = { categories: Category[]; headIndex: number; headName: string };
 
 /** A box in pixels. */
-export type BoundingBox = { originX: number; originY: number; width: number; height: number; angle: number };
+export type BoundingBox = {
+  originX: number;
+  originY: number;
+  width: number;
+  height: number;
+  angle: number;
+};
 
 export type NormalizedKeypoint = { x: number; y: number; score?: number; label?: string };
 
-export type Detection = { categories: Category[]; boundingBox?: BoundingBox; keypoints: NormalizedKeypoint[] };
+export type Detection = {
+  categories: Category[];
+  boundingBox?: BoundingBox;
+  keypoints: NormalizedKeypoint[];
+};
 
 export type DetectionResult = { detections: Detection[] };
 
@@ -52,7 +62,11 @@ export class MPMask {
   readonly #data: Float32Array | Uint8Array;
 
   /** @param data probabilities, 0 to 1, or categories, row by row */
-  constructor(data: Float32Array | Uint8Array, readonly width: number, readonly height: number) {
+  constructor(
+    data: Float32Array | Uint8Array,
+    readonly width: number,
+    readonly height: number,
+  ) {
     this.#data = data;
   }
 
@@ -70,12 +84,16 @@ export class MPMask {
 
   /** Return the numbers in the range from 0 to 1, row by row. */
   getAsFloat32Array(): Float32Array {
-    return this.#data instanceof Float32Array ? this.#data : Float32Array.from(this.#data, (category) => category / 255);
+    return this.#data instanceof Float32Array
+      ? this.#data
+      : Float32Array.from(this.#data, (category) => category / 255);
   }
 
   /** Return the numbers in the range from 0 to 255, row by row. */
   getAsUint8Array(): Uint8Array {
-    return this.#data instanceof Uint8Array ? this.#data : Uint8Array.from(this.#data, (fraction) => Math.round(255 * fraction));
+    return this.#data instanceof Uint8Array
+      ? this.#data
+      : Uint8Array.from(this.#data, (fraction) => Math.round(255 * fraction));
   }
 
   /** Throw an error: masks are arrays. See `hasWebGLTexture()`. */
@@ -92,7 +110,10 @@ export class MPMask {
 }
 
 /** Convert points in pixels of the upright image to landmarks in fractions of the input image. */
-export function normalizedLandmarks({ values, score }: Points, { width, height, turns }: Frame): NormalizedLandmark[] {
+export function normalizedLandmarks(
+  { values, score }: Points,
+  { width, height, turns }: Frame,
+): NormalizedLandmark[] {
   const inputWidth = turns % 2 ? height : width;
   return Array.from({ length: values.length / 3 }, (_, k) => {
     let [x, y] = [values[3 * k]! / width, values[3 * k + 1]! / height];
@@ -101,8 +122,15 @@ export function normalizedLandmarks({ values, score }: Points, { width, height, 
   });
 }
 
-/** Convert points in metres to landmarks in the axes of the input image; `offset`: (3,) added to each. */
-export function worldLandmarks({ values, score }: Points, { turns }: Frame, offset: readonly number[] = [0, 0, 0]): Landmark[] {
+/**
+ * Convert points in metres to landmarks in the axes of the input image; `offset`: (3,) added to
+ * each.
+ */
+export function worldLandmarks(
+  { values, score }: Points,
+  { turns }: Frame,
+  offset: readonly number[] = [0, 0, 0],
+): Landmark[] {
   return Array.from({ length: values.length / 3 }, (_, k) => {
     let [x, y] = [values[3 * k]! + offset[0]!, values[3 * k + 1]! + offset[1]!];
     for (let i = 0; i < turns; i++) [x, y] = [y, -x];
@@ -117,24 +145,42 @@ export function fullMask(mask: Mask, frame: Frame): MPMask {
   return new MPMask(full, columns, rows);
 }
 
-/** Return the categories of a mask in the size of the input image: 0 for a person, 255 for the background. */
+/**
+ * Return the categories of a mask in the size of the input image: 0 for a person, 255 for the
+ * background.
+ */
 export function categoryMask(mask: Mask, frame: Frame): MPMask {
   const { width, height } = mask;
   // MediaPipe resizes categories from the centres of the corner pixels.
-  const alignCorners = (fraction: number, size: number, count: number) => (((fraction * size - 0.5) / Math.max(size - 1, 1)) * (count - 1));
-  const [full, columns, rows] = resize(mask, frame, (u, v) => [alignCorners(u, frame.width, width), alignCorners(v, frame.height, height)]);
-  return new MPMask(Uint8Array.from(full, (fraction) => (fraction > 0.5 ? PERSON : BACKGROUND)), columns, rows);
+  const alignCorners = (fraction: number, size: number, count: number) =>
+    ((fraction * size - 0.5) / Math.max(size - 1, 1)) * (count - 1);
+  const [full, columns, rows] = resize(mask, frame, (u, v) => [
+    alignCorners(u, frame.width, width),
+    alignCorners(v, frame.height, height),
+  ]);
+  return new MPMask(
+    Uint8Array.from(full, (fraction) => (fraction > 0.5 ? PERSON : BACKGROUND)),
+    columns,
+    rows,
+  );
 }
 
 /**
  * Interpolate a mask for each pixel of the input image.
  *
- * @param positionOf maps a position in the upright image, as fractions of its sides, to pixels of the mask
+ * @param positionOf maps a position in the upright image, as fractions of its sides, to pixels of
+ *   the mask
  */
-function resize({ width, height, data }: Mask, frame: Frame, positionOf: (u: number, v: number) => [number, number]): [Float32Array, number, number] {
-  const [columns, rows] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
+function resize(
+  { width, height, data }: Mask,
+  frame: Frame,
+  positionOf: (u: number, v: number) => [number, number],
+): [Float32Array, number, number] {
+  const [columns, rows] =
+    frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
   const full = new Float32Array(columns * rows);
-  const at = (x: number, y: number) => data[Math.min(Math.max(y, 0), height - 1) * width + Math.min(Math.max(x, 0), width - 1)]!;
+  const at = (x: number, y: number) =>
+    data[Math.min(Math.max(y, 0), height - 1) * width + Math.min(Math.max(x, 0), width - 1)]!;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       let [u, v] = [(column + 0.5) / columns, (row + 0.5) / rows];
@@ -147,7 +193,16 @@ function resize({ width, height, data }: Mask, frame: Frame, positionOf: (u: num
 
 /** Return the transform of a face, column by column. */
 export function matrixOf(rows: readonly (readonly number[])[]): Matrix {
-  return { rows: 4, columns: 4, data: [0, 1, 2, 3].flatMap((column) => rows.map((row) => row[column]!)) };
+  return {
+    rows: 4,
+    columns: 4,
+    data: [0, 1, 2, 3].flatMap((column) => rows.map((row) => row[column]!)),
+  };
 }
 
-export const categoryOf = (score: number, index: number, categoryName = "", displayName = ""): Category => ({ score, index, categoryName, displayName });
+export const categoryOf = (
+  score: number,
+  index: number,
+  categoryName = "",
+  displayName = "",
+): Category => ({ score, index, categoryName, displayName });

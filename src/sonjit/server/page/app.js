@@ -966,7 +966,9 @@ var Strokes = class {
   drawable;
   /** Diagonal of the box around the drawable points in pixels; 0 without points. */
   size;
-  /** Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat. */
+  /**
+   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
+   */
   near;
   longest;
   /**
@@ -4924,9 +4926,10 @@ function createMapEditor(dryRun) {
   function add2() {
     const [on, action, target] = ["map-on", "map-action", "map-target"].map(find);
     const before = map.value.trimEnd();
+    const rule = `${on.value}
+${action.value} = ${JSON.stringify(target.value)}`;
     map.value = `${before}${before ? "\n\n" : ""}[[rule]]
-${on.value}
-${action.value} = ${JSON.stringify(target.value)}
+${rule}
 `;
     stop2();
     check();

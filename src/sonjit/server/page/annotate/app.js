@@ -296,7 +296,9 @@ var Strokes = class {
   drawable;
   /** Diagonal of the box around the drawable points in pixels; 0 without points. */
   size;
-  /** Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat. */
+  /**
+   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
+   */
   near;
   longest;
   /**
