@@ -3,10 +3,12 @@
 import contextlib
 import json
 import re
+from importlib.resources import files
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
 
+LANGUAGES = json.loads((files("sonjit.server") / "page" / "i18n" / "languages.json").read_text("utf-8"))
 POLL_S = 0.04  # of a page, whose answers cost more than those of threads
 CONTROLS = "a[href], button, input, select, summary, [tabindex='0'], video[controls]"
 EMPTY = """
@@ -30,12 +32,13 @@ NEAR = """
 
 
 def assert_same_texts(folder):
-    """Check that both languages have the same texts with the same holes, and return the English ones."""
-    english, korean = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("en", "ko"))
-    assert english.keys() == korean.keys()
-    holes = [{key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for texts in (english, korean)]
-    assert holes[0] == holes[1]
-    return english
+    """Check that all languages have the same texts with the same holes, and return the English ones."""
+    read = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in LANGUAGES}
+    holes = {
+        name: {key: set(re.findall(r"\{\w+\}", text)) for key, text in texts.items()} for name, texts in read.items()
+    }
+    assert [name for name in read if holes[name] != holes["en"]] == []
+    return read["en"]
 
 
 def unnamed_controls(browser):

@@ -12,14 +12,13 @@ from studio.tests.projects import make_project
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
-from .driver import POLL_S, assert_same_texts, unnamed_controls
+from .driver import LANGUAGES, POLL_S, assert_same_texts, unnamed_controls
 from .web_module import WEB
 
 pytestmark = pytest.mark.browser
 
 PAGE = files("sonjit.server") / "page"
 FOLDER = PAGE / "annotate"
-NAMES = ("en", "ko")
 
 
 class AnnotationServer(Server):
@@ -310,7 +309,7 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
-@pytest.mark.parametrize("language", NAMES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)
     page.wait(lambda: page.run("return document.documentElement.lang") == language, language)

@@ -19,7 +19,8 @@ MODULES = sorted(PAGE.glob("*.js"))
 SOURCES = sorted((Path(__file__).parents[3] / "web" / "src" / "page").glob("*.ts"))
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
-TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((PAGE / "i18n").glob("*.json"))}
+LANGUAGES = json.loads((PAGE / "i18n" / "languages.json").read_text("utf-8"))
+TEXTS = {name: json.loads((PAGE / "i18n" / f"{name}.json").read_text("utf-8")) for name in LANGUAGES}
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *sorted(PAGE.glob("css/*.css")), *MODULES], ids=lambda path: path.name)
@@ -89,3 +90,8 @@ def test_every_id_that_is_looked_for_is_there(path):
     known = set(re.findall(r'\bid="([^"]+)"', document))
     ids = set(re.findall(r'(?:\bfind|getElementById)\(\s*"([\w-]+)",?\s*\)', path.read_text("utf-8")))
     assert ids - known == set()
+
+
+@pytest.mark.parametrize("folder", [PAGE / "i18n", PAGE / "annotate" / "i18n"], ids=lambda folder: folder.parent.name)
+def test_the_list_of_languages_is_that_of_the_texts(folder):
+    assert {path.stem for path in folder.glob("*.json")} - {"languages"} == LANGUAGES.keys()

@@ -116,7 +116,6 @@ export const memory = {
     attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value))),
 };
 
-const LANGUAGES = ["en", "ko"];
 let texts: Record<string, string> = {};
 const listeners: (() => void)[] = [showMessage];
 
@@ -124,12 +123,18 @@ const listeners: (() => void)[] = [showMessage];
  * Speak the language selected before, otherwise the browser's, otherwise English; connect the
  * choice of a language.
  *
- * @param folders of texts
+ * @param folders of texts; the first one has the list of languages
  */
 export async function startLanguage(...folders: URL[]) {
   const choice = find("language");
+  const list = await fetch(new URL("languages.json", folders[0]));
+  const names: Record<string, string> = await list.json();
+  const options = Object.entries(names).map(([value, name]) =>
+    make("option", { value, lang: value }, name),
+  );
+  choice.replaceChildren(...options);
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? "en";
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);

@@ -80,13 +80,18 @@ var memory = {
   read: (name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
   write: (name, value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value)))
 };
-var LANGUAGES = ["en", "ko"];
 var texts = {};
 var listeners = [showMessage];
 async function startLanguage(...folders) {
   const choice = find("language");
+  const list = await fetch(new URL("languages.json", folders[0]));
+  const names = await list.json();
+  const options = Object.entries(names).map(
+    ([value, name]) => make("option", { value, lang: value }, name)
+  );
+  choice.replaceChildren(...options);
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? "en";
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);
