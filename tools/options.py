@@ -218,7 +218,7 @@ def speed_short() -> str:
 
 
 def _speed(*, short: bool) -> str:
-    """Return a table of `sonjit bench --save` with the default precision, with f32 unless short, and with MediaPipe."""
+    """Return a table of `benchmarks/bench.py` with the default precision, with f32 unless short, and with MediaPipe."""
     default, exact = (json.loads((RESULTS / f"xeon-2cores{end}.json").read_text("utf-8")) for end in ("", "-f32"))
     head = ["case", "precision", "ms: default, f32, MediaPipe", "CPU ms: default, f32, MediaPipe"]
     head += ["MB, Sonjit / MediaPipe", "cold start, s, Sonjit / MediaPipe"]
@@ -238,11 +238,11 @@ def _speed(*, short: bool) -> str:
     machine, version = default["machine"], default["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}"
     table = _table(("case", "Sonjit, ms", "MediaPipe, ms", "ratio") if short else head, rows)
-    return table + f"\n{where}; `sonjit bench --kind all --peer PYTHON`, mediapipe {version}.\n"
+    return table + f"\n{where}; `python benchmarks/bench.py --kind all --peer PYTHON`, mediapipe {version}.\n"
 
 
 def speed_classes() -> str:
-    """Return the share of MediaPipe's CPU time by case and CPU class, from every result of `sonjit bench --save`."""
+    """Return the share of MediaPipe's CPU time by case and CPU class, from every result of `benchmarks/bench.py`."""
     shares: dict[str, dict[str, str]] = {}
     columns: list[str] = []
     for path in sorted(RESULTS.glob("*.json")):
