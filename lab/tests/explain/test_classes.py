@@ -184,3 +184,31 @@ def test_grad_cam_is_that_of_the_library():
     for layers, target in ((["0"], 4), ([], 2), (["3"], 2), (["0"], lambda scores: scores)):
         with pytest.raises(InputError, match=r"^GradCAM: target=.* does not fit the output or \["):
             grad_cam(network, images, layers, target)
+
+
+@pytest.mark.parametrize("layout", ["last", "tokens"])
+def test_grad_cam_recognises_axes_and_restores_the_network(layout):
+    pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; type: pip install sonjit-lab[grad-cam]")
+
+    class Moved(torch.nn.Module):
+        def forward(self, values):
+            moved = values.permute(0, 2, 3, 1)
+            return moved if layout == "last" else moved.flatten(1, 2)
+
+    class Mean(torch.nn.Module):
+        def forward(self, values):
+            return values.flatten(1, -2).mean(1)
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 20, 4, 4), Moved(), Mean(), torch.nn.Linear(20, 4)).train()
+    network(torch.rand(1, 3, 16, 24)).sum().backward()
+    before = [parameter.grad.clone() for parameter in network.parameters()]
+    images = torch.rand(2, 3, 16, 24)
+    maps = grad_cam(network, images, ["1"], 2)
+    np.testing.assert_allclose(maps, grad_cam(network, images, ["0"], 2), atol=1e-6)
+    assert all(module.training for module in network.modules())
+    for parameter, gradient in zip(network.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
+    square = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), Mean())
+    with pytest.raises(InputError, match=r"ambiguous.*reshape="):
+        grad_cam(square, images[..., :16], ["0"], 2)

@@ -5,8 +5,11 @@ Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Map
 training needs no boxes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Literal, cast, get_args
 
@@ -28,6 +31,9 @@ LocalizeBy = Literal["cam", "heuristics", "backprop", "image"]
 "cam" gives one box per class from its map, "heuristics" the paper's five boxes of three classes, "backprop" one box per
 class from its saliency, and "image" the box of the image as a baseline.
 """
+
+EXTRA_TOKENS = (0, 1, 2, 5)
+"""Tokens before those of the patches: none, a class, a class and distillation (DeiT), a class and four registers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +189,7 @@ def grad_cam(
     *,
     method: str = "GradCAM",
     output: str | None = None,
+    reshape: Callable[[Tensor], Tensor] | None = None,
 ) -> Float32Array:
     """Compute Grad-CAM, or another method of the library `grad-cam`, for any torch module.
 
@@ -190,13 +197,15 @@ def grad_cam(
     weights the maps of a layer by the mean gradients of a score.
 
     Args:
-        network: Module in eval mode.
+        network: Module, which is evaluated in eval mode. Its modes and gradients are restored.
         images: (B, C, H, W) in the network's input range.
         layers: Names of the layers whose maps are weighted, as in `network.named_modules()`; often the last one.
         target: Class of a classifier, None for the most probable one, or a function from the output for one image to
             the number that is explained, such as `lambda boxes: boxes[:, 4].max()`.
         method: Class of `pytorch_grad_cam`, such as `GradCAM`, `HiResCAM`, `GradCAMPlusPlus`, `LayerCAM` or `EigenCAM`.
         output: Name of the output, if the network returns a mapping, such as `scores`.
+        reshape: Function from the output of a layer to (B, C, h, w). Without it, the axes follow from the ratio of the
+            image's sides, and the layout is logged: (B, C, h, w), (B, h, w, C) or tokens (B, N, C) in rows.
 
     Returns:
         (B, H, W) maps in 0..1 of each image; 0 everywhere without evidence.
@@ -219,17 +228,68 @@ def grad_cam(
     if images.ndim != 4:
         raise InputError(f"images have the shape {tuple(images.shape)}; expected (B, C, H, W)")
     images = images.detach().clone().requires_grad_()  # frozen networks have no gradients otherwise
-    cam = getattr(library, method)(selected, [known[name] for name in layers])
+    height, width = images.shape[2:]
     try:
-        with torch.enable_grad():
-            maps = cam(images, None if scorer is None else [scorer] * len(images))
+        with _restored(network), torch.enable_grad():
+            cam = getattr(library, method)(
+                selected,
+                [known[name] for name in layers],
+                reshape_transform=reshape or partial(_channels_first, height=height, width=width),
+            )
+            try:
+                maps = cam(images, None if scorer is None else [scorer] * len(images))
+            finally:
+                cam.activations_and_grads.release()
     except InputError:
         raise
     except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # from within the library
         raise InputError(f"{method}: target={target} does not fit the output or {list(layers)}: {error}") from None
-    finally:
-        cam.activations_and_grads.release()
     return np.asarray(maps, np.float32)
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Generator[None]:
+    """Restore the modes and gradients of a network."""
+    modes = [(module, module.training) for module in network.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in network.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None  # backward would add to the caller's tensors
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
+def _channels_first(values: Tensor, height: int, width: int) -> Tensor:
+    """Arrange the output of a layer as (B, C, h, w) for images of `height` x `width` pixels."""
+    shape = tuple(values.shape)
+    if values.ndim < 3:
+        return values  # the library refuses it
+    found: list[tuple[str, Tensor]] = []
+    if values.ndim == 4:
+        # a side may be rounded by less than one cell
+        if abs(shape[2] * width - shape[3] * height) < max(height, width):
+            found.append(("(B, C, h, w)", values))
+        if abs(shape[1] * width - shape[2] * height) < max(height, width):
+            found.append(("(B, h, w, C)", values.permute(0, 3, 1, 2)))
+    if values.ndim == 3:
+        for extra in EXTRA_TOKENS:
+            rows = round(max((shape[1] - extra) * height / width, 0) ** 0.5)
+            columns = (shape[1] - extra) // max(rows, 1)
+            if rows and rows * columns == shape[1] - extra and rows * width == columns * height:
+                grid = values[:, extra:].reshape(shape[0], rows, columns, shape[2]).permute(0, 3, 1, 2)
+                found.append((f"(B, {extra} + {rows} x {columns} tokens, C)", grid))
+    if len(found) != 1:
+        reason = "ambiguous" if found else "not in the ratio of the image"
+        raise InputError(
+            f"the axes {shape} of the layer are {reason}, for images of {width} x {height} pixels. "
+            "Pass reshape=, a function to (B, C, h, w)"
+        )
+    logging.getLogger(__name__).info("layer %s is read as %s", shape, found[0][0])
+    return found[0][1]
 
 
 class _SelectedOutput(nn.Module):
