@@ -59,13 +59,12 @@ def late_statements(tree: ast.Module) -> int:
     return late
 
 
-def lines_of(node: ast.AST) -> int:
-    """Return the number of lines of a function without its docstring."""
-    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    first = node.body[0]
-    is_documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    docstring = (first.end_lineno or 0) - first.lineno + 1 if is_documented else 0
-    return (node.end_lineno or 0) - node.lineno + 1 - docstring
+def lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the number of lines of the body of a function, without its docstring."""
+    statements = node.body
+    if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
+        statements = statements[1:]
+    return (node.end_lineno or 0) - statements[0].lineno + 1 if statements else 0
 
 
 def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

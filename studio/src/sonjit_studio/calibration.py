@@ -214,16 +214,7 @@ def calibrate(
     joint_px, apart_px = estimates.rms_of([fit.errors_px]), float("nan")
     own_fits: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(fit.errors_px, estimate.image) > _MAX_DESIGN_EFFECT:
-        for name in names:
-            if name not in fixed_lenses:
-                own_observations = boards.BoardObservations(
-                    tuple(observations.of(name)), {name: observations.sizes[name]}
-                )
-                own_fits[name] = calibrate_lens(own_observations, lens=lens)
-        errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
-        for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
-            errors += estimate.errors_of_own_poses(name)
-        apart_px = estimates.rms_of(errors)
+        own_fits, apart_px = _fit_apart(observations, estimate, fixed_lenses, lens)
     is_late = joint_px > _LATE_RATIO * apart_px
     known_covariances = dict(lens_covariances or {})
     if image_times:
@@ -268,17 +259,39 @@ def calibrate(
         rotation_std_rad=rotation_std_rad,
         times=_image_times(bundle, names, estimate.image),
     )
-    timing: list[str] = []
-    if is_late:
-        note = "; lenses were estimated from each camera's images alone" if own_fits else ""
-        timing = [
-            f"each camera alone fits its images to {apart_px:.2f} px, all together to {joint_px:.2f} px: the images of "
-            f"a frame set are not of one time{note}. Synchronise the cameras, stop the board for each frame set, or "
-            "estimate a time for each image with --image-times"
-        ]
+    timing = [_late_problem(apart_px, joint_px, has_own_lenses=bool(own_fits))] if is_late else []
     if image_times:
         timing = [_image_times_problem(calibration, joint_px)]
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
+
+
+def _fit_apart(
+    observations: boards.BoardObservations,
+    estimate: estimates.RigEstimate,
+    fixed_lenses: Mapping[str, CalibratedCamera],
+    lens: estimates.LensModel,
+) -> tuple[dict[str, RigCalibration], float]:
+    """Fit each camera's images without the others. Return the fits of unknown lenses and the error of all in pixels."""
+    names = list(observations.sizes)
+    own_fits: dict[str, RigCalibration] = {}
+    for name in names:
+        if name not in fixed_lenses:
+            own = boards.BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
+            own_fits[name] = calibrate_lens(own, lens=lens)
+    errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
+    for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
+        errors += estimate.errors_of_own_poses(name)
+    return own_fits, estimates.rms_of(errors)
+
+
+def _late_problem(apart_px: float, joint_px: float, *, has_own_lenses: bool) -> str:
+    """Return the problem of images that are not of one time."""
+    note = "; lenses were estimated from each camera's images alone" if has_own_lenses else ""
+    return (
+        f"each camera alone fits its images to {apart_px:.2f} px, all together to {joint_px:.2f} px: the images of "
+        f"a frame set are not of one time{note}. Synchronise the cameras, stop the board for each frame set, or "
+        "estimate a time for each image with --image-times"
+    )
 
 
 def _rig_of(bundle: bundles.Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:

@@ -144,12 +144,11 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         prediction_files.check_submission(worker.protocol, request.submission, modes, data.skipped)
     worker.model.check(data.readable(), data.categories)
     progress.start(len(data) * len(modes))
-    described = describe_model(worker.choice, worker.model)
     about = {
         "protocol": asdict(worker.protocol),
         "data": data.describe(),
         "samples": len(data),
-        "model": described,
+        "model": describe_model(worker.choice, worker.model),
         "sonjit": version.__version__,
         "submission": request.submission is not None,
     }
@@ -171,20 +170,7 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
     if request.submission is not None and not stopped:
         in_order = sorted((line for value in lines.values() for line in value), key=lambda line: line.place)
         zeros = prediction_files.save_submission(worker.protocol, request.submission, in_order)
-    record: EvaluationRecord = {
-        "protocol": asdict(worker.protocol),
-        "data": data.describe(),
-        "samples": len(data),
-        "model": described,
-        "sonjit": version.__version__,
-        "command": request.command,
-        "complete": not stopped,
-        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
-        "machine": describe_machine(),
-        "versions": version.installed_versions(_LIBRARIES),
-        "skipped": [*data.skipped, *worker.model.notes],
-        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
-    }
+    record = _record(worker, lines, is_complete=not stopped)
     for run in record["runs"]:
         run["metrics"] += [asdict(item) for item in speed.get(run["mode"], ())]
     summary = Summary(
@@ -197,6 +183,24 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
+
+
+def _record(worker: _Worker, lines: Mapping[Mode, list[JournalLine]], *, is_complete: bool) -> EvaluationRecord:
+    """Return the results of an evaluation as they are saved."""
+    return {
+        "protocol": asdict(worker.protocol),
+        "data": worker.data.describe(),
+        "samples": len(worker.data),
+        "model": describe_model(worker.choice, worker.model),
+        "sonjit": version.__version__,
+        "command": worker.request.command,
+        "complete": is_complete,
+        "data_sha256": hash_of_lines(next(iter(lines.values()), [])),
+        "machine": describe_machine(),
+        "versions": version.installed_versions(_LIBRARIES),
+        "skipped": [*worker.data.skipped, *worker.model.notes],
+        "runs": [run_record(worker.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
+    }
 
 
 def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, object]) -> Journal:
