@@ -18,7 +18,7 @@ SMALL = {r"--count \d+": "--count 4", r"256x256": "128x128", r"--steps \d+": "--
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights")
 def test_from_data_to_a_card(reader_files, tmp_path, monkeypatch, capfd):
-    pytest.importorskip("moderngl", reason="moderngl is not installed; type: pip install sonjit[synth]")
+    pytest.importorskip("moderngl", reason="moderngl is not installed; type: pip install sonjit-lab[synth]")
     monkeypatch.chdir(tmp_path)
     shutil.copy(reader_files / "photo.jpg", tmp_path)
     ran = []

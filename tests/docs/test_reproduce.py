@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed; type: pip install sonjit[train]")
+torch = pytest.importorskip("torch", reason="torch is not installed; type: pip install torch")
 
 from sonjit.cli import main  # noqa: E402
 from sonjit_lab.networks import create_network  # noqa: E402

@@ -121,7 +121,7 @@ class TestRefusals:
             (["--device", "toaster"], "devices here: CPU"),
             (["--weights", "w.pth"], "applies only to --model handoccnet or deformer"),
             (["--figure", "maps.png"], "handoccnet"),
-            (["--lift", "internet"], "--lift-weights FILE: the released snapshot_20"),
+            (["--lift", "internet"], "--lift-weights FILE: a checkpoint of your own"),
             (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
             (["--lift-weights", "demo"], "--lift-weights requires --lift internet"),
             (["--model", "handoccnet", "--lift", "internet"], "--lift internet applies only to --model rig"),
@@ -197,7 +197,7 @@ def test_hands_of_an_image_are_in_the_space_of_the_camera(sonjit, photo, weights
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lift", "internet"], "--lift internet needs its weights, --lift-weights FILE: the released snapshot_20"),
+        (["--lift", "internet"], "--lift internet needs its weights, --lift-weights FILE: a checkpoint of your own"),
         (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
         (["--lift", "internet", "--lift-weights", "demo", "--camera", "1,2"], "camera '1,2': give fx,fy,cx,cy"),
         (["--lift", "internet", "--lift-weights", "demo", "--camera", "nan,1,2,3"], "all four numbers finite"),

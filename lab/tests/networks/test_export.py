@@ -186,7 +186,7 @@ def test_tflite_requires_its_extra_and_one_image(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="dynamic_batch does not apply to TFLite"):
         export_network(network, inputs, tmp_path / "net.tflite", dynamic_batch=True)
     monkeypatch.setattr("sonjit._util.extras.find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[tflite\]"):
+    with pytest.raises(MissingExtraError, match=r"sonjit-lab\[tflite\]"):
         export_network(network, inputs, tmp_path / "net.tflite")
     assert not list(tmp_path.iterdir())
 
