@@ -41,6 +41,7 @@ def replay(golden_frames, bodies):
             "static_image": config["static_image_mode"],
             "smoothing": "published" if config.get("smooth_landmarks", True) else None,
             "segmentation": config.get("enable_segmentation", False),
+            "max_instances": 1,  # as the reference, which finds one body
         }
         by_index = {frame["frame"]: frame for frame in golden["frames"]}
         frames = [(i, rgb) for i, rgb in enumerate(golden_frames(file, golden)[1]) if i <= max(by_index)]
