@@ -7,7 +7,7 @@
  *     npx sonjit-web public/sonjit-web hands face
  */
 
-import { copyFileSync, cpSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -53,7 +53,10 @@ if (missing) fail(`no networks of ${missing}: npm install sonjit-web-models-${mi
 mkdirSync(target, { recursive: true });
 cpSync(join(DIST, "wasm"), join(target, "wasm"), { recursive: true });
 copyFileSync(join(DIST, "sonjit-web-worker.js"), join(target, "sonjit-web-worker.js"));
-for (const [kind, folders] of found) {
-  if (wanted.length && !wanted.includes(kind)) continue;
-  for (const folder of folders) cpSync(folder, join(target, "models"), { recursive: true });
-}
+const copied = found.filter(([kind, folders]) => folders.length && (!wanted.length || wanted.includes(kind)));
+for (const [, folders] of copied) for (const folder of folders) cpSync(folder, join(target, "models"), { recursive: true });
+const files = readdirSync(target, { recursive: true }).map((name) => statSync(join(target, name)));
+const size = files.reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0) / 1e6;
+const kinds = copied.map(([kind]) => kind);
+console.log(`${target}: ${kinds.join(", ")}, ${size.toFixed(1)} MB`);
+if (!wanted.length && kinds.length > 1) console.log(`to copy fewer files, delete ${target} and name kinds: npx sonjit-web ${target} ${kinds[0]}`);

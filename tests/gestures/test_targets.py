@@ -1,10 +1,12 @@
 """Receivers that are slow, stop or return delay nothing and lose only messages that are out of date."""
 
 import socket
+import sys
 import threading
 import time
 from functools import partial
 from queue import Queue
+from unittest.mock import Mock
 
 import pytest
 from pythonosc.osc_packet import OscPacket
@@ -196,3 +198,25 @@ def test_bundles_have_all_messages_in_order(count):
     got = [timed.message for packet in packets for timed in OscPacket(packet).messages]
     assert [message.address for message in got] == [f"/VMC/Ext/Bone/Pos{number}" for number in range(count)]
     assert all(message.params == ["Hips", 0, 1, 2, 3, 4, 5, 6] for message in got)
+
+
+def test_a_broker_that_stops_gets_no_growing_queue(monkeypatch, caplog):
+    paho = Mock(MQTT_ERR_SUCCESS=0)
+    client = paho.Client.return_value
+    for name, module in (("paho", Mock()), ("paho.mqtt", Mock()), ("paho.mqtt.client", paho)):
+        monkeypatch.setitem(sys.modules, name, module)
+    stuck = Mock(rc=0)
+    stuck.is_published.return_value = False
+    client.publish.return_value = stuck
+    one = Rule.from_table({"measure": "x", "mqtt": "127.0.0.1:1883/x"})
+    with Outlets([one]) as outlets:
+        outlets.send(Command(one, 0.0, {}))
+        for value in range(1, 4):
+            outlets.send(Command(one, value, {}))
+            wait_for(lambda least=value: stuck.wait_for_publish.call_count > least)
+        assert client.publish.call_count == 1
+        assert lines(caplog) == ["mqtt 127.0.0.1:1883/x: it does not receive"]
+        stuck.is_published.return_value = True
+        outlets.send(Command(one, 9.0, {}))
+        wait_for(lambda: client.publish.call_count == 2)
+    assert client.publish.call_args.args == ("x", '{"value":9.0}')

@@ -20,7 +20,8 @@ from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading, _source_from_stream
 from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
-from sonjit.media.sources.images import decode_image, is_media
+from sonjit.media.sources.headers import is_media
+from sonjit.media.sources.images import decode_image
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 
@@ -269,6 +270,14 @@ def test_time_starts_at_the_first_frame_and_gaps_are_named(tmp_path):
     source, frames = read(tmp_path / "late.ts")
     assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(7)])
     assert "begins with 0.08 s that cannot be decoded" in source.notes[0]  # of the packets that are left
+    with av.open(str(write_video(tmp_path / "c.mp4", 20, options={"g": "5", "bf": "0"}))) as whole:
+        assert whole.streams.video[0].start_time == 0
+        packets = [(packet.pos, packet.size) for packet in whole.demux(video=0) if packet.size]
+    content = bytearray((tmp_path / "c.mp4").read_bytes())
+    for position, size in packets[:5]:
+        content[position + 4 : position + size] = bytes(size - 4)
+    (tmp_path / "c.mp4").write_bytes(content)
+    assert "begins with 0.20 s that cannot be decoded" in " ".join(read(tmp_path / "c.mp4")[0].notes)
     (tmp_path / "joined.ts").write_bytes(write_video(tmp_path / "a.ts").read_bytes() + late)
     assert "no frame for 99.5 s before frame 12" in read(tmp_path / "joined.ts")[0].notes[0]
 

@@ -1,3 +1,4 @@
+import struct
 import sys
 from io import BytesIO
 
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from sonjit._util.errors import InputError, MissingExtraError
-from sonjit.media import rgb_from
-from sonjit.media.sources.images import decode_image, image_format, image_size
+from sonjit.media import open_source, rgb_from
+from sonjit.media.sources.headers import image_format, image_size
+from sonjit.media.sources.images import decode_image
 
 
 def encoded(rgb, ending):
@@ -211,3 +213,39 @@ def test_damaged_headers_are_no_size_or_a_positive_one(magic, rest):
 def test_cut_files_are_no_error(ending, cut):
     data = cv2.imencode(ending, np.zeros((12, 34, 3), np.uint8))[1].tobytes()
     assert size_of(data[:cut]) in (None, (34, 12))
+
+
+def test_the_colour_profile_of_heic_is_applied(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = srgb.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
+    pixels = np.full((32, 32, 3), (200, 60, 30), np.uint8)
+    for profile, expected in ((srgb, (200, 60, 30)), (exchanged, (30, 60, 200)), (b"damaged", (200, 60, 30))):
+        path = tmp_path / "a.heic"
+        pillow_heif.from_bytes("RGB", (32, 32), pixels.tobytes()).save(path, quality=-1, icc_profile=profile)
+        with open_source(path) as source:
+            (frame,) = source
+        np.testing.assert_allclose(frame.rgb.mean(axis=(0, 1)), expected, atol=4)
+        assert not any("profile" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("first", [b"II", b"MM"])
+def test_tiff_files_in_a_row_are_named(tmp_path, noise, first):
+    parts = []
+    for _ in range(3):
+        buffer = BytesIO()
+        Image.fromarray(noise).save(buffer, "TIFF", big_tiff=False)
+        parts.append(buffer.getvalue())
+    assert parts[0][:2] == b"II"
+    if first == b"MM":
+        header = struct.pack(">2sHI", b"MM", 42, 8)
+        entries = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 1, 8 << 16), (259, 3, 1, 1 << 16), (262, 3, 1, 1 << 16),
+                   (273, 4, 1, 8 + 2 + 9 * 12 + 4), (277, 3, 1, 1 << 16), (278, 4, 1, 2), (279, 4, 1, 4)]  # fmt: skip
+        directory = struct.pack(">H", 9) + b"".join(struct.pack(">HHII", *entry) for entry in entries) + bytes(4)
+        parts = [header + directory + bytes((0, 80, 160, 240))] * 2
+    for count in (1, len(parts)):
+        (tmp_path / "a.tif").write_bytes(b"".join(parts[:count]))
+        with open_source(tmp_path / "a.tif") as source:
+            assert any("only the first image of the file is read" in note for note in source.notes) == (count > 1)

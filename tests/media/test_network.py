@@ -4,7 +4,9 @@ import http.server
 import socketserver
 import struct
 import threading
+import time
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import av
 import cv2
@@ -13,6 +15,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media import open_source
+from sonjit.media.sources import remote
 from sonjit.runs import Inputs
 
 GREYS = [20 * k for k in range(1, 11)]
@@ -147,3 +150,15 @@ def test_an_address_is_the_only_input():
     assert Inputs.find(["http://127.0.0.1/a.jpg?x=*"]).files is None
     with pytest.raises(InputError, match="is a stream: give it as the only INPUT"):
         Inputs.find(["rtsp://127.0.0.1/a", "b.png"])
+
+
+def test_a_camera_that_returns_without_a_picture_is_closed_and_tried_again(monkeypatch):
+    with serving(Mjpeg) as port, open_source(f"http://127.0.0.1:{port}/", reconnect_s=4) as source:
+        silent, working = Mock(), Mock()
+        opened = iter([silent, working])
+        monkeypatch.setattr(source._is_closed, "wait", lambda _: False)
+        monkeypatch.setattr(remote, "_open", lambda *_: next(opened))
+        monkeypatch.setattr(remote, "video_stream", lambda container: None if container is silent else Mock())
+        assert source._reconnect(time.monotonic())
+        silent.close.assert_called_once_with()
+        working.close.assert_not_called()

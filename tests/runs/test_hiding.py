@@ -131,6 +131,14 @@ def test_a_still_is_searched_again_until_nothing_is_found(hider):
     assert (anonymiser.hidden.faces, anonymiser.hidden.frames, anonymiser.hidden.of) == (4, 1, 1)
 
 
+def test_a_face_that_is_also_found_after_covering_gets_one_colour(hider):
+    rgb = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
+    anonymiser = hider(lambda shown: [(30, 30, 60, 60)] if shown[30:60, 30:60].std((0, 1)).any() else [])
+    shown = anonymiser.below(SourceFrame(0, None, rgb))
+    assert not shown[25:65, 25:65].std((0, 1)).any()
+    assert anonymiser.hidden.faces == 1
+
+
 def test_no_number_of_faces_is_too_large(hider):
     boxes = [(10 * x, 10 * y, 10 * x + 6, 10 * y + 6) for x in range(40) for y in range(30)]
     rgb = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)

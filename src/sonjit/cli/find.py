@@ -130,12 +130,41 @@ def _check(
     is_box: bool,
 ) -> None:
     """Check that every option has an effect. `given` has the names of the detector's options in the call."""
+    smoothing = options.smoothing in ("published", "one_euro")
+    used = {"count": bool(output.count), "events": bool(output.events)}
+    of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
+    requirements = _output_requirements(output, options, has_mask=has_mask)
+    if options.static_image:  # stills have neither tracks nor times
+        requirements += [
+            (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
+        ]
+    smooths_mask = "smooth_segmentation" in given
+    requirements.append(
+        (smooths_mask and not has_mask, "--smooth-segmentation and --no-smooth-segmentation require --mask")
+    )
+    if is_box:  # boxes have no measures
+        used["measures"] = output.measures
+        effect = f"has no effect with --model {options.model}"
+        requirements += [(is_used, f"--{name} {effect}") for name, is_used in used.items()]
+    has_idle_camera = lifting.camera is not None and not getattr(options, "distance", False) and lifting.lift is None
+    requirements += [
+        (has_idle_camera, "--camera requires --distance or --lift internet"),
+        (options.flip_horizontal and lifting.lift is not None, "--flip-horizontal cannot be combined with --lift"),
+    ]
+    for is_wrong, message in requirements:
+        if is_wrong:
+            raise InputError(message)
+
+
+def _output_requirements(output: common.Output, options: CommonOptions, *, has_mask: bool) -> list[tuple[object, str]]:
+    """Return conditions under which options of outputs have no effect, each with its message."""
     save = None if output.save is None else str(output.save)
     known = None if save is None or save.endswith("/") else find_format(save)
-    distance = getattr(options, "distance", False)
-    is_refined = distance or getattr(options, "keypoints", None) == "refined"
+    is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
     has_choice = save is not None and not save.endswith("/") and (known is None or known.rows)
-    requirements = (
+    is_styled = replace(output.style, anonymise="none") != DrawingStyle()
+    has_angles = output.measures or output.count or output.events or str(save).endswith(".xlsx")
+    return [
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
         (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
         (
@@ -143,45 +172,12 @@ def _check(
             f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
         ),
         (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
-        (
-            output.draw is None and replace(output.style, anonymise="none") != DrawingStyle(),
-            "--draw-colour and other settings of drawings require --draw",
-        ),
+        (output.draw is None and is_styled, "--draw-colour and other settings of drawings require --draw"),
         (output.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
         (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
-        (
-            output.degrees and not (output.measures or output.count or output.events or str(save).endswith(".xlsx")),
-            "--degrees requires --measures, --count or --events",
-        ),
+        (output.degrees and not has_angles, "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
-    )
-    smoothing = options.smoothing in ("published", "one_euro")
-    used = {"count": bool(output.count), "events": bool(output.events)}
-    of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
-    if options.static_image:  # stills have neither tracks nor times
-        requirements += tuple(
-            (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
-        )
-    requirements += (
-        (
-            "smooth_segmentation" in given and not has_mask,
-            "--smooth-segmentation and --no-smooth-segmentation require --mask",
-        ),
-    )
-    if is_box:  # boxes have no measures
-        used["measures"] = output.measures
-        effect = f"has no effect with --model {options.model}"
-        requirements += tuple((is_used, f"--{name} {effect}") for name, is_used in used.items())
-    requirements += (
-        (
-            lifting.camera is not None and not distance and lifting.lift is None,
-            "--camera requires --distance or --lift internet",
-        ),
-        (options.flip_horizontal and lifting.lift is not None, "--flip-horizontal cannot be combined with --lift"),
-    )
-    for is_wrong, message in requirements:
-        if is_wrong:
-            raise InputError(message)
+    ]
 
 
 def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:

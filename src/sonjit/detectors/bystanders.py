@@ -25,14 +25,15 @@ from sonjit.detectors.search.stills import Extent
 from sonjit.geometry.boxes import Box, letterbox_box
 from sonjit.media.drawing.instances import head_of_keypoints
 
-_WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+_WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
+_MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered areas for faces
 _TURNS: Final = 0.0, math.pi / 2, math.pi, -math.pi / 2
 # Minimum scores: of a face that the detector alone finds upright, turned, or in a frame that is not searched as a
 # still; of a face with a mesh; and of a body.
 _FACE, _TURNED_FACE, _GLANCED_FACE, _MESH, _BODY = 0.5, 0.65, 0.6, 0.2, 0.2
 _PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6), (1, 2, 3), (1, 2)
 """Numbers of windows along the longer side of stills and of frames of videos, and of windows searched in all turns."""
-_MIN_SIDE_PX: Final = 160  # minimum side of a window, apart from that of the image
+_MIN_SIDE_PX: Final = 160  # minimum side of windows that the searches do not have
 _HEAD_WIDTH, _HEAD_HEIGHT = 0.6, 0.35
 """Maximum side of an unseen head at the top of a person's box, relative to its width and its height."""
 _MESH_AGAIN: Final = 0.5  # minimum score of a face with a mesh in an image whose people are hidden
@@ -63,7 +64,7 @@ class BystanderSearch:
         except InputError as error:
             raise InputError(f"{error} (hiding people needs it: sonjit models pull face body)") from error
         self._faces = face_networks.load_face_detector(face, "face-full")
-        self._meshes = face_networks.load_meshes(face, "mesh")
+        self._meshes = [face_networks.load_meshes(face, model) for model in _MODELS]
         self._bodies, self._network = load_bodies(body, finds=False), cache(lambda: load.load_network(body))
 
     def find(self, rgb: Image, *, thorough: bool = True) -> Bystanders:
@@ -72,7 +73,7 @@ class BystanderSearch:
         faces = [box for parts in (_PARTS if thorough else _FEWER_PARTS) for box in self.glance(rgb, parts, _FACE)]
         for parts in _TURNED_PARTS if thorough else ():
             faces += (box for turn in _TURNS[1:] for box in self.glance(rgb, parts, _TURNED_FACE, turn=turn))
-        meshes = FaceSearch(rgb, self._faces, self._meshes, extent).search().candidates
+        meshes = FaceSearch(rgb, self._faces, self._meshes[0], extent).search().candidates
         faces += (found.last.box for found in meshes if found.score > _MESH)
         search = BodySearch(rgb, self._network, self._faces, self._bodies, extent)
         bodies = [found.last for found in search.search().candidates if found.score > _BODY]
@@ -83,9 +84,11 @@ class BystanderSearch:
 
     def find_again(self, rgb: Image) -> list[Box]:
         """Return the faces that a thorough search reports in an image (H, W, 3) whose people are hidden."""
-        faces = [box for parts in _FEWER_PARTS for box in self.glance(rgb, parts)]
-        search = FaceSearch(light.in_good_light(rgb), self._faces, self._meshes, Extent(thorough=True))
-        return [*faces, *(found.last.box for found in search.search().candidates if found.score > _MESH_AGAIN)]
+        faces, lit = [box for parts in _FEWER_PARTS for box in self.glance(rgb, parts)], light.in_good_light(rgb)
+        for meshes in self._meshes:
+            found = FaceSearch(lit, self._faces, meshes, Extent(thorough=True)).search().candidates
+            faces += (each.last.box for each in found if each.score > _MESH_AGAIN)
+        return faces
 
     def glance(
         self, rgb: Image, parts: int, min_score: float = _GLANCED_FACE, *, turn: float = 0.0, number: int | None = None
@@ -104,7 +107,7 @@ class BystanderSearch:
             windows = [windows[number % len(windows)]]
         found: list[Box] = []
         for window in windows:
-            if parts > 1 and min(window.right - window.left, window.bottom - window.top) < _MIN_SIDE_PX:
+            if parts > max(_FEWER_PARTS) and min(window.right - window.left, window.bottom - window.top) < _MIN_SIDE_PX:
                 continue
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)
             area = letterbox_box(part.shape[1], part.shape[0], 1, 1)._replace(rotation=turn)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     cv2 = LazyModule("cv2")
 
-_ROUNDS: Final = 3  # maximum number of further searches of a still, in which the faces of those before are hidden
+_ROUNDS: Final = 6  # maximum number of further searches of a still, in which the faces of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
 _WINDOWS: Final = (2, 3)  # numbers of windows along the longer side of a frame, of which one each is searched
 _FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a face is followed after its last and before its first detection
@@ -95,6 +95,7 @@ class Covered:
 
     faces: list[Box] = field(default_factory=list[Box])
     people: list[Box] = field(default_factory=list[Box])
+    again: list[Box] = field(default_factory=list[Box])  # faces that are also found after covering
 
     def add(self, box: FloatArray, *, is_person: bool) -> None:
         """Add a box (4,) in pixels."""
@@ -102,7 +103,8 @@ class Covered:
         (self.people if is_person else self.faces).append((x_min, y_min, x_max, y_max))
 
     def __add__(self, other: "Covered") -> "Covered":
-        return Covered([*self.faces, *other.faces], [*self.people, *other.people])
+        pairs = ((self.faces, other.faces), (self.people, other.people), (self.again, other.again))
+        return Covered(*([*own, *more] for own, more in pairs))
 
 
 _NOBODY: Final = Covered()
@@ -184,9 +186,8 @@ class _Hider:
         else:
             self.hidden.is_live = True
             boxes = known + self._followed.add(frame)
-        self.hidden.add(
-            Hidden.of_image(_count_distinct(boxes.people + boxes.faces if self._with_people else boxes.faces))
-        )
+        people = boxes.people if self._with_people else []
+        self.hidden.add(Hidden.of_image(_count_distinct([*people, *boxes.faces, *boxes.again])))
         return self._cover(frame.rgb, boxes)
 
     def _everybody(self, rgb: Image, known: Covered) -> Covered:
@@ -196,7 +197,7 @@ class _Hider:
             more = self._search.find_again(self._cover(rgb, boxes))
             if not more:
                 break
-            boxes += Covered(more)
+            boxes += Covered(again=more)
         return boxes
 
     def _find(self, rgb: Image, *, thorough: bool = False) -> Covered:
@@ -204,7 +205,7 @@ class _Hider:
         return Covered(found.faces, found.people if self._with_people else [])
 
     def _cover(self, rgb: Image, boxes: Covered) -> Image:
-        return cover(rgb, boxes.faces, boxes.people if self._with_people else ())
+        return cover(rgb, boxes.faces, boxes.people if self._with_people else (), boxes.again)
 
 
 class _Follower:

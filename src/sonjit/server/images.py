@@ -17,7 +17,8 @@ from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.explanations import hand_saliency, imagenet
 from sonjit.gestures import LearnedGestures
-from sonjit.media.sources.images import SNIFF_BYTES, encode_image, image_format, image_size
+from sonjit.media.sources.headers import SNIFF_BYTES, image_format, image_size
+from sonjit.media.sources.images import encode_image
 from sonjit.results import Event, Hand, MotionEvent, Result
 from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns

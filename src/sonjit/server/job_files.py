@@ -22,7 +22,7 @@ from sonjit.detectors.kinds import options_for
 from sonjit.detectors.option import OptionValue
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
-from sonjit.media.sources.images import SNIFF_BYTES, image_damage, image_format, image_size, is_text
+from sonjit.media.sources.headers import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.runs.task import is_still

@@ -127,14 +127,19 @@ def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
     return cover(rgb, boxes, ())
 
 
-def cover(rgb: Image, faces: Sequence[Box], people: Sequence[Box]) -> Image:
-    """Return an image (H, W, 3) with the boxes of faces and people and their margins reduced to few cells."""
+def cover(rgb: Image, faces: Sequence[Box], people: Sequence[Box], plain: Sequence[Box] = ()) -> Image:
+    """Return an image (H, W, 3) with the boxes of faces and people and their margins reduced to few cells.
+
+    The boxes of `plain` faces have one colour each, and cover the others.
+    """
     out = rgb.copy()
-    areas = [add_margin(box, rgb) for box in faces] + [add_margin(box, rgb, _PERSON_MARGIN) for box in people]
-    for left, top, right, bottom in areas:
+    areas = [(add_margin(box, rgb), _BLUR_CELLS) for box in faces]
+    areas += [(add_margin(box, rgb, _PERSON_MARGIN), _BLUR_CELLS) for box in people]
+    areas += [(add_margin(box, rgb), 1) for box in plain]
+    for (left, top, right, bottom), count in areas:
         if right - left < 1 or bottom - top < 1:
             continue
-        cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
+        cells = cv2.resize(out[top:bottom, left:right], (count, count), interpolation=cv2.INTER_AREA)
         out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     return out
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
-from sonjit.media.sources import images
+from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
@@ -439,13 +439,13 @@ def file_kind(path: File) -> SourceKind | None:
         if isinstance(path, Path):
             with path.open("rb") as file:
                 head = file.read(512)
-            return ("image" if _is_still(head) else "video") if images.is_media(head) else None
+            return ("image" if _is_still(head) else "video") if headers.is_media(head) else None
     return None
 
 
 def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Path | None = None) -> Source:
     """Open standard input, or the open file of a path."""
-    head = stream.read(images.SNIFF_BYTES)
+    head = stream.read(headers.SNIFF_BYTES)
     if not head:
         advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
         raise InputError(f"{name} is empty{advice}")
@@ -454,14 +454,14 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         notes: list[str] = []
         data = head + stream.read()
         source = ImageSource(name, images.decode_image(data, name, notes=notes), path)
-        source.geometry = images.still_geometry(data, images.image_format(data))
+        source.geometry = images.still_geometry(data, headers.image_format(data))
         source.notes += notes
         return source
-    if images.is_text(head):
+    if headers.is_text(head):
         raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
     opened = path or cast("BinaryIO", _Rejoined(head, stream))
     try:
-        is_jpeg = is_sequence and images.image_format(head) == "jpeg"
+        is_jpeg = is_sequence and headers.image_format(head) == "jpeg"
         return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_jpeg else None)
     except InputError as error:
         if path is not None and path.suffix.lower() in images.IMAGE_ENDINGS:
@@ -475,9 +475,9 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
 
 def read_sequence(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
     """Check whether images of one format follow each other in a stream. Return the bytes that were read, too."""
-    while (found := images.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
-        if 0 < (end := images.image_end(head, found)) <= len(head) - 3:
-            return images.is_motion_jpeg(head) if found == "jpeg" else head[end : end + 2] == head[:2], head
+    while (found := headers.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
+        if 0 < (end := headers.image_end(head, found)) <= len(head) - 3:
+            return headers.is_motion_jpeg(head) if found == "jpeg" else head[end : end + 2] == head[:2], head
         if not (more := stream.read(max(1 << 18, len(head)))):
             break
         head += more
@@ -485,7 +485,7 @@ def read_sequence(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
 
 
 def _is_still(head: bytes) -> bool:
-    return images.image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
+    return headers.image_format(head) not in (None, "gif")  # a GIF moves: FFmpeg reads it as a video
 
 
 def is_mp4(head: bytes) -> bool:

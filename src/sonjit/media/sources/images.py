@@ -1,16 +1,15 @@
-"""Read and write image files: format and size from the bytes, decoding to RGB, and encoding.
+"""Read and write image files: decode them to RGB, and encode them.
 
 The content of a file decides its format, not its name. Decoders fill missing parts of an image with grey or garbage, so
 damage is detected before anything is decoded.
 """
 
-import math
 import os
 import re
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +20,22 @@ from numpy.typing import NDArray
 
 from sonjit._util import Image, InputError, JobError, check_memory, optional_import
 from sonjit._util.lazy_names import LazyModule
-from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, boxes, tone_curve
+from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, tone_curve
+from sonjit.media.sources.headers import (
+    NEXT,
+    PNM_MAXIMUM,
+    SNIFF_BYTES,
+    chunks,
+    image_damage,
+    image_end,
+    image_format,
+    is_motion_jpeg,
+    is_text,
+    jpeg_segments,
+    png_head,
+    scan_start,
+    tiff_numbers,
+)
 from sonjit.media.sources.remote import File
 
 if TYPE_CHECKING:
@@ -34,56 +48,16 @@ IMAGE_ENDINGS = (
     *(".jfif", ".jpe", ".mpo", ".jp2", ".pgm", ".ppm"),
 )
 """File name endings of images in a folder, in lower case."""
-SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
-Size: TypeAlias = tuple[int, int]  # width and height in pixels as stored, before the EXIF orientation is applied
-_MAGIC: Final = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"BM", "bmp"),
-    (b"GIF8", "gif"),
-    (b"\0\0\0\x0cjP  ", "jpeg2000"),
-    (b"\xff\x4f\xff\x51", "jpeg2000"),
-)
-_HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing nor a marker without a length
-_APP1, _JPEG_SCAN = 0xE1, 0xDA
+_APP1: Final = 0xE1  # marker of EXIF in a JPEG
 _ORIENTATION: Final = 274  # EXIF tag
-# Tags of TIFF: a preview of another image, colours such as Lab, further directories.
-_IS_SMALLER, _COLOURS, _FURTHER_IMAGES, _EXTRA_CHANNELS, _NEXT = 254, 262, 330, 338, 0
+_IS_SMALLER: Final = 254  # tag of TIFF: the image is a preview of another one
+_COLOURS: Final = 262  # tag of TIFF: colours such as Lab
+_FURTHER_IMAGES: Final = 330  # tag of TIFF: further directories
+_EXTRA_CHANNELS: Final = 338  # tag of TIFF: channels such as alpha
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
-_NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
-_TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
-_LAST_CHUNK: Final = b"IEND\xaeB`\x82"  # of PNG
-_PNM_MAXIMUM: Final = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 _MORE_IMAGES: Final = "only the first image of the file is read"
-_TRUNCATED: Final = "the image is cut short"
-_VIDEO_MAGIC: Final = (
-    (4, b"ftyp"),
-    (4, b"moov"),
-    (4, b"mdat"),
-    (4, b"wide"),
-    (0, b"\x1aE\xdf\xa3"),
-    (0, b"FLV"),
-    (0, b"OggS"),
-    (0, b"\x30\x26\xb2\x75"),
-    (0, b"GIF8"),
-    (0, b"YUV4MPEG2 "),
-    (8, b"AVI "),
-    (0, b"\0\0\x01\xba"),
-    (0, b"\0\0\x01\xb3"),
-    (0, b"\0\0\0\x01\x67"),
-    (0, b"\0\0\0\x01\x09"),
-    (0, b"\0\0\0\x01\x40\x01"),
-    (0, b"\x06\x0e\x2b\x34"),
-    (0, b"DHAV"),
-)
-"""Position and first bytes of containers and raw video."""
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
@@ -92,191 +66,18 @@ _UINT8: Final = np.dtype(np.uint8)
 _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 
-def image_format(head: bytes) -> str | None:
-    """Return the image format that the first bytes of a file announce, or `None`."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp":
-        brands = {head[i : i + 4] for i in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
-        return "avif" if b"avif" in brands else "heic" if head[8:12] in _HEIF_BRANDS else None
-    if re.match(rb"P[4-6]\s+[\d#]", head):
-        return "pnm"
-    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
-
-
-def is_text(head: bytes) -> bool:
-    """Check whether the first bytes of a file are printable text, as only YUV4MPEG and multipart JPEG have of media."""
-    is_printable = b"\x7f" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
-    return bool(head) and is_printable and not head.startswith((b"YUV4MPEG2 ", b"--"))
-
-
-def image_size(data: bytes, image_format: str | None) -> Size | None:
-    """Return the width and height that an image header states, or `None` if it states none."""
-    readers: dict[str | None, Callable[[bytes], Size | None]] = {
-        "jpeg": _jpeg_size,
-        "webp": _webp_size,
-        "bmp": _bmp_size,
-        "heic": _heif_size,
-        "avif": _heif_size,
-        "png": lambda data: struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None,
-        "gif": lambda data: struct.unpack_from("<HH", data, 6),
-        "tiff": lambda data: ((size := _tiff_numbers(data, 256, 257))[0], size[1]),
-        "jpeg2000": _jpeg2000_size,
-        "pnm": _pnm_size,
-    }
-    try:
-        size = readers[image_format](data) if image_format in readers else None
-    except (struct.error, IndexError):
-        return None
-    return size if size and min(size) > 0 else None
-
-
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker of a JPEG file with the offset of its segment, up to the first scan; skip junk between them."""
-    position = 2
-    while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
-        marker, position = found[1][0], found.end()
-        yield marker, position
-        if marker == _JPEG_SCAN:
-            return
-        position += max(2, int.from_bytes(data[position : position + 2]))
-
-
-def _scan_start(data: bytes) -> int:
-    """Return the offset of the first scan of a JPEG file, or its length without one."""
-    return next((position for marker, position in jpeg_segments(data) if marker == _JPEG_SCAN), len(data))
-
-
-def _jpeg_size(data: bytes) -> Size | None:
-    for marker, position in jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            return width, height
-    return None
-
-
-def _webp_size(data: bytes) -> Size | None:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = struct.unpack_from("<HH", data, 26)
-    return (width & 0x3FFF, height & 0x3FFF) if kind == b"VP8 " else None
-
-
-def _bmp_size(data: bytes) -> Size | None:
-    (header,) = struct.unpack_from("<I", data, 14)
-    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
-    return width, abs(height)
-
-
-def _tiff_numbers(data: bytes, *tags: int) -> list[int]:
-    """Return the numbers of tags in the first directory of TIFF or EXIF data, 0 for missing ones and damaged data."""
-    order, is_big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
-    address, length, head, entry = ("Q", "Q", 8, 20) if is_big else ("I", "H", 2, 12)
-    found = dict.fromkeys(tags, 0)
-    with suppress(struct.error):
-        (start,) = struct.unpack_from(order + address, data, 8 if is_big else 4)
-        (count,) = struct.unpack_from(order + length, data, start)
-        end = start + head + entry * min(count, 0xFFFF)
-        for position in range(start + head, end, entry):
-            tag, kind = struct.unpack_from(order + "HH", data, position)
-            if tag in found and kind in _TIFF_FORMATS:
-                (found[tag],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, position + (12 if is_big else 8))
-        if _NEXT in found:
-            (found[_NEXT],) = struct.unpack_from(order + address, data, end)
-    return list(found.values())
-
-
-def _heif_size(data: bytes) -> Size | None:
-    """Return the largest size in the file: the image, its tiles and its thumbnail each state one."""
-    meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
-    sizes = re.finditer(rb"ispe\0\0\0\0(.{8})", meta, re.DOTALL)
-    return max((struct.unpack(">II", found[1]) for found in sizes), key=math.prod, default=None)
-
-
-def _jpeg2000_size(data: bytes) -> Size | None:
-    start = data.find(b"\xff\x4f\xff\x51")
-    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
-    return (width - left, height - top) if start >= 0 else None
-
-
-def _pnm_size(data: bytes) -> Size | None:
-    found = _PNM.match(data[:4096])
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def is_motion_jpeg(data: bytes) -> bool:
-    """Check whether JPEG images follow each other in a file. Images that belong to the first one have an index."""
-    scan = _scan_start(data)
-    return data.find(b"MPF\0", 0, scan) < 0 <= data.find(b"\xff\xd9\xff\xd8\xff", scan)
-
-
-def image_end(data: bytes, image_format: str | None) -> int:
-    """Return where the first JPEG, PNG, BMP, WebP or PNM image in data ends, or 0 if that is unknown."""
-    if image_format == "jpeg":  # a thumbnail before the first scan may contain an end marker
-        return end + 2 if (end := data.find(b"\xff\xd9", _scan_start(data))) >= 0 else 0
-    if image_format == "png":
-        return end + len(_LAST_CHUNK) if (end := data.find(_LAST_CHUNK)) >= 0 else 0
-    if image_format == "pnm" and (found := _PNM.match(data[:4096])):
-        maximum = _PNM_MAXIMUM.match(data[:4096])
-        sizes = 1 + 2 * (data[1:2] == b"6"), 1 + (maximum is not None and int(maximum[1]) > 255), int(found[2])
-        return (maximum or found).end() + math.prod(sizes) * (int(found[1]) if maximum else (int(found[1]) + 7) // 8)
-    stated = {"bmp": int.from_bytes(data[2:6], "little"), "webp": int.from_bytes(data[4:8], "little") + 8}
-    return stated.get(image_format or "", 0)
-
-
-def is_media(head: bytes) -> bool:
-    """Check whether the first 512 bytes of a file are those of an image or a video."""
-    if image_format(head) is not None or any(head[at : at + len(magic)] == magic for at, magic in _VIDEO_MAGIC):
-        return True
-    return any(len(head) > at + step and head[at] == head[at + step] == 0x47 for at, step in ((0, 188), (4, 192)))
-
-
-def image_damage(data: bytes, image_format: str | None) -> str | None:
-    """Return the damage that the structure of an image file shows, or `None`; decoders check other formats.
-
-    A JPEG must reach its end marker, a PNG its last chunk with correct checksums, and WebP and BMP their stated length.
-    """
-    if image_format == "png":
-        return _png_damage(data)
-    if image_format == "jpeg":
-        return None if image_end(data, "jpeg") else f"{_TRUNCATED} (JPEG without its end marker)"
-    stated = {"webp": int.from_bytes(data[4:8], "little") + 7, "bmp": int.from_bytes(data[2:6], "little")}
-    is_cut = len(data) < stated.get(image_format or "", 0)
-    return f"{_TRUNCATED} ({len(data)} of {stated[image_format or '']} bytes)" if is_cut else None
-
-
-def _png_damage(data: bytes) -> str | None:
-    view = memoryview(data)
-    for kind, start, end in _chunks(data, "png"):
-        if end + 4 > len(data):
-            break
-        if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4]):
-            return f"the PNG image is damaged (checksum of its {kind.decode('latin-1')!r} part is wrong)"
-        if kind == b"IEND":
-            return None
-    return f"{_TRUNCATED} (PNG without its last part)"
-
-
-def _chunks(data: bytes, image_format: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind, start and end of each part of a PNG or WebP file."""
-    position = 8 if image_format == "png" else 12
-    while position + 8 <= len(data):
-        if image_format == "png":
-            length, kind = struct.unpack_from(">I4s", data, position)
-        else:
-            kind, length = struct.unpack_from("<4sI", data, position)
-        yield kind, position + 8, position + 8 + length
-        position += 12 + length if image_format == "png" else 8 + length + length % 2
-
-
-def _png_head(data: bytes) -> dict[bytes, bytes]:
-    """Return the parts of a PNG file before its pixels, by kind."""
-    head = data[: data.find(b"IDAT")]
-    return {kind: head[start:end] for kind, start, end in _chunks(head, "png")}
+def _has_second_tiff(data: bytes) -> bool:
+    """Check whether another TIFF file follows in the data, such as of a pipe."""
+    order = "<" if data[:2] == b"II" else ">"
+    at = data.find(data[:4], 8)
+    while at > 0:
+        with suppress(struct.error):
+            (start,) = struct.unpack_from(order + "I", data, at + 4)
+            count, first, kind = struct.unpack_from(order + "HHH", data, at + start)
+            if 0 < count < 200 and 254 <= first <= 256 and kind in (3, 4):  # its first tag is the kind or the width
+                return True
+        at = data.find(data[:4], at + 4)
+    return False
 
 
 def read_bytes(path: File) -> bytes:
@@ -326,7 +127,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
         stated, other = (struct.pack(order + "HHIH", _EXTRA_CHANNELS, 3, 1, kind) for kind in (2, 0))
         encoded = data.replace(stated, other, 1)
     stored = _decode_opencv(encoded, name, found, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | depth)
-    if found == "tiff" and stored.dtype == np.uint16 and _tiff_numbers(data, _COLOURS) == [0]:  # white is 0
+    if found == "tiff" and stored.dtype == np.uint16 and tiff_numbers(data, _COLOURS) == [0]:  # white is 0
         stored = 65535 - stored
     if transfer in HDR:
         bgr = tone_mapped(stored, transfer, 16 if found == "png" else bits)  # a PNG uses the upper bits
@@ -345,10 +146,10 @@ def still_geometry(data: bytes, image_format: str | None) -> Geometry:
         segments = (at + 8 for kind, at in jpeg_segments(data) if kind == _APP1 and data[at + 2 : at + 6] == b"Exif")
         start = next(segments, start)
     elif image_format in ("png", "webp"):
-        parts = (at for kind, at, _ in _chunks(data, image_format) if kind in (b"eXIf", b"EXIF"))
+        parts = (at for kind, at, _ in chunks(data, image_format) if kind in (b"eXIf", b"EXIF"))
         start = next(parts, start)
         start += 6 * (data[start : start + 6] == b"Exif\0\0")
-    return Geometry.of_orientation(*_tiff_numbers(data[start:], _ORIENTATION))
+    return Geometry.of_orientation(*tiff_numbers(data[start:], _ORIENTATION))
 
 
 def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
@@ -357,10 +158,10 @@ def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
         return avif_colours(data)
     if image_format == "jpeg2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0:
         return 1 + (data[at + 42 : at + 43] or b"\x0f")[0] % 128, 0
-    if image_format == "pnm" and (found := _PNM_MAXIMUM.match(data[:4096])):
+    if image_format == "pnm" and (found := PNM_MAXIMUM.match(data[:4096])):
         return int(found[1]).bit_length(), 0
     if image_format == "png":
-        head = _png_head(data)
+        head = png_head(data)
         return (head.get(b"sBIT") or b"\x10")[0], int.from_bytes(head.get(b"cICP", b"")[1:2])
     return 16, 0
 
@@ -372,27 +173,28 @@ def _has_more_images(data: bytes, image_format: str | None) -> bool:
     if image_format in ("avif", "heic"):
         return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
     if image_format == "tiff":
-        return any(_tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, _NEXT))
+        return any(tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, NEXT)) or _has_second_tiff(data)
     if image_format == "jpeg":
         return is_motion_jpeg(data)
     end = image_end(data, image_format)
-    return (end > 0 and data[end : end + 2] == data[:2]) or (image_format == "png" and b"acTL" in _png_head(data))
+    return (end > 0 and data[end : end + 2] == data[:2]) or (image_format == "png" and b"acTL" in png_head(data))
 
 
 def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]:
     """Yield what a file contains besides the pixels that are read as they are, a line each."""
     if _has_more_images(data, image_format) or name.lower().endswith(".mpo"):
         yield _MORE_IMAGES
-    head, parts = data, _png_head(data) if image_format == "png" else {}
+    head, parts = data, png_head(data) if image_format == "png" else {}
     if image_format == "jpeg":
-        head = data[: _scan_start(data)]
+        head = data[: scan_start(data)]
     profile = head[max(0, head.find(b"acsp") - 36) :]
     if b"iCCP" in parts:
         with suppress(zlib.error):
             profile = zlib.decompressobj().decompress(parts[b"iCCP"].partition(b"\0")[2][1:])
     is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) is not None
     is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
-    if is_wide or (is_profile and not _is_srgb(profile)):
+    is_applied = image_format == "heic" and is_profile
+    if not is_applied and (is_wide or (is_profile and not _is_srgb(profile))):
         yield "its colour profile is not sRGB and is not applied"
     if parts and parts.keys().isdisjoint((b"iCCP", b"sRGB", b"cICP")):
         stated = parts.get(b"gAMA", _SRGB[:4]) + parts.get(b"cHRM", _SRGB[4:])
@@ -400,7 +202,7 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
             *(np.frombuffer(v, ">u4") for v in (stated, _SRGB)), rtol=0.05
         ):
             yield "its gamma or primaries are not those of sRGB and are not applied"
-    if image_format == "tiff" and _tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
+    if image_format == "tiff" and tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
         yield "its Lab colours are converted approximately"
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
     if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
@@ -503,7 +305,15 @@ def _decode_heic(data: bytes, name: str, transfer: int, notes: list[str] | None)
         found = pillow_heif.read_heif(BytesIO(data))
         if notes is not None and len(found) > 1:
             notes.append(f"{name}: {_MORE_IMAGES}")
-        return np.array(found.to_pillow().convert("RGB"), np.uint8)
+        image = found.to_pillow().convert("RGB")
+        profile = found.info.get("icc_profile")
+        if isinstance(profile, bytes) and profile and not _is_srgb(profile):
+            from PIL import ImageCms
+
+            srgb = ImageCms.createProfile("sRGB")
+            with suppress(OSError, ImageCms.PyCMSError):  # a damaged profile, or one of grey, as browsers do
+                ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(profile)), srgb, inPlace=True)
+        return np.array(image, np.uint8)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
         raise InputError(f"{name} is a damaged HEIC image: {str(error).strip()}; copy or export it again") from None
 

@@ -172,7 +172,8 @@ class VideoSource(Source):
         """Take the start and the geometry from the first frame, and note what its images do not show."""
         if frame.pts is not None:
             self.start_s = float(frame.pts * (frame.time_base or 0))
-            lost_s = self.start_s - float((stream.start_time or frame.pts) * (stream.time_base or 0))
+            stated = frame.pts if stream.start_time is None else stream.start_time  # may be 0
+            lost_s = self.start_s - float(stated * (stream.time_base or 0))
             if lost_s > 1.5 * step_s > 0 and not self._counts_frames:
                 self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
         self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
