@@ -391,3 +391,28 @@ def test_a_board_on_the_floor_is_the_origin_and_up_is_z(turn, place):
     on_board = np.array([[0, 0, 0], [1, 0, 0], [0, 0, -1.0]])  # its z points into the floor
     there = (on_board @ R.T + t) @ turned.T + moved
     np.testing.assert_allclose(there, [[0, 0, 0], [1, 0, 0], [0, 0, 1]], atol=1e-9)
+
+
+QUALISYS = """<?xml version='1.0' encoding='ASCII'?>
+<calibration><cameras><camera serial="front">
+<fov_video left="10" right="649" top="20" bottom="499"/>
+<transform r11="0" r12="1" r13="0" r21="-1" r22="0" r23="0" r31="0" r32="0" r33="1" x="100" y="200" z="3000"/>
+<intrinsic focalLengthU="51200" focalLengthV="57600" centerPointU="20480" centerPointV="16640" skew="0"
+ radialDistortion1="6.4" radialDistortion2="0" tangentalDistortion1="0" tangentalDistortion2="0"/>
+</camera></cameras></calibration>"""
+
+
+def test_qualisys_files_are_read(tmp_path):
+    path = tmp_path / "Calib.qca.txt"
+    path.write_text(QUALISYS)
+    (camera,) = load_cameras(path)
+    assert (camera.name, camera.width, camera.height) == ("front", 640, 480)
+    np.testing.assert_allclose(to_opencv(camera.camera.K), [[800, 0, 310], [0, 900, 240], [0, 0, 1]])
+    np.testing.assert_allclose(camera.camera.distortion[:4], [0.1, 0, 0, 0])
+    R, t = camera.camera.pose  # three metres above the floor, the camera looks down
+    np.testing.assert_allclose(R @ [0.1, 0.2, 0] + t, [0, 0, 3], atol=1e-12)
+    np.testing.assert_allclose(R @ [0.1, 1.2, 0] + t, [1, 0, 3], atol=1e-12)
+    for damaged in (QUALISYS.replace("focalLengthU", "focal"), QUALISYS.replace('x="100"', 'x="a"'), QUALISYS[:300]):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=r"Calib\.qca\.txt"):
+            load_cameras(path)

@@ -8,6 +8,7 @@
 | caliscope (read only) | `camera_array.toml` | metres |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | as the file states or the caller gives |
 | colmap | a folder with `cameras.txt` and `images.txt` | as the file states or the caller gives |
+| Qualisys (read only) | `.qca.txt` | millimetres |
 | TemugeB's (read only) | a folder of `.dat` files, such as handpose3d's | as the caller gives |
 
 OpenCV, and with it anipose and caliscope, places pixel coordinates 0, 0 at the centre of the first pixel. Sonjit and
@@ -43,6 +44,7 @@ from sonjit_studio.camera_numbers import (
     to_opencv,
 )
 from sonjit_studio.opencv_files import read_opencv, save_opencv
+from sonjit_studio.qualisys_files import read_qualisys
 from sonjit_studio.rig import CameraRig, RigCamera
 
 CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
@@ -107,6 +109,8 @@ def load_cameras(
                 cameras = _read_captures(content, path, size=size, capture=capture)
         case ".toml":
             cameras = _read_anipose(path, unit, poses=poses)
+        case ".txt" if path.is_file() and read_text(path).lstrip().startswith("<"):
+            cameras = read_qualisys(path)
         case ".txt":
             cameras = _read_colmap(folder, unit)
         case ".dat":

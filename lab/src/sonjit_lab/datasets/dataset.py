@@ -18,7 +18,8 @@ from typing import Any, overload
 import numpy as np
 
 from sonjit._util import FloatArray, InputError
-from sonjit.media.sources.images import SNIFF_BYTES, image_format, image_size, read_bytes, still_geometry
+from sonjit.media.sources.headers import image_format, image_size
+from sonjit.media.sources.images import SNIFF_BYTES, read_bytes, still_geometry
 from sonjit.results import Box
 from sonjit_lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
 
