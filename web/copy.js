@@ -53,10 +53,16 @@ if (missing) fail(`no networks of ${missing}: npm install sonjit-web-models-${mi
 mkdirSync(target, { recursive: true });
 cpSync(join(DIST, "wasm"), join(target, "wasm"), { recursive: true });
 copyFileSync(join(DIST, "sonjit-web-worker.js"), join(target, "sonjit-web-worker.js"));
-const copied = found.filter(([kind, folders]) => folders.length && (!wanted.length || wanted.includes(kind)));
-for (const [, folders] of copied) for (const folder of folders) cpSync(folder, join(target, "models"), { recursive: true });
+const copied = found.filter(
+  ([kind, folders]) => folders.length && (!wanted.length || wanted.includes(kind)),
+);
+for (const [, folders] of copied)
+  for (const folder of folders) cpSync(folder, join(target, "models"), { recursive: true });
 const files = readdirSync(target, { recursive: true }).map((name) => statSync(join(target, name)));
 const size = files.reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0) / 1e6;
 const kinds = copied.map(([kind]) => kind);
 console.log(`${target}: ${kinds.join(", ")}, ${size.toFixed(1)} MB`);
-if (!wanted.length && kinds.length > 1) console.log(`to copy fewer files, delete ${target} and name kinds: npx sonjit-web ${target} ${kinds[0]}`);
+if (!wanted.length && kinds.length > 1)
+  console.log(
+    `to copy fewer files, delete ${target} and name kinds: npx sonjit-web ${target} ${kinds[0]}`,
+  );
