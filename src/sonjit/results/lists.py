@@ -30,7 +30,7 @@ class ResultList(list[R]):
         >>> hands.xy.shape, hands.boxes.shape
         ((2, 21, 2), (2, 4))
         >>> [hand.handedness for hand in hands[hands.xy[:, 0, 0] > 320]]
-        ['Right']
+        ['Left']
     """
 
     __slots__ = ("_keypoint_count",)
