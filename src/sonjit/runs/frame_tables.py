@@ -18,7 +18,7 @@ from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventLimits, EventTracker
 
-SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables beside a table of frames
+SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables next to a table of frames
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
 ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
 """Endings of frame tables without a column for motions, which go into another table."""

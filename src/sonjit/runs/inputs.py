@@ -142,7 +142,7 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
 def check_distinct(placed: Iterable[Outputs]) -> None:
     """Raise InputError if two outputs of a run are one file or folder, also on systems that ignore case.
 
-    A description of a YOLO data set has its labels in a folder beside it.
+    A description of a YOLO data set has its labels in a folder next to it.
     """
     folders: dict[str, str] = {}
     used: dict[str, str] = {}
@@ -196,7 +196,7 @@ def _names(files: Sequence[File]) -> list[str]:
 
 
 def _names_beside(name: str) -> set[str]:
-    """Return a name and those of the tables that a run may write beside its table, see `FrameTable`."""
+    """Return a name and those of the tables that a run may write next to its table, see `FrameTable`."""
     return {folded_name(f"{name}{ending}") for ending in ("", *SIDE_TABLES)}
 
 
