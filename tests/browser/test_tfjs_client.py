@@ -52,11 +52,11 @@ def test_a_image_with_hands(page, show, photo, flip):
 
 MODELS = [
     (HANDS, {"modelType": "lite", "maxHands": 4}, "hands", {"model": "lite", "max_instances": 4, "mirrored": True}),
-    (FACES, {}, "face", {"model": "mesh"}),
+    (FACES, {}, "face", {"model": "mesh", "max_instances": 1}),
     (FACES, {"refineLandmarks": True, "maxFaces": 3}, "face", {"max_instances": 3}),
     (BOXES, {}, "face", {"model": "box"}),
     (BOXES, {"modelType": "full"}, "face", {"model": "box-full"}),
-    (POSES, {"modelType": "lite", "enableSmoothing": False}, "body", {"model": "lite"}),
+    (POSES, {"modelType": "lite", "enableSmoothing": False}, "body", {"model": "lite", "max_instances": 1}),
 ]
 
 

@@ -43,8 +43,8 @@ def ask(place):
     """Return a function that gives the client of a new server. Its parts are in `client.app.state.service`."""
     with contextlib.ExitStack() as stack:
 
-        def get(project=None, **settings):
-            app = create_app(Settings(**{"workers": 2} | settings), project)
+        def get(open_project=None, **settings):
+            app = create_app(Settings(**{"workers": 2} | settings), open_project)
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield get

@@ -3,6 +3,7 @@
 import itertools
 import json
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from tests.server.conftest import refusal
 from sonjit import InputError
 from sonjit.server.app import create_app
 from sonjit_studio.marks import JOINTS, MACHINE
+from sonjit_studio.page import project_routes
 
 from ..projects import make_project  # noqa: TID252  # one maker of projects for all packages
 
@@ -38,7 +40,7 @@ def studio(made, ask):
         database.execute(f"DELETE FROM {table}")
     database.commit()
     database.close()
-    return ask(project=made[0])
+    return ask(open_project=partial(project_routes, made[0]))
 
 
 def mark(view, joint, place, **others):
@@ -180,7 +182,7 @@ def test_invalid_request_bodies(studio, body):
 
 
 def test_the_token_guards_these_endpoints_too(made, ask):
-    client = ask(project=made[0], token="close-sesame")
+    client = ask(open_project=partial(project_routes, made[0]), token="close-sesame")
     refusal(client.get(DOOR), 401, "no_token")
     refusal(post(client, mark("cam0", 0, (1, 2))), 401, "no_token")
     assert client.get(DOOR, headers={"authorization": "Bearer close-sesame"}).status_code == 200
@@ -192,7 +194,7 @@ def test_the_token_guards_these_endpoints_too(made, ask):
 def test_a_server_without_a_project_has_no_such_endpoints(ask):
     refusal(ask().get(DOOR), 404, "not_found")
     with pytest.raises(InputError, match="not an annotation project"):
-        create_app(folder=Path("/nowhere"))
+        create_app(open_project=partial(project_routes, Path("/nowhere")))
 
 
 @pytest.mark.slow
@@ -202,7 +204,7 @@ def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weight
     for name in ("cam0", "cam1"):
         image = cv2.resize(photo, (640, 480))
         cv2.imwrite(str(tmp_path / "views" / name / "image0.png"), image[..., ::-1])
-    client = ask(project=tmp_path / "project")
+    client = ask(open_project=partial(project_routes, tmp_path / "project"))
     prelabels = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
     assert {one["view"] for one in prelabels["machine"]} == {"cam0"}
     assert {(one["annotator"], one["source"]) for one in prelabels["machine"]} == {(MACHINE, "M")}
