@@ -78,12 +78,12 @@ class ProjectRoutes:
     close: Callable[[], None]
 
 
-OpenProject: TypeAlias = Callable[[Service], ProjectRoutes]
+ProjectOpener: TypeAlias = Callable[[Service], ProjectRoutes]
 """Function that opens an annotation project for the service of a server."""
 
 
 def create_app(
-    settings: Settings | None = None, open_project: OpenProject | None = None, engine: Path = BUILT_ENGINE
+    settings: Settings | None = None, open_project: ProjectOpener | None = None, engine: Path = BUILT_ENGINE
 ) -> FastAPI:
     """Return the server as an ASGI app. Its parts are in `app.state.service`.
 
@@ -202,7 +202,7 @@ def serve(
     *,
     verbose: bool = False,
     started: Callable[[list[str]], None] = lambda _: None,
-    open_project: OpenProject | None = None,
+    open_project: ProjectOpener | None = None,
 ) -> None:
     """Serve until Ctrl-C. Port 0 is any free port; `open_project` opens an annotation project, see `create_app`.
 
@@ -219,7 +219,7 @@ def serve(
 
 
 def make_server(
-    settings: Settings, listener: socket.socket, *, verbose: bool = False, open_project: OpenProject | None = None
+    settings: Settings, listener: socket.socket, *, verbose: bool = False, open_project: ProjectOpener | None = None
 ) -> uvicorn.Server:
     """Return a server for a socket that already listens."""
     app = create_app(settings, open_project)

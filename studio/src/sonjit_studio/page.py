@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from fastapi import APIRouter
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -231,6 +232,15 @@ class OpenProject:
             for name in names:
                 self.project.view(name)
 
+    async def frame_state(self, query: QueryParams, frame: int, annotator: str) -> dict[str, object]:
+        """Return the frame set of an annotator as JSON; see `FrameSetQueries.frame` for the parameters of the query."""
+        joint = _number("joint", query["joint"], joint_marks.JOINTS - 1) if "joint" in query else None
+        everyone = query.get("points", "own") == "all"
+        views = query.getlist("view")
+        return await self.work(
+            partial(self.frames.frame, frame, annotator, joint=joint, views=views, everyone=everyone)
+        )
+
     async def write(self, annotator: str, records: list[Any]) -> dict[str, list[dict[str, object]]]:
         """Store a client's marks; return id and version if `written`, id and the newer mark `there` if `refused`."""
         with _refusing("bad_option"):
@@ -277,19 +287,19 @@ def project_routes(folder: Path, service: Service) -> ProjectRoutes:
 def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
     """Return the endpoints of a project."""
     router = APIRouter(prefix="/v1/annotate", tags=["annotation"])
-    frames, store = studio.frames, studio.project.store
+    _add_frame_routes(router, studio)
+    _add_mark_routes(router, studio, service)
+    _add_review_routes(router, studio)
+    return router
 
-    async def state(request: Request, frame: int, annotator: str) -> dict[str, object]:
-        query = request.query_params
-        joint = _number("joint", query["joint"], joint_marks.JOINTS - 1) if "joint" in query else None
-        everyone = query.get("points", "own") == "all"
-        views = query.getlist("view")
-        return await studio.work(partial(frames.frame, frame, annotator, joint=joint, views=views, everyone=everyone))
+
+def _add_frame_routes(router: APIRouter, studio: OpenProject) -> None:
+    """Add the endpoints that read the project, its images and its frame sets."""
 
     @router.get("")
     async def project() -> Response:
         """Views, frames, joints and bones of the project."""
-        return JSONResponse(await studio.work(frames.project))
+        return JSONResponse(await studio.work(studio.frames.project))
 
     @router.get("/image")
     async def image(request: Request) -> Response:
@@ -306,7 +316,12 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
     @router.get("/frames/{frame}")
     async def frame_state(request: Request, frame: str) -> Response:
         """Frame set of `annotator`. `joint` adds epipolar lines; `points=all` uses the marks of all annotators."""
-        return JSONResponse(await state(request, studio.known_frame(frame), _annotator(request.query_params)))
+        query = request.query_params
+        return JSONResponse(await studio.frame_state(query, studio.known_frame(frame), _annotator(query)))
+
+
+def _add_mark_routes(router: APIRouter, studio: OpenProject, service: Service) -> None:
+    """Add the endpoints that store marks."""
 
     @router.post("/marks")
     async def mark(request: Request) -> Response:
@@ -319,7 +334,8 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
         if not isinstance(records, list) or not 0 < len(records) <= _MAX_MARKS:
             raise RefusedError("bad_option", f"marks: give a list of 1 to {_MAX_MARKS}")
         answer = await studio.write(annotator, records)
-        return JSONResponse({**answer, "state": await state(request, records[-1]["frame"], annotator)})
+        state = await studio.frame_state(request.query_params, records[-1]["frame"], annotator)
+        return JSONResponse({**answer, "state": state})
 
     @router.post("/prelabel")
     async def label(request: Request) -> Response:
@@ -329,12 +345,17 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
         views = query.getlist("view") or list(studio.project.rig.names)
         studio.check_views(views)
         await studio.prelabel(frame, views)
-        return JSONResponse(await state(request, frame, annotator))
+        return JSONResponse(await studio.frame_state(query, frame, annotator))
+
+
+def _add_review_routes(router: APIRouter, studio: OpenProject) -> None:
+    """Add the endpoints for the progress, the changes and the agreement of annotators."""
+    store = studio.project.store
 
     @router.get("/progress")
     async def progress() -> Response:
         """Number of joints that can be triangulated and review priority, by frame."""
-        return JSONResponse(await studio.work(frames.progress))
+        return JSONResponse(await studio.work(studio.frames.progress))
 
     @router.get("/changes")
     async def changes(request: Request) -> Response:
@@ -352,9 +373,7 @@ def annotation_router(studio: OpenProject, service: Service) -> APIRouter:
     @router.get("/agreement")
     async def agreement() -> Response:
         """Agreement of annotators over all frames."""
-        return JSONResponse(await studio.work(frames.agreement))
-
-    return router
+        return JSONResponse(await studio.work(studio.frames.agreement))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.datasets.sample import Side
-from sonjit_lab.training.settings import Range, TrainingSettings, check_ranges
+from sonjit_lab.training.ranges import Range, check_ranges
+from sonjit_lab.training.settings import TrainingSettings
 
 P = TypeVar("P", np.uint8, np.float32)
 T = TypeVar("T")

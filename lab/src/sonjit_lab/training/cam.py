@@ -27,8 +27,9 @@ from sonjit_lab.networks import Network, classifiers, create_network, load_check
 from sonjit_lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit_lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit_lab.training import augment, building_blocks, class_images, loop
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import ImageBatch, Range, SmallBatch, Steps
+from sonjit_lab.training.settings import ImageBatch, SmallBatch, Steps
 
 METRICS = "metrics.json"  # file of a run with the metrics on held-out images or questions
 _HELD_OUT = ("val", "test")  # names of splits to evaluate on

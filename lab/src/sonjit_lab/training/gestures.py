@@ -34,8 +34,9 @@ from sonjit_lab.training import gesture_data
 from sonjit_lab.training.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit_lab.training.gesture_appearance import AppearanceSettings, train_with_image
 from sonjit_lab.training.loop import TrainingSettings, fit
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import Decay, Fraction, Range, SmallBatch, Steps, Weight, Width
+from sonjit_lab.training.settings import Decay, Fraction, SmallBatch, Steps, Weight, Width
 
 H = TypeVar("H", bound=gesture_data.PosedHands)
 FOUND: Final = "found"  # subfolder of a run with the hand network's detections in each data set

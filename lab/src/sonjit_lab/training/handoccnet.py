@@ -36,8 +36,8 @@ from sonjit_lab.training.batches import to_device
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
 from sonjit_lab.training.loop import WEIGHTS, fit
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import Range
 
 _OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -150,21 +150,12 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
-    optimizer = create_optimizer(network, settings)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
-    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
-    if average:
-        parts["average"] = average
-    run = None
-    if out is not None:
-        _check_space(out, network)
-        identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
-        run = RunFolder(out, {**identity, **(inputs or {})}, loggers=settings.loggers)
+    parts = _Parts.create(network, settings)
+    run = _open_run(out, network, settings, inputs or {}) if out is not None else None
     state = (run and run.restore()) or _INITIAL_STATE
-    for name, part_state in state["parts"].items():
-        parts[name].load_state_dict(part_state)
+    parts.load(state)
     validation = _Validation(
-        network=cast("N", average.module) if average else network,
+        network=parts.averaged_network(),
         evaluate=evaluate,
         pictures=pictures,
         higher_is_better=higher_is_better,
@@ -176,10 +167,8 @@ def train(
     )
     done = settings.steps if state["stopped"] else state["step"]
     finished = done
-    indices = ((step, number) for step in range(done, settings.steps) for number in range(settings.accumulate))
-    device = next(network.parameters()).device
-    batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
     compute = torch.compile(losses) if settings.compile else losses
+    batches = _batches(batch, settings, done, next(network.parameters()).device)
     with _deterministic(network), closing(batches), SaveRequests() as requests:
         before: dict[str, float] = {}
         if evaluate and done == 0 and settings.evaluate_first:
@@ -188,11 +177,10 @@ def train(
             validation.save_pictures(0)
         for step in range(done, settings.steps):
             finished = step + 1
-            row = _train_step(network, compute, batches, settings, optimizer, step)
+            row = _train_step(network, compute, batches, settings, parts.optimizer, step)
             if before and step == 0:
                 row["evaluation_before"] = before
-            if average:
-                average.update_parameters(network)
+            parts.update_average()
             stopped, ends = False, finished == settings.steps
             if evaluate and (ends or _due(step, settings.evaluate_every)):
                 row["evaluation"] = validation.update()
@@ -204,26 +192,13 @@ def train(
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
-                    state_dicts = {name: part.state_dict() for name, part in parts.items()}
-                    run.save(
-                        {
-                            "step": finished,
-                            "stopped": stopped,
-                            "best": validation.best,
-                            "waited": validation.waited,
-                            "evaluation": validation.metrics,
-                            "parts": state_dicts,
-                        }
-                    )
-            speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
-            metrics = _validation_values(row.get("evaluation", {}))
-            progress(finished, settings.steps, {**row["losses"], **speed, **metrics})
+                    run.save(_state_after(finished, parts, validation, stopped=stopped))
+            progress(finished, settings.steps, _progress_values(row))
             if ends_training(requested) and not ends:
                 end_process(requested)
             if stopped:
                 break
-    if average:
-        network.load_state_dict(average.module.state_dict())
+    parts.use_average()
     if run:
         if finished > done:
             validation.save_pictures(finished)
@@ -232,6 +207,69 @@ def train(
             run.save_held_out(validation.metrics, higher_is_better=higher_is_better)
         run.close()
     return validation.metrics
+
+
+@dataclass
+class _Parts(Generic[N]):
+    """The parts of a training whose states are in a checkpoint."""
+
+    network: N
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None  # moving average of the weights
+
+    @classmethod
+    def create(cls, network: N, settings: TrainingSettings) -> Self:
+        """Return the parts of a training from its first step."""
+        optimizer = create_optimizer(network, settings)
+        if not settings.ema:
+            return cls(network, optimizer, None)
+        return cls(network, optimizer, AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)))
+
+    def by_name(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return the parts by their names in a checkpoint."""
+        parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": self.network, "optimizer": self.optimizer}
+        return parts | {"average": self.average} if self.average else parts
+
+    def load(self, state: RunState) -> None:
+        """Load the states of a checkpoint."""
+        parts = self.by_name()
+        for name, part_state in state["parts"].items():
+            parts[name].load_state_dict(part_state)
+
+    def averaged_network(self) -> N:
+        """Return the network with averaged weights, which is the trained network without an average."""
+        return cast("N", self.average.module) if self.average else self.network
+
+    def update_average(self) -> None:
+        """Add the weights of the network after a step to their average."""
+        if self.average:
+            self.average.update_parameters(self.network)
+
+    def use_average(self) -> None:
+        """Replace the weights of the network by their average."""
+        if self.average:
+            self.network.load_state_dict(self.average.module.state_dict())
+
+
+def _open_run(out: Path, network: nn.Module, settings: TrainingSettings, inputs: Mapping[str, object]) -> RunFolder:
+    """Open the folder of a run, which is identified by its settings and inputs."""
+    _check_space(out, network)
+    identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
+    return RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
+
+
+def _batches(
+    batch: Callable[[np.random.Generator], T], settings: TrainingSettings, done: int, device: torch.device
+) -> Generator[T]:
+    """Yield the batches of the steps after the first `done` ones."""
+    indices = ((step, number) for step in range(done, settings.steps) for number in range(settings.accumulate))
+    return prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+
+
+def _progress_values(row: LogRow) -> dict[str, float]:
+    """Return the losses, the speed and the metrics of a step for the progress callback."""
+    speed = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
+    return {**row["losses"], **speed, **_validation_values(row.get("evaluation", {}))}
 
 
 def _check_space(out: Path, network: nn.Module) -> None:
@@ -285,6 +323,18 @@ class _Validation(Generic[N]):
         """Save pictures of the network in the folder of the run."""
         if self.run and self.pictures:
             self.run.save_pictures(step, _call_in_eval_mode(self.network, self.pictures))
+
+
+def _state_after(finished: int, parts: _Parts[N], validation: _Validation[N], *, stopped: bool) -> RunState:
+    """Return the state of a run after a number of steps."""
+    return {
+        "step": finished,
+        "stopped": stopped,
+        "best": validation.best,
+        "waited": validation.waited,
+        "evaluation": validation.metrics,
+        "parts": {name: part.state_dict() for name, part in parts.by_name().items()},
+    }
 
 
 def _fold(network: nn.Module) -> nn.Module:

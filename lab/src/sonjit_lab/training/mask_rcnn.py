@@ -25,8 +25,9 @@ from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit_lab.training.building_blocks import evenly_spaced
 from sonjit_lab.training.hands.samples import FRAMES, DataSettings, allow_any_order, draw_batch
 from sonjit_lab.training.loop import WEIGHTS, fit
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import Count, Depth, ImageBatch, Range, Steps, WideWidth
+from sonjit_lab.training.settings import Count, Depth, ImageBatch, Steps, WideWidth
 
 _MAX_SIDE_PX = 1333  # longer images are scaled down
 _MIN_SEEN = 0.35  # least share of an instance in the crop; one that shows less counts as a crowd

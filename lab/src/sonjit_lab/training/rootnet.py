@@ -22,8 +22,8 @@ from sonjit_lab.training.hands.samples import draw_batch, hand_data, known_hands
 from sonjit_lab.training.internet import TrunkSettings, prepare_for_training
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.losses import PointLoss, point_loss
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import Range
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop

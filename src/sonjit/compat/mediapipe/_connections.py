@@ -1,18 +1,15 @@
 """Name the landmarks of hands, bodies and faces, and define pairs of them to draw as lines."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
-from importlib import resources
 from itertools import chain, pairwise
-from typing import Any, Final
+from typing import Final
 
-from sonjit.compat.mediapipe._containers import Connection
-from sonjit.results.skeletons import Skeleton, load_skeleton
+from sonjit.compat.mediapipe import _lines
+from sonjit.compat.mediapipe._lines import Pair
+from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
-Pair = tuple[int, int]
 Connections = frozenset[Pair]
 HandLandmark = IntEnum(
     "HandLandmark",
@@ -56,40 +53,18 @@ _CONTOURS: Final = ("lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow"
 _NOSE_BRIDGE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
 _NOSTRILS: Final = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98)
 FACEMESH_NUM_LANDMARKS, FACEMESH_NUM_LANDMARKS_WITH_IRISES = 468, 478
-
-
-def _constant(name: str) -> str:
-    """Return a name in camel case as the name of a constant: `leftEye` is `LEFT_EYE`."""
-    return re.sub("([A-Z])", r"_\1", name).upper()
-
-
-Blendshapes = IntEnum("Blendshapes", [_constant(name.removeprefix("_")) for name in BLENDSHAPES], start=0)
+Blendshapes = IntEnum("Blendshapes", [_lines.constant_name(name.removeprefix("_")) for name in BLENDSHAPES], start=0)
 """Index of each blendshape."""
-
-
-def _within(skeleton: Skeleton, *groups: str) -> tuple[Pair, ...]:
-    """Return the connections of groups of landmarks, group by group, along their contours."""
-    members = [set(skeleton.groups[group]) for group in groups]
-    return tuple(pair for own in members for pair in skeleton.connections if own.issuperset(pair))
-
-
-def _mesh_connections() -> tuple[Pair, ...]:
-    """Return every side of every triangle of the face mesh in the triangle's direction."""
-    text = resources.files("sonjit.results.skeletons").joinpath("face_mediapipe_tesselation.json").read_text("utf-8")
-    triangles: list[tuple[int, int, int]] = json.loads(text)["triangles"]
-    return tuple(pair for a, b, c in triangles for pair in ((a, b), (b, c), (c, a)))
-
-
-HAND_THUMB_CONNECTIONS = _within(_HAND, "thumb")
-HAND_INDEX_FINGER_CONNECTIONS = _within(_HAND, "indexFinger")
-HAND_MIDDLE_FINGER_CONNECTIONS = _within(_HAND, "middleFinger")
-HAND_RING_FINGER_CONNECTIONS = _within(_HAND, "ringFinger")
-HAND_PINKY_FINGER_CONNECTIONS = _within(_HAND, "pinky")
+HAND_THUMB_CONNECTIONS = _lines.within(_HAND, "thumb")
+HAND_INDEX_FINGER_CONNECTIONS = _lines.within(_HAND, "indexFinger")
+HAND_MIDDLE_FINGER_CONNECTIONS = _lines.within(_HAND, "middleFinger")
+HAND_RING_FINGER_CONNECTIONS = _lines.within(_HAND, "ringFinger")
+HAND_PINKY_FINGER_CONNECTIONS = _lines.within(_HAND, "pinky")
 _FACE_LINES: Final[Mapping[str, tuple[Pair, ...]]] = {
-    **{_constant(group): _within(_FACE, group) for group in (*_CONTOURS, "leftIris", "rightIris")},
+    **{_lines.constant_name(group): _lines.within(_FACE, group) for group in (*_CONTOURS, "leftIris", "rightIris")},
     "NOSE": (*pairwise(_NOSE_BRIDGE), *pairwise(_NOSTRILS)),
-    "CONTOURS": _within(_FACE, *_CONTOURS),
-    "TESSELATION": _mesh_connections(),
+    "CONTOURS": _lines.within(_FACE, *_CONTOURS),
+    "TESSELATION": _lines.mesh_connections(),
 }
 FACEMESH_LIPS: Connections = frozenset(_FACE_LINES["LIPS"])
 FACEMESH_LEFT_EYE: Connections = frozenset(_FACE_LINES["LEFT_EYE"])
@@ -103,14 +78,6 @@ FACEMESH_NOSE: Connections = frozenset(_FACE_LINES["NOSE"])
 FACEMESH_IRISES: Connections = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
 FACEMESH_CONTOURS: Connections = frozenset(_FACE_LINES["CONTOURS"])
 FACEMESH_TESSELATION: Connections = frozenset(_FACE_LINES["TESSELATION"])
-
-
-def _class_of(name: str, lines: Mapping[str, Iterable[Pair]]) -> Any:  # noqa: ANN401  # has the names of the lines
-    """Return a class with lists of connections, as MediaPipe's tasks have them: in an order for drawing polygons."""
-    lists = {key: [Connection(*pair) for pair in pairs] for key, pairs in lines.items()}
-    return type(name, (), {"Connection": Connection, "__module__": __name__, **lists})
-
-
 _HAND_LINES: Final = {
     "HAND_PALM_CONNECTIONS": HAND_PALM_CONNECTIONS,
     "HAND_THUMB_CONNECTIONS": HAND_THUMB_CONNECTIONS,
@@ -119,10 +86,10 @@ _HAND_LINES: Final = {
     "HAND_RING_FINGER_CONNECTIONS": HAND_RING_FINGER_CONNECTIONS,
     "HAND_PINKY_FINGER_CONNECTIONS": HAND_PINKY_FINGER_CONNECTIONS,
 }
-HandLandmarksConnections = _class_of(
-    "HandLandmarksConnections", {**_HAND_LINES, "HAND_CONNECTIONS": [*chain(*_HAND_LINES.values())]}
+HandLandmarksConnections = _lines.class_of(
+    "HandLandmarksConnections", __name__, {**_HAND_LINES, "HAND_CONNECTIONS": [*chain(*_HAND_LINES.values())]}
 )
-PoseLandmarksConnections = _class_of("PoseLandmarksConnections", {"POSE_LANDMARKS": _POSE_LINES})
-FaceLandmarksConnections = _class_of(
-    "FaceLandmarksConnections", {f"FACE_LANDMARKS_{name}": pairs for name, pairs in _FACE_LINES.items()}
+PoseLandmarksConnections = _lines.class_of("PoseLandmarksConnections", __name__, {"POSE_LANDMARKS": _POSE_LINES})
+FaceLandmarksConnections = _lines.class_of(
+    "FaceLandmarksConnections", __name__, {f"FACE_LANDMARKS_{name}": pairs for name, pairs in _FACE_LINES.items()}
 )

@@ -24,8 +24,9 @@ from sonjit_lab.training import augment, building_blocks, loop
 from sonjit_lab.training.hands import landmark_data
 from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path
 from sonjit_lab.training.losses import PointLoss
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, import_object, settings_from
-from sonjit_lab.training.settings import Count, Fraction, ImageBatch, Range, Side, Weight
+from sonjit_lab.training.settings import Count, Fraction, ImageBatch, Side, Weight
 
 _MAX_EVALUATED = 1000  # maximum number of training hands on which errors are measured
 

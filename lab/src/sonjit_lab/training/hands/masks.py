@@ -25,8 +25,9 @@ from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentedSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit_lab.training.loop import WEIGHTS, fit
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import Count, ImageBatch, Range, Steps, WideWidth
+from sonjit_lab.training.settings import Count, ImageBatch, Steps, WideWidth
 
 _INSTANCES = "masks/instances.json"
 _REACH_PX = 5  # distance of an object from the hand, in pixels of the masks' crop, at which it is still held

@@ -29,8 +29,9 @@ from sonjit_lab.training import building_blocks, loop
 from sonjit_lab.training.augment import Augmentation, draw_augmentation
 from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path
 from sonjit_lab.training.losses import cross_entropy, focal
+from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
-from sonjit_lab.training.settings import MAX_WIDTH, Count, ImageBatch, Range, Side, Weight
+from sonjit_lab.training.settings import MAX_WIDTH, Count, ImageBatch, Side, Weight
 
 ScoreLoss = Literal["focal", "cross-entropy"]
 _POSITIVE_IOU, _NEGATIVE_IOU = 0.4, 0.3
