@@ -7,6 +7,10 @@ Stills are the photographs of `real/wild`, repeated, with the longer side of 640
 process per core. The video consists of the clips of `real/wild_video` and the bundled one, enlarged to 1080p at 30
 frames per second, H.264. It becomes a table and an annotated video. "decode, encode" is the limit without detection.
 Compiled networks are in the cache.
+
+"floor" is the shortest time that Sonjit could take on this machine, without starting a process. For stills, it is the
+time to decode them and to run their networks, divided by the cores. For a video, it is the slowest of decoding, running
+the networks and encoding, because these can overlap.
 """
 
 import argparse
@@ -17,15 +21,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import date
 from fractions import Fraction
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
+from speed.worker import networks_timed
 
+import sonjit
 from sonjit._util.data_files import ASSETS
 from sonjit.engines.devices import describe_machine
 from sonjit.media import open_drawing_writer, open_source
@@ -103,6 +111,33 @@ def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, tu
         print(f"| {name} | {images / wall:.1f} | {1e3 * wall / images:.1f} | {1e3 * used / images:.1f} |")
 
 
+def floor(files: Sequence[Path], drawn: Path | None, search: str, precision: str) -> tuple[float, float]:
+    """Return the wall and processor time in seconds below which no run on this machine can be.
+
+    Stills are decoded and inferred. A video is also encoded as `drawn`, and its three steps overlap.
+    """
+    decoding: list[float] = []
+    networks: list[float] = []
+    encoding: list[float] = []
+    options: dict[str, Any] = {"search": search, "precision": precision, "static_image": drawn is None}
+    with sonjit.create_detector("hands", max_instances=2, **options) as detector, networks_timed(networks):
+        for file in files:
+            with open_source(file) as source, ExitStack() as stack:
+                writer = stack.enter_context(open_drawing_writer(drawn, source)) if drawn else None
+                start = time.perf_counter()
+                for frame in source:
+                    rgb = frame.rgb
+                    decoded = time.perf_counter()
+                    decoding.append(decoded - start)
+                    detector.detect(rgb, time=frame.time)
+                    start = time.perf_counter()
+                    if writer:
+                        writer.write(rgb, frame.time, index=frame.index, under=frame)
+                        encoding.append(-start + (start := time.perf_counter()))
+    steps = sum(decoding), sum(networks), sum(encoding)
+    return max(steps) if drawn else sum(steps) / CORES, sum(steps)
+
+
 def make_stills(photographs: Path, folder: Path, count: int) -> list[Path]:
     """Write photographs with a longer side of 640 px, repeated as necessary, and return the files."""
     files = sorted(file for file in photographs.iterdir() if file.suffix in (".jpg", ".png"))
@@ -153,6 +188,8 @@ def stills(options: argparse.Namespace, folder: Path) -> None:
         for search in options.search.split(",")
         for jobs in sorted({1, CORES})
     }
+    for search in options.search.split(","):
+        sides[f"floor, {search}"] = partial(floor, files, None, search, options.precision)
     if options.peer:
         sides[f"MediaPipe, {CORES} processes"] = lambda: run_together(
             *((options.peer, "-c", PEER_STILLS, folder / f"{n}.csv", *files[n::CORES]) for n in range(CORES))
@@ -179,6 +216,9 @@ def video(options: argparse.Namespace, folder: Path) -> None:
         table, drawn = ("--save", folder / "found.csv"), ("--draw", folder / "drawn.mp4")
         sides[f"Sonjit, {search}, table and video"] = partial(ours, search, *table, *drawn)
         sides[f"Sonjit, {search}, table"] = partial(ours, search, *table)
+        sides[f"floor, {search}, table and video"] = partial(
+            floor, [path], folder / "floor.mp4", search, options.precision
+        )
     copy = (sys.executable, __file__, "copy", "--files", path, folder / "copy.mp4")
     sides["decode, encode"] = lambda: run_together(copy)
     compare(sides, frames, options.turns)

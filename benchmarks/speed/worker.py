@@ -15,12 +15,13 @@ import platform
 import re
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import NotRequired  # this file runs under Python 3.9 too
 
     import numpy as np
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sonjit.engines.openvino import OpenVinoEngine
 
 WARM_UP = 6  # frames at the start that do not count: networks are loaded and the first search runs there
-_BARE_RUNS = 100
 _FRAME_MS = 33
 _OTHER = {"Left": "Right", "Right": "Left"}
 _PARTS = {
@@ -66,7 +66,8 @@ class Instance(TypedDict):
 class Timed(TypedDict):
     """Result of "time": `cold_s` is the sum of the start-up times, `found` counts frames by number of instances.
 
-    Memory is the peak in 10^6 bytes. `bare_ms` is the p50 of the landmark network without the rest.
+    Memory is the peak in 10^6 bytes. `networks_ms` is the mean time in which networks run, and `outside` the median
+    share of a frame's time outside them.
     """
 
     p50_ms: float
@@ -80,7 +81,8 @@ class Timed(TypedDict):
     create_s: float
     cold_s: float
     precision: str
-    bare_ms: NotRequired[float | None]
+    networks_ms: NotRequired[float]
+    outside: NotRequired[float]
 
 
 class Closure(TypedDict):
@@ -116,15 +118,8 @@ class Sonjit:
         return [{"handedness": part.handedness, "id": part.id, "xy": part.keypoints[:, :2].tolist()} for part in parts]
 
     def extras(self, job: Job) -> dict[str, Any]:
-        """Return the precision, and `bare_ms` of the last network on its last crop; None for holistic, with several."""
-        engines = list(engines_of(self._detector))
-        walls: list[float] = []
-        for _ in range(0 if job["kind"] == "holistic" else _BARE_RUNS):
-            wall = time.perf_counter()
-            engines[-1].run()
-            walls.append(time.perf_counter() - wall)
-        bare_ms = sorted(walls)[len(walls) // 2] * 1e3 if walls else None
-        return {"bare_ms": bare_ms, "precision": "+".join(sorted({engine.precision for engine in engines}))}
+        """Return the precision."""
+        return {"precision": "+".join(sorted({engine.precision for engine in engines_of(self._detector)}))}
 
 
 class Solutions:
@@ -267,17 +262,24 @@ def run_job(job: Job, library: Sonjit | Solutions | Tasks) -> Timed | dict[str, 
 
     walls: list[float] = []
     cpus: list[float] = []
+    networks: list[float] = []
     found: dict[str, int] = {}
     for turn in range(job["count"]):
         rgb = clip.read(turn)
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = library.detect(rgb)
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
+        spent: list[float] = []
+        with networks_timed(spent) if isinstance(library, Sonjit) else nullcontext():
+            cpu, wall = time.process_time(), time.perf_counter()
+            result = library.detect(rgb)
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        networks.append(sum(spent))
         number = str(len(library.describe(result, rgb)))
         found[number] = found.get(number, 0) + 1
     clip.close()
-    ms = np.array(walls[WARM_UP:]) * 1e3
+    ms, networks_ms = (np.array(seconds[WARM_UP:]) * 1e3 for seconds in (walls, networks))
+    floor: dict[str, float] = {}
+    if isinstance(library, Sonjit):
+        floor = {"networks_ms": float(networks_ms.mean()), "outside": float(np.median(1 - networks_ms / ms))}
     return {  # pyright: ignore[reportReturnType]  # the extras complete it
         "p50_ms": float(np.percentile(ms, 50)),
         "p90_ms": float(np.percentile(ms, 90)),
@@ -289,8 +291,29 @@ def run_job(job: Job, library: Sonjit | Solutions | Tasks) -> Timed | dict[str, 
         "import_s": imported - start,
         "create_s": created - imported,
         "cold_s": created - start + walls[0],
+        **floor,
         **library.extras(job),
     }
+
+
+@contextmanager
+def networks_timed(walls: list[float]) -> Generator[None]:
+    """Append the time of each run of a network in seconds to a list."""
+    from sonjit.engines.openvino import OpenVinoEngine
+
+    run = OpenVinoEngine.run
+
+    def timed(self: OpenVinoEngine) -> Any:
+        start = time.perf_counter()
+        outputs = run(self)
+        walls.append(time.perf_counter() - start)
+        return outputs
+
+    OpenVinoEngine.run = timed
+    try:
+        yield
+    finally:
+        OpenVinoEngine.run = run
 
 
 def peak_rss_mb() -> float | None:
