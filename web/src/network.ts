@@ -207,7 +207,8 @@ export class Network implements Input {
     if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
       release(steps);
       throw new Error(
-        `${what} is another network: it takes ${shape.slice(1).join(" x ")} and gives ${lengths.join(" + ")} numbers, ` +
+        `${what} is another network: it takes ${shape.slice(1).join(" x ")} ` +
+          `and gives ${lengths.join(" + ")} numbers, ` +
           `not ${input ? input.slice(1).join(" x ") : "a square image"} and ${sizes.join(" + ")}`,
       );
     }

@@ -12,9 +12,16 @@ import type { Frame } from "./results.js";
 
 // bundlers take `new URL` for one of their files
 const MODULE_FOLDER = import.meta.url.replace(/[^/]*([?#].*)?$/, "");
-/** File names for which Sonjit uses its own copies of the networks. */
-const PUBLISHED =
-  /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range|selfie_segmenter(_landscape)?)\.(task|tflite)([?#]|$)/;
+/** Names of networks for which Sonjit uses its own copies. */
+const PUBLISHED_NETWORKS = [
+  "hand_landmarker",
+  "gesture_recognizer",
+  "pose_landmarker(_\\w+)?",
+  "holistic_landmarker",
+  "blaze_face_short_range",
+  "selfie_segmenter(_landscape)?",
+];
+const PUBLISHED = new RegExp(`(^|/)(${PUBLISHED_NETWORKS.join("|")})\\.(task|tflite)([?#]|$)`);
 const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
 
 export type ImageSource =
