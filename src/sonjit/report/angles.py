@@ -89,7 +89,7 @@ def exchanged_sides(points: RealArray) -> BoolArray:
 
 
 def filtered(values: RealArray, rate_hz: float) -> FloatArray:
-    """Return values (N,) of a recording without outliers, short gaps and noise. NaN is unknown.
+    """Return values (N,) of a recording, in their unit, without outliers, short gaps and noise. NaN is unknown.
 
     A median over 0.1 s removes outliers, gaps up to 0.2 s are interpolated, and a Gaussian filter of 6 Hz, which delays
     nothing, removes noise. Longer gaps stay.

@@ -98,7 +98,7 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
 def write_page(
     path: Path, recording: Recording, pictures: list[tuple[str, Image]], mark: str = "", labels: Labels | None = None
 ) -> None:
-    """Write a page, with a mark if its pictures hide people."""
+    """Write a page with captioned pictures (H, W, 3) in RGB, and with a mark if they hide people."""
     labels = labels or Labels(day=date.today().isoformat())
     if path.suffix.lower() == ".pdf":
         files.write_bytes(path, _pdf(recording, pictures, labels, mark))

@@ -180,7 +180,10 @@ def hand_chirality(points_m: FloatArray) -> FloatArray:
 
 
 def count_mirrored_hands(hands: Sequence[tuple[str, FloatArray]]) -> tuple[int, int]:
-    """Count hands, a side and keypoints (21, 3), that have the shape of their side, and of the other, if not flat."""
+    """Count hands with the shape of their side, and of the other side, but not flat ones.
+
+    Each hand is a side and keypoints (21, 3) in metres.
+    """
     right = np.array([1 if side == "Right" else -1 for side, _ in hands])
     chirality = np.array([float(hand_chirality(points)) for _, points in hands])
     is_decisive = np.abs(np.nan_to_num(chirality)) > _MIN_CHIRALITY

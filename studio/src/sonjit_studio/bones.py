@@ -57,7 +57,7 @@ def hand_length_m(points_m: FloatArray) -> float:
 
 
 def regularized_lengths(points_m: FloatArray) -> FloatArray:
-    """Return bone lengths (20,) of joints (N, 21, 3): medians, pulled to usual proportions as they scatter.
+    """Return bone lengths (20,) in metres of joints (N, 21, 3): medians, pulled to usual proportions as they scatter.
 
     Detectors shorten bent fingers in every frame.
     """
@@ -70,16 +70,17 @@ def regularized_lengths(points_m: FloatArray) -> FloatArray:
 
 
 def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
-    """Return the usual lengths (40,) of bones in a hand of this size, NaN where too few bones (40,) are known."""
+    """Return the usual lengths (40,) in metres of bones in a hand of this size, NaN where too few bones are known."""
     hands_m = lengths_m.reshape(2, -1) / _BONE_PROPORTIONS
     is_known = np.isfinite(hands_m).sum(1) >= _MIN_BONES
     return np.where(is_known[:, None], medians(hands_m.T)[:, None] * _BONE_PROPORTIONS, np.nan).ravel()
 
 
 def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[dict[str, object]]:
-    """Return records of the bones (parent and child) of unlikely length (40,), given those of other frames or NaN.
+    """Return records of the bones (parent and child) of unlikely length (40,), with the medians (40,) of other frames.
 
-    `against` is the source of `expected_mm`: the person's other "frames", or "anatomy".
+    Lengths are in metres, NaN where unknown. `against` is the source of `expected_mm`: the person's other "frames", or
+    "anatomy".
     """
     changed = np.abs(lengths_m - median_m) > np.maximum(_MAX_CHANGE * median_m, _MIN_CHANGE_M)
     usual_m = anatomical_lengths(lengths_m)
@@ -98,24 +99,24 @@ def bone_warnings(lengths_m: FloatArray, median_m: FloatArray) -> list[dict[str,
 
 
 def median_lengths(points_m: FloatArray) -> FloatArray:
-    """Return the median length (20,) of each bone over joints (N, 21, 3), NaN for bones that were never seen."""
+    """Return the median length (20,) in metres of each bone over joints (N, 21, 3), NaN for bones never seen."""
     return medians(bone_lengths(points_m))
 
 
 def bone_lengths(points_m: FloatArray, bones: IndexArray = HAND_BONES) -> FloatArray:
-    """Return the lengths (..., B) of bones (B, 2), by default a hand's, of joints (..., K, 3)."""
+    """Return the lengths (..., B) in metres of bones (B, 2), by default a hand's, of joints (..., K, 3)."""
     return np.linalg.norm(points_m[..., bones[:, 1], :] - points_m[..., bones[:, 0], :], axis=-1)
 
 
 def medians(rows: FloatArray) -> FloatArray:
-    """Return the median of each column's known values, NaN for a column without any."""
+    """Return the median (K,) of each column's known values, in the unit of rows (N, K), NaN for a column without any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmedian(rows, axis=0), np.float64)
 
 
 def median_of_other_frames(lengths_m: Mapping[int, FloatArray], frame: int) -> FloatArray:
-    """Return median bone lengths (40,) without one frame's, NaN for bones that fewer than three frames know."""
+    """Return median bone lengths (40,) in metres without one frame's, NaN for bones that under three frames know."""
     others = [lengths for number, lengths in lengths_m.items() if number != frame]
     if not others:
         return np.full(len(BONES), np.nan)
@@ -196,7 +197,7 @@ def fit_skeletons(
 
 
 def enforce_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArray) -> FloatArray:
-    """Move joints (N, K, 3) along bones (B, 2), parents first, to lengths (B,), unless length or parent is unknown."""
+    """Move joints (N, K, 3) in metres along bones (B, 2), parents first, to lengths (B,), unless one is unknown."""
     moved = points_m.copy()
     for (parent, child), length in zip(bones, lengths_m, strict=True):
         vector = points_m[:, child] - points_m[:, parent]
@@ -271,7 +272,7 @@ def _interpolate(points_m: FloatArray, finite: BoolArray, times_s: FloatArray) -
 
 
 def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> Rig:
-    """Load the rigged hand with a person's bones (20,). Unknown bones keep their proportion."""
+    """Load the rigged hand with a person's bones (20,) in metres. Unknown bones keep their proportion."""
     rig = load_rig(side)
     finite = np.isfinite(lengths_m)
     growth = float(np.median(lengths_m[finite] / rig.lengths[finite])) if finite.any() else 1.0
@@ -279,7 +280,7 @@ def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> R
 
 
 def mesh_distances(side: Literal["Right", "Left"], lengths_m: FloatArray, points_m: FloatArray) -> FloatArray:
-    """Return the mean distance (N,) of joints (N, 21, 3) from the rigged hand of bones (20,), NaN if one is unknown."""
+    """Return the mean distance (N,), metres, of joints (N, 21, 3) from the rigged hand of bones (20,), NaN if unknown."""
     complete = np.isfinite(points_m).all((1, 2))
     distances = np.full(len(points_m), np.nan)
     if complete.any():

@@ -61,7 +61,7 @@ class Bundle:
     def by_lens(
         self, function: Callable[[FloatArray, FloatArray], FloatArray], rays: FloatArray, camera: IndexArray
     ) -> FloatArray:
-        """Apply `distort` or its derivative to rays (M, 2) and the lenses of their cameras (M,)."""
+        """Apply `distort` or its derivative to rays (M, 2) at unit depth and the lenses of their cameras (M,)."""
         lens, is_fisheye = self.lenses[camera, 4:], self.fisheye[camera]
         if not is_fisheye.any():
             return function(rays, lens)
@@ -113,7 +113,7 @@ class LensPrior:
 
 
 def ordinary_lens_prior(sizes: Sequence[tuple[int, int]], noise_px: float, fisheye: BoolArray) -> LensPrior:
-    """Return the prior of ordinary lenses.
+    """Return the prior of ordinary lenses for images of C cameras; the mask `fisheye` (C,) names the fisheye ones.
 
     fx equals fy to 1 % of the width, the principal point lies in the centre to 4 %, and distortion is moderate.
     """
@@ -179,7 +179,7 @@ def normal_equations(
     errors: FloatArray,
     prior: LensPrior | None,
 ) -> tuple[csc_matrix, FloatArray]:
-    """Return the normal matrix (n, n) of the free parameters and the negative gradient (n,)."""
+    """Return the normal matrix (N, N) of the free parameters and the negative gradient (N,), in squared pixels."""
     from scipy.sparse import csc_matrix
 
     slopes = _jacobian(bundle, observed, columns, len(free))
@@ -221,7 +221,7 @@ def robust_cost(
 
 
 def factorize(normal: csc_matrix, diagonal: FloatArray) -> Callable[[FloatArray], FloatArray] | None:
-    """Factorise a symmetric matrix (n, n) with (n,) added to its diagonal, as a function that solves (n,) or (n, k).
+    """Factorise a symmetric matrix (N, N) with (N,) added to its diagonal, as a function that solves (N,) or (N, K).
 
     Return None if it is singular. Variables of few neighbours come first: poses cost one block each and only cameras
     are dense, so time and memory grow with the number of frame sets, not with its cube.
@@ -263,7 +263,7 @@ def _transform_points(bundle: Bundle, observed: Observations) -> tuple[FloatArra
 
 
 def rotate_vectors(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Apply matrices (M, 3, 3) to vectors (M, 3)."""
+    """Apply rotation matrices (M, 3, 3) to vectors (M, 3), in the unit of the vectors."""
     return (matrices @ vectors[..., None])[..., 0]
 
 
@@ -366,7 +366,7 @@ def _lens_jacobian(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> Floa
 
 
 def cross_matrices(vectors: FloatArray) -> FloatArray:
-    """Return the matrices (M, 3, 3) of the cross product with vectors (M, 3)."""
+    """Return the matrices (M, 3, 3) of the cross product with vectors (M, 3), in the unit of the vectors."""
     x, y, z = vectors.T
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
@@ -381,7 +381,10 @@ def fit_image_times(
     prior: LensPrior,
     robust_px: float,
 ) -> Bundle:
-    """Fit a bundle, adjusted for simultaneous images, in which each has its own time along its target's path."""
+    """Fit a bundle, adjusted for simultaneous images, in which each has its own time along its target's path.
+
+    The mask `free_lens` (C, 12) marks the values of the lenses that may change. `robust_px` is in pixels.
+    """
     times = np.zeros((len(pose_keys), len(start.lenses))) if start.times is None else start.times
     best, least_cost = replace(start, times=times), np.inf
     current = best

@@ -181,7 +181,7 @@ class RigCalibration:
         return {name: estimates.rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
 
     def moved(self, R: FloatArray, t_m: FloatArray) -> RigCalibration:
-        """Return the calibration in another world: x_new = R x_old + t_m."""
+        """Return the calibration in another world: x_new = R x_old + t, with R (3, 3) and t (3,) in metres."""
         poses = {key: estimates.compose_transforms((R, t_m), pose) for key, pose in self.target_poses.items()}
         return replace(self, rig=self.rig.moved(R, t_m), target_poses=poses)
 
@@ -201,9 +201,9 @@ def calibrate(
 ) -> RigCalibration:
     """Calibrate a rig from observations of targets, which give it its scale, in frame sets of equal number.
 
-    `lens_covariances` are those of known lenses estimated from other recordings; the others are exact. `image_times`
-    estimates a time for each image on the targets' path, which requires consecutive frame sets. Otherwise images of a
-    frame set are taken as simultaneous, and problems report where they are not.
+    `lens_covariances` (N, N), see `RigCalibration`, are those of known lenses estimated from other recordings; the
+    others are exact. `image_times` estimates a time for each image on the targets' path, which requires consecutive
+    frame sets. Otherwise images of a frame set are taken as simultaneous, and problems report where they are not.
     """
     names = list(observations.sizes)
     fixed_lenses = lenses or {}

@@ -60,7 +60,10 @@ def camera_of(
     t_m: FloatArray,
     lens: FloatArray | None,
 ) -> RigCamera:
-    """Build a camera from a file's values, with the rotation nearest to R, and a lens of (4,), (5,) or (8,) or None."""
+    """Build a camera from a file's values, with the rotation nearest to R.
+
+    K is (3, 3) in pixels, R (3, 3), t (3,) in metres, and a lens has (4,), (5,) or (8,) coefficients or is None.
+    """
     at = f"{named}: size of camera {name!r}"
     width, height = numbers(size, (2,), at)
     if not np.isfinite((width, height)).all():

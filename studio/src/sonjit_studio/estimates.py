@@ -54,7 +54,7 @@ class TargetPose:
 def poses_from_points(
     points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool
 ) -> list[TargetPose]:
-    """Return the poses in front of the camera that explain pixels (n, 2) of points (n, 3), the best first.
+    """Return the poses in front of the camera that explain pixels (N, 2) of points (N, 3) in metres, the best first.
 
     `flat`: all points lie in one plane, z = 0 in the target's frame, which has up to two solutions.
     """
@@ -106,7 +106,7 @@ def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCam
 
 
 def rms_of(errors_px: Sequence[FloatArray]) -> float:
-    """Return the root mean square distance of errors (n, 2), NaN without any."""
+    """Return the root mean square distance in pixels of errors (N, 2), NaN without any."""
     return float(np.sqrt((np.concatenate(list(errors_px)) ** 2).sum(1).mean())) if errors_px else float("nan")
 
 
@@ -457,7 +457,7 @@ def lens_values(camera: CalibratedCamera) -> FloatArray:
 def camera_from_values(
     values: FloatArray, fisheye: bool, R: FloatArray | None = None, t_m: FloatArray | None = None
 ) -> CalibratedCamera:
-    """Return the camera of (12,) values of `Bundle.lenses`."""
+    """Return the camera of values (12,) of `Bundle.lenses`, with a rotation (3, 3) and a translation (3,) in metres."""
     fx, fy, cx, cy, *lens = values
     bent = np.array(lens[: FISHEYE if fisheye else 8 if any(lens[5:]) else 5], np.float64)
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])

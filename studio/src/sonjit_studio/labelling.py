@@ -51,10 +51,10 @@ _REASONS: Final = {
 
 
 def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArray) -> BoolArray:
-    """Return the frame sets (n,), ascending, in which the hands should be swapped: as people marked, and around those.
+    """Return a mask of the frame sets (N,) in which the hands should be swapped: as people marked, and around those.
 
-    Joints of the machine and of people are (n, 2, 21, 3) in metres, right first, NaN where unknown or unmarked.
-    Unmarked frame sets at the start, and before a pause, stay as they are.
+    Frame sets ascend. Joints of the machine and of people are (N, 2, 21, 3) in metres, right first, NaN where unknown
+    or unmarked. Unmarked frame sets at the start, and before a pause, stay as they are.
     """
     is_marked = np.asarray(np.isfinite(human_m), np.bool_)
     certain = np.asarray(is_marked.any((1, 2, 3)), np.bool_)
@@ -146,7 +146,7 @@ def label_chunk(
     marks: Sequence[Sequence[Mark]],
     fps: float,
 ) -> run_folder.Labels:
-    """Label consecutive frame sets with bone lengths (2, 20), offsets, and the marks of all annotators for each."""
+    """Label consecutive frame sets with bone lengths (2, 20) in metres, offsets, and the marks of all annotators."""
     people = [learning.human_joints(rig, frame_marks) for frame_marks in marks]
     times = detections.frames / fps
     detections = correct_swaps(rig, detections, people)
@@ -223,7 +223,10 @@ def _is_certain(
 
 
 def review_priorities(labels: run_folder.Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
-    """Return each frame set's need of review, summed over reasons in their own units, and the strongest reason."""
+    """Return each frame set's need of review, summed over reasons in their own units, and the strongest reason.
+
+    `lengths_m` (2, 20) are the bone lengths in metres of the right and the left hand.
+    """
     labelled = np.isfinite(labels.points_m).all(-1)
     measures = {
         "lost": (~labelled & labels.expected[..., None]).sum((1, 2)).astype(np.float64),
@@ -267,7 +270,7 @@ def _speeds(points_m: FloatArray, times_s: FloatArray) -> FloatArray:
 
 
 def prelabel(detect: DetectHands, rgb: Image, frame: int, view: str) -> list[Mark]:
-    """Return marks of the keypoints of the right and the left hand with the highest scores that lie in an image."""
+    """Return marks of the keypoints of the best right and the best left hand that lie in an image (H, W, 3)."""
     height, width = rgb.shape[:2]
     hands = sorted(detect(rgb), key=lambda hand: hand.score)
     marks: list[Mark] = []

@@ -121,7 +121,10 @@ def coco_category(number: int, name: str) -> dict[str, object]:
 def coco_annotation(
     number: int, image: int, points_px: RealArray, *, category: int = 1, flags: IntArray | None = None
 ) -> dict[str, object]:
-    """Return COCO's record of a hand of keypoints (21, 2), NaN where unknown, with flags (21,), else 2 if known."""
+    """Return COCO's record of keypoints (21, 2) in pixels, NaN where unknown, with flags (21,).
+
+    Without flags, known keypoints have flag 2, which is visible.
+    """
     finite = np.asarray(np.isfinite(points_px).all(1), np.bool_)
     low, high = points_px[finite].min(0), points_px[finite].max(0)
     margin = _BOX_MARGIN * float((high - low).max())
@@ -183,7 +186,7 @@ class Offsets:
     ) -> run_folder.ChunkDetections:
         """Move detections to where people would mark them, and weight them by the expected error.
 
-        Joints (n, 2, 21, 3) are triangulated from them. Those of unknown hands or offsets stay.
+        Joints (N, 2, 21, 3) in metres are triangulated from them. Those of unknown hands or offsets stay.
         """
         moved, confidence = detections.points_px.copy(), detections.confidence.copy()
         learned = self.frames >= _MIN_FRAMES
@@ -240,7 +243,7 @@ def triangulate_detections(
 
 
 def fit_offsets(rig: CameraRig, detections: run_folder.ChunkDetections, human_m: FloatArray) -> Offsets:
-    """Fit offsets from detected keypoints to people's joints (n, 2, 21, 3) of these frame sets, NaN where unknown."""
+    """Fit offsets from detected keypoints to people's joints (N, 2, 21, 3) in metres, NaN where unknown."""
     looks, offset = _observed_offsets(rig, detections, human_m)  # (C, n, 2, 21, 3 and 2)
     distance = np.linalg.norm(offset, axis=-1)
     complete = np.asarray(np.isfinite(looks).all((-1, -2)), np.bool_)

@@ -194,7 +194,7 @@ class SplitFiles:
         self.cameras[capture] = cameras_record({camera.name: (camera.camera.K, camera.R, camera.t) for camera in rig})
 
     def add_frame_set(self, capture: str, frame: int, points_m: FloatArray, source: IntArray) -> None:
-        """Add the joints (2, 21, 3) of one frame set and their sources (2, 21)."""
+        """Add the joints (2, 21, 3) of one frame set in metres and the codes of their sources (2, 21)."""
         sources = [""] * 42
         for index, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
             sources[index] = run_folder.SOURCES[code]

@@ -22,7 +22,10 @@ _MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the iden
 
 
 def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
-    """Return the world of a board that lies on the floor, print up: its origin, x along rows and z up."""
+    """Return the world of a board that lies on the floor, print up: its origin, x along rows and z up.
+
+    The board's pose is a rotation (3, 3) and a translation (3,) in metres.
+    """
     flip = np.diag([1.0, -1.0, -1.0])  # a board's z axis points away from its reader: down for one on the floor
     return flip @ R.T, -flip @ R.T @ t_m
 
@@ -173,7 +176,7 @@ class CameraRig:
         return np.stack([camera.project(points_m) for camera in self])
 
     def moved(self, R: RealArray, t_m: RealArray) -> CameraRig:
-        """Return the same cameras in another world: x_new = R x_old + t_m."""
+        """Return the same cameras in another world: x_new = R x_old + t, with R (3, 3) and t (3,) in metres."""
         cameras: list[RigCamera] = []
         for camera in self:
             turned = camera.R @ R.T

@@ -202,13 +202,13 @@ class ChunkDetections:
     problems: tuple[str, ...]  # one line for each image that was not used
 
     def swap_hands(self, rows: BoolArray) -> ChunkDetections:
-        """Return detections with the hands swapped in some of the frame sets (n,)."""
+        """Return detections with the hands swapped where the mask of the frame sets (N,) is True."""
         points, confidence = self.points_px.copy(), self.confidence.copy()
         points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
         return replace(self, points_px=points, confidence=confidence)
 
     def part(self, rows: slice | BoolArray) -> ChunkDetections:
-        """Return some of the frame sets."""
+        """Return some of the N frame sets, by a slice or a mask (N,)."""
         return replace(self, frames=self.frames[rows], points_px=self.points_px[rows], confidence=self.confidence[rows])
 
     def save(self, path: Path) -> None:

@@ -58,7 +58,10 @@ def fit_mano(mano: Mano, points_m: FloatArray) -> tuple[FloatArray, FloatArray, 
 
 
 def mano_points(mano: Mano, pose: FloatArray, shape: FloatArray, trans_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return vertices (N, 778, 3) and joints (N, 21, 3) of poses (N, 48), shapes (10,) and translations (N, 3)."""
+    """Return vertices (N, 778, 3) and joints (N, 21, 3), in metres, of MANO's parameters.
+
+    Poses (N, 48) are axis-angles in radians, the shape is (10,), and translations (N, 3) are in metres.
+    """
     import torch
 
     arrays = pose, np.broadcast_to(shape, (len(pose), _SHAPE_SIZE)), trans_m

@@ -162,7 +162,7 @@ def read_timeline(
 ) -> Timeline:
     """Read a source once for its times, brightness, repeated images, and perhaps a video's sound.
 
-    `stamps`: see `read_stamps`; by default the source's own.
+    `stamps` (N,) are times in seconds, see `read_stamps`; by default the source's own.
     """
     index: list[int] = []
     rows: list[tuple[float, float, float]] = []  # time, brightness, difference from the previous image

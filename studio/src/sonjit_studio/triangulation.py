@@ -158,7 +158,7 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
 
 
 def linear_triangulation(views: CameraArrays, rays: FloatArray, weights: FloatArray) -> FloatArray:
-    """Solve the direct linear transform for (N, 3): least rows u P3 - P1, v P3 - P2 with P = K [R | t].
+    """Solve the direct linear transform for points (N, 3), metres: least rows u P3 - P1, v P3 - P2 with P = K [R | t].
 
     Rays (C, N, 2) are undistorted at depth 1, with weights (C, N) of squared rows, 0 if unseen. NaN with fewer than two
     views or if the rays do not meet. Source: Hartley and Zisserman, Multiple View Geometry, 12.2.

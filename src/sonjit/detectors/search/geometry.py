@@ -48,7 +48,7 @@ class Window(NamedTuple):
         return box._replace(cx=box.cx + self.left, cy=box.cy + self.top)
 
     def cuts(self, box: Box, rgb: Image) -> bool:
-        """Check whether a box in pixels of the image reaches an edge of the window that is not an edge of the image."""
+        """Check whether a box in pixels of an image (H, W, 3) reaches an edge of the window that is not the image's."""
         (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box
         at_left, at_top = x_min < self.left + _EDGE_PX and self.left > 0, y_min < self.top + _EDGE_PX and self.top > 0
         at_right = x_max > self.right - _EDGE_PX and self.right < width
@@ -73,7 +73,7 @@ def reach(width: int, height: int) -> float:
 
 
 def is_long(rgb: Image) -> bool:
-    """Check whether an image is seven times as long as wide, so that all its windows are searched."""
+    """Check whether an image (H, W, 3) is seven times as long as wide, so that all its windows are searched."""
     return 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
 
 
@@ -101,7 +101,7 @@ def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list
 
 
 def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | None:
-    """Return the part of a square window that lies in an image, or None if it is too small."""
+    """Return the part of a square window, in pixels, that lies in an image (H, W, 3), or None if it is too small."""
     height, width = rgb.shape[:2]
     left, top = max(int(cx - side / 2), 0), max(int(cy - side / 2), 0)
     right, bottom = min(int(cx + side / 2), width), min(int(cy + side / 2), height)
@@ -158,7 +158,7 @@ def oks(
 
 
 def is_same_instance(a: RealArray, b: RealArray) -> bool:
-    """Check whether keypoints (K, 2 or more) coincide, overlap, or one set lies inside the other."""
+    """Check whether keypoints (K, 2 or more) in pixels coincide, overlap, or one set lies inside the other."""
     distance = np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean()
     if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
         return True
@@ -191,7 +191,7 @@ def head_from_points(score: float, eyes: FloatArray, mouth: FloatArray) -> Head:
 
 
 def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
-    """Return the heads of the faces detected in a window."""
+    """Return the heads, in pixels, of the faces detected in a window of an image (H, W, 3), from a score of 0 to 1."""
     found, corner = detector.find(window.cut(rgb), min_score), np.array(window[:2])
     points = ((face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner) for face in found)
     return [head_from_points(*each) for each in points]

@@ -197,7 +197,7 @@ class HandSearch(StillSearch[HandObservation]):
 
 
 def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
-    """Observe a box in the mirrored image. Return keypoints and side of the original image."""
+    """Observe a box in the mirrored image (H, W, 3). Return keypoints in pixels and the side of the original image."""
     height, width = rgb.shape[:2]
     reach = 0.75 * box.width
     left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))

@@ -90,7 +90,7 @@ class HandFinder(Finder[HandObservation]):
         return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm, "palm")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: HandObservation, second: HandObservation) -> float:
-        """Return the score from the presence in both frames and in the mirrored image."""
+        """Return the score 0 to 1 from the presence in both frames and in the mirrored image (H, W, 3)."""
         mirrored = observe_mirrored(self._hands, rgb, self.box_after(second))
         presence = logit(min(first.score, second.score))
         return probability("stream_hand", {"presence": presence, "mirrored": logit(mirrored.score)})
@@ -118,7 +118,10 @@ class FaceFinder(Finder[FaceObservation]):
         return window.proposals(faces, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
-        """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
+        """Return the score 0 to 1 of a face in an image (H, W, 3).
+
+        It combines the score of the detection, the presence in both frames, and the agreement of the two shapes.
+        """
         presence = logit(min(first.score, second.score))
         agreement = logit(geometry.oks(first.keypoints, second.keypoints, moved=True))
         features = {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
@@ -127,7 +130,7 @@ class FaceFinder(Finder[FaceObservation]):
     def accepts_new(
         self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: geometry.Proposal | None = None
     ) -> bool:
-        """Check whether a face is detected at the position of a mesh."""
+        """Check whether a face is detected at the position of a mesh in an image (H, W, 3)."""
         x_min, y_min, x_max, y_max = observation.box
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         box = self.box_after(observation)
@@ -137,7 +140,7 @@ class FaceFinder(Finder[FaceObservation]):
     def verify(
         self, rgb: Image, track: FaceTrack, observation: FaceObservation, tracked: Sequence[FaceTrack]
     ) -> FaceObservation | None:
-        """Return a tracked face, or None if it is no longer one. Tracked faces are verified periodically."""
+        """Return a tracked face of an image (H, W, 3), or None if it is no longer one. It is verified periodically."""
         record = self._records.setdefault(track, Record())
         if not record.is_due():
             return observation
@@ -198,12 +201,12 @@ class BodyFinder(Finder[BodyObservation]):
     def observe(
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
     ) -> BodyObservation:
-        """Run the landmark network with all heads covered except that of the proposal."""
+        """Run the landmark network on an image (H, W, 3) with all heads covered except that of the proposal."""
         heads = (*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked))
         return self._kind.observe(bodies.without_others(rgb, proposal, heads), box)
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
-        """Score a detected person as in stills, and a body below a face if the face is its own."""
+        """Score a person in an image (H, W, 3) 0 to 1 as in stills, and a body below a face if the face is its own."""
         agreement = bodies.body_oks(first, second, rgb, moved=True)
         if proposal.head is None:
             return _faceless_score(rgb, [first, second], agreement)
@@ -238,14 +241,14 @@ class BodyFinder(Finder[BodyObservation]):
         return self._person_score(rgb, observation) > _MIN_BODY
 
     def image_for_track(self, rgb: Image, track: BodyTrack, tracked: Sequence[BodyTrack]) -> Image:
-        """Return the image with the heads of all other people covered."""
+        """Return the image (H, W, 3) with the heads of all other people covered."""
         heads = (*(head for head, *_ in self._heads), *_other_heads(track, tracked))
         return bodies.without_other_heads(rgb, track.box, heads, geometry.head_of_body(track.observation))
 
     def verify(
         self, rgb: Image, track: BodyTrack, observation: BodyObservation, tracked: Sequence[BodyTrack]
     ) -> BodyObservation | None:
-        """Return a tracked body, or None if it is no longer one. Tracked bodies are re-verified periodically.
+        """Return a tracked body of an image (H, W, 3), or None if it is no longer one. It is verified periodically.
 
         A body of low presence, or whose box now shows another tracked person, stays while its face is detected. Its
         score is then that of the search over its last frames.
@@ -315,9 +318,10 @@ def face_score(
     size: float,
     fit: tuple[float, tuple[float, float], float],
 ) -> float:
-    """Return the score of the face that a detector finds at a head of some centre (x, y) and size; 0 if it finds none.
+    """Return the score 0 to 1 of the face that a detector finds at a head in an image (H, W, 3); 0 if it finds none.
 
-    `fit` is the maximum distance and the width range of the face, in head sizes, and its minimum score.
+    `centre` (x, y) and `size` of the head are in pixels. `fit` is the maximum distance and the width range of the face,
+    in head sizes, and its minimum score.
     """
     window = geometry.window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:

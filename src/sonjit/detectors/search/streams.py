@@ -82,12 +82,12 @@ class Finder(Verifier[O], ABC):
         """Start a frame with these tracked instances."""
 
     def observe(self, rgb: Image, box: RotatedBox, proposal: Proposal, tracked: Sequence[O]) -> O:
-        """Run the landmark network on a box to verify a proposal, with similar tracked instances covered."""
+        """Run the landmark network on a box of an image (H, W, 3), with similar tracked instances covered."""
         return self._kind.observe(rgb, box)
 
     @abstractmethod
     def score(self, rgb: Image, proposal: Proposal, first: O, second: O) -> float:
-        """Return the probability that two observations show an instance."""
+        """Return the probability that two observations show an instance; the image (H, W, 3) is that of the second."""
 
     def is_tracked(self, proposal: Proposal, tracked: O) -> bool:
         """Check whether a proposal shows a tracked instance."""
@@ -98,9 +98,9 @@ class Finder(Verifier[O], ABC):
         return is_same_instance(observation.keypoints, tracked.keypoints)
 
     def accepts_new(self, rgb: Image, observation: O, detections: int = 1, proposal: Proposal | None = None) -> bool:
-        """Check whether a new detection may start a track: one of so many frames in a row, and of this proposal.
+        """Check whether a new detection in an image (H, W, 3) may start a track.
 
-        The proposal is None for the search of the complete image.
+        `detections` is the number of frames in a row with it. `proposal` is None for the search of the complete image.
         """
         return True
 
@@ -135,7 +135,7 @@ class StreamSearch(Generic[O]):
     def step(
         self, rgb: Image, tracked: Sequence[O], new: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[O]:
-        """Verify new detections, run this frame's share of the search, and return the new instances.
+        """Verify new detections in an image (H, W, 3), run this frame's share of the search, and return new instances.
 
         The share grows with the number of tracked instances, so that the search stays a part of the frame's time.
         """

@@ -64,8 +64,9 @@ def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Imag
 
 
 def draw_colour_bar(canvas: Image, values: Float32Array, area: Box) -> list[Label]:
-    """Draw the colours of a map at the lower edge of its area, x_min, y_min, x_max, y_max, and return labels of its
-    ends.
+    """Draw the colours of a map (H, W) on an image (H, W, 3) in place, and return labels of its ends.
+
+    The bar lies at the lower edge of the map's area, x_min, y_min, x_max, y_max in pixels.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
