@@ -109,7 +109,7 @@ def bone_lengths(points_m: FloatArray, bones: IndexArray = HAND_BONES) -> FloatA
 
 
 def medians(rows: FloatArray) -> FloatArray:
-    """Return the median (K,) of each column's known values, in the unit of rows (N, K), NaN for a column without any."""
+    """Return the median (K,) of each column of rows (N, K), in their unit; NaN for a column without known values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmedian(rows, axis=0), np.float64)
@@ -280,7 +280,10 @@ def rig_with_lengths(side: Literal["Right", "Left"], lengths_m: FloatArray) -> R
 
 
 def mesh_distances(side: Literal["Right", "Left"], lengths_m: FloatArray, points_m: FloatArray) -> FloatArray:
-    """Return the mean distance (N,), metres, of joints (N, 21, 3) from the rigged hand of bones (20,), NaN if unknown."""
+    """Return the mean distances (N,) in metres of joints (N, 21, 3) from the rigged hand of bones (20,).
+
+    They are NaN where a joint is unknown.
+    """
     complete = np.isfinite(points_m).all((1, 2))
     distances = np.full(len(points_m), np.nan)
     if complete.any():

@@ -31,13 +31,16 @@ _MESHES: Final = (468, 478)
 
 
 def face_points(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
-    """Return points (68 or 98, D) in the order of 300W or WFLW (`skeleton`) of a mesh (468 or 478, D), in its unit."""
+    """Return points (N, D) in the order of 300W (68) or WFLW (98) of a mesh (468, D) or (478, D), in its unit."""
     points = np.asarray(mesh, np.float64)
     return face_weights(points, skeleton) @ points
 
 
 def face_weights(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
-    """Return weights (68 or 98, 468 or 478) of the mesh's points for `face_weights(mesh, name) @ mesh`."""
+    """Return weights (N, M), shares of sum 1, for the points of a mesh (M, D): `face_weights(mesh, name) @ mesh`.
+
+    N is 68 for 300W and 98 for WFLW; M is 468 or 478.
+    """
     points = np.asarray(mesh, np.float64)
     if skeleton not in _VERTICES:
         raise InputError(f"{skeleton}: known are {' and '.join(_VERTICES)}")

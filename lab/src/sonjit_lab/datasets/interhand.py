@@ -358,7 +358,7 @@ class InterHand(dataset.Dataset):
 def cameras_record(
     cameras: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
 ) -> dict[str, dict[str, list[float] | list[list[float]]]]:
-    """Return a capture's entry of `camera.json` from K, R and t (metres) of each camera."""
+    """Return a capture's entry of `camera.json` from K (3, 3) in pixels, R (3, 3) and t (3,) in metres of cameras."""
     return {
         "campos": {name: (-1000 * R.T @ t).tolist() for name, (_, R, t) in cameras.items()},
         "camrot": {name: R.tolist() for name, (_, R, _) in cameras.items()},
@@ -368,7 +368,7 @@ def cameras_record(
 
 
 def joints_record(points_m: FloatArray) -> dict[str, object]:
-    """Return a frame's entry of `joint_3d.json` from joints (2, 21, 3) in the world, right hand first."""
+    """Return a frame's entry of `joint_3d.json` from joints (2, 21, 3) in the world in metres, right hand first."""
     valid = np.asarray(np.isfinite(points_m).all(-1), np.bool_)
     world = np.ones((42, 3))  # as the set marks what is not known
     world[ORDER[valid.reshape(42)]] = 1000 * points_m[valid]

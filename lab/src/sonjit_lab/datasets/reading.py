@@ -275,7 +275,7 @@ def hand_before_camera(
 
 
 def box_from_xywh(xywh: ArrayLike) -> Box:
-    """Return x_min, y_min, x_max, y_max of x, y, width, height.
+    """Return x_min, y_min, x_max, y_max of x, y, width, height (4,), all in pixels.
 
     >>> box_from_xywh([10, 20, 5, 6])
     (10.0, 20.0, 15.0, 26.0)

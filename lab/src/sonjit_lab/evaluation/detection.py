@@ -306,7 +306,10 @@ class SceneEvaluator:
 
 
 def high_region(values: NDArray[np.floating], width: int, height: int) -> NDArray[np.bool_]:
-    """Return where a map (h, w), scaled to (height, width), exceeds half of its maximum, if that is above 0."""
+    """Return the mask (H, W) of an image where a map (h, w), scaled to it, exceeds half of its maximum.
+
+    The mask is False everywhere if the maximum is not above 0.
+    """
     import cv2
 
     large = cv2.resize(np.asarray(values, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -314,7 +317,7 @@ def high_region(values: NDArray[np.floating], width: int, height: int) -> NDArra
 
 
 def region_covers(region: NDArray[np.bool_], box: Box) -> bool:
-    """Return whether half of a box is in a region, or half of the region in the box."""
+    """Return whether half of a box in pixels is in a region, a mask (H, W), or half of the region in the box."""
     height, width = region.shape
     left, right = (min(max(round(edge), 0), width) for edge in (box[0], box[2]))
     top, bottom = (min(max(round(edge), 0), height) for edge in (box[1], box[3]))

@@ -70,7 +70,7 @@ _MAX_JOINTS = 42  # maximum number of joints with a row each. A face mesh is rep
 
 
 def image_conditions(sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
-    """Return whether an image is in colour or grey, and the number of labelled people."""
+    """Return whether an image (H, W, 3) is in colour or grey, and the number of labelled people."""
     import cv2
 
     small = cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA)
@@ -208,7 +208,7 @@ class MetricSummary:
         better: Better = "lower",
         average: Average = "all",
     ) -> None:
-        """Add the mean of values (N,) or (N, K), see `mean_metric`."""
+        """Add the mean of values (N,) or (N, K) in the given unit, see `mean_metric`."""
         self.metrics.append(mean_metric(name, title, values, unit, average=average, clusters=clusters, better=better))
 
     def parts_to_dict(self) -> dict[str, list[PartRecord]]:
@@ -230,7 +230,10 @@ def mean_metric(
     clusters: Sequence[Hashable] | None = None,
     better: Better = "lower",
 ) -> Metric:
-    """Return the mean and interval of errors (N, ...), NaN not evaluated, inf not predicted, over clusters (N,)."""
+    """Return the mean and interval of errors (N, ...) in a unit over clusters (N,).
+
+    Errors are NaN where nothing was evaluated, and inf where nothing was predicted.
+    """
     known = rows(found(errors))
     low, high = _interval(known, average, clusters)
     mean, counted, missing = mean_error(known, average), int(np.isfinite(known).sum()), missing_count(errors)
@@ -287,7 +290,7 @@ def parts_by_condition(
 
 
 def row_means(errors: NDArray[np.float64]) -> list[float]:
-    """Return the mean of each row (N, K): NaN if nothing was evaluated, inf if nothing was predicted."""
+    """Return the mean of each row (N, K), in its unit: NaN if nothing was evaluated, inf if nothing was predicted."""
     means: list[float] = []
     for row in errors:
         evaluated = row[~np.isnan(row)]
@@ -297,7 +300,7 @@ def row_means(errors: NDArray[np.float64]) -> list[float]:
 
 
 def stack_rows(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return rows (K,) as (N, K)."""
+    """Return rows (K,) as (N, K), in their unit."""
     return np.stack(rows) if rows else np.zeros((0, 1))
 
 

@@ -187,7 +187,7 @@ def hidden_share(instance: Instance) -> float:
 
 
 def match_shape(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Return a prediction in the shape of the truth (K, D); NaN without one."""
+    """Return a prediction in the shape (K, D) and the unit of the truth; NaN without one."""
     if prediction is None:
         return np.full(truth.shape, np.nan)
     if prediction.shape != truth.shape:

@@ -71,7 +71,10 @@ def explain_classes(
 def saliency_of_classes(
     network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
 ) -> list[ClassMap]:
-    """Compute saliency from the gradient of each class score: maps (size, size), at least 0, of no fixed sum."""
+    """Compute saliency of an image (H, W, 3) from the gradient of each class score.
+
+    Maps (size, size) are at least 0, of no fixed sum.
+    """
     images = image_tensor(rgb, size).to(network.device)
     with torch.inference_mode():
         scores = network(images)["scores"][0]
@@ -146,7 +149,7 @@ def localize_classes(
 
 
 def crop_box(classifier: classifiers.Classifier, rgb: Image) -> Box:
-    """Return the box of the most probable class's map, or the image's box without evidence."""
+    """Return the box of the most probable class's map in an image (H, W, 3), or the image's box without evidence."""
     height, width = rgb.shape[:2]
     (best,) = explain_classes(classifier.network, rgb, classifier.size)
     return best.box or (0.0, 0.0, float(width), float(height))

@@ -24,12 +24,15 @@ class ExplainedClassifier:
         self.has_maps = classifier.pooling is not None
 
     def explain(self, rgb: Image, classes: Sequence[int] | None = None, top: int = 1) -> list[ClassMap]:
-        """Return the maps of classes or the `top` most probable ones, or their saliency for networks without maps."""
+        """Return the maps, for an image (H, W, 3), of classes or the `top` most probable ones.
+
+        Networks without maps have their saliency instead.
+        """
         explain = explain_classes if self.has_maps else saliency_of_classes
         return explain(self._classifier.network, rgb, self._classifier.size, classes, top)
 
     def saliency(self, rgb: Image, classes: Sequence[int]) -> list[ClassMap]:
-        """Return the saliency of classes by backprop."""
+        """Return the saliency of classes in an image (H, W, 3) by backprop."""
         return saliency_of_classes(self._classifier.network, rgb, self._classifier.size, classes)
 
 

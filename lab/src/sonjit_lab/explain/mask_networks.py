@@ -200,7 +200,7 @@ def is_hand_masks(path: str | None) -> bool:
 def step_images(
     rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield a file name and an image for each step of the forward pass over one image."""
+    """Yield a file name and an RGB image for each step of the forward pass over one image (H, W, 3)."""
     high, wide = steps.sizes[0]
     small = np.asarray(cv2.resize(rgb, (wide, high)), np.uint8)
     padded = "x".join(map(str, reversed(steps.images.shape[-2:])))
@@ -309,7 +309,7 @@ def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
 
 
 def draw_steps(folder: Path, rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]) -> None:
-    """Write an image of each step into a folder."""
+    """Write an image of each step of the forward pass over one image (H, W, 3) into a folder."""
     with files.atomic_folder(folder) as draft:
         for name, image in step_images(rgb, found, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))

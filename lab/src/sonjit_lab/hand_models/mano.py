@@ -182,7 +182,7 @@ class Mano(nn.Module):
         return PosedHand(vertices, keypoints, transforms)
 
     def axis_angles(self, coefficients: Tensor) -> Tensor:
-        """Convert coefficients (N, K) of the first K principal components to the fingers' axis-angles (N, 45)."""
+        """Convert coefficients (N, K) of the first K principal components to axis-angles (N, 45) in radians."""
         return coefficients @ self.components[: coefficients.shape[1]]
 
     def _rotations(self, pose: Tensor, flat_hand_mean: bool, pca: bool) -> Tensor:
@@ -339,8 +339,9 @@ def matrix_from_axis_angle(axis_angle: Tensor) -> Tensor:
 
 
 def matrix_from_6d(six: Tensor) -> Tensor:
-    """Make (..., 6) orthonormal columns of matrices (..., 3, 3). Source: Zhou et al. 2019, On the Continuity of
-    Rotation Representations, section B.
+    """Make columns (..., 6) of rotation matrices (..., 3, 3) orthonormal, of unit length.
+
+    Source: Zhou et al. 2019, On the Continuity of Rotation Representations, section B.
     """
     first, second = (six * 2.0**20).unflatten(-1, (2, 3)).unbind(-2)  # TFLite divides by at least 1e-6
     x = F.normalize(first, dim=-1)
@@ -368,7 +369,7 @@ def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
 
 
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
-    """Convert rotation matrices (..., 3, 3) to axis times angle (..., 3), with an angle of at most pi."""
+    """Convert rotation matrices (..., 3, 3) to axis times angle (..., 3), with an angle of at most pi radians."""
     w, vector = quaternion_wxyz_from_matrix(matrix).split((1, 3), -1)
     squared = (vector * vector).sum(-1, keepdim=True)
     still = squared == 0

@@ -109,11 +109,12 @@ def _check_fields(fields: Mapping[str, object], name: str) -> dict[str, NDArray[
 
 
 def left_shapes(left: Mapping[str, NDArray[Any]], right: Mapping[str, NDArray[Any]] | None = None) -> LeftShapes | None:
-    """Return the convention of the shape directions of a left hand (fields of `read_mano`), or None if it is unclear.
+    """Return the convention of the shape directions (778, 3, 10), metres, of a left hand, or None if it is unclear.
 
-    MANO_LEFT.pkl is "distributed" with a mirrored template, but with the shape directions of the right hand. With those
-    of "corrected" files, whose x is negated, a shape is the mirror image of the right hand with the same numbers.
-    Without the right hand of the release, the direction most like growth decides: growth moves points outwards.
+    Hands are fields of `read_mano`. MANO_LEFT.pkl is "distributed" with a mirrored template, but with the shape
+    directions of the right hand. With those of "corrected" files, whose x is negated, a shape is the mirror image of
+    the right hand with the same numbers. Without the right hand of the release, the direction most like growth decides:
+    growth moves points outwards.
     """
     shapes, flip = left["shapedirs"], np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
     if right is not None:

@@ -127,10 +127,10 @@ def _animate(builder: glb.GlbBuilder, motion: RigMotion, first: int, end: float)
 
 
 def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
-    """Return when something becomes visible or hidden, and whether it is visible from then on, from the times of its
-    frames.
+    """Return when something becomes visible or hidden, and whether it is visible from then on.
 
-    Gaps up to a quarter of a second are ignored. Changes are half a frame off, so that rounding hides no frame.
+    `times` (T,) are those of its frames in seconds, and `end` is the end of the recording. Gaps up to a quarter of a
+    second are ignored. Changes are half a frame off, so that rounding hides no frame.
     """
     half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
     first, last = float(times[0]), float(times[-1])

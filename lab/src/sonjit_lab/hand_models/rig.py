@@ -221,7 +221,10 @@ class Rig:
         return self.skin_around(*self.joint_frames(pose))
 
     def skin_around(self, frames: FloatArray, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return vertices and normals as `skin` does, from the output of `joint_frames`."""
+        """Return vertices (N, V, 3) in metres and normals as `skin` does, from the output of `joint_frames`.
+
+        Axes are (N, 25, 3, 3) and positions (N, 25, 3) in metres.
+        """
         blended = self._blend_transforms(frames, joints)
         turns = blended[..., :3]
         vertices = np.einsum("nvij,vj->nvi", turns, self.vertices) + blended[..., 3]
@@ -317,7 +320,10 @@ def read_rig(path: Path) -> Rig:
 
 
 def bone_frames(frames: FloatArray, joints: FloatArray) -> FloatArray:
-    """Return frames (25, 3, 3) whose z is the bone to the next joint (25, 3); tips have the frame of their bone."""
+    """Return frames (25, 3, 3) whose z is the bone to the next joint (25, 3) in metres.
+
+    Tips have the frame of their bone.
+    """
     frames = frames.copy()
     for joint, parent in enumerate(PARENTS):
         if parent > 0:
@@ -352,7 +358,7 @@ def _side(path: Path, joints: FloatArray, frames: FloatArray) -> Side:
 
 
 def rig_from_mano(fields: Mapping[str, NDArray[Any]], plain: Rig) -> Rig:
-    """Convert MANO's flat hand (fields of `read_mano`) to a rig with the 25 joints of WebXR.
+    """Convert MANO's flat hand (778, 3) in metres, fields of `read_mano`, to a rig with the 25 joints of WebXR.
 
     The four metacarpal bases lie between wrist and knuckles and move nothing. Joints have the axes of `plain`, a rig of
     the same side, rotated with their bones.
@@ -413,7 +419,7 @@ def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
 
 
 def fit_knuckles(rig: Rig, keypoints: RealArray) -> Rig:
-    """Return a rig with its fingers halfway to the median places of (N, 21, 3) keypoints in the palm."""
+    """Return a rig with its fingers halfway to the median places in the palm of keypoints (N, 21, 3) in metres."""
     keypoints = _check_keypoints(keypoints)
     rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
     rotation, shift = align_rigidly(rest, keypoints[:, _PALM_KEYPOINTS])
@@ -505,8 +511,9 @@ def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) 
 
 
 def turn_axes(rig: Rig, frames: FloatArray, angles: FloatArray) -> FloatArray:
-    """Return the world axes (N, 5, 3, 3, 3) of all angles from frames after them: twist moves with bend, both with
-    turn.
+    """Return the world axes (N, 5, 3, 3, 3) of all angles (N, 5, 3, 3), radians, from the frames after them.
+
+    Twist moves with bend, and both move with turn.
     """
     turn, bend, twist = rig.axes
     untwist = matrix_from_rotation_vector(-angles[..., 2, None] * twist)

@@ -80,7 +80,7 @@ class ExportedInterNet(nn.Module):
         self._network = core().compile_model(reduced, "CPU", compile_settings(EngineOptions(), "f32"))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return `joint_coord`, `rel_root_depth` and `hand_type` of crops (B, 3, side, side), as `InterNet` does."""
+        """Return `joint_coord`, `rel_root_depth` and `hand_type` of RGB crops (B, 3, S, S), as `InterNet` does."""
         results = [self._network(crop[None]) for crop in images.numpy()]
         return {
             name: torch.from_numpy(np.concatenate([outputs[number] for outputs in results]))

@@ -219,7 +219,7 @@ class RiggedHands(MeshModel):
         self._rows: defaultdict[int, list[tuple[_Fitted, int]]] = defaultdict(list)
 
     def add_frame(self, frame: Frame, rgb: Image) -> None:
-        """Store the hands of an image."""
+        """Store the hands of an image (H, W, 3)."""
         for number, hand in enumerate(frame.hands):
             key = (frame.index, number) if hand.id is None else hand.id
             name = number + 1 if hand.id is None else hand.id

@@ -103,7 +103,7 @@ def box_around_hand(points: RealArray, width: int, height: int) -> RotatedBox:
 
 
 def hand_crop(rgb: Image, box: RotatedBox, side: int, *, mirrored: bool) -> Image:
-    """Crop an image to (side, side, 3). Pixels outside the image are black."""
+    """Crop an image (H, W, 3) to (side, side, 3). Pixels outside the image are black."""
     cut = crop(rgb, box, side, side, border="zero")
     return np.ascontiguousarray(cut[:, ::-1]) if mirrored else cut
 
@@ -141,7 +141,7 @@ class DeformerHands(ManoHands):
         self._tracks: dict[Hashable, _Track] = {}
 
     def add_frame(self, frame: Frame, rgb: Image) -> None:
-        """Run the network on the hands of an image."""
+        """Run the network on the hands of an image (H, W, 3)."""
         sight = self._sight(rgb.shape[1], rgb.shape[0])
         for number, hand in enumerate(frame.hands):
             track = self._track(hand, number)
@@ -251,7 +251,7 @@ class HandOccHands(ManoHands):
 
     @torch.inference_mode()
     def add_frame(self, frame: Frame, rgb: Image) -> None:
-        """Run the network on the hands of an image."""
+        """Run the network on the hands of an image (H, W, 3)."""
         if not frame.hands:
             return
         size = rgb.shape[1], rgb.shape[0]

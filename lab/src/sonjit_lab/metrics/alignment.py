@@ -51,7 +51,7 @@ def bone_aligned(
 
 
 def scale_translation_aligned(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
-    """Align points (N, K, D) by the scale and translation with the least squared error of each sample."""
+    """Align points (N, K, D), in any unit, by the scale and translation with the least squared error of each sample."""
     points = checked_points(predicted, truth, valid)
     prediction, true, weights, middle = _mean_free(points)
     spread, shared = np.square(prediction).sum((1, 2)), (prediction * true).sum((1, 2))

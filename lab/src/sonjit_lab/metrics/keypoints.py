@@ -77,7 +77,7 @@ def check_average(average: str) -> None:
 
 
 def missing_count(errors: ArrayLike) -> int:
-    """Count the keypoints that should have been predicted and were not."""
+    """Return the number of errors (..., K) that are inf: keypoints that should have been predicted and were not."""
     return int(np.isposinf(numbers("errors", errors)).sum())
 
 
@@ -88,19 +88,22 @@ def found(errors: ArrayLike) -> NDArray[np.float64]:
 
 
 def joint_means(errors: ArrayLike) -> NDArray[np.float64]:
-    """Return the mean error of each joint (K,) over errors (..., K); NaN without data or with a missing prediction."""
+    """Return the mean error (K,) of each joint over errors (..., K), in their unit.
+
+    It is NaN without data or with a missing prediction.
+    """
     means = _joint_means(errors)
     return np.where(np.isinf(means), np.nan, means)
 
 
 def joint_medians(errors: ArrayLike) -> NDArray[np.float64]:
-    """Return the median error of each joint (K,) over errors (..., K); NaN without data or if half is missing."""
+    """Return the median error (K,) of each joint over errors (..., K), in their unit; NaN if half is missing."""
     medians = [_median(column) for column in rows(errors).T]
     return np.array(medians, np.float64)
 
 
 def mean_error(errors: ArrayLike, average: Average = "joint") -> float:
-    """Return the mean over errors (..., K); NaN without data or with a missing prediction.
+    """Return the mean over errors (..., K), in their unit; NaN without data or with a missing prediction.
 
     >>> mean_error([[1.0, 5.0], [3.0, np.nan]]), mean_error([[1.0, 5.0], [3.0, np.nan]], "all")
     (3.5, 3.0)
@@ -153,7 +156,7 @@ def pa_mpjpe(
 
 
 def end_point_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> EndPointError:
-    """Return the end-point error: the mean over joints of their mean and of their median errors."""
+    """Return the means over joints of their mean and of their median errors of points (..., K, D), in their unit."""
     errors = joint_errors(predicted, truth, valid)
     return EndPointError(mean_error(errors), known_mean(joint_medians(errors)))
 
@@ -176,7 +179,7 @@ def pck(errors: ArrayLike, threshold: float, *, average: Average = "joint", stri
 def pck_curve(
     errors: ArrayLike, thresholds: ArrayLike, *, average: Average = "joint", strict: bool = False
 ) -> NDArray[np.float64]:
-    """Return `pck` at each of T ascending thresholds as (T,)."""
+    """Return `pck`, 0 to 1, of errors (..., K) at each of T ascending thresholds in the unit of the errors, as (T,)."""
     return pck_from_hits(*hits_within(errors, thresholds, strict=strict), average=average)
 
 
@@ -215,7 +218,10 @@ def area_under(thresholds: NDArray[np.float64], shares: NDArray[np.float64]) -> 
 def hits_within(
     errors: ArrayLike, thresholds: ArrayLike, *, strict: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the errors (..., K) of each joint within each threshold (T, K), and all errors of each joint (K,)."""
+    """Count the errors (..., K) of each joint within each threshold (T, K), and all errors of each joint (K,).
+
+    Errors and the ascending thresholds (T,) are in one unit.
+    """
     table, limits = rows(errors), numbers("thresholds", thresholds)
     if (table < 0).any():
         raise InputError("errors: give distances, 0 or more")
@@ -297,7 +303,7 @@ class ErrorStream:
         self._hits = np.zeros((steps, 0), np.int64)  # (T, K)
 
     def update(self, errors: ArrayLike) -> None:
-        """Add errors (..., K) as `joint_errors` returns them."""
+        """Add errors (..., K) as `joint_errors` returns them, in the unit of the thresholds."""
         table = rows(errors)
         hits, counts = hits_within(table, self._thresholds, strict=self._strict)
         sums = np.where(np.isfinite(table), table, 0).sum(0)

@@ -35,7 +35,10 @@ def _check_sequence(points: NDArray[np.float64]) -> None:
 
 
 def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Return the mean of `acceleration_errors` over all valid values; NaN with fewer than three frames."""
+    """Return the mean of `acceleration_errors` of points (T, K, D) over all valid values, in their unit.
+
+    It is NaN with fewer than three frames.
+    """
     return mean_error(acceleration_errors(predicted, truth, valid), "all")
 
 

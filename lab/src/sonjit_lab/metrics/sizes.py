@@ -80,7 +80,7 @@ def usable_sizes(sizes: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray[np.float64]:
-    """Return the distance (N,) in x and y from wrist to middle knuckle of true hands (N, K, 2 or more)."""
+    """Return the distance (N,) in x and y from wrist to middle knuckle of hands (N, K, 2 or more), in their unit."""
     points = _samples(truth, max(wrist, knuckle))[..., :2]
     for joint in (wrist, knuckle):
         check_joint(joint, points.shape[1])
@@ -99,22 +99,29 @@ def eye_distances(truth: ArrayLike) -> NDArray[np.float64]:
 
 
 def outer_corner_distances(truth: ArrayLike) -> NDArray[np.float64]:
-    """Return the distance (N,) in x and y between the outer eye corners of true faces, see `eye_distances`."""
+    """Return the distance (N,) in x and y between the outer eye corners of true faces, in their unit.
+
+    See `eye_distances` for the faces.
+    """
     points, (right, left) = _faces(truth)
     return np.linalg.norm(points[:, left[0], :2] - points[:, right[0], :2], axis=-1)
 
 
 def pupil_distances(truth: ArrayLike) -> NDArray[np.float64]:
-    """Return the distance (N,) between the means of each eye's six points of true faces (N, 68, 2) in 300W's order."""
+    """Return the distance (N,) between the pupils of true faces (N, 68, 2) in 300W's order, in their unit.
+
+    A pupil is the mean of the six points of an eye.
+    """
     points = _samples(truth, 67)
     right, left = (points[:, rim, :2].mean(1) for rim in _EYE_RIMS)
     return np.linalg.norm(left - right, axis=-1)
 
 
 def torso_sizes(truth: ArrayLike, kind: Torso = "diagonal") -> NDArray[np.float64]:
-    """Return the torso's size (N,) in x and y of true bodies (N, 33, 2 or more). The model card does not define it.
+    """Return the torso's size (N,) in x and y of true bodies (N, 33, 2 or more), in their unit.
 
-    `diagonal`: Left shoulder to right hip. `middle`: Centre of the shoulders to centre of the hips.
+    `diagonal`: Left shoulder to right hip. `middle`: Centre of the shoulders to centre of the hips. The model card does
+    not define it.
     """
     if kind not in get_args(Torso):
         raise InputError(unknown_name("torso", kind, get_args(Torso)))
@@ -127,7 +134,7 @@ def torso_sizes(truth: ArrayLike, kind: Torso = "diagonal") -> NDArray[np.float6
 def normalised_error(
     predicted: ArrayLike, truth: ArrayLike, sizes: ArrayLike, valid: ArrayLike | None = None
 ) -> NormalisedError:
-    """Return the means of `normalised_errors`."""
+    """Return the means of `normalised_errors` of points (N, K, 2 or more), as shares of the sizes (N,)."""
     errors = normalised_errors(predicted, truth, sizes, valid)
     left_out = int((~usable_sizes(numbers("sizes", sizes))).sum())
     return NormalisedError(mean_error(errors, "all"), joint_means(errors), joint_means(errors.T), left_out)
@@ -141,12 +148,15 @@ def mnae(
 
 
 def iod_mae(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
-    """Return the mean 2D error of face meshes (N, 468, 2 or 3) in 3D interocular distances of truth (N, 468, 3)."""
+    """Return the mean 2D error of face meshes (N, 468, 2 or 3), as a share of the truth's 3D interocular distance.
+
+    The truth is (N, 468, 3) in the same unit.
+    """
     return normalised_error(predicted, numbers("truth", truth), eye_distances(truth), valid)
 
 
 def nme_300w(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NormalisedError:
-    """Return the mean error of faces (N, 68, 2), or WFLW's (N, 98, 2), in distances of the outer eye corners."""
+    """Return the mean error of faces (N, 68, 2), or WFLW's (N, 98, 2), as a share of the outer eye distance."""
     return normalised_error(predicted, truth, outer_corner_distances(truth), valid)
 
 

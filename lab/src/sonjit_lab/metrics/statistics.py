@@ -42,8 +42,10 @@ class Points(NamedTuple):
 
 
 def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
-    """Return points as float64. Those with a truth that is not finite are invalid, those with such a prediction are
-    missing.
+    """Return points (..., K, D) as float64, in their unit.
+
+    Those with a truth that is not finite are invalid, those with such a prediction are missing. The mask `valid` is
+    (..., K).
     """
     prediction, true = numbers("predicted", predicted), numbers("truth", truth)
     if prediction.ndim < 2 or prediction.shape != true.shape:
@@ -57,7 +59,7 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return values as an array of float64, or raise InputError for values that are no numbers."""
+    """Return values of any shape (...) as an array of float64, or raise InputError for values that are no numbers."""
     try:
         array = np.asarray(values)
         if array.dtype.kind != "c":
@@ -68,7 +70,7 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def flags(name: str, values: ArrayLike, shape: tuple[int, ...], each: str = "sample") -> NDArray[np.bool_]:
-    """Return values as a mask of the given shape, one per `each`."""
+    """Return values as a mask of the given shape, such as (N,), one per `each`."""
     array = np.asarray(values)
     if array.shape != shape:
         raise InputError(f"{name} {array.shape}: give {shape}, one per {each}")
@@ -84,7 +86,7 @@ def check_joint(joint: int, count: int) -> None:
 
 
 def rows(values: ArrayLike) -> NDArray[np.float64]:
-    """Return values (..., K) as (N, K); (N,) becomes one column.
+    """Return values (..., K) as (N, K), in their unit; (N,) becomes one column.
 
     >>> rows([1, 2]).shape, rows([[[1, 2, 3]]]).shape
     ((2, 1), (1, 3))
@@ -96,12 +98,12 @@ def rows(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def ratio(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return means from sums and counts; NaN where the count is 0."""
+    """Return means (...) from sums (...) and counts (...), in the unit of the sums; NaN where the count is 0."""
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def known_mean(values: NDArray[np.floating]) -> float:
-    """Return the mean of the values that are not NaN; NaN without any.
+    """Return the mean of the values (...) that are not NaN, in their unit; NaN without any.
 
     >>> known_mean(np.array([1.0, np.nan, 3.0])), known_mean(np.array([]))
     (2.0, nan)
@@ -139,7 +141,10 @@ def mean_interval(
     seed: int = 0,
     clusters: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Return the percentile bootstrap of the mean over all finite values (N,) or (N, K), resampled by rows."""
+    """Return the percentile bootstrap of the mean over all finite values (N,) or (N, K), in their unit.
+
+    Rows or clusters of rows are resampled.
+    """
     if resamples < 1:
         raise InputError(f"resamples={resamples}: give 1 or more")
     table = rows(values)
@@ -180,7 +185,7 @@ def resampled_means(
 
 
 def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> list[Interval]:
-    """Return the central interval of the given level for each column of means (resamples, M)."""
+    """Return the central interval, in their unit, of the given level for each column of means (R, M) of R resamples."""
     if not 0 < level < 1:
         raise InputError(f"level={level}: give a share between 0 and 1")
     return [_interval(column[~np.isnan(column)], level) for column in drawn.T]
@@ -222,7 +227,7 @@ class Part(NamedTuple):
 
 
 def by_joint(values: ArrayLike, names: Sequence[str], *, clusters: Sequence[Hashable] | None = None) -> list[Part]:
-    """Return the mean of each joint of values (N, K), by K names."""
+    """Return the mean, in their unit, of each joint of values (N, K), by K names."""
     parts = {name: (joint,) for joint, name in enumerate(names)}
     if len(parts) != rows(values).shape[1]:
         raise InputError(f"{len(parts)} different names for {rows(values).shape[1]} joints: give one for each")
@@ -232,7 +237,7 @@ def by_joint(values: ArrayLike, names: Sequence[str], *, clusters: Sequence[Hash
 def by_joints(
     values: ArrayLike, groups: Mapping[str, Sequence[int]], *, clusters: Sequence[Hashable] | None = None
 ) -> list[Part]:
-    """Return the means of sets of joints of values (N, K), such as the fingers in a skeleton's `groups`."""
+    """Return the means, in their unit, of sets of joints of values (N, K), such as a skeleton's `groups`."""
     table = rows(values)
     for joint in (joint for joints in groups.values() for joint in joints):
         check_joint(joint, table.shape[1])

@@ -28,7 +28,7 @@ class FScore(NamedTuple):
 
 
 def nearest_distances(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance (V,) from each point (V, 3) to the nearest of (W, 3); inf where W is 0."""
+    """Return the distance (V,) from each point (V, 3) to the nearest of (W, 3), in their unit; inf where W is 0."""
     nearest = np.full(len(points), np.inf)
     step = max(1, _PAIRS // max(1, len(others)))
     for start in range(0, len(points), step):
@@ -63,7 +63,7 @@ def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ..
 
 
 def f_score(predicted: ArrayLike, truth: ArrayLike, threshold: float) -> FScore:
-    """Return the F-score at one threshold, see `f_scores`.
+    """Return the F-score, 0 to 1, of vertices (W, 3) and true ones (V, 3) at one threshold, see `f_scores`.
 
     >>> f_score([[0, 0, 0], [9, 0, 0]], [[1, 0, 0]], 2)
     FScore(f_score=0.6666666666666666, precision=0.5, recall=1.0)

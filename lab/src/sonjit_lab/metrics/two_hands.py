@@ -90,7 +90,10 @@ def mrrpe(
     interacting: ArrayLike,
     roots: tuple[int, int] = ROOTS,
 ) -> float:
-    """Return the mean relative root position error over interacting hands (N,); NaN without any."""
+    """Return the mean relative root position error of points (N, K, D), in their unit.
+
+    It is NaN without interacting hands, which the mask `interacting` (N,) marks.
+    """
     return mean_error(root_offset_errors(predicted, truth, valid, interacting=interacting, roots=roots))
 
 
@@ -126,7 +129,7 @@ def handedness_hits(
 
 
 def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Return the mean of `handedness_hits`, 0 to 1; NaN without a valid sample.
+    """Return the mean of `handedness_hits` of probabilities (N, H), 0 to 1; NaN without a valid sample.
 
     >>> handedness_accuracy([[0.9, 0.1], [0.9, 0.5]], [[1, 0], [1, 0]])
     0.5

@@ -61,7 +61,7 @@ class Convolutions(Backbone):
         self.channels = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (B, channels, h, w)."""
+        """Return features (B, channels, h, w) of images (B, 3, H, W)."""
         return self.features(images)
 
 
@@ -100,7 +100,7 @@ class GoogLeNetMaps(Backbone):
             self.add_module(name, complete.get_submodule(name))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (B, channels, h, w)."""
+        """Return features (B, channels, h, w) of images (B, 3, H, W)."""
         for name in self._names:
             images = self.get_submodule(name)(images)
         return images
@@ -120,7 +120,7 @@ class ResNetMaps(Backbone):
         self.channels = 512 * block.expansion
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (B, channels, H / 32, W / 32)."""
+        """Return features (B, channels, H / 32, W / 32) of images (B, 3, H, W)."""
         for name in self._LAYERS:
             images = self.get_submodule(name)(images)
         return images
@@ -320,7 +320,7 @@ class TimmMaps(Backbone):
         self.mean, self.std = self.features.pretrained_cfg["mean"], self.features.pretrained_cfg["std"]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (B, channels, H / 32, W / 32)."""
+        """Return features (B, channels, H / 32, W / 32) of images (B, 3, H, W)."""
         return self.features(images)
 
     def from_published(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

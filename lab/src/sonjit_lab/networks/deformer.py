@@ -110,7 +110,10 @@ class DynamicHead(nn.Module):
         self.shape_reg = nn.Linear(size.channels, 10)
 
     def forward(self, tokens: Tensor, joints: Tensor, shape: Tensor) -> tuple[Motion, Tensor]:
-        """Map tokens (B, T, C), joints (B, T, 21, 2) and the shape token (B, C) to the motion and the shape (B, 10)."""
+        """Map tokens (B, T, C), joints (B, T, 21, 2) and the shape token (B, C) to the motion and the shape (B, 10).
+
+        Joints are shares of the crop, 0 to 1.
+        """
         base = self.mano_base_layer(torch.cat([tokens, joints.flatten(2)], 2))
         motion = Motion(
             self.pose_reg(base),
@@ -370,7 +373,7 @@ def official_variant(state_dict: Mapping[str, Tensor]) -> str | None:
 
 
 def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
-    """Convert poses (N, 48) of a variant to the camera's axes, x right, y down, z forward, or back."""
+    """Convert poses (N, 48) in radians of a variant to the camera's axes, x right, y down, z forward, or back."""
     if not variant.opengl:
         return pose
     turn = pose.new_tensor([1.0, -1.0, -1.0]).diag()

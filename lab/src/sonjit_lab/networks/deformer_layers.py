@@ -185,7 +185,7 @@ class TimeAttention(nn.Module):
                 nn.init.constant_(layer.bias, 0.01)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Map states (B, T, C) to weights (B, T) of sum 1."""
+        """Map states (B, T, C) to weights (B, T), shares of sum 1."""
         return self.attention(states).squeeze(2).softmax(1)
 
 

@@ -320,7 +320,7 @@ def mano_base(inputs: int, widths: tuple[int, int]) -> nn.Sequential:
 
 
 def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert poses (N, 96) to matrices (N, 16, 3, 3) and axis-angles (N, 48), 0 where it is none, as published."""
+    """Convert poses (N, 96) to matrices (N, 16, 3, 3) and axis-angles (N, 48), radians, 0 where it is none."""
     matrices = matrix_from_6d(six.unflatten(1, (-1, 6)))
     return matrices, axis_angle_from_matrix(matrices).flatten(1).nan_to_num(nan=0.0)
 

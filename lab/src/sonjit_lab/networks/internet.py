@@ -63,7 +63,7 @@ class HandLayout:
         return (0,) if "wrist" in self.skeleton.keypoints else (0, 9)
 
     def from_mediapipe21(self, points: RealArray) -> RealArray:
-        """Convert one hand (21, D) from MediaPipe's order; STB's palm is half-way between wrist and knuckle."""
+        """Convert one hand (21, D) from MediaPipe's order, in its unit; STB's palm is between wrist and knuckle."""
         known = load_skeleton("hand_mediapipe21")
         palm = points[[0, known.index("middle_finger_mcp")]].mean(0)
         return np.stack(
@@ -71,7 +71,7 @@ class HandLayout:
         )
 
     def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
-        """Return one of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
+        """Return one of two hands (..., 42, D) in MediaPipe's order (..., 21, D), in their unit.
 
         STB's wrist is extrapolated from the middle finger's knuckle through the palm's centre, which it has instead.
         """
@@ -121,7 +121,7 @@ class TwoHands(NamedTuple):
 
 
 def box_of_joints(xy_px: RealArray) -> RotatedBox:
-    """Return the upright box of hands with joints (K, 2), with a margin as in the boxes of data sets."""
+    """Return the upright box of hands with joints (K, 2) in pixels, with a margin as in the boxes of data sets."""
     low, high = xy_px.min(0), xy_px.max(0)
     (cx, cy), (width, height) = ((low + high) / 2).tolist(), ((high - low) * _JOINT_MARGIN).tolist()
     return RotatedBox(cx, cy, width, height)
@@ -146,7 +146,7 @@ def two_hands_from_outputs(
 
 
 def apply_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
-    """Return depths (B, 2) of right and left roots; with both hands, that of the left root is relative to the right."""
+    """Return depths (B, 2) in mm of right and left roots; with both hands, the left one's from the right one's."""
     depths = np.array(own_mm, np.float64)
     both = hands.present.all(1)
     depths[both, 1] = depths[both, 0] + hands.rel_root_mm[both]
@@ -278,13 +278,14 @@ def init_small_weights(heads: nn.Module) -> None:
 
 
 def expected_bin(probabilities: Tensor) -> Tensor:
-    """Return the mean bin (...) of distributions (..., bins)."""
+    """Return the mean bin index (...) of probabilities (..., bins)."""
     return probabilities @ torch.arange(probabilities.shape[-1], dtype=probabilities.dtype, device=probabilities.device)
 
 
 def highest_bin(heatmap: Tensor) -> Tensor:
-    """Return x, y, z (B, J, 3) of the maximum of volumes (B, J, z, y, x), of equal values the smallest x, y, z as
-    released.
+    """Return the bin indices x, y, z (B, J, 3) of the maximum of volumes (B, J, z, y, x).
+
+    Of equal values it is the one of the smallest x, y, z, as released.
     """
     # Maxima without indices are five times as fast; indices are then searched in one column and one row.
     x = heatmap.amax((2, 3)).argmax(2, keepdim=True)  # (B, J, 1)

@@ -194,12 +194,12 @@ def _load_trunk(trunk: nn.Module, path: Path, name: str) -> None:
 
 
 def px_from_cell(cells: FloatArray) -> FloatArray:
-    """Return positions in a map as pixels of the crop."""
+    """Return positions (..., 2) in a map, in cells, as pixels of the crop."""
     return cells * STRIDE + (STRIDE - 1) / 2
 
 
 def cell_from_px(px: torch.Tensor) -> torch.Tensor:
-    """Convert pixels of a crop to cells of its heatmap; both count from the centre of the first one.
+    """Convert pixels (..., 2) of a crop to cells of its heatmap; both start in the centre of the first one.
 
     >>> cell_from_px(torch.tensor([1.5, 5.5])).tolist()
     [0.0, 1.0]
@@ -259,7 +259,10 @@ class KeypointDetector:
 
     @torch.inference_mode()
     def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:
-        """Detect the keypoints of an image in tight boxes, x_min, y_min, x_max, y_max in pixels, in their order."""
+        """Detect the keypoints of an image (H, W, 3) in tight boxes, in their order.
+
+        Boxes are x_min, y_min, x_max, y_max in pixels.
+        """
         areas = [area_of_box(box) for box in boxes]
         found: list[DetectedKeypoints] = []
         for start in range(0, len(areas), _BATCH):

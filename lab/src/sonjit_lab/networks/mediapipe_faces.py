@@ -429,7 +429,10 @@ mp_blocks.register_published(
 
 
 def region_matrix(points: Tensor, left: int, right: int, size: int, scale: float) -> Tensor:
-    """Return the transform of a square region around points (B, K, 2): two of them level, and enlarged by `scale`."""
+    """Return the transform of a square region around points (B, K, 2) in cells, enlarged by `scale`.
+
+    The points of the indices `left` and `right` are level in the region.
+    """
     cos, sin = F.normalize(points[:, right] - points[:, left], dim=-1, eps=_TINY).unbind(-1)
     turn = torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))  # (B, 2, 2) from level to the map
     level = points @ turn
@@ -453,7 +456,7 @@ def sample_region(values: Tensor, matrix: Tensor, size: int) -> Tensor:
 
 
 def transform_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """Transform points (B, K, 2) or (K, 2) by matrices (B, 2, 3) to (B, K, 2)."""
+    """Transform points (B, K, 2) or (K, 2) by matrices (B, 2, 3) to (B, K, 2), in the unit of the translations."""
     return points @ matrix[..., :2].transpose(1, 2) + matrix[..., 2].unsqueeze(1)
 
 

@@ -340,7 +340,7 @@ class HandMaskNetwork(registry.Network):
 
 
 def wide_box(keypoints: RealArray) -> RotatedBox:
-    """Return the box of the network's crop around a hand's keypoints (21, 2 or more)."""
+    """Return the box of the network's crop around a hand's keypoints (21, 2 or more), both in pixels."""
     box = box_around_hand(np.asarray(keypoints))
     return box._replace(width=box.width * CONTEXT, height=box.height * CONTEXT)
 

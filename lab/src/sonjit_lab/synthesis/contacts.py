@@ -80,7 +80,7 @@ def coarse_rig(rig: Rig) -> Rig:
 
 
 def skin_around(rig: Rig, frames: FloatArray, joints: FloatArray) -> Skin:
-    """Return the skin around joints from `Rig.place`, in one frame."""
+    """Return the skin around joints (1, 25, 3) in metres from `Rig.place`, in one frame, with axes (1, 25, 3, 3)."""
     (points,), (normals,) = rig.skin_around(frames, joints)
     return Skin(points, normals)
 
@@ -195,7 +195,7 @@ class MovingHand:
         return self._within
 
     def move(self, step: FloatArray) -> None:
-        """Rotate, translate and bend the hand by (6 + P,)."""
+        """Rotate, translate and bend the hand by a step (6 + P,): radians, metres, and P angles in radians."""
         angles = self.pose.angles.copy()
         angles[:, *self.free.which] = np.clip(angles[:, *self.free.which] + step[6:], self.free.low, self.free.high)
         rotation = matrix_from_rotation_vector(step[:3]) @ self.pose.rotation
@@ -208,7 +208,7 @@ class MovingHand:
         return np.asarray(self.joints_m[0, tip] + back, np.float64)
 
     def slopes(self, points: FloatArray, joints: IndexArray) -> FloatArray:
-        """Return the derivatives (C, 3, 6 + P) of points (C, 3) of joints (C,) by the hand's parameters."""
+        """Return the derivatives (C, 3, 6 + P) of points (C, 3) in metres of joints (C,) by the hand's parameters."""
         if self._turning is None:
             finger, joint, angle = self.free.which
             axes = turn_axes(self.rig, self.frames[:, FINGERS][:, :, :3], self.pose.angles)[0]
@@ -362,7 +362,10 @@ def _pull_apart(hands: list[MovingHand], *, straight: bool) -> bool:
 def separate_frames(
     poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], times: FloatArray
 ) -> Mapping[Side, RigPose]:
-    """Return every frame without penetration; corrections are spread over the frames before and after."""
+    """Return every frame, at times (N,) in seconds, without penetration.
+
+    Corrections are spread over the frames before and after.
+    """
     fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     resolved = _resolve_frames(poses, rigs)
     for _ in range(_SMOOTHING_PASSES):

@@ -94,7 +94,7 @@ def near_far(depths: RealArray) -> tuple[float, float]:
 
 
 def lens_edge(distortion: RealArray) -> float:
-    """Return the squared radius at depth 1 where a lens (k1, k2, p1, p2, k3) starts to fold back on itself."""
+    """Return the squared radius at unit depth where a lens (5,) of k1, k2, p1, p2, k3 starts to fold back on itself."""
     k1, k2, _, _, k3 = distortion
     r2 = np.linspace(0, _WIDEST, 400)
     growth = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3))  # of the bent radius with the radius
@@ -134,7 +134,7 @@ def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCam
 
 
 def box_around(boxes: IntArray) -> tuple[int, int, int, int]:
-    """Return one box around all boxes (D, 4); an empty box for none."""
+    """Return one box in pixels around all boxes (D, 4); an empty box for none."""
     if not len(boxes):
         return 0, 0, 0, 0
     left, top = boxes[:, :2].min(0).tolist()
@@ -171,7 +171,10 @@ def camera_uniforms(
 
 
 def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: FloatArray | None) -> Mapping[str, object]:
-    """Return the light's uniforms in the camera's frame; the view (4, 4) leads from the world to the shadow map."""
+    """Return the light's uniforms in the camera's frame. Directions are of unit length.
+
+    The view (4, 4) leads from the world, in metres, to the shadow map.
+    """
     R, t = camera_pose(camera)
     directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
     for index, light in enumerate(lighting.lights):
@@ -201,7 +204,7 @@ def material_uniforms(material: Material) -> Mapping[str, object]:
 
 
 def columns(matrix: RealArray) -> tuple[float, ...]:
-    """Return a matrix column by column, as OpenGL stores it."""
+    """Return the numbers of a matrix (R, C) column by column, as OpenGL stores it."""
     return tuple(matrix.T.reshape(-1).tolist())
 
 

@@ -157,12 +157,15 @@ class Edge(NamedTuple):
     nearness: FloatArray  # weights (V + K, 1): 1 on the plane and beyond, 0 well before it
 
     def extend(self, values: RealArray) -> FloatArray:
-        """Return values (V, C) of the rig's vertices as (V + K, C)."""
+        """Return values (V, C) of the rig's vertices as (V + K, C), in the same unit."""
         first, second = values[self.pairs[:, 0]], values[self.pairs[:, 1]]
         return np.asarray(np.concatenate([values, first + self.shares * (second - first)]), np.float64)
 
     def straighten_normals(self, normals: FloatArray, back: FloatArray) -> FloatArray:
-        """Return normals (V + K, 3) that follow the straight arm along `back` (3,) and not the rig's rounded end."""
+        """Return normals (V + K, 3), of unit length, that follow the straight arm along `back` (3,).
+
+        The rig's own end is rounded.
+        """
         normals = normals - self.nearness * np.outer(normals @ back, back)
         return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.float64)
 
@@ -217,7 +220,10 @@ def forearm(edge: FloatArray, normals: FloatArray, axes: FloatArray, bend: tuple
 
 
 def sleeve(edge: FloatArray, axes: FloatArray, bend: tuple[float, float], kind: Sleeve, seed: float) -> Tube:
-    """Return cloth around the arm, open towards the hand; for edge, axes and bend see `forearm`."""
+    """Return cloth around the arm, open towards the hand, from the edge (K, 3) in metres.
+
+    For edge, axes and bend see `forearm`.
+    """
     stations = np.array([kind.start_m + 0.003, kind.start_m, *np.linspace(kind.start_m + 0.004, 0.25, 16)])
     off = np.full(len(stations), kind.width_m)
     off[0] = kind.width_m * 0.35  # the hem turns in
@@ -271,7 +277,10 @@ def cloth_material(kind: Glove | Sleeve, seed: float) -> Material:
 
 
 def glove_faces(rig: Rig, faces: IntArray, fingerless: bool) -> IntArray:
-    """Return the faces that a glove covers: all, or those before the middle of each first free bone."""
+    """Return the faces, vertex indices (F, 3), that a glove covers.
+
+    These are all, or for a fingerless glove those before the middle of each first free bone.
+    """
     if not fingerless:
         return faces
     bare = np.zeros(len(rig.vertices), np.bool_)

@@ -50,7 +50,7 @@ class _Palm(NamedTuple):
 
 
 def rig_from_shape(side: Side, shape: RealArray, files: HandFiles | None = None) -> Rig:
-    """Return the hand of one person, of standard deviations (36,) from the rig by `SHAPE_NAMES`."""
+    """Return the hand of one person, whose shape (36,) is a number of standard deviations by `SHAPE_NAMES`."""
     shape = np.asarray(shape)
     if shape.shape != (len(SHAPE_NAMES),) or not np.isfinite(shape).all():
         raise InputError(f"a hand's shape of {shape.shape} numbers: give {len(SHAPE_NAMES)} finite ones")
@@ -210,7 +210,7 @@ def _bell_around(points: FloatArray, centre: FloatArray, radius: float) -> Float
 
 
 def fade(t: FloatArray, start: float, end: float) -> FloatArray:
-    """Return 0 before the start, 1 beyond the end, and a smooth transition between."""
+    """Return 0 before the start, 1 beyond the end, and a smooth transition between, for shares (...) of the way."""
     t = np.clip((t - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 

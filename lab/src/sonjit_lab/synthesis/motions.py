@@ -204,7 +204,10 @@ def pose_hands(
 
 
 def turn_hand(rig: Rig, drawn: Mapping[str, factors.Value], more_deg: FloatArray) -> FloatArray:
-    """Return the rotation (3, 3) from the rig's rest by the factors and `more_deg`; the left hand is mirrored."""
+    """Return the rotation (3, 3) from the rig's rest by the factors and `more_deg` (3,): yaw, pitch, roll in degrees.
+
+    The left hand is mirrored.
+    """
     yaw, pitch, roll = np.array([float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")]) + more_deg
     mirror = 1 if rig.side == "Right" else -1
     return rotation_from_angles(mirror * yaw, pitch, mirror * roll) @ _PALM_TO_CAMERA @ rig.frames[0].T
@@ -278,7 +281,10 @@ def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.ra
 def retarget(
     side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
 ) -> tuple[FloatArray, RigPose]:
-    """Return the shape (36,) and poses of a detected hand (N, 21, 3), m; without times frames are separate."""
+    """Return the shape (36,) and poses of a detected hand (N, 21, 3) in metres, at times (N,) in seconds.
+
+    Without times, frames are separate.
+    """
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)
     measured = fit_lengths(plain, keypoints)
@@ -414,7 +420,7 @@ class NamedMotions:
         return cls(names, fps, files)
 
     def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
-        """Return a performance of one of the sequences."""
+        """Return a performance of one of the sequences by hands of a shape (36,), numbers of standard deviations."""
         rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
         sequence = perform_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
         rows = {frame: frame for frame in range(len(sequence.times))}
@@ -430,7 +436,7 @@ class VideoMotion:
     files: HandFiles | None = None  # files of the user's own hands; None for the catalog's rig
 
     def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
-        """Return the motion, always the same one."""
+        """Return the motion, always the same one, whatever the shape (36,) and random numbers are."""
         return load_motion(self.path, self.files)
 
 

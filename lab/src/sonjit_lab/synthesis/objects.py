@@ -80,7 +80,7 @@ def sample_material(surfaces: tuple[Surface, ...], rng: np.random.Generator) -> 
 
 
 def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instance: int) -> Drawable:
-    """Return an object of about a size at a position, both in metres, in a random rotation."""
+    """Return an object of about a size at a position (3,), both in metres, in a random rotation."""
     name = list(SCENE_OBJECTS)[rng.integers(len(SCENE_OBJECTS))]
     item = SCENE_OBJECTS[name]
     grown = np.array(item.solid.size) * size_m / (2 * max(item.solid.size))

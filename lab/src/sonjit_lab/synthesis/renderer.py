@@ -214,7 +214,7 @@ class Programs:
         self._array(name, {**uniforms, "box": corners}).render(self.context.TRIANGLE_STRIP, vertices=4)
 
     def image(self, image: Image) -> moderngl.Texture:
-        """Return a texture of an image; the last few are cached."""
+        """Return a texture of an RGB image (H, W, 3); the last few are cached."""
         if id(image) not in self._images:
             if len(self._images) == _MAX_IMAGES:
                 self._images.pop(next(iter(self._images)))[1].release()

@@ -109,7 +109,7 @@ def light_scene(drawn: Mapping[str, Value], rng: np.random.Generator) -> Lightin
 def camera_rig(
     rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: FloatArray
 ) -> tuple[CalibratedCamera, ...]:
-    """Return cameras towards `middle` (3,), m, the first at the world's origin: a webcam, glasses, or a dome."""
+    """Return cameras towards `middle` (3,) in metres, the first at the world's origin: a webcam, glasses, or a dome."""
     check_rig(rig, views)
     focal = max(size) / 2 / math.tan(math.radians(view_deg) / 2)
     matrix = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
@@ -158,9 +158,10 @@ def place_hands(
     rng: np.random.Generator,
     spread: float,
 ) -> list[RigPose]:
-    """Move hands so that their keypoints fall into the first camera's image; touching hands stay in contact.
+    """Move hands so that their keypoints fall into the image of the first camera; touching hands stay in contact.
 
-    `drawn`: the factors `distance`, `hands` and `cut`; `spread`: 0 places them in the middle of the image, 1 anywhere.
+    The camera's matrix (3, 3) and the image's size are in pixels. `drawn`: the factors `distance`, `hands` and `cut`;
+    `spread`: 0 places them in the middle of the image, 1 anywhere.
     """
     hands = list(zip(rigs, poses, strict=True))
     points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in hands]
@@ -186,7 +187,10 @@ def place_hands(
 def place_motion(
     motion: HandMotion, matrix: FloatArray, size: tuple[int, int], drawn: Mapping[str, Value]
 ) -> HandMotion:
-    """Rotate a motion by the factors and move it in front of the first camera, completely in view."""
+    """Rotate a motion by the factors and move it in front of the first camera, completely in view.
+
+    The camera's matrix (3, 3) and the image's size are in pixels.
+    """
     turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
     poses = [
         replace(hand.pose, rotation=turn @ hand.pose.rotation, translation=hand.pose.translation @ turn.T)
@@ -375,7 +379,7 @@ class Hit(NamedTuple):
 
 
 def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[Drawable]) -> list[Hit]:
-    """Return the first surface before points (K, 3) in the camera's frame. Source: Möller and Trumbore 1997."""
+    """Return the first surface before points (K, 3) in the camera's frame in metres (Möller and Trumbore 1997)."""
     hits = [Hit(0, NO_PART, 1.0)] * len(ends)
     rays = ends[:, :2] / ends[:, 2:]  # (K, 2) at depth 1
     for drawable in drawables:
@@ -459,7 +463,7 @@ def label_hands(
 
 
 def palm_box(keypoints_px: FloatArray) -> RotatedBox:
-    """Return the smallest box around the palm's seven of the keypoints (21, 2), upright along the hand."""
+    """Return the smallest box around the palm's seven of the keypoints (21, 2) in pixels, upright along the hand."""
     (x0, y0), (x1, y1) = keypoints_px[0], keypoints_px[9]
     rotation = wrap_angle(float(np.pi / 2 - np.arctan2(y0 - y1, x1 - x0)))
     return rotated_box_around(keypoints_px[_PALM_KEYPOINTS], rotation)

@@ -68,7 +68,11 @@ class DeformerTargets(NamedTuple):
 def targets_from_mano(
     network: DeformerNetwork, pose: Tensor, shape: Tensor, side: Tensor, joints2d: Tensor
 ) -> DeformerTargets:
-    """Compute the ground truth from MANO parameters in the convention of the network's variant; see `Batch`."""
+    """Compute the ground truth from MANO parameters in the convention of the network's variant.
+
+    Windows of T frames have axis-angle poses (B, T, 48) in radians, shapes (B, T, 10), sides (B, T), and joints (B, T,
+    21, 2) in 0..1 of the hand's box.
+    """
     windows = pose.shape[:2]
     with torch.no_grad():
         meshes = network.hands(pose.flatten(0, 1), shape.flatten(0, 1), side.flatten())
@@ -87,7 +91,10 @@ class PredictedHands(NamedTuple):
 
 
 def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], side: Tensor) -> PredictedHands:
-    """Compute all predicted hands from the network's outputs, with one shape for each window; `side` is (B, T)."""
+    """Compute all predicted hands from the network's outputs, with one shape for each window.
+
+    `side` is (B, T), with 0 for right and 1 for left; lengths of the hands are in metres.
+    """
     frames = side.shape[1]
     own, forward, backward = (outputs[name] for name in ("pose6d", "fw6d", "bw6d"))
     rotations, pose = rotations_from_6d(torch.cat([own, own + forward, own + backward]))
@@ -128,7 +135,10 @@ def deformer_losses(
 
 
 def motions(side: Tensor, pose: Tensor) -> Tensor:
-    """Return inputs (B, T, 46) of the discriminator from sides (B, T) and poses (B, T, 48), without the wrist."""
+    """Return inputs (B, T, 46) of the discriminator from sides (B, T) and poses (B, T, 48) in radians.
+
+    Rotations of the wrist are left out.
+    """
     return torch.cat([side[..., None], pose[..., 3:]], -1)
 
 

@@ -88,7 +88,7 @@ class AppearanceNetwork(nn.Module):
 
     @torch.no_grad()
     def fit_normalisation(self, hands: DetectedHands, features: RealArray) -> None:
-        """Set the mean and spread of the inputs."""
+        """Set the mean and spread of the inputs from N hands and their features (N, F), see `gesture_features`."""
         for spread, maps in zip(self.map_spread, split_maps(hands.appearance[::_SPREAD_STRIDE])[0], strict=True):
             spread.copy_(torch.from_numpy(maps.std((0, 2, 3)) + _MIN_SPREAD))
         self.middle.copy_(torch.from_numpy(features.mean(0)))
@@ -144,7 +144,7 @@ class AppearanceNetwork(nn.Module):
 
     @torch.no_grad()
     def arrays(self, shapes: IntArray) -> dict[str, RealArray]:
-        """Return the other layers for `GestureClassifier`, with the shape of each pose."""
+        """Return the other layers for `GestureClassifier`, with the index of the shape (P,) of each of P poses."""
         arrays: dict[str, RealArray] = {}
         for number, layer in enumerate((self.features, self.first, self.second, self.last)):
             arrays[f"weights_{number}"] = layer.weight.numpy().T.astype(np.float64)
@@ -170,7 +170,7 @@ def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
 def train_with_image(
     hands: DetectedHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest | None = None
 ) -> tuple[dict[str, RealArray], dict[str, RealArray]]:
-    """Train on hands drawn with chances (N,), and return arrays for the hand heads and for the file of gestures."""
+    """Train on hands drawn with probabilities (N,), and return arrays for the hand heads and the file of gestures."""
     names, pose = np.unique(hands.pose, return_inverse=True)
     if len(names) < 2:
         raise InputError("seen requires hands of at least two poses; see the comments of the recipe's file")

@@ -70,7 +70,7 @@ class PosedHands:
         return len(self.image)
 
     def take(self, rows: BoolArray | IntArray) -> Self:
-        """Return a selection of the rows."""
+        """Return a selection of the N rows, by a mask (N,) or by indices (M,)."""
         return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     @classmethod
@@ -267,7 +267,10 @@ def _detect(
 
 
 def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
-    """Imitate another camera: change light and colours; some images become grey, blurred, coarse or noisy."""
+    """Imitate another camera in an image (H, W, 3): change light and colours.
+
+    Some images become grey, blurred, coarse or noisy.
+    """
     image = 255 * (rgb.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.25)))
     tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
     image = image * np.float32(rng.uniform(0.6, 1.3)) * tint + np.float32(rng.uniform(-25, 25))

@@ -229,7 +229,10 @@ class HandOccTargets(NamedTuple):
 
 
 def targets_from_mano(mano: Mano, pose: Tensor, shape: Tensor, joints_img: Tensor) -> HandOccTargets:
-    """Compute the ground truth from MANO's parameters: pose (B, 48), shape (B, 10), joints in the crop (B, 21, 2)."""
+    """Compute the ground truth from MANO's parameters: poses (B, 48) in radians and shapes (B, 10).
+
+    The joints (B, 21, 2) are in 0..1 of the crop.
+    """
     with torch.no_grad():
         vertices, joints = mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
         rotations = matrix_from_axis_angle(pose.unflatten(1, (-1, 3)))
@@ -249,7 +252,10 @@ def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) ->
 
 
 def rotate_poses(pose: Tensor, rotation_deg: float) -> Tensor:
-    """Return poses (B, 48) of hands in a rotated crop: the wrist rotates the other way about the optical axis."""
+    """Return poses (B, 48) in radians of hands in a rotated crop.
+
+    The wrist rotates the other way about the optical axis.
+    """
     around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
     root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
     return torch.cat([root, pose[:, 3:]], 1)
@@ -436,5 +442,5 @@ def _chunks(samples: Sequence[Sample], mano: Mano, side: int) -> Generator[list[
 
 
 def from_wrist(joints: Tensor) -> Tensor:
-    """Return joints (..., 21, 3) relative to the wrist, which is the first joint."""
+    """Return joints (..., 21, 3), in their unit, relative to the wrist, which is the first joint."""
     return joints - joints[..., :1, :]

@@ -60,7 +60,7 @@ class InterNetTargets(NamedTuple):
 
 
 def heatmap_from_joints(joints: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return volumes (B, J, z, y, x) with a Gaussian around joints (B, J, 3), which are x, y, z in bins."""
+    """Return volumes (B, J, z, y, x) with a Gaussian around joints (B, J, 3), which are the indices x, y, z of bins."""
     axes: list[Tensor] = []
     for axis, count in zip((2, 1, 0), shape, strict=True):
         off = torch.arange(count, dtype=joints.dtype, device=joints.device) - joints[..., axis, None]  # (B, J, count)

@@ -57,7 +57,7 @@ class ScaledHead(nn.Module):
         self._unit = unit
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the outputs of the layer."""
+        """Return the outputs (..., O) of the layer for values (..., I), in the unit of the layer."""
         return self.head(values) * self._unit
 
     def folded(self) -> nn.Linear | nn.Conv2d:

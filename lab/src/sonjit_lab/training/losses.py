@@ -60,22 +60,25 @@ def maxmse(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def l1(offsets: Tensor) -> Tensor:
-    """Return the mean absolute coordinate (...) of offsets (..., D)."""
+    """Return the mean absolute coordinate (...) of offsets (..., D), in their unit."""
     return offsets.abs().mean(-1)
 
 
 def l2(offsets: Tensor) -> Tensor:
-    """Return the mean squared coordinate (...) of offsets (..., D)."""
+    """Return the mean squared coordinate (...) of offsets (..., D), in their unit squared."""
     return offsets.square().mean(-1)
 
 
 def distance(offsets: Tensor) -> Tensor:
-    """Return the length (...) of offsets (..., D)."""
+    """Return the length (...) of offsets (..., D), in their unit."""
     return offsets.norm(dim=-1)
 
 
 def smooth_l1(offsets: Tensor, *, width: float = 0.1) -> Tensor:
-    """Return the mean (...) over offsets (..., D): squared below `width`, linear above it (Fast R-CNN, equation 3)."""
+    """Return the mean (...) over offsets (..., D): squared below `width`, in their unit, and linear above it.
+
+    Source: Girshick 2015, Fast R-CNN, equation 3.
+    """
     return F.smooth_l1_loss(offsets, torch.zeros_like(offsets), beta=width, reduction="none").mean(-1)
 
 
@@ -97,7 +100,7 @@ def wing(offsets: Tensor, *, width: float = 0.2, curvature: float = 0.04) -> Ten
 
 
 def adaptive_wing(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the adaptive Wing loss of each cell of maps in 0..1, of which the true ones have peaks of 1.
+    """Return the adaptive Wing loss of each cell of maps (B, K, H, W) in 0..1; the true ones have peaks of 1.
 
     Cells near a peak of the ground truth have a gradient like that of the Wing loss; background has that of a square.
     Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.

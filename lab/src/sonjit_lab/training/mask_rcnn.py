@@ -95,7 +95,10 @@ def mirrored_labels(names: Sequence[str]) -> IntArray:
 
 
 def augment(example: Example, mirror: IntArray, change: Augmentation) -> Example:
-    """Augment an example; in a mirror labels change, and instances outside the image are dropped."""
+    """Augment an example; in a mirror labels change, and instances outside the image are dropped.
+
+    `mirror` (L,) has the label of each label in a mirror.
+    """
     height, width = example.rgb.shape[:2]
     matrix = crop_matrix(change.box(RotatedBox(width / 2, height / 2, width, height)), width, height)
     size, back = (width, height), cv2.WARP_INVERSE_MAP
@@ -201,7 +204,7 @@ def make_example(
     mirror: IntArray,
     augmentation: AugmentationSettings,
 ) -> tuple[Tensor, mask_rcnn.Target]:
-    """Return an augmented image and its target."""
+    """Return an augmented image and its target. `mirror` (L,) has the label of each label in a mirror."""
     example = example_from_sample(sample, categories)
     return tensors_from_example(augment(example, mirror, draw_augmentation(augmentation, rng)))
 

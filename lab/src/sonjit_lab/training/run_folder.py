@@ -179,7 +179,7 @@ class RunFolder:
             logger.log(row["step"], dict(flat_values(values)))
 
     def save_pictures(self, step: int, pictures: Mapping[str, Image]) -> None:
-        """Write the report's pictures (H, W, 3) by caption, and send them to the loggers."""
+        """Write the report's RGB pictures (H, W, 3) by caption, and send them to the loggers."""
         for caption, rgb in pictures.items():
             files.write_bytes(self.folder / IMAGES / f"{caption}.png", encode_image(rgb, ".png"))
             for logger in self._loggers:

@@ -70,7 +70,7 @@ class Candidates(NamedTuple):
     levels: Tensor
 
     def select(self, index: Tensor) -> "Candidates":
-        """Return the candidates at indices or where a mask is True."""
+        """Return the candidates at indices (M,) or where a mask (N,) is True."""
         return Candidates(*(values[index] for values in self))
 
 
@@ -285,7 +285,7 @@ class MaskRCNN(Network):
         return self._run(images, every_class=False)[0]
 
     def find_with_steps(self, images: Sequence[Tensor]) -> tuple[list[DetectedInstances], Steps]:
-        """Segment images as `find` does, and return the intermediate steps."""
+        """Segment images (3, H, W) as `find` does, and return the intermediate steps."""
         return self._run(images, every_class=True)
 
     def _run(self, images: Sequence[Tensor], *, every_class: bool) -> tuple[list[DetectedInstances], Steps]:

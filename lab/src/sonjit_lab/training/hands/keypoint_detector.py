@@ -128,7 +128,10 @@ def tensors_from_examples(examples: "Sequence[HeatmapExample]") -> tuple[Tensor,
 
 
 def evaluate(detector: detectors.KeypointDetector, mean: FloatArray, held_out: Sequence[Sample]) -> dict[str, float]:
-    """Return metrics on held-out hands, see `train_keypoint_detector`; `mean` is the pose of `mean_pose`."""
+    """Return metrics on held-out hands, see `train_keypoint_detector`.
+
+    `mean` (21, 2) is the pose of `mean_pose` in fractions of the crop.
+    """
     px: list[float] = []
     shares: list[float] = []
     of_mean: list[float] = []

@@ -229,7 +229,10 @@ def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
 
 
 def cut_wide(rgb: Image, box: RotatedBox, size: int) -> Image:
-    """Return the crop of a box at `size` pixels with a margin of a quarter, as `LandmarkCrop.wide`."""
+    """Return the crop of a box of an image (H, W, 3) at `size` pixels with a margin of a quarter.
+
+    See `LandmarkCrop.wide`.
+    """
     wide_size = size + 2 * round(_MARGIN * size)
     wide = np.empty((wide_size, wide_size, 3), np.uint8)
     crop_on_grid(rgb, _add_margin(box), wide)

@@ -143,7 +143,7 @@ def draw_batch(rng: np.random.Generator, hands: Sequence[MaskedHand], settings: 
 
 
 def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
-    """Convert crops and their masks (hand, object, arm, inside) to tensors."""
+    """Convert crops (S, S, 3) and their masks (4, S, S), hand, object, arm and inside, to tensors."""
     images = torch.from_numpy(np.stack([image for image, _ in crops]))
     masks = torch.from_numpy(np.stack([mask for _, mask in crops]))
     parts, inside = masks[:, : len(PARTS)], masks[:, len(PARTS) :]

@@ -131,7 +131,7 @@ def palm_anchors(size: int) -> FloatArray:
 
 
 def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample]) -> PalmTargets:
-    """Return the targets of images.
+    """Return the targets of images with anchors (N, 4), see `palm_anchors`.
 
     An anchor is positive if its IoU with a palm is at least `_POSITIVE_IOU`, or if it is the palm's best one.
     """
@@ -193,7 +193,7 @@ def palm_losses(
 
 
 def corners_of(boxes: FloatArray) -> FloatArray:
-    """Convert (N, 4) centre and size to x_min, y_min, x_max, y_max."""
+    """Convert boxes (N, 4) of centre and size to x_min, y_min, x_max, y_max, in the same unit."""
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
 
 
@@ -248,7 +248,10 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def palm_network(settings: PalmSettings, anchors: FloatArray, weights: str | None = None) -> PalmDetectionNetwork:
-    """Return the network to train: with given weights, or random ones, batch norms and heads with a low first score."""
+    """Return the network to train: with given weights, or random ones, batch norms and heads with a low first score.
+
+    With random weights, the first boxes have the sizes of the anchors (N, 4) in pixels, see `palm_anchors`.
+    """
     options = {"depth": settings.depth, "channels": settings.channels, "decoder": settings.decoder}
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
@@ -281,7 +284,10 @@ def fit_palms(
     settings: PalmSettings,
     request: TrainingRequest,
 ) -> dict[str, float]:
-    """Train a network on images in the request's folder and return `palm_precision` on the held-out images."""
+    """Train a network on images in the request's folder and return `palm_precision` on the held-out images.
+
+    The anchors (N, 4) are those of `palm_anchors`, in pixels.
+    """
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
         parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
@@ -302,7 +308,7 @@ def fit_palms(
 def draw_palms(
     rng: np.random.Generator, samples: Sequence[PalmSample], anchors: FloatArray, settings: PalmSettings
 ) -> PalmTargets:
-    """Return the batch of a step, in which each image occurs once."""
+    """Return the batch of a step, in which each image occurs once, for anchors (N, 4) in pixels."""
     chosen = [samples[index] for index in rng.choice(len(samples), min(settings.batch, len(samples)), replace=False)]
     changes = (draw_augmentation(settings.augmentation, rng) for _ in chosen)
     return palm_targets(anchors, [*map(augment, chosen, changes)])
@@ -328,7 +334,10 @@ def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[
 def palm_precision(
     network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray, device: str = "cpu"
 ) -> dict[str, float]:
-    """Return "ap", average precision in percent at an IoU of 0.5, and "ap_strict", its mean over IoU 0.5 to 0.95."""
+    """Return "ap", average precision in per cent at an IoU of 0.5, and "ap_strict", its mean over IoU 0.5 to 0.95.
+
+    The anchors (N, 4) are those of `palm_anchors`, in pixels.
+    """
     results: list[Mapping[str, object]] = []
     truths: list[PalmSample] = []
     with torch.inference_mode():
