@@ -52,10 +52,16 @@ no smoothing.
 """
 
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from sonjit.detectors.smoothing import Filter'''
+from sonjit.detectors.smoothing import Filter
+
+
+class NoSuchOption:
+    """Type that a type checker names where the kind has no option of that name."""'''
 _ANY = 'class AnyArguments(CommonArguments, total=False):\n    """Arguments of any kind."""\n'
+_EXACT = """if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
+"""
 _BROWSER_TYPES = {"boolean": "boolean", "integer": "number", "number": "number", "string": "string"}
 
 
@@ -180,7 +186,15 @@ def arguments() -> str:
     own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
     own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
     classes.append("\n".join([_ANY, *(f"    {name}: {kind}" for name, kind in own.items())]))
+    classes.append("\n\n".join([_EXACT.rstrip(), *map(_exact_class, kinds[1:])]).replace("\n\n", "\n", 1))
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
+
+
+def _exact_class(options: type[CommonOptions]) -> str:
+    """Return a TypedDict of a kind that has no other arguments."""
+    name = options.__name__.replace("Options", "Arguments")
+    head = f"    class Exact{name}({name}, extra_items=NoSuchOption):\n"
+    return f'{head}        """Arguments of which others than those of `{name}` are errors."""'
 
 
 def _arguments_class(options: type[CommonOptions], names: Iterable[str]) -> str:

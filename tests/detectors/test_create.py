@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from sonjit import InputError, create_detector
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import options_for
 from sonjit.detectors.options import STILL_INSTANCES
+from sonjit.results import Body, Face, Hand
+from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
+from sonjit.results.skeletons import load_skeleton
 
 STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
 
@@ -167,16 +171,58 @@ def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(we
     np.testing.assert_allclose(shifted[0].keypoints - raw[0].keypoints, 5, atol=1e-3)
 
 
+MISSPELT = {
+    "sonjit.create_detector('hand')": '"KindName"',
+    "sonjit.create_detector('hands', max_instance=2)": '"max_instance" of type "NoSuchOption"',
+    "sonjit.create_detector(max_instance=2)": '"max_instance" of type "NoSuchOption"',
+    "sonjit.create_detector('face', gestures='canned')": '"gestures" of type "NoSuchOption"',
+    "sonjit.create_detector('hands', model='heavy')": "\"model\" of type \"Literal['full', 'lite'] | None\"",
+    "sonjit.track('a.mp4', 'hand')": '"KindName"',
+    "sonjit.track('a.mp4', max_instance=2)": '"max_instance" of type "NoSuchOption"',
+    "sonjit.track('a.mp4', measure=True)": '"measure" of type "NoSuchOption"',
+    "sonjit.track('a.mp4', 'body', model='box')": '"model" of type "Literal[',
+    "sonjit.track('a.mp4', DETECTOR, max_instances=2)": '"max_instances" of type "NoSuchOption"',
+    "sonjit.explain('a.jpg', model='resnet')": '"model" of type "Literal[',
+    "DETECTOR.detect('a.jpg')[0]['index_tip']": '"name" of type "HandKeypoint"',
+    "sonjit.create_detector('body').detect('a.jpg')[0]['left_kne']": '"name" of type "BodyKeypoint"',
+    "sonjit.create_detector('holistic').detect('a.jpg')[0]['left_kne']": '"name" of type "BodyKeypoint"',
+    "sonjit.create_detector('face').detect('a.jpg')[0]['lip']": '"name" of type "FaceKeypoint"',
+}
+CORRECT = (
+    "sonjit.create_detector('hands', max_instances=2)",
+    "sonjit.create_detector(KindName('spots'), radius=3)",
+    "sonjit.track('a.mp4', 'face', model='box', measures=True)",
+    "sonjit.track('a.mp4', KindName('spots'), radius=3, every=2)",
+    "sonjit.track('a.mp4', DETECTOR, count='left_knee')",
+    "sonjit.track('a.mp4')",
+    "[hand[name] for hand in DETECTOR.detect('a.jpg') for name in hand.names]",
+    "sonjit.create_detector('face', model='mesh').detect('a.jpg')[0]['lips']",
+)
+
+
 @pytest.mark.slow
-def test_type_checkers_find_misspelt_names(tmp_path):
+def test_type_checkers_name_misspelt_options_and_keypoints(tmp_path):
     pytest.importorskip("pyright")
-    right = ["create_detector('hands', max_instances=2)", "track('a.mp4', 'face', model='box')", "track('a.mp4')"]
-    wrong = ["create_detector('hand')", "create_detector('hands', max_instance=2)", "track('a.mp4', 'hand')"]
-    wrong += ["create_detector('hands', model='heavy')", "track('a.mp4', max_instance=2)"]
-    (tmp_path / "app.py").write_text("import sonjit\n\n" + "\n".join(f"sonjit.{call}" for call in right + wrong))
+    head = "import sonjit\nfrom sonjit.detectors import KindName\n\nDETECTOR = sonjit.create_detector('hands')\n"
+    (tmp_path / "app.py").write_text(head + "\n".join([*MISSPELT, *CORRECT]))
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "app.py"]
     found = json.loads(subprocess.run(command, capture_output=True, cwd=tmp_path).stdout)["generalDiagnostics"]
-    assert {item["range"]["start"]["line"] for item in found} == set(range(5, 10))
+    messages: dict[int, str] = {}
+    for item in found:
+        line = item["range"]["start"]["line"] - head.count("\n")
+        messages[line] = messages.get(line, "") + item["message"]
+    for line, (call, message) in enumerate(MISSPELT.items()):
+        assert message in messages.pop(line, ""), call
+    assert messages == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "skeletons"),
+    [(HandKeypoint, Hand.skeletons), (BodyKeypoint, Body.skeletons), (FaceKeypoint, Face.skeletons)],
+)
+def test_types_contain_the_names_of_the_skeletons(names, skeletons):
+    known = {point for name in skeletons.values() for point in load_skeleton(name).keypoints if point}
+    assert set(get_args(names)) == known
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from sonjit import track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import Count, FileName
+from sonjit.detectors import KindName
 from sonjit.detectors.arguments import AnyArguments
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
@@ -73,7 +74,7 @@ def stream(
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
-            for frame in islice(track(str(source), kind, **options), limit and min(limit, sys.maxsize)):
+            for frame in islice(track(str(source), KindName(kind), **options), limit and min(limit, sys.maxsize)):
                 height, width = frame.image.shape[:2]
                 now_s, frame_s = time.monotonic(), frame.time or 0.0
                 start_s = now_s - frame_s if start_s is None else start_s

@@ -5,9 +5,13 @@ no smoothing.
 """
 
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from sonjit.detectors.smoothing import Filter
+
+
+class NoSuchOption:
+    """Type that a type checker names where the kind has no option of that name."""
 
 
 class CommonArguments(TypedDict, total=False):
@@ -88,3 +92,18 @@ class AnyArguments(CommonArguments, total=False):
     smooth_segmentation: bool | None
     hand_model: Literal["full", "lite"] | None
     face_model: Literal["attention", "mesh"] | None
+
+
+if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
+
+    class ExactHandArguments(HandArguments, extra_items=NoSuchOption):
+        """Arguments of which others than those of `HandArguments` are errors."""
+
+    class ExactFaceArguments(FaceArguments, extra_items=NoSuchOption):
+        """Arguments of which others than those of `FaceArguments` are errors."""
+
+    class ExactBodyArguments(BodyArguments, extra_items=NoSuchOption):
+        """Arguments of which others than those of `BodyArguments` are errors."""
+
+    class ExactHolisticArguments(HolisticArguments, extra_items=NoSuchOption):
+        """Arguments of which others than those of `HolisticArguments` are errors."""

@@ -18,7 +18,12 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
-    from sonjit.detectors.arguments import BodyArguments, FaceArguments, HandArguments, HolisticArguments
+    from sonjit.detectors.arguments import (
+        ExactBodyArguments,
+        ExactFaceArguments,
+        ExactHandArguments,
+        ExactHolisticArguments,
+    )
 
 KindName = NewType("KindName", str)
 """A kind that is known at run time: the name of a registered kind, or a TOML file of a network."""
@@ -27,19 +32,19 @@ _OPTIONS_ENTRY = "        **options: Options of the kind."
 
 
 @overload
-def create_detector(kind: Literal["hands"] = "hands", **options: Unpack[HandArguments]) -> Detector[Hand]: ...
+def create_detector(kind: Literal["hands"] = "hands", **options: Unpack[ExactHandArguments]) -> Detector[Hand]: ...
 
 
 @overload
-def create_detector(kind: Literal["face"], **options: Unpack[FaceArguments]) -> Detector[Face]: ...
+def create_detector(kind: Literal["face"], **options: Unpack[ExactFaceArguments]) -> Detector[Face]: ...
 
 
 @overload
-def create_detector(kind: Literal["body"], **options: Unpack[BodyArguments]) -> Detector[Body]: ...
+def create_detector(kind: Literal["body"], **options: Unpack[ExactBodyArguments]) -> Detector[Body]: ...
 
 
 @overload
-def create_detector(kind: Literal["holistic"], **options: Unpack[HolisticArguments]) -> Detector[Person]: ...
+def create_detector(kind: Literal["holistic"], **options: Unpack[ExactHolisticArguments]) -> Detector[Person]: ...
 
 
 @overload

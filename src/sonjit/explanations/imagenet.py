@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def explain(
     of: str | int | Sequence[str | int] | None = None,
     *,
     top: int = 1,
-    model: str = IMAGE_MODELS[0],
+    model: Literal["efficientnet_lite0", "mobilenet_v2"] = "efficientnet_lite0",
     models_dir: str | Path | None = None,
 ) -> list[ClassMap]:
     """Show which parts of a photograph are evidence for classes of ImageNet, by exact class activation maps.

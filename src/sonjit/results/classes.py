@@ -10,12 +10,13 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from sonjit._util import Float32Array, JsonObject, data_files
 from sonjit.results.lists import ResultList
+from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
 from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
 from sonjit.results.skeletons import Skeleton
 
@@ -224,6 +225,13 @@ class Hand(Result):
         Value("distance_error_m", "distanceErrorM", full=True, is_optional=True),
     )
 
+    if TYPE_CHECKING:
+
+        @property
+        def names(self) -> tuple[HandKeypoint, ...]: ...
+
+        def __getitem__(self, name: HandKeypoint) -> Float32Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its own names
+
     @property
     def side(self) -> Handedness | None:
         """Return `handedness` if its probability is at least 0.8 or unknown. Otherwise return None."""
@@ -292,6 +300,10 @@ class Face(Result):
         Value("transform", "transform", full=True, is_optional=True),
     )
 
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: FaceKeypoint) -> Float32Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its own names
+
 
 @register_result
 @dataclass(eq=False, repr=False, slots=True)
@@ -334,6 +346,13 @@ class Body(Result):
         Value("box", "box", full=True, is_box=True),
     )
 
+    if TYPE_CHECKING:
+
+        @property
+        def names(self) -> tuple[BodyKeypoint, ...]: ...
+
+        def __getitem__(self, name: BodyKeypoint) -> Float32Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its own names
+
 
 @register_result
 @dataclass(eq=False, repr=False, slots=True)
@@ -364,6 +383,13 @@ class Person(Result):
         "face": ("face", Face),
     }
     """The parts by attribute: JSON name and type."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def names(self) -> tuple[BodyKeypoint, ...]: ...
+
+        def __getitem__(self, name: BodyKeypoint) -> Float32Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its own names
 
     @property
     def id(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import numpy as np
 
@@ -23,17 +23,82 @@ from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.session import Session
 
-if TYPE_CHECKING:  # as in `create_detector`
-    from sonjit.detectors.arguments import AnyArguments
-
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"  # inputs of `track`
-
 _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
+
+if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
+    from sonjit.detectors import arguments
+
+    class TrackArguments(TypedDict, total=False):
+        """Arguments of `track` with all detectors."""
+
+        measures: bool
+        count: str | Sequence[str]
+        events: Sequence[str]
+        fps: float | None
+        start_s: float
+        end_s: float | None
+        every: int
+        roi: tuple[int, int, int, int] | None
+
+    class TrackDetectorArguments(TrackArguments, extra_items=arguments.NoSuchOption):
+        """Arguments of `track` with a detector."""
+
+    class TrackHandArguments(TrackArguments, arguments.HandArguments, extra_items=arguments.NoSuchOption):
+        """Arguments of `track` with hands."""
+
+    class TrackFaceArguments(TrackArguments, arguments.FaceArguments, extra_items=arguments.NoSuchOption):
+        """Arguments of `track` with faces."""
+
+    class TrackBodyArguments(TrackArguments, arguments.BodyArguments, extra_items=arguments.NoSuchOption):
+        """Arguments of `track` with bodies."""
+
+    class TrackHolisticArguments(TrackArguments, arguments.HolisticArguments, extra_items=arguments.NoSuchOption):
+        """Arguments of `track` with people."""
+
+    class TrackNamedArguments(TrackArguments, extra_items=object):
+        """Arguments of `track` with the name of a registered kind."""
+
+
+@overload
+def track(
+    source: Trackable, detector: Literal["hands"] = "hands", **options: "Unpack[TrackHandArguments]"
+) -> Iterator[TrackedFrame]: ...
+
+
+@overload
+def track(
+    source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]"
+) -> Iterator[TrackedFrame]: ...
+
+
+@overload
+def track(
+    source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]"
+) -> Iterator[TrackedFrame]: ...
+
+
+@overload
+def track(
+    source: Trackable, detector: Literal["holistic"], **options: "Unpack[TrackHolisticArguments]"
+) -> Iterator[TrackedFrame]: ...
+
+
+@overload
+def track(
+    source: Trackable, detector: Detector[Any], **options: "Unpack[TrackDetectorArguments]"
+) -> Iterator[TrackedFrame]: ...
+
+
+@overload
+def track(
+    source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]"
+) -> Iterator[TrackedFrame]: ...
 
 
 def track(
     source: Trackable,
-    detector: Literal["hands", "face", "body", "holistic"] | KindName | Detector[Any] = "hands",
+    detector: str | Detector[Any] = "hands",
     *,
     measures: bool = False,
     count: str | Sequence[str] = (),
@@ -43,7 +108,7 @@ def track(
     end_s: float | None = None,
     every: int = 1,
     roi: tuple[int, int, int, int] | None = None,
-    **options: "Unpack[AnyArguments]",
+    **options: object,
 ) -> Iterator[TrackedFrame]:
     """Detect instances in each image of an input, frame by frame.
 
