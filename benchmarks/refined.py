@@ -25,7 +25,7 @@ from sonjit_lab.datasets import open_dataset
 from sonjit_lab.metrics.statistics import mean_interval
 from sonjit_lab.training.augment import jittered_box
 
-REAL_HANDS = "lab/evaluation/protocols/mediapipe-card.toml"
+REAL_HANDS = "evaluation/protocols/mediapipe-card.toml"
 CROPS = 24
 """Number of crops per real hand, with boxes that vary as in tracking."""
 TURN_RAD = 0.2
@@ -53,7 +53,7 @@ def load(model, file=None):
 
 def real_hands(root):
     """Yield (name, image, keypoints (21, 2), side or None) of each sample. Keypoints without label are NaN."""
-    protocol = tomllib.loads((files("sonjit") / REAL_HANDS).read_text("utf-8"))
+    protocol = tomllib.loads((files("sonjit_lab") / REAL_HANDS).read_text("utf-8"))
     for data in protocol["data"]:
         for split in data["splits"]:
             try:

@@ -5,7 +5,10 @@ import json
 import numpy as np
 import torch
 
+from sonjit._util.data_files import ASSETS, read_toml_table
+from sonjit_lab.training.hands.samples import HandSettings, hand_data
 from sonjit_lab.training.loop import LOG, TrainingSettings, train
+from sonjit_lab.training.recipes import TrainingRequest
 
 OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
 
@@ -48,3 +51,15 @@ def log_of(folder):
     rows = [json.loads(text) for text in (folder / LOG).read_text("utf-8").splitlines()]
     assert all(0 <= row.pop("waited_seconds") <= row.pop("seconds") for row in rows)
     return rows
+
+
+def origin(file):
+    """Return the entry of a shipped file in the table of origins."""
+    (entry,) = (entry for entry in read_toml_table(ASSETS / "origins.toml")["file"] if entry["name"].endswith(file))
+    return entry
+
+
+def held_out_frames(folder):
+    """Return every tenth held-out frame of the bundled clip of rendered hands, as samples with exact keypoints."""
+    data = hand_data(TrainingRequest("rootnet", folder), HandSettings(), lambda sample: bool(sample.instances))
+    return data.held_out[::10]

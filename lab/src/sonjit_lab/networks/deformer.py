@@ -22,18 +22,7 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.hand_models import Mano
 from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano
 from sonjit_lab.hand_models.placeholders import mano_by_name
-from sonjit_lab.networks import handoccnet
-from sonjit_lab.networks.deformer_layers import (
-    MOTION,
-    Decoder,
-    DeformerSize,
-    Encoder,
-    MotionDiscriminator,
-    SpatialTransformer,
-    TokenMlp,
-    dense_roi_align,
-    sine_positions,
-)
+from sonjit_lab.networks import deformer_layers, handoccnet
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 ROTATIONS: Final = 6 * 16  # size of a pose: six numbers for the wrist and each of 15 joints
@@ -51,19 +40,19 @@ _FRAMES = 7
 register(
     NetworkEntry(
         name="motion-discriminator",
-        build=MotionDiscriminator,
+        build=deformer_layers.MotionDiscriminator,
         summary="discriminates motions of real hands from a network's; used only in Deformer's training",
         source="Fu et al. 2023, Deformer, section 3.5",
         licence="no weights were published",
-        inputs=(InputSpec("motions", (_FRAMES, MOTION), -1.0, 1.0),),
+        inputs=(InputSpec("motions", (_FRAMES, deformer_layers.MOTION), -1.0, 1.0),),
         where="train it with Deformer",
         tiny={"channels": 16},
     )
 )
 SIZES: Final = {
-    "full": DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
-    "small": DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
-    "tiny": DeformerSize(64, 5, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
+    "full": deformer_layers.DeformerSize(512, 7, 64, handoccnet.BLOCKS, 256, 32, 8, 256, 3, (1024, 512)),
+    "small": deformer_layers.DeformerSize(64, 5, 16, (1, 1, 1, 1), 48, 8, 4, 96, 1, (128, 64)),
+    "tiny": deformer_layers.DeformerSize(64, 5, 4, (1, 1, 1, 1), 16, 4, 2, 16, 1, (32, 16)),
 }
 
 
@@ -99,7 +88,7 @@ class Motion(NamedTuple):
 class DynamicHead(nn.Module):
     """Predict poses, their motion and the confidence of each frame, and one shape for the window."""
 
-    def __init__(self, size: DeformerSize) -> None:
+    def __init__(self, size: deformer_layers.DeformerSize) -> None:
         super().__init__()
         _, second = size.widths
         self.mano_base_layer = handoccnet.mano_base(size.channels + 2 * handoccnet.KEYPOINTS, size.widths)
@@ -218,15 +207,17 @@ class DeformerNetwork(Network):
         numbers = SIZES[size]
         layers = numbers.layers, numbers.channels, numbers.heads, numbers.hidden
         self.base_net = handoccnet.LeakyPyramid(numbers.channels, numbers.width, numbers.blocks)
-        self.hand_transformer = SpatialTransformer(numbers)
+        self.hand_transformer = deformer_layers.SpatialTransformer(numbers)
         self.hand_query_embed = nn.Embedding(1, numbers.channels)
-        self.hand_hm_embed = TokenMlp(numbers.channels, handoccnet.KEYPOINTS)
+        self.hand_hm_embed = deformer_layers.TokenMlp(numbers.channels, handoccnet.KEYPOINTS)
         self.hand_hm_layer = handoccnet.SpatialSoftmax(numbers.side)
-        self.temporal_hand_transformer_encoder = Encoder(*layers)
-        self.temporal_hand_transformer_decoder = Decoder(*layers)
+        self.temporal_hand_transformer_encoder = deformer_layers.Encoder(*layers)
+        self.temporal_hand_transformer_decoder = deformer_layers.Decoder(*layers)
         self.temporal_hand_query_embed = nn.Embedding(1, numbers.channels)
         self.mano_branch = DynamicHead(numbers)
-        self.register_buffer("positions", sine_positions(numbers.frames, numbers.channels), persistent=False)
+        self.register_buffer(
+            "positions", deformer_layers.sine_positions(numbers.frames, numbers.channels), persistent=False
+        )
         self.hands = VariantHands(VARIANTS[variant or "ho3d"], mano, mano_left)
         self.size = numbers
 
@@ -271,7 +262,7 @@ class DeformerNetwork(Network):
         features = self.base_net(images.contiguous(memory_format=torch.channels_last))  # a quarter faster on CPUs
         # The first version of RoIAlign: as many points in a bin as it spans cells, and no shift by half a cell.
         if torch.compiler.is_compiling():  # formats without the operator
-            maps = dense_roi_align(features, rois[:, 1:] / _PIXELS_PER_CELL, self.size.side)
+            maps = deformer_layers.dense_roi_align(features, rois[:, 1:] / _PIXELS_PER_CELL, self.size.side)
         else:
             maps = roi_align(features, rois, self.size.side, 1 / _PIXELS_PER_CELL, -1, aligned=False)
         answers, memory = self.hand_transformer(maps, self.hand_query_embed.weight)
@@ -381,7 +372,7 @@ def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
     return torch.cat([root, pose[:, 3:]], 1)
 
 
-def _inputs(size: DeformerSize) -> tuple[InputSpec, ...]:
+def _inputs(size: deformer_layers.DeformerSize) -> tuple[InputSpec, ...]:
     frames, side = size.frames, size.image
     return InputSpec("images", (frames, 3, side, side)), InputSpec("hand_boxes", (frames, 4), high=side)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, IntArray, RealArray, data_files, files
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, IntArray, RealArray
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
@@ -25,9 +25,9 @@ from sonjit_lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
 from sonjit_lab.synthesis import hand_shapes, motions
 from sonjit_lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
 from sonjit_lab.training.alphabets import Alphabet, Stroke, shipped_gestures
+from sonjit_lab.training.array_rows import ArrayRows
 from sonjit_lab.training.augment import jittered_box
 from sonjit_lab.training.hands.samples import known_hands
-from sonjit_lab.training.recipes import TrainingRequest
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
@@ -54,7 +54,7 @@ _DRAWN_M: Final = 0.6  # distance from the camera
 
 
 @dataclass(frozen=True, eq=False)
-class PosedHands:
+class PosedHands(ArrayRows):
     """Detected hands with their ground truth and their poses."""
 
     keypoints: Float32Array  # (N, 21, 3) float32 pixels
@@ -65,51 +65,6 @@ class PosedHands:
     true_keypoints: Float32Array  # (N, 21, 3) float32 exact keypoints in the image, z in the same scale
     true_keypoints_3d: Float32Array  # (N, 21, 3) float32 metres in the camera frame
     true_left: BoolArray  # (N,) True for a left hand
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def take(self, rows: BoolArray | IntArray) -> Self:
-        """Return a selection of the N rows, by a mask (N,) or by indices (M,)."""
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate several parts; each part's image indices continue after those of the part before."""
-        values = {item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(part.image.max(initial=-1) + 1 for part in parts[:-1])])
-        values["image"] = np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)])
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file that `save` wrote."""
-        arrays = data_files.read_npz(path)
-        return cls(**{item.name: arrays[item.name] for item in fields(cls)})
-
-    def save(self, path: Path) -> None:
-        """Write an `.npz` file atomically."""
-        with files.atomic_file(path) as draft:
-            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
-
-    @classmethod
-    def from_folders(
-        cls,
-        request: TrainingRequest,
-        names: Iterable[str],
-        file_name: str,
-        compute: Callable[[Path, Callable[[int, int], None]], Self],
-    ) -> Self:
-        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there."""
-        assert request.data is not None
-        parts: list[Self] = []
-        for name in names:
-            file = request.out / file_name.format(name)
-            if not file.is_file():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
-            parts.append(cls.load(file))
-        return cls.concatenate(parts)
 
     def shapes(self, alphabet: Alphabet) -> IntArray:
         """Return the (N,) index of each hand's shape in an alphabet."""

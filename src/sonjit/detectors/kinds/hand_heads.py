@@ -48,12 +48,10 @@ class HandHeads:
         `keypoints` (21, 3) are relative to the crop, 0 to 1 within it, with z as in the network's output. `taps` are
         maps (1, C, side, side) of `TAPS`, and the mean (1, C) of the last one. Not all networks have an appearance.
         """
-        *maps, mean = taps
-        shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
-        visible, left = self._logits(sampled_maps(maps, keypoints)[None], shape.reshape(1, -1), mean.reshape(1, -1))
+        visible, left = self.logits(*head_inputs(keypoints, taps))
         appearance = None
         if "appearance" in self._weights:  # the engine reuses its output buffers
-            appearance = AppearanceInputs(keypoints, [each.copy() for each in maps[1:]])
+            appearance = AppearanceInputs(keypoints, [each.copy() for each in taps[1:-1]])
         return _probability(visible)[0], float(_probability(left)[0]), appearance
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
@@ -75,10 +73,10 @@ class HandHeads:
     def _shown(self, name: str, local: Floats) -> Floats:
         return np.maximum(local @ self._weights[name] + self._weights[f"{name}_keypoint"], 0)
 
-    def _logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
-        """Return the logits (N, 21) of visible keypoints and (N,) of a left hand in a selfie view.
+    def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
+        """Return the logits (N, 21) of visible keypoints and (N,) of a left hand in a selfie view; see `head_inputs`.
 
-        `local`: maps (N, 21, L) sampled at the keypoints; `shape`: keypoints (N, 63) from -1 to 1; `mean`: (N, C).
+        Without mirroring, a left hand in a selfie view is a right hand.
         """
         weights = self._weights
         near = np.maximum(local @ weights["local"] + weights["keypoint"], 0)  # (N, 21, H)
@@ -108,6 +106,17 @@ def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
 def shipped_arrays(start: str = "") -> dict[str, Floats]:
     """Return the arrays of the shipped file whose names begin with `start`."""
     return read_npz(ASSETS / ASSET, accepts=lambda name: name.startswith(start))
+
+
+def head_inputs(keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Return the inputs of `HandHeads.logits` for one hand; arguments are as in `HandHeads.read`.
+
+    They are the maps (1, 21, L) sampled at the keypoints, the keypoints (1, 63) from -1 to 1 in the crop, and the mean
+    (1, C) of the last map.
+    """
+    *maps, mean = taps
+    shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
+    return sampled_maps(maps, keypoints)[None], shape.reshape(1, -1), mean.reshape(1, -1)
 
 
 def _probability(logits: Floats) -> Floats:

@@ -1,0 +1,63 @@
+"""Rows of arrays that a recipe computes once from each folder of images and saves in its run."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from sonjit._util import BoolArray, IntArray, data_files, files
+from sonjit_lab.training.recipes import TrainingRequest
+
+
+class ArrayRows:
+    """Base class of dataclasses whose fields are arrays of equal length (N, ...)."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    image: IntArray  # (N,) index of the image of each row
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def take(self, rows: BoolArray | IntArray) -> Self:
+        """Return the rows of a mask (N,) or of indices (M,)."""
+        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate several parts; each part's image indices continue after those of the part before."""
+        values = {item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)}
+        starts = np.cumsum([0, *(part.image.max(initial=-1) + 1 for part in parts[:-1])])
+        values["image"] = np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)])
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file that `save` wrote."""
+        arrays = data_files.read_npz(path)
+        return cls(**{item.name: arrays[item.name] for item in fields(cls)})
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` file atomically."""
+        with files.atomic_file(path) as draft:
+            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def from_folders(
+        cls,
+        request: TrainingRequest,
+        names: Iterable[str],
+        file_name: str,
+        compute: Callable[[Path, Callable[[int, int], None]], Self],
+    ) -> Self:
+        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there."""
+        assert request.data is not None
+        parts: list[Self] = []
+        for name in names:
+            file = request.out / file_name.format(name)
+            if not file.is_file():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
+            parts.append(cls.load(file))
+        return cls.concatenate(parts)

@@ -1,0 +1,46 @@
+"""Each bundled network has an origin: the hash of its file, and the recipe or program that made it."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import sonjit
+from sonjit._util.data_files import ASSETS, read_toml_table
+from sonjit._util.files import sha256_of_file
+
+PACKAGE = Path(sonjit.__file__).parent
+PROJECT = Path(__file__).parents[2]
+RECIPES = PROJECT / "lab" / "src" / "sonjit_lab" / "training" / "recipes"
+ENTRIES = read_toml_table(ASSETS / "origins.toml")["file"]
+NO_WEIGHTS = {"demo.json", "demo.mp4", "origins.toml", "web"}
+ENDINGS = {".npz", ".tflite", ".onnx", ".safetensors", ".pt", ".pth", ".bin", ".pkl"}
+
+
+def sha256_of(path):
+    if path.is_file():
+        return sha256_of_file(path)
+    lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in sorted(path.iterdir())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: Path(entry["name"]).name)
+def test_a_bundled_network_is_the_one_whose_origin_is_stated(entry):
+    assert sha256_of(PACKAGE / entry["name"]) == entry["sha256"]
+    assert entry["data"]
+    made_by = RECIPES / f"{entry['recipe']}.toml" if "recipe" in entry else PROJECT / entry["program"]
+    assert made_by.is_file()
+    assert entry.get("recipe", entry.get("program")) in entry["command"]
+
+
+def test_every_bundled_network_has_an_origin():
+    named = {PACKAGE / entry["name"] for entry in ENTRIES}
+    found = {file for file in ASSETS.iterdir() if file.name not in NO_WEIGHTS and not file.name.startswith(".")}
+    elsewhere = {file for file in PACKAGE.rglob("*") if file.suffix in ENDINGS and ASSETS not in file.parents}
+    assert found | elsewhere <= named
+
+
+def test_notices_name_every_bundled_network():
+    notice = (PROJECT / "NOTICE").read_text("utf-8")
+    for entry in ENTRIES:
+        assert Path(entry["name"]).name in notice
