@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -84,14 +84,14 @@ def report(
     for limits in counted:
         if limits.measure not in ANGLES:
             raise InputError(f"--count {limits.measure}: a report counts {', '.join(ANGLES)}")
-    options: dict[str, Any] = {"model": model, "max_instances": max_instances}
     found = tracked_frames.track(
         source,
         kind,
         start_s=start,
         end_s=end,
         every=every,
-        **options,
+        model=model,
+        max_instances=max_instances,
     )
     try:
         with progress_bar(None, "frames") as bar:

@@ -139,7 +139,7 @@ class _Conversion:
     def __init__(self, onnx: Any) -> None:  # noqa: ANN401  # it has no strict types
         self._onnx = onnx
         self._nodes: list[Any] = []
-        self._weights: dict[str, Any] = {}
+        self._weights: dict[str, object] = {}
         self._names: dict[str, str] = {}
 
     def model(self, model: ov.Model, name: str) -> Any:  # noqa: ANN401

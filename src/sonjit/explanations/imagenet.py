@@ -227,7 +227,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path}: damaged checkpoint ({reason}); pull it again") from None
 
 
-class _Mapping(dict[str, Any]):
+class _Mapping(dict[str, object]):
     """A dictionary with attributes, which the pickle of an OrderedDict sets."""
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, TypedDict, cast, get_args
 
 import numpy as np
 
@@ -191,7 +191,42 @@ def epipolar_lines(rig: CameraRig, table: MarkTable, joint: int) -> dict[str, Fl
     return {name: line for name, line in lines.items() if len(line)}
 
 
-def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> dict[str, Any]:
+class Distances(TypedDict):
+    """Distances in pixels of pairs of marks that both have a position, and fractions `within` each threshold."""
+
+    pairs: int
+    mean_px: float | None
+    median_px: float | None
+    p95_px: float | None
+    within: dict[str, float]
+
+
+class Statistics(Distances):
+    """Distances of pairs of marks, and the fraction of the pairs (`states`) with the same state."""
+
+    same_state: float | None
+    states: int
+
+
+class Agreement(TypedDict):
+    """Agreement of people over all pairs of their marks, by joint and by pair of annotators."""
+
+    thresholds_px: list[float]
+    all: Statistics
+    joints: dict[str, Distances]
+    annotators: dict[str, Statistics]
+
+
+class Conflict(TypedDict):
+    """Disagreement of people on one joint in one view, and the largest distance of their marks in pixels."""
+
+    view: str
+    joint: int
+    annotators: list[str]
+    apart_px: float | None
+
+
+def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS_PX) -> Agreement:
     """Measure the agreement between human annotators. Machine and cleared marks are ignored.
 
     Distances of pairs of marks of `all`, by `joints` and by `annotators` ("Ann | Ben") are pixels, None without pairs,
@@ -213,16 +248,16 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
     }
 
 
-def conflicts(marks: Iterable[Mark]) -> list[dict[str, Any]]:
+def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
     """Return the disagreements of people in one frame set on a position or visibility, the largest distance first."""
-    found: list[dict[str, Any]] = []
+    found: list[Conflict] = []
     for group in _groups(marks):
         positions = np.array([mark.position_px for mark in group if mark.has_position])
         apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1) if len(positions) > 1 else None
         distance = None if apart is None else float(apart.max())
         if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
-            place = {"view": group[0].view, "joint": group[0].joint}
-            found.append(place | {"annotators": [mark.annotator for mark in group], "apart_px": distance})
+            people = [mark.annotator for mark in group]
+            found.append(Conflict(view=group[0].view, joint=group[0].joint, annotators=people, apart_px=distance))
     return sorted(found, key=lambda conflict: -(conflict["apart_px"] or 0))
 
 
@@ -235,12 +270,12 @@ def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
     return [sorted(group, key=lambda mark: mark.annotator) for group in groups.values() if len(group) > 1]
 
 
-def _statistics(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> dict[str, Any]:
+def _statistics(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> Statistics:
     same_state = float(np.mean([a.state == b.state for a, b in pairs])) if pairs else None
     return {**_distances(pairs, thresholds_px), "same_state": same_state, "states": len(pairs)}
 
 
-def _distances(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> dict[str, Any]:
+def _distances(pairs: Sequence[tuple[Mark, Mark]], thresholds_px: Sequence[float]) -> Distances:
     """Return statistics of the distances of those pairs of marks that both have a position."""
     ends = [(a.position_px, b.position_px) for a, b in pairs if a.has_position and b.has_position]
     apart = np.array(ends, np.float64).reshape(-1, 2, 2)

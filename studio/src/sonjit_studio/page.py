@@ -42,7 +42,7 @@ class FrameSetQueries:
         self._project = project
         self._bone_lengths: dict[int, FloatArray] = {}  # (40,) by frame
         self._version = 0  # version of the project whose bones are measured
-        self._agreement: tuple[int, dict[str, Any]] | None = None
+        self._agreement: tuple[int, joint_marks.Agreement] | None = None
         self._lock = threading.Lock()
 
     def project(self) -> dict[str, object]:
@@ -111,7 +111,7 @@ class FrameSetQueries:
         joints = bones.JOINTS_PER_HAND * max(1, store.hands())
         return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
 
-    def agreement(self) -> dict[str, Any]:
+    def agreement(self) -> joint_marks.Agreement:
         """Return the agreement of annotators over all frames."""
         store = self._project.store
         version = store.version

@@ -290,7 +290,7 @@ class Statistics:
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
         self.std_m += float(np.nansum(frame_set.std_m[labelled]))
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, object]:
         """Return the content of `statistics.json`."""
         joints = sum(self.joints.values())
         return {

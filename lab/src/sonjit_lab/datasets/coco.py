@@ -125,7 +125,7 @@ class CocoSet(dataset.RecordDataset):
         size = int(image["width"]), int(image["height"])
         instances = (instance for annotation in annotations for instance in self.instances(annotation, image))
         licence = self._licences.get(image.get("license"), self.entry.licence)
-        more = {"image_id": image["id"]} | self.about(image, annotations)
+        more = {"image_id": image["id"], **self.about(image, annotations)}
         return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
@@ -137,7 +137,7 @@ class CocoSet(dataset.RecordDataset):
     def categories(self) -> dict[int, str]:
         return {item: str(self.category_records[item]["name"]) for item in sorted(self.category_records)}
 
-    def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, object]:
         return {}
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:

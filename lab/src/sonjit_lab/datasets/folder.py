@@ -8,7 +8,7 @@ video: `frame`, or the file name, such as `000012.png`, or `frame_000012.PNG` as
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Folder(CocoSet):
             raise InputError(f"{name} is no frame of {self._video}: add the field frame, or name it frame_000012.png")
         return VideoFrame(self._video, int(index)), name
 
-    def about(self, image: Record, annotations: list[Record]) -> dict[str, Any]:
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, object]:
         known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
         subjects = {
             annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})

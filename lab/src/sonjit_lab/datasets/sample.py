@@ -149,7 +149,7 @@ class Instance:
     category: str | None = None
     category_id: int | None = None
     crowd: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(default_factory=dict[str, object])
     read_mask: Callable[[], BoolArray] | None = None
 
     def mask(self) -> BoolArray | None:
@@ -225,7 +225,7 @@ class Sample:
     sequence: str | None = None
     frame: int | None = None
     view: str | None = None
-    tags: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tags: Mapping[str, Any] = field(default_factory=dict[str, object])
     source: str = ""
     licence: str = ""
     upright: bool = False

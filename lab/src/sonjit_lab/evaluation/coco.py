@@ -21,6 +21,7 @@ from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_detector, pal
 from sonjit.results import Box
 from sonjit_lab import metrics
 from sonjit_lab.datasets import Instance, Sample, rle_from_mask
+from sonjit_lab.datasets.coco import Record
 from sonjit_lab.evaluation import landmarks, protocols
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary, column
 from sonjit_lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction
@@ -43,7 +44,6 @@ _PARTS: Final = {
 PALM_MODELS = ("palm-full", "palm-lite")
 _PALM = 1
 _MIN_PALM_SCORE = 0.02  # minimum score of a palm, so low that average precision sees nearly all of the curve
-Record = dict[str, Any]
 
 
 class LocalizationEvaluator:

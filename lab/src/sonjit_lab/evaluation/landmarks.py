@@ -12,7 +12,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,12 +120,7 @@ class JointEvaluator:
             for alignment in self._protocol.alignments:
                 numbers |= self._mesh_scores(prediction, joints, truth, vertices, alignment)
         drawn = None if prediction is None else prediction.keypoints_px
-        of_recording: dict[str, Any] = {}
-        if sample.sequence is not None and sample.frame is not None:
-            motion = np.stack([MM * (own - own[0]) for own in (joints, truth)])
-            track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{instance.side}"
-            of_recording = {"track": track, "frame": sample.frame, "motion": motion}
-        return EvaluatedItem(
+        evaluated = EvaluatedItem(
             instance=number,
             side=instance.side,
             hidden=hidden_share(instance),
@@ -133,8 +128,12 @@ class JointEvaluator:
             errors=errors,
             numbers=numbers,
             points_px=None if drawn is None else np.asarray(drawn, np.float64)[:, :2],
-            **of_recording,
         )
+        if sample.sequence is None or sample.frame is None:
+            return evaluated
+        motion = np.stack([MM * (own - own[0]) for own in (joints, truth)])
+        track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{instance.side}"
+        return replace(evaluated, track=track, frame=sample.frame, motion=motion)
 
     def _true_vertices(self, sample: Sample, number: int) -> NDArray[np.float64] | None:
         """Return the labelled vertices, or else those of the MANO parameters if the user has MANO."""

@@ -6,8 +6,8 @@ Conditions are measured in the image or read from its labels.
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from sonjit.report.documents import Curve
 from sonjit.results import Box
 from sonjit.results.skeletons import Skeleton
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.evaluation.predictions import EvaluatedItem, PartRecord
+from sonjit_lab.evaluation.predictions import EvaluatedItem, MetricRecord, PartRecord
 from sonjit_lab.metrics import Part, by_bin, by_class, by_joint, by_joints, found, mean_error, missing_count
 from sonjit_lab.metrics.statistics import intervals, ratio, resampled_means, rows
 
@@ -185,6 +185,10 @@ class Metric:
     counted: int = 0  # number of values
     missing: int = 0  # number of missing predictions, which are in no mean
 
+    def to_dict(self) -> MetricRecord:
+        """Return the metric as plain JSON types; NaN stays."""
+        return cast("MetricRecord", asdict(self))
+
 
 @dataclass
 class MetricSummary:
@@ -213,11 +217,19 @@ class MetricSummary:
 
     def parts_to_dict(self) -> dict[str, list[PartRecord]]:
         """Return the parts as plain JSON types; NaN and inf stay."""
-        names = ("name", "mean", "low", "high", "counted", "missing")
-        return {
-            key: [dict(zip(names, (*row[:2], *row.interval, *row[3:]), strict=True)) for row in rows_of_part]
-            for key, rows_of_part in self.parts.items()
-        }
+        return {key: [_record_from_part(part) for part in parts] for key, parts in self.parts.items()}
+
+
+def _record_from_part(part: Part) -> PartRecord:
+    low, high = part.interval
+    return {
+        "name": part.name,
+        "mean": part.mean,
+        "low": low,
+        "high": high,
+        "counted": part.counted,
+        "missing": part.missing,
+    }
 
 
 def mean_metric(

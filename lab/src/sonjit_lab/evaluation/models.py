@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeGuard, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sonjit_lab.evaluation.network_models import DeformerModel
 
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
-_DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_instances": 4}
+_DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
 _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")

@@ -26,8 +26,6 @@ _MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the
 LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
-MetricRecord = dict[str, Any]  # metric, see `metrics.Metric`; None for NaN
-PartRecord = dict[str, Any]  # mean of a part, ends of its interval, numbers of values and missing ones
 
 
 class PersonPart(NamedTuple):
@@ -113,7 +111,7 @@ class EvaluatedItem:
     # predicted and true keypoints (2, K, 3) relative to the root, in the unit of the errors, of a frame of a track
     motion: NDArray[np.float64] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Mapping[str, object]:
         """Return plain JSON types: NaN is null, and infinity a text."""
         return self.__dict__ | {
             "hidden": _plain(self.hidden),
@@ -265,12 +263,53 @@ class Units(TypedDict):
     found: list[bool]
 
 
+class MetricRecord(TypedDict):
+    """One `metrics.Metric`; None for NaN."""
+
+    name: str
+    title: str
+    value: float | None
+    unit: str
+    better: Literal["lower", "higher"]
+    low: float | None
+    high: float | None
+    counted: int
+    missing: int
+
+
+class PartRecord(TypedDict):
+    """Mean of a joint, finger or other part, ends of its interval, and numbers of values and of missing ones."""
+
+    name: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    counted: int
+    missing: int
+
+
+class CurveRecord(TypedDict):
+    """One `sonjit.report.documents.Curve`; None for NaN."""
+
+    title: str
+    x: list[float]
+    y: list[float | None]
+    unit: str
+
+
+class WorstRecord(TypedDict):
+    """One of the worst cases: its row in the units, and the file of its image."""
+
+    row: int
+    file: str
+
+
 class RunRecord(TypedDict):
     """One mode of an evaluation: a `metrics.MetricSummary`, and the worst rows of `units` with their image files."""
 
     metrics: list[MetricRecord]
     parts: dict[str, list[PartRecord]]
-    curves: list[dict[str, Any]]
+    curves: list[CurveRecord]
     mode: Mode
     main: str
     samples: int
@@ -278,7 +317,7 @@ class RunRecord(TypedDict):
     left_out: list[str]
     intervals_draw: str
     units: Units
-    worst: NotRequired[list[dict[str, Any]]]
+    worst: NotRequired[list[WorstRecord]]
     patterns: NotRequired[dict[str, str]]
 
 

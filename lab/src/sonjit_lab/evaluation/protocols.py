@@ -30,7 +30,7 @@ class DataChoice:
     set: str  # name of the set
     splits: tuple[str, ...] = ()  # splits, of which the first existing one is used; by default the set's first
     folder: str = ""  # folder below the root; "" if the root is the set's own
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # options of the set
+    options: Mapping[str, Any] = field(default_factory=dict[str, object])  # options of the set
 
 
 @dataclass(frozen=True)

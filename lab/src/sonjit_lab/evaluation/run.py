@@ -21,6 +21,7 @@ from sonjit_lab.evaluation.landmarks import JointEvaluator, LandmarkEvaluator
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary
 from sonjit_lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
 from sonjit_lab.evaluation.predictions import (
+    CurveRecord,
     EvaluatedItem,
     EvaluationRecord,
     Journal,
@@ -172,7 +173,7 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         zeros = prediction_files.save_submission(worker.protocol, request.submission, in_order)
     record = _record(worker, lines, is_complete=not stopped)
     for run in record["runs"]:
-        run["metrics"] += [asdict(item) for item in speed.get(run["mode"], ())]
+        run["metrics"] += [item.to_dict() for item in speed.get(run["mode"], ())]
     summary = Summary(
         frames=sum(map(len, lines.values())) - skipped,
         instances=sum(run["evaluated"] for run in record["runs"]),
@@ -369,9 +370,9 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
                 for (_, item), value in zip(pairs, summary.values, strict=True)
             ],
         },
-        "metrics": [asdict(metric) for metric in summary.metrics],
+        "metrics": [metric.to_dict() for metric in summary.metrics],
         "parts": summary.parts_to_dict(),
-        "curves": [asdict(curve) for curve in summary.curves],
+        "curves": [CurveRecord(title=item.title, x=item.x, y=[*item.y], unit=item.unit) for item in summary.curves],
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,22 @@ class HandRecord(TypedDict):
     fit_error_mm: NotRequired[float]
 
 
+class FittedHand(TypedDict):
+    """A rigged hand over all images, with the lengths of its bones by keypoint."""
+
+    name: str
+    handedness: Handedness
+    frames: int
+    fit_error_mm: float
+    bones_m: dict[str, float]
+
+
 class MeshFacts(TypedDict, total=False):
     """Header of the JSON file, with the meaning of the parameters and the rigged hands."""
 
     parameters: str
     angles: str
-    hands: list[dict[str, Any]]  # name, handedness, frames, fit_error_mm and bones_m over all images
+    hands: list[FittedHand]
 
 
 def named_points(joints: RealArray) -> list[dict[str, float | str]]:
@@ -253,13 +263,13 @@ class RiggedHands(MeshModel):
             "angles": "radians from the rig's rest: turn towards the thumb, bend towards the palm, twist; keypoints do "
             "not show a bone's twist: hinges have none, a finger's first joint what its hinges ask for",
             "hands": [
-                {
-                    "name": fitted.motion.name,
-                    "handedness": fitted.track.side,
-                    "frames": len(fitted.errors_mm),
-                    "fit_error_mm": round(float(fitted.errors_mm.mean()), 3),
-                    "bones_m": dict(zip(names, fitted.motion.rig.lengths.round(5).tolist(), strict=True)),
-                }
+                FittedHand(
+                    name=fitted.motion.name,
+                    handedness=fitted.track.side,
+                    frames=len(fitted.errors_mm),
+                    fit_error_mm=round(float(fitted.errors_mm.mean()), 3),
+                    bones_m=dict(zip(names, fitted.motion.rig.lengths.round(5).tolist(), strict=True)),
+                )
                 for fitted in self._fitted
             ],
         }

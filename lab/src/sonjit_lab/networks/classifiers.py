@@ -318,7 +318,7 @@ def load_classifier(name: str, weights: str | Path | None, pooling: str | None =
     size = entry.inputs[0].shape[-1]
     if not is_classifier(name):
         raise InputError(f"{name} is not a classifier. Choose from sonjit networks 'cam-*' or 'fc-*'")
-    options: dict[str, Any] = {} if pooling is None or name.startswith("fc-") else {"pooling": pooling}
+    options = {} if pooling is None or name.startswith("fc-") else {"pooling": pooling}
     if pooling is not None and not name.startswith("cam-"):
         raise InputError(f"pooling={pooling} applies only to cam-* networks, not to {name}")
     if weights in (None, "published") and entry.weight is not None:

@@ -80,8 +80,8 @@ class Header:
         known = {name: getattr(source, name) for name in ("width", "height", "fps")}
         geometry = {} if source.geometry is None else source.geometry.to_dict()
         start_s = round(source.offset_s, 6) or None
-        more: dict[str, Any] = {"start_s": start_s, "geometry": geometry, "notes": tuple(source.notes)}
-        return cls(source.name, model=model, kind=kind, **known, **more)
+        notes = tuple(source.notes)
+        return cls(source.name, model=model, kind=kind, start_s=start_s, geometry=geometry, notes=notes, **known)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
