@@ -11,6 +11,7 @@ from torch import nn
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit_lab.explain.classes import backprop_saliency, explain_classes, grad_cam, image_tensor
+from sonjit_lab.explain.layer_axes import axes_of_layers
 from sonjit_lab.networks import create_network, save_checkpoint
 from sonjit_lab.networks.classifiers import CamNetwork, Classifier, save_classifier_description
 
@@ -181,9 +182,11 @@ def test_grad_cam_is_that_of_the_library():
     np.testing.assert_array_equal(grad_cam(network, images, ["0"], target=2), expected)
     with pytest.raises(InputError, match=r"\(3, 20, 24\); expected \(B, C, H, W\)"):
         grad_cam(network, images[0], ["0"], 2)
-    for layers, target in ((["0"], 4), ([], 2), (["3"], 2), (["0"], lambda scores: scores)):
+    for layers, target in ((["0"], 4), ([], 2), (["0"], lambda scores: scores)):
         with pytest.raises(InputError, match=r"^GradCAM: target=.* does not fit the output or \["):
             grad_cam(network, images, layers, target)
+    with pytest.raises(InputError, match=r"axes \(1, 4\) of layer '3' are not in the ratio of the image"):
+        grad_cam(network, images, ["3"], 2)
 
 
 @pytest.mark.parametrize("layout", ["last", "tokens"])
@@ -209,6 +212,80 @@ def test_grad_cam_recognises_axes_and_restores_the_network(layout):
     assert all(module.training for module in network.modules())
     for parameter, gradient in zip(network.parameters(), before, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
-    square = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), Mean())
-    with pytest.raises(InputError, match=r"ambiguous.*reshape="):
-        grad_cam(square, images[..., :16], ["0"], 2)
+
+
+class Head(nn.Module):
+    """Four scores, the means of the first channels."""
+
+    def forward(self, values):
+        return values.flatten(2).mean(2)[:, :4]
+
+
+class FixedSize(nn.Sequential):
+    """Network of one image size."""
+
+    def forward(self, images):
+        assert images.shape[-1] == images.shape[-2]
+        return super().forward(images)
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "shape"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 4, 4), Head()), "0", (16, 16)),  # as many channels as rows: by the parameters
+        (nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.ReLU(), Head()), "1", (16, 17)),  # by an image of double height
+        (nn.Sequential(nn.Conv2d(3, 5, 4, (2, 4)), nn.ReLU(), Head()), "1", (16, 16)),  # stride of text recognition
+        (FixedSize(nn.Conv2d(3, 4, 4, 4), Head()), "0", (16, 16)),
+        (nn.Sequential(nn.Conv3d(3, 5, 4, 4), nn.ReLU(), Head()), "1", (8, 16, 24)),  # a video
+    ],
+)
+def test_axes_of_channels_first_are_never_confused(network, layer, shape):
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, *shape)
+    (axes,) = axes_of_layers(network, images, {layer: network.get_submodule(layer)}).values()
+    assert axes.name.startswith("(B, C, ")
+    library = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed; type: pip install grad-cam")
+    expected = library.GradCAM(network, [network.get_submodule(layer)])(images, None)
+    np.testing.assert_array_equal(grad_cam(network, images, [layer]), expected)
+    assert expected.shape == (2, *shape)
+    assert expected.max() > 0.9
+
+
+class Windows(nn.Module):
+    """Four windows of each image in the batch."""
+
+    def forward(self, values):
+        return values.unflatten(2, (2, -1)).unflatten(4, (2, -1)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "words"),
+    [
+        (
+            FixedSize(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), Head()),
+            "1",
+            r"\(1, 4, 4, 4\) of layer '1' are ambiguous",
+        ),
+        (nn.Sequential(nn.Conv2d(3, 5, 4, 4), Windows(), Head()), "1", "returns 4 parts for one image"),
+        (nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.Flatten(1), nn.Linear(80, 4)), "1", "not in the ratio of the image"),
+    ],
+)
+def test_other_axes_are_refused(network, layer, words):
+    with pytest.raises(InputError, match=words):
+        axes_of_layers(network, torch.rand(2, 3, 16, 16), {layer: network.get_submodule(layer)})
+
+
+def test_axes_that_are_not_usual_are_stated(caplog):
+    class Last(nn.Module):
+        def forward(self, values):
+            return values.movedim(1, -1)
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 20, 4, 4), Last(), nn.Flatten(1, 2), nn.Linear(20, 4), nn.AdaptiveAvgPool2d((1, 4))
+    )
+    network.append(nn.Flatten())
+    axes_of_layers(network, torch.rand(1, 3, 16, 16), {name: network.get_submodule(name) for name in "12"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "layer 1 of shape (1, 4, 4, 20) is read as (B, h, w, C)",
+        "layer 2 of shape (1, 16, 20) is read as (B, 4 x 4 tokens, C)",
+    ]

@@ -5,13 +5,10 @@ Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Map
 training needs no boxes.
 """
 
-import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -23,7 +20,9 @@ from sonjit.explanations.imagenet import ClassMap, box_of
 from sonjit.explanations.maps import boxes_from_maps
 from sonjit.media.drawing.heat_maps import enlarge
 from sonjit.results import Box
+from sonjit_lab.explain.layer_axes import axes_of_layers
 from sonjit_lab.networks import Network, classifiers
+from sonjit_lab.networks.modes import eval_mode, unchanged
 
 LocalizeBy = Literal["cam", "heuristics", "backprop", "image"]
 """Origin of the boxes.
@@ -31,9 +30,6 @@ LocalizeBy = Literal["cam", "heuristics", "backprop", "image"]
 "cam" gives one box per class from its map, "heuristics" the paper's five boxes of three classes, "backprop" one box per
 class from its saliency, and "image" the box of the image as a baseline.
 """
-
-EXTRA_TOKENS = (0, 1, 2, 5)
-"""Tokens before those of the patches: none, a class, a class and distillation (DeiT), a class and four registers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +52,7 @@ def explain_classes(
     explained, or the `top` most probable ones.
     """
     cam = cam_network(network)
-    with torch.inference_mode():
+    with eval_mode(network), torch.inference_mode():
         out = network(image_tensor(rgb, size).to(network.device))
         scores = out["scores"][0]
         classes = _select_classes(network, scores, classes, top)
@@ -76,7 +72,7 @@ def saliency_of_classes(
     Maps (size, size) are at least 0, of no fixed sum.
     """
     images = image_tensor(rgb, size).to(network.device)
-    with torch.inference_mode():
+    with eval_mode(network), torch.inference_mode():
         scores = network(images)["scores"][0]
     classes = _select_classes(network, scores, classes, top)
     values = backprop_saliency(network, images.repeat(len(classes), 1, 1, 1), classes).cpu().numpy()
@@ -177,7 +173,7 @@ def _cut(rgb: Image, area: Box) -> NDArray[np.uint8]:
 def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
     """Return saliency maps (B, H, W), at least 0, of images (B, 3, H, W) for the score of one class (B,) each."""
     images = images.detach().clone().requires_grad_()
-    with torch.enable_grad():
+    with eval_mode(network), torch.enable_grad():
         scores = network(images)["scores"]  # (B, C)
         chosen = scores.gather(1, torch.as_tensor(classes, device=scores.device)[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, images)
@@ -200,99 +196,69 @@ def grad_cam(
     weights the maps of a layer by the mean gradients of a score.
 
     Args:
-        network: Module, which is evaluated in eval mode. Its modes and gradients are restored.
-        images: (B, C, H, W) in the network's input range.
+        network: Module, which is evaluated in eval mode. Its modes and gradients, and all random generators, are
+            restored.
+        images: (B, C, H, W), or videos (B, C, T, H, W), in the network's input range.
         layers: Names of the layers whose maps are weighted, as in `network.named_modules()`; often the last one.
         target: Class of a classifier, None for the most probable one, or a function from the output for one image to
             the number that is explained, such as `lambda boxes: boxes[:, 4].max()`.
         method: Class of `pytorch_grad_cam`, such as `GradCAM`, `HiResCAM`, `GradCAMPlusPlus`, `LayerCAM` or `EigenCAM`.
         output: Name of the output, if the network returns a mapping, such as `scores`.
-        reshape: Function from the output of a layer to (B, C, h, w). Without it, the axes follow from the ratio of the
-            image's sides, and the layout is logged: (B, C, h, w), (B, h, w, C) or tokens (B, N, C) in rows.
+        reshape: Function from the output of a layer to (B, C, h, w). Without it, the axes are those in the ratio of the
+            image's sides: (B, C, h, w), (B, h, w, C), or tokens (B, N, C) in rows. A warning states the layout of
+            every layer that is not (B, C, h, w).
 
     Returns:
-        (B, H, W) maps in 0..1 of each image; 0 everywhere without evidence.
+        (B, H, W) maps in 0..1 of each image, (B, T, H, W) of a video; 0 everywhere without evidence.
+
+    Raises:
+        InputError: A name is unknown, the axes of a layer are ambiguous, or the target does not fit the output.
 
     >>> import torchvision
     >>> network = torchvision.models.resnet18().eval()
     >>> maps = grad_cam(network, torch.rand(1, 3, 64, 64), ["layer4"], target=3)  # doctest: +SKIP
     """
-    require("pytorch_grad_cam", "Grad-CAM")
-    library = import_module("pytorch_grad_cam")
-    methods = [name for name in dir(library) if name.endswith(("CAM", "CAMPlusPlus", "Grad")) and name != "BaseCAM"]
-    if method not in methods:
-        raise InputError(unknown_name("method", method, methods))
     known = dict(network.named_modules())
     if unknown := [name for name in layers if name not in known]:
         shown = [name for name in known if name][-20:]
         raise InputError(f"the network has no layer {unknown[0]!r}. Its last layers are {', '.join(shown)}")
+    if images.ndim not in (4, 5):
+        raise InputError(f"images have the shape {tuple(images.shape)}; expected (B, C, H, W) or (B, C, T, H, W)")
     selected = _SelectedOutput(network, output)
-    scorer = library.utils.model_targets.ClassifierOutputTarget(target) if isinstance(target, int) else target
-    if images.ndim != 4:
-        raise InputError(f"images have the shape {tuple(images.shape)}; expected (B, C, H, W)")
     images = images.detach().clone().requires_grad_()  # frozen networks have no gradients otherwise
-    height, width = images.shape[2:]
-    try:
-        with _restored(network), torch.enable_grad():
-            cam = getattr(library, method)(
-                selected,
-                [known[name] for name in layers],
-                reshape_transform=reshape or partial(_channels_first, height=height, width=width),
-            )
+    chosen = {name: known[name] for name in layers}
+    with unchanged(network), torch.enable_grad():
+        compute, classifier_target = _method(method)  # importing the library draws random numbers
+        scorer = classifier_target(target) if isinstance(target, int) else target
+        convert = reshape or _converter(selected, images, chosen)
+        try:
+            cam = compute(selected, list(chosen.values()), reshape_transform=convert)
             try:
                 maps = cam(images, None if scorer is None else [scorer] * len(images))
             finally:
                 cam.activations_and_grads.release()
-    except InputError:
-        raise
-    except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # from within the library
-        raise InputError(f"{method}: target={target} does not fit the output or {list(layers)}: {error}") from None
+        except InputError:
+            raise
+        except (AssertionError, AttributeError, IndexError, RuntimeError, ValueError) as error:  # from the library
+            reason = f"{method}: target={target} does not fit the output or {list(layers)}: {error}"
+            raise InputError(reason) from None
     return np.asarray(maps, np.float32)
 
 
-@contextmanager
-def _restored(network: nn.Module) -> Generator[None]:
-    """Restore the modes and gradients of a network."""
-    modes = [(module, module.training) for module in network.modules()]
-    gradients = [(parameter, parameter.grad) for parameter in network.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None  # backward would add to the caller's tensors
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
+def _method(name: str) -> tuple[Callable[..., Any], Callable[[int], Callable[[Tensor], Tensor]]]:
+    """Return a class of the library `grad-cam` and the class of its targets."""
+    require("pytorch_grad_cam", "Grad-CAM")
+    library = import_module("pytorch_grad_cam")
+    methods = [name for name in dir(library) if name.endswith(("CAM", "CAMPlusPlus", "Grad")) and name != "BaseCAM"]
+    if name not in methods:
+        raise InputError(unknown_name("method", name, methods))
+    return getattr(library, name), library.utils.model_targets.ClassifierOutputTarget
 
 
-def _channels_first(values: Tensor, height: int, width: int) -> Tensor:
-    """Arrange the output of a layer as (B, C, h, w) for images of `height` x `width` pixels."""
-    shape = tuple(values.shape)
-    if values.ndim < 3:
-        return values  # the library refuses it
-    found: list[tuple[str, Tensor]] = []
-    if values.ndim == 4:
-        # a side may be rounded by less than one cell
-        if abs(shape[2] * width - shape[3] * height) < max(height, width):
-            found.append(("(B, C, h, w)", values))
-        if abs(shape[1] * width - shape[2] * height) < max(height, width):
-            found.append(("(B, h, w, C)", values.permute(0, 3, 1, 2)))
-    if values.ndim == 3:
-        for extra in EXTRA_TOKENS:
-            rows = round(max((shape[1] - extra) * height / width, 0) ** 0.5)
-            columns = (shape[1] - extra) // max(rows, 1)
-            if rows and rows * columns == shape[1] - extra and rows * width == columns * height:
-                grid = values[:, extra:].reshape(shape[0], rows, columns, shape[2]).permute(0, 3, 1, 2)
-                found.append((f"(B, {extra} + {rows} x {columns} tokens, C)", grid))
-    if len(found) != 1:
-        reason = "ambiguous" if found else "not in the ratio of the image"
-        raise InputError(
-            f"the axes {shape} of the layer are {reason}, for images of {width} x {height} pixels. "
-            "Pass reshape=, a function to (B, C, h, w)"
-        )
-    logging.getLogger(__name__).info("layer %s is read as %s", shape, found[0][0])
-    return found[0][1]
+def _converter(network: nn.Module, images: Tensor, layers: Mapping[str, nn.Module]) -> Callable[[Tensor], Tensor]:
+    """Return the function from the outputs of layers, and their gradients, to channels first."""
+    axes = axes_of_layers(network, images, layers)
+    return lambda values: axes[tuple(values.shape[1:])].convert(values)
 
 
 class _SelectedOutput(nn.Module):

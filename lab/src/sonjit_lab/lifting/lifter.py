@@ -19,7 +19,7 @@ from sonjit.engines.openvino import compile_settings, core, ov, read_model
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.results import Frame, Hand, ResultList
-from sonjit_lab.networks import create_network
+from sonjit_lab.networks import create_network, modes
 from sonjit_lab.networks.checkpoints import METADATA, SavedNetwork, require_option
 from sonjit_lab.networks.internet import (
     CELL_PX,
@@ -129,8 +129,8 @@ class Lifter:
         device: torch.device = _CPU,
         box: GivenBox | None = None,
     ) -> None:
-        self._internet = internet.to(device).eval()
-        self._rootnet = None if rootnet is None else rootnet.to(device).eval()
+        self._internet = internet.to(device)
+        self._rootnet = None if rootnet is None else rootnet.to(device)
         self._device = device
         self._camera = camera
         self._mirrored = mirrored
@@ -155,7 +155,8 @@ class Lifter:
         x, y, width, height = box
         area = area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
         layout, side = self._internet.layout, self._internet.space.size_px
-        outputs = self._internet(image_crops(rgb, [area], side).to(self._device))
+        with modes.eval_mode(self._internet):
+            outputs = self._internet(image_crops(rgb, [area], side).to(self._device))
         hands_2d = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], self._internet.space)
         scores = outputs["hand_type"][0].cpu().double().numpy()
         own_mm = np.full((1, 2), np.nan)
@@ -211,7 +212,8 @@ class Lifter:
         space = self._internet.space
         to_image = np.stack([crop_matrix(area, space.size_px, space.size_px) for area in areas])
         crops = image_crops(rgb, areas, space.size_px).to(self._device)
-        hands_2d = two_hands_from_outputs(self._internet(crops), to_image, space)
+        with modes.eval_mode(self._internet):
+            hands_2d = two_hands_from_outputs(self._internet(crops), to_image, space)
         found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
         own_mm = np.full(found.shape, np.nan)
         own_mm[found] = self._own_depths_mm(
@@ -238,7 +240,8 @@ class Lifter:
         areas = [area_of_box(box_of_joints(points)) for points in hands_px]
         at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
         crops = self._rootnet.normalise_crops(image_crops(rgb, areas, self._rootnet.side).to(self._device))
-        return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
+        with modes.eval_mode(self._rootnet):
+            return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
 
     def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:
         """Return the root depth in mm at which the detected metric hand projects to its pixels."""

@@ -22,7 +22,7 @@ from sonjit_lab.hand_models import Mano, load_mano
 from sonjit_lab.hand_models.mano import Side
 from sonjit_lab.hand_models.placeholders import mano_by_name
 from sonjit_lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points
-from sonjit_lab.networks import create_network, deformer, handoccnet, registry
+from sonjit_lab.networks import create_network, deformer, handoccnet, modes, registry
 
 _CROP_SCALE = 1.5  # side of a crop relative to the box around the keypoints, as in training
 _MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -137,7 +137,7 @@ class DeformerHands(ManoHands):
         self, network: deformer.DeformerNetwork, sight: Callable[[int, int], Sight], *, mirrored: bool = False
     ) -> None:
         super().__init__(sight, mirrored=mirrored)
-        self._network = network.eval()
+        self._network = network
         self._tracks: dict[Hashable, _Track] = {}
 
     def add_frame(self, frame: Frame, rgb: Image) -> None:
@@ -244,7 +244,7 @@ class HandOccHands(ManoHands):
     ) -> None:
         super().__init__(sight, mirrored=mirrored)
         assert network.mano is not None
-        self._network, self._mano, self._store_features = network.eval(), network.mano, features
+        self._network, self._mano, self._store_features = network, network.mano, features
         self._side = network.size.image
         self.first_hand: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""
@@ -261,9 +261,10 @@ class HandOccHands(ManoHands):
             for hand, mirrored in zip(frame.hands, left, strict=True)
         ]
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().to(self._network.device) / 255
-        out = self._network(images)
-        if self._store_features and self.first_hand is None:
-            self.first_hand = crops[0], self._network(images[:1], features=True)
+        with modes.eval_mode(self._network):
+            out = self._network(images)
+            if self._store_features and self.first_hand is None:
+                self.first_hand = crops[0], self._network(images[:1], features=True)
         sight = self._sight(*size)
         for number, (hand, looks_left) in enumerate(zip(frame.hands, left, strict=True)):
             pose, shape = out["mano_pose"][number].cpu().numpy(), out["mano_shape"][number].cpu().numpy()

@@ -22,7 +22,7 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.hand_models import Mano
 from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano
 from sonjit_lab.hand_models.placeholders import mano_by_name
-from sonjit_lab.networks import deformer_layers, handoccnet
+from sonjit_lab.networks import deformer_layers, handoccnet, modes
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
 
 ROTATIONS: Final = 6 * 16  # size of a pose: six numbers for the wrist and each of 15 joints
@@ -418,7 +418,7 @@ class DeformerStream:
     def __init__(self, network: DeformerNetwork, gap: int = GAP, *, left: bool = False) -> None:
         if gap < 1:
             raise InputError(f"gap={gap}: must be at least 1")
-        self._network = network.eval()
+        self._network = network
         self._gap = gap
         self._half = network.size.frames // 2
         self._left = left
@@ -435,7 +435,8 @@ class DeformerStream:
         """
         if self._newest is not None and index <= self._newest:
             raise InputError(f"frame {index} came after frame {self._newest}; push frames in order")
-        tokens, joints = self._network.encode(image[None], hand_box[None])
+        with modes.eval_mode(self._network):
+            tokens, joints = self._network.encode(image[None], hand_box[None])
         self._seen[index] = _Frame(tokens[0], joints[0], torch.zeros_like(tokens[0, :3]) if root is None else root)
         self._due.append(index)
         self._newest = index
@@ -460,7 +461,8 @@ class DeformerStream:
                 torch.stack(each)[None] for each in zip(*map(self._seen.__getitem__, self._window(index)), strict=True)
             )
             side = tokens.new_full(tokens.shape[:2], float(self._left))
-            fused.append(Fused(index, self._network.fuse(tokens, joints, side, roots)))
+            with modes.eval_mode(self._network):
+                fused.append(Fused(index, self._network.fuse(tokens, joints, side, roots)))
         return fused
 
     def _window(self, centre: int) -> list[int]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sonjit._util import InputError, JobError, check_memory, require
 from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit_lab.networks.checkpoints import METADATA
+from sonjit_lab.networks.modes import eval_mode
 from sonjit_lab.networks.registry import InputSpec, Network
 
 Format = Literal["onnx", "openvino", "tflite"]
@@ -71,33 +72,33 @@ def export_network(
         require("litert_torch", "export to TFLite")
     with failing_as_job(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    training = network.training
-    network.eval()
-    try:
-        with failing_as_job(path), WorkFolder(path.parent) as folder, _preserve_interrupt() as defer_interrupt:
-            draft = Path(folder) / f"{path.stem}.onnx"
-            if file_format == "tflite":
-                draft = draft.with_suffix(".tflite")
-                _write_tflite(network, inputs, draft)
-            else:
-                _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
-            if file_format == "openvino":
-                draft = _ir_from_onnx(draft)
-            differences = _differences(network, inputs, draft)
-            worst = max(differences, key=lambda name: differences[name])
-            if not differences[worst] <= MAX_DIFFERENCE:
-                raise JobError(
-                    f"{path}: not written, because {worst} differs from PyTorch's by {differences[worst]:.1e} of the "
-                    f"range (maximum: {MAX_DIFFERENCE:g})"
-                )
-            defer_interrupt()
-            size = draft.stat().st_size
-            if file_format == "openvino":
-                size += draft.with_suffix(".bin").stat().st_size
-                draft.with_suffix(".bin").replace(path.with_suffix(".bin"))
-            draft.replace(path)
-    finally:
-        network.train(training)
+    with (
+        eval_mode(network),
+        failing_as_job(path),
+        WorkFolder(path.parent) as folder,
+        _preserve_interrupt() as defer_interrupt,
+    ):
+        draft = Path(folder) / f"{path.stem}.onnx"
+        if file_format == "tflite":
+            draft = draft.with_suffix(".tflite")
+            _write_tflite(network, inputs, draft)
+        else:
+            _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
+        if file_format == "openvino":
+            draft = _ir_from_onnx(draft)
+        differences = _differences(network, inputs, draft)
+        worst = max(differences, key=lambda name: differences[name])
+        if not differences[worst] <= MAX_DIFFERENCE:
+            raise JobError(
+                f"{path}: not written, because {worst} differs from PyTorch's by {differences[worst]:.1e} of the "
+                f"range (maximum: {MAX_DIFFERENCE:g})"
+            )
+        defer_interrupt()
+        size = draft.stat().st_size
+        if file_format == "openvino":
+            size += draft.with_suffix(".bin").stat().st_size
+            draft.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        draft.replace(path)
     return Export(path, size, differences)
 
 

@@ -23,7 +23,7 @@ from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Dataset, dataset_entry, open_dataset
 from sonjit_lab.explain.classes import image_tensor
-from sonjit_lab.networks import Network, classifiers, create_network, load_checkpoint, network_entry, registry
+from sonjit_lab.networks import Network, classifiers, create_network, load_checkpoint, modes, network_entry, registry
 from sonjit_lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit_lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit_lab.training import augment, building_blocks, class_images, loop
@@ -410,7 +410,7 @@ def _run_folder_of(weights: str | None) -> Path | None:
     return folder if weights and (folder / DESCRIPTION).is_file() else None
 
 
-@torch.inference_mode()
+@modes.evaluates
 def accuracy(network: Network, crops: Sequence[class_images.Crop], device: str = "cpu") -> float:
     """Return the share of crops whose class is predicted correctly, 0..1."""
     right = 0

@@ -27,7 +27,7 @@ from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.sample import frames_around
 from sonjit_lab.hand_models.mano import matrix_from_axis_angle
 from sonjit_lab.meshes.mano_networks import frame_crop
-from sonjit_lab.networks import create_network, load_checkpoint
+from sonjit_lab.networks import create_network, load_checkpoint, modes
 from sonjit_lab.networks.checkpoints import without_prefixes
 from sonjit_lab.networks.deformer import GAP, DeformerNetwork, VariantHands, box_around, joints_in_box, rotate_to_camera
 from sonjit_lab.networks.deformer_layers import DeformerSize, MotionDiscriminator
@@ -452,7 +452,7 @@ def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:
     )
 
 
-@torch.inference_mode()
+@modes.evaluates
 def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[str, float]:
     """Return metrics of a network in eval mode on held-out windows; see `train_deformer`."""
     middle = network.size.frames // 2

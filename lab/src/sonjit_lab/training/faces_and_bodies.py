@@ -21,7 +21,7 @@ from sonjit.geometry.boxes import RotatedBox, points_into_crop
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit_lab.datasets import Instance, Sample, face_labels
 from sonjit_lab.metrics import outer_corner_distances
-from sonjit_lab.networks import backbones, create_network, keypoint_detector, registry
+from sonjit_lab.networks import backbones, create_network, keypoint_detector, modes, registry
 from sonjit_lab.training.augment import Augmentation, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
@@ -274,12 +274,12 @@ def _weights(points: FloatArray, skeleton: str) -> FloatArray:
     return np.array([[float(name == other) for other in _BODY] for name in names])
 
 
+@modes.evaluates
 def point_error(network: registry.Network, crops: Sequence[LabelledCrop], device: str = "cpu") -> float:
     """Return the mean distance in per cent of the unit of errors, averaged over faces or bodies; NaN without any."""
     means: list[float] = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), _BATCH):
-            batch = point_batch(crops[start : start + _BATCH])
-            distances = distance(_offsets(network(batch.images.to(device))["keypoints"].cpu(), batch))
-            means += ((distances * batch.known).sum(1) / batch.known.sum(1).clamp(min=1)).tolist()
+    for start in range(0, len(crops), _BATCH):
+        batch = point_batch(crops[start : start + _BATCH])
+        distances = distance(_offsets(network(batch.images.to(device))["keypoints"].cpu(), batch))
+        means += ((distances * batch.known).sum(1) / batch.known.sum(1).clamp(min=1)).tolist()
     return 100 * float(np.mean(means)) if means else float("nan")

@@ -29,7 +29,7 @@ from sonjit_lab.hand_models import Mano, load_mano
 from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit_lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
 from sonjit_lab.metrics import joint_errors, pck_auc, similarity_aligned
-from sonjit_lab.networks import create_network, handoccnet, load_checkpoint
+from sonjit_lab.networks import create_network, handoccnet, load_checkpoint, modes
 from sonjit_lab.networks.checkpoints import without_prefixes
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.batches import to_device
@@ -396,7 +396,7 @@ def _targets(network: handoccnet.HandOccNetwork, batch: HandOccBatch) -> HandOcc
     return targets_from_mano(network.mano, batch.pose, batch.shape, batch.joints)
 
 
-@torch.inference_mode()
+@modes.evaluates
 def evaluate(
     network: handoccnet.HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int, device: str
 ) -> dict[str, float]:

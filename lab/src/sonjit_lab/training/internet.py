@@ -18,7 +18,7 @@ from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError,
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.metrics import handedness_hits, mrrpe, two_hand_errors
-from sonjit_lab.networks import create_network, internet, load_checkpoint, rootnet
+from sonjit_lab.networks import create_network, internet, load_checkpoint, modes, rootnet
 from sonjit_lab.networks.checkpoints import without_prefixes
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
@@ -328,7 +328,7 @@ def _example(
     return example_from_image(chosen.image, layout, change, space)
 
 
-@torch.inference_mode()
+@modes.evaluates
 def evaluate(
     network: internet.InterNet,
     training: Sequence[Sample],
@@ -337,7 +337,6 @@ def evaluate(
     device: str,
 ) -> dict[str, float]:
     """Return metrics on held-out images; see `train_internet`."""
-    network.eval()
     layout, space, side = internet.LAYOUTS[settings.layout], settings.space, settings.side
     own_roots = [layout.root(hand) for hand in internet.SIDES]
     rows: list[tuple[FloatArray | BoolArray, ...]] = []

@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonjit._util import Image, InputError, JobError
-from sonjit_lab.networks import save_checkpoint
+from sonjit_lab.networks import modes, save_checkpoint
 from sonjit_lab.training.batches import prefetch, seeds_of
 from sonjit_lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
@@ -445,12 +445,8 @@ def _losses(compute: Callable[[N, T], Mapping[str, Tensor]], network: N, batch: 
 
 def _call_in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
     """Call a function with a network in eval mode without gradients, and restore all modes."""
-    modes = [(module, module.training) for module in network.modules()]
-    with torch.no_grad():
-        value = compute(network.eval())
-    for module, training in modes:
-        module.training = training
-    return value
+    with modes.eval_mode(network), torch.no_grad():
+        return compute(network)
 
 
 def _validation_values(metrics: Mapping[str, float]) -> dict[str, float]:

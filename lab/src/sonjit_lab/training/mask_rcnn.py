@@ -20,6 +20,7 @@ from sonjit_lab.datasets import Dataset, Sample, convert, dataset_entry, open_da
 from sonjit_lab.explain.mask_networks import instances_from
 from sonjit_lab.metrics import coco_precision
 from sonjit_lab.networks.mask_rcnn import files, mask_rcnn
+from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import evenly_spaced
@@ -209,7 +210,7 @@ def make_example(
     return tensors_from_example(augment(example, mirror, draw_augmentation(augmentation, rng)))
 
 
-@torch.no_grad()
+@evaluates
 def evaluate(
     network: mask_rcnn.MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
 ) -> dict[str, float]:

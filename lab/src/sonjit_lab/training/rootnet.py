@@ -15,7 +15,7 @@ from torch import Tensor
 from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.networks import create_network, internet, rootnet
+from sonjit_lab.networks import create_network, internet, modes, rootnet
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import draw_batch, hand_data, known_hands
@@ -121,7 +121,7 @@ def _tensors(examples: Sequence[RootExample]) -> list[Tensor]:
     return [image.permute(0, 3, 1, 2), at_box[:, None], coord, visible]
 
 
-@torch.inference_mode()
+@modes.evaluates
 def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
     """Return the error of the wrist's depth on held-out hands; see `train_rootnet`."""
     examples = [example for sample in held_out for example in _examples(sample, side)]

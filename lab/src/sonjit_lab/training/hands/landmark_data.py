@@ -20,6 +20,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets.sample import Instance, Sample, Side
 from sonjit_lab.metrics import mnae
 from sonjit_lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS
+from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import Network
 from sonjit_lab.training.augment import OTHER_SIDE, Augmentation
 from sonjit_lab.training.losses import PointLoss, point_loss
@@ -401,10 +402,10 @@ def predicted_points(network: Network, crops: Sequence[LandmarkCrop], device: st
     return _outputs(network, crops, device)["keypoints"].reshape(len(crops), -1, 3)[..., :2]
 
 
+@evaluates
 def _outputs(network: Network, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
     """Return the network's outputs (N, ...) by name."""
-    with torch.inference_mode():
-        parts = [
-            network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
-        ]
+    parts = [
+        network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
+    ]
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}

@@ -21,6 +21,7 @@ from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit_lab.datasets import Instance, Sample, open_dataset
 from sonjit_lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
+from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentedSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
@@ -199,6 +200,7 @@ def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
     }
 
 
+@evaluates
 def pictures(network: HandMaskNetwork, hands: Sequence[MaskedHand], device: str) -> dict[str, Image]:
     """Return the crops of hands with their masks: true ones on the left, predicted ones on the right."""
     crops = [cut_hand(hand, network.size) for hand in hands]
@@ -220,7 +222,7 @@ def _tinted(rgb: Image, masks: Float32Array) -> Image:
     return cell
 
 
-@torch.no_grad()
+@evaluates
 def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int, device: str) -> dict[str, float]:
     """Return the mean IoU of the masks of each part where it is visible."""
     overlaps: dict[str, list[float]] = {part: [] for part in PARTS}

@@ -23,7 +23,7 @@ from sonjit.detectors.ssd import AnchorGrid, blend_overlapping
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit_lab.datasets import Dataset, Instance
 from sonjit_lab.metrics import coco_precision
-from sonjit_lab.networks import create_network
+from sonjit_lab.networks import create_network, modes
 from sonjit_lab.networks.mediapipe_hands import PalmDetectionNetwork
 from sonjit_lab.training import building_blocks, loop
 from sonjit_lab.training.augment import Augmentation, draw_augmentation
@@ -331,6 +331,7 @@ def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[
     return building_blocks.Concat(training), building_blocks.Concat(held_out)
 
 
+@modes.evaluates
 def palm_precision(
     network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray, device: str = "cpu"
 ) -> dict[str, float]:
@@ -340,15 +341,14 @@ def palm_precision(
     """
     results: list[Mapping[str, object]] = []
     truths: list[PalmSample] = []
-    with torch.inference_mode():
-        for start in range(0, len(samples), _BATCH):
-            chunk = samples[start : start + _BATCH]
-            truths += [replace(sample, image=_NO_IMAGE) for sample in chunk]
-            images = np.stack([sample.image for sample in chunk])  # (B, S, S, 3)
-            outputs = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
-            scores, boxes = outputs["scores"][..., 0].sigmoid().cpu().numpy(), outputs["boxes"].cpu().numpy()
-            for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
-                results += _detections(score, box, anchors, start + number)
+    for start in range(0, len(samples), _BATCH):
+        chunk = samples[start : start + _BATCH]
+        truths += [replace(sample, image=_NO_IMAGE) for sample in chunk]
+        images = np.stack([sample.image for sample in chunk])  # (B, S, S, 3)
+        outputs = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
+        scores, boxes = outputs["scores"][..., 0].sigmoid().cpu().numpy(), outputs["boxes"].cpu().numpy()
+        for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
+            results += _detections(score, box, anchors, start + number)
     stats = coco_precision(_truth(truths, samples[0].image.shape[0]), results, "bbox").stats
     return {"ap": 100 * stats["AP50"], "ap_strict": 100 * stats["AP"]}
 
