@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, BodySmoother, MaskSmoother
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton, mirrored_order
 
 
 class FakeNetwork:
@@ -70,3 +70,55 @@ def test_a_selfie_view_changes_the_names_of_left_and_right():
         a, b = getattr(plain, name), getattr(selfie, name)
         np.testing.assert_array_equal(a[[left, right, nose]], b[[right, left, nose]])
     np.testing.assert_array_equal(plain.alignment, selfie.alignment)
+
+
+class SeeingNetwork(FakeNetwork):
+    """Landmark network that places all keypoints at the brightest column of the crop, too far to the left."""
+
+    def __init__(self):
+        super().__init__(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
+
+    def run(self):
+        column = float(self.input[0, ..., 0].mean(0).argmax())
+        image = np.full((39, 5), 5, np.float32)
+        image[:, 0] = column - 20 + np.arange(39)
+        image[:, 1] = 128
+        image[34] = (128, 20, 0, 5, 5)
+        world = np.random.default_rng(0).uniform(-1, 1, (39, 3)).astype(np.float32)
+        return [image.reshape(1, -1), *self.outputs[1:3], world.reshape(1, -1)]
+
+
+@pytest.mark.parametrize("rotation", [0.0, 0.4])
+def test_a_mirrored_image_has_the_mirrored_means(rotation):
+    rgb = np.zeros((400, 500, 3), np.uint8)
+    rgb[:, 180:190] = 250
+    bodies = Bodies(None, SeeingNetwork(), averages_mirrored=True)
+    box = RotatedBox(210.0, 200.0, 256.0, 256.0, rotation)
+    other = box._replace(cx=499 - box.cx, rotation=-rotation)
+    first, second = bodies.observe(rgb, box), bodies.observe(np.ascontiguousarray(rgb[:, ::-1]), other)
+    order = mirrored_order(load_skeleton("body_blazepose33").keypoints)
+    mirrored = second.keypoints[order] * [-1, 1, 1] + [499, 0, 0]
+    np.testing.assert_allclose(first.keypoints, mirrored, atol=1.5)  # a pixel of the crop
+    np.testing.assert_allclose(first.keypoints_3d, second.keypoints_3d[order] * [-1, 1, 1], atol=1e-5)
+    np.testing.assert_allclose(first.alignment, second.alignment * [-1, 1] + [499, 0], atol=1.5)
+
+
+def test_limbs_whose_sides_the_mirrored_crop_exchanges_do_not_collapse():
+    rng = np.random.default_rng(1)
+    order = np.array(mirrored_order(load_skeleton("body_blazepose33").keypoints))
+    image, world = rng.uniform(20, 230, (39, 5)).astype(np.float32), rng.uniform(-1, 1, (39, 3)).astype(np.float32)
+    image[:, 3:] = 5
+    mirrored = image.copy()
+    mirrored[:33] = mirrored[order]
+    mirrored[:, 0] = 256 - mirrored[:, 0]
+    legs = np.arange(23, 33)
+    mirrored[legs] = mirrored[order[legs]]
+    mirrored[legs, 3] = 0  # less visible
+    network = FakeNetwork(image.reshape(1, -1), world.reshape(1, -1))
+    plain = Bodies(None, network).observe(np.zeros((256, 256, 3), np.uint8), RotatedBox(128, 128, 256, 256))
+    outputs = iter([image, mirrored])
+    network.run = lambda: [next(outputs).reshape(1, -1), *network.outputs[1:]]
+    found = Bodies(None, network, averages_mirrored=True).observe(
+        np.zeros((256, 256, 3), np.uint8), RotatedBox(128, 128, 256, 256)
+    )
+    np.testing.assert_allclose(found.keypoints[:, :2], plain.keypoints[:, :2], atol=1e-3)

@@ -15,6 +15,7 @@ from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
+from sonjit.report.detector import report_detector
 from sonjit.report.recording import COUNTED, Convention, recording_of
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
@@ -84,18 +85,9 @@ def report(
     for limits in counted:
         if limits.measure not in ANGLES:
             raise InputError(f"--count {limits.measure}: a report counts {', '.join(ANGLES)}")
-    found = tracked_frames.track(
-        source,
-        kind,
-        start_s=start,
-        end_s=end,
-        every=every,
-        model=model,
-        max_instances=max_instances,
-    )
     try:
-        with progress_bar(None, "frames") as bar:
-            for frame in found:
+        with report_detector(kind, model, max_instances) as detector, progress_bar(None, "frames") as bar:
+            for frame in tracked_frames.track(source, detector, start_s=start, end_s=end, every=every):
                 if frame.time is None:
                     raise InputError(f"{source} is an image: a report requires a video")
                 frames.append(replace(frame))

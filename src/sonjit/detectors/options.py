@@ -315,7 +315,11 @@ class FaceOptions(CommonOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BodyOptions(CommonOptions):
-    """Options of body detectors."""
+    """Options of body detectors.
+
+    Attributes:
+        averages_mirrored: Whether keypoints are the means of each crop and its mirror image.
+    """
 
     stream_smoothing: ClassVar[SmoothingName] = "published"
 
@@ -323,6 +327,7 @@ class BodyOptions(CommonOptions):
     mirrored: Mirrored = False
     segmentation: Annotated[bool, Option("Add a mask to each body.", command_line=False)] = False
     smooth_segmentation: Annotated[bool, Option("Smooth masks over time.")] = True
+    averages_mirrored: bool = False
     kind: str = "body"
 
 

@@ -9,12 +9,13 @@ Masks nearly double the time of lite and full. Their branch is therefore cut off
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from sonjit._util import Float32Array, Image, RealArray
+from sonjit._util import Float32Array, FloatArray, Image, IndexArray, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import BodyOptions
@@ -31,6 +32,10 @@ MASK_OUTPUT = 2
 _KEYPOINTS = 33
 _ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the body
 _LANDMARKS, _USED = 39, 35  # of the network
+_OTHER_SIDE = np.array(mirrored_order(load_skeleton("body_blazepose33").keypoints))
+"""Index of the same keypoint on the other side."""
+_LIMBS = np.arange(11, 23), np.arange(23, 33)  # keypoints of arms and legs
+_MIRROR, _RIGHT = np.array([-1, 1, 1], np.float32), np.array([1, 0, 0], np.float32)
 _CORE = (*range(13), 23, 24)  # head, shoulders and hips
 _TORSO = [11, 12, 23, 24]  # shoulders and hips, left first
 _TORSO_DOWN, _TORSO_ACROSS = (0.1, 0.9, 9), (0.2, 0.8, 7)  # first, last and number of points, relative to the torso
@@ -79,6 +84,65 @@ class BodyObservation:
     left: None = None
 
 
+class _Outputs(NamedTuple):
+    """Outputs of the landmark network for one crop."""
+
+    points: Float32Array  # (35, 3), in fractions of the crop: keypoints and alignment points
+    world: Float32Array  # (33, 3), in metres
+    scores: Float32Array  # (33, 2), visibility and presence
+    score: float
+    heatmap_peak: float
+    mask: Float32Array | None  # (h, w), logits
+
+    def unmirrored(self) -> "_Outputs":
+        """Return the outputs for the crop whose mirror image has these."""
+        keypoints, alignment = self.points[:_KEYPOINTS][_OTHER_SIDE], self.points[_KEYPOINTS:]
+        return self._replace(
+            points=np.concatenate([keypoints, alignment]) * _MIRROR + _RIGHT,
+            world=self.world[_OTHER_SIDE] * _MIRROR,
+            scores=self.scores[_OTHER_SIDE],
+            mask=None if self.mask is None else self.mask[:, ::-1],
+        )
+
+    def averaged(self, other: "_Outputs") -> "_Outputs":
+        """Return the means of two outputs for the same crop.
+
+        Where both disagree about left and right of the arms or legs, the sides of the more visible keypoints count.
+        """
+        first, second = self, other
+        for part in _LIMBS:
+            distances = [
+                float(np.linalg.norm(self.points[part, :2] - other.points[sides, :2], axis=1).sum())
+                for sides in (part, _OTHER_SIDE[part])
+            ]
+            if distances[0] <= distances[1]:
+                continue
+            if self.scores[part].sum() >= other.scores[part].sum():
+                second = second.exchanged(part)
+            else:
+                first = first.exchanged(part)
+        return _Outputs(
+            _mean(first.points, second.points),
+            _mean(first.world, second.world),
+            _mean(first.scores, second.scores),
+            (first.score + second.score) / 2,
+            (first.heatmap_peak + second.heatmap_peak) / 2,
+            None if first.mask is None or second.mask is None else _mean(first.mask, second.mask),
+        )
+
+    def exchanged(self, part: IndexArray) -> "_Outputs":
+        """Return outputs in which keypoints (K,) have exchanged sides."""
+        order = np.arange(_USED)
+        order[part] = _OTHER_SIDE[part]
+        keypoints = order[:_KEYPOINTS]
+        return self._replace(points=self.points[order], world=self.world[keypoints], scores=self.scores[keypoints])
+
+
+def _mean(first: Float32Array, second: Float32Array) -> Float32Array:
+    """Return the mean of two arrays of one shape."""
+    return (0.5 * (first + second)).astype(np.float32)
+
+
 class Bodies(interfaces.Kind[BodyObservation, Body]):
     """Detect bodies and their landmarks.
 
@@ -86,7 +150,8 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
     the logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world keypoints
     (1, 117); and, for masks, logits (1, H, W, 1). `heatmap_kernel` is the side of the window that refines a keypoint: 9
     in MediaPipe's `solutions`, 7 in its graph files. In a mirrored view, the arm that looks like the left one is the
-    right one.
+    right one. With `averages_mirrored` the network also runs on the mirrored crop, and observations are the means of
+    both. A mirrored image then has mirrored keypoints, at twice the cost.
     """
 
     overlap_keypoints = _CORE
@@ -98,18 +163,32 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         *,
         mirrored: bool = False,
         heatmap_kernel: int = _KERNEL,
+        averages_mirrored: bool = False,
     ) -> None:
         self._people = people
         self._landmarks = landmarks
         self._size = landmarks.input.shape[1]
-        names = load_skeleton("body_blazepose33").keypoints
-        self._order = np.array(mirrored_order(names)) if mirrored else np.arange(_KEYPOINTS)
+        self._order = _OTHER_SIDE if mirrored else np.arange(_KEYPOINTS)
         self._kernel = heatmap_kernel
+        self._averages_mirrored = averages_mirrored
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes of people in an image (H, W, 3), best first."""
-        people = [] if self._people is None else self._people.find(rgb, min_score)
-        return [box_from_alignment(person.keypoints[:2]) for person in people]
+        if self._people is None:
+            return []
+        found = [person.keypoints[:2] for person in self._people.find(rgb, min_score)]
+        if self._averages_mirrored:
+            others = self._people.find(np.ascontiguousarray(rgb[:, ::-1]), min_score)
+            mirrored = [person.keypoints[:2] * (-1, 1) + (rgb.shape[1] - 1, 0) for person in others]
+            found = [self._averaged(points, mirrored) for points in found]
+        return [box_from_alignment(points) for points in found]
+
+    def _averaged(self, points: RealArray, mirrored: Sequence[FloatArray]) -> RealArray:
+        """Return the means of alignment points (2, 2) and those of the same person in the mirrored image."""
+        boxes = [box_from_alignment(other) for other in mirrored]
+        own = box_from_alignment(points)
+        same = [other for other, box in zip(mirrored, boxes, strict=True) if self.is_same_instance(own, box)]
+        return (points + same[0]) / 2 if same else points
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """Run the landmark network on a box of an image (H, W, 3).
@@ -117,22 +196,40 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         The observation has keypoints (33, 3), presence, and a mask if the network has one.
         """
         crop_for(self._landmarks, rgb, box)
-        image, presence, heatmaps, world, *masks = self._landmarks.run()
-        values = image.reshape(-1, 5)[:_USED]
-        points, peaks = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
-        placed = points_from_crop(points, box)  # (35, 3)
-        scores = sigmoid(values[:_KEYPOINTS, 3:][self._order])  # (33, 2)
+        found = self._outputs()
+        if self._averages_mirrored:
+            step = box.width / self._size  # the last pixel of a crop is this far from the end of its box
+            cx, cy = box.cx + step * math.cos(box.rotation), box.cy + step * math.sin(box.rotation)
+            crop_for(self._landmarks, rgb, box._replace(cx=cx, cy=cy))
+            self._landmarks.input[0] = self._landmarks.input[0, :, ::-1].copy()
+            found = found.averaged(self._outputs().unmirrored())
+        placed = points_from_crop(found.points, box)  # (35, 3)
+        scores = found.scores[self._order]  # (33, 2)
         keypoints = placed[:_KEYPOINTS][self._order]
         return BodyObservation(
-            score=float(presence.flat[0]),
+            score=found.score,
             keypoints=keypoints,
-            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS][self._order] @ turn_matrix(box),
+            keypoints_3d=found.world[self._order] @ turn_matrix(box),
             visibility=scores[:, 0],
             presence=scores[:, 1],
             alignment=placed[_ALIGNMENT, :2],
-            mask=mask_from_logits(masks[0][0, ..., 0], box, rgb.shape[1], rgb.shape[0]) if masks else None,
+            mask=None if found.mask is None else mask_from_logits(found.mask, box, rgb.shape[1], rgb.shape[0]),
             colours=_torso_colours(rgb, keypoints),
-            heatmap_peak=float(peaks[:_KEYPOINTS].mean()),
+            heatmap_peak=found.heatmap_peak,
+        )
+
+    def _outputs(self) -> "_Outputs":
+        """Run the network on the crop in its input."""
+        image, presence, heatmaps, world, *masks = self._landmarks.run()
+        values = image.reshape(-1, 5)[:_USED]
+        points, peaks = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
+        return _Outputs(
+            points,
+            world.reshape(-1, 3)[:_KEYPOINTS].copy(),
+            sigmoid(values[:_KEYPOINTS, 3:]),
+            float(presence.flat[0]),
+            float(peaks[:_KEYPOINTS].mean()),
+            masks[0][0, ..., 0].copy() if masks else None,
         )
 
     def follow(self, track: tracking.Track[BodyObservation]) -> RotatedBox:
@@ -320,7 +417,13 @@ def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     sizes = (5 * _LANDMARKS, 1, 64 * 64 * _LANDMARKS, 3 * _LANDMARKS, *((256 * 256,) if options.segmentation else ()))
     check_shapes(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
     kernel = _BUNDLE_KERNEL if options.follows_bundle else _KERNEL
-    return Bodies(people, landmarks, mirrored=options.mirrored, heatmap_kernel=kernel)
+    return Bodies(
+        people,
+        landmarks,
+        mirrored=options.mirrored,
+        heatmap_kernel=kernel,
+        averages_mirrored=options.averages_mirrored,
+    )
 
 
 def body_smoothers(options: BodyOptions) -> Callable[[], BodySmoother]:

@@ -1,0 +1,23 @@
+"""Detector of the people whose joint angles a report measures."""
+
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors.options import BodyOptions
+from sonjit.detectors.pipeline import Detector
+
+
+def report_detector(
+    kind: Literal["body", "holistic"], model: str, max_instances: int = 1, *, averaged: bool = True
+) -> Detector[Any]:
+    """Return a detector of people in a video.
+
+    Keypoints are not smoothed, because `angles.filtered` smooths angles without a delay. The networks favour a side.
+    With `averaged`, keypoints are the means of each crop and its mirror image, so that a mirrored video has nearly the
+    same ranges of motion.
+    """
+    options = make_options(find_kind(kind), {"model": model, "max_instances": max_instances, "smoothing": "none"})
+    own = cast("BodyOptions", options.for_input(is_still=False))
+    return detector_from(replace(own, averages_mirrored=averaged))
