@@ -29,11 +29,11 @@ _WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "bo
 _MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered areas for faces
 _TURNS: Final = 0.0, math.pi / 2, math.pi, -math.pi / 2
 # Minimum scores: of a face that the detector alone finds upright, turned, or in a frame that is not searched as a
-# still; of a face with a mesh; and of a body.
-_FACE, _TURNED_FACE, _GLANCED_FACE, _MESH, _BODY = 0.5, 0.65, 0.6, 0.2, 0.2
-_PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6), (1, 2, 3), (1, 2)
+# still; of a face with a mesh; of a body; and of a person in a still.
+_FACE, _TURNED_FACE, _GLANCED_FACE, _MESH, _BODY, _PERSON = 0.5, 0.65, 0.6, 0.2, 0.2, 0.2
+_PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6, 8), (1, 2, 3), (1, 2)
 """Numbers of windows along the longer side of stills and of frames of videos, and of windows searched in all turns."""
-_MIN_SIDE_PX: Final = 160  # minimum side of windows that the searches do not have
+_MIN_SIDE_PX: Final = 120  # minimum side of windows that the searches do not have
 _HEAD_WIDTH, _HEAD_HEIGHT = 0.6, 0.35
 """Maximum side of an unseen head at the top of a person's box, relative to its width and its height."""
 _MESH_AGAIN: Final = 0.5  # minimum score of a face with a mesh in an image whose people are hidden
@@ -78,7 +78,8 @@ class BystanderSearch:
         search = BodySearch(rgb, self._network, self._faces, self._bodies, extent)
         bodies = [found.last for found in search.search().candidates if found.score > _BODY]
         heads = [head_of_keypoints(body.keypoints) for body in bodies]
-        sure = [person for person in search.people if person.score > LIMITS["sure_person"]]
+        least = _PERSON if thorough else LIMITS["sure_person"]
+        sure = [person for person in search.people if person.score > least]
         heads += [_head_of(person) for person in sure if not any(_has_head(person, box) for box in (*faces, *heads))]
         return Bystanders(faces + heads, [*(clipped(body, rgb) for body in bodies), *(each.box for each in sure)])
 
@@ -118,8 +119,13 @@ class BystanderSearch:
 
 
 def _head_of(person: PersonBox) -> Box:
-    """Return a square at the top of a person's box, which has the head also where the box shows only the upper body."""
+    """Return a square at the top of a person's box, which has the head also where the box shows only the upper body.
+
+    A box that is wider than high shows a head and shoulders, such as at the border, and all of it may be the head.
+    """
     x_min, y_min, x_max, y_max = person.box
+    if x_max - x_min > y_max - y_min:
+        return person.box
     side = min(_HEAD_WIDTH * (x_max - x_min), _HEAD_HEIGHT * (y_max - y_min))
     middle = (x_min + x_max) / 2
     return middle - side / 2, y_min, middle + side / 2, y_min + side
