@@ -1,6 +1,7 @@
 import struct
 import sys
 from io import BytesIO
+from itertools import product
 
 import cv2
 import numpy as np
@@ -229,6 +230,43 @@ def test_the_colour_profile_of_heic_is_applied(tmp_path):
             (frame,) = source
         np.testing.assert_allclose(frame.rgb.mean(axis=(0, 1)), expected, atol=4)
         assert not any("profile" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("ending", "turned"), [*product(["JPEG", "PNG", "TIFF", "WEBP"], [False, True]), ("AVIF", False)]
+)
+def test_colour_profiles_are_applied(ending, turned, monkeypatch):
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = srgb.replace(b"rXYZ", b"????", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"????", b"bXYZ", 1)
+    image = Image.new("RGB", (48, 32), (200, 60, 30))
+    exif = Image.Exif()
+    exif[274] = 6 if turned else 1
+    for profile, expected in ((None, (200, 60, 30)), (srgb, (200, 60, 30)), (exchanged, (30, 60, 200))):
+        buffer, notes = BytesIO(), []
+        image.save(buffer, ending, icc_profile=profile, exif=exif)
+        shown = decode_image(buffer.getvalue(), "a", notes=notes)
+        assert shown.shape == ((48, 32, 3) if turned else (32, 48, 3))
+        np.testing.assert_allclose(shown.mean(axis=(0, 1)), expected, atol=5)
+        assert notes == []
+    monkeypatch.setattr("sonjit.media.sources.images.is_installed", lambda extra: extra != "colours")
+    assert decode_image(buffer.getvalue(), "a", notes=notes)[0, 0, 0] > 190
+    assert "is not applied: pip install 'sonjit[colours]'" in notes[0]
+
+
+def test_colour_profiles_of_grey_deep_and_large_profiles_are_applied():
+    from PIL import ImageCms
+
+    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    start = int.from_bytes(linear[(at := linear.index(b"rTRC")) + 4 : at + 8])
+    linear = linear[:start] + b"curv" + bytes(8) + linear[start + 12 :]  # 128 is brighter in sRGB
+    long = (len(linear) + 100_000).to_bytes(4) + linear[4:] + bytes(100_000)  # in two segments of a JPEG
+    cases = (("RGB", (128,) * 3, "PNG", linear), ("I;16", 128 * 257, "PNG", linear), ("RGB", (128,) * 3, "JPEG", long))
+    for mode, value, ending, profile in cases:
+        buffer = BytesIO()
+        Image.new(mode, (32, 32), value).save(buffer, ending, icc_profile=profile)
+        assert decode_image(buffer.getvalue(), "a")[0, 0] == pytest.approx(188, abs=2)
 
 
 @pytest.mark.parametrize("first", [b"II", b"MM"])

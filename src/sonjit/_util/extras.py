@@ -16,6 +16,7 @@ EXTRAS: Final = {
     "page": ("ai_edge_litert",),
     "onnx": ("onnxruntime", "onnx"),
     "heic": ("pillow_heif",),
+    "colours": ("PIL",),
     "eval": ("faster_coco_eval", "yaml", "matplotlib", "markdown_it"),
     "ray": ("ray",),
     "remote": ("fsspec",),

@@ -29,6 +29,7 @@ _PURPOSES = {
     "page": "photographs in web pages",
     "onnx": "ONNX Runtime, for GPUs and other devices",
     "heic": "HEIC photographs",
+    "colours": "colour profiles of photographs",
     "eval": "evaluations, and reports as HTML and PDF",
     "ray": "runs on a cluster",
     "remote": "inputs on remote storage",

@@ -28,6 +28,7 @@ _MARKER: Final = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")  # neither stuffing
 _JPEG_SCAN: Final = 0xDA  # marker of the pixels of a JPEG
 NEXT: Final = 0  # stands for the position of the next directory of TIFF
 _NOT_FRAMES: Final = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding
+_TIFF_BYTES: Final = 7  # kind of a tag of TIFF whose number is the position of its bytes
 _TIFF_FORMATS: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _PNM: Final = re.compile(rb"P[4-6](?:\s+|\s*#[^\n]*\n)+(\d{1,9})(?:\s+|\s*#[^\n]*\n)+(\d{1,9})\s")
 LAST_CHUNK: Final = b"IEND\xaeB`\x82"  # of PNG
@@ -147,8 +148,9 @@ def tiff_numbers(data: bytes, *tags: int) -> list[int]:
         end = start + head + entry * min(count, 0xFFFF)
         for position in range(start + head, end, entry):
             tag, kind = struct.unpack_from(order + "HH", data, position)
-            if tag in found and kind in _TIFF_FORMATS:
-                (found[tag],) = struct.unpack_from(order + _TIFF_FORMATS[kind], data, position + (12 if is_big else 8))
+            form = address if kind == _TIFF_BYTES else _TIFF_FORMATS.get(kind)
+            if tag in found and form:
+                (found[tag],) = struct.unpack_from(order + form, data, position + (12 if is_big else 8))
         if NEXT in found:
             (found[NEXT],) = struct.unpack_from(order + address, data, end)
     return list(found.values())

@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Image, InputError, JobError, check_memory, optional_import
+from sonjit._util import Image, InputError, JobError, check_memory, is_installed, optional_import
 from sonjit._util.lazy_names import LazyModule
 from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, tone_curve
 from sonjit.media.sources.headers import (
@@ -54,10 +55,14 @@ _IS_SMALLER: Final = 254  # tag of TIFF: the image is a preview of another one
 _COLOURS: Final = 262  # tag of TIFF: colours such as Lab
 _FURTHER_IMAGES: Final = 330  # tag of TIFF: further directories
 _EXTRA_CHANNELS: Final = 338  # tag of TIFF: channels such as alpha
+_PROFILE: Final = 34675  # tag of TIFF: ICC profile
+_PROFILE_BYTES: Final = 1 << 16  # of a file or a profile, in which the colours of a profile are stated
+_HAS_PROFILE: Final = 32  # flag of WebP
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _MORE_IMAGES: Final = "only the first image of the file is read"
+_NOT_APPLIED: Final = "its colour profile is not sRGB and is not applied"
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
@@ -109,6 +114,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     """
     found = _checked_format(data, name)
     bits, transfer = _colours(data, found)
+    profile = b"" if transfer in HDR else _other_profile(data, found)
     if notes is not None:
         notes += [f"{name}: {line}" for line in _not_read(data, found, name)]
     if notes is not None and transfer in HDR:
@@ -118,7 +124,8 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     shown = still_geometry(data, found) if upright != (found == "tiff") else Geometry()  # OpenCV turns a TIFF image
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        return shown.apply(np.asarray(_decode_opencv(data, name, found, flags), np.uint8))
+        rgb = np.asarray(_decode_opencv(data, name, found, flags), np.uint8)
+        return shown.apply(_in_srgb(rgb, profile, data, name, notes) if profile else rgb)
     # A file may have more than 8 bits per channel.
     is_deep = data[24:25] == b"\x10" if found == "png" else found in ("tiff", "pnm", "jpeg2000", "avif")
     depth = cv2.IMREAD_ANYDEPTH if is_deep else 0
@@ -134,6 +141,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     else:
         bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    rgb = _in_srgb(rgb, profile, data, name, notes) if profile else rgb
     return (shown.inverse() if found == "tiff" else shown).apply(rgb)
 
 
@@ -184,18 +192,9 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
     """Yield what a file contains besides the pixels that are read as they are, a line each."""
     if _has_more_images(data, image_format) or name.lower().endswith(".mpo"):
         yield _MORE_IMAGES
-    head, parts = data, png_head(data) if image_format == "png" else {}
-    if image_format == "jpeg":
-        head = data[: scan_start(data)]
-    profile = head[max(0, head.find(b"acsp") - 36) :]
-    if b"iCCP" in parts:
-        with suppress(zlib.error):
-            profile = zlib.decompressobj().decompress(parts[b"iCCP"].partition(b"\0")[2][1:])
-    is_wide = image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) is not None
-    is_profile = profile[36:40] == b"acsp" and profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac")
-    is_applied = image_format == "heic" and is_profile
-    if not is_applied and (is_wide or (is_profile and not _is_srgb(profile))):
-        yield "its colour profile is not sRGB and is not applied"
+    parts = png_head(data) if image_format == "png" else {}
+    if image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) and not _profile(data, image_format):
+        yield _NOT_APPLIED
     if parts and parts.keys().isdisjoint((b"iCCP", b"sRGB", b"cICP")):
         stated = parts.get(b"gAMA", _SRGB[:4]) + parts.get(b"cHRM", _SRGB[4:])
         if len(stated) == len(_SRGB) and not np.allclose(
@@ -204,9 +203,60 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
             yield "its gamma or primaries are not those of sRGB and are not applied"
     if image_format == "tiff" and tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
         yield "its Lab colours are converted approximately"
+    head = data[: scan_start(data)] if image_format == "jpeg" else data
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
     if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
         yield "the orientation in its XMP data is not applied, as in browsers"
+
+
+def _profile(data: bytes, image_format: str | None) -> bytes:
+    """Return the beginning of the ICC profile of an image, at least its header; empty if it has none."""
+    head = b""
+    if image_format == "jpeg":
+        head = data[: scan_start(data)]
+    elif image_format == "png":
+        packed = png_head(data).get(b"iCCP", b"").partition(b"\0")[2][1:]
+        with suppress(zlib.error):
+            head = zlib.decompressobj().decompress(packed)
+    elif image_format == "tiff":
+        (start,) = tiff_numbers(data, _PROFILE)
+        head = data[start : start + _PROFILE_BYTES]
+    elif image_format == "webp":
+        head = data[:_PROFILE_BYTES] if data[12:16] == b"VP8X" and data[20] & _HAS_PROFILE else b""
+    elif image_format in ("avif", "heic"):
+        head = data[:_PROFILE_BYTES]
+    start = head.find(b"acsp") - 36
+    profile = head[start:] if start >= 0 else b""
+    return profile if profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac") else b""
+
+
+def _other_profile(data: bytes, image_format: str | None) -> bytes:
+    """Return the beginning of a profile other than sRGB's, whose colours have to be converted, or nothing."""
+    profile = b"" if image_format == "heic" else _profile(data, image_format)
+    return b"" if _is_srgb(profile) else profile
+
+
+def _in_srgb(rgb: Image, profile: bytes, data: bytes, name: str, notes: list[str] | None) -> Image:
+    """Return an image (H, W, 3) of an encoded file with a profile in the colours of sRGB, or as it is with a note."""
+    if not is_installed("colours"):
+        if notes is not None:
+            notes.append(f"{name}: {_NOT_APPLIED}: pip install 'sonjit[colours]'")
+        return rgb
+    from PIL import Image as PillowImage
+    from PIL import ImageCms
+
+    # A damaged profile, or one of another number of channels, is ignored, as in browsers.
+    with suppress(OSError, ValueError, SyntaxError, KeyError, ImageCms.PyCMSError, PillowImage.DecompressionBombError):
+        with warnings.catch_warnings(action="ignore"), PillowImage.open(BytesIO(data)) as encoded:
+            complete = encoded.info["icc_profile"]
+            pixels = encoded.copy() if encoded.mode == "CMYK" else PillowImage.fromarray(rgb)
+        if profile[16:20] == b"GRAY":
+            pixels = pixels.convert("L")
+        source, srgb = ImageCms.ImageCmsProfile(BytesIO(complete)), ImageCms.createProfile("sRGB")
+        return np.array(ImageCms.profileToProfile(pixels, source, srgb, outputMode="RGB"), np.uint8)
+    if notes is not None:
+        notes.append(f"{name}: {_NOT_APPLIED}")
+    return rgb
 
 
 def _is_srgb(profile: bytes) -> bool:
