@@ -186,7 +186,7 @@ def arguments() -> str:
     own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
     own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
     classes.append("\n".join([_ANY, *(f"    {name}: {kind}" for name, kind in own.items())]))
-    classes.append("\n\n".join([_EXACT.rstrip(), *map(_exact_class, kinds[1:])]).replace("\n\n", "\n", 1))
+    classes.append("\n\n".join([_EXACT.rstrip(), *map(_exact_class, kinds[1:])]))
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
 
 
