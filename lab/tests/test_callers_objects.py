@@ -106,7 +106,15 @@ CHANGED = {
     "fit_state_dict", "export_trained", "create_optimizer",
 }  # fmt: skip
 """Functions that prepare or train the network, as their names and docstrings state."""
-PASSES = {"losses", "point_losses", "landmark_losses", "predicted_hands", "targets_from_mano", "window_from_samples"}
+PASSES = {
+    "refinement_losses",
+    "losses",
+    "point_losses",
+    "landmark_losses",
+    "predicted_hands",
+    "targets_from_mano",
+    "window_from_samples",
+}
 """Functions that run in the mode of the network, for a step of a training."""
 
 READS = {"check_inputs", "interleaved_layers", "synthetic_clips", "mean_pose_error"}

@@ -15,6 +15,7 @@ from sonjit.cli.report import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings
+from sonjit_lab import redundant_facts
 from sonjit_lab.cli.train import show_progress
 from sonjit_lab.hand_models.rig import Side
 from sonjit_lab.metrics.statistics import mean_interval
@@ -80,12 +81,17 @@ def triangulate_tables(
     rig = rig.subset(name for name in rig.names if name in found_tables)
     matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
     detections = people_files.load_detections(rig, found_tables, matched, fps)
+    for line in (*detections.notes, *redundant_facts.intrinsics_notes(rig.intrinsics())):
+        sys.stderr.write(f"sonjit: {line}\n")
     for name, count in zip(rig.names, detections.unmatched, strict=True):
         if count:
             what = pluralize(count, "detection fits", "detections fit")
             sys.stderr.write(f"{name}: {what} no other view's: left out\n")
     pixels = detections.points_px.reshape(len(rig), len(detections.frames), -1, 2)
-    good, faults = consistency.check_views(rig, pixels, threshold_px=threshold)
+    shape = *pixels.shape[:2], *detections.points_px.shape[2:4]
+    people = np.arange(shape[2])[:, None] * shape[3]
+    other_sides = (people + detections.other_sides()).ravel()
+    good, faults = consistency.check_views(rig, pixels, threshold_px=threshold, other_sides=other_sides)
     for fault in faults:
         sys.stderr.write(f"sonjit: {fault.message}\n")
     if faults and not leave_out:
@@ -235,6 +241,7 @@ def new(
     paths = find_views(rig.names, views)
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
     with closing(create_project(project, rig, paths, name=name, frame_sets=matched)) as made:
+        sys.stderr.writelines(f"sonjit: {line}\n" for line in made.notes())
         sys.stderr.write(f"{project}: {len(made.views)} of {len(rig)} cameras, {len(made.frames)} frame sets\n")
         for view, numbers in made.missing().items():
             some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
@@ -371,6 +378,7 @@ def auto(
     os.environ.setdefault("SONJIT_THREADS", "1")
     settings = AnnotatorSettings(model, network or "", fps, leave_out)
     with closing(open_project(project)) as opened, progress_bar(None, "chunks") as bar:
+        sys.stderr.writelines(f"sonjit: {line}\n" for line in opened.notes())
         done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
     for line in done.problems:
         sys.stderr.write(f"sonjit: {line}\n")

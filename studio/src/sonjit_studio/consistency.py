@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import FloatArray, Image, InputError, RealArray, pluralize
+from sonjit._util import FloatArray, Image, IndexArray, InputError, RealArray, pluralize
 from sonjit.media.sources.images import encode_image
 from sonjit.report.documents import Block, Heading, Plot, Table, Text, arrows_svg, heat_map_svg, html_from, save_files
 from sonjit_studio import boards, estimates, triangulation
@@ -38,17 +38,17 @@ class CameraFault:
     """A fault of a camera."""
 
     camera: str
-    kind: str  # swapped, duplicate, mirrored, turned, resized, late, moved, lens, unchecked, or unknown
+    kind: str  # swapped, duplicate, mirrored, exchanged, turned, resized, late, moved, lens, unchecked, or unknown
     message: str
 
 
 def check_views(
-    rig: CameraRig, points_px: RealArray, *, threshold_px: float = 10.0
+    rig: CameraRig, points_px: RealArray, *, threshold_px: float = 10.0, other_sides: IndexArray | None = None
 ) -> tuple[tuple[str, ...], tuple[CameraFault, ...]]:
     """Return the names of the cameras whose pixels fit the rig, and the faults of the others.
 
     Pixels (C, N, 2), or (C, F, J, 2) to separate late cameras from wrong ones, may be NaN. Views of a point may differ
-    by `threshold_px`.
+    by `threshold_px`. `other_sides` (J,) is the index of each point's counterpart on the other side of the body.
     """
     pixels = np.asarray(points_px, np.float64)
     if pixels.ndim not in (3, 4) or len(pixels) != len(rig) or pixels.shape[-1] != 2:
@@ -66,7 +66,7 @@ def check_views(
     bad = [row for row in range(len(rig)) if row not in good]
     agreeing = rig.subset(rig.names[row] for row in good)
     points = triangulation.triangulate(agreeing, pixels[good], method="ransac", threshold_px=threshold_px).points_m
-    evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px)
+    evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px, other_sides)
     faults = (CameraFault(rig.names[row], *next(diagnoses(evidence, row))) for row in bad)
     return agreeing.names, tuple(faults)
 
@@ -98,6 +98,7 @@ class Evidence:
     points_m: FloatArray  # (..., 3) points triangulated from the cameras that agree, NaN if unknown
     bad: frozenset[int]
     threshold_px: float
+    other_sides: IndexArray | None = None  # (J,) indices of the points' counterparts on the other side
 
     def median_error_px(self, pixels: FloatArray, view: RigCamera) -> float:
         """Return the median distance of pixels (..., 2) from a camera's projections, infinity for a few."""
@@ -115,6 +116,12 @@ def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
     rig, own = evidence.rig, evidence.pixels[row]
     view = rig.cameras[row]
     label = f"camera {view.name!r}"
+    if evidence.other_sides is not None and own.ndim == 3:
+        exchanged = own[:, evidence.other_sides]
+        if evidence.fits(np.stack([view.width - exchanged[..., 0], exchanged[..., 1]], -1), view):
+            yield "mirrored", f"{label}: its images are mirrored, so left and right are exchanged"
+        if evidence.fits(exchanged, view):
+            yield "exchanged", f"{label}: left and right are exchanged in its table"
     finite = np.isfinite(own).all(-1) & np.isfinite(evidence.points_m).all(-1)
     if finite.sum() < _MIN_POINTS:
         few = pluralize(int(finite.sum()), "point")

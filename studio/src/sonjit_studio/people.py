@@ -17,6 +17,8 @@ from sonjit._util import FloatArray, IndexArray, InputError, data_files
 from sonjit._util.records import field
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
+from sonjit.results.skeletons import load_skeleton
+from sonjit_lab import redundant_facts
 from sonjit_studio import association, triangulation
 from sonjit_studio.bones import SIDES, Part, bone_lengths, enforce_lengths, fit_skeletons, medians, regularized_lengths
 from sonjit_studio.rig import CameraRig
@@ -52,6 +54,16 @@ class Detections:
     points_px: FloatArray  # (C, F, N, K, 2) keypoints in pixels, NaN where unknown
     confidence: FloatArray  # (C, F, N, K) weights: scores, for bodies times the visibility
     unmatched: tuple[int, ...] = ()  # (C,) number of detections of each view that match no other view and are dropped
+    notes: tuple[str, ...] = ()  # contradictions in the tables, one line each
+
+    def other_sides(self) -> IndexArray:
+        """Return the index (K,) of each keypoint's counterpart on the other side of the body, or its own."""
+        names = {
+            own.start + index: f"{part.name}_{name}"
+            for part, own in part_slices(self.parts)
+            for index, name in enumerate(load_skeleton(part.skeleton).keypoints)
+        }
+        return np.array([*redundant_facts.exchanged_sides(names).values()], np.intp)
 
     def of_cameras(self, rows: Sequence[int]) -> "Detections":
         """Return the detections of some cameras."""
@@ -73,7 +85,12 @@ def load_detections(
     hands describe one person, of each side the hand with the highest score. If no image shows two bodies (faces,
     people), they belong to one person. `fps` is for folders of images, whose tables have no times.
     """
-    frames_by_view = {rig.index(name): load_frames(path)[1] for name, path in tables.items()}
+    notes: list[str] = []
+    frames_by_view: dict[int, list[Frame]] = {}
+    for name, path in tables.items():
+        header, frames_by_view[rig.index(name)] = load_frames(path)
+        camera = rig[name]
+        notes += redundant_facts.image_size_notes(name, (header.width, header.height), (camera.width, camera.height))
     for view, frames in frames_by_view.items():
         _assign_frame_sets(frames, None if frame_sets is None else frame_sets[rig.names[view]])
     every_frame = [frame for frames in frames_by_view.values() for frame in frames]
@@ -98,7 +115,9 @@ def load_detections(
         if np.isfinite(times).any():
             raise InputError("--fps applies only to tables without times, such as those of images")
         times_s = np.array(numbers) / fps
-    return _match_people(rig, tuple(numbers), times_s, people)
+    if frame_sets is None:
+        notes += redundant_facts.clock_notes(rig.names, numbers, times)
+    return replace(_match_people(rig, tuple(numbers), times_s, people), notes=tuple(notes))
 
 
 def _assign_frame_sets(frames: list[Frame], camera_frames: CameraFrames | None) -> None:

@@ -14,8 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from sonjit._util import InputError, data_files, pluralize
 from sonjit._util.files import file_stamp
+from sonjit_lab import redundant_facts
 from sonjit_studio import camera_files, marks
 from sonjit_studio import views as view_files
 from sonjit_studio.rig import CameraRig
@@ -45,6 +48,14 @@ class Project:
         all_frames = set(self.frames)
         missing = {name: sorted(all_frames.difference(view.numbers)) for name, view in self.views.items()}
         return {name: tuple(numbers) for name, numbers in missing.items() if numbers}
+
+    def notes(self) -> list[str]:
+        """Return the contradictions of the cameras and the times of the views, one line each."""
+        intrinsics = self.rig.subset(self.views).intrinsics()
+        times = [view.times_s() for view in self.views.values()]
+        times_s = np.array([[own.get(number, np.nan) for number in self.frames] for own in times])
+        clocks = redundant_facts.clock_notes(tuple(self.views), self.frames, times_s)
+        return [*clocks, *redundant_facts.intrinsics_notes(intrinsics)]
 
     def recordings(self) -> str:
         """Return a hash of the cameras and of each image file's name, size and time."""

@@ -162,6 +162,11 @@ class CameraRig:
             raise InputError(f"camera {name!r} is not in the rig: it has {', '.join(self.names)}")
         return self.names.index(name)
 
+    def intrinsics(self) -> Iterator[tuple[str, FloatArray, int, int]]:
+        """Iterate over the name, the intrinsics (3, 3) in pixels, and the width and height of each camera."""
+        for own in self:
+            yield own.name, np.asarray(own.camera.K, np.float64), own.width, own.height
+
     def subset(self, names: Iterable[str]) -> CameraRig:
         """Return a rig of the named cameras, in the given order."""
         return CameraRig(self[name] for name in names)

@@ -215,6 +215,10 @@ class View:
         """Iterate over the files that are read, in order."""
         return (self.path,)
 
+    def times_s(self) -> Mapping[int, float]:
+        """Return the times in seconds of the frames by number; empty if they are unknown."""
+        return {}
+
     def close(self) -> None:
         """Close open files. May be called twice."""
 
@@ -251,7 +255,8 @@ class VideoView(View):
         self._next = 0
         self._aspect: Fraction | None = None
         self._cache: deque[VideoFrame] = deque(maxlen=_CACHED_FRAMES)
-        self._frame_times = _frame_times(path)
+        self._frame_times, second = _frame_times(path)
+        self._times_s = {number: float(pts * second) for number, pts in enumerate(self._frame_times)}
         super().__init__(path, range(len(self._frame_times)))
 
     def read(self, number: int) -> Image:
@@ -268,6 +273,9 @@ class VideoView(View):
                 self._close_decoder()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
             return video.upright_rgb(frame, None, geometry.Geometry.of_frame(frame, self._aspect))
+
+    def times_s(self) -> Mapping[int, float]:
+        return self._times_s
 
     def close(self) -> None:
         with self._lock:
@@ -349,8 +357,8 @@ def open_checked_view(path: Path) -> tuple[View, tuple[int, int]]:
     return view, (width, height)
 
 
-def _frame_times(path: Path) -> list[int]:
-    """Return the presentation times of a video's frames in ticks, ascending, without decoding."""
+def _frame_times(path: Path) -> tuple[list[int], Fraction]:
+    """Return the presentation times of a video's frames in ticks, ascending, and the length of a tick in seconds."""
     with video.open_container(path, str(path)) as container:
         stream = video.video_stream(container)
         if stream is None:
@@ -359,10 +367,11 @@ def _frame_times(path: Path) -> list[int]:
             packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
         except OSError as error:  # FFmpeg's errors derive from OSError
             raise InputError(f"{path} cannot be read to its end: {error.strerror}; copy or record it again") from None
+        tick = stream.time_base or Fraction(1)
     stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
     if not stamps:
         raise InputError(f"{path}: no frame of this video has a time; export it again as MP4 or MKV")
-    return stamps
+    return stamps, tick
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,64 @@ def test_swapped_tables_are_named_and_nothing_is_written(tables, capsys):
     assert json.loads(out.read_text())["cameras"] == ["cam1", "cam3"]
 
 
+def _change(path, change):
+    """Change the frames of a table in place; `change` gets the number and the record of each."""
+    table = json.loads(path.read_text())
+    table["frames"] = [frame for number, frame in enumerate(table["frames"]) if change(number, frame) is not False]
+    path.write_text(json.dumps(table))
+
+
+def _exchange(number, frame):
+    for hand in frame["hands"]:
+        hand["handedness"] = {"Left": "Right", "Right": "Left"}[hand["handedness"]]
+
+
+def _mirror(number, frame):
+    _exchange(number, frame)
+    for hand in frame["hands"]:
+        for point in hand["keypoints"]:
+            point["x"] = 640 - point["x"]
+
+
+def _lose_six(number, frame):
+    frame["time"] += 0.2 if number >= 5 else 0
+
+
+def _halve_rate(number, frame):
+    frame["time"] *= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "status"),
+    [
+        (_mirror, "camera 'cam2': its images are mirrored, so left and right are exchanged", 2),
+        (_exchange, "camera 'cam2': left and right are exchanged in its table", 2),
+        (_lose_six, "images 5 of cam0 and cam2 are 200 ms apart by their times, and 7 of 12 images by more than", 0),
+        (_halve_rate, "frame rates differ: cam2 15 and the others 30 images per second", 0),
+    ],
+)
+def test_facts_that_contradict_each_other_are_one_line(tables, capsys, change, words, status):
+    folder, _, _ = tables
+    arguments = ["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables")]
+    assert main([*arguments, "--out", str(folder / "before.json")]) == 0
+    assert "sonjit:" not in capsys.readouterr().err
+    _change(folder / "tables" / "cam2.json", change)
+    assert main([*arguments, "--out", str(folder / "after.json")]) == status
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if words in line)
+    assert line.startswith("sonjit: ")
+
+
+def test_images_of_another_size_than_the_calibration_are_named(tables, capsys):
+    folder, _, _ = tables
+    path = folder / "tables" / "cam1.json"
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps({**table, "width": 480, "height": 640}))
+    arguments = ["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables")]
+    assert main([*arguments, "--out", str(folder / "out.json")]) == 0
+    size = "640 x 480, turned by 90 degrees"
+    assert f"images of camera cam1 have 480 x 640 pixels and its calibration is for {size}" in capsys.readouterr().err
+
+
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """Return the working folder, which contains `rig.json` and `views/`."""

@@ -2,16 +2,17 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from cyclopts import App, Group, Parameter
 
 from sonjit._util import InputError, data_files, files, json_from
 from sonjit.cli.report import print_table, progress_bar
 from sonjit.media.sources.images import encode_image
-from sonjit_lab import datasets
+from sonjit_lab import datasets, redundant_facts
 from sonjit_lab.datasets.convert import convert_dataset
 from sonjit_lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
 
@@ -84,9 +85,21 @@ def check(
     good, bad = _select_samples(dataset, skip_bad=skip_bad, images=images)
     for item in bad:
         sys.stderr.write(f"sonjit: {item.reason}\n")
+    if lines := list(_notes(dataset, good)):
+        more = f" (and {len(lines) - 1} more samples)" if len(lines) > 1 else ""
+        sys.stderr.write(f"sonjit: {lines[0]}{more}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
     sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
     return 1 if bad else 0
+
+
+def _notes(dataset: datasets.Dataset, good: Sequence[int]) -> Iterator[str]:
+    """Yield the contradictions of intrinsics and image sizes of samples."""
+    for index in good:
+        sample = dataset[index]
+        if sample.camera is not None:
+            own = sample.view or sample.dataset, np.asarray(sample.camera.K, np.float64), sample.width, sample.height
+            yield from redundant_facts.intrinsics_notes([own])
 
 
 @app.command

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from sonjit._util import InputError, SonjitError, extensions, files, pools, version
+from sonjit._util import InputError, RealArray, SonjitError, extensions, files, pools, version
 from sonjit.engines.devices import describe_machine
 from sonjit.runs import Summary
+from sonjit_lab import redundant_facts
 from sonjit_lab.datasets import Sample
 from sonjit_lab.evaluation import coco, detection, prediction_files
 from sonjit_lab.evaluation.faces import FaceEvaluator
@@ -31,6 +32,7 @@ from sonjit_lab.evaluation.predictions import (
     RunRecord,
     hash_of,
     hash_of_lines,
+    match_predictions,
 )
 from sonjit_lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
 from sonjit_lab.evaluation.published import load_table
@@ -43,6 +45,7 @@ _MAX_CLUSTERS = 4096
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 _SPEED_METRIC = "frames_per_second"
 _SPEED_SAMPLES = 16  # images
+_COMPARED_SAMPLES = 200  # samples whose predictions are compared with the labels in unit and side
 _Call: typing.TypeAlias = "tuple[Path, Mode, tuple[int, ...]]"
 _process_worker: _Worker | None = None  # worker of this process of a pool or a cluster, which ends with the process
 
@@ -180,10 +183,33 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         seconds=time.perf_counter() - start,
         skipped=skipped,
     )
-    summary.notes += worker.model.notes
+    summary.notes += [*worker.model.notes, *_prediction_notes(worker, modes[0])]
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
+
+
+def _prediction_notes(worker: _Worker, mode: Mode) -> list[str]:
+    """Return contradictions of a file of predictions with the labels in unit and side, from some of the samples."""
+    if worker.choice.predictions is None:
+        return []
+    pairs: list[tuple[RealArray, RealArray]] = []
+    step = -(-len(worker.data) // _COMPARED_SAMPLES)
+    for index in range(0, len(worker.data), max(step, 1)):
+        try:
+            sample = worker.data[index]
+            labelled = [
+                (number, hand)
+                for number, hand in enumerate(sample.instances)
+                if hand.kind == "hand" and hand.keypoints_m is not None
+            ]
+            if labelled:
+                found = match_predictions(labelled, worker.model.find(sample, sample.rgb(), mode))
+                own = ((found[number].keypoints_m, hand.keypoints_m) for number, hand in labelled if number in found)
+                pairs += [(predicted, truth) for predicted, truth in own if predicted is not None and truth is not None]
+        except SonjitError:  # reported by the evaluation
+            continue
+    return redundant_facts.hand_notes(pairs)
 
 
 def _record(worker: _Worker, lines: Mapping[Mode, list[JournalLine]], *, is_complete: bool) -> EvaluationRecord:

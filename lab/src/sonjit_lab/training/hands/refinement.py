@@ -19,6 +19,7 @@ from sonjit._util import Float32Array, FloatArray, InputError, IntArray
 from sonjit._util.files import atomic_file
 from sonjit.detectors.kinds.hand_heads import REFINEMENT_ASSET, TAPS, WORLD_SCALE
 from sonjit_lab.metrics.statistics import mean_interval
+from sonjit_lab.networks import modes
 from sonjit_lab.training import loop, recipes
 from sonjit_lab.training.hands import refinement_data as data
 from sonjit_lab.training.hands.head_data import KEYPOINTS, check_folders
@@ -310,7 +311,7 @@ def _metrics(network: Refinement, sources: Mapping[str, _Source]) -> dict[str, f
     }
 
 
-@torch.no_grad()
+@modes.evaluates
 def refined(
     network: Refinement, model: str, hands: data.RefinableHands, maps: data.MapFiles
 ) -> tuple[Float32Array, ...]:
