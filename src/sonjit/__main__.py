@@ -20,7 +20,9 @@ _PAUSE_S, _PAUSES = 0.02, 500  # pause before a signal is raised again while mod
 def run() -> None:
     """Run the command line and exit. Ctrl-C, SIGTERM and SIGHUP end it in one line, also while its modules load."""
     _open_closed_streams()
-    is_stopped, stop_status, pauses_left = False, _STOPPED, _PAUSES
+    is_stopped = False
+    stop_status = _STOPPED
+    pauses_left = _PAUSES
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal is_stopped, pauses_left

@@ -217,7 +217,9 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
             for value in (0.0, 255.0)
         )
         self._engine = load_engine(path, options.running, value_range=(low, high), size=content.input)
-        self._content, self._type, self.networks = content, result, {"landmark": path.name}
+        self._content = content
+        self._type = result
+        self.networks = {"landmark": path.name}
         self._height, self._width = self._engine.input.shape[1:3]
         names = content.skeleton.keypoints
         self._count = len(names)
@@ -378,7 +380,9 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
             self._layout = _yolo_layout(rows, self._count, self._content.classes, (self._width, self._height))
         columns_first, classes, dims = self._layout
         rows = rows.T if columns_first else rows
-        boxes, labels, start = rows[:, :4], rows[:, 4:6], 6
+        boxes = rows[:, :4]
+        labels = rows[:, 4:6]
+        start = 6
         if classes:
             start = 4 + classes
             boxes = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])

@@ -84,7 +84,10 @@ class OneEuro:
         """Return filtered values (K, D) of one frame, see `Filter`; unchanged ones if the time does not increase."""
         raw = values.astype(np.float64)
         if not self._raw.size:
-            self._time, self._raw, self._smooth, self._speed = time, raw, raw, np.zeros_like(raw)
+            self._time = time
+            self._raw = raw
+            self._smooth = raw
+            self._speed = np.zeros_like(raw)
             return values
         step_s = time - self._time
         if not step_s > 0:

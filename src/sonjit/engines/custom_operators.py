@@ -156,7 +156,9 @@ def sampled_maps(nodes: Sequence[Operator], inputs: Sequence[list[ov.Output]]) -
     map_height, map_width, channels = list(inputs[0][0].get_shape())[1:]
 
     grid = np.zeros((4, height, width), np.float32)
-    grid[0], grid[1], grid[3] = np.arange(width) + 0.5, np.arange(height)[:, np.newaxis] + 0.5, 1
+    grid[0] = np.arange(width) + 0.5
+    grid[1] = np.arange(height)[:, np.newaxis] + 0.5
+    grid[3] = 1
     matrices = ops.gather(ops.concat([matrix for _, matrix in inputs], 0), _axes(0, 1), 1)  # (R, 2, 4)
     where = ops.subtract(ops.matmul(matrices, grid.reshape(4, -1), False, False), np.float32(0.5))  # (R, 2, P)
     last = np.array([[map_width - 1], [map_height - 1]], np.float32)

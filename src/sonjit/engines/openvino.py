@@ -261,7 +261,9 @@ def _load(network: _Network) -> ov.CompiledModel:
 def _compile(network: _Network) -> ov.CompiledModel:
     from sonjit.engines import graph_edits  # slow to import, and a cached network does without
 
-    path, options, config = network.path, network.options, dict(network.config)
+    path = network.path
+    options = network.options
+    config = dict(network.config)
     model = read_selected(path, network.outputs, network.taps)
     if network.value_range is not None:
         try:

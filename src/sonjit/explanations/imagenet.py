@@ -119,7 +119,9 @@ class ImageClassifier:
             raise InputError(unknown_name("model", model, IMAGE_MODELS))
         path = find_weight(model, models_dir)
         network = _build(path, model)
-        self.model, self.names, self.has_maps = model, imagenet_names(), True
+        self.model = model
+        self.names = imagenet_names()
+        self.has_maps = True
         self.ids = tuple(range(len(self.names)))
         self._network = PooledNetwork(path, None, device, network)
         self._lock = threading.Lock()
@@ -276,7 +278,9 @@ def read_layers(path: Path, model: str) -> tuple[list[Layer], tuple[Float32Array
     expands, except the first, a depthwise one and a 1 x 1 convolution without activation.
     """
     *tensors, weights, biases = read_checkpoint(path).values()
-    layout, layers, count = _LAYOUTS[model], list[Layer](), len(tensors) // 6
+    layout = _LAYOUTS[model]
+    layers = list[Layer]()
+    count = len(tensors) // 6
     for n in range(count):
         filters, scale, shift, mean, variance, _ = (each.astype(np.float64) for each in tensors[6 * n : 6 * n + 6])
         factor = scale / np.sqrt(variance + layout.epsilon)

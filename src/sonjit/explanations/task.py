@@ -176,7 +176,10 @@ class ClassSaliency:
         boxes: bool = False,
         saliency: Sequence[BackpropModel] = (),
     ) -> None:
-        self._classifiers, self._top, self._boxes, self._saliency = classifiers, top, boxes, saliency
+        self._classifiers = classifiers
+        self._top = top
+        self._boxes = boxes
+        self._saliency = saliency
         self._names = [list(classifier.names) for classifier in classifiers]
         self._classes = [
             None if targets is None else [class_index(target, own, len(classifier.ids)) for target in targets]
@@ -204,7 +207,9 @@ class ClassSaliency:
         classifier, names = self._classifiers[number], self._names[number]
         several = len(self._classifiers) > 1
         height, width = rgb.shape[:2]
-        network, has_maps, has_saliency = classifier.model, classifier.has_maps, bool(self._saliency)
+        network = classifier.model
+        has_maps = classifier.has_maps
+        has_saliency = bool(self._saliency)
         found = compared = classifier.explain(rgb, self._classes[number], self._top)
         if has_maps and has_saliency and shown is not None:
             compared = self._saliency[number].saliency(rgb, [class_map.label for class_map in found])

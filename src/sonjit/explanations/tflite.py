@@ -44,7 +44,9 @@ class Graph:
 
         self._schema: Any = schema
         self._graph: Any = schema.SubGraphT()
-        self._graph.name, self._graph.tensors, self._graph.operators = b"main", [], []
+        self._graph.name = b"main"
+        self._graph.tensors = []
+        self._graph.operators = []
         self._buffers: list[Any] = [schema.BufferT()]
         self._codes: list[int] = []
         self.shapes: list[tuple[int, ...]] = []
@@ -53,7 +55,9 @@ class Graph:
     def _tensor(self, shape: tuple[int, ...], values: Array | None = None) -> int:
         """Add a tensor of float32, or values that are stored in the file."""
         tensor, kinds = self._schema.TensorT(), self._schema.TensorType
-        tensor.name, tensor.shape, tensor.buffer = f"t{len(self.shapes)}".encode(), list(shape), 0
+        tensor.name = f"t{len(self.shapes)}".encode()
+        tensor.shape = list(shape)
+        tensor.buffer = 0
         if values is not None:
             tensor.type = {"e": kinds.FLOAT16, "i": kinds.INT32}[values.dtype.char]
             tensor.buffer = len(self._buffers)
@@ -85,9 +89,13 @@ class Graph:
         _, height, width, _ = self.shapes[x]
         is_depthwise = filters.shape[1] == 1
         own = filters.transpose((1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1))
-        kind, name, more = ("CONV_2D", "Conv2D", {})
+        kind = "CONV_2D"
+        name = "Conv2D"
+        more = {}
         if is_depthwise:
-            kind, name, more = ("DEPTHWISE_CONV_2D", "DepthwiseConv2D", {"depthMultiplier": 1})
+            kind = "DEPTHWISE_CONV_2D"
+            name = "DepthwiseConv2D"
+            more = {"depthMultiplier": 1}
         return self._operate(
             kind,
             [x, self.constant(own), self.constant(bias)],
@@ -121,10 +129,15 @@ class Graph:
 
         model = self._schema.ModelT()
         self._graph.outputs = outputs
-        model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [self._graph], self._buffers, []
+        model.version = 3
+        model.subgraphs = [self._graph]
+        model.buffers = self._buffers
+        model.operatorCodes = []
         for code in self._codes:
             own = self._schema.OperatorCodeT()
-            own.builtinCode, own.deprecatedBuiltinCode, own.version = code, code, 3
+            own.builtinCode = code
+            own.deprecatedBuiltinCode = code
+            own.version = 3
             model.operatorCodes.append(own)
         builder = flatbuffers.Builder()
         builder.Finish(model.Pack(builder), b"TFL3")

@@ -27,7 +27,9 @@ def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
     cross = np.zeros((*vectors.shape, 3))
-    cross[..., 2, 1], cross[..., 0, 2], cross[..., 1, 0] = x, y, z
+    cross[..., 2, 1] = x
+    cross[..., 0, 2] = y
+    cross[..., 1, 0] = z
     cross -= np.swapaxes(cross, -1, -2)
     # np.sinc(t) is sin(pi t) / (pi t): both factors stay exact at no rotation
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)

@@ -341,7 +341,10 @@ class GestureSmoother:
     ) -> None:
         if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
             raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
-        self._margin, self._forget_s, self._classify, self._least_score = margin, forget_s, classify, least_score
+        self._margin = margin
+        self._forget_s = forget_s
+        self._classify = classify
+        self._least_score = least_score
         # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
         self._tau_s = settle_s / math.log(2 / (1 - margin))
         self._votes: dict[int, _Vote] = {}

@@ -124,10 +124,8 @@ class CustomGestures:
 
         They compare each gesture with any other pose.
         """
-        spread, counts = (
-            classifier.load_gestures().spread.astype(np.float64),
-            np.minimum(self.counts, _MAX_EXAMPLES)[:, None],
-        )
+        spread = classifier.load_gestures().spread.astype(np.float64)
+        counts = np.minimum(self.counts, _MAX_EXAMPLES)[:, None]
         unsure = spread / (1 + counts * spread)  # variance of the estimated mean of the gesture
         hands = embeddings[:, None].astype(np.float64)
         log_spread = np.log1p(spread) + hands**2 / (1 + spread)

@@ -281,7 +281,10 @@ class _Path:
         self.time_s = time_s
         self.was_lost = elapsed > _GAP_S
         if self._smooth is None or self._last is None or self.was_lost:
-            self._length, self._smooth, self._last, self._last_s = length, flat, flat, time_s
+            self._length = length
+            self._smooth = flat
+            self._last = flat
+            self._last_s = time_s
             return []
         self._length += (length - self._length) * -math.expm1(-elapsed / _LENGTH_S)
         self._smooth = self._smooth + (flat - self._smooth) * -math.expm1(-elapsed / _SMOOTH_S)

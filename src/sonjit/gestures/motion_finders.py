@@ -123,7 +123,9 @@ class Holds(MotionFinder):
             yield self._step("progress")
 
     def _reset(self) -> None:
-        self._start, self._since_s, self._open_s = None, None, -math.inf
+        self._start = None
+        self._since_s = None
+        self._open_s = -math.inf
 
     def _values(self) -> tuple[str, float, float]:
         return self._name, self._closed, 0.0
@@ -254,7 +256,9 @@ class Swipes(MotionFinder):
                 self._path = []
 
     def _reset(self) -> None:
-        self._start, self._path, self._still_s = None, [], None
+        self._start = None
+        self._path = []
+        self._still_s = None
 
     def _continue(self, now: HandState, speed: float) -> Iterator[Step]:
         before = self._moved
@@ -383,7 +387,9 @@ class Circles(MotionFinder):
 
     def __init__(self) -> None:
         self._path: deque[tuple[float, complex]] = deque()
-        self._middle, self._radius, self._turned = 0j, 0.0, 0.0
+        self._middle = 0j
+        self._radius = 0.0
+        self._turned = 0.0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         path = self._path

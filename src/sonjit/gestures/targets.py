@@ -28,7 +28,9 @@ class Target(Closing, Generic[T]):
     """
 
     def __init__(self, name: str, send: Callable[[T], object], abort: Callable[[], object] = lambda: None) -> None:
-        self._name, self._send, self._abort = name, send, abort
+        self._name = name
+        self._send = send
+        self._abort = abort
         self._waiting: deque[T] = deque(maxlen=1)
         self._changed = threading.Condition()
         self._busy_since_s = math.inf  # start of the message that is being sent

@@ -355,7 +355,9 @@ def heat_map_svg(
     rows: Sequence[str], cells: Mapping[tuple[int, int], tuple[float, str]], columns: int, title: str
 ) -> str:
     """Draw cells of value and tooltip: green for 0, yellow for 0.5, red for 1 and more. Missing cells stay empty."""
-    wide, high, left = max(4, min(18, 1000 // max(columns, 1))), 18, 120
+    wide = max(4, min(18, 1000 // max(columns, 1)))
+    high = 18
+    left = 120
     marks = [f'<text y="{row * high + 13}" fill="{INK}">{escape(name[:16])}</text>' for row, name in enumerate(rows)]
     marks += [
         f'<rect x="{left + column * wide}" y="{row * high}" width="{wide - 1}" height="{high - 1}" '

@@ -70,7 +70,10 @@ class RecordTable(files.Output):
     ) -> None:
         super().__init__()
         self._writer = open_row_writer(Path(save), header, columns)
-        self._header, self._columns, self._rows, self._renumber = header, columns, rows, renumber
+        self._header = header
+        self._columns = columns
+        self._rows = rows
+        self._renumber = renumber
 
     def write(self, record: Record) -> None:
         """Append a record."""

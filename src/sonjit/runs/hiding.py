@@ -54,7 +54,9 @@ class Hidden:
 
     def add(self, other: "Hidden") -> None:
         """Add those of another input."""
-        self.faces, self.frames, self.of = self.faces + other.faces, self.frames + other.frames, self.of + other.of
+        self.faces = self.faces + other.faces
+        self.frames = self.frames + other.frames
+        self.of = self.of + other.of
         self.is_live = self.is_live or other.is_live
 
     @classmethod
@@ -214,7 +216,9 @@ class _Follower:
     def __init__(
         self, find: Callable[[Image], Covered], search: "BystanderSearch", plan: dict[int, Covered] | None = None
     ) -> None:
-        self._find, self._search, self._plan = find, search, plan
+        self._find = find
+        self._search = search
+        self._plan = plan
         self._regions: list[_Region] = []
         self._before: deque[_Frame] = deque()
         self._searched_s: float | None = None

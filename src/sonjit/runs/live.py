@@ -34,7 +34,9 @@ class LiveOutput(Closing):
     """
 
     def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:
-        self._address, self._list_name, self._mirrored = address, list_name, mirrored
+        self._address = address
+        self._list_name = list_name
+        self._mirrored = mirrored
         parts = urlsplit(address)
         try:
             is_valid = parts.scheme in SCHEMES and bool(parts.hostname) and bool(parts.port)

@@ -178,7 +178,9 @@ def _run_files(
     log = FinishedFiles(task, limit if inputs.reading == Reading() else [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
-        unfinished, own, taken = list[int](), set[str](), {str(file) for file in files}
+        unfinished = list[int]()
+        own = set[str]()
+        taken = {str(file) for file in files}
         keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
         for index, (key, item) in enumerate(zip(keys, placed, strict=True)):
             if key is not None and not item.json and log.is_finished(key, item):

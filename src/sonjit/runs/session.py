@@ -49,7 +49,9 @@ class Session:
         self.repetitions = RepetitionCounts(*count)
         self.hidden = 0
         self._events = EventTracker(events)
-        self._measures, self._counts, self._roi = measures, bool(count), roi
+        self._measures = measures
+        self._counts = bool(count)
+        self._roi = roi
 
     def frame(self, rgb: Image, index: int, time: float | None, source: str | None = None) -> Frame:
         """Process the next frame.

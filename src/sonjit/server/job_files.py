@@ -65,7 +65,9 @@ class Upload:
         self._used: set[str] = set()
         self._file: BinaryIO | None = None
         self._parser: MultipartParser | None = None
-        self._field, self._value, self._disposition = bytearray(), bytearray(), b""
+        self._field = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
         self._has_ended = False
         kind, parameters = parse_options_header(content_type)
         if kind != b"multipart/form-data":
@@ -291,7 +293,9 @@ def run_detectors(
 
 class _SentProgress(pools.Progress):
     def __init__(self, send: Callable[[Mapping[str, object]], None]) -> None:
-        self._send, self._frames, self._instances = send, 0, 0
+        self._send = send
+        self._frames = 0
+        self._instances = 0
 
     def start(self, total: int | None) -> None:
         """Send the expected number of frames."""

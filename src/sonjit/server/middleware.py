@@ -80,7 +80,9 @@ class Middleware:
     """Checks and limits around all endpoints."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings, self._rates = app, settings, Rates(settings.max_rate)
+        self._app = app
+        self._settings = settings
+        self._rates = Rates(settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a WebSocket."""

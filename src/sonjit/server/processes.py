@@ -150,7 +150,9 @@ class Decoders:
     """Processes that decode images; any thread may decode. A process starts if all others are busy."""
 
     def __init__(self, max_pixels: int, *, seconds: float = DECODE_S, decode: Decode = decode_image) -> None:
-        self._max_pixels, self._seconds, self._decode = max_pixels, seconds, decode
+        self._max_pixels = max_pixels
+        self._seconds = seconds
+        self._decode = decode
         self.idle: list[Worker] = []
 
     def decode(self, data: bytes) -> Image:

@@ -196,7 +196,9 @@ def own_certificate(hosts: list[str]) -> Path:
     path = _own_certificate_path()
     name = socket.gethostname()
     own_names = [name, f"{name.removesuffix('.local')}.local"] if name else []
-    required, known, now = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}, set[str](), datetime.now(UTC)
+    required = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}
+    known = set[str]()
+    now = datetime.now(UTC)
     with suppress(OSError, ValueError):  # none yet, or a damaged one
         content = path.read_bytes()
         load_pem_private_key(content, None)
@@ -259,7 +261,9 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
             f"--cert {certificate} and --key {key} do not make a certificate: {reason}; "
             "give a PEM certificate and its own key, without a password"
         ) from None
-    now, first, last = datetime.now(UTC), read.not_valid_before_utc, read.not_valid_after_utc
+    now = datetime.now(UTC)
+    first = read.not_valid_before_utc
+    last = read.not_valid_after_utc
     if not first <= now <= last:
         state = f"ended on {last:%Y-%m-%d}" if now > last else f"begins on {first:%Y-%m-%d}"
         raise InputError(

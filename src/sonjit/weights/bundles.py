@@ -95,7 +95,8 @@ def checked_model(source: Path | bytes, name: str, published: str) -> Path:
         return source
     content = source.read_bytes() if isinstance(source, Path) else source
     is_network = content[4:8] == _TFLITE
-    takes_bundles, is_bundle = published.endswith(ENDING), not is_network and zipfile.is_zipfile(io.BytesIO(content))
+    takes_bundles = published.endswith(ENDING)
+    is_bundle = not is_network and zipfile.is_zipfile(io.BytesIO(content))
     if (is_bundle and not takes_bundles) or not (is_bundle or is_network):
         wanted = f"a {ENDING} bundle" if takes_bundles else "a TFLite network"
         raise InputError(f"{name} is not a model of this task, which requires {wanted} such as {published}")

@@ -78,7 +78,9 @@ def _largest_group(
         pairs = [pairs[k] for k in sorted(sample.tolist())]
     proposed = np.stack([_pair_midpoints(rig, view[a], rays[a], view[b], rays[b]) for a, b in pairs])  # (P, K, 3)
     support, _ = _support(views, proposed, view, points, score)
-    points_m, group, best = proposed[int(support.argmax())], np.zeros(0, np.intp), 0.0
+    points_m = proposed[int(support.argmax())]
+    group = np.zeros(0, np.intp)
+    best = 0.0
     for _ in range(_MAX_ROUNDS):
         total, member = _support(views, points_m[None], view, points, score)
         members = np.flatnonzero(member[0])

@@ -112,7 +112,9 @@ def _recognition_keys(target: CalibrationTarget) -> set[tuple[str, bool, int]]:
     """Return the features by which a target is recognised: its markers, or the number of its squares."""
     match target:
         case MarkerBody():
-            family, inverted, numbers = target.dictionary, False, set(target.corners_m)
+            family = target.dictionary
+            inverted = False
+            numbers = set(target.corners_m)
         case CalibrationBoard(kind="checkerboard"):
             return {(f"{target.columns} x {target.rows} squares", False, 0)}
         case _:

@@ -288,7 +288,9 @@ def target_from_text(text: str) -> CalibrationTarget:
         _aruco_dictionary(dictionary)
     columns, rows = int(size[1]) + corners, int(size[2]) + corners
     square_m, marker_m = (side + other, side) if is_grid else (side, other)
-    kind, dictionary, turned = cast("BoardKind", kind), dictionary.upper(), ("inverted" in flags, "legacy" in flags)
+    kind = cast("BoardKind", kind)
+    dictionary = dictionary.upper()
+    turned = ("inverted" in flags, "legacy" in flags)
     board = CalibrationBoard(kind, columns, rows, square_m, marker_m, dictionary, *turned)
     check_board(board)
     return board

@@ -340,7 +340,8 @@ def _fit_with_prior(estimate: estimates.RigEstimate, start: bundles.Bundle, fit:
     """Fit a bundle twice, with the prior weighed against the noise of the previous fit."""
     observed, sizes = estimate.observed, estimate.sizes
     bundle, errors_px = start, np.zeros_like(observed.pixels)
-    prior, robust_px = (bundles.ordinary_lens_prior(sizes, bundles.ROBUST_PX / 2, bundle.fisheye), bundles.ROBUST_PX)
+    prior = bundles.ordinary_lens_prior(sizes, bundles.ROBUST_PX / 2, bundle.fisheye)
+    robust_px = bundles.ROBUST_PX
     for _ in range(2):  # the noise is known after the first
         bundle = fit(bundle, prior=prior, robust_px=robust_px)
         errors_px = bundles.project_points(bundle, observed) - observed.pixels

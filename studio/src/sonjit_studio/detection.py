@@ -67,7 +67,9 @@ def detect_frames(
             if rgb is not None:
                 votes += _detect_at_projections(hands, rgb, camera, hands_m, own, scores)
         if votes[1] - votes[0] > _SWAP_MARGIN * len(rig):  # the left hand looks more like a right one
-            hands_m, points[row], confidence[row] = hands_m[::-1], points[row, :, ::-1], confidence[row, :, ::-1]
+            hands_m = hands_m[::-1]
+            points[row] = points[row, :, ::-1]
+            confidence[row] = confidence[row, :, ::-1]
         before = np.where(np.isfinite(hands_m), hands_m, before)
     return run_folder.ChunkDetections(np.array(frames, np.int64), points, confidence, tuple(problems))
 

@@ -276,7 +276,8 @@ def _observed_offsets(
 ) -> tuple[FloatArray, FloatArray]:
     """Return hands (C, n, 2, 21, 3) in C views of n frame sets, and offsets (C, n, 2, 21, 2) of their joints."""
     machine_m = triangulate_detections(rig, detections).points_m
-    looks, offset = np.full((len(rig), *machine_m.shape), np.nan), np.full((len(rig), *machine_m.shape[:-1], 2), np.nan)
+    looks = np.full((len(rig), *machine_m.shape), np.nan)
+    offset = np.full((len(rig), *machine_m.shape[:-1], 2), np.nan)
     for view, camera in enumerate(rig):
         axes, looks[view] = _hands_from_camera(camera.centre_m, machine_m)
         normal = np.cross(axes[..., 0], axes[..., 1])[..., None, :]

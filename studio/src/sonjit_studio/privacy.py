@@ -137,7 +137,9 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
             heads.append(centre)
     unpaired: list[FloatArray] = []
     for view, box in found:
-        camera, middle, side = rig.cameras[view], (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+        camera = rig.cameras[view]
+        middle = (box[:2] + box[2:]) / 2
+        side = float((box[2:] - box[:2]).max())
         is_known = any(np.linalg.norm(camera.project(head) - middle) < side for head in heads)
         if not is_known and not shown[view].faces.withheld:
             ray = camera.directions(middle)

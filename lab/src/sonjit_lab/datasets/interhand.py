@@ -122,7 +122,9 @@ def index_images(path: Path) -> ImageIndex:
             try:
                 box, bits, kind = _annotation(record, f"{named} (id {ids[-1]})")
             except InputError as error:
-                box, bits, kind = (0.0,) * 4, bytes(6), (0, 0)
+                box = (0.0,) * 4
+                bits = bytes(6)
+                kind = (0, 0)
                 index.wrong[len(ids) - 1] = str(error)
             boxes.extend(box)
             valid.extend(bits)

@@ -225,7 +225,8 @@ def _own_description(records: Sequence[predictions.EvaluationRecord], request: C
     for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in _own_files(record)):
         if not (folder / "settings.json").is_file() or not (folder / "result.json").is_file():
             continue
-        settings, result = data_files.read_json(folder / "settings.json"), data_files.read_json(folder / "result.json")
+        settings = data_files.read_json(folder / "settings.json")
+        result = data_files.read_json(folder / "result.json")
         facts = [f"{title}: {settings[key]}" for key, title in _TRAINING.items() if settings.get(key) is not None]
         if started := settings.get("environment", {}):
             facts.append(f"command: {' '.join(started['command'])}")

@@ -236,7 +236,8 @@ class JointEvaluator:
         skeleton = load_skeleton("hand_mediapipe21")
         if self._protocol.root == "palm":
             skeleton = replace(skeleton, keypoints=("palm_center", *skeleton.keypoints[1:]))
-        summary.parts, summary.values = summaries.parts_of(main, skeleton, hidden, clusters), summaries.row_means(main)
+        summary.parts = summaries.parts_of(main, skeleton, hidden, clusters)
+        summary.values = summaries.row_means(main)
         return summary
 
 

@@ -40,7 +40,9 @@ class DetectorModel(records.Model):
     modes = ("tracking", "reacquisition")
 
     def __init__(self, kind: str, model: str, **options: Any) -> None:  # noqa: ANN401  # the detector's own
-        self._kind, self._model, self._options = kind, model, options
+        self._kind = kind
+        self._model = model
+        self._options = options
         self._detectors: dict[records.Mode, Detector[Any]] = {}
         self._before: tuple[str, str | None, str | None] | None = None
         self._frame = -1

@@ -154,7 +154,9 @@ class HandOccNetModel(Model):
             points = _hand_points(instance)
             if points is None:
                 continue
-            area, left, side = _square(instance, points, sample), instance.side == "Left", self._network.size.image
+            area = _square(instance, points, sample)
+            left = instance.side == "Left"
+            side = self._network.size.image
             image = torch.from_numpy(hand_crop(rgb, area, side, mirrored=left)).permute(2, 0, 1)[None].float() / 255
             out = self._network(image.to(self._network.device))
             names = ("joints_coord_cam", "mesh_coord_cam", "joints_coord_img")
@@ -270,7 +272,9 @@ def _prediction(
     sample: Sample, number: int, joints: NDArray[np.float64], vertices: NDArray[np.float64], pixels: NDArray[np.float64]
 ) -> Prediction:
     """Return a hand translated so that its joints project to these pixels (21, 2), if the camera is known."""
-    side, camera, shift = sample.instances[number].side, sample.camera, np.zeros(3)
+    side = sample.instances[number].side
+    camera = sample.camera
+    shift = np.zeros(3)
     if camera is not None:
         shift = Sight(camera.intrinsics, assumed=False).translation(joints, pixels)
     return Prediction(

@@ -120,7 +120,9 @@ def _load(name: str, kind: type[T], key: str, problem: str) -> T:
 def check_summary(summary: GroupSummary) -> None:
     """Refuse impossible statistics: a mean outside of the range, or more spread than the range allows."""
     rounding = 0.05  # the largest of each printed number
-    low, high, slack = summary.low, summary.high, 2 * rounding
+    low = summary.low
+    high = summary.high
+    slack = 2 * rounding
     groups = max(summary.count or 0, 2)
     bound = (high - low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
     if low > high + rounding:

@@ -89,7 +89,9 @@ def _add_hand(builder: glb.GlbBuilder, motion: RigMotion, names: Sequence[str]) 
         nodes.append(node | ({"children": children} if children else {}))
     nodes[0].setdefault("children", []).append(first)
     bind = np.zeros((len(JOINTS), 4, 4))
-    bind[:, :3, :3], bind[:, :3, 3], bind[:, 3, 3] = rig.frames, rig.joints, 1
+    bind[:, :3, :3] = rig.frames
+    bind[:, :3, 3] = rig.joints
+    bind[:, 3, 3] = 1
     skins = document.setdefault("skins", [])
     skins.append(
         {
@@ -201,7 +203,9 @@ def _frame_time(motion: RigMotion) -> float:
 
 def _hierarchy(motion: RigMotion, names: Sequence[str], joint: int, indent: str) -> list[str]:
     """Return the lines of a joint and its descendants, in the order of `JOINTS`."""
-    rest, parent, inner = motion.rig.joints, PARENTS[joint], indent + "  "
+    rest = motion.rig.joints
+    parent = PARENTS[joint]
+    inner = indent + "  "
     offset = rest[joint] - rest[parent] if joint else np.zeros(3)
     position = f"{inner}OFFSET {' '.join(f'{value:.6f}' for value in offset.tolist())}"
     if JOINTS[joint].endswith("tip"):

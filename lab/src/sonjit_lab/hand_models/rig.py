@@ -68,7 +68,9 @@ def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
     >>> joint_names("Left", "vrm")[:6]
     ('leftHand', 'leftThumbMetacarpal', 'leftThumbProximal', 'leftThumbDistal', 'leftThumbTip', 'leftIndexMetacarpal')
     """
-    own, (metacarpal, tip), names = side.lower(), _ENDS[bones], NAMES[bones]
+    own = side.lower()
+    metacarpal, tip = _ENDS[bones]
+    names = NAMES[bones]
     found = [names[f"{own}Hand"]]
     for finger, parts in FINGER_PARTS.items():
         chain = [names[f"{own}{finger}{part}"] for part in parts]

@@ -66,7 +66,9 @@ class ManoHands(MeshModel):
         """Compute a mesh in camera space."""
         vertices, joints, faces, mirrored = self._posed(hand)
         if mirrored:
-            vertices, joints, faces = vertices * _MIRROR, joints * _MIRROR, faces[:, ::-1]
+            vertices = vertices * _MIRROR
+            joints = joints * _MIRROR
+            faces = faces[:, ::-1]
         xy = hand.hand.keypoints[:, :2]
         shift = hand.sight.translation(joints, xy)
         vertices, joints = vertices + shift, joints + shift
@@ -244,7 +246,9 @@ class HandOccHands(ManoHands):
     ) -> None:
         super().__init__(sight, mirrored=mirrored)
         assert network.mano is not None
-        self._network, self._mano, self._store_features = network, network.mano, features
+        self._network = network
+        self._mano = network.mano
+        self._store_features = features
         self._side = network.size.image
         self.first_hand: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""

@@ -285,7 +285,10 @@ class _MeshFiles(Output):
     ) -> None:
         super().__init__()
         self._by = by
-        self._source, self._model, self._outputs, self._drawing = source, model, outputs, drawing
+        self._source = source
+        self._model = model
+        self._outputs = outputs
+        self._drawing = drawing
         self.frames: list[tuple[int, float | None]] = []
         self.written: list[str] = []
 

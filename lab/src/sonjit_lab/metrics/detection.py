@@ -160,11 +160,9 @@ def object_keypoint_similarity(
 
     Source: https://cocodataset.org/#keypoints-eval and the reference implementation.
     """
-    prediction, true, is_labelled = (
-        numbers("predicted", predicted),
-        numbers("truth", truth),
-        numbers("labelled", labelled) > 0,
-    )
+    prediction = numbers("predicted", predicted)
+    true = numbers("truth", truth)
+    is_labelled = numbers("labelled", labelled) > 0
     if not prediction.shape == true.shape == (len(sigmas), 2) or is_labelled.shape != (len(sigmas),):
         raise InputError(f"keypoints {prediction.shape}, {true.shape}, {is_labelled.shape}: give {len(sigmas)}")
     if not (

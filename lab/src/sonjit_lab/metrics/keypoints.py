@@ -341,7 +341,10 @@ class ErrorStream:
         self, sums: NDArray[np.float64], counts: NDArray[np.int64], missing: NDArray[np.int64], hits: NDArray[np.int64]
     ) -> None:
         if self._sums is None:
-            self._sums, self._counts, self._missing, self._hits = sums, counts, missing, hits
+            self._sums = sums
+            self._counts = counts
+            self._missing = missing
+            self._hits = hits
             return
         if sums.shape != self._sums.shape:
             raise InputError(f"errors of {len(sums)} joints after errors of {len(self._sums)}: give as many each time")

@@ -254,7 +254,9 @@ class KeypointDetector:
     def from_network(cls, network: Network, side: int, device: str = "cpu") -> Self:
         """Return a detector with a network in eval mode on a device, and the side of its crops in pixels."""
         detector = cls.__new__(cls)
-        detector._run, detector.side, detector._device = network, side, device
+        detector._run = network
+        detector.side = side
+        detector._device = device
         return detector
 
     @torch.inference_mode()

@@ -141,7 +141,8 @@ class Trunk:
             return self
         if not width > 0:
             raise InputError(f"width={width}: must be above 0")
-        stem, features = (_eights(self.stem[0] * width), _eights(self.stem[1] * width)), _eights(self.features * width)
+        stem = (_eights(self.stem[0] * width), _eights(self.stem[1] * width))
+        features = _eights(self.features * width)
         blocks = tuple(
             (kernel, stride, _eights(expanded * width), _eights(out * width))
             for kernel, stride, expanded, out in self.blocks

@@ -236,7 +236,9 @@ def check_inputs(
     """Check types of a forward's inputs, and axes, channels and sides of images; an InputError names the input."""
     given = dict(zip((spec.name for spec in specs), args, strict=False)) | dict(named)
     for spec in specs:
-        value, shape, where = given.get(spec.name), spec.shape, f"{network.name}: {spec.name}"
+        value = given.get(spec.name)
+        shape = spec.shape
+        where = f"{network.name}: {spec.name}"
         if value is None and (spec is not specs[0] or spec.name not in given):
             continue
         if not isinstance(value, Tensor):

@@ -83,7 +83,9 @@ def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[FloatArray, Floa
 
 def _shapes_of(rig: Rig) -> dict[str, _Shape]:
     """Return every shape by name."""
-    sd, still, palm = SHAPE_SPREADS, np.zeros((25, 3)), _palm_of(rig)
+    sd = SHAPE_SPREADS
+    still = np.zeros((25, 3))
+    palm = _palm_of(rig)
     shapes = {"size": _Shape(*(sd["size"] * (points - rig.joints[0]) for points in (rig.joints, rig.vertices)))}
     for finger, name in enumerate(_FINGER_NAMES):
         for step, bone in enumerate(_THUMB_BONES if finger == 0 else _BONES):

@@ -407,7 +407,9 @@ class _Clip:
         self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
-        self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
+        self._stream.width = first.width
+        self._stream.height = first.height
+        self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
         self._truth: TextIO = stack.enter_context(files.atomic_text(path.with_suffix(".json")))
         self._truth.write(json_from(_head(first, fps), spaced=True)[:-1] + ',\n"frames": [\n')

@@ -257,7 +257,8 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(CamSettings, request.settings)
     if settings.dataset:
         return _train_on_set(settings, request)
-    clip, truth = request.images or data_files.ASSETS / "demo.mp4", request.data or data_files.ASSETS / "demo.json"
+    clip = request.images or data_files.ASSETS / "demo.mp4"
+    truth = request.data or data_files.ASSETS / "demo.json"
     size = settings.size or _SIZE
     crops = class_images.HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
     classifier = _classifier(settings, request, class_images.CLASSES, tuple(range(len(class_images.CLASSES))))

@@ -70,7 +70,9 @@ class ClassImages:
         self, training: Dataset, held_out: Dataset, size: int, view: View = "full", cropper: Classifier | None = None
     ) -> None:
         self._training, self._held_out = training, held_out
-        self._size, self._view, self._cropper = size, view, cropper
+        self._size = size
+        self._view = view
+        self._cropper = cropper
         if "class" in training[0].tags:
             found = sorted({name for sample in training if (name := class_of(sample)[1])})
             categories: Mapping[int, str] = dict(enumerate(found))
@@ -230,7 +232,9 @@ class HandCrops:
 
     def _crop(self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED) -> Crop | None:
         """Return a crop of a hand, or of none beyond the last index, if the hand and no other one is in it."""
-        rgb, hands, size = self._images[index], self._hands[index], self._size
+        rgb = self._images[index]
+        hands = self._hands[index]
+        size = self._size
         height, width = rgb.shape[:2]
         _, points = hands[min(hand, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))
         box = _box_around(points)

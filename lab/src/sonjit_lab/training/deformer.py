@@ -117,7 +117,9 @@ def deformer_losses(
     """Return the published losses times their weights, by name; their sum is minimised."""
     points_loss = points_loss or maxmse
     windows, frames = targets.side.shape
-    truth, after, before = targets.hands, slice(1, None), slice(None, -1)
+    truth = targets.hands
+    after = slice(1, None)
+    before = slice(None, -1)
     joints2d = outputs["joints2d"].unflatten(0, (windows, frames))
     inside = targets.joints2d > 0  # the hand's box
     shapes = outputs["mano_shape"][:, None].expand_as(targets.shape)

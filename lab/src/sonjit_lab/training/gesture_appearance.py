@@ -69,7 +69,9 @@ class AppearanceNetwork(nn.Module):
             self.register_buffer(f"map_spread_{number}", torch.ones(depth))
         self.register_buffer("middle", torch.zeros(FEATURES))
         self.register_buffer("spread", torch.ones(FEATURES))
-        depth, shown, places = sum(shape[0] for shape in MAPS), KEYPOINTS * channels, KEYPOINTS * 2
+        depth = sum(shape[0] for shape in MAPS)
+        shown = KEYPOINTS * channels
+        places = KEYPOINTS * 2
         self.found, self.again = nn.Linear(depth, channels), nn.Linear(depth, channels)
         self.found_keypoint = nn.Parameter(torch.zeros(KEYPOINTS, channels))
         self.again_keypoint = nn.Parameter(torch.zeros(KEYPOINTS, channels))
@@ -79,7 +81,9 @@ class AppearanceNetwork(nn.Module):
         self.features = nn.Linear(FEATURES, embedding)
         self.first, self.second = nn.Linear(2 * shown + places + embedding, hidden), nn.Linear(hidden, embedding)
         self.last, self.truth = nn.Linear(embedding, poses), nn.Linear(embedding, _TRUTH)
-        self.dropout_10, self.dropout_20, self.dropout_25 = nn.Dropout(0.1), nn.Dropout(0.2), nn.Dropout(0.25)
+        self.dropout_10 = nn.Dropout(0.1)
+        self.dropout_20 = nn.Dropout(0.2)
+        self.dropout_25 = nn.Dropout(0.25)
 
     @property
     def map_spread(self) -> list[Tensor]:

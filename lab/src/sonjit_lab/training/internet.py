@@ -337,7 +337,9 @@ def evaluate(
     device: str,
 ) -> dict[str, float]:
     """Return metrics on held-out images; see `train_internet`."""
-    layout, space, side = internet.LAYOUTS[settings.layout], settings.space, settings.side
+    layout = internet.LAYOUTS[settings.layout]
+    space = settings.space
+    side = settings.side
     own_roots = [layout.root(hand) for hand in internet.SIDES]
     rows: list[tuple[FloatArray | BoolArray, ...]] = []
     crops = ((labelled, sample.camera) for sample in held_out for labelled in crops_from_sample(sample, layout))

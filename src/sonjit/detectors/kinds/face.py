@@ -101,7 +101,10 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         self._detector, self._landmarks = detector, landmarks
         self._blendshapes, self._canonical = blendshapes, canonical
         self._stretches_depth = stretches_depth
-        self._squares, self._squares_after, self._shift_y, self._turns = squares, squares_after, shift_y, turns
+        self._squares = squares
+        self._squares_after = squares_after
+        self._shift_y = shift_y
+        self._turns = turns
         self._size = landmarks.input.shape[1]
         sizes = landmarks.output_sizes
         self.keypoint_count = _REFINED if len(sizes) > 2 else max(sizes) // 3

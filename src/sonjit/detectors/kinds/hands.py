@@ -202,7 +202,9 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
-        left, visibility, appearance = float(handedness.flat[0]), None, None
+        left = float(handedness.flat[0])
+        visibility = None
+        appearance = None
         keypoints = image.reshape(-1, 3) / np.float32(self._size)
         if self._heads is not None:
             visibility, left, appearance = self._heads.read(keypoints, taps)

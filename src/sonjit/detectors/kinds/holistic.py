@@ -133,7 +133,9 @@ class _Part:
                 observation = None if box is None else observe(box)
         if observation is None or observation.score <= min_score:
             return None
-        self.box, self.anchor, self.keypoints = box_after(observation), anchor, observation.keypoints[:, :2]
+        self.box = box_after(observation)
+        self.anchor = anchor
+        self.keypoints = observation.keypoints[:, :2]
         return observation
 
     def smooth(self, observation: P, now_s: float) -> P:
@@ -173,7 +175,9 @@ class Holistic(Kind[BodyObservation, Person]):
         merge_nested: bool = False,
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
     ) -> None:
-        self.bodies, self.hands, self.faces = bodies, hands, faces
+        self.bodies = bodies
+        self.hands = hands
+        self.faces = faces
         self._recrop = recrop
         self._face_thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_hand_smoother, self._new_face_smoother = new_hand_smoother, new_face_smoother

@@ -44,7 +44,9 @@ class BodySearch(StillSearch[BodyObservation]):
         extent: Extent,
     ) -> None:
         super().__init__(rgb, extent)
-        self._network, self._faces, self._bodies = network, faces, bodies
+        self._network = network
+        self._faces = faces
+        self._bodies = bodies
         self.heads: list[geometry.Head] = []
         self.people: list[PersonBox] = []
 

@@ -124,7 +124,9 @@ class FinerWindows:
     """
 
     def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], thorough: bool) -> None:
-        self._rgb, self._sizes, self._thorough = rgb, sizes, thorough or geometry.is_long(rgb)
+        self._rgb = rgb
+        self._sizes = sizes
+        self._thorough = thorough or geometry.is_long(rgb)
         self.complete, self.parts = True, 1
 
     def __iter__(self) -> Iterator[geometry.Window]:

@@ -180,7 +180,9 @@ class Head(NamedTuple):
     @property
     def crop(self) -> RotatedBox:
         """Return the crop of the face mesh."""
-        side, (cx, cy), (dx, dy) = _FACE_CROP * self.height, self.middle.tolist(), self.down.tolist()
+        side = _FACE_CROP * self.height
+        cx, cy = self.middle.tolist()
+        dx, dy = self.down.tolist()
         return RotatedBox(cx, cy, side, side, math.atan2(-dx, dy))
 
 

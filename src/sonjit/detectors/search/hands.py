@@ -49,7 +49,10 @@ class HandSearch(StillSearch[HandObservation]):
         extent: Extent = COMPLETE,
     ) -> None:
         super().__init__(rgb, extent)
-        self._palms, self._hands, self._network, self._load_bodies = palms, hands, network, bodies
+        self._palms = palms
+        self._hands = hands
+        self._network = network
+        self._load_bodies = bodies
         self._least = LIMITS["palm_share"] * self.min_detection
         self._verified_boxes: list[RotatedBox] = []
         self.bodies: list[BodyObservation] = []
@@ -201,10 +204,8 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
     height, width = rgb.shape[:2]
     reach = 0.75 * box.width
     left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
-    right, bottom = (
-        max(min(int(box.cx + reach) + 1, width), left + 1),
-        max(min(int(box.cy + reach) + 1, height), top + 1),
-    )
+    right = max(min(int(box.cx + reach) + 1, width), left + 1)
+    bottom = max(min(int(box.cy + reach) + 1, height), top + 1)
     cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
     mirrored = hands.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
     back = np.array([-1, 1, 1], np.float32)

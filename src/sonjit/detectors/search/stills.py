@@ -66,7 +66,9 @@ class StillSearch(ABC, Generic[O]):
     """Search of one image (H, W, 3)."""
 
     def __init__(self, rgb: Image, extent: Extent) -> None:
-        self.rgb, self.min_detection, self.enough = rgb, extent.min_detection, extent.enough
+        self.rgb = rgb
+        self.min_detection = extent.min_detection
+        self.enough = extent.enough
         self.thorough = extent.thorough or is_long(rgb)
         self.candidates: list[Candidate[O]] = []
         self.complete = True

@@ -79,7 +79,9 @@ class HandFinder(Finder[HandObservation]):
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
         super().__init__(hands)
-        self._palms, self._hands, self._min_detection = palms, hands, min_detection
+        self._palms = palms
+        self._hands = hands
+        self._min_detection = min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -104,7 +106,9 @@ class FaceFinder(Finder[FaceObservation]):
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         super().__init__(meshes)
         self._records: WeakKeyDictionary[FaceTrack, Record] = WeakKeyDictionary()
-        self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
+        self._detector = detector
+        self._meshes = meshes
+        self._min_detection = min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:

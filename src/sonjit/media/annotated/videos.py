@@ -140,7 +140,9 @@ class SoundTrack:
         except (av_errors.FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
             if isinstance(error, OSError):  # the disk, not the track
                 raise
-            self._waiting, self._packets, self._resampler = None, iter(()), None
+            self._waiting = None
+            self._packets = iter(())
+            self._resampler = None
 
     def close(self) -> None:
         """Write the buffered frames of the encoder and close the file."""
@@ -368,7 +370,9 @@ class AnimationWriter(ContainerWriter):
         is_gif = self._ending == ".gif"
         name, pixels = ("gif", "pal8") if is_gif else ("libwebp_anim", "bgra")
         stream: Any = self._container.add_stream(name, rate=self._rate, options={} if is_gif else _WEBP_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.width = width
+        stream.height = height
+        stream.pix_fmt = pixels
         stream.codec_context.time_base = self._tick_s
         self._stream, self._palettes = stream, _palette_graph(width, height, self._tick_s) if is_gif else None
         return stream

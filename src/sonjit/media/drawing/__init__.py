@@ -141,7 +141,9 @@ class _Scene:
     """Instances of a frame in the order of drawing, and their labels."""
 
     def __init__(self, frame: Frame, width: int, height: int, style: DrawingStyle, notes: Sequence[str]) -> None:
-        self._width, self._height, self._style = width, height, style
+        self._width = width
+        self._height = height
+        self._style = style
         shown: list[tuple[Drawing, Result, Person | None, str]] = []
         noted = chain(notes, repeat(""))
         for result in frame.all_results():

@@ -96,7 +96,9 @@ class Plate:
     """One line of text with a margin around it and a bar at its left edge; position and sizes in pixels."""
 
     def __init__(self, text: str, scale: float, accent: Colour = NEUTRAL) -> None:
-        self._text, self._scale, self._accent = text, scale, accent
+        self._text = text
+        self._scale = scale
+        self._accent = accent
         self.left = self.top = 0
         self._font = cv2.FONT_HERSHEY_SIMPLEX
         self._stroke = max(1, round(scale * 1.4))
@@ -149,6 +151,7 @@ def _hidden(left: float, top: float, plate: Plate, obstacles: Sequence[Box]) -> 
     """Return the fraction of a plate that overlaps occupied boxes."""
     covered = 0.0
     for x_min, y_min, x_max, y_max in obstacles:
-        wide, high = min(x_max, left + plate.width) - max(x_min, left), min(y_max, top + plate.height) - max(y_min, top)
+        wide = min(x_max, left + plate.width) - max(x_min, left)
+        high = min(y_max, top + plate.height) - max(y_min, top)
         covered += max(wide, 0.0) * max(high, 0.0)
     return covered / (plate.width * plate.height)

@@ -340,7 +340,9 @@ def _matches(parts: Sequence[str], locked: list[OSError]) -> Iterator[str]:
 def _folders_below(root: str, locked: list[OSError]) -> Iterator[str]:
     """Yield a folder and those below it that are not hidden, each once, even if links lead to it or to each other."""
     real_root = os.path.realpath(root)
-    folders, links, seen = [root], list[str](), set[str]()
+    folders = [root]
+    links = list[str]()
+    seen = set[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(folder)

@@ -71,7 +71,9 @@ class Source(Closing, ABC):
         self.finished = False
         self.reading_s = 0.0
         self.starts_late = False
-        self._from_s, self._until_s, self._every = 0.0, math.inf, 1
+        self._from_s = 0.0
+        self._until_s = math.inf
+        self._every = 1
         self._selection: list[str] = []
         self._running: list[ReadAhead] = []
         self._ends = list[Callable[[], object]]()
@@ -85,7 +87,9 @@ class Source(Closing, ABC):
 
         Frames are read from a time in seconds up to another one, and only those whose index is a multiple of `every`.
         """
-        self._from_s, self._until_s, self._every = start_s, math.inf if end_s is None else end_s, every
+        self._from_s = start_s
+        self._until_s = math.inf if end_s is None else end_s
+        self._every = every
         self.starts_late = start_s > 0
         parts = [f"from {start_s:g} s"] if start_s else []
         parts += [] if end_s is None else [f"until {end_s:g} s"]

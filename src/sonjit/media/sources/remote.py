@@ -52,7 +52,9 @@ class NetworkCameraSource(Source):
         super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
         if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
             raise InputError(f"SONJIT_OFFLINE is set and {self.name} is in the network; unset it to read that camera")
-        self._address, self._reconnect_s, self._is_closed = address, reconnect_s, threading.Event()
+        self._address = address
+        self._reconnect_s = reconnect_s
+        self._is_closed = threading.Event()
         self._container = _open(address, self.name)
         stream = video_stream(self._container)
         problem = None

@@ -119,7 +119,9 @@ class VideoSource(Source):
     def close(self) -> None:
         """Stop decoding and close the file."""
         super().close()
-        frames, self._begun, self._first = self._begun, None, None
+        frames = self._begun
+        self._begun = None
+        self._first = None
         if frames is not None:
             frames.close()
 
@@ -399,7 +401,9 @@ def _joints_of_transport_stream(data: mmap) -> list[int]:
     videos: dict[bytes, list[tuple[int, int]]] = {}
     at = 0
     while (at := data.find(b"\0\2\xb0", at + 1)) >= 0:  # a pointer and the head of the table of a programme
-        table, position, found = data[at + 1 : at + data[at + 3]], 12, list[tuple[int, int]]()
+        table = data[at + 1 : at + data[at + 3]]
+        position = 12
+        found = list[tuple[int, int]]()
         if data[at - 4] != _SYNC or not data[at - 3] & 0x40 or len(table) < position:
             continue
         position += table[11]

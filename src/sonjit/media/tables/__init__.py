@@ -52,7 +52,9 @@ class _JsonOutput(base.TextOutput):
 
     def __init__(self, path: Path, header: Mapping[str, object] | None) -> None:
         super().__init__(path)
-        self._as_lines, self._has_header, self._separator = path.suffix.lower() == ".jsonl", header is not None, ""
+        self._as_lines = path.suffix.lower() == ".jsonl"
+        self._has_header = header is not None
+        self._separator = ""
         with failing_as_job(self._draft.final):
             self._file.write(self._start(header))
 

@@ -60,7 +60,9 @@ class LabelWriter(FrameWriter):
         self._format = next(item for ending, item in LABEL_FORMATS.items() if path.name.lower().endswith(ending))
         if self._format is _yolo and header.kind == "people":
             raise InputError(f"{path}: YOLO has one number of keypoints. Use sonjit hands, face or body")
-        self._path, self._header, self._draft = path, header, Draft(path)
+        self._path = path
+        self._header = header
+        self._draft = Draft(path)
         self._frames: list[tuple[int, bool, str | None, list[tuple[Instance, str]]]] = []
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:

@@ -148,7 +148,9 @@ class RepetitionCounter:
         if min(min_duration_s, min_hold_s, max_gap_s) < 0:
             raise InputError("durations must not be negative")
         self.low_rad, self.high_rad = low_rad, high_rad
-        self._min_duration_s, self._min_hold_s, self._max_gap_s = min_duration_s, min_hold_s, max_gap_s
+        self._min_duration_s = min_duration_s
+        self._min_hold_s = min_hold_s
+        self._max_gap_s = max_gap_s
         self.reset()
 
     def reset(self) -> None:
@@ -179,7 +181,9 @@ class RepetitionCounter:
         before_s, self._seen_s = self._seen_s, time_s
         side = "low" if angle_rad <= self.low_rad else "high" if angle_rad >= self.high_rad else "between"
         if side != self._side:
-            self._side, self._side_since_s, self._side_first_s = side, before_s, time_s
+            self._side = side
+            self._side_since_s = before_s
+            self._side_first_s = time_s
         if side == "high" and self._state == "high":
             self._left_s, self._lowest_rad = time_s, angle_rad
         self._lowest_rad = min(self._lowest_rad, angle_rad)

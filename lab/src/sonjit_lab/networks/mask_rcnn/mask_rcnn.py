@@ -233,8 +233,12 @@ class MaskRCNN(Network):
     ) -> None:
         super().__init__()
         self.roi: Pooling = roi
-        self.mask_map, self.min_side, self.max_side = mask_map, min_side, max_side
-        self.min_score, self.most, self.masks = min_score, most, masks
+        self.mask_map = mask_map
+        self.min_side = min_side
+        self.max_side = max_side
+        self.min_score = min_score
+        self.most = most
+        self.masks = masks
         self._frozen = norm == "frozen"
         norm_of_heads = None if norm == "frozen" else norm
         layer = partial(norm_layer, norm_of_heads) if norm_of_heads else None
@@ -304,7 +308,9 @@ class MaskRCNN(Network):
             detections = [tuple(_pad_rows(values, self.most) for values in item) for item in detections]
         boxes = [item[0] for item in detections]
         likely, labels = (torch.cat([item[i] for item in detections]) for i in (1, 2))
-        mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(labels.shape[0], 0, 0)
+        mask_maps = maps[:0]
+        mask_logits = logits[:0]
+        own = logits.new_zeros(labels.shape[0], 0, 0)
         if self.masks:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
             features = self._mask_features(mask_maps)

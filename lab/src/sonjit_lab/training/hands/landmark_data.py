@@ -215,13 +215,17 @@ def _source_name(samples: Sequence[Sample]) -> str:
 
 def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
     """Return a random box that no hand's box reaches into, or None if there is no room."""
-    rng, height, width = np.random.default_rng(seed), sample.height, sample.width
+    rng = np.random.default_rng(seed)
+    height = sample.height
+    width = sample.width
     boxes = np.array([box for instance in sample.instances if (box := instance.bounds())]).reshape(-1, 4)
     margin = _SKIN_MARGIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
     boxes = boxes + margin * np.array([-1, -1, 1, 1])
     for _ in range(_MAX_TRIES):
         side = min(height, width) * rng.uniform(0.15, 0.6)
-        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * _MAX_REACH
+        cx = rng.uniform(0, width)
+        cy = rng.uniform(0, height)
+        reach = side * _MAX_REACH
         is_free = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
         is_free |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
         if is_free.all():
@@ -294,7 +298,8 @@ def _true_scores(crops: Sequence[LandmarkCrop]) -> dict[str, list[float]]:
 
 def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
     """Return the depth (B, 21) of points in metres (B, 21, 3), in the scale of their keypoints (B, 21, 2)."""
-    flat, pixels = metres[..., :2] - metres[..., :2].mean(1, keepdim=True), keypoints - keypoints.mean(1, keepdim=True)
+    flat = metres[..., :2] - metres[..., :2].mean(1, keepdim=True)
+    pixels = keypoints - keypoints.mean(1, keepdim=True)
     px_per_m = (flat * pixels).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
     return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
 

@@ -164,7 +164,9 @@ def _match_anchors(
     placed[:] = (best >= _BOX_IOU) | (found > 0)
     centre = anchors[:, None, :2]
     points = np.concatenate([squares[nearest, None, :2], sample.palms[nearest]], 1) - centre  # (N, 8, 2)
-    boxes[:, :2], boxes[:, 2:4], boxes[:, 4:] = points[:, 0], squares[nearest, 2:], points[:, 1:].reshape(count, 14)
+    boxes[:, :2] = points[:, 0]
+    boxes[:, 2:4] = squares[nearest, 2:]
+    boxes[:, 4:] = points[:, 1:].reshape(count, 14)
     sizes[:] = squares[nearest, 2]
     return found, placed, boxes, sizes
 

@@ -234,7 +234,10 @@ class _Figure:
     """
 
     def __init__(self, times: FloatArray, body: FloatArray, root: FloatArray, presence: FloatArray) -> None:
-        self._times, self._body, self._root, self._presence = times, body, root, presence
+        self._times = times
+        self._body = body
+        self._root = root
+        self._presence = presence
         self._rotations: dict[str, FloatArray] = {}
         self._places: dict[str, FloatArray] = {}
         self._offsets: dict[str, FloatArray] = {}

@@ -351,7 +351,9 @@ class LiveStream:
     """
 
     def __init__(self, run: Callable[[Any], Any], deliver: Callable[[Any, Any], None], end: Callable[[], None]) -> None:
-        self._run, self._deliver, self._end = run, deliver, end
+        self._run = run
+        self._deliver = deliver
+        self._end = end
         self._frames, self._results = _Newest(), _Newest()
         self._runs_s: deque[float] = deque(maxlen=8)
         self._is_closing = False
