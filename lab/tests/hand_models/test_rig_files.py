@@ -7,7 +7,9 @@ import pytest
 from tests.media.characters.actors import Bvh
 from tests.support.gltf import GltfReader
 
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables.characters import NAMES, BoneNames
+from sonjit.media.tables.characters.turns import MAX_SPEED
 from sonjit_lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
 
@@ -65,6 +67,33 @@ class TestGlb:
             document = GltfReader(data).g
             assert not any(value == [] for value in document.values())
             assert "meshes" not in document
+
+
+def largest_turn(axes):
+    """Return the largest turn in radians between two frames of axes (N, 25, 3, 3)."""
+    return np.linalg.norm(rotation_vector_from_matrix(np.swapaxes(axes[:-1], -1, -2) @ axes[1:]), axis=-1).max()
+
+
+@pytest.mark.parametrize("part", ["hand", "finger"])
+@pytest.mark.parametrize("frames", [1, 3, 30])
+def test_no_joint_turns_faster_than_the_bones_of_characters(rigs, some_poses, tmp_path, part, frames):
+    pose, turned = some_poses(60), slice(20, 20 + frames)
+    motion = RigMotion("right-1", rigs["Right"], pose, np.arange(60), np.arange(60) / FPS)
+    if part == "hand":
+        pose.rotation[turned] = matrix_from_rotation_vector(np.array([0, np.pi, 0])) @ pose.rotation[turned]
+    else:
+        pose.angles[turned, 1, 0] += (0, 2.5, 0)
+    assert largest_turn(motion.rig.joint_frames(pose)[0]) > 2.4
+    (tmp_path / "x.bvh").write_text(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
+    bvh, reader = Bvh(tmp_path / "x.bvh"), GltfReader(glb_from_motions([motion]))
+    places = np.array([list(bvh.positions(row).values()) for row in range(60)])
+    lengths = np.linalg.norm(motion.rig.joints[list(MOVING)] - motion.rig.joints[0], axis=1).max()
+    moved = np.linalg.norm(np.diff(places - places[:, :1], axis=0), axis=-1).max()
+    assert moved < 1.1 * lengths * MAX_SPEED / FPS
+    for row in (19, 20, 21, 40):  # both files show the same hand
+        assert np.abs(reader.skinned(motion.name, np.float32(row / FPS))[0][list(MOVING)] - places[row]).max() < 1e-5
+    if frames == 1:  # a short flip leaves no trace
+        assert np.linalg.norm(np.diff(places - places[:, :1], axis=0), axis=-1)[19:24].max() < 0.4 * lengths
 
 
 def test_bvh_replays_every_frame(motions, tmp_path):

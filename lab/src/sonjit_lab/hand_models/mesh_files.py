@@ -2,7 +2,8 @@
 
 A rigged hand in a GLB file has a mesh, a skin and one rotation per joint and frame, with the axes of `rig` under a node
 that converts them to glTF's (y up, z towards the viewer). A hidden hand is scaled to zero. The rotations of a BVH file
-are relative to the rest pose of the rig and are applied as Z X Y.
+are relative to the rest pose of the rig and are applied as Z X Y. Joints turn at most as fast as the bones of
+characters, see `sonjit.media.tables.characters.turns`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util import Float32Array, FloatArray, RealArray, glb
 from sonjit.geometry.rotations import continuous_zxy_angles, quaternion_wxyz_from_matrix, vertex_normals
 from sonjit.media.tables.characters import BoneNames
+from sonjit.media.tables.characters.turns import in_space, steady
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
 
 _MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden
@@ -145,9 +147,25 @@ def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
     return [time for time, _ in changes], [shown for _, shown in changes]
 
 
+def _steady_joints(motion: RigMotion) -> tuple[FloatArray, FloatArray]:
+    """Return the axes (N, 25, 3, 3) and positions (N, 25, 3) in metres of joints that turn slower than a limit."""
+    frames, joints = motion.rig.joint_frames(motion.pose)
+    if motion.times is None or len(motion.times) < 2:
+        return frames, joints
+    parents = np.array(PARENTS[1:])
+    back = np.swapaxes(frames[:, parents], -1, -2)
+    bones = (back @ (joints[:, 1:] - joints[:, parents])[..., None])[..., 0]  # in the axes of their parents
+    turns = np.concatenate([frames[:, :1], back @ frames[:, 1:]], 1)
+    above = [None, *PARENTS[1:]]
+    turned, moved = in_space(steady(turns, above, motion.times), above), joints.copy()
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        moved[:, joint] = moved[:, parent] + (turned[:, parent] @ bones[:, joint - 1, :, None])[..., 0]
+    return turned, moved
+
+
 def _local(motion: RigMotion) -> tuple[FloatArray, FloatArray]:
     """Return each joint in its parent's frame: quaternions (N, 25, 4) as x, y, z, w, and translations (N, 25, 3)."""
-    frames, joints = motion.rig.joint_frames(motion.pose)
+    frames, joints = _steady_joints(motion)
     parents = np.array(PARENTS[1:])
     back = np.swapaxes(frames[:, parents], -1, -2)
     translations = np.concatenate([joints[:, :1], (back @ (joints[:, 1:] - joints[:, parents])[..., None])[..., 0]], 1)
@@ -179,7 +197,7 @@ def bvh_from_motion(
     """
     frames = int(motion.indices[-1]) + 1 if frames is None else frames
     frame_time = _frame_time(motion) if frame_time is None else frame_time
-    frames_of_joints, joints = motion.rig.joint_frames(motion.pose)
+    frames_of_joints, joints = _steady_joints(motion)
     turns = frames_of_joints @ np.swapaxes(motion.rig.frames, 1, 2)  # from rest, in the camera's axes
     moving = [joint for joint, name in enumerate(JOINTS) if not name.endswith("tip")]
     parents = [PARENTS[joint] for joint in moving[1:]]
