@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sonjit import InputError
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import EngineOptions, load_engine, model_file
 
 ENGINES = ["openvino", "onnxruntime"]
 SHAPES = {"NHWC": [1, 4, 6, 3], "NCHW": [1, 3, 4, 6]}
@@ -167,3 +167,14 @@ def test_only_requested_outputs_are_computed(engine, chosen, echo, image):
     assert len(some.run()) == len(chosen)
     for given, number in zip(some.run(), chosen, strict=True):
         np.testing.assert_array_equal(given, results[number])
+
+
+def test_the_folder_of_a_run_is_its_exported_network(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder without \.tflite, \.onnx, \.xml; write one with sonjit export"):
+        model_file(tmp_path)
+    for name in ("weights.safetensors", "hand-landmarks.onnx"):
+        (tmp_path / name).touch()
+    assert model_file(tmp_path) == model_file(tmp_path / "hand-landmarks.onnx") == tmp_path / "hand-landmarks.onnx"
+    (tmp_path / "hand-landmarks.xml").touch()
+    with pytest.raises(InputError, match=r"contains hand-landmarks\.onnx and hand-landmarks\.xml; give one of them"):
+        model_file(tmp_path)

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from sonjit.cli import main
+from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import rle_from_mask
 from sonjit_lab.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS
 
 from .official import average_precision
 
 
-def evaluated(capsys, protocol, root, predictions):
+def evaluated(capsys, protocol, root, predictions, *more):
     out = predictions.parent / "out"
     files = {"--root": root, "--predictions": predictions, "--out": out}
     arguments = ["eval", "--protocol", protocol, *(str(part) for pair in files.items() for part in pair)]
-    assert main(arguments) == 0, capsys.readouterr().err
+    assert main([*arguments, *more]) == 0, capsys.readouterr().err
     (run,) = json.loads((out / "eval.json").read_text())["runs"]
     assert (out / "report.html").is_file()
     return {metric["name"]: metric["value"] for metric in run["metrics"]}
@@ -419,3 +420,46 @@ def test_results_of_another_task_are_refused(judged):
     assert "a prediction has neither box nor mask" in judged(TRUTH, people)
     error = judged(TRUTH, [RESULTS[0] | {"bbox": [10, 20, 40, 40]}], protocol="coco-keypoints", data="folder")
     assert "a prediction has no keypoints" in error
+
+
+@pytest.fixture
+def hands_of_coco(tmp_path):
+    """Return a folder of labelled hands of 21 keypoints, the labels, and predictions in COCO's results format."""
+    people, results = people_and_results(np.random.default_rng(7))
+    keys = ("image_id", "category_id", "score")
+    hands = [{**row, "keypoints": row["righthand_kpts"], "num_keypoints": 21} for row in people]
+    found = [{key: row[key] for key in keys} | {"keypoints": row["righthand_kpts"]} for row in results]
+    images = []
+    for number in range(1, 6):
+        image(tmp_path / f"images/{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 220, "height": 200})
+    names = list(load_skeleton("hand_mediapipe21").keypoints)
+    categories = [{"id": 1, "name": "hand", "keypoints": names}]
+    labels = [
+        {key: row[key] for key in ("id", "image_id", "category_id", "bbox", "area", "keypoints")} for row in hands
+    ]
+    data = {"images": images, "annotations": labels, "categories": categories}
+    (tmp_path / "dataset.json").write_text(json.dumps(data))
+    (tmp_path / "r.json").write_text(json.dumps(found))
+    return tmp_path, hands, found
+
+
+def test_results_of_21_keypoints_are_hands(capsys, hands_of_coco):
+    folder, hands, results = hands_of_coco
+    rows = [row | {"righthand_kpts": row["keypoints"]} for row in results]
+    expected = precision(hands, rows, ["righthand_kpts"])
+    assert 1 < expected < 99
+    found = evaluated(capsys, "coco-hand-keypoints", folder, folder / "r.json", "--data", "folder")
+    assert found["hand_ap"] == pytest.approx(expected, abs=1e-6)
+    found = evaluated(capsys, "mediapipe-card", folder, folder / "r.json", "--data", "folder")
+    assert 0 < found["mnae"] < 200
+
+
+def test_keypoints_of_another_kind_or_number_are_refused(capsys, hands_of_coco, refusal):
+    folder, _, results = hands_of_coco
+    common = ("--data", "folder", "--root", str(folder), "--predictions", str(folder / "r.json"), "--out", str(folder))
+    line = refusal("eval", "--protocol", "coco-keypoints", *common)
+    assert "the data set has no body; evaluate it with --protocol coco-hand-keypoints" in line
+    (folder / "r.json").write_text(json.dumps([row | {"keypoints": row["keypoints"][:60]} for row in results]))
+    line = refusal("eval", "--protocol", "coco-hand-keypoints", *common)
+    assert "60 numbers; expected x, y and a flag of 17, or of 21, 23, 33" in line

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.cli import main
 from sonjit_lab.networks import create_network, load_checkpoint, network_entry, save_checkpoint
 
 WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
@@ -214,3 +215,17 @@ def test_saving_keeps_no_draft(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         save_checkpoint(network, tmp_path / "net.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_the_folder_of_a_run_is_its_weights(tmp_path):
+    network = create_network("cam-small", "demo", classes=3)
+    (run := tmp_path / "run").mkdir()
+    save_checkpoint(network, run / "weights.safetensors")
+    again = create_network("cam-small", run)
+    for key, value in load_checkpoint(run).items():
+        torch.testing.assert_close(again.state_dict()[key], value, rtol=0, atol=0)
+    assert main(["export", "cam-small", "--weights", str(run), "--out", str(tmp_path / "x.onnx")]) == 0
+    assert (tmp_path / "x.onnx").is_file()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: this folder has no weights\.safetensors; give a run of sonjit train"):
+        create_network("cam-small", tmp_path / "empty")

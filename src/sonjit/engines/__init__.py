@@ -149,10 +149,23 @@ def check_takes_bytes(path: Path, value_range: ValueRange) -> None:
         raise InputError(f"{path}: takes bytes from 0 to 255. {advice}")
 
 
+def model_file(path: Path) -> Path:
+    """Return the exported network in the folder of a run of `sonjit train`, or the path of another file as it is."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise InputError(f"{path}: no such model file")
+        return path
+    files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS)
+    if len(files) == 1:
+        return files[0]
+    if files:
+        raise InputError(f"{path} contains {files[0].name} and {files[1].name}; give one of them")
+    raise InputError(f"{path} is a folder without {', '.join(_ENDINGS)}; write one with sonjit export --weights {path}")
+
+
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
     """Load a network whose `inputs` are float32 arrays. OpenVINO runs it on the CPU, in f32, on one thread."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such model file")
+    path = model_file(path)
     from sonjit.engines.openvino import OpenVinoEngine
 
     reference_options = replace(options, engine="openvino", device="CPU", precision="f32", threads=1)
@@ -178,8 +191,7 @@ def load_engine(
         taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports
             this for `.tflite` files only.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such model file")
+    path = model_file(path)
     if path.name == "model.json":
         raise InputError(
             f"{path}: a network as tfjs stores it; sonjit models pull fetches the same published ones as .tflite, "

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
-from sonjit.engines import EngineOptions
+from sonjit.engines import EngineOptions, model_file
 from sonjit.engines.graph_edits import take_images
 from sonjit.engines.openvino import compile_settings, constant_of, core, ov, read_model
 
@@ -40,8 +40,7 @@ class PooledNetwork:
     precision = "f32"
 
     def __init__(self, path: Path, threads: int | None, device: str, model: ov.Model | None = None) -> None:
-        if not path.is_file():
-            raise InputError(f"{path}: no such model file")
+        path = model_file(path)
         model = read_model(path) if model is None else model
         results = list(model.get_results())
         heads, maps, (self._rows_first, *_) = zip(

@@ -41,6 +41,8 @@ _PARTS: Final = {
     "righthand": PersonPart("hand", "Right", "hand_mediapipe21", slice(None), metrics.HAND_SIGMAS),
 }
 """Parts in the order of COCO-WholeBody's 133 keypoints."""
+_HAND: Final = PersonPart("hand", None, "hand_mediapipe21", slice(None), metrics.HAND_SIGMAS)
+_ALL_PARTS: Final = {**_PARTS, "hand": _HAND}
 PALM_MODELS = ("palm-full", "palm-lite")
 _PALM = 1
 _MIN_PALM_SCORE = 0.02  # minimum score of a palm, so low that average precision sees nearly all of the curve
@@ -193,13 +195,13 @@ class InstanceEvaluator:
 
 
 class KeypointEvaluator:
-    """Evaluator of people's keypoints by average precision over all images, of the body and the protocol's `parts`."""
+    """Evaluator of keypoints by average precision over all images, of people's body and `parts`, or of each hand."""
 
     def __init__(self, protocol: protocols.Protocol) -> None:
-        known = (*_PARTS, _WHOLE_BODY)
+        known = (*_ALL_PARTS, _WHOLE_BODY)
         if unknown := set(protocol.parts) - set(known):
             raise InputError(f"{protocol.name}: {unknown_name('part', min(unknown), known)}")
-        self._parts = ("body", *protocol.parts)
+        self._parts = ("hand",) if "hand" in protocol.parts else ("body", *protocol.parts)
         self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
@@ -207,7 +209,11 @@ class KeypointEvaluator:
         if any(prediction.keypoints_px is None for prediction in predictions):
             raise InputError(f"{sample.id}: a prediction has no keypoints")
         records: list[Mapping[str, Any]] = [{"id": sample.image_id, "width": sample.width, "height": sample.height}]
-        for person in (instance for instance in sample.instances if instance.kind == "body"):
+        kind = _ALL_PARTS[self._parts[0]].kind
+        for person in (instance for instance in sample.instances if instance.kind == kind):
+            if kind == "hand":
+                records += self._truth(person, [person])
+                continue
             index = person.extra.get("person", -1)
             own = [instance for instance in sample.instances if instance.extra.get("person") == index]
             records += self._truth(person, own or [person])
@@ -219,8 +225,8 @@ class KeypointEvaluator:
         return [EvaluatedItem(records=records)]
 
     def _truth(self, person: Instance, own: Sequence[Instance]) -> Iterable[Record]:
-        points = {part: _labelled(definition, own) for part, definition in _PARTS.items()}
-        points[_WHOLE_BODY] = np.concatenate(list(points.values()))
+        points = {part: _labelled(definition, own) for part, definition in _ALL_PARTS.items()}
+        points[_WHOLE_BODY] = np.concatenate([points[part] for part in _PARTS])
         box = corner_and_size(person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0))
         for part in self._parts:
             yield {
@@ -247,9 +253,12 @@ class KeypointEvaluator:
             data, results = _annotations(images, own, labelled)
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+            if part == self._parts[0] and not data["annotations"]:
+                what, other = ("hand", "coco-keypoints") if part == "hand" else ("body", "coco-hand-keypoints")
+                raise InputError(f"the data set has no {what}; evaluate it with --protocol {other}")
             stats = coco_precision(data, results, "keypoints", sigmas=part_sigmas(part)).stats
             counted = sum(label["num_keypoints"] > 0 and not label["iscrowd"] for label in data["annotations"])
-            for key in _STATS if part == "body" else ("AP", "AP50", "AP75", "AR"):
+            for key in _STATS if part == self._parts[0] else ("AP", "AP50", "AP75", "AR"):
                 name, title = f"{part}_{key.lower()}", f"{part} {key.replace('_', ', ')}"
                 summary.metrics.append(Metric(name, title, 100 * stats[key], "%", "higher", counted=counted))
         return summary
@@ -259,7 +268,7 @@ def part_sigmas(part: str) -> tuple[float, ...]:
     """Return the sigmas of a part's keypoints; `wholebody` consists of all parts."""
     if part == _WHOLE_BODY:
         return tuple(sigma for definition in _PARTS.values() for sigma in definition.sigmas)
-    return _PARTS[part].sigmas
+    return _ALL_PARTS[part].sigmas
 
 
 def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
@@ -267,7 +276,11 @@ def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.flo
     result = np.zeros((len(definition.sigmas), 3))
     end = _BODY if definition.skeleton == "body_coco17" else None
     for instance in own:
-        if instance.kind == definition.kind and instance.side == definition.side and instance.keypoints_px is not None:
+        if (
+            instance.kind == definition.kind
+            and definition.side in (None, instance.side)
+            and instance.keypoints_px is not None
+        ):
             points = instance.keypoints_px[:end][definition.chosen]
             if len(points) != len(result):
                 continue
@@ -286,10 +299,10 @@ def _predicted_parts(
     part: str, predictions: Iterable[Prediction], *, hidden: bool = False
 ) -> list[tuple[Prediction, NDArray[np.float64]]]:
     """Return each prediction of a part with keypoints (K, 3): x, y, flag, 0 if absent; hidden ones if `hidden`."""
-    definition = _PARTS[part]
+    definition = _ALL_PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
-        if not landmarks.is_of(prediction, definition.kind) or prediction.side not in (None, definition.side):
+        if not landmarks.is_of(prediction, definition.kind) or {prediction.side, definition.side} == {"Left", "Right"}:
             continue
         if not hidden and prediction.person is not None and not _any_visible(prediction):
             continue

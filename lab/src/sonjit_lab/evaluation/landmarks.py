@@ -63,7 +63,7 @@ _TORSO = ("left_shoulder", "right_hip")
 _BODY = "body_blazepose33"
 _MESHES = ("face_mediapipe468", "face_mediapipe478")
 _LABELLED_FACES = ("face_300w68", "face_wflw98")
-_SKELETONS = {
+SKELETONS = {
     int(name[-3:].lstrip("abcdefghijklmnopqrstuvwxyz")): name
     for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
 }
@@ -408,7 +408,7 @@ class LandmarkEvaluator:
     ) -> None:
         """Add metrics of motion, and parts by keypoint of values (N, K) and by condition of values (N, K or 1)."""
         add_motion_metrics(summary, evaluated, clusters, "px", "")
-        skeleton = _SKELETONS.get(by_point.shape[1])
+        skeleton = SKELETONS.get(by_point.shape[1])
         hidden = np.array([item.hidden for item in evaluated], np.float64)
         summary.parts = summaries.parts_of(by_point, load_skeleton(skeleton) if skeleton else None, hidden, clusters)
         summary.parts |= summaries.parts_by_condition(by_item, [item.conditions for item in evaluated], clusters)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from sonjit._util import InputError, data_files, files, json_from, unknown_name
 from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES, Box
+from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Sample, coco, mask_from_segmentation, reading
+from sonjit_lab.evaluation.landmarks import SKELETONS
 from sonjit_lab.evaluation.predictions import (
     JournalLine,
     Mode,
@@ -268,12 +270,14 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
     """Return the predictions of a record: an instance, or the parts of a person."""
     if "keypoints" in record:
         names = [name for name in _PARTS if f"{name}_kpts" in record]
-        body, flags = _points(record, "keypoints", 17)
+        count = np.size(record["keypoints"]) // 3
+        skeleton = "body_coco17" if names else SKELETONS.get(count, "body_coco17")
+        body, flags = _points(record, "keypoints", len(load_skeleton(skeleton).keypoints))
         score, category = float(record["score"]), int(record["category_id"])
         person_score = float(record["wholebody_score"]) if "wholebody_score" in record else None
         part_of = partial(Prediction, person=number, person_score=person_score, category_id=category)
         flags = flags if names else None
-        parts = [part_of(skeleton="body_coco17", score=score, keypoints_px=body, visible=flags, box=_box(record))]
+        parts = [part_of(skeleton=skeleton, score=score, keypoints_px=body, visible=flags, box=_box(record))]
         for name in names:
             skeleton, side, count = _PARTS[name]
             points, flags = _points(record, f"{name}_kpts", count)
@@ -306,6 +310,7 @@ def _points(record: Mapping[str, Any], field: str, count: int) -> tuple[NDArray[
     if values.shape != (3 * count,):
         raise InputError(
             f"{field} of image {record['image_id']}: {values.size} numbers; expected x, y and a flag of {count}"
+            + ("" if field != "keypoints" else f", or of {', '.join(str(n) for n in SKELETONS if n != count)}")
         )
     points = values.reshape(count, 3)
     return points[:, :2], points[:, 2] > 0

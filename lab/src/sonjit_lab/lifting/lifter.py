@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
-from sonjit.engines import EngineOptions
+from sonjit.engines import EngineOptions, model_file
 from sonjit.engines.openvino import compile_settings, core, ov, read_model
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
@@ -53,8 +53,7 @@ class ExportedInterNet(nn.Module):
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
         super().__init__()
-        if not path.is_file():
-            raise InputError(f"{path}: no such model file")
+        path = model_file(path)
         model = read_model(path)
         results = {result.output(0).get_any_name(): result for result in model.get_results()}
         side = 0

@@ -43,12 +43,23 @@ the average, and its `ema_state_dict` is not.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 
+WEIGHTS = "weights.safetensors"  # file of the weights in a run's folder
 DESCRIPTION = "network.json"  # file with the description of a run's network, in the folder of its weights
 METADATA = "sonjit"  # metadata key of a weight file for the name and options of its network
 
 
+def weight_file(path: str | Path) -> Path:
+    """Return the weights in the folder of a run of `sonjit train`, or the path of another file as it is."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / WEIGHTS).is_file():
+        raise InputError(f"{path}: this folder has no {WEIGHTS}; give a run of sonjit train, or a file")
+    return path / WEIGHTS
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint file by name, on the CPU.
+    """Return the weights in a checkpoint file, or in the folder of a run, by name, on the CPU.
 
     Supported are safetensors and the files of `torch.save` (old and new format), also with an optimizer's state. Only
     tensors and plain containers are read: a pickle that would call anything is refused and not run. Values that are not
@@ -58,7 +69,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: The file is missing, damaged, of an unknown format, or would run code.
     """
-    path = Path(path)
+    path = weight_file(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     if path.suffix not in _ENDINGS:

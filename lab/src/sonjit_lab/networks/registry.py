@@ -197,8 +197,8 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         name: Name from `list_networks()`.
         weights: None for random weights; `"published"` for the published file, which `sonjit models pull` downloads;
             `"demo"` for placeholder weights that are drawn from each key's name and always the same; or the path of a
-            `.tflite`, `.safetensors` or torch checkpoint, official or own. A checkpoint of Sonjit contains the options
-            of its network.
+            `.tflite`, `.safetensors` or torch checkpoint, official or own, or the folder of a run. A checkpoint of
+            Sonjit contains the options of its network.
         options: Options of the network.
 
     Raises:
@@ -206,7 +206,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
             the checkpoint, or weights are missing or do not match.
     """
     entry = network_entry(name)
-    path = Path(weights or "")
+    path = checkpoints.weight_file(weights) if weights else Path()
     if saved := checkpoints.saved_network(path):
         if saved.name != name:
             raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
