@@ -111,7 +111,10 @@ class Holds(MotionFinder):
             self._open_s = now.time_s
         was_open = is_active or now.time_s - self._open_s <= self.WITHIN_S
         is_closed = self._closed > (self.END if is_active else self.BEGIN[self._name]) and was_open and not is_other
-        self._since_s = None if is_closed == is_active else now.time_s if self._since_s is None else self._since_s
+        if is_closed == is_active:
+            self._since_s = None
+        elif self._since_s is None:
+            self._since_s = now.time_s
         changes = self._since_s is not None and now.time_s - self._since_s >= self.HOLD_S
         if changes and not is_active:
             self._since_s = None
@@ -330,7 +333,8 @@ class Waves(MotionFinder):
         self._is_up &= now.is_up
         ahead = (now.tips - self._extreme[1]).real
         if self._sign == 0:
-            self._sign = 0 if abs(ahead) < self.BACK else 1 if ahead > 0 else -1
+            if abs(ahead) >= self.BACK:
+                self._sign = 1 if ahead > 0 else -1
         elif ahead * self._sign >= self.FURTHER:
             self._extreme = now.time_s, now.tips
         elif ahead * self._sign <= -self.BACK:

@@ -184,9 +184,10 @@ class Results(_Shown, ResultList[R]):
         keypoint_count: int = 0,
     ) -> None:
         super().__init__(found, keypoint_count=keypoint_count)
-        is_kept = image is None or isinstance(image, (str, Path))
-        is_bytes = isinstance(image, (bytes, bytearray, memoryview))
-        self._image = image if is_kept else None if is_bytes else ref(image)
+        if image is None or isinstance(image, (str, Path)):
+            self._image = image
+        else:  # bytes have no weak references
+            self._image = None if isinstance(image, (bytes, bytearray, memoryview)) else ref(image)
         self.motions = list(motions)
         self.total = len(self) if total is None else total
         self.complete = complete
@@ -331,7 +332,9 @@ def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, Colu
     types: dict[str, ColumnType] = {}
     for mapping in values:
         for name, value in mapping.items():
-            kind = str if isinstance(value, str) else int if isinstance(value, int) else float
+            kind: ColumnType = float
+            if isinstance(value, (str, int)):
+                kind = str if isinstance(value, str) else int
             if value is not None or name not in types:
                 types[name] = kind
     return types

@@ -402,8 +402,12 @@ def _save_colmap(rig: CameraRig, folder: Path) -> None:
     ]
     for number, camera in enumerate(rig, 1):
         K, lens = camera.camera.K, coefficients_of(camera)
-        model = "FULL_OPENCV" if lens[4:].any() else "OPENCV" if lens.any() else "PINHOLE"
-        model = "OPENCV_FISHEYE" if camera.camera.is_fisheye else model
+        if camera.camera.is_fisheye:
+            model = "OPENCV_FISHEYE"
+        elif lens[4:].any():
+            model = "FULL_OPENCV"
+        else:
+            model = "OPENCV" if lens.any() else "PINHOLE"
         values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0][: len(_LENS_MODELS[model].split())]
         pose = [*rotations.quaternion_wxyz_from_matrix(camera.R), *camera.t]
         shown, placed = (" ".join(repr(float(value)) for value in part) for part in (values, pose))  # read back exactly

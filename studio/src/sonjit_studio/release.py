@@ -285,7 +285,8 @@ class Statistics:
         self.frame_sets += 1
         self.images[split] += images
         self.people.setdefault(split, set()).add(capture.subject)
-        self.hands["interacting" if right and left else "right" if right else "left"] += 1
+        single = "right" if right else "left"
+        self.hands["interacting" if right and left else single] += 1
         self.joints.update(run_folder.SOURCES[code] for code in source[labelled].tolist())
         self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
         self.std_m += float(np.nansum(frame_set.std_m[labelled]))

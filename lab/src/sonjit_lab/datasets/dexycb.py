@@ -153,7 +153,9 @@ def _part(setup: str, person: int, number: int) -> str:
     match setup:
         case "s0":
             is_held_out = number % 5 == 4
-            return ("val" if person < 2 else "test") if is_held_out else "train"
+            if not is_held_out:
+                return "train"
+            return "val" if person < 2 else "test"
         case "s1":
             return {6: "val", 7: "test", 8: "test"}.get(person, "train")
         case "s2":

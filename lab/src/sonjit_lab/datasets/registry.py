@@ -214,7 +214,7 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
             (x_min, y_min), (x_max, y_max) = corners
             path = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]])
             draw_path(canvas, path, INK, 3)
-            draw_path(canvas, path, LEFT if side == "Left" else RIGHT if side == "Right" else NEUTRAL, 1)
+            draw_path(canvas, path, {"Left": LEFT, "Right": RIGHT}.get(side or "", NEUTRAL), 1)
     for instance in sample.instances:
         if instance.keypoints_px is not None:
             _draw_keypoints(canvas, instance, (instance.keypoints_px - origin) * scale)

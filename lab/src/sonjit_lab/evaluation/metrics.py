@@ -307,7 +307,8 @@ def row_means(errors: NDArray[np.float64]) -> list[float]:
     for row in errors:
         evaluated = row[~np.isnan(row)]
         known = evaluated[np.isfinite(evaluated)]
-        means.append(float(known.mean()) if known.size else math.inf if evaluated.size else math.nan)
+        unknown = math.inf if evaluated.size else math.nan
+        means.append(float(known.mean()) if known.size else unknown)
     return means
 
 

@@ -213,7 +213,9 @@ def _distance(instance: Instance, prediction: Prediction, *, is_only: bool) -> f
 def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return None if math.isnan(value) else "inf" if math.isinf(value) else value
+    if math.isnan(value):
+        return None
+    return "inf" if math.isinf(value) else value
 
 
 def _array(value: Any) -> NDArray[np.float64]:  # noqa: ANN401

@@ -183,9 +183,8 @@ def open_finder(task: Segment) -> MaskRCNNFinder | HandMaskFinder:
 def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | torch.device = "cpu") -> HandMaskFinder:
     """Load a finder from a run of `sonjit train hand-masks`, its weights, or "demo" for placeholder weights."""
     file = Path(path)
-    network = registry.create_network(
-        "hand-masks", path if path == "demo" else file / mask_rcnn.WEIGHTS if file.is_dir() else file
-    )
+    weights = file / mask_rcnn.WEIGHTS if file.is_dir() else file
+    network = registry.create_network("hand-masks", path if path == "demo" else weights)
     assert isinstance(network, HandMaskNetwork)
     return HandMaskFinder(network.eval().to(device), min_score=min_score)
 

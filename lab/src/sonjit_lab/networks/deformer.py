@@ -360,7 +360,9 @@ class DeformerNetwork(Network):
 def official_variant(state_dict: Mapping[str, Tensor]) -> str | None:
     """Return the variant of a released checkpoint by its MANO models, with principal components for DexYCB, or None."""
     fields = {key.rpartition(".")[2] for key in state_dict if any(mano in key for mano in _MANO_KEYS)}
-    return None if not fields else "dexycb" if "th_comps" in fields else "ho3d"
+    if not fields:
+        return None
+    return "dexycb" if "th_comps" in fields else "ho3d"
 
 
 def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:

@@ -32,6 +32,7 @@ CONTOURS: dict[str, Colour] = {
     name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["face_contours"].items()
 }
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
+_SIDE_COLOURS: Final = {"left": pen.LEFT, "right": pen.RIGHT}  # by the words of keypoint names
 _MESH: Colour = (232, 240, 255)  # RGB of the lines of a face mesh
 BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
 _PERSON_MARGIN: Final = 0.1  # margin of the box of a person, for clothes, hair and hands
@@ -105,7 +106,8 @@ def draw_face(canvas: Image, face: Face, _: Person | None = None) -> None:
     if len(face.keypoints) == 6:
         strokes, width = draw_box(canvas, face)
         for k, name in enumerate(face.skeleton.keypoints):
-            colour = pen.LEFT if name.startswith("left") else pen.RIGHT if name.startswith("right") else pen.NEUTRAL
+            side = next((side for side in _SIDE_COLOURS if name.startswith(side)), "")
+            colour = _SIDE_COLOURS.get(side, pen.NEUTRAL)
             strokes.dot(k, pen.INK, width * 1.5 + 1)
             strokes.dot(k, own(colour), width * 1.5)
     else:
@@ -313,8 +315,9 @@ def _line_colour(body: Body, a: int, b: int) -> Colour:
 
 
 def _side_colour(body: Body, k: int) -> Colour:
-    name = body.skeleton.keypoints[k].split("_")
-    return own(pen.LEFT if "left" in name else pen.RIGHT if "right" in name else pen.NEUTRAL)
+    words = body.skeleton.keypoints[k].split("_")
+    side = next((side for side in _SIDE_COLOURS if side in words), "")
+    return own(_SIDE_COLOURS.get(side, pen.NEUTRAL))
 
 
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:

@@ -441,7 +441,8 @@ def file_kind(path: File) -> SourceKind | None:
         if isinstance(path, Path):
             with path.open("rb") as file:
                 head = file.read(512)
-            return ("image" if _is_still(head) else "video") if headers.is_media(head) else None
+            if headers.is_media(head):
+                return "image" if _is_still(head) else "video"
     return None
 
 

@@ -63,7 +63,9 @@ def image_format(head: bytes) -> str | None:
         return "webp"
     if head[4:8] == b"ftyp":
         brands = {head[i : i + 4] for i in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
-        return "avif" if b"avif" in brands else "heic" if head[8:12] in _HEIF_BRANDS else None
+        if b"avif" in brands:
+            return "avif"
+        return "heic" if head[8:12] in _HEIF_BRANDS else None
     if re.match(rb"P[4-6]\s+[\d#]", head):
         return "pnm"
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)

@@ -274,15 +274,20 @@ def _is_srgb(profile: bytes) -> bool:
         middle = (scale / 2 + offset if count else 0.5) ** power
     elif curve[:4] == b"curv" and count > 1:
         middle = int.from_bytes(curve[12 + count // 2 * 2 : 14 + count // 2 * 2]) / 65535
-    else:  # a power in 8.8 bits, linear, or not stated
-        middle = 0.5 ** (int.from_bytes(curve[12:14]) / 256 if count else 1 if curve else 2.2)
+    elif count:  # a power in 8.8 bits
+        middle = 0.5 ** (int.from_bytes(curve[12:14]) / 256)
+    else:  # linear, or not stated
+        middle = 0.5 if curve else 0.5**2.2
     is_red = len(red) == 12 and np.allclose(np.frombuffer(red, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02)
     return bool(0.17 < middle < 0.26 and (is_grey or is_red))
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
     """Return an HDR image (H, W, 3) of 8 bits, or of some bits in 16, in standard range."""
-    bits = 8 if image.dtype == np.uint8 else bits if 8 <= bits <= 16 else 16  # a file may state anything
+    if image.dtype == np.uint8:
+        bits = 8
+    elif not 8 <= bits <= 16:  # a file may state anything
+        bits = 16
     curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
     return curve[np.minimum(image, (1 << bits) - 1)]
 

@@ -68,7 +68,10 @@ class _JsonOutput(base.TextOutput):
     def _put(self, record: str) -> None:
         with failing_as_job(self._draft.final):
             self._file.write(self._separator + record)
-        self._separator = "\n" if self._as_lines else ",\n" if self._has_header else ", "
+        if self._as_lines:
+            self._separator = "\n"
+        else:
+            self._separator = ",\n" if self._has_header else ", "
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):

@@ -80,7 +80,7 @@ def _put(frame: Frame, number: int, result: Result, *, people: bool) -> None:
     if people and isinstance(result, Body):
         frame.people.append(Person(result))
     elif people and frame.people and isinstance(result, (Hand, Face)):
-        slot = "face" if isinstance(result, Face) else "left_hand" if result.handedness == "Left" else "right_hand"
+        slot = "face" if isinstance(result, Face) else f"{result.handedness.lower()}_hand"
         person = frame.people[-1]
         if number != len(frame.people) - 1 or getattr(person, slot) is not None:
             raise InputError(f"frame {frame.index}: {slot} {number} belongs to no body, or its body has one already")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -179,7 +179,7 @@ class RepetitionCounter:
         if time_s - self._seen_s > self._max_gap_s:
             self._drop()
         before_s, self._seen_s = self._seen_s, time_s
-        side = "low" if angle_rad <= self.low_rad else "high" if angle_rad >= self.high_rad else "between"
+        side = self._side_of(angle_rad)
         if side != self._side:
             self._side = side
             self._side_since_s = before_s
@@ -198,6 +198,11 @@ class RepetitionCounter:
             if side == "high":
                 self._left_s, self._lowest_rad = time_s, angle_rad
         return self.count
+
+    def _side_of(self, angle_rad: float) -> Literal["low", "high", "between"]:
+        if angle_rad <= self.low_rad:
+            return "low"
+        return "high" if angle_rad >= self.high_rad else "between"
 
     def _drop(self) -> None:
         self._state = self._side = "unknown"

@@ -170,7 +170,9 @@ def _places(track: Track, camera: Intrinsics) -> FloatArray:
         used = presence >= _MIN_PRESENCE
         used |= used.sum() < _MIN_KEYPOINTS
         place = translation_to_view(body[used], pixels[used], camera)
-        places.append(place if place is not None else places[-1] if places else _FIRST_PLACE_M)
+        if place is None:
+            place = places[-1] if places else _FIRST_PLACE_M
+        places.append(place)
     return np.array(places)
 
 
