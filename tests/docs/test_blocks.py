@@ -14,13 +14,13 @@ import shlex
 import shutil
 import tomllib
 import traceback
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import pytest
 from cyclopts import MissingArgumentError
 
+from sonjit._util.data_files import ASSETS
 from sonjit.cli import build_app, main
-from sonjit.media import open_source
 from sonjit.weights import verify_weights
 
 from .test_pages import DOCS, PAGES, PROJECT, blocks_of
@@ -31,7 +31,7 @@ NEEDS = {
     r"camera:0": "a camera",
     r"\bserve\b|\bannotate open\b": "somebody who stops it",
     r"\bmodels pull\b": "a package registry",
-    r"\bsonjit (demo|doctor|networks)\b": "a test of its own",
+    r"\bsonjit (demo(?! --copy)|doctor|networks)\b": "a test of its own",
     r"/data\b|--root |--data |\bdatasets convert\b": "a data set",
     r"\.pkl|\.pth|\.pt\b|--hand-rig|photographs/": "files of others",
     r"\b(runs?|tuned)/|mine\.onnx|nails": "a network that was trained before",
@@ -42,24 +42,12 @@ NEEDS = {
 CHECKED = {"sonjit", "pip", "npm", "npx", "make", "python", "ray", "git",
            "openssl", "docker", "cp", "zip", "blender", "pyinstaller"}  # fmt: skip
 
-SQUATS = 20
-"""Frames of the video of squats, of five in a second: a repetition is among them."""
-
-
-@pytest.fixture(scope="module")
-def squats(data, write_video, tmp_path_factory):
-    """Return the first squats of a video, or None without it."""
-    complete = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
-    if not complete.is_file():
-        return None
-    with open_source(complete) as source:
-        return write_video(
-            tmp_path_factory.mktemp("squats") / "squats.mp4", [frame.rgb for frame in islice(source, SQUATS)], fps=5
-        )
+README = PROJECT / "README.md"
+PAGES_WITH_BLOCKS = [page for page in PAGES if page != README and blocks_of(page)]
 
 
 @pytest.fixture
-def folder(reader_files, squats, tmp_path, monkeypatch):
+def folder(reader_files, tmp_path, monkeypatch):
     """Return the folder of the reader as the working directory."""
     place = tmp_path / "reader"
     shutil.copytree(reader_files, place)
@@ -67,11 +55,9 @@ def folder(reader_files, squats, tmp_path, monkeypatch):
     for name in ("one", "two"):
         shutil.copy(place / "clip.mp4", place / "recordings" / f"{name}.mp4")
     (place / "clips").symlink_to(place / "recordings")
-    for name in ("squats", "talk", "gym"):
+    for name in ("talk", "gym"):
         (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
-    if squats is not None:
-        (place / "squats.mp4").unlink()
-        (place / "squats.mp4").symlink_to(squats)
+    (place / "squats.mp4").symlink_to(ASSETS / "squats.mp4")
     monkeypatch.chdir(place)
     return place
 
@@ -82,9 +68,23 @@ def all_weights():
         pytest.skip("weights are missing; type: sonjit models pull hands face body holistic rigs classifiers")
 
 
+@pytest.mark.usefixtures("all_weights")
+def test_the_readme_runs_in_an_empty_folder(tmp_path, monkeypatch, capsys):
+    """Run the commands as written, on the files that one of them copies."""
+    monkeypatch.chdir(tmp_path)
+    _run_blocks(README, capsys)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"photo.jpg", "drawn.png", "clip.csv", "drawn.mp4", "tables/clip.csv", "tables/squats.csv", "c.mp4"} <= files
+
+
 @pytest.mark.usefixtures("folder", "all_weights")
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda p: str(p.relative_to(PROJECT)))
+@pytest.mark.parametrize("page", PAGES_WITH_BLOCKS, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_blocks_run(page, capsys):
+    _run_blocks(page, capsys)
+
+
+def _run_blocks(page, capsys):
+    """Run the blocks of a page in the working directory."""
     names, ran = {"__name__": "docs"}, 0
     known = _calls_of(translated_from(page)) if "ko" in page.parts else []  # run there
     for block in blocks_of(page):

@@ -13,7 +13,7 @@ PACKAGE = Path(sonjit.__file__).parent
 PROJECT = Path(__file__).parents[2]
 RECIPES = PROJECT / "lab" / "src" / "sonjit_lab" / "training" / "recipes"
 ENTRIES = read_toml_table(ASSETS / "origins.toml")["file"]
-NO_WEIGHTS = {"demo.json", "demo.mp4", "origins.toml", "web"}
+NO_WEIGHTS = {"demo.json", "demo.mp4", "origins.toml", "photo.jpg", "squats.mp4", "web"}
 ENDINGS = {".npz", ".tflite", ".onnx", ".safetensors", ".pt", ".pth", ".bin", ".pkl"}
 
 

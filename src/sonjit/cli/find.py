@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError
 from sonjit._util.data_files import ASSETS
+from sonjit._util.files import write_bytes
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
 from sonjit.detectors.kinds import (
@@ -36,6 +37,7 @@ _INPUT = (
     "input."
 )
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
+_EXAMPLES = {"photo.jpg": "photo.jpg", "clip.mp4": "demo.mp4", "squats.mp4": "squats.mp4"}  # bundled file by name
 _ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
 
@@ -180,19 +182,20 @@ def _output_requirements(output: common.Output, options: CommonOptions, *, has_m
     ]
 
 
-def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:
+def demo(*, out: str | None = None, copy: str | None = None) -> int:
     """Run on the bundled clip: a table, JSON and a drawn video.
 
     Example: `sonjit models pull && sonjit demo`
 
     Args:
-        out: Folder for the results. Created if it does not exist.
+        out: Folder for the results. Created if it does not exist. Default: sonjit-demo.
+        copy: Folder into which photo.jpg, clip.mp4 and squats.mp4 are copied instead, to try other commands on.
     """
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder with --out") from None
+    if copy is not None:
+        if out is not None:
+            raise InputError("--out has no effect with --copy")
+        return _copy_examples(_made_folder(copy, "--copy"))
+    folder = _made_folder("sonjit-demo" if out is None else out, "--out")
     results = {
         "hands.json": "21 keypoints per hand and frame, in pixels and metres",
         "hands.csv": "the same as a table",
@@ -213,4 +216,26 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
     )
     for name, description in results.items():
         sys.stdout.write(f"  {folder / name}  {description}\n")
+    return 0
+
+
+def _made_folder(path: str, option: str) -> Path:
+    """Create a folder that an option names."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder with {option}") from None
+    return folder
+
+
+def _copy_examples(folder: Path) -> int:
+    """Copy the bundled files into a folder; other files of their names are kept."""
+    contents = {folder / name: (ASSETS / bundled).read_bytes() for name, bundled in _EXAMPLES.items()}
+    for path, content in contents.items():
+        if path.exists() and not (path.is_file() and path.read_bytes() == content):
+            raise InputError(f"{path} exists and is another file; choose another folder with --copy")
+    for path, content in contents.items():
+        write_bytes(path, content)
+        sys.stdout.write(f"{path}\n")
     return 0

@@ -145,7 +145,7 @@ register_kind(
             ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
             (
                 "sonjit hands recordings/ --save tables/ --jobs 4",
-                "writes one table per file; run it again to continue.",
+                "writes a JSON table per file; run it again to continue.",
             ),
             ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
             (
