@@ -2,12 +2,14 @@
 
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
 
 from sonjit import Body, Frame, InputError
-from sonjit.report import errors, joint_angles
+from sonjit.report import comparison, errors, joint_angles
+from sonjit.report.motion_files import write_motion
 from sonjit.report.recording import compared, recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit.runs.annotations import AngleLimits
@@ -53,7 +55,9 @@ def test_ranges_leave_out_single_frames_and_count_the_frames_seen():
     assert row[2] == "90 of 120"
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
-    assert row[7] == f"{errors.range_error_deg('full', 'knee'):.0f}"
+    error = errors.range_error_deg("full", "knee")
+    low, high = recording.ranges[KNEE]
+    assert row[6] == f"{high - low - error:.0f} to {high - low + error:.0f}"
 
 
 def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
@@ -128,14 +132,15 @@ def test_errors_of_the_page_are_those_of_the_file():
     assert set(content["models"]) == {"lite", "full", "heavy"}
     for model, joints in content["models"].items():
         recording = recording_of("a.mp4", model, frames_of(squat(90)), ())
-        shown = {(row[0], row[1]): row[6:] for row in recording.rows}
+        shown = {(row[0], row[1]): row[7] for row in recording.rows}
         for joint in ("elbow", "shoulder", "hip", "knee", "ankle"):
             found = joints[joint]  # the body is parallel to the image
             mean = found["views"]["side"]["mean"]
             mean = found["views"]["all"]["mean"] if mean is None else mean
-            assert shown[joint, "left"] == (f"{mean:.0f}", f"{found['range_error']:.0f}")
+            assert shown[joint, "left"] == f"{mean:.0f}"
+            assert errors.range_error_deg(model, joint) == found["range_error"]
     page = joint_angles._html(recording, [], joint_angles.Labels())
-    assert f"1 person, {content['views']} cameras and {content['frames']} frames" in page
+    assert f"{content['views']} recordings and {content['frames']} frames" in page
 
 
 def test_differences_below_the_error_are_called_that():
@@ -174,3 +179,67 @@ def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path
 def test_wrong_calls_have_one_line(refusal):
     assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
     assert "one video" in refusal("report", "camera:0")
+
+
+def test_counted_angles_are_named_as_they_were_typed(refusal, tmp_path):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"")
+    assert "--count left_wrist_flexion: a report counts left_elbow, right_elbow," in refusal(
+        "report", str(video), "--count", "left_wrist_flexion"
+    )
+
+
+def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
+    before, now = recorded([*squat(120), *[170] * 10]), recorded([*squat(60), *[170] * 10])
+    joint_angles.write_page(tmp_path / "before.html", before, [], labels=joint_angles.Labels(title="<Anna>"))
+    earlier = comparison.earlier_report(tmp_path / "before.html")
+    assert earlier.title == "Joint angles: <Anna>"
+    rows = {row[0]: row[1:] for row in comparison.rows_against(earlier, now)}
+    assert rows["left knee"][-1] == "changed by more than the error"
+    assert float(rows["left knee"][2]) == pytest.approx(60, abs=2)
+    assert rows["right knee"][-1] == "may be equal"
+    joint_angles.write_page(tmp_path / "now.html", now, [], earlier=earlier)
+    page = (tmp_path / "now.html").read_text("utf-8")
+    assert "changed by more than the error" in page
+    assert "Before: Joint angles: &lt;Anna&gt;" in page
+    (tmp_path / "other.html").write_text("<html></html>", "utf-8")
+    for name in ("other.html", "none.html"):
+        with pytest.raises(InputError, match=f"--before .*{name}"):
+            comparison.earlier_report(tmp_path / name)
+
+
+def test_pictures_have_the_skeleton_of_the_person_only():
+    frame = Frame(0, 0.0, bodies=[body_with(170), body_with(90, 7)])
+    assert [body.id for body in joint_angles._only(frame, 7).bodies] == [7]
+
+
+def test_a_page_in_korean_has_its_letters(tmp_path):
+    from matplotlib import font_manager
+
+    if not set(joint_angles._FONTS[1:]) & set(font_manager.get_font_names()):
+        pytest.skip("no font with Korean letters is installed")
+    labels = joint_angles.Labels("스쿼트", "김민지", "무릎 수술 후 6주", "2026-01-02")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib warns of letters without a glyph
+        joint_angles.write_page(tmp_path / "k.pdf", recorded([*squat(90), *[170] * 10]), [], labels=labels)
+    assert (tmp_path / "k.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_motion_files_have_the_angles_and_points(tmp_path):
+    recording = recorded([*squat(90), None, *[170] * 10])
+    for name in ("a.mot", "a.trc"):
+        write_motion(tmp_path / name, recording, recording.bodies)
+    lines = (tmp_path / "a.mot").read_text("utf-8").splitlines()
+    begin = lines.index("endheader") + 1
+    columns, rows = lines[begin].split("\t"), [line.split("\t") for line in lines[begin + 1 :]]
+    assert (lines[2], lines[3]) == (f"nRows={len(rows)}", f"nColumns={len(columns)}")
+    knees = [float(row[columns.index("left_knee")]) for row in rows]
+    np.testing.assert_allclose(knees, recording.angles[KNEE], atol=1e-3)
+    lines = (tmp_path / "a.trc").read_text("utf-8").splitlines()
+    assert lines[2].split("\t")[2:5] == ["71", "33", "m"]
+    names = lines[3].split("\t")[2::3]
+    first = lines[6].split("\t")
+    at = 2 + 3 * names.index("left_shoulder")
+    assert float(first[at + 1]) == pytest.approx(0.5, abs=0.01)  # above the hips
+    assert len(first) == len(lines[5 + 61].split("\t")) == 2 + 99
+    assert lines[5 + 61].split("\t")[at] == ""  # the person is not in this frame

@@ -15,12 +15,17 @@ from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
+from sonjit.report.comparison import earlier_report
+from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
-from sonjit.report.recording import COUNTED, Convention, recording_of
+from sonjit.report.motion_files import ENDINGS, write_motion
+from sonjit.report.recording import COUNTED, recording_of, words_of
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
 from sonjit.runs.annotations import AngleLimits
 from sonjit.runs.inputs import Inputs, is_video
+
+_MIN_HEIGHT_M, _MAX_HEIGHT_M = 0.4, 2.6
 
 
 def report(
@@ -41,6 +46,9 @@ def report(
     name: str = "",
     note: str = "",
     date: str | None = None,
+    height: Annotated[float | None, Parameter(name=("--height",))] = None,
+    before: Path | None = None,
+    motion: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
 ) -> int:
     """Write one page about the joint angles of a person in a video.
 
@@ -68,6 +76,9 @@ def report(
         name: Name of the person on the page.
         note: Further text on the page.
         date: Date on the page. Default: today.
+        height: Body height in metres, which gives the speed of a person who walks across the image.
+        before: Earlier .html report of the same person. The page compares the ranges of motion with it.
+        motion: Also write angles as .mot or points as .trc for OpenSim. Repeat the option for both.
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
@@ -79,12 +90,15 @@ def report(
         raise InputError(f"{source}: a report requires one video file")
     with optional_import("a report", "eval"):
         import_module("matplotlib")  # before the work
+    counted = _counted(count)
+    earlier = None if before is None else earlier_report(before)
+    for path in motion:
+        if path.suffix.lower() not in ENDINGS:
+            raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
+    if height is not None and not _MIN_HEIGHT_M <= height <= _MAX_HEIGHT_M:
+        raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
     frames: list[Frame] = []
     stopped: KeyboardInterrupt | None = None
-    counted = tuple(AngleLimits.from_text(text, "body") for text in count or COUNTED)
-    for limits in counted:
-        if limits.measure not in ANGLES:
-            raise InputError(f"--count {limits.measure}: a report counts {', '.join(ANGLES)}")
     try:
         with report_detector(kind, model, max_instances) as detector, progress_bar(None, "frames") as bar:
             for frame in tracked_frames.track(source, detector, start_s=start, end_s=end, every=every):
@@ -97,11 +111,13 @@ def report(
             raise
         stopped = stop
     video = Path(source).name
-    recording = recording_of(video, model, frames, counted, person=person, convention=convention)
+    recording = recording_of(video, model, frames, counted, person=person, convention=convention, height_m=height)
     hider = hiding.Anonymiser(anonymise)
     labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
     pictures = joint_angles.pictures_of(inputs, recording, hider)
-    joint_angles.write_page(Path(save), recording, pictures, "" if hider.keeps_people else anonymise, labels)
+    joint_angles.write_page(Path(save), recording, pictures, "" if hider.keeps_people else anonymise, labels, earlier)
+    for path in motion:
+        write_motion(path, recording, recording.bodies)
     if stopped is not None:
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped
@@ -109,3 +125,13 @@ def report(
     if hider.hidden is not None:
         sys.stderr.write(f"{hider.hidden}\n")
     return 0
+
+
+def _counted(count: tuple[str, ...]) -> tuple[AngleLimits, ...]:
+    """Return the angles whose repetitions are counted."""
+    counted = tuple(AngleLimits.from_text(text, "body") for text in count or COUNTED)
+    for text, limits in zip(count or COUNTED, counted, strict=True):
+        if limits.measure not in ANGLES:
+            names = ", ".join(words_of(name).replace(" ", "_") for name in ANGLES)
+            raise InputError(f"--count {text}: a report counts {names}")
+    return counted

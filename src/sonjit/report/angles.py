@@ -154,14 +154,33 @@ def tilts_deg(points: RealArray) -> FloatArray:
 
 def track_points(bodies: Sequence[Body | None]) -> FloatArray:
     """Return the points (N, 33, 3) in metres of one person, with stable sides; NaN where not visible or missing."""
+    points = _lifted(bodies)
+    return same_sides(points, points)
+
+
+def track_pixels(bodies: Sequence[Body | None]) -> FloatArray:
+    """Return the keypoints (N, 33, 2) in pixels of one person, with stable sides; NaN where not visible or missing."""
+    pixels = np.full((len(bodies), 33, 2), np.nan)
+    for index, body in enumerate(bodies):
+        if body is not None:
+            pixels[index] = np.where(body.visibility[:, None] >= MIN_VISIBILITY, body.keypoints[:, :2], np.nan)
+    return same_sides(pixels, _lifted(bodies))
+
+
+def same_sides(values: FloatArray, points: FloatArray) -> FloatArray:
+    """Return values (N, 33, ...) of keypoints with exchanged sides wherever points (N, 33, 3) have them."""
+    exchanged = exchanged_sides(points)
+    result = values.copy()
+    result[exchanged] = values[exchanged][:, _EXCHANGED]
+    return result
+
+
+def _lifted(bodies: Sequence[Body | None]) -> FloatArray:
     points = np.full((len(bodies), 33, 3), np.nan)
     for index, body in enumerate(bodies):
         if body is not None:
-            seen = body.visibility[:, None] >= MIN_VISIBILITY
-            world = np.where(seen, body.keypoints_3d, np.nan)
+            world = np.where(body.visibility[:, None] >= MIN_VISIBILITY, body.keypoints_3d, np.nan)
             points[index] = lifted_points(body.keypoints[None], world[None])[0]
-    exchanged = exchanged_sides(points)
-    points[exchanged] = points[exchanged][:, _EXCHANGED]
     return points
 
 

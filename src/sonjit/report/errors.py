@@ -53,11 +53,16 @@ def range_error_deg(model: str, joint: str) -> float:
     return math.nan if rows is None or rows["range_error"] is None else float(rows["range_error"])
 
 
+def models() -> list[str]:
+    """Return the models whose errors are known."""
+    return list(_content()["models"])
+
+
 def origin() -> str:
     """Return on how many people, recordings and views the errors rest."""
     found = _content()
     people = "1 person" if found["people"] == 1 else f"{found['people']} people"
-    return f"{people}, {found['views']} cameras and {found['frames']} frames"
+    return f"{people}, {found['recordings']} movements, {found['views']} recordings and {found['frames']} frames"
 
 
 @cache

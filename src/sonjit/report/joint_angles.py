@@ -5,7 +5,7 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,10 @@ from typing import Any, Final
 from sonjit._util import Image, files, optional_import
 from sonjit.media import draw_frame, load_frames, open_source
 from sonjit.media.sources.images import encode_image
-from sonjit.report import errors
+from sonjit.report import conventions, errors, gait
+from sonjit.report.comparison import Earlier, ranges_script, rows_against
 from sonjit.report.documents import (
     COLOURS,
-    INK,
     Block,
     BulletList,
     Heading,
@@ -26,7 +26,6 @@ from sonjit.report.documents import (
     Text,
     html_from,
     lines_svg,
-    svg_of,
 )
 from sonjit.report.documents import Image as Picture
 from sonjit.report.recording import (
@@ -37,6 +36,7 @@ from sonjit.report.recording import (
     Recording,
     recording_of,
 )
+from sonjit.results import Frame
 from sonjit.runs import annotations, hiding
 from sonjit.runs.inputs import Inputs
 
@@ -44,17 +44,14 @@ SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `COLOURS`, warm for the person's left as in drawings."""
 _MARK = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
 _LINE_LENGTH = 150  # characters of a printed line
-_MAX_COUNTS = 20  # maximum number of repetitions on a printed page
-_CONVENTIONS = {
-    "straight": "A straight elbow, hip or knee has 180°. An arm along the trunk has 0°. "
-    "A foot at a right angle has 90°.",
-    "clinical": "A straight elbow, hip or knee has 0°, and flexion is positive. An arm along the trunk has 0°. "
-    "A foot at a right angle has 0°, and raising the toes is positive.",
-}
-_SIGNS = (
-    "Trunk lean and neck flexion are positive forward. Left and right are the sides of the person: orange is left, "
-    "blue is right."
+_GAIT_HEADINGS = ("walking", "value", "±")
+_CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
+_FONTS = (
+    "DejaVu Sans",
+    *("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic"),
 )
+"""Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
+_MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _METHOD = (
     "Ranges extend from the 2nd to the 98th percentile of the frames in which the joint was seen. Outliers, gaps up to "
     "0.2 s and noise are filtered. Longer gaps stay gaps."
@@ -96,14 +93,22 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
 
 
 def write_page(
-    path: Path, recording: Recording, pictures: list[tuple[str, Image]], mark: str = "", labels: Labels | None = None
+    path: Path,
+    recording: Recording,
+    pictures: list[tuple[str, Image]],
+    mark: str = "",
+    labels: Labels | None = None,
+    earlier: Earlier | None = None,
 ) -> None:
-    """Write a page with captioned pictures (H, W, 3) in RGB, and with a mark if they hide people."""
+    """Write a page with captioned pictures (H, W, 3) in RGB, and with a mark if they hide people.
+
+    `earlier` are the ranges of an earlier report, with which the page compares.
+    """
     labels = labels or Labels(day=date.today().isoformat())
     if path.suffix.lower() == ".pdf":
-        files.write_bytes(path, _pdf(recording, pictures, labels, mark))
+        files.write_bytes(path, _pdf(recording, pictures, labels, mark, earlier))
         return
-    page = _html(recording, pictures, labels)
+    page = _html(recording, pictures, labels, earlier)
     if mark:
         page = page.replace("<head>\n", f'<head>\n<meta name="{_MARK}" content="{mark}">\n', 1)
     files.write_bytes(path, page.encode())
@@ -118,7 +123,7 @@ def hides_people(path: Path) -> bool:
 
 
 def pictures_of(inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) -> list[tuple[str, Image]]:
-    """Read the images of the extremes again, and draw them."""
+    """Read the images of the extremes again, and draw the person of the page into them."""
     wanted = {frame.index: (frame, caption) for frame, caption in recording.extremes}
     pictures: list[tuple[str, Image]] = []
     with inputs.open_one() as opened:
@@ -126,10 +131,16 @@ def pictures_of(inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) 
             if frame.index in wanted:
                 found, caption = wanted[frame.index]
                 below = hider.below(frame._replace(time=None), hiding.covered(found))  # as a still
-                pictures.append((caption, draw_frame(below, found)))
+                pictures.append((caption, draw_frame(below, _only(found, recording.person))))
             if len(pictures) == len(wanted):
                 break
     return pictures
+
+
+def _only(frame: Frame, person: int) -> Frame:
+    """Return a frame with one person."""
+    bodies = [body for body in frame.bodies if body.id == person]
+    return replace(frame, bodies=bodies, people=[each for each in frame.people if each.id == person])
 
 
 def _title(recording: Recording, labels: Labels) -> str:
@@ -140,18 +151,29 @@ def _facts(recording: Recording) -> str:
     times = recording.times
     people = "" if recording.people == 1 else f" of {recording.people} people"
     seconds = f"{times[0]:.2f} to {times[-1]:.2f} s"
-    return f"Person #{recording.person}{people}, {len(times)} frames from {seconds}, model {recording.model}."
+    drawn = "" if recording.people == 1 else " The pictures have the skeleton of this person only."
+    return f"Person #{recording.person}{people}, {len(times)} frames from {seconds}, model {recording.model}.{drawn}"
 
 
 def _notes(recording: Recording) -> str:
     return (
         "Angles come from one camera, by a network, and are no medical measurement. ± is the mean error against "
-        f"several calibrated cameras, for the view of each bone in this video. It rests on {errors.origin()}, so other "
-        "movements may have larger errors."
+        f"known angles, for the view of each bone in this video. It rests on {errors.origin()}, so other movements may "
+        "have larger errors."
     )
 
 
-def _html(recording: Recording, pictures: list[tuple[str, Image]], labels: Labels) -> str:
+def _gait_note() -> str:
+    return f"± is the error against {gait.origin()}."
+
+
+def _changes(recording: Recording, earlier: Earlier | None) -> list[tuple[str, ...]]:
+    return [] if earlier is None else rows_against(earlier, recording)
+
+
+def _html(
+    recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, earlier: Earlier | None = None
+) -> str:
     """Return the page as HTML without further files."""
     blocks: list[Block] = [*map(Text, labels.lines), Text(_facts(recording))]
     for caption, rgb in pictures:
@@ -164,9 +186,11 @@ def _html(recording: Recording, pictures: list[tuple[str, Image]], labels: Label
         Text(_notes(recording)),
         Heading("Left and right", 3),
         BulletList(tuple(recording.comparisons)) if recording.comparisons else Text("No joint was seen on both sides."),
+        *_gait_blocks(recording),
+        *_change_blocks(recording, earlier),
         Heading("What the angles mean"),
-        Plot("convention", convention_svg(recording.convention), "Angles of a bent knee and a raised arm"),
-        Text(f"{_CONVENTIONS[recording.convention]} {_SIGNS}"),
+        Plot("convention", conventions.convention_svg(recording.convention), "What the angles mean"),
+        Text(f"{conventions.WORDS[recording.convention]} {conventions.SIGNS}"),
         Heading("Repetitions"),
     ]
     found, lost = tuple(recording.repetitions), tuple(recording.incomplete)
@@ -183,31 +207,35 @@ def _html(recording: Recording, pictures: list[tuple[str, Image]], labels: Label
         blocks += [Heading(title, 3), Plot(title, plot, title)]
         if title.startswith("wrist"):
             blocks.append(Text("The error of this angle is not known, so the page has no numbers for it."))
-    return html_from(_title(recording, labels), blocks)
+    page = html_from(_title(recording, labels), blocks)
+    return page.replace("</body>", f"{ranges_script(_title(recording, labels), recording)}\n</body>", 1)
 
 
-def convention_svg(convention: str) -> str:
-    """Return a drawing of the angles of a knee and a shoulder in a convention."""
-    bent = ("120°", "180°") if convention == "straight" else ("60°", "0°")
-    marks: list[str] = []
-    joints = (
-        ("straight knee", bent[1], ((60, 20), (60, 70), (60, 120))),
-        ("bent knee", bent[0], ((180, 20), (180, 70), (223, 95))),
-        ("raised arm", "90°", ((350, 40), (300, 40), (300, 110))),
-    )
-    for name, text, points in joints:
-        path = " ".join(f"{x},{y}" for x, y in points)
-        x, y = points[1]
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
-        marks.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
-        marks.append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{text}</text>')
-        marks.append(f'<text x="{x - 30}" y="140" fill="{INK}">{name}</text>')
-    return svg_of(400, 150, marks, "Angles of a straight knee, a bent knee and a raised arm")
+def _gait_blocks(recording: Recording) -> list[Block]:
+    if recording.gait is None:
+        return []
+    table = Table(_GAIT_HEADINGS, tuple(recording.gait.rows))
+    return [Heading("Walking"), table, Text(_gait_note())]
 
 
-def _pdf(recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, mark: str = "") -> bytes:
+def _change_blocks(recording: Recording, earlier: Earlier | None) -> list[Block]:
+    if earlier is None:
+        return []
+    table = Table(_CHANGE_HEADINGS, tuple(_changes(recording, earlier)))
+    return [Heading("Before and now"), Text(f"Before: {earlier.title}, model {earlier.model}."), table]
+
+
+def _pdf(
+    recording: Recording,
+    pictures: list[tuple[str, Image]],
+    labels: Labels,
+    mark: str = "",
+    earlier: Earlier | None = None,
+) -> bytes:
     """Return two printed pages as PDF: tables, then curves."""
     with optional_import("a report", "eval"):
+        import matplotlib as mpl
+        from matplotlib import font_manager
         from matplotlib.backends.backend_pdf import PdfPages
     file = io.BytesIO()
     words = {"Title": _title(recording, labels), "Author": labels.name, "Subject": labels.note}
@@ -215,8 +243,10 @@ def _pdf(recording: Recording, pictures: list[tuple[str, Image]], labels: Labels
     metadata |= {"CreationDate": None}  # equal results are equal files
     if mark:
         metadata["Keywords"] = f"{_MARK} {mark}"
-    with PdfPages(file, metadata=metadata) as pages:
-        pages.savefig(_first_page(recording, pictures, labels))
+    installed = set(font_manager.get_font_names())
+    fonts = [font for font in _FONTS if font in installed]
+    with mpl.rc_context({"font.family": fonts}), PdfPages(file, metadata=metadata) as pages:
+        pages.savefig(_first_page(recording, pictures, labels, _changes(recording, earlier)))
         pages.savefig(_curves_page(recording))
     return file.getvalue()
 
@@ -227,19 +257,31 @@ def _figure() -> Any:  # noqa: ANN401  # Matplotlib
     return Figure((8.27, 11.69), layout="constrained")
 
 
-def _first_page(recording: Recording, pictures: list[tuple[str, Image]], labels: Labels) -> Any:  # noqa: ANN401  # Matplotlib
+def _first_page(
+    recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, changes: list[tuple[str, ...]]
+) -> Any:  # noqa: ANN401  # Matplotlib
     """Return the page of pictures and tables."""
     figure = _figure()
     title = "\n".join([_title(recording, labels), *labels.lines, _facts(recording)])
     figure.suptitle(files.xml_text(title), fontsize=11, parse_math=False)
     tables = (
         ("Range of motion", HEADINGS, recording.rows),
+        ("Walking", _GAIT_HEADINGS, [] if recording.gait is None else recording.gait.rows),
+        ("Before and now", _CHANGE_HEADINGS, changes),
         ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
     shown = [table for table in tables if table[2]]
-    words = [*recording.comparisons, _CONVENTIONS[recording.convention], _SIGNS, _METHOD, _notes(recording)]
-    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 0.17 * len(words) + 0.6]
+    words = [
+        *recording.comparisons,
+        conventions.WORDS[recording.convention],
+        conventions.SIGNS,
+        _METHOD,
+        _notes(recording),
+    ]
+    if recording.gait is not None:
+        words.append(_gait_note())
+    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 0.9, 0.17 * len(words) + 0.6]
     grid: Any = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     for at, (caption, rgb) in enumerate(pictures):
         axes: Any = figure.add_subplot(grid[0, at])
@@ -251,6 +293,7 @@ def _first_page(recording: Recording, pictures: list[tuple[str, Image]], labels:
         axes.set_axis_off()
         axes.set_title(heading, fontsize=9, loc="left")
         _draw_table(axes, headings, rows)
+    conventions.draw_convention(figure.add_subplot(grid[len(heights) - 2, :]), recording.convention)
     axes = figure.add_subplot(grid[len(heights) - 1, :])
     axes.set_axis_off()
     text = "\n".join(line for sentence in words for line in textwrap.wrap(sentence, _LINE_LENGTH))

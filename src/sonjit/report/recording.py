@@ -4,19 +4,19 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, cast
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError
 from sonjit.report import errors
 from sonjit.report.angles import ANGLES, runs, track_angles
+from sonjit.report.conventions import Convention
 from sonjit.report.documents import number
+from sonjit.report.gait import Gait, find_gait
 from sonjit.results import Body, Frame
 from sonjit.results.measures import Repetition, find_repetitions, instance_values, with_owners
 from sonjit.runs.annotations import AngleLimits
-
-Convention: TypeAlias = Literal["straight", "clinical"]
 
 COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip", "knee") for side in ("left", "right"))
 """Angles whose repetitions are counted by default."""
@@ -27,8 +27,8 @@ HEADINGS: Final = (
     "from °",
     "to °",
     "range °",
+    "range with error °",
     "angle ± °",
-    "range ± °",
 )
 COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "lowest °")
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
@@ -53,6 +53,12 @@ class Recording:
     errors_deg: dict[str, float]  # expected errors by name
     counted: tuple[AngleLimits, ...]  # angles whose repetitions are counted
     convention: Convention = "straight"
+    gait: Gait | None = None  # of a person who walks across the image
+
+    @property
+    def bodies(self) -> list[Body | None]:
+        """The person in each frame, or None."""
+        return _bodies_of(self.frames, self.person)
 
     @property
     def times(self) -> list[float]:
@@ -89,8 +95,9 @@ class Recording:
             joint = errors.joint_of(name)
             side = name.split("_")[0] if joint in _PAIRED else ""
             seen = f"{int(np.isfinite(self.angles[name]).sum())} of {len(self.frames)}"
-            values = low, high, high - low, self.errors_deg[name], errors.range_error_deg(self.model, joint)
-            rows.append((joint, side, seen, *(_whole(value) for value in values)))
+            error = errors.range_error_deg(self.model, joint)
+            numbers = [_whole(value) for value in (low, high, high - low)]
+            rows.append((joint, side, seen, *numbers, _interval(high - low, error), _whole(self.errors_deg[name])))
         return rows
 
     @property
@@ -114,7 +121,7 @@ class Recording:
             for found in self._found(limits):
                 times = found.begin_s, found.end_s, found.end_s - found.begin_s
                 lowest = _in_convention(math.degrees(found.lowest_rad), limits.measure, self.convention)
-                rows.append((_words(limits.measure), *map(number, times), _whole(lowest)))
+                rows.append((words_of(limits.measure), *map(number, times), _whole(lowest)))
         return rows
 
     @property
@@ -135,7 +142,7 @@ class Recording:
                 if any(found.begin_s <= times[lowest] <= found.end_s for found in counted):
                     continue
                 reason = _reason(values[part], times[part], before, after)
-                rows.append((_words(limits.measure), number(times[lowest]), reason))
+                rows.append((words_of(limits.measure), number(times[lowest]), reason))
         return rows
 
     def _found(self, limits: AngleLimits) -> list[Repetition]:
@@ -155,7 +162,7 @@ class Recording:
         found: dict[int, str] = {}
         for end, word in zip(self.ranges[name], ("smallest", "largest"), strict=True):
             index = int(np.nanargmin(abs(values - end)))
-            found[index] = f"{_words(name)}, {word} {_whole(float(values[index]))}°, at {self.times[index]:.2f} s"
+            found[index] = f"{words_of(name)}, {word} {_whole(float(values[index]))}°, at {self.times[index]:.2f} s"
         return [(self.frames[index], caption) for index, caption in sorted(found.items())]
 
 
@@ -167,14 +174,17 @@ def recording_of(
     *,
     person: int | None = None,
     convention: Convention = "straight",
+    height_m: float | None = None,
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
+
+    `height_m` is the body height for the speed of a gait.
 
     Raises:
         InputError: There is no person, or none with this number.
     """
-    bodies = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
-    ids = Counter(number for found in bodies for number in found if number is not None)
+    parts = [part for frame in frames for _, part in frame.instances() if isinstance(part, Body)]
+    ids = Counter(part.id for part in parts if part.id is not None)
     if not ids:
         raise InputError(f"{name}: no person found")
     if person is not None and person not in ids:
@@ -183,12 +193,20 @@ def recording_of(
     times = [frame.time or 0.0 for frame in frames]
     steps = np.diff(times)
     rate_hz = 1 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 30.0
-    angles, tilts = track_angles([found.get(chosen) for found in bodies], rate_hz)
+    bodies = _bodies_of(frames, chosen)
+    angles, tilts = track_angles(bodies, rate_hz)
     columns = dict(zip(ANGLES, angles.T, strict=True)) | _wrists(frames, chosen)
     expected = {
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
-    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention)
+    gait = find_gait(bodies, times, rate_hz, height_m=height_m)
+    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait)
+
+
+def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
+    """Return the body of a person in each frame, or None."""
+    found = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
+    return [bodies.get(person) for bodies in found]
 
 
 def compared(difference: float, error: float) -> str:
@@ -228,8 +246,18 @@ def _in_convention(value: float, name: str, convention: Convention) -> float:
     return value if zero is None or convention == "straight" else zero - value
 
 
-def _words(name: str) -> str:
+def words_of(name: str) -> str:
+    """Return the name of an angle in words.
+
+    >>> words_of("left_knee_angle_rad")
+    'left knee'
+    """
     return name.removesuffix("_rad").removesuffix("_angle").replace("_", " ")
+
+
+def _interval(value: float, error: float) -> str:
+    """Return the interval of a range of motion in degrees with its error, or a dash if the error is not known."""
+    return f"{_whole(max(value - error, 0))} to {_whole(value + error)}" if math.isfinite(error) else "–"
 
 
 def _whole(value: float) -> str:

@@ -1,0 +1,115 @@
+"""Measure the gait of `sonjit report` against steps that were labelled by eye.
+
+The recording is `Sports2D/Demo/demo.mp4` of https://github.com/davidpagnon/Sports2D: a woman walks across the image, 30
+frames per second. The labels are frames, each accurate to one frame. Nothing was chosen on them.
+
+python benchmarks/gait.py --video demo.mp4 --cache CACHE --write
+"""
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from takes import recorded
+
+from sonjit.report import gait
+
+RATE_HZ = 30.0
+PLACE = (1560.0, 800.0)  # of the woman in the first frames with her, in pixels
+FIRST = 50  # frame in which she has come from behind the tree
+STRIKES = {"left": [79, 116, 153, 189], "right": [60, 98, 135, 171]}
+LIFTS = {"left": [66, 104, 141, 178], "right": [85, 122, 159]}
+PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
+BEGIN, END = "<!-- python benchmarks/gait.py --write -->", "<!-- end of gait -->"
+COMMAND = "python benchmarks/gait.py --video demo.mp4 --cache CACHE --write"
+ORIGIN = "steps labelled by eye: one woman, one recording, 7 steps, labels accurate to one frame of 33 ms"
+
+
+def seconds(labels):
+    return {foot: np.array(frames) / RATE_HZ for foot, frames in labels.items()}
+
+
+def difference(found, true):
+    """Return the mean distance in seconds of true events to the nearest found one, and the number of missed events."""
+    distances = np.array([np.abs(found - time).min() if len(found) else np.inf for time in true])
+    near = distances < 0.2
+    return float(distances[near].mean()), int((~near).sum())
+
+
+def measured(bodies):
+    """Return the gait found, the labelled one, and rows of event, mean difference and missed events."""
+    times = (np.arange(len(bodies)) / RATE_HZ).tolist()
+    found = gait.find_gait(bodies, times, RATE_HZ)
+    true = gait.Gait(seconds(STRIKES), seconds(LIFTS), float("nan"))
+    rows = []
+    for name, ours, theirs in (("heel strike", found.strikes, true.strikes), ("toes off", found.lifts, true.lifts)):
+        rows += [
+            (f"{name} {foot}", *difference(ours[foot], theirs[foot]), len(ours[foot]), len(theirs[foot]))
+            for foot in gait.FEET
+        ]
+    return found, true, rows
+
+
+def values_of(each):
+    return {
+        "cadence": each.cadence,
+        "step time left": each.step_time_s("left"),
+        "step time right": each.step_time_s("right"),
+        "difference of step times": each.asymmetry,
+        "stance left": each.stance("left"),
+        "stance right": each.stance("right"),
+    }
+
+
+def errors_of(found, true):
+    """Return the error of each value: the difference from the labels, at least the effect of one frame."""
+    frame_s, step_s = 1 / RATE_HZ, 60 / true.cadence
+    least = {
+        "cadence": true.cadence * frame_s / (step_s * len(true.steps)),
+        "step time left": frame_s,
+        "step time right": frame_s,
+        "difference of step times": 100 * frame_s / step_s,
+        "stance left": 100 * frame_s / (2 * step_s),
+        "stance right": 100 * frame_s / (2 * step_s),
+    }
+    ours, theirs = values_of(found), values_of(true)
+    return {name: round(max(abs(ours[name] - theirs[name]), low), 3) for name, low in least.items()}
+
+
+def lines_of(found, true, rows):
+    """Yield Markdown tables of the values and the events."""
+    yield "| value | found | labelled | error |"
+    yield "|---|---:|---:|---:|"
+    ours, theirs = values_of(found), values_of(true)
+    for name, error in errors_of(found, true).items():
+        yield f"| {name} | {ours[name]:.2f} | {theirs[name]:.2f} | {error:.2f} |"
+    yield ""
+    yield "| event | mean difference, s | missed | found | labelled |"
+    yield "|---|---:|---:|---:|---:|"
+    for name, seconds_off, missed, count, labelled in rows:
+        yield f"| {name} | {seconds_off:.3f} | {missed} | {count} | {labelled} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--video", type=Path, required=True, help="Sports2D/Demo/demo.mp4")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for keypoints")
+    parser.add_argument("--write", action="store_true", help="into the package")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    bodies = recorded(options.video, "full", options.cache, people=2, place=PLACE, first=FIRST, averaged=True)
+    found, true, rows = measured(bodies)
+    lines = [f"{date.today().isoformat()}, `{COMMAND}`.", "", *lines_of(found, true, rows)]
+    print("\n".join(lines))
+    if options.write:
+        content = {"command": COMMAND, "origin": ORIGIN, "errors": errors_of(found, true)}
+        gait.ERRORS_FILE.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+        text = "\n".join(lines)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

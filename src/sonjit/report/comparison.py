@@ -1,0 +1,69 @@
+"""Compare the ranges of motion of two reports of one person, with the error in mind."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sonjit._util import InputError
+from sonjit.report import errors
+from sonjit.report.recording import Recording, words_of
+
+_ID: Final = "sonjit-ranges"
+_FOUND = re.compile(rf'<script type="application/json" id="{_ID}">(.*?)</script>', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Ranges of motion of an earlier report."""
+
+    title: str
+    model: str
+    ranges_deg: dict[str, float]  # by name of the angle
+
+
+def ranges_script(title: str, recording: Recording) -> str:
+    """Return the ranges of a report as an element of its page, from which `earlier_report` reads them."""
+    ranges = {name: round(high - low, 2) for name, (low, high) in recording.ranges.items()}
+    content = json.dumps({"title": title, "model": recording.model, "ranges_deg": ranges}).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{_ID}">{content}</script>'
+
+
+def earlier_report(path: Path) -> Earlier:
+    """Read the ranges of a report from its page.
+
+    Raises:
+        InputError: The file cannot be read, or is no page of a report.
+    """
+    try:
+        found = _FOUND.search(path.read_text("utf-8"))
+        content = json.loads(found[1]) if found else {}
+        ranges = {str(name): float(value) for name, value in content["ranges_deg"].items()}
+        earlier = Earlier(str(content["title"]), str(content["model"]), ranges)
+    except OSError as error:
+        raise InputError(f"--before {path}: not readable: {error.strerror}") from None
+    except (KeyError, ValueError, AttributeError, TypeError):
+        raise InputError(f"--before {path}: this is no .html page of sonjit report") from None
+    if earlier.model not in errors.models():
+        raise InputError(f"--before {path}: unknown model {escape(earlier.model)}")
+    return earlier
+
+
+def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]]:
+    """Return rows of angle, range before, range now, change, error of the change, and the verdict in words."""
+    rows: list[tuple[str, ...]] = []
+    for name, (low, high) in recording.ranges.items():
+        before, now = earlier.ranges_deg.get(name), high - low
+        joint = errors.joint_of(name)
+        error = math.hypot(errors.range_error_deg(earlier.model, joint), errors.range_error_deg(recording.model, joint))
+        if before is None or not math.isfinite(error):
+            continue
+        verdict = "changed by more than the error" if abs(now - before) > error else "may be equal"
+        numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
+        rows.append((words_of(name), *numbers, f"{np.round(now - before) + 0.0:+.0f}", f"{error:.0f}", verdict))
+    return rows

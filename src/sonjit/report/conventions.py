@@ -1,0 +1,63 @@
+"""What the angles of a report mean: the conventions in words and as a drawing."""
+
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from sonjit.report.documents import COLOURS, INK, svg_of
+
+Convention: TypeAlias = Literal["straight", "clinical"]
+
+WORDS: Final[dict[Convention, str]] = {
+    "straight": "A straight elbow, hip or knee has 180°. An arm along the trunk has 0°. "
+    "A foot at a right angle has 90°.",
+    "clinical": "A straight elbow, hip or knee has 0°, and flexion is positive. An arm along the trunk has 0°. "
+    "A foot at a right angle has 0°, and raising the toes is positive.",
+}
+SIGNS: Final = (
+    "Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and right are the "
+    "sides of the person: orange is left, blue is right."
+)
+
+
+class _Example(NamedTuple):
+    """Two bones of a person who looks to the right, in pixels of the drawing, with the joint in the middle."""
+
+    name: str
+    texts: dict[Convention, str]
+    points: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+_EXAMPLES = (
+    _Example("straight knee", {"straight": "180°", "clinical": "0°"}, ((45, 20), (45, 65), (45, 110))),
+    _Example("bent knee", {"straight": "120°", "clinical": "60°"}, ((140, 20), (140, 65), (101, 88))),
+    _Example("raised arm", {"straight": "90°", "clinical": "90°"}, ((265, 40), (220, 40), (220, 110))),
+    _Example("foot", {"straight": "90°", "clinical": "0°"}, ((315, 40), (315, 100), (355, 100))),
+    _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((437, 26), (410, 72), (410, 110))),
+    _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((516, 30), (503, 53), (503, 110))),
+)
+SIZE: Final = (570, 140)
+"""Width and height of the drawing in pixels."""
+
+
+def convention_svg(convention: Convention) -> str:
+    """Return the drawing as SVG."""
+    marks: list[str] = []
+    for name, texts, points in _EXAMPLES:
+        path = " ".join(f"{x},{y}" for x, y in points)
+        x, y = points[1]
+        marks.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
+        marks.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
+        marks.append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
+        marks.append(f'<text x="{x - 35}" y="132" fill="{INK}">{name}</text>')
+    return svg_of(*SIZE, marks, "Angles of a straight knee, a bent knee, a raised arm, a foot, a trunk and a neck")
+
+
+def draw_convention(axes: Any, convention: Convention) -> None:  # noqa: ANN401  # Matplotlib
+    """Draw the same into axes of Matplotlib."""
+    for name, texts, points in _EXAMPLES:
+        x, y = points[1]
+        axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
+        axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
+        axes.text(x + 10, y - 8, texts[convention], fontsize=6)
+        axes.text(x - 35, 132, name, fontsize=6)
+    axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
+    axes.set_axis_off()
