@@ -1,6 +1,8 @@
 import json
 import re
+import struct
 import tomllib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -416,3 +418,134 @@ def test_qualisys_files_are_read(tmp_path):
         path.write_text(damaged)
         with pytest.raises(InputError, match=r"Calib\.qca\.txt"):
             load_cameras(path)
+
+
+def _binary_model(folder, model, numbers, names):
+    """Write COLMAP's cameras.bin and images.bin of one camera and several images."""
+    (folder / "bin").mkdir()
+    lens = struct.pack("<QiiQQ", 1, 7, model, 1280, 960) + struct.pack(f"<{len(numbers)}d", *numbers)
+    (folder / "bin/cameras.bin").write_bytes(lens)
+    images = [struct.pack("<Q", len(names))]
+    for number, name in enumerate(names):
+        pose = struct.pack("<7d", 0.8, 0.1 * number, -0.2, 0.3, 0.1, 0.2 * number, 1.5)
+        points = struct.pack("<Q", 2) + struct.pack("<ddqddq", 1.0, 2.0, 3, 4.0, 5.0, -1)
+        images.append(struct.pack("<i", number + 1) + pose + struct.pack("<i", 7) + name.encode() + b"\0" + points)
+    (folder / "bin/images.bin").write_bytes(b"".join(images))
+    return folder / "bin"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "numbers"),
+    [
+        (1, "PINHOLE", [900, 910, 640, 480]),
+        (6, "FULL_OPENCV", [900, 910, 640, 480, -0.2, 0.05, 0.001, -0.002, 0.01, 0.02, 0.03, 0.04]),
+        (8, "SIMPLE_RADIAL_FISHEYE", [500, 640, 480, 0.05]),
+        (9, "RADIAL_FISHEYE", [500, 640, 480, 0.05, -0.01]),
+    ],
+)
+def test_colmaps_binary_files_equal_its_text(tmp_path, model, name, numbers):
+    folder = _binary_model(tmp_path, model, numbers, ["a/left.png", "a/right.png"])
+    (tmp_path / "cameras.txt").write_text(f"7 {name} 1280 960 {' '.join(map(str, numbers))}\n")
+    poses = [
+        f"{n + 1} 0.8 {0.1 * n} -0.2 0.3 0.1 {0.2 * n} 1.5 7 a/{side}.png\n\n"
+        for n, side in enumerate(("left", "right"))
+    ]
+    (tmp_path / "images.txt").write_text("".join(poses))
+    rig = load_cameras(folder, unit="mm")
+    assert rig.names == ("a/left", "a/right")
+    assert_same_rig(rig, load_cameras(tmp_path, unit="mm"), atol=1e-12)
+    assert_same_rig(rig, load_cameras(folder / "cameras.bin", unit="mm"), atol=0)
+    if "FISHEYE" in name:
+        points = np.random.default_rng(0).uniform((-0.5, -0.5, 1.5), (0.5, 0.5, 2.5), (20, 3))
+        camera, (f, cx, cy, *k) = rig.cameras[1], numbers
+        angle = np.arctan2(np.linalg.norm(points[:, :2], axis=1), points[:, 2])
+        radius = angle * (1 + sum(value * angle ** (2 * power) for power, value in enumerate(k, 1)))
+        expected = points[:, :2] / np.linalg.norm(points[:, :2], axis=1, keepdims=True) * radius[:, None] * f + (cx, cy)
+        in_world = (points - camera.t) @ camera.R
+        np.testing.assert_allclose(camera.project(in_world), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 40, 90])
+def test_cut_binary_files_are_one_line(tmp_path, kept):
+    folder = _binary_model(tmp_path, 1, [900, 910, 640, 480], ["a.png"])
+    for file in ("cameras.bin", "images.bin"):
+        content = (folder / file).read_bytes()
+        (folder / file).write_bytes(content[:kept])
+        if kept < len(content):
+            with pytest.raises(InputError, match=rf"{file} is cut off or no file of COLMAP"):
+                load_cameras(folder, unit="m")
+        (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match="does not state the unit"):
+        load_cameras(folder)
+
+
+def _kalibr(path, cameras):
+    lines = []
+    for number, (pose, model, intrinsics, lens) in enumerate(cameras):
+        lines += [
+            f"cam{number}:",
+            "  camera_model: pinhole",
+            f"  distortion_model: {model}",
+            "  resolution: [1280, 960]",
+        ]
+        lines += [f"  intrinsics: {intrinsics}", f"  distortion_coeffs: {lens}"]
+        lines += [f"  T_cn_cnm1: {pose.tolist()}"] if number else []
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_kalibrs_chain_projects_as_opencv(tmp_path):
+    rng = np.random.default_rng(2)
+    poses = []
+    for _ in range(3):
+        pose = np.eye(4)
+        pose[:3, :3] = matrix_from_rotation_vector(rng.normal(0, 0.1, 3))
+        pose[:3, 3] = rng.normal(0, 0.2, 3)
+        poses.append(pose)
+    lens = [-0.2, 0.05, 0.001, -0.002]
+    cameras = [
+        (poses[0], "radtan", [900.0, 910.0, 650.3, 470.7], lens),
+        (poses[1], "equidistant", [500.0, 505.0, 640.5, 481.2], lens),
+        (poses[2], "none", [800.0, 805.0, 630.0, 480.0], []),
+    ]
+    rig = load_cameras(_kalibr(tmp_path / "camchain.yaml", cameras))
+    points = rng.uniform((-0.4, -0.4, 1.6), (0.4, 0.4, 2.4), (30, 3))
+    turn = np.eye(4)
+    for number, (pose, model, (fx, fy, cx, cy), k) in enumerate(cameras):
+        turn = pose @ turn if number else turn
+        K, R, t = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), cv2.Rodrigues(turn[:3, :3])[0], turn[:3, 3]
+        if model == "equidistant":
+            expected, _ = cv2.fisheye.projectPoints(points[:, None], R, t, K, np.array(k))
+        else:
+            expected, _ = cv2.projectPoints(points, R, t, K, np.array(k or [0.0] * 4))
+        np.testing.assert_allclose(rig.cameras[number].project(points), expected[:, 0] + 0.5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "lens", "words"),
+    [("fov", [0.9], "has the model pinhole, fov: calibrate with pinhole and radtan or equidistant or none")],
+)
+def test_other_models_of_kalibr_are_refused(tmp_path, model, lens, words):
+    with pytest.raises(InputError, match=words):
+        load_cameras(_kalibr(tmp_path / "camchain.yaml", [(np.eye(4), model, [900.0, 900.0, 640.0, 480.0], lens)]))
+
+
+def test_pose2sims_calibration_is_in_metres(tmp_path):
+    rig = with_lenses(random_rig(3), [LENS] * 3)
+    save_cameras(rig, tmp_path / "anipose.toml")
+    content = tomllib.loads((tmp_path / "anipose.toml").read_text())
+    lines = []
+    for table in (content[f"cam_{number}"] for number in range(3)):
+        values = {
+            **table,
+            "name": f"view{table['name']}",
+            "translation": [value / 1000 for value in table["translation"]],
+        }
+        lines += [f"[{values['name']}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    (tmp_path / "Calib.toml").write_text("\n".join([*lines, "[metadata]", "adjusted = false", "error = 0.0"]))
+    found = load_cameras(tmp_path / "Calib.toml")
+    assert_same_rig(CameraRig(replace(camera, name=camera.name.removeprefix("view")) for camera in found), rig)
+    text = (tmp_path / "anipose.toml").read_text().replace('unit = "mm"', "adjusted = false\nerror = 0.0")
+    (tmp_path / "anipose.toml").write_text(text)
+    with pytest.raises(InputError, match="does not state the unit"):
+        load_cameras(tmp_path / "anipose.toml")

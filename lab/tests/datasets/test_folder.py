@@ -1,6 +1,7 @@
 """User images: every field of the COCO file, keypoint orders, tables, folders by class, bad files."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -236,3 +237,47 @@ def test_bad_labels_of_photographs_are_named(photographs, change, message):
     root = photographs(hands={"a.png": photograph(hands=[HAND | change])})
     with pytest.raises(InputError, match=message):
         open_dataset("photographs", root)
+
+
+def _labelled(folder, file, name):
+    """Write an image of 8 x 8 pixels at images/..., and a COCO file that names it."""
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    label = {"id": 0, "image_id": 0, "category_id": 0, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}
+    image = {"id": 0, "file_name": name, "width": 8, "height": 8}
+    categories = [{"id": 0, "name": "hand"}]
+    (folder / file).write_text(json.dumps({"images": [image], "annotations": [label], "categories": categories}))
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "place"),
+    [
+        ("result.json", "images\\a.png", "images/a.png"),
+        ("result.json", "day\\1\\a.png", "images/day/1/a.png"),
+        ("annotations/person_keypoints_default.json", "a.png", "images/default/a.png"),
+        ("annotations/instances_train.json", "a.png", "images/train/a.png"),
+        ("annotations/instances_default.json", "b\\a.png", "images/default/b/a.png"),
+    ],
+)
+def test_exports_of_label_tools_are_read_as_they_are(tmp_path, file, name, place):
+    (tmp_path / place).parent.mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / place), np.zeros((8, 8, 3), np.uint8))
+    _labelled(tmp_path, file, name)
+    assert open_dataset("folder", tmp_path)[0].rgb().shape == (8, 8, 3)
+
+
+def test_options_are_relative_to_the_root_or_else_to_the_current_folder(tmp_path, monkeypatch):
+    root = tmp_path / "set"
+    for folder in (root / "photos", tmp_path / "others"):
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "a.png"), np.full((8, 8, 3), len(folder.name), np.uint8))
+    _labelled(root, "labels/one.json", "a.png")
+    _labelled(root, "labels/two.json", "a.png")
+    monkeypatch.chdir(tmp_path)
+    for images, annotations, value in (
+        ("photos", "labels/one.json", 6), ("others", "labels/two.json", 6), ("set/photos", "set/labels/one.json", 6),
+    ):  # fmt: skip
+        sample = open_dataset("folder", root, images=images, annotations=annotations)[0]
+        assert sample.rgb().max() == value
+        assert Path(sample.image).resolve().parent == tmp_path.resolve() / (
+            "others" if images == "others" else "set/photos"
+        )

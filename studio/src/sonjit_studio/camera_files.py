@@ -7,7 +7,8 @@
 | anipose | `.toml` | as the file states or the caller gives |
 | caliscope (read only) | `camera_array.toml` | metres |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | as the file states or the caller gives |
-| colmap | a folder with `cameras.txt` and `images.txt` | as the file states or the caller gives |
+| colmap | a folder with `cameras.txt` and `images.txt`, or `.bin` | as the file states or the caller gives |
+| Kalibr (read only) | `camchain.yaml` | metres |
 | Qualisys (read only) | `.qca.txt` | millimetres |
 | TemugeB's (read only) | a folder of `.dat` files, such as handpose3d's | as the caller gives |
 
@@ -18,18 +19,17 @@ COLMAP place them at its corner. Principal points move by half a pixel when such
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 
-from sonjit._util import FloatArray, InputError, json_from
+from sonjit._util import InputError, json_from
 from sonjit._util.data_files import parse_toml, read_json, write_json
-from sonjit._util.files import atomic_folder, write_text
+from sonjit._util.files import write_text
 from sonjit._util.records import field, numbers, numbers_of
 from sonjit.geometry import rotations
 from sonjit.media.sources import natural_key
-from sonjit.media.sources.images import IMAGE_ENDINGS
 from sonjit_lab.datasets.interhand import index_images
 from sonjit_lab.datasets.reading import MM, camera_matrix
 from sonjit_studio.camera_numbers import (
@@ -43,6 +43,8 @@ from sonjit_studio.camera_numbers import (
     read_text,
     to_opencv,
 )
+from sonjit_studio.colmap_files import read_colmap, save_colmap
+from sonjit_studio.kalibr_files import is_kalibr, read_kalibr
 from sonjit_studio.opencv_files import read_opencv, save_opencv
 from sonjit_studio.qualisys_files import read_qualisys
 from sonjit_studio.rig import CameraRig, RigCamera
@@ -51,16 +53,6 @@ CameraFormat = Literal["sonjit", "interhand", "anipose", "opencv", "colmap"]
 _CAPTURE_FIELDS = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 DAT_ENDING = ".dat"
 _FORMAT, _VERSION = "sonjit-cameras", 1
-_LENS_MODELS = {
-    "SIMPLE_PINHOLE": "f cx cy",
-    "PINHOLE": "fx fy cx cy",
-    "SIMPLE_RADIAL": "f cx cy k1",
-    "RADIAL": "f cx cy k1 k2",
-    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
-    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
-    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
-}
-_COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 _FORMATS_BY_ENDING: Final[Mapping[str, CameraFormat]] = {
     ".json": "sonjit",
     ".toml": "anipose",
@@ -97,7 +89,10 @@ def load_cameras(
     unit = unit if poses else unit or "m"
     ending = path.suffix.lower()
     if path.is_dir():
-        names = {".txt": ("cameras.txt", "images.txt"), DAT_ENDING: (f"*{DAT_ENDING}",)}
+        names: dict[str, tuple[str, ...]] = {
+            f".{kind}": (f"cameras.{kind}", f"images.{kind}") for kind in ("txt", "bin")
+        }
+        names[DAT_ENDING] = (f"*{DAT_ENDING}",)
         ending = next((kind for kind, globs in names.items() if any(any(path.glob(name)) for name in globs)), ".yml")
     folder = path if path.is_dir() else path.parent
     match ending:
@@ -112,15 +107,18 @@ def load_cameras(
         case ".txt" if path.is_file() and read_text(path).lstrip().startswith("<"):
             cameras = read_qualisys(path)
         case ".txt":
-            cameras = _read_colmap(folder, unit)
+            cameras = read_colmap(folder, unit)
         case ".dat":
             cameras = _read_dat_folder(folder, unit, size)
+        case ".bin":
+            cameras = read_colmap(folder, unit)
+        case ".yml" | ".yaml" if path.is_file() and is_kalibr(path):
+            cameras = read_kalibr(path)
         case ".yml" | ".yaml" | ".xml":
             cameras = read_opencv(path, unit, poses=poses)
         case _:
-            raise InputError(
-                f"{path}: cameras are read from .json, .toml, .yml, .xml or a COLMAP folder, not from {ending or 'it'}"
-            )
+            known = ".json, .toml, .yml, .xml, .qca.txt or a COLMAP folder"
+            raise InputError(f"{path}: cameras are read from {known}, not from {ending or 'it'}")
     if not (found := list(cameras)):
         raise InputError(f"{path} contains no cameras")
     try:
@@ -183,11 +181,12 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
 
 
 def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
-    """Read anipose's calibration.toml or caliscope's camera_array.toml.
+    """Read anipose's calibration.toml, caliscope's camera_array.toml or Pose2Sim's Calib.toml.
 
     Anipose has a table per camera, with a Rodrigues vector, in the unit of the measured board, which Sonjit writes as
     `unit` under `[metadata]`. Caliscope (files of 2023) has tables under `cameras`, a matrix or Rodrigues vector, and
-    metres; ignored or uncalibrated cameras are left out. Camera 0 is named cam_0, like its video.
+    metres; ignored or uncalibrated cameras are left out. Camera 0 is named cam_0, like its video. Pose2Sim's tables are
+    anipose's in metres, with the cameras' own names as keys.
     """
     content = parse_toml(read_text(path), str(path))
     cameras, metadata = content.get("cameras"), content.get("metadata")
@@ -205,6 +204,9 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
             for key, table in tables.items()
             if not (table.get("ignore") is True or any(table.get(name) == "null" for name in needed))
         }
+    is_pose2sim = isinstance(metadata, dict) and "adjusted" in metadata and file_unit is None
+    if is_pose2sim and not any(re.fullmatch(r"cam_\d+", key) for key in tables):  # which are anipose's keys
+        file_unit = "m"
     metres = metres_per_unit(unit or file_unit, str(path))
     for key, table in tables.items():
         at = f"{path}: {key}"
@@ -358,89 +360,10 @@ def _read_blocks(file: Path) -> dict[str, list[list[float]]]:
     return blocks
 
 
-def _read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
-    """Read COLMAP's cameras.txt and images.txt (its documentation, "Output format"), a camera per registered image.
-
-    The unit must be given, because a reconstruction has no scale. Sonjit writes it as a comment.
-    """
-    path = folder / "cameras.txt"
-    lines = [(f"{path}, line {number}", line) for number, line in enumerate(read_text(path).splitlines(), 1)]
-    lenses = dict(_parse_lens(line, at) for at, line in lines if line.strip() and not line.startswith("#"))
-    path = folder / "images.txt"
-    text = read_text(path)
-    file_unit = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
-    metres = metres_per_unit(unit or (file_unit[1] if file_unit else None), str(folder))
-    lines = [(f"{path}, line {n}", line.strip()) for n, line in enumerate(text.splitlines(), 1) if line[:1] != "#"]
-    for at, line in lines[::2]:  # every second line contains 2D points and may be empty
-        if not line:
-            continue
-        words = line.split(maxsplit=9)
-        if len(words) != 10:
-            raise InputError(f"{at}: expected IMAGE_ID, 7 numbers, CAMERA_ID and NAME, got {line[:60]!r}")
-        *quaternion, tx, ty, tz = floats_from_words(words[1:8], at)
-        if words[8] not in lenses:
-            raise InputError(f"{at}: cameras.txt has no camera {words[8]}")
-        width, height, K, lens = lenses[words[8]]
-        name = PurePosixPath(words[9])
-        camera_name = str(name.with_suffix("")) if name.suffix.lower() in IMAGE_ENDINGS else str(name)
-        norm = float(np.linalg.norm(quaternion))
-        if not norm > 0:
-            raise InputError(f"{at}: the rotation's four numbers are 0")
-        R, t_m = rotations.matrix_from_quaternion_wxyz(np.array(quaternion) / norm), np.array([tx, ty, tz]) * metres
-        yield camera_of(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
-
-
-def _save_colmap(rig: CameraRig, folder: Path) -> None:
-    """Write a rig as cameras.txt, images.txt and an empty points3D.txt, in metres."""
-    check_no_skew(rig, "COLMAP's text")
-    cameras = ["# Camera list with one line of data per camera:", "#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
-    images = [
-        "# unit: m",
-        "# Image list with two lines of data per image:",
-        "#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME",
-        "#   POINTS2D[] as (X, Y, POINT3D_ID)",
-    ]
-    for number, camera in enumerate(rig, 1):
-        K, lens = camera.camera.K, coefficients_of(camera)
-        if camera.camera.is_fisheye:
-            model = "OPENCV_FISHEYE"
-        elif lens[4:].any():
-            model = "FULL_OPENCV"
-        else:
-            model = "OPENCV" if lens.any() else "PINHOLE"
-        values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0][: len(_LENS_MODELS[model].split())]
-        pose = [*rotations.quaternion_wxyz_from_matrix(camera.R), *camera.t]
-        shown, placed = (" ".join(repr(float(value)) for value in part) for part in (values, pose))  # read back exactly
-        cameras.append(f"{number} {model} {camera.width} {camera.height} {shown}")
-        images += [f"{number} {placed} {number} {camera.name}", ""]
-    with atomic_folder(folder) as draft:
-        for name, lines in (("cameras", cameras), ("images", images), ("points3D", ["# 3D point list: empty"])):
-            (draft / f"{name}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
-
-
-def _parse_lens(line: str, location: str) -> tuple[str, tuple[float, float, FloatArray, FloatArray | None]]:
-    """Parse a line of cameras.txt into the camera's id and its width, height, K and distortion."""
-    number, model, *words = [*line.split(), "", ""]
-    if model not in _LENS_MODELS:
-        raise InputError(
-            f"{location}: lens model {model!r} is not supported: undistort to one of {', '.join(_LENS_MODELS)}"
-        )
-    names = ["width", "height", *_LENS_MODELS[model].split()]
-    words = words[:-2]
-    if len(words) != len(names):
-        raise InputError(f"{location}: {model} has {len(names)} numbers after its name, not {len(words)}")
-    value = dict(zip(names, floats_from_words(words, location), strict=True))
-    f = value.get("f", 0.0)
-    K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
-    fisheye = model == "OPENCV_FISHEYE"
-    coefficients = [value.get(name, 0.0) for name in (names[-4:] if fisheye else _COEFFICIENTS)]
-    return number, (value["width"], value["height"], K, lens_of(coefficients, location, fisheye=fisheye))
-
-
 _WRITERS: Final[Mapping[CameraFormat, Callable[[CameraRig, Path], None]]] = {
     "sonjit": _save_json,
     "interhand": _save_interhand,
     "anipose": _save_anipose,
     "opencv": save_opencv,
-    "colmap": _save_colmap,
+    "colmap": save_colmap,
 }

@@ -129,7 +129,9 @@ class CocoSet(dataset.RecordDataset):
         return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
-        folders, name = self._folders, image["file_name"]
+        folders, name = self._folders, str(image["file_name"])
+        if "\\" in name and not any(Path(folder, name).is_file() for folder, _ in folders):
+            name = name.replace("\\", "/")  # of a label tool on Windows
         found = folders if len(folders) == 1 else (folder for folder in folders if Path(folder[0], name).is_file())
         folder, below = next(iter(found), folders[0])
         return Path(folder, name), name if below == "." else f"{below}/{name}"

@@ -38,7 +38,9 @@ class Folder(CocoSet):
     def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
         super().__init__(entry, root, split)
         base = annotations.parent
-        candidates = (root / "images", base / "images", base.parent / "images", base, root)
+        part = annotations.stem.rpartition("_")[2]  # CVAT writes images/default for instances_default.json
+        folders = [folder / "images" for folder in (root, base, base.parent)]
+        candidates = (*folders, *(folder / part for folder in folders), base, root)
         self._video = images if images and images.is_file() else None
         # File names of some sets begin with the folder of the images.
         self.read(annotations, *([images, images.parent] if images else filter(Path.is_dir, candidates)))
@@ -175,15 +177,23 @@ def _camera(camera: Record, location: str) -> CalibratedCamera:
 def open_folder(
     entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
 ) -> Dataset:
-    """Open the user's own images. `annotations` selects one of several label files, `images` their folder or video."""
+    """Open the user's own images. `annotations` selects one of several label files, `images` their folder or video.
+
+    Both are relative to `root`, or to the current folder if only that exists.
+    """
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
     if file is None:
         return ClassFolders(entry, root, split)
-    image_folder = Path(images) if images else None
+    image_folder = _below(folder, images) if images else None
     content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
     is_coco = not isinstance(content, dict) or "frames" not in content
     return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
+
+
+def _below(root: Path, name: str) -> Path:
+    """Return a path below the root of a data set, or of the current folder if only that exists."""
+    return root / name if (root / name).exists() or not Path(name).exists() else Path(name)
 
 
 def _annotation_file(root: Path, name: str | None) -> Path | None:
@@ -191,7 +201,7 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
     if not root.is_dir():
         raise InputError(f"{root}: no such file or folder")
     if name:
-        file = root / name
+        file = _below(root, name)
         if not file.is_file():
             raise InputError(f"{root}: the annotation file {name} is not there")
         return file
