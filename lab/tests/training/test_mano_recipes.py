@@ -57,11 +57,14 @@ def test_fits_mean_the_same_hand_before_the_camera(seed):
 
 
 def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
-    assert [one.frame // STEP for one, _ in deformer.window_around(clips, 10, 5, False)] == [1, 2, 3, 4, 5]
-    assert [one.id for one, _ in deformer.window_around(clips, 7, 5, False)] == ["clip1/0"] * 3 + ["clip1/1", "clip1/2"]
+    assert [one.frame // STEP for one, _ in deformer.window_around(clips, 10, 5, stops_at_gap=False)] == [1, 2, 3, 4, 5]
+    assert [one.id for one, _ in deformer.window_around(clips, 7, 5, stops_at_gap=False)] == ["clip1/0"] * 3 + [
+        "clip1/1",
+        "clip1/2",
+    ]
     gap = [clip for clip in clips if clip.id != "clip0/4"]
-    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, False)] == [1, 2, 3, 3, 5]
-    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, True)] == [1, 2, 3, 3, 3]
+    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, stops_at_gap=False)] == [1, 2, 3, 3, 5]
+    assert [one.frame // STEP for one, _ in deformer.window_around(gap, 3, 5, stops_at_gap=True)] == [1, 2, 3, 3, 3]
 
 
 def _deformer():

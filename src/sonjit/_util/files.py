@@ -124,12 +124,12 @@ class Draft:
                 if not folder and not self.final.is_file():
                     raise InputError(f"{path} is not a regular file: choose another name")
             _remove_abandoned(parent, _DRAFT)
-            self._make(folder)
+            self._make(folder=folder)
         except OSError as error:
             choice = "a shorter name" if error.errno == errno.ENAMETOOLONG else "another folder"
             raise InputError(f"{path} cannot be written: {error.strerror}; choose {choice}") from None
 
-    def _make(self, folder: bool) -> None:
+    def _make(self, *, folder: bool) -> None:
         while True:
             self.path.mkdir() if folder else self.path.open("xb").close()
             self._lock = _Lock(self.path)

@@ -145,7 +145,7 @@ def read_options(data: bytes) -> dict[str, FlexValue]:
 def _items(data: bytes) -> Iterable[tuple[str, FlexValue]]:
     width = data[-1]  # of the last value, which leads to the map
 
-    def whole(position: int, width: int, signed: bool = False) -> int:
+    def whole(position: int, width: int, *, signed: bool = False) -> int:
         if width not in (1, 2, 4, 8) or not 0 <= position <= len(data) - width:
             raise IndexError
         return int.from_bytes(data[position : position + width], "little", signed=signed)

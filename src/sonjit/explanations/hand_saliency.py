@@ -149,11 +149,11 @@ def hand_map(
 
     The first call loads the network. Each call crops the image and runs the landmark network once in f32.
     """
-    (found,) = cached_explainer(model, mirrored).explain(rgb, hand, [target])
+    (found,) = cached_explainer(model, mirrored=mirrored).explain(rgb, hand, [target])
     return found
 
 
 @lru_cache(maxsize=4)
-def cached_explainer(model: str, mirrored: bool, threads: int | None = None) -> HandExplainer:
+def cached_explainer(model: str, *, mirrored: bool, threads: int | None = None) -> HandExplainer:
     """Return the explainer of a published network, loaded by the first call."""
     return load_hand_explainer(model, mirrored=mirrored, threads=threads)

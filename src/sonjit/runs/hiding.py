@@ -241,7 +241,7 @@ class _Follower:
         covered, new = Covered(), list[_Region]()
         for box, is_person in self._found(rgb, now):
             array = np.array(box, np.float64)
-            region = next((each for each in self._regions if _is_same(each, array, is_person)), None)
+            region = next((each for each in self._regions if _is_same(each, array, is_person=is_person)), None)
             if region is None:
                 new.append(_Region(array, now, is_person))
                 self._regions.append(new[-1])
@@ -280,7 +280,7 @@ class _Follower:
             before = _Region(box * scale, earlier.time, region.is_person)
             known = self._plan[earlier.number]
             boxes = known.people if region.is_person else known.faces
-            if any(_is_same(before, np.array(other), region.is_person) for other in boxes):
+            if any(_is_same(before, np.array(other), is_person=region.is_person) for other in boxes):
                 break
             known.add(before.box, is_person=region.is_person)
 
@@ -327,7 +327,7 @@ def _flow(first: Image, second: Image, points: Float32Array) -> tuple[Float32Arr
     return there.reshape(-1, 2), is_found, back.reshape(-1, 2)
 
 
-def _is_same(region: _Region, box: FloatArray, is_person: bool) -> bool:
+def _is_same(region: _Region, box: FloatArray, *, is_person: bool) -> bool:
     """Check whether a box (4,) shows the face or the person of a region."""
     return region.is_person == is_person and _overlaps(tuple(region.box.tolist()), tuple(box.tolist()))
 

@@ -150,7 +150,7 @@ def explainer_of(options: SessionOptions) -> hand_saliency.HandExplainer | None:
     detector = options.detector
     if options.explain == "none" or not isinstance(detector, HandOptions):
         return None
-    return hand_saliency.cached_explainer(detector.model, detector.mirrored, 1)
+    return hand_saliency.cached_explainer(detector.model, mirrored=detector.mirrored, threads=1)
 
 
 def _explain(explainer: hand_saliency.HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:

@@ -295,11 +295,11 @@ def _late_problem(apart_px: float, joint_px: float, *, has_own_lenses: bool) -> 
 
 
 def _rig_of(bundle: bundles.Bundle, sizes: Mapping[str, tuple[int, int]]) -> CameraRig:
-    lenses = zip(bundle.lenses, bundle.fisheye.tolist(), strict=True)
-    poses = zip(bundle.camera_rotations, bundle.camera_translations, strict=True)
-    rows = zip(sizes.items(), lenses, poses, strict=True)
+    values = zip(bundle.lenses, bundle.camera_rotations, bundle.camera_translations, strict=True)
+    rows = zip(sizes.items(), values, bundle.fisheye.tolist(), strict=True)
     return CameraRig(
-        RigCamera(name, *size, estimates.camera_from_values(*lens, *pose)) for (name, size), lens, pose in rows
+        RigCamera(name, *size, estimates.camera_from_values(*of_camera, fisheye=fisheye))
+        for (name, size), of_camera, fisheye in rows
     )
 
 

@@ -58,7 +58,7 @@ def poses_from_points(
 
     `flat`: all points lie in one plane, z = 0 in the target's frame, which has up to two solutions.
     """
-    poses = _solve_poses(points_m, pixels, camera, flat)
+    poses = _solve_poses(points_m, pixels, camera, flat=flat)
     if not poses:
         return []
     error = np.linalg.norm(camera.project(points_m @ poses[0].R.T + poses[0].t) - pixels, axis=1)
@@ -66,7 +66,7 @@ def poses_from_points(
     if is_inlier.all() or is_inlier.sum() < _MIN_POINTS:
         return poses
     # a few wrong corners change the rotation of a board a lot
-    return _solve_poses(points_m[is_inlier], pixels[is_inlier], camera, flat)
+    return _solve_poses(points_m[is_inlier], pixels[is_inlier], camera, flat=flat)
 
 
 def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -> list[TargetPose]:
@@ -74,7 +74,7 @@ def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -
     return poses_from_points(observation.points_m, observation.pixels, camera, flat=observation.target.is_flat)
 
 
-def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, flat: bool) -> list[TargetPose]:
+def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool) -> list[TargetPose]:
     """Return at most two poses that differ by more than 2 degrees, the best first."""
     import cv2
 
@@ -303,7 +303,7 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     observed = _stack_points([observation for observation, _ in shown], [0] * len(shown), range(len(shown)))
     free = np.arange(bundles.LENS_SIZE)[None] < 4 + FISHEYE
     prior = bundles.ordinary_lens_prior([size], bundles.ROBUST_PX / 2, fisheye)
-    return camera_from_values(bundles.adjust(start, observed, free_lens=free, prior=prior).lenses[0], True)
+    return camera_from_values(bundles.adjust(start, observed, free_lens=free, prior=prior).lenses[0], fisheye=True)
 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
@@ -455,7 +455,7 @@ def lens_values(camera: CalibratedCamera) -> FloatArray:
 
 
 def camera_from_values(
-    values: FloatArray, fisheye: bool, R: FloatArray | None = None, t_m: FloatArray | None = None
+    values: FloatArray, R: FloatArray | None = None, t_m: FloatArray | None = None, *, fisheye: bool
 ) -> CalibratedCamera:
     """Return the camera of values (12,) of `Bundle.lenses`, with a rotation (3, 3) and a translation (3,) in metres."""
     fx, fy, cx, cy, *lens = values

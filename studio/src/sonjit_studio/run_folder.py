@@ -106,7 +106,9 @@ def load_labels(path: Path) -> Labels:
 
         def flat(name: str) -> NDArray[Any]:
             column = table[name].combine_chunks()
-            return (column.flatten() if pa.types.is_fixed_size_list(column.type) else column).to_numpy(False)
+            if pa.types.is_fixed_size_list(column.type):
+                column = column.flatten()
+            return column.to_numpy(zero_copy_only=False)
 
         return Labels(
             frames=flat("frame").reshape(shape)[:, 0, 0],

@@ -95,7 +95,7 @@ def _optimize(
         rows = slice(3 * joint, 3 * joint + 3)
         prior[rows, rows] = np.eye(3) / _POSE_STD_RAD**2 + np.outer(bone, bone) / _TWIST_STD_RAD**2
     for _ in range(_GAUSS_NEWTON_STEPS):
-        joints, slopes = _joints_and_jacobian(mano, values, shape, shaping)
+        joints, slopes = _joints_and_jacobian(mano, values, shape, shaping=shaping)
         residual = (points_m - joints).reshape(len(points_m), -1, 1) / _JOINT_STD_M  # (N, 63, 1)
         transposed = np.swapaxes(slopes, 1, 2) / _JOINT_STD_M  # (N, 51 or 61, 63)
         normal_matrix, gradient = transposed @ np.swapaxes(transposed, 1, 2), (transposed @ residual)[..., 0]
@@ -117,7 +117,7 @@ def _optimize(
 
 
 def _joints_and_jacobian(
-    mano: Mano, values: FloatArray, shape: FloatArray, shaping: bool
+    mano: Mano, values: FloatArray, shape: FloatArray, *, shaping: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Return joints (N, 21, 3) and their derivatives (N, 63, 51 or 61) by pose, translation and shape."""
     parameters = np.concatenate([values, np.broadcast_to(shape, (len(values), _SHAPE_SIZE))], 1)

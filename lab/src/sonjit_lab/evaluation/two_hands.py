@@ -64,7 +64,7 @@ class TwoHandEvaluator:
         )
         present = [side in hands for side in SIDES] if sample.tags.get("hand_type_valid", True) else None
         numbers = {"interacting": float(two)}
-        numbers |= _relative_root_error(own, joints, truth, two)
+        numbers |= _relative_root_error(own, joints, truth, two=two)
         numbers |= _root_depth_error(own, hands, truth)
         numbers |= _hand_type_scores(own, present)
         points = [own[side].keypoints_px for side in hands if side in own]
@@ -106,7 +106,7 @@ class TwoHandEvaluator:
 
 
 def _relative_root_error(
-    own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], two: bool
+    own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], *, two: bool
 ) -> dict[str, float]:
     """Return the error of the left root relative to the right one in joints (42, 3), m, if all hands are `placed`."""
     if not own or not all(prediction.placed for prediction in own.values()):

@@ -152,7 +152,7 @@ class Mano(nn.Module):
         layout = mano_files.LAYOUTS.get(tips)
         if layout is None:
             raise InputError(f"Unknown tips {tips!r}. Choose from {', '.join(mano_files.LAYOUTS)}")
-        rotations = self._rotations(pose, flat_hand_mean, pca)  # (N, 16, 3, 3)
+        rotations = self._rotations(pose, flat_hand_mean=flat_hand_mean, pca=pca)  # (N, 16, 3, 3)
         count = rotations.shape[0]
         if betas is None:
             betas = pose.new_zeros(count, self.joint_shapes.shape[0])
@@ -185,7 +185,7 @@ class Mano(nn.Module):
         """Convert coefficients (N, K) of the first K principal components to axis-angles (N, 45) in radians."""
         return coefficients @ self.components[: coefficients.shape[1]]
 
-    def _rotations(self, pose: Tensor, flat_hand_mean: bool, pca: bool) -> Tensor:
+    def _rotations(self, pose: Tensor, *, flat_hand_mean: bool, pca: bool) -> Tensor:
         """Return the rotation matrices (N, 16, 3, 3) of a pose in any form."""
         if pca and pose.ndim == 2 and 3 < pose.shape[1] <= _POSE:
             pose = torch.cat([pose[:, :3], self.axis_angles(pose[:, 3:])], 1)

@@ -276,7 +276,7 @@ def cloth_material(kind: Glove | Sleeve, seed: float) -> Material:
     return Material(kind.surface, (red, green, blue), kind.roughness, int(rng.integers(3)), seed)
 
 
-def glove_faces(rig: Rig, faces: IntArray, fingerless: bool) -> IntArray:
+def glove_faces(rig: Rig, faces: IntArray, *, fingerless: bool) -> IntArray:
     """Return the faces, vertex indices (F, 3), that a glove covers.
 
     These are all, or for a fingerless glove those before the middle of each first free bone.
@@ -306,7 +306,7 @@ def ring_drawable(rig: Rig, pose: RigPose, finger: int, seed: float, instance: i
     middle = (local[near].min(0) + local[near].max(0)) / 2
     radii = (np.ptp(local[near, :2], axis=0) / 2) + 0.4 * _RING_M
     around, across = np.meshgrid(
-        np.linspace(0, 2 * np.pi, 28, False), np.linspace(0, 2 * np.pi, 8, False), indexing="ij"
+        np.linspace(0, 2 * np.pi, 28, endpoint=False), np.linspace(0, 2 * np.pi, 8, endpoint=False), indexing="ij"
     )
     wide = 1.6 + np.random.default_rng(abs(int(seed * 1000)) + finger).uniform(0, 1.2)
     out = np.stack([np.cos(around), np.sin(around)], -1)

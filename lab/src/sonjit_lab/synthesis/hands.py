@@ -82,7 +82,7 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
         drawables.append(along_arm(tube, cloth_material(kind, look.seed + 3)))
     if look.glove is not None:
         glove = look_up("glove", GLOVES, look.glove)
-        faces = glove_faces(load_hand_mesh(hand.side, hand.files), edge.faces, glove.fingerless)
+        faces = glove_faces(load_hand_mesh(hand.side, hand.files), edge.faces, fingerless=glove.fingerless)
         outside, cloth = vertices + glove.thick_m * normals, cloth_material(glove, look.seed)
         drawables.append(Drawable(outside, normals, faces, cloth, instance + GLOVE, rest.rest, rest.parts))
     return [*drawables, *(ring_drawable(rig, hand.pose, finger, look.seed, instance + ARM) for finger in look.rings)]

@@ -193,7 +193,7 @@ class Window(NamedTuple):
 
 
 def window_around(
-    samples: Sequence[Sample], index: int, frames: int, stops_at_gap: bool
+    samples: Sequence[Sample], index: int, frames: int, *, stops_at_gap: bool
 ) -> list[tuple[Sample, Instance]]:
     """Return a sample and those before and after it, each with the same hand; see `frames_around`."""
     return frames_around(samples, index, frames, GAP, stops_at_gap=stops_at_gap, hand_of=_hand)
@@ -421,7 +421,7 @@ class Windows:
 
     def _around(self, index: int) -> list[tuple[Sample, Instance]]:
         """Return the frames around a sample, or an empty list if there is no MANO model for its hand."""
-        window = window_around(self.samples, index, self.size.frames, self.hands.variant.stops_at_gap)
+        window = window_around(self.samples, index, self.size.frames, stops_at_gap=self.hands.variant.stops_at_gap)
         if window and window[0][1].side == "Left" and self.hands.left is None:
             return []
         return window

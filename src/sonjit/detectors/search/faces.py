@@ -37,7 +37,9 @@ class FaceSearch(StillSearch[FaceObservation]):
         least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
         seen = self.candidates
-        levels = FinerWindows(self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in seen], self.thorough)
+        levels = FinerWindows(
+            self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in seen], thorough=self.thorough
+        )
         for window in levels:
             part = window.cut(self.rgb)
             whole = letterbox_box(part.shape[1], part.shape[0], 1, 1)
@@ -103,7 +105,7 @@ def search_boxes(rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, ext
     """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
     min_detection, enough, thorough = extent
     found = boxes.search(rgb, min_detection)
-    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough)
+    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough=thorough)
     for window in levels:
         if enough is not None and len(found) >= enough:
             break
@@ -123,7 +125,7 @@ class FinerWindows:
     If a level is left out because faces are large, `complete` is False.
     """
 
-    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], thorough: bool) -> None:
+    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
         self._rgb = rgb
         self._sizes = sizes
         self._thorough = thorough or geometry.is_long(rgb)
