@@ -23,6 +23,7 @@ from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads,
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
+from sonjit.detectors.search import local as search_local
 from sonjit.geometry import rotations
 from sonjit.gestures import (
     GestureSmoother,
@@ -74,6 +75,7 @@ SEARCH = {
     "geometry": geometry,
     "hands": search_hands,
     "light": light,
+    "local": search_local,
     "network": network,
     "people": load,
     "score": score,

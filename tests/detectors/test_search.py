@@ -178,16 +178,16 @@ def test_certain_hands_end_a_search_before_the_network_runs():
         assert network.runs == runs
 
 
-def test_asking_for_a_known_proposal_changes_nothing_and_confirming_it_raises_its_score():
+def test_asking_for_a_known_proposal_changes_nothing_and_skipping_it_raises_its_score():
     search = HandSearch(an_image(), Palms(), Landmarks(0.999), lambda: Network(), lambda: None)
     (found,) = search.search().candidates
     before = found.proposal
     stronger, weaker = (Proposal(before.box, score, "window") for score in (0.9999, 0.0001))
     assert search.is_known(stronger)
     assert found.proposal is before
-    search.confirm(weaker)
+    assert search.skips(weaker)
     assert found.proposal is before
-    search.confirm(stronger)
+    assert search.skips(stronger)
     assert found.proposal.score == 0.9999
 
 

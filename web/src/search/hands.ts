@@ -25,6 +25,7 @@ import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Features, type Proposal } from "./geometry.js";
+import { CLOSER, cropsNear } from "./local.js";
 import {
   hasSmall,
   newPeople,
@@ -104,6 +105,21 @@ export class HandSearch extends StillSearch<HandObservation> {
       yield* this.#networkIn(2);
       yield* this.#arms();
     } else this.isComplete = false;
+    yield* this.#closer();
+  }
+
+  /** Yield the crops near the hands of the network that no certain hand shows. */
+  async *#closer(): AsyncGenerator<Proposal[]> {
+    const { palms, hands } = this.networks;
+    const searched: RotatedBox[] = [];
+    const likely = (this.#networkHands ?? []).filter(({ score }) => score >= LIMITS.closer);
+    for (const { box, score } of likely.sort((a, b) => b.score - a.score)) {
+      const isNear = searched.some((other) => isNearCrop(box, other, OF.NEAR_WINDOW));
+      if (isNear || this.shown({ box, score, source: CLOSER })) continue;
+      searched.push(box);
+      const skips = (palm: Proposal) => this.isKnown(palm);
+      for await (const crop of cropsNear(this.image, box, palms, hands, skips)) yield [crop];
+    }
   }
 
   /** Return the hands of known people, from these crops and from the ends of their arms. */
@@ -280,9 +296,9 @@ export class HandSearch extends StillSearch<HandObservation> {
   }
 }
 
-/** Check whether two crops show one hand, whatever their rotation. */
-function isNearCrop(a: RotatedBox, b: RotatedBox): boolean {
-  const isNear = Math.hypot(a.cx - b.cx, a.cy - b.cy) < OF.NEAR_CROP * Math.max(a.width, b.width);
+/** Check whether two crops of similar size are at most some sides apart, whatever their rotation. */
+function isNearCrop(a: RotatedBox, b: RotatedBox, sides = OF.NEAR_CROP): boolean {
+  const isNear = Math.hypot(a.cx - b.cx, a.cy - b.cy) < sides * Math.max(a.width, b.width);
   return isNear && a.width / b.width > 1 / OF.NEAR_SIZE && a.width / b.width < OF.NEAR_SIZE;
 }
 

@@ -86,11 +86,16 @@ export abstract class StillSearch<O extends Observation> {
 
   /** Check whether a proposal shows a certain instance or an area that was verified before. */
   protected isKnown(proposal: Proposal): boolean {
-    const known = this.candidates.find(
-      (candidate) => isCertain(candidate) && this.shows(proposal, lastView(candidate)),
-    );
+    const known = this.shown(proposal);
     if (known) known.proposal.score = Math.max(known.proposal.score, proposal.score);
     return known !== undefined;
+  }
+
+  /** Return the first certain candidate that a proposal shows. */
+  protected shown(proposal: Proposal): Candidate<O> | undefined {
+    return this.candidates.find(
+      (candidate) => isCertain(candidate) && this.shows(proposal, lastView(candidate)),
+    );
   }
 
   /** Check whether two candidates show the same instance. */

@@ -9,7 +9,7 @@ import numpy as np
 from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
-from sonjit.detectors.search import geometry
+from sonjit.detectors.search import geometry, local
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
@@ -31,6 +31,7 @@ sizes; and limit of the log ratio."""
 _HAND_WINDOW = 2.0  # side of the window around a hand of the network, in sides of its crop
 _NETWORK_SHARE = 0.5  # weight of the log odds of the network, relative to those of the palm detector
 _NEAR_CROP, _NEAR_SIZE = 0.3, 2.0  # maximum distance, in sides, and maximum ratio of two crops of one hand
+_NEAR_WINDOW = 0.75  # maximum distance of two hands of the network that one window shows, in sides
 _UNSEEN = 0.02  # score of a hand that the network does not find
 _VISIBLE_FOOT = 0.3  # minimum visibility of a foot
 _SMALL_PX = 48.0  # size up to which the size of a hand affects its score
@@ -75,6 +76,19 @@ class HandSearch(StillSearch[HandObservation]):
             yield from self._arms()
         else:
             self.complete = False
+        yield from self._closer()
+
+    def _closer(self) -> Iterator[list[geometry.Proposal]]:
+        """Yield the crops near the hands of the network that no certain hand shows."""
+        searched: list[RotatedBox] = []
+        for score, box in sorted(self._network_hands or [], key=lambda hand: -hand.score):
+            if score < LIMITS["closer"]:
+                break
+            is_near = any(is_near_crop(box, other, _NEAR_WINDOW) for other in searched)
+            if not is_near and not self.shown(geometry.Proposal(box, score, local.CLOSER)):
+                searched.append(box)
+                for crop in local.crops_near(self.rgb, box, self._palms, self._hands, self.skips):
+                    yield [crop]
 
     def _network_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms around the hands that the network finds in windows, and keep its people."""
@@ -88,9 +102,7 @@ class HandSearch(StillSearch[HandObservation]):
                 hand = geometry.Proposal(box, score, f"hand{parts}")
                 if score <= least:
                     continue
-                if self.is_known(hand):
-                    self.confirm(hand)
-                else:
+                if not self.skips(hand):
                     around = geometry.window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
                     palms = [] if around is None else self._palms_in(around, hand.source)
                     yield palms or self._likely([hand])
@@ -219,9 +231,9 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
     )
 
 
-def is_near_crop(a: RotatedBox, b: RotatedBox) -> bool:
-    """Check whether two crops show one hand, whatever their rotation."""
-    is_close = math.dist(a[:2], b[:2]) < _NEAR_CROP * max(a.width, b.width)
+def is_near_crop(a: RotatedBox, b: RotatedBox, sides: float = _NEAR_CROP) -> bool:
+    """Check whether two crops of similar size are at most some sides apart, whatever their rotation."""
+    is_close = math.dist(a[:2], b[:2]) < sides * max(a.width, b.width)
     return is_close and 1 / _NEAR_SIZE < a.width / b.width < _NEAR_SIZE
 
 

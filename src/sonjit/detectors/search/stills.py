@@ -83,15 +83,16 @@ class StillSearch(ABC, Generic[O]):
 
     def is_known(self, proposal: Proposal) -> bool:
         """Check whether a proposal shows a certain instance or an area that was verified before."""
-        return self._shown(proposal) is not None
+        return self.shown(proposal) is not None
 
-    def confirm(self, proposal: Proposal) -> None:
-        """Give the certain instance that a known proposal shows the score of the proposal, if it is higher."""
-        candidate = self._shown(proposal)
+    def skips(self, proposal: Proposal) -> bool:
+        """Check whether a proposal is known. If so, its certain instance gets the score of the proposal if higher."""
+        candidate = self.shown(proposal)
         if candidate is not None and proposal.score > candidate.proposal.score:
             candidate.proposal = replace(candidate.proposal, score=proposal.score)
+        return self.is_known(proposal)
 
-    def _shown(self, proposal: Proposal) -> Candidate[O] | None:
+    def shown(self, proposal: Proposal) -> Candidate[O] | None:
         """Return the first certain candidate that a proposal shows, or None."""
         certain = (candidate for candidate in self.candidates if candidate.certain)
         return next((candidate for candidate in certain if self.shows(proposal, candidate.last)), None)
@@ -120,8 +121,7 @@ class StillSearch(ABC, Generic[O]):
         """Verify the proposals of each source, until enough instances are certain. Return all, best first."""
         for proposals in sources:
             for proposal in proposals:
-                if not proposal.published and self.is_known(proposal):
-                    self.confirm(proposal)
+                if not proposal.published and self.skips(proposal):
                     continue
                 candidate = self.verify(proposal)
                 self.candidates += [] if candidate is None else [candidate]
