@@ -18,6 +18,7 @@ EXTRAS: Final = {
     "heic": ("pillow_heif",),
     "colours": ("PIL",),
     "eval": ("faster_coco_eval", "yaml", "matplotlib", "markdown_it"),
+    "rerun": ("rerun",),
     "ray": ("ray",),
     "remote": ("fsspec",),
     "compat": ("google",),

@@ -31,6 +31,7 @@ _PURPOSES = {
     "heic": "HEIC photographs",
     "colours": "colour profiles of photographs",
     "eval": "evaluations, and reports as HTML and PDF",
+    "rerun": "recordings for the viewer Rerun",
     "ray": "runs on a cluster",
     "remote": "inputs on remote storage",
     "compat": "programs for MediaPipe",

@@ -72,8 +72,8 @@ class Output:
 
     Attributes:
         save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx; a character that follows a body or a person:
-            .bvh, .glb or .vrma; or labels for annotators: .coco.json, .yolo.yaml, .cvat.xml or .labelstudio.json. For
-            many files one table, a folder, or a name with {name} such as 'tables/{name}.csv'.
+            .bvh, .glb or .vrma; labels for annotators: .coco.json, .yolo.yaml, .cvat.xml or .labelstudio.json; or .rrd
+            for the viewer Rerun. For many files one table, a folder, or a name with {name} such as 'tables/{name}.csv'.
         rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.

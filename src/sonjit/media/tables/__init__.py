@@ -237,6 +237,7 @@ FORMATS.update(
             separates_events=True,
         ),
         ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
+        ".rrd": TableFormat(_later("rerun_files", "RerunWriter"), noun="Recordings for Rerun"),
         **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
         **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
     }
@@ -256,7 +257,8 @@ def open_writer(
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
 
     `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values. `.coco.json`,
-    `.yolo.yaml`, `.cvat.xml` and `.labelstudio.json` are labels for annotators, which ignore them too.
+    `.yolo.yaml`, `.cvat.xml` and `.labelstudio.json` are labels for annotators, which ignore them too. `.rrd` is a
+    recording for the viewer Rerun.
 
     The file appears under its name when the writer is closed, complete and valid after any number of frames. Memory
     does not grow with the number of frames.
