@@ -95,6 +95,7 @@ class AnyArguments(CommonArguments, total=False):
 
 
 if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
+
     class ExactHandArguments(HandArguments, extra_items=NoSuchOption):
         """Arguments of which others than those of `HandArguments` are errors."""
 

@@ -16,6 +16,8 @@ SIGNS: Final = (
     "Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and right are the "
     "sides of the person: orange is left, blue is right."
 )
+SIZE: Final = (570, 140)
+"""Width and height of the drawing in pixels."""
 
 
 class _Example(NamedTuple):
@@ -34,8 +36,6 @@ _EXAMPLES = (
     _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((437, 26), (410, 72), (410, 110))),
     _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((516, 30), (503, 53), (503, 110))),
 )
-SIZE: Final = (570, 140)
-"""Width and height of the drawing in pixels."""
 
 
 def convention_svg(convention: Convention) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -191,7 +191,7 @@ def _error(value: float | None, digits: int) -> str:
 
 
 @cache
-def _errors() -> dict[str, Any]:
+def _errors() -> dict[str, float]:
     return json.loads(ERRORS_FILE.read_text("utf-8"))["errors"]
 
 

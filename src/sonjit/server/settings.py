@@ -18,11 +18,14 @@ from urllib.parse import quote, urlsplit
 from cyclopts import Parameter
 
 from sonjit._util import InputError, SonjitError, files
+from sonjit._util.lazy_names import LazyModule
 from sonjit.weights.catalog import cache_folder
 
 if TYPE_CHECKING:
     import segno
     from cryptography import x509
+else:
+    segno, x509 = LazyModule("segno"), LazyModule("cryptography.x509")
 
 MB = 1_000_000  # bytes of a megabyte
 _MAX_LIMIT = 1e9  # maximum value of a limit
@@ -176,8 +179,6 @@ def qr_lines(address: str) -> list[str]:
 
 def qr_code(address: str) -> segno.QRCode | None:
     """Return an address as a QR code; None if it is too long."""
-    import segno
-
     with suppress(segno.DataOverflowError):
         return segno.make_qr(address, error="l")
     return None
@@ -190,7 +191,6 @@ def own_certificate(hosts: list[str]) -> Path:
     shortly before it expires, if it is not valid yet, and if it lacks a host. Those of the old certificate are kept.
     """
     import trustme
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     path = _own_certificate_path()
@@ -233,7 +233,6 @@ def renew_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
 
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of a PEM file's first certificate as browsers show it: hexadecimal digits with colons."""
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
     der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
@@ -249,7 +248,6 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
     for path in (certificate, key):
         if not path.is_file():
             raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
-    from cryptography import x509
 
     try:
         # without a function, OpenSSL asks at the terminal for a password
@@ -277,8 +275,6 @@ def _own_certificate_path() -> Path:
 
 def _hosts(certificate: x509.Certificate) -> set[str]:
     """Return the names and addresses of a certificate."""
-    from cryptography import x509
-
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     addresses = names.get_values_for_type(x509.IPAddress)
     return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}

@@ -12,14 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from sonjit._util import FloatArray, Image, IndexArray, InputError, data_files
+from sonjit._util.lazy_names import LazyModule
 from sonjit._util.records import field, numbers
 from sonjit.media import open_source
 from sonjit_studio.camera_numbers import METRES, metres_per_unit
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 PoseKey: TypeAlias = "tuple[int, CalibrationTarget]"  # frame set, and a target in it
 BoardKind: TypeAlias = Literal["charuco", "checkerboard", "aruco", "aprilgrid"]
@@ -76,8 +82,6 @@ class BoardObservations:
 
 def gray_image(rgb: Image) -> Image:
     """Convert an RGB image (H, W, 3) to grey (H, W)."""
-    import cv2
-
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
@@ -174,8 +178,6 @@ class CalibrationBoard:
         return 255 - drawn if self.inverted else drawn
 
     def _draw_grid(self, square_px: int) -> Image:
-        import cv2
-
         is_april = self.kind == "aprilgrid"
         side = round(square_px * self.marker_m / self.square_m)
         gap = square_px - side
@@ -248,8 +250,6 @@ class MarkerBody:
 
 def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[list[FloatArray], list[int]]:
     """Detect the markers of a grey image (H, W): their corners (4, 2) in pixels, and their numbers."""
-    import cv2
-
     options = cv2.aruco.DetectorParameters()
     options.markerBorderBits = border_modules
     corners, ids, _ = cv2.aruco.ArucoDetector(_aruco_dictionary(dictionary), options).detectMarkers(gray)
@@ -342,8 +342,6 @@ def _marker_body_from_json(path: Path) -> MarkerBody:
 
 
 def _aruco_dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary
-    import cv2
-
     number = getattr(cv2.aruco, f"DICT_{name.upper().removeprefix('DICT_')}", None)
     if number is None:
         raise InputError(f"unknown marker dictionary {name!r}. Choose one of OpenCV's, such as 4x4_50 or 5x5_100")
@@ -351,8 +349,6 @@ def _aruco_dictionary(name: str) -> Any:  # noqa: ANN401  # cv2.aruco.Dictionary
 
 
 def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.CharucoBoard
-    import cv2
-
     size = board.columns, board.rows
     charuco = cv2.aruco.CharucoBoard(size, board.square_m, board.marker_m, _aruco_dictionary(board.dictionary))
     charuco.setLegacyPattern(board.legacy)
@@ -360,8 +356,6 @@ def _charuco(board: CalibrationBoard) -> Any:  # noqa: ANN401  # cv2.aruco.Charu
 
 
 def _charuco_corners(board: CalibrationBoard, gray: Image) -> Found:
-    import cv2
-
     corners, ids, _, _ = cast("Any", cv2.aruco.CharucoDetector(_charuco(board))).detectBoard(gray)
     if ids is None or not len(ids):
         return _NO_POINTS
@@ -369,8 +363,6 @@ def _charuco_corners(board: CalibrationBoard, gray: Image) -> Found:
 
 
 def _checkerboard_corners(board: CalibrationBoard, gray: Image) -> Found:
-    import cv2
-
     across, down = board.columns - 1, board.rows - 1
     is_found, corners = cv2.findChessboardCornersSB(gray, (across, down), flags=cv2.CALIB_CB_ACCURACY)
     if not is_found:

@@ -3,15 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, pluralize
+from sonjit._util.lazy_names import LazyModule
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit_studio import bundles
 from sonjit_studio.boards import BoardObservation, BoardObservations, PoseKey
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 _OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0  # a point is an outlier if its error exceeds both, the former in median errors
 _MIN_POINTS = 6  # least number of points without outliers
@@ -76,8 +82,6 @@ def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -
 
 def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool) -> list[TargetPose]:
     """Return at most two poses that differ by more than 2 degrees, the best first."""
-    import cv2
-
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
     K = np.asarray(camera.K, np.float64)
     shown, lens = pixels, np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
@@ -214,8 +218,6 @@ def camera_from_observations(
     observations: Sequence[BoardObservation], size: tuple[int, int], lens: LensModel
 ) -> CalibratedCamera:
     """Estimate K and distortion of one camera."""
-    import cv2
-
     chosen = most_varied(observations, size)
     name = observations[0].view if observations else "?"
     if len(chosen) < _MIN_IMAGES:
@@ -252,8 +254,6 @@ def _fit_lens(
     chosen: Sequence[BoardObservation], size: tuple[int, int], start: FloatArray, flags: int
 ) -> CalibratedCamera | None:
     """Fit K and distortion with OpenCV. Return None if the images do not fix the focal length."""
-    import cv2
-
     try:
         _, matrix, coefficients, _, _, std, _, _ = cv2.calibrateCameraExtended(
             [observation.points_m.astype(np.float32) for observation in chosen],
@@ -308,8 +308,6 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
 
 def _tilt_variation(observations: Sequence[BoardObservation]) -> float:
     """Return the RMS perspective of flat targets, relative to their size. Only it determines a focal length."""
-    import cv2
-
     perspectives: list[FloatArray] = []
     for observation in observations:
         points = observation.points_m[:, :2]

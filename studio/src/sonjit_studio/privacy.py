@@ -13,18 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image
+from sonjit._util.lazy_names import LazyModule
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
 from sonjit.media.drawing.instances import BLUR_MARGIN, add_margin, blur_faces
 from sonjit.results import Box, Face
 from sonjit_studio.rig import CameraRig, RigCamera
 from sonjit_studio.triangulation import triangulate
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 _MIN_PRESENCE: Final = 0.1
 """Presence below which a small face over a hand counts as a finger.
@@ -68,8 +74,6 @@ def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_
 
 
 def _undistort(rgb: Image, camera: RigCamera) -> Image:
-    import cv2
-
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     rays = (np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.camera.K).T).astype(np.float64)
     pixels = camera.camera.project(rays) - 0.5  # OpenCV's pixels
@@ -150,8 +154,6 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
 
 def _overlaps_hand(box: tuple[int, int, int, int], joints_m: FloatArray, K: FloatArray) -> bool:
     """Check whether a box touches the outline of a hand's known joints (21, 3) in front of the camera."""
-    import cv2
-
     in_front = joints_m[joints_m[:, 2] > 0]  # excludes unknown ones, too
     if not len(in_front):
         return False
@@ -229,8 +231,6 @@ def ridge_contrast(px_per_mm: float, scale: float) -> float:
 
 def downsize(image: Image | Float32Array, size: tuple[int, int]) -> Float32Array:
     """Downsize an image (H, W) or (H, W, 3) to a width and height by area means."""
-    import cv2
-
     if (image.shape[1], image.shape[0]) == size:
         return np.asarray(image, np.float32)
     return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)

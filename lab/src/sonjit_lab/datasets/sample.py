@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 InstanceKind = Literal["hand", "face", "body", "object"]  # kinds of instances
 Side = Literal["Right", "Left"]  # the person's own hand, spelled as in `results.Hand.handedness`
 HAND_SKELETON = "hand_mediapipe21"  # keypoint order of a hand in every loader, independent of the order in its files
-
+HandOf: TypeAlias = "Callable[[Sample, Instance | None], Instance | None]"
+"""Function that returns the same hand in another sample; the first hand if the argument is None; None without one."""
 _VIDEO_LOCK = Lock()
 _FIRST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 """MediaPipe's keypoints that are joints of MANO: all except the tips, for which sets use different vertices."""
@@ -331,10 +332,6 @@ def _fit_in_camera(
         shift = hand.keypoints_m[0] - joints[0]
         vertices, joints = vertices + shift, joints + shift
     return vertices, joints
-
-
-HandOf = Callable[[Sample, Instance | None], Instance | None]
-"""Function that returns the same hand in another sample; the first hand if the argument is None; None without one."""
 
 
 def frames_around(

@@ -12,7 +12,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +35,8 @@ from sonjit_lab.evaluation.predictions import (
     match_shape,
 )
 from sonjit_lab.evaluation.protocols import Alignment, Protocol
-from sonjit_lab.hand_models import load_mano
-
-if TYPE_CHECKING:
-    from sonjit_lab.hand_models import Mano
-
-
-from typing import TYPE_CHECKING
-
 from sonjit_lab.evaluation.two_hands import MM, SHARED, SIDES, add_shared_metrics
+from sonjit_lab.hand_models import Mano, load_mano
 
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 _TITLE = {

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 
-from sonjit._util import Image
+from sonjit._util import Image, JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from av.video.frame import VideoFrame
-
-    from sonjit._util import JsonObject
 
 Turns: TypeAlias = tuple[bool, bool, bool]  # `transposed`, `flip_x` and `flip_y` of a `Geometry`
 _MATRIX_BYTES = 36

@@ -40,6 +40,7 @@ _MAX_TRIES = 10  # maximum number of boxes that are tried for a crop without a h
 
 _WRIST, _MIDDLE_MCP = 0, 9
 _MIN_PROBABILITY = 1e-6  # minimum distance of a probability from 0 and 1 before its logarithm is taken
+LandmarkLosses: TypeAlias = "Callable[[Network, Batch], Mapping[str, Tensor]]"
 _BATCH = 32
 
 
@@ -302,9 +303,6 @@ def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
     pixels = keypoints - keypoints.mean(1, keepdim=True)
     px_per_m = (flat * pixels).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
     return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
-
-
-LandmarkLosses: TypeAlias = Callable[[Network, Batch], Mapping[str, Tensor]]
 
 
 def landmark_losses(before: Network | None, keep: float, loss: PointLoss = "l1") -> LandmarkLosses:
