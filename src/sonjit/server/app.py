@@ -38,8 +38,6 @@ _FRAME_HEADER_BYTES = 24  # header of a stream's image
 _MAX_HEADER_BYTES = 65_536  # maximum size of the headers of a request
 _RENEW_S = 3600  # interval between checks of the certificate
 _STOP_S = 2  # time in which open connections end when the server stops
-ProjectOpener: TypeAlias = "Callable[[Service], ProjectRoutes]"
-"""Function that opens an annotation project for the service of a server."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,10 @@ class ProjectRoutes:
 
     router: APIRouter
     close: Callable[[], None]
+
+
+ProjectOpener: TypeAlias = Callable[[Service], ProjectRoutes]
+"""Function that opens an annotation project for the service of a server."""
 
 
 def create_app(
