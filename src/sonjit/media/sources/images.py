@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -41,6 +42,7 @@ from sonjit.media.sources.remote import File
 
 if TYPE_CHECKING:
     import cv2
+    from PIL.ImageCms import ImageCmsTransform
 else:
     cv2 = LazyModule("cv2")
 
@@ -62,6 +64,7 @@ _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _MORE_IMAGES: Final = "only the first image of the file is read"
+_MAX_TRANSFORMS: Final = 8  # number of profiles whose conversion is kept
 _NOT_APPLIED: Final = "its colour profile is not sRGB and is not applied"
 _lock = threading.Lock()
 _quiet_threads = 0
@@ -252,11 +255,19 @@ def _in_srgb(rgb: Image, profile: bytes, data: bytes, name: str, notes: list[str
             pixels = encoded.copy() if encoded.mode == "CMYK" else PillowImage.fromarray(rgb)
         if profile[16:20] == b"GRAY":
             pixels = pixels.convert("L")
-        source, srgb = ImageCms.ImageCmsProfile(BytesIO(complete)), ImageCms.createProfile("sRGB")
-        return np.array(ImageCms.profileToProfile(pixels, source, srgb, outputMode="RGB"), np.uint8)
+        return np.array(_transform_to_srgb(complete, pixels.mode).apply(pixels), np.uint8)
     if notes is not None:
         notes.append(f"{name}: {_NOT_APPLIED}")
     return rgb
+
+
+@lru_cache(maxsize=_MAX_TRANSFORMS)
+def _transform_to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform":
+    """Return the conversion from an ICC profile to sRGB for Pillow's images of a mode, which takes long to make."""
+    from PIL import ImageCms
+
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _is_srgb(profile: bytes) -> bool:
@@ -270,7 +281,7 @@ def _is_srgb(profile: bytes) -> bool:
     red, curve = tag(b"rXYZ")[8:20], tag(b"kTRC" if is_grey else b"rTRC")
     count = int.from_bytes(curve[8:12])
     if curve[:4] == b"para" and len(curve) >= 24:
-        power, scale, offset = np.frombuffer(curve[12:24], ">i4") / 65536
+        power, scale, offset = (part / 65536 for part in struct.unpack(">3i", curve[12:24]))
         middle = (scale / 2 + offset if count else 0.5) ** power
     elif curve[:4] == b"curv" and count > 1:
         middle = int.from_bytes(curve[12 + count // 2 * 2 : 14 + count // 2 * 2]) / 65535
@@ -278,8 +289,9 @@ def _is_srgb(profile: bytes) -> bool:
         middle = 0.5 ** (int.from_bytes(curve[12:14]) / 256)
     else:  # linear, or not stated
         middle = 0.5 if curve else 0.5**2.2
-    is_red = len(red) == 12 and np.allclose(np.frombuffer(red, ">i4") / 65536, _SRGB_RED, rtol=0, atol=0.02)
-    return bool(0.17 < middle < 0.26 and (is_grey or is_red))
+    parts = [part / 65536 for part in struct.unpack(">3i", red)] if len(red) == 12 else ()
+    is_red = bool(parts) and all(abs(own - usual) < 0.02 for own, usual in zip(parts, _SRGB_RED, strict=True))
+    return 0.17 < middle < 0.26 and (is_grey or is_red)
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
