@@ -88,40 +88,52 @@ def release(load_module, monkeypatch):
 
 
 @pytest.fixture
-def build_wheel(tmp_path):
-    """Function that builds the wheel from a new copy of the repository's files and returns its path."""
+def build_wheels(tmp_path, release):
+    """Function that builds the wheels from a new copy of the repository's files and returns their paths."""
     pytest.importorskip("hatchling")
 
     def build(name, mode):
         copy = tmp_path / name
-        for file in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
-            copy.mkdir(exist_ok=True)
-            shutil.copyfile(ROOT / file, copy / file)
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-        shutil.copytree(ROOT / "src", copy / "src", ignore=ignored, copy_function=shutil.copyfile)
+        for project in release.PROJECTS:
+            shutil.copytree(
+                ROOT / project / "src", copy / project / "src", ignore=ignored, copy_function=shutil.copyfile
+            )
+            for file in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copyfile(ROOT / project / file, copy / project / file)
+        shutil.copyfile(ROOT / "NOTICE", copy / "NOTICE")
         (copy / "src/sonjit/_util/assets/web/wasm").mkdir(parents=True, exist_ok=True)
         for name in ("sonjit-web.js", "wasm/litert_wasm.js", "wasm/litert_wasm.wasm.gz"):
             (copy / "src/sonjit/_util/assets/web" / name).write_bytes(b"")
         for path in copy.rglob("*.py"):
             path.chmod(mode)
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / f"wheel-{name}"]
-        done = subprocess.run(list(map(str, command)), cwd=copy, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        (wheel,) = (tmp_path / f"wheel-{name}").glob("*.whl")
-        return wheel
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "wheels" / copy.name]
+        for project in release.PROJECTS:
+            done = subprocess.run(
+                list(map(str, command)), cwd=copy / project, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        return sorted((tmp_path / "wheels" / copy.name).glob("*.whl"))
 
     return build
 
 
+def test_every_distribution_has_the_licence(release):
+    for project in release.PROJECTS:
+        assert (ROOT / project / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 @pytest.mark.slow
-def test_wheels_are_reproducible_and_hold_only_reviewed_files(release, build_wheel):
-    first, second = build_wheel("first", 0o644), build_wheel("second", 0o600)
-    assert first.read_bytes() == second.read_bytes()
-    listed = release.FILES.read_text("utf-8")
-    with zipfile.ZipFile(first) as archive:
-        names = archive.namelist()
-        (metadata,) = [archive.read(name).decode() for name in names if name.endswith("/METADATA")]
-    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", metadata) == []  # relative links lead nowhere on PyPI
+def test_wheels_are_reproducible_and_hold_only_reviewed_files(release, build_wheels):
+    first, second = build_wheels("first", 0o644), build_wheels("second", 0o600)
+    assert [path.name.partition("-")[0] for path in first] == ["sonjit", "sonjit_lab", "sonjit_studio"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    listed, names = release.FILES.read_text("utf-8"), []
+    for wheel in first:
+        with zipfile.ZipFile(wheel) as archive:
+            names += archive.namelist()
+            (metadata,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")]
+        assert re.findall(r"\]\((?!https?:|#)[^)]*\)", metadata) == []  # relative links lead nowhere on PyPI
     assert release.compare_files(names, listed) == ""
     for new in ("sonjit/server/page/.env", "sonjit/server/page/app.js.map", "tests/test_release.py", "sonjit/key.pem"):
         assert release.compare_files([*names, new], listed) == f"not in the list: {new}"

@@ -2,11 +2,11 @@
 
     make release
 
-audits the locked dependencies, builds the sdist and the packages for npm, and builds the wheel twice: from the sdist
-and from the repository. Both must be equal. The files of the wheel must match `packaging/wheel-files.txt`. For every
-Python from 3.11 on this machine, the wheel is installed in a fresh environment and runs `sonjit demo`. A bill of
-materials (CycloneDX) lists the installed packages and the networks that Sonjit fetches. The documentation is packed
-as `sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
+audits the locked dependencies, builds the sdists of the tracker, the lab and the studio and the packages for npm, and
+builds each wheel twice: from the sdist and from the repository. Both must be equal. The files of the wheels must match
+`packaging/wheel-files.txt`. For every Python from 3.11 on this machine, the wheel of the tracker is installed in a
+fresh environment and runs `sonjit demo`. A bill of materials (CycloneDX) lists the installed packages and the networks
+that Sonjit fetches. The documentation is packed as `sonjit-VERSION-site.zip`. `SHA256SUMS` has the hash of each file.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from sonjit.weights.catalog import load_catalog  # noqa: E402
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 """The commands of this environment only find its own Python."""
 FILES = ROOT / "packaging" / "wheel-files.txt"
+PROJECTS = (".", "lab", "studio")
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -47,16 +48,20 @@ def main() -> int:
         return print_error("a locked dependency has a known vulnerability: update it and run make lock")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    run("-m", "build", "--outdir", dist, ROOT)
+    for project in PROJECTS:
+        run("-m", "build", "--outdir", dist, ROOT / project)
     run("-m", "twine", "check", "--strict", *sorted(dist.iterdir()))
-    (wheel,) = dist.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        if difference := compare_files(archive.namelist(), FILES.read_text("utf-8")):
-            return print_error(f"{wheel.name}: {difference}. Review it and change {FILES.relative_to(ROOT)}")
+    wheels = sorted(dist.glob("*.whl"))
+    names = [name for each in wheels for name in zipfile.ZipFile(each).namelist()]
+    if difference := compare_files(names, FILES.read_text("utf-8")):
+        return print_error(f"wheels: {difference}. Review it and change {FILES.relative_to(ROOT)}")
     with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
-        run("-m", "build", "--wheel", "--outdir", folder, ROOT)
-        if (Path(folder) / wheel.name).read_bytes() != wheel.read_bytes():
-            return print_error(f"{wheel.name}: the wheels from the sdist and from the repository differ")
+        for project in PROJECTS:
+            run("-m", "build", "--wheel", "--outdir", folder, ROOT / project)
+        for each in wheels:
+            if f"-{version}-" not in each.name or (Path(folder) / each.name).read_bytes() != each.read_bytes():
+                return print_error(f"{each.name}: the wheels from the sdist and from the repository differ")
+    (wheel,) = dist.glob("sonjit-*.whl")
     tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
     if not tried:
         return print_error(f"this machine has none of Python {', '.join(VERSIONS)}, which test the wheel")

@@ -24,7 +24,7 @@ from sonjit.runs.task import Outputs, Summary, Task, Worker
 from sonjit.segmentation.hooks import OPEN_FINDER
 from sonjit.segmentation.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
 
-BUNDLED: Final = data_files.ASSETS / "people_and_hands" / "network.onnx"
+BUNDLED: Final = data_files.ASSETS / "people_and_hands.onnx"
 """Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
 _SIDE_PX: Final = 640
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0

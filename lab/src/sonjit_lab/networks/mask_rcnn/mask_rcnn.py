@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -23,7 +24,6 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, clip_boxes_to_image, nms, remove_small_boxes, roi_align, roi_pool
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from sonjit._util.data_files import ASSETS
 from sonjit._util.errors import InputError
 from sonjit_lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, MobileNetMaps, Norm, ResNet, norm_layer
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
@@ -34,7 +34,8 @@ MaskHeadName = Literal["fcn", "skip"]
 WEIGHTS = "weights.safetensors"  # file of the weights in a training run
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
-SHIPPED = ASSETS / "people_and_hands"  # run of the recipe `mask-rcnn` on photographs; docs/mask-rcnn.md has its command
+SHIPPED = Path(__file__).with_name("people_and_hands")
+"""Run of the recipe `mask-rcnn` on photographs, whose export is `people_and_hands.onnx`; see docs/mask-rcnn.md."""
 _NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
 _RENAMED = (
