@@ -23,7 +23,7 @@ MAX_PARAMETERS: Final = 10
 MAX_FILE: Final = 600  # lines
 MAX_WIDTH: Final = 120  # characters of a line of TypeScript
 MANY_PARAMETERS: Final = ("cli/", "commands.py", "camera_commands.py", "networks/")  # commands, and published networks
-GENERATED: Final = ("web/src/data.ts", "web/src/option-types.ts")
+GENERATED: Final = ("web/src/data.ts", "web/src/option-types.ts", "web/src/drawing-style.ts")
 ARRAYS: Final = re.compile(r"(Float32|Float|Int|Bool|Index|Real)Array|NDArray|\bImage\b|\bTensor\b|ArrayLike")
 SHAPE: Final = re.compile(
     r"\((?:\.\.\., ?)?(?:[nhm]\b|[A-Z][A-Za-z']*|\d+|\.\.\.)(?: [-+*x] \w+)?(?:, ?[^()]{1,12})*,?\)"

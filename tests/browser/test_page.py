@@ -132,7 +132,7 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     page.tick("style-drawing")
     assert page.ink > 0
     page.choose("style-thickness", "3")
-    page.tick("style-single")
+    page.choose("style-palette", "single")
     page.choose("style-colour", "#ff0000")
     red, green = run(page.browser, """
         const canvas = document.getElementById("overlay");
@@ -154,7 +154,14 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     page.browser.get(link)
     page.wait_until_ready()
     state, styled = page.state, {"colour": "#ff0000", "thickness": 3, "boxes": True, "anonymise": "blur"}
-    switched = {"points": False, "labels": False, "gestures": False, "drawing": True, "errors": False}
+    switched = {
+        "points": False,
+        "labels": False,
+        "gestures": False,
+        "drawing": True,
+        "errors": False,
+        "background": "image",
+    }
     assert state["style"] == styled | switched
     assert state["detectors"]["hands"]["model"] == "lite"
     assert not state["started"]

@@ -7,8 +7,7 @@ import numpy as np
 
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KindEntry, Model, register_kind
-from sonjit.detectors.option import Option
-from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.options import CommonOptions, Option
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media.drawing import Drawing
 from sonjit.results import Points, Result, Value

@@ -43,7 +43,8 @@ def test_styles_change_lines_colours_and_background(body):
     assert not (black[..., 1] < black[..., (0, 2)].max(2))[black.min(2) > 20].any()
     assert (draw_frame(rgb, frame, DrawingStyle(boxes=True, points=False, labels=False)) != plain).any()
     assert_regions_contain_the_drawing(frame, rgb, style=DrawingStyle(boxes=True, thickness=3, colour="instance"))
-    for wrong in ({"colour": "red"}, {"thickness": 9}, {"anonymise": "all"}):
+    wrongs = {"colour": "red"}, {"thickness": 9}, {"anonymise": "all"}, {"background": "white"}, {"points": 1}
+    for wrong in wrongs:
         with pytest.raises(InputError, match=next(iter(wrong))):
             DrawingStyle(**wrong)
 

@@ -39,7 +39,7 @@ def test_a_truncated_image_fails_with_a_message(ask, media):
         ("kind=hands&style=red", "style: give an object"),
         ("kind=hands&style=[1]", "style: Input should be an object"),
         (f'kind=hands&style={{"a":{"[" * 9000}', "style: give an object"),
-        ('kind=hands&style={"colour":"red"}', "style: colour 'red': give #rrggbb or instance"),
+        ('kind=hands&style={"colour":"red"}', "style: colour='red': give #rrggbb, or instance"),
         ('kind=hands&style={"colours":"%23ff0000"}', "style: Unknown setting 'colours'. Choose from colour, thickness"),
         ('kind=hands&style={"points":1}', "style: points: Input should be a valid boolean"),
         ("kind=body&segmentation=true", "Unknown option 'segmentation' of a job of body"),

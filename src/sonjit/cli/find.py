@@ -11,27 +11,23 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util import InputError
-from sonjit._util.data_files import ASSETS
+from sonjit._util.data_files import ASSETS, dataclass_from_table
 from sonjit._util.files import write_bytes
+from sonjit._util.option import Option, OptionValue, declared_options
 from sonjit.cli import options as common
 from sonjit.cli.report import progress_bar, run_and_report
-from sonjit.detectors.kinds import (
-    KindEntry,
-    find_kind,
-    make_options,
-    options_for,
-    options_of,
-    refuse_unused_options,
-)
-from sonjit.detectors.option import Option, OptionValue
+from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_for, options_of, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
-_GROUPS = {"Finding": common.FINDING, "Running": common.RUNNING}
+_GROUPS = {"Finding": common.FINDING, "Output": common.OUTPUT, "Running": common.RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
+_STYLE_OPTIONS = {name: option for name, option in declared_options(DrawingStyle).items() if option.command_line}
+STYLE_NAMES = {name if name == "anonymise" else f"draw_{name}": name for name in _STYLE_OPTIONS}
+"""Settings of drawings by the names of their options."""
 _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
@@ -56,13 +52,15 @@ def detect_command(kind: str) -> Callable[..., int]:
     ) -> int:
         output, lifting = output or common.Output(), lifting or common.Lifting()
         values = {name: value for name, value in chosen.items() if value is not None}
+        drawn = {name: values.pop(option) for option, name in STYLE_NAMES.items() if option in values}
+        style = dataclass_from_table(DrawingStyle, drawn)
         if mask is not None:
             values["segmentation"] = True
         if lifting.camera is not None and values.get("distance"):
             values["camera"] = lifting.camera
         options = make_options(entry, values)
         is_box = entry.models[options.model].is_box
-        _check(output, options, lifting, given=values.keys(), has_mask=mask is not None, is_box=is_box)
+        _check(output, options, lifting, style, given=values.keys(), has_mask=mask is not None, is_box=is_box)
         refuse_unused_options(options, values)
         has_angles = not is_box and str(output.save).lower().endswith(".xlsx")
         count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
@@ -78,7 +76,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             bones=output.bones,
             degrees=output.degrees,
             roi=None if roi is None else common.pixel_box(roi, "--roi", int),
-            style=replace(output.style, gestures=output.measures or "gestures" in values),
+            style=replace(style, gestures=output.measures or "gestures" in values),
         )
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs = Outputs(save, draw, mask, json=output.json)
@@ -97,6 +95,7 @@ def detect_command(kind: str) -> Callable[..., int]:
 def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     """Return the parameters of a kind's command. None means that an option is not given."""
     annotations: dict[str, object] = {"output": common.Output | None}
+    annotations |= {name: _annotation(_STYLE_OPTIONS[setting]) for name, setting in STYLE_NAMES.items()}
     annotations |= {option.name: _annotation(option) for option in options_of(entry).values() if option.command_line}
     annotations["roi"] = Annotated[str | None, Parameter(group=common.FINDING, help=_ROI, allow_leading_hyphen=True)]
     annotations["batch"] = common.BatchOptions | None
@@ -126,6 +125,7 @@ def _check(
     output: common.Output,
     options: CommonOptions,
     lifting: common.Lifting,
+    style: DrawingStyle,
     *,
     given: Collection[str],
     has_mask: bool,
@@ -135,7 +135,7 @@ def _check(
     smoothing = options.smoothing in ("published", "one_euro")
     used = {"count": bool(output.count), "events": bool(output.events)}
     of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
-    requirements = _output_requirements(output, options, has_mask=has_mask)
+    requirements = _output_requirements(output, style, options, has_mask=has_mask)
     if options.static_image:  # stills have neither tracks nor times
         requirements += [
             (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
@@ -158,13 +158,15 @@ def _check(
             raise InputError(message)
 
 
-def _output_requirements(output: common.Output, options: CommonOptions, *, has_mask: bool) -> list[tuple[object, str]]:
+def _output_requirements(
+    output: common.Output, style: DrawingStyle, options: CommonOptions, *, has_mask: bool
+) -> list[tuple[object, str]]:
     """Return conditions under which options of outputs have no effect, each with its message."""
     save = None if output.save is None else str(output.save)
     known = None if save is None or save.endswith("/") else find_format(save)
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
     has_choice = save is not None and not save.endswith("/") and (known is None or known.rows)
-    is_styled = replace(output.style, anonymise="none") != DrawingStyle()
+    is_styled = replace(style, anonymise="none") != DrawingStyle()
     has_angles = output.measures or output.count or output.events or str(save).endswith(".xlsx")
     return [
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
@@ -173,10 +175,10 @@ def _output_requirements(output: common.Output, options: CommonOptions, *, has_m
             output.bones and not (known and known.has_bones),
             f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
         ),
-        (output.draw_errors and output.draw is None, "--draw-errors requires --draw"),
+        (style.errors and output.draw is None, "--draw-errors requires --draw"),
         (output.draw is None and is_styled, "--draw-colour and other settings of drawings require --draw"),
-        (output.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
-        (output.draw_errors and not is_refined, "--draw-errors requires --keypoints refined"),
+        (style.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
+        (style.errors and not is_refined, "--draw-errors requires --keypoints refined"),
         (output.degrees and not has_angles, "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
     ]

@@ -10,7 +10,6 @@ from cyclopts import Group, Parameter, validators
 
 from sonjit._util import InputError
 from sonjit.geometry.cameras import camera_from_text
-from sonjit.media import Anonymise, DrawingStyle
 from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
 
@@ -78,15 +77,6 @@ class Output:
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
-        draw_errors: Draw a ring around each refined hand keypoint, with its expected error as radius.
-        draw_colour: Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.
-        draw_thickness: Factor of line widths, 0.5 to 3.
-        draw_points: Draw keypoints.
-        draw_boxes: Draw the box of each instance.
-        draw_labels: Write name, score and id next to each instance.
-        draw_background: What is below the drawing.
-        anonymise: In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds,
-            persons all people. Each removes the sound.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
             and in the column repetitions. Repeat the option for further angles.
@@ -102,33 +92,11 @@ class Output:
     rows: Literal["keypoint", "instance", "wide"] | None = None
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None
-    draw_errors: Annotated[bool, Parameter(negative="")] = False
-    draw_colour: str = ""
-    draw_thickness: float = 1.0
-    draw_points: bool = True
-    draw_boxes: Annotated[bool, Parameter(negative="")] = False
-    draw_labels: bool = True
-    draw_background: Literal["image", "black"] = "image"
-    anonymise: Anonymise = "none"
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
     degrees: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False
-
-    @property
-    def style(self) -> DrawingStyle:
-        """Settings of drawings."""
-        return DrawingStyle(
-            colour=self.draw_colour,
-            thickness=self.draw_thickness,
-            points=self.draw_points,
-            boxes=self.draw_boxes,
-            labels=self.draw_labels,
-            errors=self.draw_errors,
-            background=self.draw_background,
-            anonymise=self.anonymise,
-        )
 
 
 @Parameter(name="*", group=Group("Lifting", sort_key=4))

@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
+from sonjit._util.option import declared_options
 from sonjit.detectors import options as option_types
 from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
@@ -155,7 +156,7 @@ def _document_options() -> None:
         option_types.BodyOptions,
         option_types.HolisticOptions,
     )
-    options = {name: option for kind in reversed(kinds) for name, option in option_types.declared_options(kind).items()}
+    options = {name: option for kind in reversed(kinds) for name, option in declared_options(kind).items()}
     texts: list[str] = []
     parameters: list[inspect.Parameter] = []
     for name, option in sorted(options.items(), key=lambda item: item[1].group):

@@ -5,12 +5,12 @@ generated from the fields. A kind from outside subclasses `CommonOptions`.
 """
 
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
-from sonjit.detectors.option import Option, OptionType
+from sonjit._util.option import Option as Option
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
@@ -49,13 +49,6 @@ STILL_INSTANCES = 20  # default maximum number of instances in a still
 _MAXIMUM = f"Maximum number of {{}} in a stream. Default in stills: {STILL_INSTANCES}."
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""
-_TYPE_NAMES: dict[object, OptionType] = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    Path: "path",
-}
 
 
 @dataclass(frozen=True)
@@ -347,26 +340,3 @@ class HolisticOptions(BodyOptions):
         Option("Model of the faces. Default: mesh with a lite body, otherwise attention.", remote=False),
     ] = None
     kind: str = "holistic"
-
-
-@cache
-def declared_options(kind: type[CommonOptions]) -> dict[str, Option]:
-    """Return the options of a dataclass by name: what to find first, then how to run it."""
-    hints = get_type_hints(kind, include_extras=True)
-    declared: list[Option] = []
-    for item in fields(kind):
-        metadata = getattr(hints[item.name], "__metadata__", ())
-        if not metadata:
-            continue
-        value_type, choices = _value_type(hints[item.name].__origin__)
-        default = None if metadata[0].default_by else item.default
-        declared.append(replace(metadata[0], name=item.name, type=value_type, default=default, choices=choices))
-    return {option.name: option for option in sorted(declared, key=lambda option: option.group)}
-
-
-def _value_type(annotation: Any) -> tuple[OptionType, tuple[str, ...]]:  # noqa: ANN401  # a type expression
-    """Return the type and the choices of an annotation such as `Literal["lite", "full"] | None`."""
-    first = annotation
-    while get_args(first) and get_origin(first) is not Literal:
-        first = get_args(first)[0]
-    return ("string", get_args(first)) if get_origin(first) is Literal else (_TYPE_NAMES[first], ())

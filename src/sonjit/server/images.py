@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from
-from sonjit.detectors import Detector, option
+from sonjit._util.option import Option
+from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.explanations import hand_saliency, imagenet
@@ -29,7 +30,7 @@ from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
 from sonjit.server.service import Service, require_weights
 
-_FULL = option.Option(
+_FULL = Option(
     "Add id, depth and box to tfjs-models' members; implied by options whose results these members do not contain.",
     name="full",
     type="boolean",

@@ -18,8 +18,8 @@ from python_multipart.multipart import parse_options_header
 from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.data_files import dataclass_from_table
 from sonjit._util.files import atomic_file, folded_name, free_name
+from sonjit._util.option import OptionValue
 from sonjit.detectors.kinds import options_for
-from sonjit.detectors.option import OptionValue
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.headers import SNIFF_BYTES, image_damage, image_format, image_size, is_text

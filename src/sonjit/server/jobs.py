@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util import Json, JsonObject, SonjitError, json_from, unknown_name
+from sonjit._util.option import Option
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.option import Option
 from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
 from sonjit.server import options as client_options

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.datastructures import QueryParams
 
 from sonjit._util import Json, JsonObject
+from sonjit._util.option import Option, OptionValue
 from sonjit.detectors.kinds import KINDS, make_options, options_of
-from sonjit.detectors.option import Option, OptionValue
 from sonjit.detectors.options import CommonOptions
 from sonjit.gestures.classifier import CANNED
 from sonjit.results.skeletons import load_skeleton
@@ -121,7 +121,7 @@ def _model_of(options: tuple[Option, ...]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for option in options:
         hint: Any = Literal[option.choices] if option.choices else _TYPES[option.type]
-        bounds: Any = {"ge": option.minimum, "le": option.maximum}
+        bounds: Any = {"ge": option.minimum, "le": option.maximum, "pattern": option.pattern or None}
         extra: Any = {"enum": list(option.choices)} if option.choices else None
         fields[option.name] = hint, Field(option.default, description=option.help, json_schema_extra=extra, **bounds)
     return create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)

@@ -8,8 +8,10 @@ from typing import get_args
 
 import pytest
 
+from sonjit._util.option import declared_options
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import SmoothingName
+from sonjit.media import DrawingStyle
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
@@ -63,6 +65,14 @@ def test_every_kind_model_and_option_has_its_text(language):
     keys |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
     measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}
     keys |= {f"measure.{word}" for name in measures for word in re.split("_(?!arm)", name)}  # as in measures.js
+    assert keys - TEXTS[language].keys() == set()
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_setting_of_drawings_has_its_text(language):
+    settings = declared_options(DrawingStyle)
+    keys = {f"style.{name}" for name in settings}
+    keys |= {f"style.{name}.{choice}" for name, setting in settings.items() for choice in setting.choices}
     assert keys - TEXTS[language].keys() == set()
 
 

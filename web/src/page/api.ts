@@ -36,7 +36,7 @@ const chosen = (): { path: string; parameters: Parameter[] } =>
   images.find(({ path }) => path === find("kind").value) ?? images[0]!;
 
 /** Return the allowed values of an option; null for a number. */
-const choices = (schema: Parameter["schema"]): string[] | null =>
+const choices = (schema: Parameter["schema"]): readonly string[] | null =>
   schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
 
 function showOptions() {
@@ -166,7 +166,7 @@ function answerOf(responses: Responses) {
 const MOST_LISTED = 12;
 
 /** Return the first few allowed values of a parameter as text. */
-const listOf = (values?: string[]) =>
+const listOf = (values?: readonly string[]) =>
   values && values.length > MOST_LISTED
     ? `${values.slice(0, MOST_LISTED / 2).join(", ")}, … (${values.length})`
     : values?.join(", ");

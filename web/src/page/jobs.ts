@@ -4,7 +4,7 @@ import { make, makeButton, onLanguage, PageError, showError, text } from "./comm
 import { addressOf, call, ServerError } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
-import type { Style } from "./painter.js";
+import type { Style } from "./style.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 

@@ -12,9 +12,10 @@ export type Schema = {
   type: string;
   description: string;
   default?: any;
-  enum?: string[];
+  enum?: readonly string[];
   minimum?: number;
   maximum?: number;
+  pattern?: string;
 };
 type Kind = {
   list: string;

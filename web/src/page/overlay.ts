@@ -4,8 +4,9 @@ import { fit } from "./common.js";
 import { type ShownImage } from "./detectors.js";
 import { instancesOf, skeletonOf } from "./kinds.js";
 import { type Area } from "./labels.js";
-import { headOf, mean, paint, USUAL_STYLE, type Style } from "./painter.js";
+import { headOf, mean, paint } from "./painter.js";
 import { around } from "./strokes.js";
+import { USUAL_STYLE, type Style } from "./style.js";
 
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
@@ -39,6 +40,10 @@ function withMargin([left, top, right, bottom]: Area, share: number): Area {
   const margin = share * Math.max(right - left, bottom - top);
   return [left - margin, top - margin, right + margin, bottom + margin];
 }
+
+/** Return how the image below a drawing is hidden: a black background hides all. */
+const hidingOf = ({ background, anonymise }: Style) =>
+  background === "black" ? background : anonymise;
 
 /** Reduce areas to a few cells. An image without a known head becomes black. */
 function hidePeople(ctx: CanvasRenderingContext2D, areas: Area[]) {
@@ -79,9 +84,9 @@ export function overlayView(
 
   /** Set the drawing style. */
   function setStyle(wanted: Style) {
-    const hides = wanted.anonymise !== style.anonymise;
+    const hides = hidingOf(wanted) !== hidingOf(style);
     style = wanted;
-    stage.classList.toggle("anonymous", style.anonymise !== "none");
+    stage.classList.toggle("anonymous", hidingOf(style) !== "none");
     if (hides && last) draw(last.frame, last.seen);
     else if (hides) wipe(image);
     else redraw();
@@ -100,7 +105,8 @@ export function overlayView(
     fit(image, width, height);
     const ctx = image.getContext("2d") as CanvasRenderingContext2D;
     ctx.drawImage(shown, 0, 0, width, height);
-    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "black" ? [] : areas);
+    const hiding = hidingOf(style);
+    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? [] : areas);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
 

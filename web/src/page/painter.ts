@@ -17,34 +17,7 @@ import {
 import { drawLabels, type Area, type Label, type Point, type Size } from "./labels.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { around, edgeOf, shade, Strokes } from "./strokes.js";
-
-/**
- * `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's
- * colour; `thickness`: factor of line widths; `anonymise`: how people are hidden
- */
-export type Style = {
-  drawing: boolean;
-  colour: string;
-  thickness: number;
-  points: boolean;
-  boxes: boolean;
-  labels: boolean;
-  gestures: boolean;
-  errors: boolean;
-  anonymise: string;
-};
-
-export const USUAL_STYLE: Style = {
-  drawing: true,
-  colour: "",
-  thickness: 1,
-  points: true,
-  boxes: false,
-  labels: true,
-  gestures: false,
-  errors: false,
-  anonymise: "none",
-};
+import { BY_INSTANCE, USUAL_STYLE, type Style } from "./style.js";
 
 /** drawn in this order; hands are usually in front */
 const DEPTHS: Record<string, number> = { body: -2, face: -1 };
@@ -81,23 +54,17 @@ export function paint(
   if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
   if (mask) ctx.drawImage(mask, 0, 0, width, height);
   for (const map of maps) paintSaliency(ctx, map);
-  for (const { kind, instance, person } of found) {
+  for (const [number, { kind, instance, person }] of found.entries()) {
+    const colour = colourOf(style, (person ?? instance).id || number);
     const visible = kind === "body" ? joined(instance, person) : instance;
     const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
-    const skeleton = style.colour
-      ? coloured(skeletonOf(instance), style.colour)
-      : skeletonOf(instance);
-    if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
+    const skeleton = colour ? coloured(skeletonOf(instance), colour) : skeletonOf(instance);
+    if (kind === "face")
+      paintFace(ctx, skeleton, strokes, areaOf(kind, instance), { ...style, colour }, image);
     else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
     if (style.errors) paintErrors(skeleton, strokes, instance);
     if (style.boxes && !(kind === "face" && !skeleton.edges))
-      paintBox(
-        ctx,
-        areaOf(kind, instance),
-        strokes,
-        style.colour || accentOf(kind, instance),
-        image,
-      );
+      paintBox(ctx, areaOf(kind, instance), strokes, colour || accentOf(kind, instance), image);
   }
   ctx.restore();
   const place = ({ x, y }: Point) => ({ x: mirrored ? width - x : x, y });
@@ -119,6 +86,10 @@ export function paint(
     found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed),
   );
 }
+
+/** Return the colour of everything of an instance; "" for a colour per part. */
+const colourOf = ({ colour }: Style, number: number): string =>
+  colour === BY_INSTANCE ? DRAWING.instances[number % DRAWING.instances.length]! : colour;
 
 /**
  * Draw connections and keypoints, far parts first. Fingers and the sides of a body have their own

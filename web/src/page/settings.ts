@@ -2,9 +2,10 @@
 
 import { find, make, memory, onLanguage, text, textOr, translate, type Store } from "./common.js";
 import { hasNoServer } from "./endpoints.js";
+import { controlOf, copyOf } from "./form.js";
 import { kinds, kindsInPage, kindsWhere, type Schema } from "./kinds.js";
-import { USUAL_STYLE, type Style } from "./painter.js";
 import { targetName, TARGETS } from "./saliency.js";
+import { accepts, BY_INSTANCE, checkedStyle, STYLE_SCHEMAS, type Style } from "./style.js";
 
 /** by kind */
 type Detectors = Record<string, { on: boolean; model: string; max: number }>;
@@ -201,12 +202,6 @@ function rivalOptions({ detectors, here }: any) {
   });
 }
 
-/** Return a copy of a template, and a function that finds its parts. */
-function copyOf(id: string): [HTMLElement, (selector: string) => any] {
-  const row = find(id).content.cloneNode(true).firstElementChild;
-  return [row, (selector) => row.querySelector(selector)];
-}
-
 function addDetector(store: Store, kind: string) {
   const { minimum: min, maximum: max } = kinds[kind]!.options.max_instances!;
   const [row, part] = copyOf("detector-row");
@@ -255,61 +250,27 @@ function addDetector(store: Store, kind: string) {
   store.watch(["detectors"], show);
 }
 
-/** Add the control of an option: a switch, a choice, a slider or a number. */
+/** Add the control of an option of the detectors. */
 function addOption(store: Store, name: string, schema: Schema) {
-  const { default: usual, minimum, maximum } = schema;
-  const form =
-    schema.type === "boolean"
-      ? "switch"
-      : schema.enum
-        ? "choice"
-        : schema.type === "number" && maximum !== undefined
-          ? "slider"
-          : "number";
-  const [row, part] = copyOf(`option-${form}`);
-  const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
-  field.id = part(".field label, label.switch").htmlFor = `option-${name}`;
-  hint.id = `${field.id}-hint`;
-  field.setAttribute("aria-describedby", hint.id);
-  if (output) output.htmlFor = field.id;
-  if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
-  if (form === "number")
-    Object.assign(field, {
-      min: minimum ?? "",
-      max: maximum ?? "",
-      step: schema.type === "integer" ? 1 : "any",
-      placeholder: usual ?? "",
-    });
-  field.oninput = () => {
+  const usual = schema.default;
+  const control = controlOf(`option-${name}`, schema);
+  control.field.oninput = () => {
     const { [name]: _, ...options } = store.state.options;
-    const value =
-      form === "switch"
-        ? field.checked
-        : form === "choice" || field.value === ""
-          ? field.value
-          : Number(field.value);
-    store.set({
-      options:
-        value !== (usual ?? false) && accepts(schema, value)
-          ? { ...options, [name]: value }
-          : options,
-    });
+    const value = control.read();
+    const isChosen = value !== (usual ?? false) && accepts(schema, value);
+    store.set({ options: isChosen ? { ...options, [name]: value } : options });
   };
-  find("options").append(row);
+  find("options").append(control.row);
   const schemaNow = () => formOptions(store.state.here)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store.state.options[name]];
-    const value = accepts(now, chosen) ? chosen : usual;
-    if (form === "switch") field.checked = value ?? false;
-    else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
-    row.hidden = !now;
-    if (output)
-      output.textContent = value === undefined ? text("option.default") : value.toFixed(2);
+    control.show(accepts(now, chosen) ? chosen : usual);
+    control.row.hidden = !now;
   };
   const offer = () => {
-    part(".words").textContent = textOr(`option.${name}`, name.replaceAll("_", " "));
-    hint.textContent = textOr(`option.${name}.hint`, schema.description);
-    if (form === "choice") field.replaceChildren(...choicesOf(name, schemaNow() ?? schema));
+    const words = textOr(`option.${name}`, name.replaceAll("_", " "));
+    const hint = textOr(`option.${name}.hint`, schema.description);
+    control.describe(words, hint, choicesOf(name, schemaNow() ?? schema));
     show();
   };
   onLanguage(offer);
@@ -341,20 +302,6 @@ function choicesOf(name: string, { enum: values = [], default: usual }: Schema):
     ),
   );
   return [new Option(targetName("none"), "none"), ...groups];
-}
-
-/** Check whether the server accepts a value of an option. */
-function accepts(schema: Schema | undefined, value: unknown) {
-  if (!schema) return false;
-  const { type, enum: values, minimum = -Infinity, maximum = Infinity } = schema;
-  if (values) return values.includes(value as string);
-  if (type === "boolean") return typeof value === "boolean";
-  return (
-    typeof value === "number" &&
-    value >= minimum &&
-    value <= maximum &&
-    (type === "number" || Number.isInteger(value))
-  );
 }
 
 /** Return the requested model, or the kind's default if it does not exist. */
@@ -433,45 +380,36 @@ function valueOf(value: string) {
   return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
 }
 
-const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
-
 /** Connect the form of drawings to the store's `style`. */
 function wireStyle(store: Store) {
-  const [thickness, thicknessValue, single, colour, people] = [
-    "thickness",
-    "thickness-value",
-    "single",
-    "colour",
-    "anonymise",
-  ].map((name) => find(`style-${name}`));
-  const switches = SWITCHES.map((name) => ({ name, box: find(`style-${name}`) }));
-  find("style-card").oninput = () =>
-    store.set({
-      style: {
-        ...Object.fromEntries(switches.map(({ name, box }) => [name, box.checked])),
-        thickness: Number(thickness.value),
-        colour: single.checked ? colour.value : "",
-        anonymise: people.value,
-      },
-    });
+  const { colour: _, ...others } = STYLE_SCHEMAS;
+  for (const [name, schema] of Object.entries(others)) addStyle(store, name, schema);
+  const [palette, colour] = [find("style-palette"), find("style-colour")];
+  const changeColour = () =>
+    changeStyle(store, { colour: palette.value === "single" ? colour.value : palette.value });
+  palette.onchange = colour.oninput = changeColour;
   store.watch(["style"], ({ style }) => {
-    for (const { name, box } of switches) box.checked = style[name];
-    [thickness.value, thicknessValue.textContent, people.value] = [
-      style.thickness,
-      `${style.thickness}×`,
-      style.anonymise,
-    ];
-    [single.checked, colour.hidden] = [style.colour !== "", style.colour === ""];
-    if (style.colour) colour.value = style.colour;
+    const isSingle = !["", BY_INSTANCE].includes(style.colour);
+    palette.value = isSingle ? "single" : style.colour;
+    colour.hidden = !isSingle;
+    if (isSingle) colour.value = style.colour;
   });
 }
 
-/** Return a valid style; wrong values are replaced by the defaults. */
-function checkedStyle(given: Record<string, any>): Style {
-  const isRight = ([name, value]: [string, any]) =>
-    (SWITCHES.includes(name) && typeof value === "boolean") ||
-    (name === "colour" && /^#[0-9a-f]{6}$/i.test(value)) ||
-    (name === "anonymise" && ["black", "blur", "persons"].includes(value)) ||
-    (name === "thickness" && value >= 0.5 && value <= 3);
-  return { ...USUAL_STYLE, ...Object.fromEntries(Object.entries(given).filter(isRight)) };
+/** Add the control of a setting of drawings. */
+function addStyle(store: Store, name: string, schema: Schema) {
+  const control = controlOf(`style-${name}`, schema);
+  control.field.oninput = () => changeStyle(store, { [name]: control.read() });
+  find("style-settings").append(control.row);
+  const show = () => control.show(store.state.style[name]);
+  onLanguage(() => {
+    const words = textOr(`style.${name}`, schema.description);
+    const choice = (value: string) => new Option(textOr(`style.${name}.${value}`, value), value);
+    control.describe(words, textOr(`style.${name}.hint`, ""), (schema.enum ?? []).map(choice));
+    show();
+  });
+  store.watch(["style"], show);
 }
+
+const changeStyle = (store: Store, changes: Partial<Style>) =>
+  store.set({ style: { ...store.state.style, ...changes } });

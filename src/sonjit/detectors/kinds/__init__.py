@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit._util import InputError
 from sonjit._util.extensions import Registry
-from sonjit.detectors.options import CommonOptions, declared_options
+from sonjit._util.option import Option, declared_options
+from sonjit.detectors.options import CommonOptions
 from sonjit.results import Result, register_result
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
-    from sonjit.detectors.option import Option
     from sonjit.detectors.smoothing import Smoother
 
     NewSmoothers = Callable[[Any], Callable[[], Smoother[Any] | None]]

@@ -14,7 +14,7 @@ from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.labels import Label, Plate, label_of, place_labels
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.drawing.strokes import Strokes
-from sonjit.media.drawing.style import STYLE, USUAL, Anonymise, DrawingStyle
+from sonjit.media.drawing.style import INSTANCE, STYLE, USUAL, Anonymise, DrawingStyle
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
@@ -179,7 +179,7 @@ class _Scene:
     def _styled(self, number: int) -> Generator[None]:
         """Apply the style to what the block draws, with the colour of an instance."""
         style = self._style
-        if style.colour == "instance":
+        if style.colour == INSTANCE:
             style = replace(
                 style,
                 colour="#{:02x}{:02x}{:02x}".format(*instances.PERSON_COLOURS[number % len(instances.PERSON_COLOURS)]),

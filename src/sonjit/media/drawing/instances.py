@@ -44,9 +44,7 @@ _ERROR_WIDTH = 0.004  # line width of the rings of expected errors, as a fractio
 SEEN: float = load_spec("results")["visible_score"]
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
 _HIDDEN_OPACITY = 0.4  # opacity of keypoints that are not visible
-PERSON_COLOURS: tuple[Colour, ...] = tuple(
-    rgb_from_hex(colour) for colour in ("#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa")
-)
+PERSON_COLOURS: tuple[Colour, ...] = tuple(map(rgb_from_hex, load_spec("drawing")["instances"]))
 _OPACITY = 0.42  # opacity of the mask of a person
 _BOARD = (255, 204)  # greys of the checkerboard that shows transparency
 

@@ -1,50 +1,62 @@
-"""Settings of drawings, and the style of the instance that is being drawn."""
+"""Settings of drawings, and the style of the instance that is being drawn.
 
-import re
+The command line, the live app, the server and the documentation get their settings from the fields of `DrawingStyle`.
+Two renderers draw them: this package, and `painter.ts` of the page.
+"""
+
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from functools import partial
+from typing import Annotated, Final, Literal, TypeAlias
 
-from sonjit._util import InputError
+from sonjit._util.option import Option, declared_options
 
 Anonymise: TypeAlias = Literal["none", "black", "blur", "persons"]
+_drawn = partial(Option, group="Output")
+INSTANCE: Final = "instance"  # value of `DrawingStyle.colour`
 
 
 @dataclass(frozen=True)
 class DrawingStyle:
-    """Settings of drawings, as in the live app.
+    """Settings of drawings, as in the live app and on the command line.
 
-    Attributes:
-        colour: Colour of everything such as `"#ff8800"`; `"instance"` for one per instance; empty for the usual ones.
-        thickness: Factor of line widths, 0.5 to 3.
-        points: Draw keypoints.
-        boxes: Draw the box of each instance.
-        labels: Write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
-        gestures: Write gestures into the labels.
-        errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
-        background: `"image"` or `"black"`.
-        anonymise: `"black"` draws on black, `"blur"` blurs faces and heads, `"persons"` also bodies, `"none"` keeps
-            them. Runs and the command line search for everybody; `sonjit.draw` hides only those in the results.
+    [A table](../options.md#drawings) describes them. Other values raise InputError.
+
+    Example:
+        >>> DrawingStyle(colour="#ff8800", thickness=2).boxes
+        False
     """
 
-    colour: str = ""
-    thickness: float = 1.0
-    points: bool = True
-    boxes: bool = False
-    labels: bool = True
-    gestures: bool = True
-    errors: bool = False
-    background: Literal["image", "black"] = "image"
-    anonymise: Anonymise = "none"
+    colour: Annotated[
+        str,
+        _drawn(
+            "Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.",
+            pattern="(instance|#[0-9a-fA-F]{6})?",
+            form="#rrggbb, or instance",
+        ),
+    ] = ""
+    thickness: Annotated[float, _drawn("Factor of line widths, 0.5 to 3.", minimum=0.5, maximum=3)] = 1.0
+    points: Annotated[bool, _drawn("Draw keypoints.")] = True
+    boxes: Annotated[bool, _drawn("Draw the box of each instance.")] = False
+    labels: Annotated[bool, _drawn("Write name, score and id next to each instance.")] = True
+    gestures: Annotated[bool, _drawn("Write gestures into the labels.", command_line=False)] = True
+    errors: Annotated[
+        bool,
+        _drawn("Draw a ring around each refined hand keypoint, with its expected error as radius."),
+    ] = False
+    background: Annotated[Literal["image", "black"], _drawn("What is below the drawing.")] = "image"
+    anonymise: Annotated[
+        Anonymise,
+        _drawn(
+            "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons "
+            "all people. Each removes the sound.",
+        ),
+    ] = "none"
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.colour not in ("", "instance") and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
-            raise InputError(f"colour {self.colour!r}: give #rrggbb or instance")
-        if not 0.5 <= self.thickness <= 3:
-            raise InputError(f"thickness {self.thickness}: must be 0.5 to 3")
-        if self.background not in ("image", "black") or self.anonymise not in get_args(Anonymise):
-            raise InputError("background is image or black, and anonymise none, black, blur or persons")
+        for name, option in declared_options(DrawingStyle).items():
+            option.check(getattr(self, name))
 
     @property
     def is_black(self) -> bool:

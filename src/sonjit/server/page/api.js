@@ -156,6 +156,7 @@ var drawing_default = {
     ringFinger: "#9e7fff",
     pinky: "#ff6398"
   },
+  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
   face_contours: {
     lips: "#ff96a5",
     leftEye: "#ffd08c",
@@ -516,18 +517,81 @@ function nearness(points, size) {
   return near;
 }
 
-// src/page/painter.ts
-var USUAL_STYLE = {
-  drawing: true,
-  colour: "",
-  thickness: 1,
-  points: true,
-  boxes: false,
-  labels: true,
-  gestures: false,
-  errors: false,
-  anonymise: "none"
+// src/drawing-style.ts
+var DRAWING_STYLE = {
+  "colour": {
+    "default": "",
+    "description": "Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.",
+    "pattern": "(instance|#[0-9a-fA-F]{6})?",
+    "type": "string"
+  },
+  "thickness": {
+    "default": 1,
+    "description": "Factor of line widths, 0.5 to 3.",
+    "maximum": 3,
+    "minimum": 0.5,
+    "type": "number"
+  },
+  "points": {
+    "default": true,
+    "description": "Draw keypoints.",
+    "type": "boolean"
+  },
+  "boxes": {
+    "default": false,
+    "description": "Draw the box of each instance.",
+    "type": "boolean"
+  },
+  "labels": {
+    "default": true,
+    "description": "Write name, score and id next to each instance.",
+    "type": "boolean"
+  },
+  "gestures": {
+    "default": true,
+    "description": "Write gestures into the labels.",
+    "type": "boolean"
+  },
+  "errors": {
+    "default": false,
+    "description": "Draw a ring around each refined hand keypoint, with its expected error as radius.",
+    "type": "boolean"
+  },
+  "background": {
+    "default": "image",
+    "description": "What is below the drawing.",
+    "enum": [
+      "image",
+      "black"
+    ],
+    "type": "string"
+  },
+  "anonymise": {
+    "default": "none",
+    "description": "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound.",
+    "enum": [
+      "none",
+      "black",
+      "blur",
+      "persons"
+    ],
+    "type": "string"
+  }
 };
+
+// src/page/style.ts
+var BY_INSTANCE = "instance";
+var STYLE_SCHEMAS = {
+  drawing: { type: "boolean", description: "Draw detections.", default: true },
+  ...DRAWING_STYLE,
+  // gestures are computed on request only
+  gestures: { ...DRAWING_STYLE.gestures, default: false }
+};
+var USUAL_STYLE = Object.fromEntries(
+  Object.entries(STYLE_SCHEMAS).map(([name, schema]) => [name, schema.default])
+);
+
+// src/page/painter.ts
 var DEPTHS = { body: -2, face: -1 };
 var UP = { x: 0, y: -1 };
 var ASIDE = { x: 1, y: 0 };
@@ -550,21 +614,17 @@ function paint(ctx, frame, {
   if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
   if (mask) ctx.drawImage(mask, 0, 0, width, height);
   for (const map of maps) paintSaliency(ctx, map);
-  for (const { kind, instance, person } of found) {
+  for (const [number, { kind, instance, person }] of found.entries()) {
+    const colour = colourOf2(style, (person ?? instance).id || number);
     const visible = kind === "body" ? joined(instance, person) : instance;
     const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
-    const skeleton = style.colour ? coloured(skeletonOf(instance), style.colour) : skeletonOf(instance);
-    if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
+    const skeleton = colour ? coloured(skeletonOf(instance), colour) : skeletonOf(instance);
+    if (kind === "face")
+      paintFace(ctx, skeleton, strokes, areaOf(kind, instance), { ...style, colour }, image);
     else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
     if (style.errors) paintErrors(skeleton, strokes, instance);
     if (style.boxes && !(kind === "face" && !skeleton.edges))
-      paintBox(
-        ctx,
-        areaOf(kind, instance),
-        strokes,
-        style.colour || accentOf(kind, instance),
-        image
-      );
+      paintBox(ctx, areaOf(kind, instance), strokes, colour || accentOf(kind, instance), image);
   }
   ctx.restore();
   const place = ({ x, y }) => ({ x: mirrored ? width - x : x, y });
@@ -585,6 +645,7 @@ function paint(ctx, frame, {
     found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed)
   );
 }
+var colourOf2 = ({ colour }, number) => colour === BY_INSTANCE ? drawing_default.instances[number % drawing_default.instances.length] : colour;
 function paintSkeleton(skeleton, strokes, { keypoints, leftOut = /* @__PURE__ */ new Set() }, isBody, { points }) {
   const { ctx } = strokes;
   const near = isBody ? strokes.near.map((value) => 0.3 + 0.5 * value) : strokes.near;

@@ -599,6 +599,7 @@ var drawing_default = {
     ringFinger: "#9e7fff",
     pinky: "#ff6398"
   },
+  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
   face_contours: {
     lips: "#ff96a5",
     leftEye: "#ffd08c",
@@ -767,66 +768,57 @@ function colourOf({ keypoints, groups }, k) {
   return /(?:^|_)left/.test(keypoints[k]) ? LEFT : /(?:^|_)right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
 }
 
-// src/page/labels.ts
-var STEPS = 4;
-var HIDING = 6;
-var SHARE = 0.055;
-function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
-  const occupied = avoid.filter((area) => area.every(Number.isFinite));
-  for (const { text: words, anchor, directions, accent, size } of labels) {
-    if (!Number.isFinite(anchor.x + anchor.y)) continue;
-    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most));
-    ctx.font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
-    const pad = letters * 0.5;
-    const plate = {
-      width: ctx.measureText(words).width + letters * 2.05,
-      height: letters * 1.7,
-      pad
-    };
-    if (plate.width > width || plate.height > height) continue;
-    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
-    occupied.push([left, top, left + plate.width, top + plate.height]);
-    ctx.globalAlpha = 0.78;
-    ctx.fillStyle = INK;
-    ctx.beginPath();
-    ctx.roundRect(left, top, plate.width, plate.height, plate.height / 2);
-    ctx.fill();
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = accent;
-    ctx.beginPath();
-    ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
-    ctx.fill();
-    Object.assign(ctx, { fillStyle: "#ffffff", textAlign: "left", textBaseline: "middle" });
-    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
-  }
+// src/page/form.ts
+var STEP = 0.05;
+function copyOf(id) {
+  const row = find(id).content.cloneNode(true).firstElementChild;
+  return [row, (selector) => row.querySelector(selector)];
 }
-function placeLabel(anchor, directions, plate, image, occupied) {
-  let [best, least] = [{ left: 0, top: 0 }, Infinity];
-  for (let step = 0; step < STEPS; step += 1) {
-    directions.forEach(({ x, y }, rank) => {
-      const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
-      const [wantedX, wantedY] = [
-        anchor.x + x * away - plate.width / 2,
-        anchor.y + y * away - plate.height / 2
-      ];
-      const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
-      const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
-      const moved2 = Math.hypot(left - wantedX, top - wantedY) / plate.height;
-      const covered = occupied.reduce(
-        (area, [x0, y0, x1, y1]) => area + Math.max(Math.min(x1, left + plate.width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + plate.height) - Math.max(y0, top), 0),
-        0
-      );
-      const cost = moved2 + 0.7 * step + 0.2 * rank + HIDING * covered / (plate.width * plate.height);
-      if (cost < least) [best, least] = [{ left, top }, cost];
+function controlOf(id, schema) {
+  const { default: usual, minimum, maximum } = schema;
+  const form = formOf(schema);
+  const [row, part] = copyOf(`option-${form}`);
+  const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
+  field.id = part(".field label, label.switch").htmlFor = id;
+  hint.id = `${id}-hint`;
+  field.setAttribute("aria-describedby", hint.id);
+  if (output) output.htmlFor = id;
+  if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: STEP });
+  if (form === "number")
+    Object.assign(field, {
+      min: minimum ?? "",
+      max: maximum ?? "",
+      step: schema.type === "integer" ? 1 : "any",
+      placeholder: usual ?? ""
     });
+  function read() {
+    if (form === "switch") return field.checked;
+    return form === "choice" || field.value === "" ? field.value : Number(field.value);
   }
-  return best;
+  function show(value) {
+    if (form === "switch") field.checked = value ?? false;
+    else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
+    if (output)
+      output.textContent = value === void 0 ? text("option.default") : Number(value).toFixed(2);
+  }
+  function describe(words, explanation, choices) {
+    part(".words").textContent = words;
+    hint.textContent = explanation;
+    hint.hidden = !explanation;
+    if (form === "choice") field.replaceChildren(...choices);
+  }
+  return { row, field, read, show, describe };
+}
+function formOf({ type, enum: choices, maximum }) {
+  if (type === "boolean") return "switch";
+  if (choices) return "choice";
+  return type === "number" && maximum !== void 0 ? "slider" : "number";
 }
 
 // src/page/saliency.ts
 var MIN_OPACITY = 30;
 var STRONG = 190;
-var STEPS2 = 64;
+var STEPS = 64;
 var HEAT = { lightness: [0.3, 0.93], chroma: [0.11, 0.16], hue: [275, 100] };
 var POINTS = [
   "wrist",
@@ -850,7 +842,7 @@ function paintSaliency(ctx, { size: [rows, columns2], values, box }) {
   const span = Math.max(...values) - low || 1;
   values.forEach((value, cell) => {
     const share2 = (value - low) / span;
-    const colour = 4 * Math.round(share2 * (STEPS2 - 1));
+    const colour = 4 * Math.round(share2 * (STEPS - 1));
     pixels.data.set(
       [...heat().data.subarray(colour, colour + 3), MIN_OPACITY + (STRONG - MIN_OPACITY) * share2],
       4 * cell
@@ -889,7 +881,7 @@ function answerOf({ of, value, unit }) {
 }
 function wireSaliencyLegend(store2) {
   const legend = find("legend");
-  const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS2, height: 1 });
+  const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
   bar.getContext("2d").putImageData(heat(), 0, 0);
   onLanguage(() => bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`);
   store2.watch(
@@ -947,402 +939,107 @@ async function classifyHere(file) {
 var scale = null;
 function heat() {
   if (scale) return scale;
-  const context = new OffscreenCanvas(STEPS2, 1).getContext(
+  const context = new OffscreenCanvas(STEPS, 1).getContext(
     "2d"
   );
-  for (let step = 0; step < STEPS2; step += 1) {
+  for (let step = 0; step < STEPS; step += 1) {
     const [lightness, chroma, hue] = [HEAT.lightness, HEAT.chroma, HEAT.hue].map(
-      ([from, to]) => from + (to - from) * step / (STEPS2 - 1)
+      ([from, to]) => from + (to - from) * step / (STEPS - 1)
     );
     context.fillStyle = `oklch(${lightness} ${chroma} ${hue})`;
     context.fillRect(step, 0, 1, 1);
   }
-  scale = context.getImageData(0, 0, STEPS2, 1);
+  scale = context.getImageData(0, 0, STEPS, 1);
   return scale;
 }
 
-// src/page/strokes.ts
-var SHADES = 20;
-var shades = /* @__PURE__ */ new Map();
-var Strokes = class {
-  thickness;
-  ctx;
-  points;
-  drawable;
-  /** Diagonal of the box around the drawable points in pixels; 0 without points. */
-  size;
-  /**
-   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
-   */
-  near;
-  longest;
-  /**
-   * @param ctx scaled to pixels of the image
-   * @param points in pixels of the image; those that are not finite are skipped
-   * @param longest side of the image, pixels
-   * @param thickness factor of line widths
-   */
-  constructor(ctx, points, longest, thickness) {
-    this.thickness = thickness;
-    this.ctx = ctx;
-    this.points = points;
-    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
-    const [left, top, right, bottom] = around(points, this.drawable);
-    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
-    this.near = nearness(points, this.size);
-    this.longest = longest;
-  }
-  /** Return the width of a line: a share of the instance's size within limits. */
-  width(share2) {
-    return this.thickness * Math.min(
-      Math.max(this.size * share2, this.longest / 640),
-      this.longest * drawing_default.max_width_share + 1
-    );
-  }
-  /** Draw many lines of one style in one stroke. */
-  lines(pairs, colour, width) {
-    const { ctx, points, drawable } = this;
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.beginPath();
-    pairs.forEach((pair) => {
-      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
-      const from = points[pair[0]];
-      const to = points[pair[1]];
-      ctx.moveTo(from.x, from.y);
-      ctx.lineTo(to.x, to.y);
-    });
-    ctx.stroke();
-  }
-  /** Draw a disc, or a ring of this width. */
-  dot(k, colour, radius, ring) {
-    this.dots([k], colour, radius, ring);
-  }
-  /** Draw discs, or rings of this width, of one style in one path. */
-  dots(members, colour, radius, ring = 0) {
-    const { ctx, points } = this;
-    ctx.fillStyle = ctx.strokeStyle = colour;
-    ctx.beginPath();
-    for (const k of members) {
-      if (!this.drawable[k]) continue;
-      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
-      ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
-    }
-    if (ring) ctx.lineWidth = ring;
-    ring ? ctx.stroke() : ctx.fill();
+// src/drawing-style.ts
+var DRAWING_STYLE = {
+  "colour": {
+    "default": "",
+    "description": "Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.",
+    "pattern": "(instance|#[0-9a-fA-F]{6})?",
+    "type": "string"
+  },
+  "thickness": {
+    "default": 1,
+    "description": "Factor of line widths, 0.5 to 3.",
+    "maximum": 3,
+    "minimum": 0.5,
+    "type": "number"
+  },
+  "points": {
+    "default": true,
+    "description": "Draw keypoints.",
+    "type": "boolean"
+  },
+  "boxes": {
+    "default": false,
+    "description": "Draw the box of each instance.",
+    "type": "boolean"
+  },
+  "labels": {
+    "default": true,
+    "description": "Write name, score and id next to each instance.",
+    "type": "boolean"
+  },
+  "gestures": {
+    "default": true,
+    "description": "Write gestures into the labels.",
+    "type": "boolean"
+  },
+  "errors": {
+    "default": false,
+    "description": "Draw a ring around each refined hand keypoint, with its expected error as radius.",
+    "type": "boolean"
+  },
+  "background": {
+    "default": "image",
+    "description": "What is below the drawing.",
+    "enum": [
+      "image",
+      "black"
+    ],
+    "type": "string"
+  },
+  "anonymise": {
+    "default": "none",
+    "description": "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound.",
+    "enum": [
+      "none",
+      "black",
+      "blur",
+      "persons"
+    ],
+    "type": "string"
   }
 };
-var edgeOf = (width) => Math.max(drawing_default.min_edge_px, width * drawing_default.edge_share);
-function shade(colour, near) {
-  let steps = shades.get(colour);
-  if (!steps) {
-    const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
-      const share2 = step / SHADES;
-      const mixed = channels.map(
-        (c) => share2 < 0.5 ? c * (0.5 + share2) : c + (255 - c) * (share2 - 0.5) * 0.9
-      );
-      return `rgb(${mixed.map(Math.round).join(" ")})`;
-    });
-    shades.set(colour, steps);
-  }
-  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
-}
-function around(points, chosen) {
-  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    if (chosen && !chosen[k]) continue;
-    const { x, y } = points[k];
-    if (x < left) left = x;
-    if (x > right) right = x;
-    if (y < top) top = y;
-    if (y > bottom) bottom = y;
-  }
-  return [left, top, right, bottom];
-}
-function nearness(points, size) {
-  let [least, most] = [Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    const z = points[k].z ?? NaN;
-    if (z < least) least = z;
-    if (z > most) most = z;
-  }
-  const near = new Float64Array(points.length).fill(0.5);
-  if (!Number.isFinite(most - least) || !size) return near;
-  const nearest = (most + least) / 2 - drawing_default.depth_range / 2 * size;
-  for (let k = 0; k < near.length; k += 1) {
-    const away = ((points[k].z ?? NaN) - nearest) / (drawing_default.depth_range * size);
-    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
-  }
-  return near;
-}
 
-// src/page/painter.ts
-var USUAL_STYLE = {
-  drawing: true,
-  colour: "",
-  thickness: 1,
-  points: true,
-  boxes: false,
-  labels: true,
-  gestures: false,
-  errors: false,
-  anonymise: "none"
+// src/page/style.ts
+var BY_INSTANCE = "instance";
+var STYLE_SCHEMAS = {
+  drawing: { type: "boolean", description: "Draw detections.", default: true },
+  ...DRAWING_STYLE,
+  // gestures are computed on request only
+  gestures: { ...DRAWING_STYLE.gestures, default: false }
 };
-var DEPTHS = { body: -2, face: -1 };
-var UP = { x: 0, y: -1 };
-var ASIDE = { x: 1, y: 0 };
-function paint(ctx, frame, {
-  mirrored = false,
-  unit = 1,
-  mask = null,
-  style = USUAL_STYLE
-} = {}) {
-  if (!style.drawing) return;
-  const { width, height } = frame;
-  const image = { width, height };
-  const longest = Math.max(width, height);
-  const found = instancesOf(frame).toSorted(
-    (a, b) => (DEPTHS[a.kind] ?? 0) - (DEPTHS[b.kind] ?? 0)
+var USUAL_STYLE = Object.fromEntries(
+  Object.entries(STYLE_SCHEMAS).map(([name, schema]) => [name, schema.default])
+);
+function checkedStyle(given) {
+  const right = Object.entries(given).filter(
+    ([name, value]) => accepts(STYLE_SCHEMAS[name], value)
   );
-  const maps = found.flatMap(({ instance }) => instance.map ?? []);
-  ctx.save();
-  ctx.lineCap = ctx.lineJoin = "round";
-  if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
-  if (mask) ctx.drawImage(mask, 0, 0, width, height);
-  for (const map of maps) paintSaliency(ctx, map);
-  for (const { kind, instance, person } of found) {
-    const visible = kind === "body" ? joined(instance, person) : instance;
-    const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
-    const skeleton = style.colour ? coloured(skeletonOf(instance), style.colour) : skeletonOf(instance);
-    if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, instance), style, image);
-    else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
-    if (style.errors) paintErrors(skeleton, strokes, instance);
-    if (style.boxes && !(kind === "face" && !skeleton.edges))
-      paintBox(
-        ctx,
-        areaOf(kind, instance),
-        strokes,
-        style.colour || accentOf(kind, instance),
-        image
-      );
-  }
-  ctx.restore();
-  const place = ({ x, y }) => ({ x: mirrored ? width - x : x, y });
-  const placed = ([left, top, right, bottom]) => mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom];
-  const least = 11 * unit;
-  const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
-  const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
-  const labels = [
-    ...own.map(
-      ({ kind, instance, person }) => labelOf(kind, { person, ...instance }, place, placed(areaOf(kind, instance)), style)
-    ),
-    ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))
-  ];
-  drawLabels(
-    ctx,
-    labels,
-    look,
-    found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed)
-  );
+  return { ...USUAL_STYLE, ...Object.fromEntries(right) };
 }
-function paintSkeleton(skeleton, strokes, { keypoints, leftOut = /* @__PURE__ */ new Set() }, isBody, { points }) {
-  const { ctx } = strokes;
-  const near = isBody ? strokes.near.map((value) => 0.3 + 0.5 * value) : strokes.near;
-  const head = new Set(isBody ? skeleton.groups.face : []);
-  const width = strokes.width(isBody ? drawing_default.body_width : drawing_default.hand_width);
-  const edge = edgeOf(width);
-  const lines = farFirst(
-    skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b)),
-    near
-  );
-  const isBold = ([a, b]) => isSeen(keypoints[a]) && isSeen(keypoints[b]);
-  const bold = lines.filter(isBold);
-  const shown3 = farthestFirst(near).filter((k) => points && !leftOut.has(k));
-  const thickness = (k) => width * (head.has(k) ? 0.4 : 1);
-  ctx.globalAlpha = isBody ? 0.4 : 0.55;
-  lines.forEach(
-    (line) => isBold(line) || strokes.lines([line], lineColour(skeleton, line[0], line[1]), width * 0.5)
-  );
-  ctx.globalAlpha = isBody ? 0.4 : 1;
-  for (const k of shown3)
-    if (!isSeen(keypoints[k]))
-      strokes.dot(
-        k,
-        skeleton.colours[k],
-        width * (isBody ? 1 : 0.7 + 1.2 * near[k]),
-        width * (isBody ? 0.4 : 0.45)
-      );
-  ctx.globalAlpha = 1;
-  for (const isHead of [false, true])
-    strokes.lines(
-      bold.filter(([a]) => head.has(a) === isHead),
-      INK,
-      width * (isHead ? 0.4 : 1) + 2 * edge
-    );
-  bold.forEach(
-    (line) => strokes.lines(
-      [line],
-      shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2),
-      thickness(line[0])
-    )
-  );
-  const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
-  for (const k of shown3.filter((point) => isSeen(keypoints[point]))) {
-    const radius = width * (least + more * near[k]) * (head.has(k) ? 0.45 : 1);
-    strokes.dot(k, INK, radius + edge);
-    strokes.dot(k, shade(skeleton.colours[k], near[k] + light), radius);
-    if (!isBody && radius >= 3)
-      strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
-  }
+function accepts(schema, value) {
+  if (!schema) return false;
+  const { type, enum: values, minimum = -Infinity, maximum = Infinity, pattern } = schema;
+  if (values) return values.includes(value);
+  if (type === "boolean") return typeof value === "boolean";
+  if (pattern) return typeof value === "string" && new RegExp(`^(?:${pattern})$`).test(value);
+  return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
 }
-function paintErrors(skeleton, strokes, { keypoints }) {
-  const width = strokes.width(4e-3);
-  keypoints.forEach(({ errorPx }, k) => {
-    if (errorPx === void 0) return;
-    strokes.dot(k, INK, errorPx, width + 2 * edgeOf(width));
-    strokes.dot(k, shade(skeleton.colours[k], 1), errorPx, width);
-  });
-}
-var farFirst = (lines, near) => lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
-var farthestFirst = (near) => [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
-function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
-  if (!skeleton.edges) {
-    paintBox(ctx, area, strokes, single || NEUTRAL, image);
-    const radius = Math.max(strokes.width(0.03), 2);
-    if (points) for (const k of skeleton.colours.keys()) strokes.dot(k, INK, radius + 1);
-    if (points) skeleton.colours.forEach((colour, k) => strokes.dot(k, colour, radius));
-    return;
-  }
-  const width = Math.max(strokes.width(65e-4), 1.2 * strokes.thickness);
-  ctx.globalAlpha = 0.22;
-  strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.35, 0.4));
-  const steps = 5;
-  for (let step = 0; points && step < steps; step += 1) {
-    const members = [...strokes.near.subarray(0, 468).keys()].filter(
-      (k) => Math.min(Math.floor(strokes.near[k] * steps), steps - 1) === step
-    );
-    const near = (step + 0.5) / steps;
-    ctx.globalAlpha = 0.35;
-    strokes.dots(members, INK, width * (0.55 + 0.5 * near));
-    ctx.globalAlpha = 0.8;
-    strokes.dots(members, shade(single || "#c3d0ea", near), width * (0.25 + 0.5 * near));
-  }
-  ctx.globalAlpha = 0.62;
-  strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
-  ctx.globalAlpha = 1;
-  skeleton.connections.forEach(
-    (line) => strokes.lines([line], lineColour(skeleton, line[0], line[1]), width)
-  );
-}
-function paintBox(ctx, area, strokes, colour, image) {
-  if (!area.every(Number.isFinite)) return;
-  const width = Math.min(Math.max(strokes.width(6e-3), 1.5), strokes.longest / 320) * strokes.thickness;
-  const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
-  const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
-  if (right <= left || bottom <= top) return;
-  for (const [strokeStyle, lineWidth] of [
-    [INK, width + 2],
-    [colour, width]
-  ]) {
-    Object.assign(ctx, { strokeStyle, lineWidth });
-    ctx.beginPath();
-    ctx.roundRect(
-      left,
-      top,
-      right - left,
-      bottom - top,
-      Math.min(right - left, bottom - top) * 0.06
-    );
-    ctx.stroke();
-  }
-}
-function joined(body, person) {
-  const { groups } = skeletonOf(body);
-  const keypoints = [...body.keypoints];
-  const leftOut = new Set(person?.face ? groups.face : []);
-  for (const [hand, wrist] of [
-    [person?.leftHand, 15],
-    [person?.rightHand, 16]
-  ]) {
-    if (!hand) continue;
-    keypoints[wrist] = {
-      ...keypoints[wrist],
-      x: hand.keypoints[0].x,
-      y: hand.keypoints[0].y,
-      score: 1
-    };
-    for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
-  }
-  return { keypoints, leftOut };
-}
-var isSeen = ({ score }) => !(score < results_default.visible_score);
-var areaOf = (kind, { box, keypoints }) => kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
-function headOf(kind, instance) {
-  if (kind === "face") return [areaOf(kind, instance)];
-  if (kind !== "body") return [];
-  const head = skeletonOf(instance).groups.face.map((k) => instance.keypoints[k]);
-  const [left, top, right, bottom] = around(head);
-  const { x, y } = mean(head);
-  const half = Math.max(right - left, bottom - top) * 0.7;
-  return [[x - half, y - half, x + half, y + half]];
-}
-function mean(points) {
-  const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
-  return { x: sum.x / points.length, y: sum.y / points.length };
-}
-var sideOf = (kind, instance) => kind === "hand" && !(instance.handednessScore < results_default.known_side_score) ? instance.handedness : null;
-function accentOf(kind, instance) {
-  const side = sideOf(kind, instance);
-  return side ? side === "Left" ? LEFT : RIGHT : NEUTRAL;
-}
-function nameOf(kind, instance, person) {
-  const side = sideOf(kind, instance);
-  return side ? text(`hand.${side}`) : textOr(person && kind === "body" ? "one.holistic" : `one.${kind}`, kind);
-}
-function gestureOf(instance) {
-  const name = instance.gesture?.name;
-  return name ? textOr(`gesture.${name}`, name) : "";
-}
-function labelOf(kind, instance, place, area, { gestures }) {
-  const id = instance.id == null ? "" : ` #${instance.id}`;
-  const gesture = gestures ? gestureOf(instance) : "";
-  const name = nameOf(kind, instance, instance.person);
-  const [left, top, right, bottom] = area;
-  const common = {
-    text: `${name} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
-    accent: accentOf(kind, instance),
-    size: Math.hypot(right - left, bottom - top)
-  };
-  if (kind === "hand") {
-    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k]));
-    const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
-    const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
-    const side = { x: -away.y, y: away.x };
-    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0;
-    const aside = isThumbs ? turned(side) : side;
-    return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
-  }
-  if (kind === "body") {
-    const { groups, keypoints } = skeletonOf(instance);
-    const head = place(mean(groups.face.map((k) => instance.keypoints[k])));
-    const neck = place(
-      mean(
-        ["left_shoulder", "right_shoulder"].map(
-          (shoulder) => instance.keypoints[keypoints.indexOf(shoulder)]
-        )
-      )
-    );
-    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y };
-    return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
-  }
-  return {
-    ...common,
-    anchor: { x: (left + right) / 2, y: top },
-    directions: kind === "face" ? [UP, ASIDE, turned(ASIDE)] : [UP, turned(UP)]
-  };
-}
-var turned = ({ x, y }) => ({ x: -x, y: -y });
 
 // src/page/settings.ts
 var OF_A_ROW = ["model", "max_instances", "measures"];
@@ -1466,10 +1163,6 @@ function rivalOptions({ detectors: detectors2, here }) {
     );
   });
 }
-function copyOf(id) {
-  const row = find(id).content.cloneNode(true).firstElementChild;
-  return [row, (selector) => row.querySelector(selector)];
-}
 function addDetector(store2, kind) {
   const { minimum: min, maximum: max } = kinds[kind].options.max_instances;
   const [row, part] = copyOf("detector-row");
@@ -1517,44 +1210,25 @@ function addDetector(store2, kind) {
   store2.watch(["detectors"], show);
 }
 function addOption(store2, name, schema) {
-  const { default: usual, minimum, maximum } = schema;
-  const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && maximum !== void 0 ? "slider" : "number";
-  const [row, part] = copyOf(`option-${form}`);
-  const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
-  field.id = part(".field label, label.switch").htmlFor = `option-${name}`;
-  hint.id = `${field.id}-hint`;
-  field.setAttribute("aria-describedby", hint.id);
-  if (output) output.htmlFor = field.id;
-  if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
-  if (form === "number")
-    Object.assign(field, {
-      min: minimum ?? "",
-      max: maximum ?? "",
-      step: schema.type === "integer" ? 1 : "any",
-      placeholder: usual ?? ""
-    });
-  field.oninput = () => {
+  const usual = schema.default;
+  const control = controlOf(`option-${name}`, schema);
+  control.field.oninput = () => {
     const { [name]: _, ...options } = store2.state.options;
-    const value = form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value);
-    store2.set({
-      options: value !== (usual ?? false) && accepts(schema, value) ? { ...options, [name]: value } : options
-    });
+    const value = control.read();
+    const isChosen = value !== (usual ?? false) && accepts(schema, value);
+    store2.set({ options: isChosen ? { ...options, [name]: value } : options });
   };
-  find("options").append(row);
+  find("options").append(control.row);
   const schemaNow = () => formOptions(store2.state.here)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store2.state.options[name]];
-    const value = accepts(now, chosen) ? chosen : usual;
-    if (form === "switch") field.checked = value ?? false;
-    else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
-    row.hidden = !now;
-    if (output)
-      output.textContent = value === void 0 ? text("option.default") : value.toFixed(2);
+    control.show(accepts(now, chosen) ? chosen : usual);
+    control.row.hidden = !now;
   };
   const offer = () => {
-    part(".words").textContent = textOr(`option.${name}`, name.replaceAll("_", " "));
-    hint.textContent = textOr(`option.${name}.hint`, schema.description);
-    if (form === "choice") field.replaceChildren(...choicesOf(name, schemaNow() ?? schema));
+    const words = textOr(`option.${name}`, name.replaceAll("_", " "));
+    const hint = textOr(`option.${name}.hint`, schema.description);
+    control.describe(words, hint, choicesOf(name, schemaNow() ?? schema));
     show();
   };
   onLanguage(offer);
@@ -1578,13 +1252,6 @@ function choicesOf(name, { enum: values = [], default: usual }) {
     )
   );
   return [new Option(targetName("none"), "none"), ...groups];
-}
-function accepts(schema, value) {
-  if (!schema) return false;
-  const { type, enum: values, minimum = -Infinity, maximum = Infinity } = schema;
-  if (values) return values.includes(value);
-  if (type === "boolean") return typeof value === "boolean";
-  return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
 }
 var modelOf = ({ models }, wanted) => models.find((name) => name === wanted) ?? models[0];
 function within(kind, value, otherwise) {
@@ -1636,38 +1303,148 @@ function valueOf(value) {
   if (value === "true" || value === "false") return value === "true";
   return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
 }
-var SWITCHES = ["drawing", "labels", "gestures", "points", "boxes", "errors"];
 function wireStyle(store2) {
-  const [thickness, thicknessValue, single, colour, people] = [
-    "thickness",
-    "thickness-value",
-    "single",
-    "colour",
-    "anonymise"
-  ].map((name) => find(`style-${name}`));
-  const switches = SWITCHES.map((name) => ({ name, box: find(`style-${name}`) }));
-  find("style-card").oninput = () => store2.set({
-    style: {
-      ...Object.fromEntries(switches.map(({ name, box }) => [name, box.checked])),
-      thickness: Number(thickness.value),
-      colour: single.checked ? colour.value : "",
-      anonymise: people.value
-    }
-  });
+  const { colour: _, ...others } = STYLE_SCHEMAS;
+  for (const [name, schema] of Object.entries(others)) addStyle(store2, name, schema);
+  const [palette, colour] = [find("style-palette"), find("style-colour")];
+  const changeColour = () => changeStyle(store2, { colour: palette.value === "single" ? colour.value : palette.value });
+  palette.onchange = colour.oninput = changeColour;
   store2.watch(["style"], ({ style }) => {
-    for (const { name, box } of switches) box.checked = style[name];
-    [thickness.value, thicknessValue.textContent, people.value] = [
-      style.thickness,
-      `${style.thickness}×`,
-      style.anonymise
-    ];
-    [single.checked, colour.hidden] = [style.colour !== "", style.colour === ""];
-    if (style.colour) colour.value = style.colour;
+    const isSingle = !["", BY_INSTANCE].includes(style.colour);
+    palette.value = isSingle ? "single" : style.colour;
+    colour.hidden = !isSingle;
+    if (isSingle) colour.value = style.colour;
   });
 }
-function checkedStyle(given) {
-  const isRight = ([name, value]) => SWITCHES.includes(name) && typeof value === "boolean" || name === "colour" && /^#[0-9a-f]{6}$/i.test(value) || name === "anonymise" && ["black", "blur", "persons"].includes(value) || name === "thickness" && value >= 0.5 && value <= 3;
-  return { ...USUAL_STYLE, ...Object.fromEntries(Object.entries(given).filter(isRight)) };
+function addStyle(store2, name, schema) {
+  const control = controlOf(`style-${name}`, schema);
+  control.field.oninput = () => changeStyle(store2, { [name]: control.read() });
+  find("style-settings").append(control.row);
+  const show = () => control.show(store2.state.style[name]);
+  onLanguage(() => {
+    const words = textOr(`style.${name}`, schema.description);
+    const choice = (value) => new Option(textOr(`style.${name}.${value}`, value), value);
+    control.describe(words, textOr(`style.${name}.hint`, ""), (schema.enum ?? []).map(choice));
+    show();
+  });
+  store2.watch(["style"], show);
+}
+var changeStyle = (store2, changes) => store2.set({ style: { ...store2.state.style, ...changes } });
+
+// src/page/strokes.ts
+var SHADES = 20;
+var shades = /* @__PURE__ */ new Map();
+var Strokes = class {
+  thickness;
+  ctx;
+  points;
+  drawable;
+  /** Diagonal of the box around the drawable points in pixels; 0 without points. */
+  size;
+  /**
+   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
+   */
+  near;
+  longest;
+  /**
+   * @param ctx scaled to pixels of the image
+   * @param points in pixels of the image; those that are not finite are skipped
+   * @param longest side of the image, pixels
+   * @param thickness factor of line widths
+   */
+  constructor(ctx, points, longest, thickness) {
+    this.thickness = thickness;
+    this.ctx = ctx;
+    this.points = points;
+    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
+    const [left, top, right, bottom] = around(points, this.drawable);
+    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
+    this.near = nearness(points, this.size);
+    this.longest = longest;
+  }
+  /** Return the width of a line: a share of the instance's size within limits. */
+  width(share2) {
+    return this.thickness * Math.min(
+      Math.max(this.size * share2, this.longest / 640),
+      this.longest * drawing_default.max_width_share + 1
+    );
+  }
+  /** Draw many lines of one style in one stroke. */
+  lines(pairs, colour, width) {
+    const { ctx, points, drawable } = this;
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
+    ctx.beginPath();
+    pairs.forEach((pair) => {
+      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
+      const from = points[pair[0]];
+      const to = points[pair[1]];
+      ctx.moveTo(from.x, from.y);
+      ctx.lineTo(to.x, to.y);
+    });
+    ctx.stroke();
+  }
+  /** Draw a disc, or a ring of this width. */
+  dot(k, colour, radius, ring) {
+    this.dots([k], colour, radius, ring);
+  }
+  /** Draw discs, or rings of this width, of one style in one path. */
+  dots(members, colour, radius, ring = 0) {
+    const { ctx, points } = this;
+    ctx.fillStyle = ctx.strokeStyle = colour;
+    ctx.beginPath();
+    for (const k of members) {
+      if (!this.drawable[k]) continue;
+      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
+      ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
+    }
+    if (ring) ctx.lineWidth = ring;
+    ring ? ctx.stroke() : ctx.fill();
+  }
+};
+var edgeOf = (width) => Math.max(drawing_default.min_edge_px, width * drawing_default.edge_share);
+function shade(colour, near) {
+  let steps = shades.get(colour);
+  if (!steps) {
+    const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
+      const share2 = step / SHADES;
+      const mixed = channels.map(
+        (c) => share2 < 0.5 ? c * (0.5 + share2) : c + (255 - c) * (share2 - 0.5) * 0.9
+      );
+      return `rgb(${mixed.map(Math.round).join(" ")})`;
+    });
+    shades.set(colour, steps);
+  }
+  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
+}
+function around(points, chosen) {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (let k = 0; k < points.length; k += 1) {
+    if (chosen && !chosen[k]) continue;
+    const { x, y } = points[k];
+    if (x < left) left = x;
+    if (x > right) right = x;
+    if (y < top) top = y;
+    if (y > bottom) bottom = y;
+  }
+  return [left, top, right, bottom];
+}
+function nearness(points, size) {
+  let [least, most] = [Infinity, -Infinity];
+  for (let k = 0; k < points.length; k += 1) {
+    const z = points[k].z ?? NaN;
+    if (z < least) least = z;
+    if (z > most) most = z;
+  }
+  const near = new Float64Array(points.length).fill(0.5);
+  if (!Number.isFinite(most - least) || !size) return near;
+  const nearest = (most + least) / 2 - drawing_default.depth_range / 2 * size;
+  for (let k = 0; k < near.length; k += 1) {
+    const away = ((points[k].z ?? NaN) - nearest) / (drawing_default.depth_range * size);
+    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
+  }
+  return near;
 }
 
 // src/page/view3d.ts
@@ -3522,6 +3299,315 @@ function showShare(bar, share2) {
   else bar.value = share2;
 }
 
+// src/page/labels.ts
+var STEPS2 = 4;
+var HIDING = 6;
+var SHARE = 0.055;
+function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
+  const occupied = avoid.filter((area) => area.every(Number.isFinite));
+  for (const { text: words, anchor, directions, accent, size } of labels) {
+    if (!Number.isFinite(anchor.x + anchor.y)) continue;
+    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most));
+    ctx.font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
+    const pad = letters * 0.5;
+    const plate = {
+      width: ctx.measureText(words).width + letters * 2.05,
+      height: letters * 1.7,
+      pad
+    };
+    if (plate.width > width || plate.height > height) continue;
+    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
+    occupied.push([left, top, left + plate.width, top + plate.height]);
+    ctx.globalAlpha = 0.78;
+    ctx.fillStyle = INK;
+    ctx.beginPath();
+    ctx.roundRect(left, top, plate.width, plate.height, plate.height / 2);
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = accent;
+    ctx.beginPath();
+    ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
+    ctx.fill();
+    Object.assign(ctx, { fillStyle: "#ffffff", textAlign: "left", textBaseline: "middle" });
+    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
+  }
+}
+function placeLabel(anchor, directions, plate, image, occupied) {
+  let [best, least] = [{ left: 0, top: 0 }, Infinity];
+  for (let step = 0; step < STEPS2; step += 1) {
+    directions.forEach(({ x, y }, rank) => {
+      const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
+      const [wantedX, wantedY] = [
+        anchor.x + x * away - plate.width / 2,
+        anchor.y + y * away - plate.height / 2
+      ];
+      const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
+      const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
+      const moved2 = Math.hypot(left - wantedX, top - wantedY) / plate.height;
+      const covered = occupied.reduce(
+        (area, [x0, y0, x1, y1]) => area + Math.max(Math.min(x1, left + plate.width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + plate.height) - Math.max(y0, top), 0),
+        0
+      );
+      const cost = moved2 + 0.7 * step + 0.2 * rank + HIDING * covered / (plate.width * plate.height);
+      if (cost < least) [best, least] = [{ left, top }, cost];
+    });
+  }
+  return best;
+}
+
+// src/page/painter.ts
+var DEPTHS = { body: -2, face: -1 };
+var UP = { x: 0, y: -1 };
+var ASIDE = { x: 1, y: 0 };
+function paint(ctx, frame, {
+  mirrored = false,
+  unit = 1,
+  mask = null,
+  style = USUAL_STYLE
+} = {}) {
+  if (!style.drawing) return;
+  const { width, height } = frame;
+  const image = { width, height };
+  const longest = Math.max(width, height);
+  const found = instancesOf(frame).toSorted(
+    (a, b) => (DEPTHS[a.kind] ?? 0) - (DEPTHS[b.kind] ?? 0)
+  );
+  const maps = found.flatMap(({ instance }) => instance.map ?? []);
+  ctx.save();
+  ctx.lineCap = ctx.lineJoin = "round";
+  if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
+  if (mask) ctx.drawImage(mask, 0, 0, width, height);
+  for (const map of maps) paintSaliency(ctx, map);
+  for (const [number, { kind, instance, person }] of found.entries()) {
+    const colour = colourOf2(style, (person ?? instance).id || number);
+    const visible = kind === "body" ? joined(instance, person) : instance;
+    const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
+    const skeleton = colour ? coloured(skeletonOf(instance), colour) : skeletonOf(instance);
+    if (kind === "face")
+      paintFace(ctx, skeleton, strokes, areaOf(kind, instance), { ...style, colour }, image);
+    else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
+    if (style.errors) paintErrors(skeleton, strokes, instance);
+    if (style.boxes && !(kind === "face" && !skeleton.edges))
+      paintBox(ctx, areaOf(kind, instance), strokes, colour || accentOf(kind, instance), image);
+  }
+  ctx.restore();
+  const place = ({ x, y }) => ({ x: mirrored ? width - x : x, y });
+  const placed = ([left, top, right, bottom]) => mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom];
+  const least = 11 * unit;
+  const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
+  const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
+  const labels = [
+    ...own.map(
+      ({ kind, instance, person }) => labelOf(kind, { person, ...instance }, place, placed(areaOf(kind, instance)), style)
+    ),
+    ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))
+  ];
+  drawLabels(
+    ctx,
+    labels,
+    look,
+    found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed)
+  );
+}
+var colourOf2 = ({ colour }, number) => colour === BY_INSTANCE ? drawing_default.instances[number % drawing_default.instances.length] : colour;
+function paintSkeleton(skeleton, strokes, { keypoints, leftOut = /* @__PURE__ */ new Set() }, isBody, { points }) {
+  const { ctx } = strokes;
+  const near = isBody ? strokes.near.map((value) => 0.3 + 0.5 * value) : strokes.near;
+  const head = new Set(isBody ? skeleton.groups.face : []);
+  const width = strokes.width(isBody ? drawing_default.body_width : drawing_default.hand_width);
+  const edge = edgeOf(width);
+  const lines = farFirst(
+    skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b)),
+    near
+  );
+  const isBold = ([a, b]) => isSeen(keypoints[a]) && isSeen(keypoints[b]);
+  const bold = lines.filter(isBold);
+  const shown3 = farthestFirst(near).filter((k) => points && !leftOut.has(k));
+  const thickness = (k) => width * (head.has(k) ? 0.4 : 1);
+  ctx.globalAlpha = isBody ? 0.4 : 0.55;
+  lines.forEach(
+    (line) => isBold(line) || strokes.lines([line], lineColour(skeleton, line[0], line[1]), width * 0.5)
+  );
+  ctx.globalAlpha = isBody ? 0.4 : 1;
+  for (const k of shown3)
+    if (!isSeen(keypoints[k]))
+      strokes.dot(
+        k,
+        skeleton.colours[k],
+        width * (isBody ? 1 : 0.7 + 1.2 * near[k]),
+        width * (isBody ? 0.4 : 0.45)
+      );
+  ctx.globalAlpha = 1;
+  for (const isHead of [false, true])
+    strokes.lines(
+      bold.filter(([a]) => head.has(a) === isHead),
+      INK,
+      width * (isHead ? 0.4 : 1) + 2 * edge
+    );
+  bold.forEach(
+    (line) => strokes.lines(
+      [line],
+      shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2),
+      thickness(line[0])
+    )
+  );
+  const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
+  for (const k of shown3.filter((point) => isSeen(keypoints[point]))) {
+    const radius = width * (least + more * near[k]) * (head.has(k) ? 0.45 : 1);
+    strokes.dot(k, INK, radius + edge);
+    strokes.dot(k, shade(skeleton.colours[k], near[k] + light), radius);
+    if (!isBody && radius >= 3)
+      strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
+  }
+}
+function paintErrors(skeleton, strokes, { keypoints }) {
+  const width = strokes.width(4e-3);
+  keypoints.forEach(({ errorPx }, k) => {
+    if (errorPx === void 0) return;
+    strokes.dot(k, INK, errorPx, width + 2 * edgeOf(width));
+    strokes.dot(k, shade(skeleton.colours[k], 1), errorPx, width);
+  });
+}
+var farFirst = (lines, near) => lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
+var farthestFirst = (near) => [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
+function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
+  if (!skeleton.edges) {
+    paintBox(ctx, area, strokes, single || NEUTRAL, image);
+    const radius = Math.max(strokes.width(0.03), 2);
+    if (points) for (const k of skeleton.colours.keys()) strokes.dot(k, INK, radius + 1);
+    if (points) skeleton.colours.forEach((colour, k) => strokes.dot(k, colour, radius));
+    return;
+  }
+  const width = Math.max(strokes.width(65e-4), 1.2 * strokes.thickness);
+  ctx.globalAlpha = 0.22;
+  strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.35, 0.4));
+  const steps = 5;
+  for (let step = 0; points && step < steps; step += 1) {
+    const members = [...strokes.near.subarray(0, 468).keys()].filter(
+      (k) => Math.min(Math.floor(strokes.near[k] * steps), steps - 1) === step
+    );
+    const near = (step + 0.5) / steps;
+    ctx.globalAlpha = 0.35;
+    strokes.dots(members, INK, width * (0.55 + 0.5 * near));
+    ctx.globalAlpha = 0.8;
+    strokes.dots(members, shade(single || "#c3d0ea", near), width * (0.25 + 0.5 * near));
+  }
+  ctx.globalAlpha = 0.62;
+  strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
+  ctx.globalAlpha = 1;
+  skeleton.connections.forEach(
+    (line) => strokes.lines([line], lineColour(skeleton, line[0], line[1]), width)
+  );
+}
+function paintBox(ctx, area, strokes, colour, image) {
+  if (!area.every(Number.isFinite)) return;
+  const width = Math.min(Math.max(strokes.width(6e-3), 1.5), strokes.longest / 320) * strokes.thickness;
+  const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
+  const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
+  if (right <= left || bottom <= top) return;
+  for (const [strokeStyle, lineWidth] of [
+    [INK, width + 2],
+    [colour, width]
+  ]) {
+    Object.assign(ctx, { strokeStyle, lineWidth });
+    ctx.beginPath();
+    ctx.roundRect(
+      left,
+      top,
+      right - left,
+      bottom - top,
+      Math.min(right - left, bottom - top) * 0.06
+    );
+    ctx.stroke();
+  }
+}
+function joined(body, person) {
+  const { groups } = skeletonOf(body);
+  const keypoints = [...body.keypoints];
+  const leftOut = new Set(person?.face ? groups.face : []);
+  for (const [hand, wrist] of [
+    [person?.leftHand, 15],
+    [person?.rightHand, 16]
+  ]) {
+    if (!hand) continue;
+    keypoints[wrist] = {
+      ...keypoints[wrist],
+      x: hand.keypoints[0].x,
+      y: hand.keypoints[0].y,
+      score: 1
+    };
+    for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
+  }
+  return { keypoints, leftOut };
+}
+var isSeen = ({ score }) => !(score < results_default.visible_score);
+var areaOf = (kind, { box, keypoints }) => kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
+function headOf(kind, instance) {
+  if (kind === "face") return [areaOf(kind, instance)];
+  if (kind !== "body") return [];
+  const head = skeletonOf(instance).groups.face.map((k) => instance.keypoints[k]);
+  const [left, top, right, bottom] = around(head);
+  const { x, y } = mean(head);
+  const half = Math.max(right - left, bottom - top) * 0.7;
+  return [[x - half, y - half, x + half, y + half]];
+}
+function mean(points) {
+  const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
+  return { x: sum.x / points.length, y: sum.y / points.length };
+}
+var sideOf = (kind, instance) => kind === "hand" && !(instance.handednessScore < results_default.known_side_score) ? instance.handedness : null;
+function accentOf(kind, instance) {
+  const side = sideOf(kind, instance);
+  return side ? side === "Left" ? LEFT : RIGHT : NEUTRAL;
+}
+function nameOf(kind, instance, person) {
+  const side = sideOf(kind, instance);
+  return side ? text(`hand.${side}`) : textOr(person && kind === "body" ? "one.holistic" : `one.${kind}`, kind);
+}
+function gestureOf(instance) {
+  const name = instance.gesture?.name;
+  return name ? textOr(`gesture.${name}`, name) : "";
+}
+function labelOf(kind, instance, place, area, { gestures }) {
+  const id = instance.id == null ? "" : ` #${instance.id}`;
+  const gesture = gestures ? gestureOf(instance) : "";
+  const name = nameOf(kind, instance, instance.person);
+  const [left, top, right, bottom] = area;
+  const common = {
+    text: `${name} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
+    accent: accentOf(kind, instance),
+    size: Math.hypot(right - left, bottom - top)
+  };
+  if (kind === "hand") {
+    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k]));
+    const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
+    const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
+    const side = { x: -away.y, y: away.x };
+    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0;
+    const aside = isThumbs ? turned(side) : side;
+    return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
+  }
+  if (kind === "body") {
+    const { groups, keypoints } = skeletonOf(instance);
+    const head = place(mean(groups.face.map((k) => instance.keypoints[k])));
+    const neck = place(
+      mean(
+        ["left_shoulder", "right_shoulder"].map(
+          (shoulder) => instance.keypoints[keypoints.indexOf(shoulder)]
+        )
+      )
+    );
+    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y };
+    return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
+  }
+  return {
+    ...common,
+    anchor: { x: (left + right) / 2, y: top },
+    directions: kind === "face" ? [UP, ASIDE, turned(ASIDE)] : [UP, turned(UP)]
+  };
+}
+var turned = ({ x, y }) => ({ x: -x, y: -y });
+
 // src/page/overlay.ts
 var MAX_SCALE = 3;
 var LARGEST = 1920;
@@ -3547,6 +3633,7 @@ function withMargin([left, top, right, bottom], share2) {
   const margin = share2 * Math.max(right - left, bottom - top);
   return [left - margin, top - margin, right + margin, bottom + margin];
 }
+var hidingOf = ({ background, anonymise }) => background === "black" ? background : anonymise;
 function hidePeople(ctx, areas) {
   if (!areas.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
   const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
@@ -3567,9 +3654,9 @@ function overlayView(image, overlay2, stage) {
     redraw();
   }
   function setStyle(wanted) {
-    const hides = wanted.anonymise !== style.anonymise;
+    const hides = hidingOf(wanted) !== hidingOf(style);
     style = wanted;
-    stage.classList.toggle("anonymous", style.anonymise !== "none");
+    stage.classList.toggle("anonymous", hidingOf(style) !== "none");
     if (hides && last2) draw(last2.frame, last2.seen);
     else if (hides) wipe(image);
     else redraw();
@@ -3578,7 +3665,8 @@ function overlayView(image, overlay2, stage) {
     fit(image, width, height);
     const ctx = image.getContext("2d");
     ctx.drawImage(shown3, 0, 0, width, height);
-    if (style.anonymise !== "none") hidePeople(ctx, style.anonymise === "black" ? [] : areas);
+    const hiding = hidingOf(style);
+    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? [] : areas);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
   function draw(frame, seen) {

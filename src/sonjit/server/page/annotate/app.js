@@ -233,6 +233,7 @@ var drawing_default = {
     ringFinger: "#9e7fff",
     pinky: "#ff6398"
   },
+  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
   face_contours: {
     lips: "#ff96a5",
     leftEye: "#ffd08c",
