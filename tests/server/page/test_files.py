@@ -11,6 +11,9 @@ import pytest
 from sonjit._util.option import declared_options
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import SmoothingName
+from sonjit.gestures import classifier
+from sonjit.gestures.control import ACTIONS
+from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.media import DrawingStyle
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import STATUS
@@ -21,6 +24,11 @@ MODULES = sorted(PAGE.glob("*.js"))
 SOURCES = sorted((Path(__file__).parents[3] / "web" / "src" / "page").glob("*.ts"))
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
+FOLDERS = [PAGE / "i18n", PAGE / "annotate" / "i18n"]
+EQUAL = {  # texts that are the same in every language: symbols, and names of protocols
+    *("docs", "transport.image", "measure.x", "measure.y", "measure.z", "agreement.within"),
+    *(f"map.action.{name}" for name in ("osc", "post", "websocket", "mqtt", "midi")),
+}
 LANGUAGES = json.loads((PAGE / "i18n" / "languages.json").read_text("utf-8"))
 TEXTS = {name: json.loads((PAGE / "i18n" / f"{name}.json").read_text("utf-8")) for name in LANGUAGES}
 
@@ -102,6 +110,28 @@ def test_every_id_that_is_looked_for_is_there(path):
     assert ids - known == set()
 
 
-@pytest.mark.parametrize("folder", [PAGE / "i18n", PAGE / "annotate" / "i18n"], ids=lambda folder: folder.parent.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
+@pytest.mark.parametrize("language", LANGUAGES.keys() - {"en"})
+def test_every_text_is_translated(language, folder):
+    english, texts = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("en", language))
+    assert texts.keys() == english.keys()
+    assert {key for key, text in texts.items() if text == english[key]} - EQUAL == set()
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_all_that_the_server_names_has_its_text(language):
+    choices = {
+        f"{name}.{choice}"
+        for kind in KINDS
+        for name, option in known_options(kind).items()
+        for choice in option.choices
+        if name not in ("model", "explain")  # these have texts of their own form
+    }
+    actions = {f"map.{part}.{action}" for action in ACTIONS for part in ("action", "target")}
+    gestures = {f"gesture.{name}" for name in (*classifier.VOCABULARY.names, *MOTIONS)}
+    assert (choices | actions | gestures) - TEXTS[language].keys() == set()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
 def test_the_list_of_languages_is_that_of_the_texts(folder):
     assert {path.stem for path in folder.glob("*.json")} - {"languages"} == LANGUAGES.keys()

@@ -120,8 +120,8 @@ let texts: Record<string, string> = {};
 const listeners: (() => void)[] = [showMessage];
 
 /**
- * Speak the language selected before, otherwise the browser's, otherwise English; connect the
- * choice of a language.
+ * Speak the language selected before, otherwise the browser's, otherwise the first of the
+ * list; connect the choice of a language.
  *
  * @param folders of texts; the first one has the list of languages
  */
@@ -134,7 +134,7 @@ export async function startLanguage(...folders: URL[]) {
   );
   choice.replaceChildren(...options);
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? "en";
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);

@@ -3,9 +3,20 @@
  * and stores nothing.
  */
 
-import { find, make, makeButton, makeRow, onLanguage, save, showError, text } from "./common.js";
+import {
+  find,
+  make,
+  makeButton,
+  makeRow,
+  onLanguage,
+  save,
+  showError,
+  text,
+  textOr,
+} from "./common.js";
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
+import { measureName } from "./plot.js";
 import { bytesOf } from "../masks.js";
 
 const SAMPLES = 20;
@@ -237,6 +248,7 @@ const plain = (points: { x: number; y: number; z: number }[]) =>
   points.map(({ x, y, z }) => ({ x, y, z }));
 
 const MOST_COMMANDS = 30;
+const EXAMPLE = ", as in "; // before the example in the server's description of a target
 
 /** @param dryRun request the commands of a checked map; null to stop */
 export function createMapEditor(dryRun: (map: string | null) => void) {
@@ -247,6 +259,8 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
     motions: [],
     measures: [],
   };
+  /** forms of the targets of rules by action, in the words of the server */
+  let actions: Record<string, string> = {};
   /** custom gestures that were trained here */
   let custom: string[] = [];
   const map = find("map-text");
@@ -260,17 +274,9 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
 
   /** Fill the lists of names for rules. */
   async function load() {
-    const { actions, ...names } = (await call(addressOf("/v1/control"))) as any;
-    known = names;
-    listNames();
-    find("map-action").replaceChildren(
-      ...Object.entries<string>(actions).map(([name, hint]) => {
-        const option = new Option(name);
-        option.dataset.hint = hint;
-        return option;
-      }),
-    );
-    showHint();
+    const answer = (await call(addressOf("/v1/control"))) as any;
+    ({ actions, ...known } = answer as typeof known & { actions: typeof actions });
+    onLanguage(listNames);
   }
 
   /** Custom gestures that rules may name too. */
@@ -279,19 +285,28 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
     listNames();
   }
 
+  /** List names and actions in the selected language, and keep what is selected. */
   function listNames() {
     const { gestures, motions, measures } = known;
-    const group = (label: string, names: string[], key = "on") =>
+    const group = (label: string, names: string[], nameOf: (name: string) => string, key = "on") =>
       make(
         "optgroup",
         { label },
-        ...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`)),
+        ...names.map((name) => new Option(nameOf(name), `${key} = ${JSON.stringify(name)}`)),
       );
-    find("map-on").replaceChildren(
-      group(text("map.motions"), motions),
-      group(text("map.gestures"), [...custom, ...gestures]),
-      group(text("map.measures"), measures, "measure"),
-    );
+    const gestureName = (name: string) => textOr(`gesture.${name}`, name);
+    fill("map-on", [
+      group(text("map.motions"), motions, gestureName),
+      group(text("map.gestures"), [...custom, ...gestures], gestureName),
+      group(text("map.measures"), measures, measureName, "measure"),
+    ]);
+    const options = Object.entries(actions).map(([name, hint]) => {
+      const option = new Option(textOr(`map.action.${name}`, name), name);
+      option.dataset.hint = hint;
+      return option;
+    });
+    fill("map-action", options);
+    showHint();
   }
 
   function draw({ commands = [] }: Record<string, any>) {
@@ -321,7 +336,7 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
       state.dataset.state = "right";
     } catch (error) {
       if ((error as any).code !== "bad_option") showError(error);
-      state.textContent = (error as Error).message;
+      state.textContent = text("map.wrong", { message: (error as Error).message });
       state.dataset.state = "wrong";
     }
     return state.dataset.state === "right";
@@ -346,9 +361,18 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
   return { load, setCustom, draw, clear() {} };
 }
 
-/** Show an example of the selected action. */
+/** Fill a choice, and keep what is selected. */
+function fill(id: string, options: HTMLElement[]) {
+  const select = find(id);
+  const before = select.value;
+  select.replaceChildren(...options);
+  if (before) select.value = before;
+}
+
+/** Show the form and an example of the target of the selected action. */
 function showHint() {
-  const hint = find("map-action").selectedOptions[0]?.dataset.hint ?? "";
-  find("map-target").placeholder = hint.split(", as in ").at(-1);
-  find("map-target-hint").textContent = hint;
+  const option = find("map-action").selectedOptions[0];
+  const hint = option?.dataset.hint ?? "";
+  find("map-target").placeholder = hint.split(EXAMPLE)[1] ?? "";
+  find("map-target-hint").textContent = option && textOr(`map.target.${option.value}`, hint);
 }

@@ -91,7 +91,7 @@ async function startLanguage(...folders) {
   );
   choice.replaceChildren(...options);
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? "en";
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);
@@ -263,12 +263,12 @@ function buffersOf(json, binary) {
     const width = WIDTHS[type];
     const values = new Float32Array(count * width);
     if (bufferView !== void 0)
-      fill(values, { bufferView, byteOffset, componentType, normalized, width });
+      fill2(values, { bufferView, byteOffset, componentType, normalized, width });
     if (sparse) {
       const at = new Float32Array(sparse.count);
-      fill(at, { ...sparse.indices, width: 1 });
+      fill2(at, { ...sparse.indices, width: 1 });
       const some = new Float32Array(sparse.count * width);
-      fill(some, { ...sparse.values, componentType, normalized, width });
+      fill2(some, { ...sparse.values, componentType, normalized, width });
       at.forEach(
         (place, k) => values.set(some.subarray(k * width, (k + 1) * width), place * width)
       );
@@ -276,7 +276,7 @@ function buffersOf(json, binary) {
     known.set(index, values);
     return values;
   }
-  function fill(values, {
+  function fill2(values, {
     bufferView,
     byteOffset = 0,
     componentType,
@@ -4965,6 +4965,7 @@ function knownHands(frame) {
 }
 var plain3 = (points) => points.map(({ x, y, z }) => ({ x, y, z }));
 var MOST_COMMANDS = 30;
+var EXAMPLE = ", as in ";
 function createMapEditor(dryRun) {
   let isRunning = false;
   let known = {
@@ -4972,6 +4973,7 @@ function createMapEditor(dryRun) {
     motions: [],
     measures: []
   };
+  let actions = {};
   let custom = [];
   const map = find("map-text");
   map.oninput = stop2;
@@ -4981,17 +4983,9 @@ function createMapEditor(dryRun) {
   find("map-run").onchange = run;
   find("map-action").onchange = showHint;
   async function load() {
-    const { actions, ...names } = await call(addressOf("/v1/control"));
-    known = names;
-    listNames();
-    find("map-action").replaceChildren(
-      ...Object.entries(actions).map(([name, hint]) => {
-        const option = new Option(name);
-        option.dataset.hint = hint;
-        return option;
-      })
-    );
-    showHint();
+    const answer = await call(addressOf("/v1/control"));
+    ({ actions, ...known } = answer);
+    onLanguage(listNames);
   }
   function setCustom(names) {
     custom = names;
@@ -4999,16 +4993,24 @@ function createMapEditor(dryRun) {
   }
   function listNames() {
     const { gestures, motions, measures } = known;
-    const group = (label, names, key = "on") => make(
+    const group = (label, names, nameOf2, key = "on") => make(
       "optgroup",
       { label },
-      ...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`))
+      ...names.map((name) => new Option(nameOf2(name), `${key} = ${JSON.stringify(name)}`))
     );
-    find("map-on").replaceChildren(
-      group(text("map.motions"), motions),
-      group(text("map.gestures"), [...custom, ...gestures]),
-      group(text("map.measures"), measures, "measure")
-    );
+    const gestureName = (name) => textOr(`gesture.${name}`, name);
+    fill("map-on", [
+      group(text("map.motions"), motions, gestureName),
+      group(text("map.gestures"), [...custom, ...gestures], gestureName),
+      group(text("map.measures"), measures, measureName, "measure")
+    ]);
+    const options = Object.entries(actions).map(([name, hint]) => {
+      const option = new Option(textOr(`map.action.${name}`, name), name);
+      option.dataset.hint = hint;
+      return option;
+    });
+    fill("map-action", options);
+    showHint();
   }
   function draw({ commands = [] }) {
     if (!isRunning) return;
@@ -5037,7 +5039,7 @@ ${rule}
       state.dataset.state = "right";
     } catch (error) {
       if (error.code !== "bad_option") showError(error);
-      state.textContent = error.message;
+      state.textContent = text("map.wrong", { message: error.message });
       state.dataset.state = "wrong";
     }
     return state.dataset.state === "right";
@@ -5059,10 +5061,17 @@ ${rule}
   return { load, setCustom, draw, clear() {
   } };
 }
+function fill(id, options) {
+  const select = find(id);
+  const before = select.value;
+  select.replaceChildren(...options);
+  if (before) select.value = before;
+}
 function showHint() {
-  const hint = find("map-action").selectedOptions[0]?.dataset.hint ?? "";
-  find("map-target").placeholder = hint.split(", as in ").at(-1);
-  find("map-target-hint").textContent = hint;
+  const option = find("map-action").selectedOptions[0];
+  const hint = option?.dataset.hint ?? "";
+  find("map-target").placeholder = hint.split(EXAMPLE)[1] ?? "";
+  find("map-target-hint").textContent = option && textOr(`map.target.${option.value}`, hint);
 }
 
 // src/page/app.ts

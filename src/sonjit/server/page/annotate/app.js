@@ -84,7 +84,7 @@ async function startLanguage(...folders) {
   );
   choice.replaceChildren(...options);
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? "en";
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);
