@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.compat.mediapipe import _selfie as selfie
-from sonjit.detectors import observations, pipeline, smoothing, tracking
+from sonjit.detectors import observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
@@ -65,6 +65,7 @@ GROUPS = {
     "holistic": holistic,
     "metric_faces": rotations,
     "observations": observations,
+    "options": options,
     "pipeline": pipeline,
     "tracking": tracking,
 }
@@ -204,7 +205,7 @@ def _grid(grid: AnchorGrid) -> dict[str, Any]:
 def _kind(entry: KindEntry) -> dict[str, Any]:
     names = ("type", "default", "choices", "minimum", "maximum")
     known = [one for one in options_of(entry).values() if one.remote]
-    options = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
+    described = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
     networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
     return {
         "list": entry.list_name,
@@ -215,7 +216,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {
             option["name"]: {name: option[name] for name in names if option[name] not in (None, ())}
-            for option in options
+            for option in described
         },
     }
 

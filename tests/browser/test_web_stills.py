@@ -124,6 +124,22 @@ def test_instances_beyond_the_maximum_are_counted_as_in_python(web_page, all_net
     assert answer["total"] > 2
 
 
+def test_stills_show_everyone_by_default_and_streams_the_usual_number(web_page, all_networks, show, demo_clip):
+    """The image shows four hands. Streams of hands have at most two by default."""
+    frame = demo_clip[1][240]
+    counts = run(web_page, """
+        const counts = [];
+        for (const options of [{search: "fast"}, {search: "fast", max_instances: 1}]) {
+            const detector = await kit.LocalDetector.create("hands", options);
+            for (const how of ["detect", "track"])
+                counts.push((await detector[how](await pixels(given[0]))).hands.length);
+            detector.close();
+        }
+        return counts;
+    """, show(np.concatenate([frame, frame], 1)))  # fmt: skip
+    assert (counts[0] > 2, *counts[1:]) == (True, 2, 1, 1)
+
+
 def test_a_stream_counts_instances_beyond_the_maximum_as_in_python(web_page, all_networks, show, demo_clip):
     rgb, options = demo_clip[1][240], {"max_instances": 1}
     totals = run(web_page, """

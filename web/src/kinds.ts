@@ -231,7 +231,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
             { ...limits, enough: Infinity, published: PUBLISHED },
           ),
         };
-        return searchPeople(image, people, searches, settings);
+        return searchPeople(image, people, searches, {
+          minPresence: settings.min_presence_score,
+          limit: limits.enough,
+        });
       };
       return searching(people, settings, search, async () =>
         bodyFinder(await wide(), network, people),
@@ -266,8 +269,8 @@ function ifFilesExist<O extends Observation>(
   settings: Settings,
   search: Search<O>,
 ): StillSearch<O> {
-  const { min_detection_score: published, max_instances: enough, search: way } = settings;
-  return async (image) => {
+  const { min_detection_score: published, search: way } = settings;
+  return async (image, enough) => {
     const isThorough =
       // also images seven times as long as wide
       way === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height);

@@ -1,6 +1,6 @@
 /** Check the options of a detector by the records from Python. */
 
-import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import { constants, KINDS, type KindRecord, type OptionRecord } from "./data.js";
 import { limitsFromText, type EventLimits } from "./events.js";
 import type { DetectorOptions } from "./option-types.js";
 import type { Smoothing } from "./smoothing.js";
@@ -23,6 +23,7 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
   readonly kind: string;
   readonly instances: readonly string[]; // kinds of the instances with keypoints
   readonly smoothing: Smoothing;
+  readonly still_instances: number; // maximum number of instances in a still
   readonly events: readonly EventLimits[];
 };
 
@@ -77,6 +78,7 @@ export function settingsOf(name: string, { events = [], ...options }: LocalOptio
       `search="thorough" is not available for ${name} ${all.model} in streams. Use search="auto".`,
     );
   }
+  all.still_instances = options.max_instances ?? constants.options.STILL_INSTANCES;
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;
   if (all.smoothing === "auto") all.smoothing = kind.stream_smoothing;
   if (!Array.isArray(events)) throw new Error("events requires a list of NAME:BEGIN:END");

@@ -25,7 +25,10 @@ export interface Found<O extends Observation> {
 }
 
 /** Searches an image thoroughly. Null: the search cannot run, so that the fast search is used. */
-export type StillSearch<O extends Observation> = (image: Pixels) => Promise<Found<O> | null>;
+export type StillSearch<O extends Observation> = (
+  image: Pixels,
+  enough: number,
+) => Promise<Found<O> | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation> {
@@ -72,10 +75,11 @@ export class Detector<O extends Observation> {
 
   /** Find the instances in a still. */
   async detect(image: Pixels): Promise<Results> {
-    const searched = await this.stillSearch?.(inGoodLight(image));
+    const limit = this.settings.still_instances;
+    const searched = await this.stillSearch?.(inGoodLight(image), limit);
     if (searched) {
       const present = searched.found.filter((observation) => this.#isPresent(observation));
-      const shown = present.slice(0, this.settings.max_instances);
+      const shown = present.slice(0, limit);
       return {
         found: await this.#results(
           image,
@@ -85,7 +89,7 @@ export class Detector<O extends Observation> {
         complete: searched.complete,
       };
     }
-    const found = await this.#inImage(image, this.kind.keepsOverlapping);
+    const found = await this.#inImage(image, limit, this.kind.keepsOverlapping);
     const observations = this.kind.keepsOverlapping ? found : suppressDuplicates(found, [], false);
     const results = await this.#results(
       image,
@@ -123,7 +127,7 @@ export class Detector<O extends Observation> {
   async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
     const now = this.#clock(time);
     const [pairs, found] = this.kind.searchesAlways
-      ? this.#tracker.match(await this.#inImage(image), now)
+      ? this.#tracker.match(await this.#inImage(image, this.settings.max_instances), now)
       : await this.#observe(image, now);
     if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.settings.search_interval;
     for (const track of this.#tracker.active) track.box = this.kind.follow(track);
@@ -135,9 +139,12 @@ export class Detector<O extends Observation> {
    * observations of a search.
    */
   async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
+    const { max_instances } = this.settings;
     const tracks = this.#tracker.active;
     const boxes =
-      this.recrops && tracks.length < this.settings.max_instances ? await this.#boxes(image) : null;
+      this.recrops && tracks.length < max_instances
+        ? await this.#boxes(image, max_instances)
+        : null;
     for (const box of boxes ?? []) {
       const track = tracks.find((one) => this.kind.isSameInstance(box, one.box));
       if (track) track.box = box;
@@ -169,15 +176,14 @@ export class Detector<O extends Observation> {
     ];
   }
 
-  /** Find boxes in the full image, at most `max_instances`. */
-  async #boxes(image: Pixels): Promise<RotatedBox[]> {
-    const { min_detection_score, max_instances } = this.settings;
-    return (await this.kind.find(image, min_detection_score)).slice(0, max_instances);
+  /** Find boxes in the full image, at most a number. */
+  async #boxes(image: Pixels, limit: number): Promise<RotatedBox[]> {
+    return (await this.kind.find(image, this.settings.min_detection_score)).slice(0, limit);
   }
 
   /** Search the full image once. */
-  async #inImage(image: Pixels, keepsOverlapping = false): Promise<O[]> {
-    const boxes = await this.#boxes(image);
+  async #inImage(image: Pixels, limit: number, keepsOverlapping = false): Promise<O[]> {
+    const boxes = await this.#boxes(image, limit);
     return this.#present(image, keepsOverlapping ? boxes : this.#withoutOverlapping(boxes));
   }
 
@@ -219,7 +225,7 @@ export class Detector<O extends Observation> {
     let found: O[] = [];
     let others: RotatedBox[] = [];
     if (isDue && this.stillSearch && this.settings.search === "thorough") {
-      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) =>
+      found = ((await this.stillSearch(image, max_instances))?.found ?? []).filter((observation) =>
         this.#isPresent(observation),
       );
     } else if (isDue) {

@@ -9,7 +9,6 @@ import type { FaceObservation } from "../face.js";
 import type { HandObservation } from "../hands.js";
 import { wristDistance, type Holistic, type PersonObservation } from "../holistic.js";
 import type { RotatedBox } from "../observations.js";
-import type { Settings } from "../options.js";
 import type { Found } from "../pipeline.js";
 import type { Pixels } from "../pixels.js";
 import type { BodySearch } from "./bodies.js";
@@ -20,8 +19,8 @@ const OF = constants.search.people;
 const SIDES = [0, 1] as const;
 
 /**
- * Return the people of an image with the scores of their bodies, best first. The first
- * `max_instances` have hands and faces.
+ * Return the people of an image with the scores of their bodies, best first. The first ones, up to
+ * the limit, have hands and faces.
  *
  * @param people networks of the parts of a body, as in the published graph
  */
@@ -29,11 +28,11 @@ export async function searchPeople(
   image: Pixels,
   people: Holistic,
   { bodies: search, hands: handSearch }: { bodies: BodySearch; hands: HandSearch },
-  { min_presence_score: least, max_instances }: Settings,
+  { minPresence, limit }: { readonly minPresence: number; readonly limit: number },
 ): Promise<Found<BodyObservation>> {
   const { found, complete } = await search.search();
-  const bodies = found.filter(({ score }) => score > least);
-  const shown = bodies.slice(0, max_instances);
+  const bodies = found.filter(({ score }) => score > minPresence);
+  const shown = bodies.slice(0, limit);
   const crops: RotatedBox[] = [];
   for (const body of shown) {
     for (const side of SIDES) {
@@ -44,7 +43,7 @@ export async function searchPeople(
   const around = await handSearch.around(shown, crops);
   const hands = handsOfBodies(
     shown,
-    around.found.filter(({ score }) => score > least),
+    around.found.filter(({ score }) => score > minPresence),
   );
   const faces: FaceObservation[] = [];
   for (const [index, body] of shown.entries()) {
