@@ -14,7 +14,14 @@ from cyclopts import Parameter
 from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import json_values, key_values
 from sonjit.cli.report import print_table
-from sonjit_lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
+from sonjit_lab.training.recipes import (
+    HeldOutChange,
+    TrainingRequest,
+    held_out_change,
+    list_recipes,
+    load_recipe,
+    run_recipe,
+)
 from sonjit_lab.training.signals import ignore_early_saves
 
 if TYPE_CHECKING:
@@ -91,6 +98,8 @@ def train(
     if grid and require_better:
         raise InputError("--require-better applies to one training, not to --sweep and --ablation")
     name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([grid] if grid else [])])
+    from sonjit_lab.training.processes import joined, process_count
+
     with show_progress() as progress:
         request = TrainingRequest(
             recipe=recipe,
@@ -105,14 +114,22 @@ def train(
             smoke=smoke,
             require_better=require_better,
         )
-        results = {} if grid else run_recipe(request)
-        table = _compare(request, ablation, values, metric or "") if grid else ""
-    lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
-    change = held_out_change(request.out) if results else None
-    last = f"{change or 'held-out: no data were evaluated before and after the training'}\n" if results else ""
-    sys.stdout.write(table + "".join(lines) + last)
+        with joined(request) as own:
+            if grid and process_count() > 1:
+                raise InputError("torchrun shares the batches of one training: start --sweep and --ablation without it")
+            results = {} if grid else run_recipe(own)
+            table = _compare(own, ablation, values, metric or "") if grid else ""
+            change = held_out_change(own.out) if results else None
+            sys.stdout.write(table + _in_lines(results, change))
     if require_better and results and not (change and change.is_better):
         raise JobError(f"the training did not make the network better: {change or 'no data were held out'}")
+
+
+def _in_lines(results: Mapping[str, object], change: HeldOutChange | None) -> str:
+    """Return the results of a training and its change on held-out data as text."""
+    lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
+    last = f"{change or 'held-out: no data were evaluated before and after the training'}\n" if results else ""
+    return "".join(lines) + last
 
 
 def _compare(request: TrainingRequest, ablation: str | None, values: dict[str, list[str]], metric: str) -> str:

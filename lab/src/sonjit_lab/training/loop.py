@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonjit._util import Image, InputError, JobError
 from sonjit_lab.networks import modes, save_checkpoint
+from sonjit_lab.training import processes
 from sonjit_lab.training.batches import prefetch, seeds_of
 from sonjit_lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
@@ -150,9 +151,9 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
+    run = _open_run(out, network, settings, inputs or {})
+    state = processes.same_everywhere(network, (run and run.restore()) or _INITIAL_STATE)
     parts = _Parts.create(network, settings)
-    run = _open_run(out, network, settings, inputs or {}) if out is not None else None
-    state = (run and run.restore()) or _INITIAL_STATE
     parts.load(state)
     validation = _Validation(
         network=parts.averaged_network(),
@@ -188,7 +189,7 @@ def train(
                 ends = ends or stopped
                 if not ends:
                     validation.save_pictures(finished)
-            requested = requests.take()
+            requested = processes.largest_everywhere(requests.take())
             if run:
                 run.log(row)
                 if ends or requested or _due(step, settings.save_every):
@@ -251,8 +252,13 @@ class _Parts(Generic[N]):
             self.network.load_state_dict(self.average.module.state_dict())
 
 
-def _open_run(out: Path, network: nn.Module, settings: TrainingSettings, inputs: Mapping[str, object]) -> RunFolder:
-    """Open the folder of a run, which is identified by its settings and inputs."""
+def _open_run(
+    out: Path | None, network: nn.Module, settings: TrainingSettings, inputs: Mapping[str, object]
+) -> RunFolder | None:
+    """Open the folder of a run, which is identified by its settings and inputs, or None without a folder."""
+    processes.check_processes(settings.accumulate)
+    if out is None:
+        return None
     _check_space(out, network)
     identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
     return RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
@@ -262,7 +268,8 @@ def _batches(
     batch: Callable[[np.random.Generator], T], settings: TrainingSettings, done: int, device: torch.device
 ) -> Generator[T]:
     """Yield the batches of the steps after the first `done` ones."""
-    indices = ((step, number) for step in range(done, settings.steps) for number in range(settings.accumulate))
+    numbers = processes.own_batches(settings.accumulate)
+    indices = ((step, number) for step in range(done, settings.steps) for number in numbers)
     return prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
 
 
@@ -398,7 +405,7 @@ def _train_step(
     names: list[str] = []
     advice = f"try a smaller learning rate than {settings.learning_rate:g}"
     start, waited_s = time.perf_counter(), 0.0
-    for number in range(settings.accumulate):
+    for number in processes.own_batches(settings.accumulate):
         requested = time.perf_counter()
         batch = next(batches)
         waited_s += time.perf_counter() - requested
@@ -412,12 +419,14 @@ def _train_step(
         (total / settings.accumulate).backward()
         names = list(losses)
         by_batch.append(values.detach())
+    processes.add_gradients(weights)
+    processes.average_statistics(network)
     layers = _due(step, settings.gradients_every or max(settings.steps // 100, 1)) and layer_gradients(network)
     norm = nn.utils.clip_grad_norm_(weights, settings.clip_norm).item()
     if not math.isfinite(norm):
         raise JobError(f"step {step + 1}: the gradient is {norm}; {advice}")
     optimizer.step()
-    means = dict(zip(names, torch.stack(by_batch).mean(0).tolist(), strict=True))
+    means = dict(zip(names, processes.mean_everywhere(torch.stack(by_batch).mean(0)).tolist(), strict=True))
     row: LogRow = {
         "step": step + 1,
         "losses": means,

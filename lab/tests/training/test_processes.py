@@ -1,0 +1,76 @@
+"""The processes of torchrun share the batches of a step, and train as one process does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit_lab.training.loop import TrainingSettings, train
+
+from .shared_run import STEPS, Small, batch, losses
+
+SCRIPT = Path(__file__).with_name("shared_run.py")
+
+
+def run(out, processes, steps=0):
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(out), str(steps)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return torch.load(f"{out}.pt")
+
+
+def assert_same_training(found, expected):
+    assert len(found["gradients"]) == len(expected["gradients"])
+    for own, other in zip(found["gradients"], expected["gradients"], strict=True):
+        assert own.keys() == other.keys()
+        for name, gradient in own.items():
+            torch.testing.assert_close(gradient, other[name], rtol=1e-6, atol=1e-6)
+    for own, other in zip(found["rows"], expected["rows"], strict=True):
+        assert own["squares"] == pytest.approx(other["squares"], rel=1e-6)
+    for name, value in found["weights"].items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(value, expected["weights"][name], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
+    assert len(one["gradients"]) == STEPS
+    assert "unused.weight" not in two["gradients"][0]
+    assert_same_training(two, one)
+    assert (tmp_path / "two/weights.safetensors").is_file()
+    assert one["weights"]["norm.running_mean"].abs().max() > 0
+    torch.testing.assert_close(
+        two["weights"]["norm.running_mean"], one["weights"]["norm.running_mean"], rtol=0, atol=0.2
+    )
+
+
+@pytest.mark.slow
+def test_a_run_continues_with_another_number_of_processes(tmp_path):
+    whole = run(tmp_path / "whole", 1)
+    run(tmp_path / "part", 1, steps=1)
+    rest = run(tmp_path / "part", 2)
+    assert len(rest["gradients"]) == STEPS - 1
+    whole = {**whole, "gradients": whole["gradients"][1:], "rows": whole["rows"][1:]}
+    assert_same_training(rest, whole)
+
+
+@pytest.mark.parametrize(("accumulate", "joined"), [(2, False), (3, True)])
+def test_processes_that_do_not_share_the_work_are_refused(accumulate, joined, monkeypatch):
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    if joined:
+        monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+        monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    words = "set accumulate=2, or a multiple" if joined else "WORLD_SIZE=2: start such a training with torchrun"
+    with pytest.raises(InputError, match=words):
+        train(Small(), batch, losses, TrainingSettings(steps=1, accumulate=accumulate))
