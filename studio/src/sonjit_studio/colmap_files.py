@@ -12,15 +12,7 @@ from sonjit._util import FloatArray, InputError
 from sonjit._util.files import atomic_folder
 from sonjit.geometry import rotations
 from sonjit.media.sources.images import IMAGE_ENDINGS, read_bytes
-from sonjit_studio.camera_numbers import (
-    camera_of,
-    check_no_skew,
-    coefficients_of,
-    floats_from_words,
-    lens_of,
-    metres_per_unit,
-    read_text,
-)
+from sonjit_studio import camera_numbers
 from sonjit_studio.rig import CameraRig, RigCamera
 
 _LENS_MODELS = {
@@ -53,12 +45,12 @@ def read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
     if (folder / "cameras.txt").is_file() or not (folder / "cameras.bin").is_file():
         lenses = dict(_lenses_of_text(folder / "cameras.txt"))
         path = folder / "images.txt"
-        text = read_text(path)
+        text = camera_numbers.read_text(path)
         file_unit = re.search(r"^# unit: (\w+)", text, re.MULTILINE)
-        metres = metres_per_unit(unit or (file_unit[1] if file_unit else None), str(folder))
+        metres = camera_numbers.metres_per_unit(unit or (file_unit[1] if file_unit else None), str(folder))
         images = _images_of_text(path, text)
     else:
-        metres = metres_per_unit(unit, str(folder))
+        metres = camera_numbers.metres_per_unit(unit, str(folder))
         lenses = dict(_lenses_of_binary(folder / "cameras.bin"))
         path = folder / "images.bin"
         images = _images_of_binary(path)
@@ -72,11 +64,11 @@ def read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
         if not norm > 0:
             raise InputError(f"{at}: the rotation's four numbers are 0")
         R, t_m = rotations.matrix_from_quaternion_wxyz(pose[:4] / norm), pose[4:] * metres
-        yield camera_of(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
+        yield camera_numbers.camera_of(str(path), camera_name, [width, height], K=K, R=R, t_m=t_m, lens=lens)
 
 
 def _lenses_of_text(path: Path) -> Iterator[tuple[str, _Lens]]:
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(camera_numbers.read_text(path).splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             yield _parse_lens(line, f"{path}, line {number}")
 
@@ -89,7 +81,7 @@ def _images_of_text(path: Path, text: str) -> Iterator[tuple[str, FloatArray, st
             words = line.split(maxsplit=9)
             if len(words) != 10:
                 raise InputError(f"{at}: expected IMAGE_ID, 7 numbers, CAMERA_ID and NAME, got {line[:60]!r}")
-            yield at, np.array(floats_from_words(words[1:8], at)), words[8], words[9]
+            yield at, np.array(camera_numbers.floats_from_words(words[1:8], at)), words[8], words[9]
 
 
 class _Binary:
@@ -141,7 +133,7 @@ def _images_of_binary(path: Path) -> Iterator[tuple[str, FloatArray, str, str]]:
 
 def save_colmap(rig: CameraRig, folder: Path) -> None:
     """Write a rig as cameras.txt, images.txt and an empty points3D.txt, in metres."""
-    check_no_skew(rig, "COLMAP's text")
+    camera_numbers.check_no_skew(rig, "COLMAP's text")
     cameras = ["# Camera list with one line of data per camera:", "#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
     images = [
         "# unit: m",
@@ -150,7 +142,7 @@ def save_colmap(rig: CameraRig, folder: Path) -> None:
         "#   POINTS2D[] as (X, Y, POINT3D_ID)",
     ]
     for number, camera in enumerate(rig, 1):
-        K, lens = camera.camera.K, coefficients_of(camera)
+        K, lens = camera.camera.K, camera_numbers.coefficients_of(camera)
         if camera.camera.is_fisheye:
             model = "OPENCV_FISHEYE"
         elif lens[4:].any():
@@ -178,9 +170,9 @@ def _parse_lens(line: str, location: str) -> tuple[str, _Lens]:
     words = words[:-2]
     if len(words) != len(names):
         raise InputError(f"{location}: {model} has {len(names)} numbers after its name, not {len(words)}")
-    value = dict(zip(names, floats_from_words(words, location), strict=True))
+    value = dict(zip(names, camera_numbers.floats_from_words(words, location), strict=True))
     f = value.get("f", 0.0)
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
     fisheye = model.endswith("_FISHEYE")
     coefficients = [value.get(name, 0.0) for name in (_FISHEYE_COEFFICIENTS if fisheye else _COEFFICIENTS)]
-    return number, (value["width"], value["height"], K, lens_of(coefficients, location, fisheye=fisheye))
+    return number, (value["width"], value["height"], K, camera_numbers.lens_of(coefficients, location, fisheye=fisheye))

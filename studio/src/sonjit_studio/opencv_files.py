@@ -13,14 +13,7 @@ from sonjit._util.files import atomic_file, atomic_folder
 from sonjit._util.records import load_yaml, one_line
 from sonjit.geometry import rotations
 from sonjit.media.sources import natural_key
-from sonjit_studio.camera_numbers import (
-    camera_of,
-    from_opencv,
-    lens_of,
-    metres_per_unit,
-    read_text,
-    to_opencv,
-)
+from sonjit_studio import camera_numbers
 from sonjit_studio.rig import CameraRig, RigCamera
 
 OPENCV_ENDINGS = (".yml", ".yaml", ".xml")
@@ -47,7 +40,7 @@ def read_opencv(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCam
     for file in files:
         content = _read_xml(file) if file.suffix.lower() == ".xml" else _read_yaml(file)
         file_unit, records = content.get("unit"), content.get("cameras")
-        metres = metres_per_unit(unit or (file_unit if isinstance(file_unit, str) else None), str(file))
+        metres = camera_numbers.metres_per_unit(unit or (file_unit if isinstance(file_unit, str) else None), str(file))
         if not isinstance(records, list):
             yield _read_camera(content, file, file.stem, metres, poses=poses)
             continue
@@ -77,7 +70,7 @@ def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
         storage.write("name", f"camera {camera.name}")  # a name that is only a number would be read back as a number
         storage.write("image_width", camera.width)
         storage.write("image_height", camera.height)
-        storage.write("camera_matrix", to_opencv(np.asarray(camera.camera.K, np.float64)))
+        storage.write("camera_matrix", camera_numbers.to_opencv(np.asarray(camera.camera.K, np.float64)))
         if camera.camera.distortion is not None:
             storage.write("distortion_coefficients", np.asarray(camera.camera.distortion, np.float64)[:, None])
             storage.write("fisheye_model", int(camera.camera.is_fisheye))
@@ -90,7 +83,7 @@ def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     """Return the content of a YAML file without OpenCV's parser, which crashes on damaged ones."""
-    first, _, text = read_text(file).lstrip().partition("\n")
+    first, _, text = camera_numbers.read_text(file).lstrip().partition("\n")
     if not first.startswith("%YAML"):
         raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
     return load_yaml(file, _YAML_TAG.sub("", text))
@@ -98,7 +91,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _read_xml(file: Path) -> dict[str, Any]:
     try:
-        content = _xml_value(ElementTree.fromstring(read_text(file)))
+        content = _xml_value(ElementTree.fromstring(camera_numbers.read_text(file)))
     except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
     if not isinstance(content, dict):
@@ -138,9 +131,9 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
     R = rotations.matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
     lens, fisheye = None, bool(_read_number(fields, _FISHEYE_NAMES, at))
     if any(key in fields for key in _DISTORTION_NAMES):
-        lens = lens_of(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
+        lens = camera_numbers.lens_of(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
     t_m = translation.ravel() * metres
-    return camera_of(str(file), name, size, K=from_opencv(K), R=R, t_m=t_m, lens=lens)
+    return camera_numbers.camera_of(str(file), name, size, K=camera_numbers.from_opencv(K), R=R, t_m=t_m, lens=lens)
 
 
 def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:
