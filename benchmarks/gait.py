@@ -54,6 +54,7 @@ def measured(bodies):
 
 def values_of(each):
     return {
+        "steps": len(each.steps),
         "cadence": each.cadence,
         "step time left": each.step_time_s("left"),
         "step time right": each.step_time_s("right"),
@@ -75,7 +76,8 @@ def errors_of(found, true):
         "stance right": 100 * frame_s / (2 * step_s),
     }
     ours, theirs = values_of(found), values_of(true)
-    return {name: round(max(abs(ours[name] - theirs[name]), low), 3) for name, low in least.items()}
+    steps = abs(len(found.steps) - len(true.steps))
+    return {"steps": steps} | {name: round(max(abs(ours[name] - theirs[name]), low), 3) for name, low in least.items()}
 
 
 def lines_of(found, true, rows):

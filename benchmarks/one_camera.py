@@ -16,7 +16,6 @@ import argparse
 import json
 import platform
 from datetime import date
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ BEGIN, END = "<!-- python benchmarks/one_camera.py --write -->", "<!-- end of on
 PLACES = [(800.0, 1300.0), (196.0, 1040.0), (270.0, 755.0), (785.0, 650.0)]  # of the partner in the first frames
 FIGURE_RATE_HZ = 15.0
 MIN_FRAMES = 15  # of a range of motion
+COMPARED = "full"  # model of the comparison of ways
 WAYS = ("metres", "image", "report")
 TITLES = {"metres": "world keypoints", "image": "image plane", "report": "as the report measures"}
 GROUPS = {"tuning": "balance", "partner": "partner, left out", "figure": "figure, left out"}
@@ -45,16 +45,18 @@ def group_of(take):
 
 
 def measured(take, view, model, cache):
-    """Return angles (N, 12) by way, those of the mirrored recording, and the tilts (N, 12), in degrees."""
+    """Return angles (N, 12) by way, those of the mirrored recording or None, and the tilts (N, 12), in degrees."""
     options = {"people": take.people, "place": view.place}
-    pixels, world = arrays_of(recorded(view.video, model, cache, **options))
-    flat = np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1)
     found, tilts = track_angles(recorded(view.video, model, cache, averaged=True, **options), take.rate_hz)
-    place = view.place and (takes.width_of(view.video) - 1 - view.place[0], view.place[1])
-    options["place"] = place
+    ways = {"report": found}
+    if model == COMPARED:
+        pixels, world = arrays_of(recorded(view.video, model, cache, **options))
+        flat = np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1)
+        ways |= {"metres": angles_deg(world), "image": angles_deg(flat)}
+    if not take.mirrored:
+        return ways, None, tilts
     copy = recorded(mirrored_copy(view.video, cache), model, cache, averaged=True, **options)
-    mirrored = track_angles(copy, take.rate_hz)[0][:, OTHER_SIDE]
-    return {"metres": angles_deg(world), "image": angles_deg(flat), "report": found}, mirrored, tilts
+    return ways, track_angles(copy, take.rate_hz)[0][:, OTHER_SIDE], tilts
 
 
 def columns_of(joint):
@@ -87,10 +89,11 @@ def statistics(way, joint, results):
                     views[name].extend(error[(which == number) & np.isfinite(error)])
                 both = np.isfinite(error)
                 ranges.append(range_of(found[both, k]) - range_of(view.truth[both, k]))
-                mirrored.append(abs(range_of(found[:, k]) - range_of(other[:, k])))
+                if other is not None:
+                    mirrored.append(abs(range_of(found[:, k]) - range_of(other[:, k])))
             means.append(found[:, columns_of(joint)])
         known = np.isfinite(means).sum(0) > 1
-        spreads.append(mean(np.nanstd(np.where(known, means, np.nan), axis=0, ddof=1)[known.any(0)[None] & known]))
+        spreads.append(mean(np.nanstd(np.array(means)[:, known], axis=0, ddof=1)))
     everything = np.concatenate([np.array(values) for values in views.values()])
     rows = {name: summary(np.array(values)) for name, values in {**views, "all": everything}.items()}
     return {
@@ -99,6 +102,24 @@ def statistics(way, joint, results):
         "mirrored_range": rounded(mean(mirrored)),
         "between_cameras": rounded(mean(spreads)),
     }
+
+
+def combined(parts):
+    """Return the means of the errors of several people, each of whom counts equally."""
+    views = {}
+    for view in (*errors.VIEWS, "all"):
+        rows = [part["views"][view] for part in parts]
+        views[view] = {
+            name: rounded(mean_known(row[name] for row in rows)) for name in ("mean", "bias", "percentile_95")
+        }
+        views[view] = {"frames": sum(row["frames"] for row in rows), **views[view]}
+    ends = ("range_error", "mirrored_range", "between_cameras")
+    return {"views": views} | {name: rounded(mean_known(part[name] for part in parts)) for name in ends}
+
+
+def mean_known(values):
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else np.nan
 
 
 def summary(error):
@@ -139,8 +160,8 @@ def way_lines(results):
     yield f"| takes | mean error | {' | '.join(joints)} |"
     yield f"|---|---|{'---:|' * len(joints)}"
     for group, title in GROUPS.items():
-        for model in MODELS:
-            for way in WAYS:
+        for model in (each for each in MODELS if results[each][group]):
+            for way in WAYS if model == COMPARED else ("report",):
                 found = [statistics(way, joint, results[model][group])["views"]["all"]["mean"] for joint in joints]
                 cells = ["–" if value is None else str(value) for value in found]
                 yield f"| {title} | `{model}`, {TITLES[way]} | {' | '.join(cells)} |"
@@ -156,19 +177,31 @@ def takes_of(options):
     return [balance, partner, *takes.figure_takes(options.figures, FIGURE_RATE_HZ)]
 
 
+def is_measured(take, model):
+    """Return whether a model is measured on a take: figures are measured with the default model only."""
+    return model == COMPARED or take.residual_px is not None
+
+
+def origin_of(chosen):
+    return {
+        "people": len({take.person for take in chosen}),
+        "movements": len(chosen),
+        "recordings": sum(len(take.views) for take in chosen),
+        "frames": sum(len(view.truth) for take in chosen for view in take.views),
+    }
+
+
 def content_of(everything, results):
     """Return the content of the file of errors."""
     return {
         "command": "python benchmarks/one_camera.py --data Pose2Sim --figures FIGURES --cache CACHE --write",
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, CPU",
-        "people": len({take.person for take in everything}),
-        "recordings": len(everything),
-        "views": sum(len(take.views) for take in everything),
-        "frames": sum(len(view.truth) for take in everything for view in take.views),
+        "origins": {model: origin_of([take for take in everything if is_measured(take, model)]) for model in MODELS},
         "models": {
             model: {
-                joint: statistics("report", joint, [*chain.from_iterable(groups.values())]) for joint in errors.JOINTS
+                joint: combined([statistics("report", joint, found) for found in groups.values() if found])
+                for joint in errors.JOINTS
             }
             for model, groups in results.items()
         },
@@ -186,7 +219,7 @@ def main():
     everything = takes_of(options)
     results = {model: {group: [] for group in GROUPS} for model in MODELS}
     for take in everything:
-        for model in MODELS:
+        for model in (each for each in MODELS if is_measured(take, each)):
             found = [(view, *measured(take, view, model, options.cache)) for view in take.views]
             results[model][group_of(take)].append(found)
     content = content_of(everything, results)

@@ -43,6 +43,7 @@ class Take:
     views: list[View]
     people: int = 1  # that are tracked
     residual_px: float | None = None  # median of the triangulation
+    mirrored: bool = False  # also measured in the mirrored recordings
 
 
 def cameras_take(name, person, folder, cache, *, left_out, people=1, places=None):
@@ -66,7 +67,7 @@ def cameras_take(name, person, folder, cache, *, left_out, people=1, places=None
         truth = np.stack([filtered(values, rate_hz) for values in angles.T], axis=-1)
         views.append(View(camera.name, video, truth, place))
     residual_px = float(np.median(found.residual_px[found.inlier]))
-    return Take(name, person, left_out, rate_hz, views, people, residual_px)
+    return Take(name, person, left_out, rate_hz, views, people, residual_px, mirrored=people == 1)
 
 
 def figure_takes(folder, rate_hz):
@@ -172,9 +173,3 @@ def arrays_of(bodies):
             seen = body.visibility >= MIN_VISIBILITY
             pixels[index, seen], world[index, seen] = body.keypoints[seen, :2], body.keypoints_3d[seen]
     return pixels, world
-
-
-def width_of(video):
-    """Return the width of a video in pixels."""
-    with av.open(str(video)) as container:
-        return container.streams.video[0].width

@@ -52,7 +52,7 @@ def test_ranges_leave_out_single_frames_and_count_the_frames_seen():
     knees[20] = 20
     recording = recorded(knees)
     (row,) = (row for row in recording.rows if row[:2] == ("knee", "left"))
-    assert row[2] == "90 of 120"
+    assert row[2] == "90"
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
     error = errors.range_error_deg("full", "knee")
@@ -70,6 +70,15 @@ def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
     knee = page[page.index('aria-label="knee in degrees"') :]
     paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d9572b[^"]*"', knee)
     assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
+
+
+def test_keypoints_outside_the_image_are_not_seen():
+    frames = frames_of(squat(90))
+    for frame in frames[30:]:
+        frame.bodies[0].keypoints[INDEX("left_ankle"), 0] = 650
+    seen = np.isfinite(recording_of("a.mp4", "full", frames, (), size=(640, 2000)).angles[KNEE])
+    assert seen[:30].all()
+    assert not seen[30:].any()
 
 
 def test_repetitions_and_what_is_not_counted_have_rows():
@@ -140,7 +149,8 @@ def test_errors_of_the_page_are_those_of_the_file():
             assert shown[joint, "left"] == f"{mean:.0f}"
             assert errors.range_error_deg(model, joint) == found["range_error"]
     page = joint_angles._html(recording, [], joint_angles.Labels())
-    assert f"{content['views']} recordings and {content['frames']} frames" in page
+    found = content["origins"]["heavy"]
+    assert f"{found['recordings']} recordings and {found['frames']} frames" in page
 
 
 def test_differences_below_the_error_are_called_that():
@@ -211,6 +221,16 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
 def test_pictures_have_the_skeleton_of_the_person_only():
     frame = Frame(0, 0.0, bodies=[body_with(170), body_with(90, 7)])
     assert [body.id for body in joint_angles._only(frame, 7).bodies] == [7]
+
+
+def test_pictures_end_around_the_person():
+    body = body_with(170)
+    rgb = np.zeros((2000, 3000, 3), np.uint8)
+    rgb[round(float(body.keypoints[INDEX("left_knee"), 1])), 400] = 255
+    picture = joint_angles._around(rgb, Frame(0, 0.0, bodies=[body]))
+    assert picture.max() == 255
+    assert max(picture.shape[:2]) < 1300
+    assert joint_angles._around(rgb, Frame(0, 0.0)).shape == rgb.shape
 
 
 def test_a_page_in_korean_has_its_letters(tmp_path):

@@ -99,11 +99,13 @@ def report(
         raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
     frames: list[Frame] = []
     stopped: KeyboardInterrupt | None = None
+    size: tuple[int, int] | None = None
     try:
         with report_detector(kind, model, max_instances) as detector, progress_bar(None, "frames") as bar:
             for frame in tracked_frames.track(source, detector, start_s=start, end_s=end, every=every):
                 if frame.time is None:
                     raise InputError(f"{source} is an image: a report requires a video")
+                size = frame.image.shape[1], frame.image.shape[0]
                 frames.append(replace(frame))
                 bar.advance()
     except KeyboardInterrupt as stop:  # the page describes the frames so far
@@ -111,7 +113,9 @@ def report(
             raise
         stopped = stop
     video = Path(source).name
-    recording = recording_of(video, model, frames, counted, person=person, convention=convention, height_m=height)
+    recording = recording_of(
+        video, model, frames, counted, person=person, convention=convention, height_m=height, size=size
+    )
     hider = hiding.Anonymiser(anonymise)
     labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
     pictures = joint_angles.pictures_of(inputs, recording, hider)

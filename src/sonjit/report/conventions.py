@@ -47,8 +47,12 @@ def convention_svg(convention: Convention) -> str:
         marks.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
         marks.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
         marks.append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
-        marks.append(f'<text x="{x - 35}" y="132" fill="{INK}">{name}</text>')
+        marks.append(f'<text x="{_middle(points)}" y="132" text-anchor="middle" fill="{INK}">{name}</text>')
     return svg_of(*SIZE, marks, "Angles of a straight knee, a bent knee, a raised arm, a foot, a trunk and a neck")
+
+
+def _middle(points: tuple[tuple[float, float], ...]) -> float:
+    return (min(x for x, _ in points) + max(x for x, _ in points)) / 2
 
 
 def draw_convention(axes: Any, convention: Convention) -> None:  # noqa: ANN401  # Matplotlib
@@ -58,6 +62,6 @@ def draw_convention(axes: Any, convention: Convention) -> None:  # noqa: ANN401 
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
         axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
         axes.text(x + 10, y - 8, texts[convention], fontsize=6)
-        axes.text(x - 35, 132, name, fontsize=6)
+        axes.text(_middle(points), 132, name, fontsize=6, ha="center")
     axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
     axes.set_axis_off()

@@ -58,11 +58,12 @@ def models() -> list[str]:
     return list(_content()["models"])
 
 
-def origin() -> str:
-    """Return on how many people, recordings and views the errors rest."""
-    found = _content()
+def origin(model: str) -> str:
+    """Return on how many people, movements, recordings and frames the errors of a model rest."""
+    found = _content()["origins"][model]
     people = "1 person" if found["people"] == 1 else f"{found['people']} people"
-    return f"{people}, {found['recordings']} movements, {found['views']} recordings and {found['frames']} frames"
+    movements = "1 movement" if found["movements"] == 1 else f"{found['movements']} movements"
+    return f"{people}, {movements}, {found['recordings']} recordings and {found['frames']} frames"
 
 
 @cache

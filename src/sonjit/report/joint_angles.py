@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from sonjit._util import Image, files, optional_import
 from sonjit.media import draw_frame, load_frames, open_source
 from sonjit.media.sources.images import encode_image
@@ -36,13 +38,14 @@ from sonjit.report.recording import (
     Recording,
     recording_of,
 )
-from sonjit.results import Frame
+from sonjit.results import Body, Frame
 from sonjit.runs import annotations, hiding
 from sonjit.runs.inputs import Inputs
 
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `COLOURS`, warm for the person's left as in drawings."""
 _MARK = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
+_TITLE_LENGTH = 90  # characters of a line at the top of a printed page
 _LINE_LENGTH = 150  # characters of a printed line
 _GAIT_HEADINGS = ("walking", "value", "±")
 _CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
@@ -51,6 +54,7 @@ _FONTS = (
     *("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic"),
 )
 """Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
+_AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _METHOD = (
     "Ranges extend from the 2nd to the 98th percentile of the frames in which the joint was seen. Outliers, gaps up to "
@@ -131,7 +135,8 @@ def pictures_of(inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) 
             if frame.index in wanted:
                 found, caption = wanted[frame.index]
                 below = hider.below(frame._replace(time=None), hiding.covered(found))  # as a still
-                pictures.append((caption, draw_frame(below, _only(found, recording.person))))
+                own = _only(found, recording.person)
+                pictures.append((caption, _around(draw_frame(below, own), own)))
             if len(pictures) == len(wanted):
                 break
     return pictures
@@ -141,6 +146,18 @@ def _only(frame: Frame, person: int) -> Frame:
     """Return a frame with one person."""
     bodies = [body for body in frame.bodies if body.id == person]
     return replace(frame, bodies=bodies, people=[each for each in frame.people if each.id == person])
+
+
+def _around(rgb: Image, frame: Frame) -> Image:
+    """Return the part of an image (H, W, 3) with the person of a frame."""
+    for _, part in frame.instances():
+        if isinstance(part, Body):
+            low, high = part.keypoints[:, :2].min(0), part.keypoints[:, :2].max(0)
+            side, (x, y) = float(_AROUND * (high - low).max()), (low + high) / 2
+            left, top = max(int(x - side / 2), 0), max(int(y - side / 2), 0)
+            right, bottom = math.ceil(x + side / 2), math.ceil(y + side / 2)
+            return np.ascontiguousarray(rgb[top:bottom, left:right]) if right > left and bottom > top else rgb
+    return rgb
 
 
 def _title(recording: Recording, labels: Labels) -> str:
@@ -156,10 +173,11 @@ def _facts(recording: Recording) -> str:
 
 
 def _notes(recording: Recording) -> str:
+    rests = errors.origin(recording.model)
     return (
         "Angles come from one camera, by a network, and are no medical measurement. ± is the mean error against "
-        f"known angles, for the view of each bone in this video. It rests on {errors.origin()}, so other movements may "
-        "have larger errors."
+        f"known angles, for the view of each bone in this video. It rests on {rests}, so other movements may have "
+        "larger errors."
     )
 
 
@@ -262,7 +280,8 @@ def _first_page(
 ) -> Any:  # noqa: ANN401  # Matplotlib
     """Return the page of pictures and tables."""
     figure = _figure()
-    title = "\n".join([_title(recording, labels), *labels.lines, _facts(recording)])
+    facts = textwrap.wrap(_facts(recording), _TITLE_LENGTH)
+    title = "\n".join([_title(recording, labels), *labels.lines, *facts])
     figure.suptitle(files.xml_text(title), fontsize=11, parse_math=False)
     tables = (
         ("Range of motion", HEADINGS, recording.rows),
@@ -281,7 +300,7 @@ def _first_page(
     ]
     if recording.gait is not None:
         words.append(_gait_note())
-    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 0.9, 0.17 * len(words) + 0.6]
+    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 1.5, 0.17 * len(words) + 0.6]
     grid: Any = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     for at, (caption, rgb) in enumerate(pictures):
         axes: Any = figure.add_subplot(grid[0, at])
@@ -302,7 +321,9 @@ def _first_page(
 
 
 def _draw_table(axes: Any, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:  # noqa: ANN401  # Matplotlib
-    table: Any = axes.table(rows, colLabels=headings, loc="upper center", edges="horizontal")
+    table: Any = axes.table(rows, colLabels=headings, loc="upper center", cellLoc="center", edges="horizontal")
+    for cell in table.get_celld().values():
+        cell.set_linewidth(0.4)
     table.auto_set_font_size(False)
     table.set_fontsize(6)
 
@@ -315,8 +336,8 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
         axes: Any = figure.add_subplot(grid[at // 2, at % 2])
         for side, values in sides.items():
             axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=side, linewidth=1)
-        axes.set_title(f"{title}, degrees over seconds", fontsize=8)
+        axes.set_title(f"{title}, degrees over seconds", fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
         if len(sides) > 1:
-            axes.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(0, 1), ncols=2)
+            axes.legend(fontsize=6, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure

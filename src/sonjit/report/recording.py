@@ -23,7 +23,7 @@ COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip",
 HEADINGS: Final = (
     "angle",
     "side",
-    "seen",
+    "frames seen",
     "from °",
     "to °",
     "range °",
@@ -54,11 +54,7 @@ class Recording:
     counted: tuple[AngleLimits, ...]  # angles whose repetitions are counted
     convention: Convention = "straight"
     gait: Gait | None = None  # of a person who walks across the image
-
-    @property
-    def bodies(self) -> list[Body | None]:
-        """The person in each frame, or None."""
-        return _bodies_of(self.frames, self.person)
+    bodies: Sequence[Body | None] = ()  # the person in each frame, or None
 
     @property
     def times(self) -> list[float]:
@@ -94,7 +90,7 @@ class Recording:
         for name, (low, high) in self.ranges.items():
             joint = errors.joint_of(name)
             side = name.split("_")[0] if joint in _PAIRED else ""
-            seen = f"{int(np.isfinite(self.angles[name]).sum())} of {len(self.frames)}"
+            seen = str(int(np.isfinite(self.angles[name]).sum()))
             error = errors.range_error_deg(self.model, joint)
             numbers = [_whole(value) for value in (low, high, high - low)]
             rows.append((joint, side, seen, *numbers, _interval(high - low, error), _whole(self.errors_deg[name])))
@@ -175,10 +171,12 @@ def recording_of(
     person: int | None = None,
     convention: Convention = "straight",
     height_m: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
-    `height_m` is the body height for the speed of a gait.
+    `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, keypoints
+    outside the image count as not seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -193,20 +191,36 @@ def recording_of(
     times = [frame.time or 0.0 for frame in frames]
     steps = np.diff(times)
     rate_hz = 1 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 30.0
-    bodies = _bodies_of(frames, chosen)
+    bodies = [_inside(body, size) for body in _bodies_of(frames, chosen)]
     angles, tilts = track_angles(bodies, rate_hz)
     columns = dict(zip(ANGLES, angles.T, strict=True)) | _wrists(frames, chosen)
     expected = {
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
     gait = find_gait(bodies, times, rate_hz, height_m=height_m)
-    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait)
+    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies)
 
 
 def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
     """Return the body of a person in each frame, or None."""
     found = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
     return [bodies.get(person) for bodies in found]
+
+
+def _inside(body: Body | None, size: tuple[int, int] | None) -> Body | None:
+    """Return a body whose keypoints outside an image of this width and height are not visible."""
+    if body is None or size is None:
+        return body
+    points = body.keypoints[:, :2]
+    inside = ((points >= 0) & (points < size)).all(1)
+    return Body(
+        score=body.score,
+        keypoints=body.keypoints,
+        keypoints_3d=body.keypoints_3d,
+        visibility=body.visibility * inside,
+        presence=body.presence,
+        id=body.id,
+    )
 
 
 def compared(difference: float, error: float) -> str:
