@@ -6,6 +6,7 @@ results.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +91,9 @@ def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[ru
     folder, recordings = str(project.folder.resolve()), project.recordings()
     detection = run_folder.DetectionSettings(folder, project.rig.names, settings.model, recordings=recordings)
     file = project.folder / run_folder.FOLDER / f"cameras-{run_folder.run_name(detection)}.json"
-    if not file.is_file():
+    if file.is_file():
+        record = data_files.read_json(file)
+    else:
         rows = np.unique(np.linspace(0, len(project.frames) - 1, _CHECKED_FRAME_SETS).round().astype(int))
         detections = detect_frames(detection, [project.frames[k] for k in rows], again=False)
         points = np.moveaxis(detections.points_px, 1, 0).astype(np.float64).reshape(len(project.rig), len(rows), 42, 2)
@@ -102,7 +105,6 @@ def _consistent_views(project: Project, settings: AnnotatorSettings) -> tuple[ru
         good, faults = consistency.check_views(project.rig, points, threshold_px=max(10.0, _CHECK_THRESHOLD * widest))
         record = {"good": list(good), "faults": [fault.message for fault in faults]}
         write_text(file, json_from(record, 1))
-    record = data_files.read_json(file)
     faults = record["faults"]
     if faults and not settings.leave_out:
         file.unlink()
@@ -127,12 +129,11 @@ def _label(
     lengths = labelling.person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
     write_text(folder / run_folder.SETTINGS, json_from(asdict(detection), 1))
     problems, priorities = list(faults), dict[int, ReviewPriority]()
+    load_once = lru_cache(maxsize=3)(run_folder.load_detections)  # a chunk is also its neighbours' neighbour
     joints = labelled = right = mirrored = 0
     written = set[Path]()
     for number in range(len(files)):
-        neighbourhood = [
-            run_folder.load_detections(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)
-        ]
+        neighbourhood = [load_once(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
         problems += neighbourhood[min(number, 1)].problems
         detections, rows = _add_overlap(neighbourhood, min(number, 1))
         marks = [project.store.marks(int(frame)) for frame in detections.frames]

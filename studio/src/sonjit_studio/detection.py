@@ -7,7 +7,6 @@ as in its training: where two hands overlap, it knows which one is meant. Any ma
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, RealArray, SonjitError
+from sonjit._util.pools import per_process
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
@@ -86,7 +86,7 @@ def read_usable_images(
         yield _read_frame_set(project, views, frame, hashes, problems)
 
 
-@lru_cache(maxsize=2)
+@per_process
 def _open_once(settings: run_folder.DetectionSettings) -> tuple[Project, Detector[Hand]]:
     hands: Any = create_detector(
         "hands",
@@ -284,7 +284,7 @@ def _is_shown(camera: RigCamera, expected_px: FloatArray) -> bool:
     return bool(np.isfinite(expected_px).all() and camera.inside(expected_px).mean() >= 1 - MAX_OUTSIDE)
 
 
-@lru_cache(maxsize=2)
+@per_process
 def _open_for_second_pass(settings: run_folder.DetectionSettings) -> tuple[Project, InferHand]:
     folder = Path(settings.network)
     exported = folder / f"{learning.HAND_NETWORK}.xml"

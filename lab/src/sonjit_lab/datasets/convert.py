@@ -27,13 +27,12 @@ from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.columns import arrow
 from sonjit.media.tables.labels import category_record
 from sonjit.segmentation.coco import rle_from_mask
-from sonjit_lab.datasets.coco import box_from_mask, mask_from_segmentation
+from sonjit_lab.datasets.coco import Record, box_from_mask, mask_from_segmentation
 from sonjit_lab.datasets.dataset import Dataset
 from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample
 
 _TRUTHS = ("valid_px", "valid_m", "visible")
 _SKIPPED_FIELDS = ("image", "instances", "camera", "read_depth", "read_mask", "mesh")
-Json = dict[str, Any]
 _SAMPLES_PER_GROUP = 512
 _MARK = b"sonjit_dataset"
 _SAMPLE_COLUMNS = {
@@ -82,7 +81,7 @@ _WIDTHS = {"keypoints_px": 2, "keypoints_m": 3, "vertices_m": 3}
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
 
 
-def sample_to_dict(sample: Sample) -> Json:
+def sample_to_dict(sample: Sample) -> Record:
     """Return a sample as JSON types, without its image.
 
     >>> from pathlib import Path
@@ -96,10 +95,10 @@ def sample_to_dict(sample: Sample) -> Json:
     return result
 
 
-def sample_from_dict(data: Json, image: Path) -> Sample:
+def sample_from_dict(data: Record, image: Path) -> Sample:
     """Return the sample of `sample_to_dict` with its image; wrong records raise KeyError, TypeError and the like."""
     names = (item.name for item in fields(Sample) if item.name in data and item.name not in _SKIPPED_FIELDS)
-    rest: Json = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
+    rest: Record = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
     camera = data.get("camera")
     size = data["height"], data["width"]
     return Sample(
@@ -110,7 +109,7 @@ def sample_from_dict(data: Json, image: Path) -> Sample:
     )
 
 
-def instance_to_dict(instance: Instance) -> Json:
+def instance_to_dict(instance: Instance) -> Record:
     """Return an instance as JSON types, with its mask as packed run lengths."""
     result = _changed_fields(instance)
     if instance.mesh is not None:
@@ -120,8 +119,8 @@ def instance_to_dict(instance: Instance) -> Json:
     return result
 
 
-def _instance_from_dict(data: Json, height: int, width: int) -> Instance:
-    values: Json = {}
+def _instance_from_dict(data: Record, height: int, width: int) -> Instance:
+    values: Record = {}
     for item in fields(Instance):
         name, value = item.name, data.get(item.name)
         if value is None:
@@ -140,7 +139,7 @@ def _instance_from_dict(data: Json, height: int, width: int) -> Instance:
     return Instance(**values, read_mask=mask and partial(mask_from_segmentation, mask, height, width))
 
 
-def _changed_fields(record: Sample | Instance | CalibratedCamera | ManoParameters) -> Json:
+def _changed_fields(record: Sample | Instance | CalibratedCamera | ManoParameters) -> Record:
     """Return the fields that differ from their defaults as JSON types."""
     values = ((item, getattr(record, item.name)) for item in fields(record) if item.name not in _SKIPPED_FIELDS)
     return {
@@ -172,7 +171,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # JSON
             return str(value)
 
 
-def save_parquet(path: Path, samples: Iterable[Json]) -> None:
+def save_parquet(path: Path, samples: Iterable[Record]) -> None:
     """Write samples as `sample_to_dict` returns them, with `image`. The file appears only when it is complete."""
     pa = arrow()
     schema = pa.schema([(name, _type(pa, kind)) for name, kind in _COLUMNS.items()], metadata={_MARK: b"1"})
@@ -181,7 +180,7 @@ def save_parquet(path: Path, samples: Iterable[Json]) -> None:
         draft.open("wb") as file,  # Arrow refuses paths that are not UTF-8
         pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
-        rows: list[Json] = []
+        rows: list[Record] = []
         for number, sample in enumerate(samples):
             rows += _rows(number, sample)
             if number % _SAMPLES_PER_GROUP == _SAMPLES_PER_GROUP - 1:
@@ -201,7 +200,7 @@ def is_dataset_parquet(path: Path) -> bool:
         raise InputError(f"{path} is not a Parquet file or was cut off: {error}") from None
 
 
-def records_from_parquet(path: Path) -> Iterator[Json]:
+def records_from_parquet(path: Path) -> Iterator[Record]:
     """Yield the samples that `save_parquet` wrote, reading one row group at a time."""
     with path.open("rb") as opened, arrow().parquet.ParquetFile(opened) as file:
         rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
@@ -211,7 +210,7 @@ def records_from_parquet(path: Path) -> Iterator[Json]:
             yield _row_fields(group[0], _SAMPLE_COLUMNS) | {"instances": instances}
 
 
-def _rows(number: int, sample: Json) -> Iterator[Json]:
+def _rows(number: int, sample: Record) -> Iterator[Record]:
     shared = _row_cells({"sample": number} | {k: v for k, v in sample.items() if k != "instances"}, _SAMPLE_COLUMNS)
     for index, instance in enumerate(sample["instances"]):
         yield shared | _row_cells({"instance": index} | instance, _INSTANCE_COLUMNS)
@@ -219,11 +218,11 @@ def _rows(number: int, sample: Json) -> Iterator[Json]:
         yield shared
 
 
-def _row_cells(values: Json, columns: dict[str, str]) -> Json:
+def _row_cells(values: Record, columns: dict[str, str]) -> Record:
     """Return a row's cells. Fields without a column go into the last one."""
     *_, last = columns
     values = values | {last: {name: value for name, value in values.items() if name not in columns} or None}
-    row: Json = {}
+    row: Record = {}
     for name, kind in columns.items():
         value = values.get(name)
         if value is not None and kind == "json":
@@ -234,10 +233,10 @@ def _row_cells(values: Json, columns: dict[str, str]) -> Json:
     return row
 
 
-def _row_fields(row: Json, columns: dict[str, str]) -> Json:
+def _row_fields(row: Record, columns: dict[str, str]) -> Record:
     """Return the fields of a row of `_row_cells`, without the row number."""
     _, *names, last = columns
-    result: Json = json.loads(row[last]) if row[last] else {}
+    result: Record = json.loads(row[last]) if row[last] else {}
     for name in names:
         value = row[name]
         if value is None:
@@ -283,13 +282,13 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
     """Write a data set as COCO keypoints with the additional fields of `folder`, without meshes and vertices."""
     with atomic_text(path) as file:
         images: list[str] = []
-        categories: dict[tuple[int, str, str | None, tuple[str, ...]], Json] = {}
+        categories: dict[tuple[int, str, str | None, tuple[str, ...]], Record] = {}
         classes, count = dataset.categories(), 0
         used = set[int]()
         file.write('{"annotations": [')
         for index, sample in enumerate(dataset, 1):
             number = index if sample.image_id is None else sample.image_id
-            record: Json = {
+            record: Record = {
                 "id": number,
                 "file_name": _image_file(sample, index, path),
                 "width": sample.width,
@@ -333,9 +332,9 @@ def category_of(instance: Instance, categories: Mapping[int, str]) -> int:
     return next(fitting, max(categories, default=0) + 1)
 
 
-def coco_annotation(number: int, image: int | str, category: int, instance: Instance) -> Json:
+def coco_annotation(number: int, image: int | str, category: int, instance: Instance) -> Record:
     """Return an annotation of COCO with a number, the id of its image and of its category."""
-    record: Json = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(instance.crowd)}
+    record: Record = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(instance.crowd)}
     if instance.side:
         record["hand_side"] = instance.side.lower()
     points = instance.keypoints_px
@@ -361,7 +360,7 @@ def coco_annotation(number: int, image: int | str, category: int, instance: Inst
     return record
 
 
-def _box_around(record: Json) -> tuple[float, float, float, float] | None:
+def _box_around(record: Record) -> tuple[float, float, float, float] | None:
     points = np.reshape(record.get("keypoints", []), (-1, 3))
     points = points[points[:, 2] > 0, :2]
     if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():

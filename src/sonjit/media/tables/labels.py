@@ -19,7 +19,7 @@ from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.results import Box, Frame, Hand, Instance
 from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
-Json = dict[str, Any]
+Record = dict[str, Any]
 _LEAST_VISIBILITY: Final = 0.5
 _POINT_PERCENT: Final = 0.5  # diameter of a keypoint in Label Studio in per cent of the width
 
@@ -83,7 +83,7 @@ class LabelWriter(FrameWriter):
     def _images(self) -> Iterator[_Image]:
         videos = Counter(Path(name).with_suffix("") for name in {item[2] for item in self._frames if item[1]} if name)
         for index, is_video, source, found in self._frames:
-            size: Json = {**self.sources.get(source or "", {})}
+            size: Record = {**self.sources.get(source or "", {})}
             width, height = (size.get(name) or getattr(self._header, name) for name in ("width", "height"))
             if width is None or height is None:
                 raise JobError(f"{self._path}: the size of {source} is unknown")
@@ -126,8 +126,8 @@ def _label(instance: Instance, name: str, width: int, height: int) -> _Label | N
 
 def _coco(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
     """Return a COCO file with scores, which `folder` data sets and COCO's programs read."""
-    categories: dict[str, Json] = {}
-    annotations: list[Json] = []
+    categories: dict[str, Record] = {}
+    annotations: list[Record] = []
     for number, image in enumerate(images, 1):
         for label in image.labels:
             if label.kind not in categories:
@@ -215,10 +215,10 @@ def _cvat(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
 
 def _label_studio(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
     """Return tasks with predictions, and the labelling interface with their names."""
-    tasks: list[Json] = []
+    tasks: list[Record] = []
     boxes, keypoints = dict[str, None](), dict[str, None]()
     for image in images:
-        results: list[Json] = []
+        results: list[Record] = []
         shared = {"to_name": "image", "original_width": image.width, "original_height": image.height}
         for label in image.labels:
             scale = 100 / np.array([image.width, image.height])
@@ -262,9 +262,9 @@ LABEL_FORMATS: Final[dict[str, Callable[[Path, Header, list[_Image]], dict[Path,
 """Functions that return the contents of all files, by ending."""
 
 
-def category_record(number: int, name: str, skeleton: str | None, keypoint_names: Sequence[str]) -> Json:
+def category_record(number: int, name: str, skeleton: str | None, keypoint_names: Sequence[str]) -> Record:
     """Return a category of COCO. The names of keypoints apply to skeletons that are not known."""
-    record: Json = {"id": number, "name": name}
+    record: Record = {"id": number, "name": name}
     try:
         known = load_skeleton(skeleton or "")
     except InputError:  # a convention of the set's own
