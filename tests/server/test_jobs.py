@@ -3,12 +3,13 @@
 import io
 import json
 import zipfile
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
+from tests.support.faces import faces_in, photographs_of_one_person
 
 from sonjit.cli import main
-from sonjit.media import natural_key, open_source
+from sonjit.media import natural_key, open_source, rgb_from
 
 from .conftest import FRAMES, end_of, refusal
 
@@ -136,3 +137,19 @@ def test_a_video_can_be_played_from_anywhere(ask, media):
         got = client.get(job["downloads"]["drawn"], headers={"range": requested})
         assert (got.status_code, got.content) == (206, part)
     assert client.get(job["downloads"]["drawn"], headers={"range": f"bytes={len(complete)}-"}).status_code == 416
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_a_job_hides_people_as_the_command_line_does(ask, data, need):
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    photo = next(photographs_of_one_person(data), None)
+    if photo is None:
+        pytest.skip("no photographs of one person")
+    client, style = ask(), quote(json.dumps({"anonymise": "blur"}))
+    query = f"kind=hands&model=lite&name=a.jpg&style={style}"
+    job = end_of(client, client.post(f"/v1/jobs?{query}", content=photo.read_bytes()))
+    assert job["state"] == "done"
+    assert any("A face that no search finds stays visible" in problem for problem in job["problems"])
+    assert faces_in(rgb_from(photo)) != []
+    assert faces_in(rgb_from(client.get(job["downloads"]["drawn"]).content)) == []

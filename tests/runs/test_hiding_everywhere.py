@@ -1,0 +1,70 @@
+"""`--anonymise` in each output that shows people, on real photographs: no search finds a face afterwards."""
+
+import base64
+import re
+from itertools import islice
+
+import av
+import numpy as np
+import pytest
+from tests.support.faces import faces_in, photographs_of_one_person
+
+from sonjit.media import open_source, rgb_from
+
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def photo(data):
+    """Return a photograph of a person with a face that is found."""
+    found = next(islice(photographs_of_one_person(data), 1), None)
+    if found is None:
+        pytest.skip("no photographs of one person")
+    assert faces_in(rgb_from(found))
+    return found
+
+
+@pytest.fixture(scope="module")
+def clip(photo, tmp_path_factory):
+    """Return a clip in which the photograph moves by some pixels."""
+    rgb, path = rgb_from(photo), tmp_path_factory.mktemp("clip") / "a.mp4"
+    height, width = (side // 2 * 2 - 8 for side in rgb.shape[:2])
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for k in range(4):
+            part = np.ascontiguousarray(rgb[k : k + height, k : k + width])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(part, "rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["hands", "body", "explain"])
+def test_drawings_of_a_photograph(sonjit, need, photo, tmp_path, kind):
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    out = tmp_path / "a.png"
+    status, _, lines = sonjit(kind, photo, "--anonymise", "blur", "--draw", out)
+    assert status == 0, lines
+    assert faces_in(rgb_from(out)) == []
+
+
+def test_a_drawn_video(sonjit, need, clip, tmp_path):
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    out = tmp_path / "a.mp4"
+    status, _, lines = sonjit("hands", clip, "--anonymise", "blur", "--draw", out)
+    assert status == 0, lines
+    with open_source(out) as drawn:
+        images = [frame.rgb for frame in drawn]
+    assert len(images) == 4
+    assert [faces_in(rgb) for rgb in images[::3]] == [[], []]
+
+
+def test_pictures_of_a_report(sonjit, need, clip, tmp_path):
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "a.html"
+    status, _, lines = sonjit("report", clip, "--anonymise", "blur", "--save", out)
+    assert status == 0, lines
+    pictures = re.findall(r"data:image/(?:png|jpeg|webp);base64,([A-Za-z0-9+/=]+)", out.read_text("utf-8"))
+    assert pictures
+    assert [faces_in(rgb_from(base64.b64decode(picture))) for picture in pictures] == [[]] * len(pictures)
