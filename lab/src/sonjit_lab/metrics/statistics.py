@@ -98,7 +98,7 @@ def rows(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def ratio(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return means (...) from sums (...) and counts (...), in the unit of the sums; NaN where the count is 0."""
+    """Return the means of sums and counts (N, ...), in the unit of the sums; NaN where the count is 0."""
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 

@@ -146,7 +146,10 @@ def two_hands_from_outputs(
 
 
 def apply_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
-    """Return depths (B, 2) in mm of right and left roots; with both hands, the left one's from the right one's."""
+    """Return depths (B, 2) in mm of right and left roots.
+
+    With both hands, the left root is placed relative to the right one.
+    """
     depths = np.array(own_mm, np.float64)
     both = hands.present.all(1)
     depths[both, 1] = depths[both, 0] + hands.rel_root_mm[both]
