@@ -14,6 +14,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, open_source
+from sonjit.media.sources import images
 
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 
@@ -302,7 +303,8 @@ def cases():
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("named", "sha256", "width", "height"), cases())
-def test_first_frame_is_bit_exact(named, sha256, width, height):
+def test_first_frame_is_bit_exact(named, sha256, width, height, monkeypatch):
+    monkeypatch.setattr(images, "is_installed", lambda _: False)  # the goldens were made without colour profiles
     if not (ROOT / named).is_file():
         pytest.skip(f"{named} is not in {ROOT}")
     with open_source(ROOT / named) as source:
