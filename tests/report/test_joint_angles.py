@@ -72,6 +72,15 @@ def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
     assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
 
 
+def test_sides_that_were_rarely_seen_are_not_compared():
+    frames = frames_of(squat(90))
+    for frame in frames[20:]:
+        frame.bodies[0].visibility[INDEX("left_ankle")] = 0
+    recording = recording_of("a.mp4", "full", frames, ())
+    assert "knee: the left side was seen in 20 frames, too few to compare" in recording.comparisons
+    assert any(sentence.startswith("hip: the ranges differ") for sentence in recording.comparisons)
+
+
 def test_keypoints_outside_the_image_are_not_seen():
     frames = frames_of(squat(90))
     for frame in frames[30:]:

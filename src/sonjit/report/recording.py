@@ -37,6 +37,7 @@ WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "devi
 _PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
 _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
+_MIN_SEEN = 0.5  # minimum share of frames in which both sides of a joint are seen to compare them
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
 
 
@@ -90,11 +91,23 @@ class Recording:
         for name, (low, high) in self.ranges.items():
             joint = errors.joint_of(name)
             side = name.split("_")[0] if joint in _PAIRED else ""
-            seen = str(int(np.isfinite(self.angles[name]).sum()))
             error = errors.range_error_deg(self.model, joint)
             numbers = [_whole(value) for value in (low, high, high - low)]
-            rows.append((joint, side, seen, *numbers, _interval(high - low, error), _whole(self.errors_deg[name])))
+            rows.append(
+                (
+                    joint,
+                    side,
+                    str(self._seen(name)),
+                    *numbers,
+                    _interval(high - low, error),
+                    _whole(self.errors_deg[name]),
+                )
+            )
         return rows
+
+    def _seen(self, name: str) -> int:
+        """Return the number of frames in which an angle is known."""
+        return int(np.isfinite(self.angles[name]).sum())
 
     @property
     def comparisons(self) -> list[str]:
@@ -103,6 +116,11 @@ class Recording:
         for joint in _PAIRED:
             ends = [self.ranges.get(f"{side}_{joint}_angle_rad") for side in ("left", "right")]
             if ends[0] is None or ends[1] is None:
+                continue
+            seen = {side: self._seen(f"{side}_{joint}_angle_rad") for side in ("left", "right")}
+            rarer = min(seen, key=seen.__getitem__)
+            if seen[rarer] < _MIN_SEEN * len(self.frames):
+                sentences.append(f"{joint}: the {rarer} side was seen in {seen[rarer]} frames, too few to compare")
                 continue
             left, right = (high - low for low, high in (ends[0], ends[1]))
             error = math.sqrt(2) * errors.range_error_deg(self.model, joint)  # each range has its own error
