@@ -208,6 +208,13 @@ def test_counted_angles_are_named_as_they_were_typed(refusal, tmp_path):
     )
 
 
+def test_misspelt_angles_get_the_short_names_that_count_accepts():
+    with pytest.raises(InputError, match=r"unknown angle 'left_kne'. Choose from left_knee, left_knee_angle_2d"):
+        AngleLimits.from_text("left_kne", "body")
+    assert AngleLimits.from_text("left_knee", "body").measure == KNEE
+    assert AngleLimits.from_text("left_knee_angle_2d", "body").measure == "left_knee_angle_2d_rad"
+
+
 def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     before, now = recorded([*squat(120), *[170] * 10]), recorded([*squat(60), *[170] * 10])
     joint_angles.write_page(tmp_path / "before.html", before, [], labels=joint_angles.Labels(title="<Anna>"))

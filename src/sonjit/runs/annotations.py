@@ -38,7 +38,8 @@ def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
     if wanted in names or len(found) == 1:
         return wanted if wanted in names else found[0]
     near = begin or [name for name in names if wanted in name] or get_close_matches(wanted, names) or names
-    raise InputError(f"{problem} {text!r}. Choose from {', '.join(near)}")
+    short = [name.removesuffix("_rad").removesuffix("_angle") for name in near]  # as users write them
+    raise InputError(f"{problem} {text!r}. Choose from {', '.join(short)}")
 
 
 @dataclass(frozen=True)
