@@ -1,0 +1,99 @@
+"""Each option of each kind: a batch gives what single images give, and `track` gives what the command writes."""
+
+import json
+from itertools import islice
+
+import av
+import cv2
+import numpy as np
+import pytest
+from tests.support.faces import photographs_of_one_person
+
+from sonjit import create_detector, track
+from sonjit._util import json_from
+from sonjit.detectors.kinds import KINDS, options_of
+from sonjit.media import rgb_from
+
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
+FILES = {"models_dir", "detector_model", "landmark_model", "device", "camera"}  # not a property of results
+OF_STREAMS = {"smoothing", "search_interval", "static_image", "smooth_segmentation", "flip_horizontal"}
+NUMBERS = {"max_instances": 3, "search_interval": 2, "threads": 1, "hand_length": 0.2}
+NEEDED = {"hand_length": {"distance": True}, "smooth_segmentation": {"segmentation": True}}
+FAST = {"hands": {"model": "lite"}, "face": {"model": "mesh"}, "body": {"model": "lite"}, "holistic": {"model": "lite"}}
+OWN = {"hand_model", "face_model", "keypoints", "gestures", "blendshapes"}  # of people; the others are those of bodies
+
+
+def value_of(option):
+    """Return a value other than the default."""
+    if option.choices:
+        return next(choice for choice in reversed(option.choices) if choice not in (option.default, "int8"))
+    if option.type == "boolean":
+        return not option.default
+    return NUMBERS.get(option.name, "canned" if option.name == "gestures" else 0.3)
+
+
+def cases(left_out):
+    """Return kinds with each of their options."""
+    for kind in ("hands", "face", "body", "holistic"):
+        for name, option in options_of(KINDS[kind]).items():
+            if name not in FILES | left_out and (kind != "holistic" or name in OWN):
+                yield pytest.param(
+                    kind, FAST[kind] | NEEDED.get(name, {}) | {name: value_of(option)}, id=f"{kind}-{name}"
+                )
+
+
+@pytest.fixture(scope="module")
+def images(data):
+    """Return two small photographs of a person."""
+    found = list(islice(photographs_of_one_person(data), 2))
+    if len(found) < 2:
+        pytest.skip("no photographs of one person")
+    photos = [rgb_from(path) for path in found]
+    return [cv2.resize(rgb, None, fx=320 / max(rgb.shape[:2]), fy=320 / max(rgb.shape[:2])) for rgb in photos]
+
+
+@pytest.fixture(scope="module")
+def clip(images, tmp_path_factory):
+    """Return a clip of four frames, in which a photograph moves."""
+    rgb, path = images[0], tmp_path_factory.mktemp("clip") / "a.mp4"
+    height, width = (side // 2 * 2 - 8 for side in rgb.shape[:2])
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for k in range(4):
+            part = np.ascontiguousarray(rgb[k : k + height, k : k + width])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(part, "rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+def without_measures(record):
+    """Return an object of a table without the further columns that only tables have."""
+    return {name: value for name, value in record.items() if name != "measures"}
+
+
+def plain(results):
+    """Return results as JSON."""
+    return [result.to_dict(full=True) for result in results]
+
+
+@pytest.mark.parametrize(("kind", "options"), [*cases(OF_STREAMS)])
+def test_a_batch_gives_what_single_images_give(images, kind, options):
+    with create_detector(kind, static_image=True, **options) as detector:
+        single = [detector.detect(rgb) for rgb in images]
+        batch = detector.detect_batch(images)
+    assert [plain(own) for own in batch] == [plain(own) for own in single]
+
+
+@pytest.mark.parametrize(("kind", "options"), [*cases({"segmentation", "smooth_segmentation"})])
+def test_track_gives_what_the_command_writes(sonjit, clip, tmp_path, kind, options):
+    words = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [f"--no-{option[2:]}"] if value is False else [option, str(value)]
+    status, _, lines = sonjit(kind, clip, *words, "--save", tmp_path / "a.json")
+    assert status == 0, lines
+    written = json.loads((tmp_path / "a.json").read_text("utf-8"), object_hook=without_measures)["frames"]
+    name = KINDS[kind].list_name
+    tracked = [frame.to_dict((name,)) for frame in track(clip, kind, **options)]
+    assert json.loads(json_from(tracked)) == written
