@@ -98,9 +98,9 @@ def test_a_mirrored_image_has_the_mirrored_means(rotation):
     first, second = bodies.observe(rgb, box), bodies.observe(np.ascontiguousarray(rgb[:, ::-1]), other)
     order = mirrored_order(load_skeleton("body_blazepose33").keypoints)
     mirrored = second.keypoints[order] * [-1, 1, 1] + [499, 0, 0]
-    np.testing.assert_allclose(first.keypoints, mirrored, atol=1.5)  # a pixel of the crop
+    np.testing.assert_allclose(first.keypoints, mirrored, atol=0.3)
     np.testing.assert_allclose(first.keypoints_3d, second.keypoints_3d[order] * [-1, 1, 1], atol=1e-5)
-    np.testing.assert_allclose(first.alignment, second.alignment * [-1, 1] + [499, 0], atol=1.5)
+    np.testing.assert_allclose(first.alignment, second.alignment * [-1, 1] + [499, 0], atol=0.3)
 
 
 def test_limbs_whose_sides_the_mirrored_crop_exchanges_do_not_collapse():

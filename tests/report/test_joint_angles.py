@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit import Body, Frame, InputError
+from sonjit.media import Header, open_writer
 from sonjit.report import comparison, errors, joint_angles
 from sonjit.report.motion_files import write_motion
 from sonjit.report.recording import compared, recording_of
@@ -279,3 +280,12 @@ def test_motion_files_have_the_angles_and_points(tmp_path):
     assert float(first[at + 1]) == pytest.approx(0.5, abs=0.01)  # above the hips
     assert len(first) == len(lines[5 + 61].split("\t")) == 2 + 99
     assert lines[5 + 61].split("\t")[at] == ""  # the person is not in this frame
+
+
+def test_a_page_of_a_processed_video_states_that_its_errors_may_be_larger(tmp_path):
+    table = tmp_path / "a.jsonl"
+    with open_writer(table, Header(kind="bodies")) as writer:
+        for frame in frames_of([*squat(90), *[170] * 10]):
+            writer.write(frame)
+    joint_angles.write_report(tmp_path / "r.html", table, None, "a.mp4", "full")
+    assert "without its mirror image" in (tmp_path / "r.html").read_text("utf-8")

@@ -45,6 +45,10 @@ from sonjit.runs.inputs import Inputs
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `COLOURS`, warm for the person's left as in drawings."""
 _MARK = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
+_PLAIN = (
+    "The keypoints come from the processed video, without its mirror image. Errors may be larger than on a page of "
+    "`sonjit report`."
+)
 _TITLE_LENGTH = 90  # characters of a line at the top of a printed page
 _LINE_LENGTH = 150  # characters of a printed line
 _GAIT_HEADINGS = ("walking", "value", "±")
@@ -88,12 +92,15 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
         name: Name of the video.
         model: Model of the body.
     """
-    recording = recording_of(name, model, load_frames(table)[1], tuple(map(annotations.AngleLimits, COUNTED)))
+    header, frames = load_frames(table)
+    size = (header.width, header.height) if header.width and header.height else None
+    counted = tuple(map(annotations.AngleLimits, COUNTED))
+    recording = recording_of(name, model, frames, counted, size=size)
     wanted, pictures = {frame.index: caption for frame, caption in recording.extremes}, list[tuple[str, Image]]()
     if drawing is not None and drawing.is_file():
         with open_source(drawing) as source:
             pictures = [(wanted[frame.index], frame.rgb.copy()) for frame in source if frame.index in wanted]
-    write_page(path, recording, pictures)
+    write_page(path, recording, pictures, labels=Labels(day=date.today().isoformat(), note=_PLAIN))
 
 
 def write_page(
