@@ -10,7 +10,8 @@ from sonjit.media.tables.base import Header
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
 from sonjit_studio import association, bones, camera_files, commands, exports, views
-from sonjit_studio.people import load_detections, load_people
+from sonjit_studio.bones import Part
+from sonjit_studio.people import Detections, load_detections, load_people
 
 from .projects import hands
 from .rigs import random_rig
@@ -246,3 +247,16 @@ def test_who_comes_back_after_a_while_is_new():
     assert tracker.assign(0.1, [there, here]) == [1, 0]
     assert tracker.assign(0.5, [there]) == [1]
     assert tracker.assign(1.4, [here + 0.1, there]) == [2, 1]
+
+
+@pytest.mark.parametrize(("height_px", "expected"), [(900, 36.0), (100, 10.0)])
+def test_the_usual_threshold_grows_with_the_size_of_bodies(height_px, expected):
+    body, hand = Part("bodies", "body_blazepose33"), Part("hands", "hand_mediapipe21", "Right")
+    points = np.random.default_rng(0).uniform(0, 0.5 * height_px, (2, 3, 1, 54, 2))
+    points[..., 0, :], points[..., 1, :] = (0, 0), (0.1 * height_px, height_px)
+    points[1, 0] = np.nan
+    parts = (body, hand)
+    found = Detections(parts, (0, 1, 2), np.arange(3) / 30, points, np.ones(points.shape[:-1]))
+    assert found.usual_threshold_px() == pytest.approx(expected)
+    hands_only = Detections((hand,), (0, 1, 2), np.arange(3) / 30, points[..., 33:, :], np.ones((2, 3, 1, 21)))
+    assert hands_only.usual_threshold_px() == 10

@@ -158,7 +158,7 @@ def test_the_bundled_file_equals_the_network_in_pytorch(size, photo):
     boxes = expected.boxes * np.tile(np.divide(size, resized.shape[:2])[::-1], 2)
     expected = expected._replace(boxes=np.clip(boxes, 0, (*size[::-1], *size[::-1])))
     expected = expected.without_repeats()
-    found = segment.PeopleAndHands(0.05).find(rgb)
+    found = segment.ExportedFinder(0.05).find(rgb)
     assert len(found.boxes), "no instances compare nothing"
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
@@ -260,3 +260,30 @@ def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
     assert drawn.shape == (2 * height, 2 * width, 3)
     assert main(options) == 2
     assert "--tasks requires --draw" in capsys.readouterr().err
+
+
+def test_an_exported_run_segments_without_pytorch(run, tmp_path, refusal, monkeypatch, capsys):
+    data, out = run
+    file, rgb = tmp_path / "mine.onnx", cv2.imread(str(data / "images" / "003.png"))[..., ::-1]
+    assert main(["export", "mask-rcnn", "--weights", str(out), "--out", str(file)]) == 0
+    finder = segment.ExportedFinder(0.05, file)
+    assert [name for _, name in finder.categories] == NAMES
+    side = 96  # 4/3 of the side of the training, in steps of 32
+    padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, side, side)
+    padded[:, :64] = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1) / 255
+    network, *_ = load_mask_rcnn(out, min_side=side, max_side=side, min_score=0.05)
+    with torch.no_grad():
+        expected = mask_networks.instances_from(network.find([padded])[0])
+    found = finder.find(np.ascontiguousarray(rgb))
+    assert len(found.boxes), "no instances compare nothing"
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    np.testing.assert_allclose(found.boxes, np.clip(expected.boxes, 0, (96, 64) * 2), atol=0.05)
+    np.testing.assert_allclose(found.masks, expected.masks, atol=1e-3)
+    monkeypatch.setattr(segment.OPEN_FINDER, "get", lambda: pytest.fail("PyTorch is not needed"))
+    saved = tmp_path / "found.json"
+    assert main(["segment", str(data / "images"), "--weights", str(file), "--save", str(saved)]) == 0
+    assert {record["category_id"] for record in json.loads(saved.read_text("utf-8"))} <= {1, 2}
+    capsys.readouterr()
+    words = refusal("segment", str(data / "images"), "--weights", str(file), "--min-side", "64")
+    assert "--min-side, --device and --steps do not apply to" in words

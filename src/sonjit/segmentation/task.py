@@ -4,6 +4,7 @@ The bundled network of people and hands runs on OpenVINO. The lab provides other
 the drawn steps, which require PyTorch.
 """
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from sonjit._util import Image, InputError, data_files, pluralize
-from sonjit.engines import EngineOptions, load_number_engine
+from sonjit.engines import EngineOptions, load_number_engine, model_file
 from sonjit.media import Anonymise, Source, SourceFrame
 from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import RecordTable
@@ -25,8 +26,11 @@ from sonjit.segmentation.hooks import OPEN_FINDER
 from sonjit.segmentation.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
 
 BUNDLED: Final = data_files.ASSETS / "people_and_hands.onnx"
-"""Network of people and hands for images of `_SIDE_PX`; docs/mask-rcnn.md describes its training."""
-_SIDE_PX: Final = 640
+"""Network of people and hands; docs/mask-rcnn.md describes its training."""
+_PEOPLE_AND_HANDS: Final = ((1, "person"), (2, "hand"))
+CATEGORIES: Final = "sonjit_categories"
+"""Metadata key of an exported Mask R-CNN for the ids and names of its labels 1, 2, ... as JSON."""
+_EXPORTED: Final = (".onnx", ".xml")
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # colour around the network's input, which is its 0
 _COLUMNS: dict[str, ColumnType] = {
     "image_id": int,
@@ -40,19 +44,32 @@ _COLUMNS: dict[str, ColumnType] = {
 }
 
 
-class PeopleAndHands:
-    """Find people and hands with a score of at least `min_score` with the bundled network on OpenVINO."""
+class ExportedFinder:
+    """Find instances with a score of at least `min_score` with an exported Mask R-CNN on OpenVINO, without PyTorch.
 
-    categories: Sequence[tuple[int, str]] = ((1, "person"), (2, "hand"))
+    `path`: file of `sonjit export mask-rcnn`. Default: the bundled network of people and hands.
+    """
 
-    def __init__(self, min_score: float) -> None:
-        self._engine = load_number_engine(BUNDLED, EngineOptions())
+    def __init__(self, min_score: float, path: Path = BUNDLED) -> None:
+        from sonjit.engines.openvino import read_model  # loads slowly
+
+        path = model_file(path)
+        self.categories: Sequence[tuple[int, str]] = _PEOPLE_AND_HANDS
+        if path != BUNDLED:
+            model, key = read_model(path), ["framework", CATEGORIES]  # where OpenVINO stores ONNX metadata
+            if not model.has_rt_info(key):
+                raise InputError(f"{path} is not a Mask R-CNN of sonjit export mask-rcnn --weights RUN --out {path}")
+            records = json.loads(model.get_rt_info(key).astype(str))
+            self.categories = [(int(record["id"]), str(record["name"])) for record in records]
+        self._engine = load_number_engine(path, EngineOptions())
+        self._side: int = self._engine.inputs[0].shape[-1]
+        self._removes_repeats = path == BUNDLED
         self._min_score = min_score
 
     def find(self, rgb: Image) -> Instances:
         """Return the instances in an image (H, W, 3), uint8 RGB, best first."""
         height, width = rgb.shape[:2]
-        scale = _SIDE_PX / max(height, width)
+        scale = self._side / max(height, width)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         self._engine.inputs[0][:] = _MEAN[:, None, None]
@@ -60,9 +77,8 @@ class PeopleAndHands:
         boxes, scores, labels, masks = (output[0].copy() for output in self._engine.run())
         boxes *= np.array([width / size[0], height / size[1]] * 2, np.float32)
         np.clip(boxes, 0, (width, height) * 2, out=boxes)
-        return (
-            Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score).without_repeats()
-        )
+        found = Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score)
+        return found.without_repeats() if self._removes_repeats else found
 
 
 @dataclass(frozen=True)
@@ -120,8 +136,12 @@ class SegmentWorker(Worker[Instances]):
     def __init__(self, task: Segment) -> None:
         super().__init__(task.anonymise)
         self._task = task
-        if task.weights is None and task.min_side is None and task.device == "cpu" and not task.steps:
-            self._finder: Finder = PeopleAndHands(task.min_score)
+        is_exported = task.weights is not None and task.weights.endswith(_EXPORTED)
+        needs_torch = task.min_side is not None or task.device != "cpu" or task.steps
+        if is_exported and needs_torch:
+            raise InputError(f"--min-side, --device and --steps do not apply to {task.weights}; give its run")
+        if is_exported or (task.weights is None and not needs_torch):
+            self._finder: Finder = ExportedFinder(task.min_score, Path(task.weights or BUNDLED))
         else:
             self._finder = OPEN_FINDER.get()(task)
         self._ids, self._names = map(list, zip(*self._finder.categories, strict=True))

@@ -51,7 +51,7 @@ def triangulate_tables(
     /,
     *,
     out: Path,
-    threshold: float = 10.0,
+    threshold: float | None = None,
     constant_bones: bool = False,
     unit: str | None = None,
     leave_out: bool = False,
@@ -69,7 +69,7 @@ def triangulate_tables(
         tables: Tables of `sonjit hands|face|body|holistic --save`, one per camera and named like it, a folder of them,
             or CAMERA=TABLE.
         out: JSON file to write.
-        threshold: Maximum reprojection error of an inlier in pixels.
+        threshold: Maximum reprojection error of an inlier in pixels. Default: 10, or 4 % of a body's size if larger.
         constant_bones: Fit hands and bodies of videos with constant bone lengths and human accelerations.
         unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         leave_out: Exclude inconsistent cameras and continue.
@@ -83,6 +83,7 @@ def triangulate_tables(
     detections = people_files.load_detections(rig, found_tables, matched, fps)
     for line in (*detections.notes, *redundant_facts.intrinsics_notes(rig.intrinsics())):
         sys.stderr.write(f"sonjit: {line}\n")
+    threshold = detections.usual_threshold_px() if threshold is None else threshold
     for name, count in zip(rig.names, detections.unmatched, strict=True):
         if count:
             what = pluralize(count, "detection fits", "detections fit")

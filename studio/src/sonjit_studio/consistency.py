@@ -61,7 +61,7 @@ def check_views(
     if len(good) < 2:
         raise InputError(
             f"no two of the cameras {', '.join(rig.names)} agree within {threshold_px:g} px: the images are of "
-            "another rig, of other frame sets, or their names are swapped"
+            "another rig, of other frame sets, or their names are swapped, or --threshold is too small"
         )
     bad = [row for row in range(len(rig)) if row not in good]
     agreeing = rig.subset(rig.names[row] for row in good)

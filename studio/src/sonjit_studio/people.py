@@ -31,6 +31,8 @@ _COMPARED_KEYPOINTS: Final = 33  # keypoints that identify a person: all of a bo
 _MIN_SUPPORT: Final = 0.4  # least support of a group that is one person; views of different people may almost match
 _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
 DEFAULT_STEP_S: Final = 1 / 30
+_HAND_THRESHOLD_PX: Final = 10.0  # largest reprojection error of an inlier
+_BODY_THRESHOLD: Final = 0.04  # the same relative to the size of a body, whose keypoints scatter by about 0.5 %
 HANDS: Final = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
 _Person = Mapping[Part, Instance]  # a person in one image
 _GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
@@ -55,6 +57,18 @@ class Detections:
     confidence: FloatArray  # (C, F, N, K) weights: scores, for bodies times the visibility
     unmatched: tuple[int, ...] = ()  # (C,) number of detections of each view that match no other view and are dropped
     notes: tuple[str, ...] = ()  # contradictions in the tables, one line each
+
+    def usual_threshold_px(self) -> float:
+        """Return the largest reprojection error of an inlier in pixels, which grows with the size of bodies."""
+        bodies = [own for part, own in part_slices(self.parts) if part.list_name == "bodies"]
+        if not bodies:
+            return _HAND_THRESHOLD_PX
+        points = self.points_px[..., bodies[0], :]
+        known = points[np.isfinite(points).all((-1, -2))]  # (M, K, 2)
+        if not len(known):
+            return _HAND_THRESHOLD_PX
+        size_px = float(np.median(np.ptp(known, axis=1).max(-1)))
+        return max(_HAND_THRESHOLD_PX, _BODY_THRESHOLD * size_px)
 
     def other_sides(self) -> IndexArray:
         """Return the index (K,) of each keypoint's counterpart on the other side of the body, or its own."""

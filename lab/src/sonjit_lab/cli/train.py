@@ -300,12 +300,19 @@ def export(
     """
     from sonjit_lab.networks import create_network, network_entry
     from sonjit_lab.networks.export import export_network
+    from sonjit_lab.networks.mask_rcnn.files import export_mask_rcnn
 
     entry = network_entry(name)
     if weights is None and entry.weight is None:
         raise InputError(f"{name} has no published weights: give --weights ({entry.where or 'a checkpoint'})")
-    network = create_network(name, weights or "published", **json_values(settings))
-    exported = export_network(network, network.inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
+    if name.startswith("mask-rcnn"):
+        if settings or dynamic_batch:
+            option = "--set" if settings else "--dynamic-batch"
+            raise InputError(f"{option} does not apply to Mask R-CNN, whose run contains its options")
+        exported = export_mask_rcnn(weights, Path(out), to)
+    else:
+        network = create_network(name, weights or "published", **json_values(settings))
+        exported = export_network(network, network.inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
     differences = ", ".join(f"{output} {value:.1e}" for output, value in exported.differences.items())
     sys.stdout.write(
         f"{exported.path}: {exported.size / 1e6:.1f} MB; "

@@ -48,7 +48,13 @@ class Export:
 
 
 def export_network(
-    network: Network, inputs: Sequence[InputSpec], path: Path, *, to: Format | None = None, dynamic_batch: bool = False
+    network: Network,
+    inputs: Sequence[InputSpec],
+    path: Path,
+    *,
+    to: Format | None = None,
+    dynamic_batch: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> Export:
     """Export a network to a file for another runtime.
 
@@ -58,6 +64,7 @@ def export_network(
         path: Path that ends with `.onnx`, `.xml` or `.tflite`.
         to: Format; it must match the ending of the path.
         dynamic_batch: True for batches of any size, False for batches of one.
+        metadata: Further texts in an ONNX file by their keys.
 
     Raises:
         InputError: The ending is unknown or does not match the format, or a TFLite file shall have a dynamic batch.
@@ -83,7 +90,7 @@ def export_network(
             draft = draft.with_suffix(".tflite")
             _write_tflite(network, inputs, draft)
         else:
-            _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
+            _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch, metadata=metadata or {})
         if file_format == "openvino":
             draft = _ir_from_onnx(draft)
         differences = _differences(network, inputs, draft)
@@ -124,7 +131,9 @@ class _TupleOutputs(nn.Module):
         return tuple(self.network(*moved).values())
 
 
-def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dynamic_batch: bool) -> None:
+def _write_onnx(
+    network: Network, inputs: Sequence[InputSpec], path: Path, *, dynamic_batch: bool, metadata: Mapping[str, str]
+) -> None:
     device = next(network.parameters()).device
     examples = tuple(spec.example(2 if dynamic_batch else 1).to(device) for spec in inputs)
     with torch.inference_mode():
@@ -146,6 +155,7 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
                 node.metadata_props.clear()  # source code locations, with paths of this machine
             if network.saved:
                 program.model.metadata_props[METADATA] = network.saved.to_json()
+            program.model.metadata_props.update(metadata)
             program.save(path, external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         check_memory(error)

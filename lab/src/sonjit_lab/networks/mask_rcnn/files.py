@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
-from sonjit._util.errors import InputError
+from sonjit._util import InputError, json_from
+from sonjit.segmentation.task import CATEGORIES
 from sonjit_lab.networks import checkpoints
+from sonjit_lab.networks.export import Export, Format, export_network
 from sonjit_lab.networks.mask_rcnn.mask_rcnn import SHIPPED, WEIGHTS, Category, MaskRCNN
-from sonjit_lab.networks.registry import create_network, required_checkpoint
+from sonjit_lab.networks.registry import InputSpec, create_network, required_checkpoint
 
+_MIN_SCORE, _STRIDE = 0.05, 32
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
 """Options that change no weight; they may differ from those of the training."""
 
@@ -53,6 +56,19 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     if len(scores) != len(coco) + 1:
         coco = tuple(Category(i, f"class {i}") for i in range(1, len(scores)))
     return _create(name, file, {"classes": len(scores), **options}, coco)
+
+
+def export_mask_rcnn(weights: str | Path | None, path: Path, to: Format | None = None) -> Export:
+    """Export a network of `load_mask_rcnn` for square images, with its categories, for `sonjit segment --weights`.
+
+    An image with sides in the ratio 4 to 3 has the size of the training. Instances below a score of 0.05 are left out.
+    """
+    saved = load_mask_rcnn(weights)
+    side = -(-saved.network.min_side * 4 // (3 * _STRIDE)) * _STRIDE
+    saved = load_mask_rcnn(weights, min_side=side, max_side=side, min_score=_MIN_SCORE)
+    inputs = [InputSpec("images", (3, side, side))]
+    categories = json_from([category._asdict() for category in saved.categories])
+    return export_network(saved.network, inputs, path, to=to, metadata={CATEGORIES: categories})
 
 
 def save_mask_rcnn_description(folder: Path, saved: SavedMaskRCNN) -> None:
