@@ -111,6 +111,7 @@ def test_hands_of_images_are_read_as_the_detector_reads_them(tmp_path, weights, 
     assert (plain.cause[:, 20] == CAUSES.index("self")).all()
     assert set(plain.right.tolist()) == {hand["handedness"] == "Right" for hand in truth}
     assert len(np.unique(plain.mean, axis=0)) == len(plain)  # each hand's own, not the last one's
+    assert ((plain.label > 0.5) == plain.right).mean() > 0.5
     assert (more.cause == OBJECT).any()
 
 
