@@ -16,7 +16,7 @@ SIGNS: Final = (
     "Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and right are the "
     "sides of the person: orange is left, blue is right."
 )
-SIZE: Final = (570, 140)
+SIZE: Final = (670, 140)
 """Width and height of the drawing in pixels."""
 
 
@@ -29,12 +29,12 @@ class _Example(NamedTuple):
 
 
 _EXAMPLES = (
-    _Example("straight knee", {"straight": "180°", "clinical": "0°"}, ((45, 20), (45, 65), (45, 110))),
-    _Example("bent knee", {"straight": "120°", "clinical": "60°"}, ((140, 20), (140, 65), (101, 88))),
-    _Example("raised arm", {"straight": "90°", "clinical": "90°"}, ((265, 40), (220, 40), (220, 110))),
-    _Example("foot", {"straight": "90°", "clinical": "0°"}, ((315, 40), (315, 100), (355, 100))),
-    _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((437, 26), (410, 72), (410, 110))),
-    _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((516, 30), (503, 53), (503, 110))),
+    _Example("straight knee", {"straight": "180°", "clinical": "0°"}, ((55, 20), (55, 65), (55, 110))),
+    _Example("bent knee", {"straight": "120°", "clinical": "60°"}, ((185, 20), (185, 65), (146, 88))),
+    _Example("raised arm", {"straight": "90°", "clinical": "90°"}, ((310, 40), (265, 40), (265, 110))),
+    _Example("foot", {"straight": "90°", "clinical": "0°"}, ((370, 40), (370, 100), (410, 100))),
+    _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((507, 26), (480, 72), (480, 110))),
+    _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((616, 30), (603, 53), (603, 110))),
 )
 
 

@@ -61,8 +61,8 @@ _FONTS = (
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _METHOD = (
-    "Ranges extend from the 2nd to the 98th percentile of the frames in which the joint was seen. Outliers, gaps up to "
-    "0.2 s and noise are filtered. Longer gaps stay gaps."
+    "The column frames has the number of frames in which the joint was seen. Ranges extend from the 2nd to the 98th "
+    "percentile of these frames. Outliers, gaps up to 0.2 s and noise are filtered. Longer gaps stay gaps."
 )
 
 

@@ -23,11 +23,11 @@ COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip",
 HEADINGS: Final = (
     "angle",
     "side",
-    "frames seen",
+    "frames",
     "from °",
     "to °",
     "range °",
-    "range with error °",
+    "with error °",
     "angle ± °",
 )
 COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "lowest °")
