@@ -39,7 +39,7 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {"sonjit", "pip", "npm", "npx", "make", "python", "ray", "git",
+CHECKED = {"sonjit", "torchrun", "pip", "npm", "npx", "make", "python", "ray", "git",
            "openssl", "docker", "cp", "zip", "blender", "pyinstaller", "rerun"}  # fmt: skip
 
 README = PROJECT / "README.md"
