@@ -285,8 +285,8 @@ export function limitsFromText(text: string, kinds: readonly string[]): EventLim
     throw new Error(`events ${text}: write NAME:BEGIN:END, with limits of angles in degrees`);
   if (begin === end || !Number.isFinite(begin - end))
     throw new Error(`events ${text}: give two different limits`);
-  const unit = measure.endsWith("_rad") ? Math.PI / 180 : 1;
-  return { text, measure, begin: unit * begin, end: unit * end };
+  const factor = measure.endsWith("_rad") ? Math.PI / 180 : 1;
+  return { text, measure, begin: factor * begin, end: factor * end };
 }
 
 /** Return a detector whose results have `events` in streams. */
@@ -455,8 +455,9 @@ function* followGesture(
   } else if (state.open !== null) {
     if ((name === null || duration < EVENTS.MIN_HOLD_S) && time - state.last < EVENTS.MAX_GAP_S)
       return;
-    yield endOf(state.open, state.last);
+    const { open } = state;
     state.open = null;
+    yield endOf(open, state.last);
   }
   if (gesture === null || state.open !== null) return;
   if (duration < EVENTS.MIN_HOLD_S || time - state.first < EVENTS.MIN_VISIBLE_S) return;
@@ -509,9 +510,10 @@ function* followMeasure(
     state.last = time;
     yield state.open;
   } else if (state.open !== null && side === "end") {
-    yield endOf(state.open, state.since);
+    const { open } = state;
     state.open = null;
     state.last = state.since;
+    yield endOf(open, state.since);
   }
 }
 

@@ -298,7 +298,7 @@ const bestOf = (values: readonly number[]): number =>
 
 /** All pairs of keypoints except those of the thumb's first joint. */
 const PAIRS = Array.from({ length: POINTS }, (_, a) =>
-  Array.from({ length: a }, (_, b) => [a, b] as const),
+  Array.from({ length: a }, (__, b) => [a, b] as const),
 )
   .flat()
   .filter(([a, b]) => a !== 1 && b !== 1);

@@ -210,7 +210,7 @@ function sampledMaps(
   const maps = taps.slice(0, -1);
   const channels = maps.map((map, m) => map.length / sides[m]! ** 2);
   return Array.from({ length: count }, (_, k) => {
-    const row = new Float32Array(channels.reduce((sum, count) => sum + count, 0));
+    const row = new Float32Array(channels.reduce((sum, one) => sum + one, 0));
     let start = 0;
     for (const [m, map] of maps.entries()) {
       const end = start + channels[m]!;

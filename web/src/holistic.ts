@@ -78,9 +78,9 @@ export function agree(
   { rotation, shift, scale, margin }: Agreement,
 ): boolean {
   const size = found.width;
-  const distance = Math.max(Math.abs(tracked.cx - found.cx), Math.abs(tracked.cy - found.cy));
+  const shifted = Math.max(Math.abs(tracked.cx - found.cx), Math.abs(tracked.cy - found.cy));
   const angle = Math.abs(wrapAngle(tracked.rotation - found.rotation));
-  if (angle > rotation || distance > shift * size || Math.abs(tracked.width - size) > scale * size)
+  if (angle > rotation || shifted > shift * size || Math.abs(tracked.width - size) > scale * size)
     return false;
   const [cosine, sine] = [Math.cos(found.rotation), Math.sin(found.rotation)];
   const inside = ((1 - margin) * size) / 2;

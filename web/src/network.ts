@@ -71,6 +71,7 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
         const code = new TextDecoder().decode(
           await fetchFile(`${folder}litert_wasm_${variant}internal.js`, "the runtime"),
         );
+        // eslint-disable-next-line no-eval -- a classic script that LiteRT loads as such
         Object.assign(globalThis, { importScripts: () => (0, eval)(code) });
       }
     await loadLiteRt(folder, { threads: threads > 1 });
@@ -204,7 +205,7 @@ export class Network implements Input {
     const lengths = requested.map(
       (tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0,
     );
-    if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
+    if (!isShaped || sorted(lengths).join() !== sorted(sizes).join()) {
       release(steps);
       throw new Error(
         `${what} is another network: it takes ${shape.slice(1).join(" x ")} ` +
@@ -305,6 +306,9 @@ async function runOnGpu(
   }
   return values;
 }
+
+/** Return numbers from the smallest to the largest. */
+const sorted = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b);
 
 /** Compile the parts among the steps. */
 async function compileSteps(

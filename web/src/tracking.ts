@@ -17,8 +17,11 @@ import {
   meanDistance,
   overlapOverSmaller,
   suppressDuplicates,
+  type Disc,
+  type Observation,
+  type Point,
+  type RotatedBox,
 } from "./observations.js";
-import type { Disc, Observation, Point, RotatedBox } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";
@@ -91,7 +94,7 @@ export class Track<O extends Observation> {
    * Add the observation of a new frame. The colours are learned only while no other instance is
    * near.
    */
-  update(observation: O, now: number, isIsolated = true): void {
+  update(observation: O, now: number, learnsColours = true): void {
     const step = now - this.seenS;
     if (this.frames && step > 0 && this.occludedS === null) {
       const [before, after] = [centreOf(this.observation), centreOf(observation)];
@@ -111,7 +114,7 @@ export class Track<O extends Observation> {
     if (observation.left !== null) this.#updateSide(observation.left);
     const { colours } = observation;
     if (this.colours === null) this.colours = colours;
-    else if (isIsolated && colours)
+    else if (learnsColours && colours)
       this.colours = this.colours.map((c, i) => c + OF.COLOUR_MEMORY * (colours[i]! - c));
     this.smoothed = this.smoother === null ? observation : this.smoother(observation, now);
   }

@@ -218,12 +218,12 @@ async function load(
  */
 function withGesturesAndEvents(
   { gestures: { folder, custom } }: Places,
-  make: Make,
+  makePlain: Make,
 ): (settings: Settings) => Promise<AnyDetector> {
   return async (settings) => {
     const wanted = settings.gestures ?? "none";
     if (wanted === "none" && custom === null) {
-      const plain = await make(settings, false);
+      const plain = await makePlain(settings, false);
       return settings.events.length ? withEvents(plain, settings) : plain;
     }
     const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
@@ -232,7 +232,11 @@ function withGesturesAndEvents(
       ...shipped.map((name) => folder + name),
     ]);
     return withEvents(
-      withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal),
+      withGestures(
+        await makePlain(settings, loaded.readsAppearance),
+        loaded,
+        settings.flip_horizontal,
+      ),
       settings,
     );
   };

@@ -349,11 +349,11 @@ class CustomSearch {
 }
 
 /** Return the cost of matching a step with the step of an example at an index. */
-function stepCost(way: readonly number[], start: number, step: Float32Array): number {
+function stepCost(steps: readonly number[], start: number, step: Float32Array): number {
   let [same, apart] = [0, 0];
   for (let i = 0; i < HALF; i++) {
-    same += way[start + i]! * step[i]!;
-    apart += (way[start + HALF + i]! - step[HALF + i]!) ** 2;
+    same += steps[start + i]! * step[i]!;
+    apart += (steps[start + HALF + i]! - step[HALF + i]!) ** 2;
   }
   return (1 - same / CUSTOM.POINTS) / 2 + CUSTOM.SHAPE_WEIGHT * Math.sqrt(apart / CUSTOM.POINTS);
 }

@@ -99,8 +99,8 @@ export class Holds extends Motion {
   *follow(now: HandState): Steps {
     const { isActive } = this;
     const isPinch = this.name === "Pinch";
-    const [minimum, mean, maximum] = now.reach;
-    const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [mean, HOLD.FIST];
+    const [minimum, middle, maximum] = now.reach;
+    const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [middle, HOLD.FIST];
     const [opened, shut] = limits as [number, number];
     // A fist is neither open nor a pinch. A hand with only some fingers stretched is neither open nor a fist.
     const isOther = isPinch

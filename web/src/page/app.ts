@@ -385,7 +385,7 @@ const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
 let requested = requestedDetectors();
 store.watch(["here"], ({ started }) => {
   requested = requestedDetectors(); // a new run starts with it
-  if (started) onSource();
+  if (started) void onSource();
 });
 store.watch(["detectors", "options", "source", "compare", "here"], () => {
   find("panes").classList.toggle("comparing", rivals() !== null);

@@ -141,7 +141,7 @@ function streamSource(
     const time = timeOf(mediaTime);
     if (time < last || time > last + JUMP_S) jumps += 1;
     last = time;
-    process(time, jumps, jumps !== known);
+    void process(time, jumps, jumps !== known);
   };
   const process = async (time: number, jump: number, jumped: boolean) => {
     const number = ++shown;
@@ -230,7 +230,7 @@ export async function openImages(files: File[]): Promise<Source> {
 
   function show(position: number) {
     state.position = position;
-    process();
+    void process();
     player.onChange();
   }
 

@@ -123,9 +123,10 @@ export class Table {
   }
 
   async #all(): Promise<string[]> {
-    const texts = await Promise.all([...this.#blobs.map((blob) => blob.text()), this.#part]);
+    const newest = this.#part; // before the others are read
+    const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
     const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
-    return [...texts.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
+    return [...[...texts, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 }
 

@@ -322,7 +322,7 @@ export function createMapEditor(dryRun: (map: string | null) => void) {
     const rule = `${on.value}\n${action.value} = ${JSON.stringify(target.value)}`;
     map.value = `${before}${before ? "\n\n" : ""}[[rule]]\n${rule}\n`;
     stop();
-    check();
+    void check();
   }
 
   /** Check the map and show the errors. */

@@ -342,9 +342,10 @@ function wristDistance(
 function armSide(hand: HandObservation, bodies: readonly BodyObservation[]): number {
   const distances = SIDES.map((side) => wristDistance(hand, bodies, [side]));
   if (Math.min(...distances) > OF.FAR_ARM) return 0;
-  const [left, right] = distances.map(
-    (distance) => Math.min(distance, OF.FARTHEST_ARM) + OF.NEAR_ARM,
-  ) as [number, number];
+  const [left, right] = distances.map((away) => Math.min(away, OF.FARTHEST_ARM) + OF.NEAR_ARM) as [
+    number,
+    number,
+  ];
   return Math.min(Math.max(Math.log(right / left), -OF.MOST_ARM), OF.MOST_ARM);
 }
 

@@ -8,29 +8,35 @@ import type { Body, Face, Hand, InWorker, Person, Points, Results } from "../res
 import { SingleShotDetector } from "../ssd.js";
 import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./drawing.js";
 import { taskFaceBoxes, TaskHands } from "./graphs.js";
-import { categoryOf, fullMask, matrixOf, normalizedLandmarks, worldLandmarks } from "./results.js";
-import type {
-  Category,
-  Classifications,
-  Detection,
-  DetectionResult,
-  Frame,
-  Landmark,
-  Matrix,
-  MPMask,
-  NormalizedLandmark,
+import {
+  categoryOf,
+  fullMask,
+  matrixOf,
+  normalizedLandmarks,
+  worldLandmarks as worldLandmarksOf,
+  type Category,
+  type Classifications,
+  type Detection,
+  type DetectionResult,
+  type Frame,
+  type Landmark,
+  type Matrix,
+  type MPMask,
+  type NormalizedLandmark,
 } from "./results.js";
-import { DetectorTask, FilesetResolver, opened } from "./runner.js";
-import type {
-  Callback,
-  DetectorRequest,
-  ImageProcessingOptions,
-  ImageSource,
-  ModelBuffer,
-  Networks,
-  VisionTaskOptions,
-  WasmFileset,
-  WithCallback,
+import {
+  DetectorTask,
+  FilesetResolver,
+  opened,
+  type Callback,
+  type DetectorRequest,
+  type ImageProcessingOptions,
+  type ImageSource,
+  type ModelBuffer,
+  type Networks,
+  type VisionTaskOptions,
+  type WasmFileset,
+  type WithCallback,
 } from "./runner.js";
 
 const NO_INDEX = -1;
@@ -416,7 +422,7 @@ function handResult({ found }: Results, frame: Frame): HandLandmarkerResult {
   ]);
   return {
     landmarks: hands.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
-    worldLandmarks: hands.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
+    worldLandmarks: hands.map(({ keypoints3D }) => worldLandmarksOf(keypoints3D, frame)),
     handedness,
     handednesses: handedness,
   };
@@ -450,7 +456,7 @@ function poseResult({ found }: Results, frame: Frame): PoseLandmarkerResult {
   const masks = bodies.flatMap(({ mask }) => (mask ? [fullMask(mask, frame)] : []));
   return new PoseLandmarkerResult(
     bodies.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
-    bodies.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
+    bodies.map(({ keypoints3D }) => worldLandmarksOf(keypoints3D, frame)),
     ...(masks.length ? [masks] : []),
   );
 }
@@ -502,7 +508,7 @@ function holisticResult({ found }: Results, frame: Frame): HolisticLandmarkerRes
         const offset = [0, 1, 2].map(
           (axis) => body.keypoints3D.values[3 * wrist + axis]! - hand.keypoints3D.values[axis]!,
         );
-        return worldLandmarks(hand.keypoints3D, frame, offset);
+        return worldLandmarksOf(hand.keypoints3D, frame, offset);
       }),
     };
   };
@@ -513,7 +519,7 @@ function holisticResult({ found }: Results, frame: Frame): HolisticLandmarkerRes
     ),
     faceBlendshapes: [],
     poseLandmarks: people.map(({ body }) => normalizedLandmarks(body.keypoints, frame)),
-    poseWorldLandmarks: people.map(({ body }) => worldLandmarks(body.keypoints3D, frame)),
+    poseWorldLandmarks: people.map(({ body }) => worldLandmarksOf(body.keypoints3D, frame)),
     poseSegmentationMasks: people.flatMap(({ body }) =>
       body.mask ? [fullMask(body.mask, frame)] : [],
     ),

@@ -4,7 +4,7 @@ import { WEIGHTS } from "../data.js";
 import { Network, fetchNetwork } from "../network.js";
 import type { Mask } from "../results.js";
 import { selfieMask } from "./graphs.js";
-import { categoryMask, fullMask, type Frame, type MPMask } from "./results.js";
+import { categoryMask as categoryMaskOf, fullMask, type Frame, type MPMask } from "./results.js";
 import {
   FilesetResolver,
   VisionTask,
@@ -104,7 +104,7 @@ export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask, Imag
     const confidence = outputConfidenceMasks ? [fullMask(mask, frame)] : undefined;
     return new ImageSegmenterResult(
       confidence,
-      outputCategoryMask ? categoryMask(mask, frame) : undefined,
+      outputCategoryMask ? categoryMaskOf(mask, frame) : undefined,
     );
   }
 }

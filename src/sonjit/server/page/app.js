@@ -2923,7 +2923,7 @@ function streamSource(video, name, player, timeOf, leave) {
     const time = timeOf(mediaTime);
     if (time < last2 || time > last2 + JUMP_S) jumps += 1;
     last2 = time;
-    process(time, jumps, jumps !== known);
+    void process(time, jumps, jumps !== known);
   };
   const process = async (time, jump, jumped) => {
     const number = ++shown3;
@@ -2997,7 +2997,7 @@ async function openImages(files) {
   }
   function show(position) {
     state.position = position;
-    process();
+    void process();
     player.onChange();
   }
   function rest() {
@@ -4606,9 +4606,10 @@ ${lines}
     });
   }
   async #all() {
-    const texts2 = await Promise.all([...this.#blobs.map((blob) => blob.text()), this.#part]);
+    const newest = this.#part;
+    const texts2 = await Promise.all(this.#blobs.map((blob) => blob.text()));
     const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
-    return [...texts2.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
+    return [...[...texts2, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 };
 function nameNow(ending) {
@@ -5027,7 +5028,7 @@ ${action.value} = ${JSON.stringify(target.value)}`;
 ${rule}
 `;
     stop2();
-    check();
+    void check();
   }
   async function check() {
     const state = find("map-words");
@@ -5359,7 +5360,7 @@ var requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
 var requested = requestedDetectors();
 store.watch(["here"], ({ started }) => {
   requested = requestedDetectors();
-  if (started) onSource();
+  if (started) void onSource();
 });
 store.watch(["detectors", "options", "source", "compare", "here"], () => {
   find("panes").classList.toggle("comparing", rivals() !== null);

@@ -162,7 +162,7 @@ try {
   find("advance").onchange = () => wall.show({ advance: find("advance").value });
   find("everyone").onchange = () => {
     studio.store.set({ everyone: find("everyone").checked });
-    studio.reload();
+    void studio.reload();
   };
   for (const id of ["brightness", "contrast"]) {
     const slider = find(id);

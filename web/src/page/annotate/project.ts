@@ -143,7 +143,7 @@ export function outboxOf(on: {
     name = `annotate.unsent.${project}.${annotator}`;
     waiting.clear();
     for (const mark of memory.read(name) ?? []) waiting.set(placeOf(mark), mark);
-    run();
+    void run();
   }
 
   function add(marks: Mark[]) {
@@ -152,7 +152,7 @@ export function outboxOf(on: {
       waiting.set(placeOf(mark), mark);
     }
     keep();
-    run();
+    void run();
   }
 
   function keep() {

@@ -189,7 +189,7 @@ export class Wall {
     const studio = this.#studio;
     const { joint } = studio.state;
     const [own, machine] = [studio.ownMark(view, joint), studio.machineMark(view, joint)];
-    if (under !== null && under !== joint && own) studio.chooseJoint(under);
+    if (under !== null && under !== joint && own) void studio.chooseJoint(under);
     else if (under === joint && own) {
       // the annotator confirmed it
       if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y);
@@ -214,14 +214,14 @@ export class Wall {
       .filter((k) => this.tiles[k]!.node.offsetParent !== null);
     const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
     const next = order.find((k) => !studio.ownMark(shown[k]!, joint));
-    if (advance === "joint" || next === undefined) studio.chooseJoint(joint + 1);
+    if (advance === "joint" || next === undefined) void studio.chooseJoint(joint + 1);
     if (advance === "view") this.tiles[next ?? visible[0]!]!.overlay.focus({ preventScroll: true });
   }
 
   #drag(view: string, joint: number, x: number, y: number, isDone: boolean) {
     const studio = this.#studio;
     this.#dragged = isDone ? null : { joint, view, x, y };
-    if (joint !== studio.state.joint) studio.chooseJoint(joint);
+    if (joint !== studio.state.joint) void studio.chooseJoint(joint);
     if (!isDone) return this.refresh();
     return studio.ownMark(view, joint)
       ? studio.mark(view, joint, x, y)

@@ -672,7 +672,7 @@ function outboxOf(on) {
     name = `annotate.unsent.${project}.${annotator}`;
     waiting.clear();
     for (const mark of memory.read(name) ?? []) waiting.set(placeOf(mark), mark);
-    run();
+    void run();
   }
   function add(marks) {
     for (const mark of marks) {
@@ -680,7 +680,7 @@ function outboxOf(on) {
       waiting.set(placeOf(mark), mark);
     }
     keep();
-    run();
+    void run();
   }
   function keep() {
     memory.write(name, [...sent, ...waiting.values()]);
@@ -1752,7 +1752,7 @@ var Wall = class {
     const studio2 = this.#studio;
     const { joint } = studio2.state;
     const [own, machine] = [studio2.ownMark(view, joint), studio2.machineMark(view, joint)];
-    if (under !== null && under !== joint && own) studio2.chooseJoint(under);
+    if (under !== null && under !== joint && own) void studio2.chooseJoint(under);
     else if (under === joint && own) {
       if (own.state === "uncertain") studio2.mark(view, joint, own.x, own.y);
     } else {
@@ -1773,13 +1773,13 @@ var Wall = class {
     const visible = this.tiles.map((_, k) => k).filter((k) => this.tiles[k].node.offsetParent !== null);
     const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
     const next = order.find((k) => !studio2.ownMark(shown2[k], joint));
-    if (advance === "joint" || next === void 0) studio2.chooseJoint(joint + 1);
+    if (advance === "joint" || next === void 0) void studio2.chooseJoint(joint + 1);
     if (advance === "view") this.tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
   }
   #drag(view, joint, x, y, isDone) {
     const studio2 = this.#studio;
     this.#dragged = isDone ? null : { joint, view, x, y };
-    if (joint !== studio2.state.joint) studio2.chooseJoint(joint);
+    if (joint !== studio2.state.joint) void studio2.chooseJoint(joint);
     if (!isDone) return this.refresh();
     return studio2.ownMark(view, joint) ? studio2.mark(view, joint, x, y) : studio2.mark(view, joint, x, y, "seen", "H+M");
   }
@@ -2071,7 +2071,7 @@ try {
   find("advance").onchange = () => wall.show({ advance: find("advance").value });
   find("everyone").onchange = () => {
     studio.store.set({ everyone: find("everyone").checked });
-    studio.reload();
+    void studio.reload();
   };
   for (const id of ["brightness", "contrast"]) {
     const slider = find(id);
