@@ -17,7 +17,7 @@ if len(sys.argv) < 3:
 
 photo, drawn = sys.argv[1:3]
 server = os.environ.get("SONJIT_SERVER", "http://127.0.0.1:8765")
-answer = httpx.post(f"{server}/v1/hands", params={"full": "true"}, content=Path(photo).read_bytes())
+answer = httpx.post(f"{server}/v1/hands", params={"full": "true"}, content=Path(photo).read_bytes(), timeout=60)
 answer.raise_for_status()
 hands = [sonjit.Hand.from_dict(hand) for hand in answer.json()["hands"]]
 cv2.imwrite(drawn, sonjit.draw(photo, hands)[..., ::-1])
