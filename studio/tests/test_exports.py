@@ -158,7 +158,7 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     commands.export(path, out=tmp_path / "hands.svg")
     assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
     assert "wrote" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"--as applies only to \.glb"):
+    with pytest.raises(InputError, match=r"--as skeleton applies only to \.glb"):
         commands.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
     with pytest.raises(InputError, match=r"Choose from \.c3d"):
         commands.export(path, out=tmp_path / "hands.fbx")

@@ -1,5 +1,6 @@
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.results.skeletons import load_skeleton
 from sonjit_studio import association, bones, camera_files, commands, exports, views
 from sonjit_studio.bones import Part
-from sonjit_studio.people import Detections, load_detections, load_people
+from sonjit_studio.people import Detections, load_detections, load_people, part_slices
 
 from .projects import hands
 from .rigs import random_rig
@@ -260,3 +261,41 @@ def test_the_usual_threshold_grows_with_the_size_of_bodies(height_px, expected):
     assert found.usual_threshold_px() == pytest.approx(expected)
     hands_only = Detections((hand,), (0, 1, 2), np.arange(3) / 30, points[..., 33:, :], np.ones((2, 3, 1, 21)))
     assert hands_only.usual_threshold_px() == 10
+
+
+def test_joint_angles_of_triangulated_bodies_are_those_of_their_points(tmp_path):
+    rig, truth = random_rig(3, 3, distance_m=4.0, half=True), walking(2)
+    pixels = rig.project(truth)
+    given = write_tables(tmp_path, rig, lambda view, row: [one_body(one) for one in pixels[view, row]], "bodies")
+    commands.triangulate_tables(*given, out=tmp_path / "people.json")
+    commands.export(tmp_path / "people.json", out=tmp_path / "angles.csv", figure="angles")
+    header, *rows = (tmp_path / "angles.csv").read_text().splitlines()
+    names = header.split(",")
+    values = np.array([[float(value or "nan") for value in row.split(",")] for row in rows])
+    assert values.shape == (2 * FRAMES, 3 + 11)
+    people = load_people(tmp_path / "people.json")
+    starts = np.linalg.norm(people.points_m[0, :, None] - truth[0], axis=-1).mean(-1).argmin(1)
+    for row in values:
+        points = truth[int(row[0]), starts[int(row[2]) - 1]]
+        shoulder, elbow, wrist = (points[NAMES.index(f"left_{joint}")] for joint in ("shoulder", "elbow", "wrist"))
+        first, second = shoulder - elbow, wrist - elbow
+        cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+        assert row[names.index("left_elbow_angle_rad")] == pytest.approx(np.arccos(cosine), abs=1e-3)
+        assert row[1] == pytest.approx(row[0] / 30, abs=1e-6)
+
+
+def test_angles_are_of_bodies_and_go_to_csv(holistic, tmp_path):
+    people = load_people(holistic[0])
+    with pytest.raises(InputError, match=r"--as angles applies only to \.csv"):
+        exports.export_people(people, tmp_path / "people.glb", "angles")
+    with pytest.raises(InputError, match=r"--as skeleton applies only to \.glb"):
+        exports.export_people(people, tmp_path / "people.csv", "skeleton")
+    slices = dict(part_slices(people.parts))
+    hand = next(part for part in slices if part.list_name == "hands")
+    hands_only = replace(people, parts=(hand,), points_m=people.points_m[:, :, slices[hand]])
+    with pytest.raises(InputError, match="--as angles applies only to bodies"):
+        exports.export_people(hands_only, tmp_path / "angles.csv", "angles")
+    lost = people.points_m.copy()
+    lost[:, 0, NAMES.index("left_wrist")] = np.nan
+    (csv,) = exports.export_people(replace(people, points_m=lost), tmp_path / "angles.csv", "angles")
+    assert [row.split(",")[3] == "" for row in csv.read_text().splitlines()[1:]] == [True, False] * 3

@@ -136,7 +136,7 @@ def _check_hands(detections: people_files.Detections, found: Triangulation, came
 
 @app.command
 def export(
-    people: Path, /, *, out: Path, figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None
+    people: Path, /, *, out: Path, figure: Annotated[exports.Figure | None, Parameter(name="--as")] = None
 ) -> None:
     """Export triangulated people as .c3d, .trc, .csv, .glb, .bvh or .svg.
 
@@ -146,6 +146,7 @@ def export(
         people: JSON file of `sonjit annotate triangulate`.
         out: File to write. Its ending determines the format.
         figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
+            For .csv: angles (joint angles of bodies in radians).
     """
     written = exports.export_people(people_files.load_people(people), out, figure)
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")

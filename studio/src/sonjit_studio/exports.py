@@ -18,6 +18,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wx
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.report.documents import line_mark, svg_of
+from sonjit.results.measures.bodies import BODY_ANGLES, body_angles_rad, neck_flexion_rad
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models import drawing, mesh_files
 from sonjit_lab.hand_models.rig import RigMotion, Side, fit_pose
@@ -32,7 +33,9 @@ _CONSTANT_LENGTH_M: Final = 1e-4  # a bone whose length varies less has constant
 _BLOCK: Final = 512
 _MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
 _MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
-Figure = Literal["mesh", "skeleton"]  # content of a .glb
+Figure = Literal["mesh", "skeleton", "angles"]  # content of a .glb (mesh or skeleton) or a .csv (angles)
+_FIGURES: Final[dict[str, tuple[Figure, ...]]] = {".glb": ("mesh", "skeleton"), ".csv": ("angles",)}
+_ANGLES: Final = (*BODY_ANGLES, "neck_flexion_rad")  # angles of the report that do not depend on the world's axes
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
 _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
@@ -287,6 +290,23 @@ def _csv(people: PeopleInSpace) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _angles_csv(people: PeopleInSpace) -> str:
+    """Return a row of joint angles in radians per frame set and body. Unknown angles are empty."""
+    bodies = [(person, points) for person, part, points in people.each_part() if part.list_name == "bodies"]
+    if not bodies:
+        raise InputError("--as angles applies only to bodies: triangulate tables of sonjit body or holistic")
+    lines = [",".join(("frame", "time_s", "person", *_ANGLES))]
+    angles = [
+        np.concatenate([body_angles_rad(points), neck_flexion_rad(points)[:, None]], axis=-1) for _, points in bodies
+    ]
+    for row, frame in enumerate(people.frames.tolist()):
+        for (person, _), own in zip(bodies, angles, strict=True):
+            if np.isfinite(own[row]).any():
+                values = ",".join("" if np.isnan(value) else f"{value:.6f}" for value in own[row].tolist())
+                lines.append(f"{frame},{people.times_s[row]:.6f},{person},{values}")
+    return "\n".join(lines) + "\n"
+
+
 def _trc(people: PeopleInSpace, name: str) -> str:
     """Return markers in millimetres. The format repeats the name of its file."""
     times, points = people.every_frame()
@@ -347,11 +367,12 @@ def _svg(people: PeopleInSpace) -> str:
 def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = None) -> list[Path]:
     """Write people as .c3d or .trc (mm), .csv (m), .glb, .bvh (per rigged hand) or .svg, and return the files.
 
-    `figure`: content of a .glb, the rigged hand's mesh by default, or skeletons.
+    `figure`: content of a .glb, the rigged hand's mesh by default, or skeletons; joint angles of bodies for a .csv.
     """
     ending = path.suffix.lower()
-    if figure and ending in ENDINGS and ending != ".glb":
-        raise InputError(f"{path}: --as applies only to .glb")
+    if figure and ending in ENDINGS and figure not in _FIGURES.get(ending, ()):
+        needed = next(each for each, figures in _FIGURES.items() if figure in figures)
+        raise InputError(f"{path}: --as {figure} applies only to {needed}")
     files: dict[Path, bytes | str] = {}
     match ending:
         case ".c3d":
@@ -359,7 +380,7 @@ def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = Non
         case ".trc":
             files[path] = _trc(people, path.name)
         case ".csv":
-            files[path] = _csv(people)
+            files[path] = _angles_csv(people) if figure == "angles" else _csv(people)
         case ".glb":
             files[path] = (
                 glb_from_people(people) if figure == "skeleton" else mesh_files.glb_from_motions(hand_motions(people))
