@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -146,6 +147,19 @@ def test_images_that_cannot_be_used_are_named(made):
     problems = annotate(project, AnnotatorSettings(fps=1)).problems
     assert any("cam1" in line and "image 5 repeats" in line for line in problems)
     assert any("cam1" in line and "7.png" in line for line in problems)
+
+
+def test_facts_that_contradict_each_other_are_named_first(made, capsys):
+    project, _, _ = made
+    call = ["annotate", "auto", str(project.folder), "--fps", "1"]
+    assert main(call) == 0
+    assert "principal point" not in capsys.readouterr().err
+    file = project.folder / "cameras.json"
+    rig = json.loads(file.read_text())
+    rig["cameras"][1]["K"][0][2] += 400
+    file.write_text(json.dumps(rig))
+    main(call)
+    assert "sonjit: camera cam1: its principal point (" in capsys.readouterr().err.splitlines()[0]
 
 
 def test_hands_are_labelled_learned_from_and_ranked(made, capsys):

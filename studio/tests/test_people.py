@@ -9,7 +9,7 @@ from sonjit._util.errors import InputError
 from sonjit.media.tables import load_video_table, open_writer
 from sonjit.media.tables.base import Header
 from sonjit.results import Body, Face, Frame, Hand, Person
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit_studio import association, bones, camera_files, commands, exports, views
 from sonjit_studio.bones import Part
 from sonjit_studio.people import Detections, load_detections, load_people, part_slices
@@ -299,3 +299,17 @@ def test_angles_are_of_bodies_and_go_to_csv(holistic, tmp_path):
     lost[:, 0, NAMES.index("left_wrist")] = np.nan
     (csv,) = exports.export_people(replace(people, points_m=lost), tmp_path / "angles.csv", "angles")
     assert [row.split(",")[3] == "" for row in csv.read_text().splitlines()[1:]] == [True, False] * 3
+
+
+@pytest.mark.parametrize("count", [1, 4, FRAMES])
+@pytest.mark.parametrize("fault", ["left and right are exchanged in its table", "its images are turned by 180 degrees"])
+def test_a_camera_that_contradicts_the_others_is_explained_also_in_short_recordings(tmp_path, capsys, count, fault):
+    rig, truth = random_rig(4, 3, distance_m=4.0, half=True), walking(1)
+    pixels = rig.project(truth)
+    view = rig.cameras[2]
+    exchanged = pixels[2][..., mirrored_order(NAMES), :]
+    pixels[2] = exchanged if "exchanged" in fault else (view.width, view.height) - pixels[2]
+    given = write_tables(tmp_path, rig, lambda row, image: [one_body(pixels[row, image, 0])], "bodies", frames=count)
+    with pytest.raises(InputError, match="1 camera does not fit"):
+        commands.triangulate_tables(*given, out=tmp_path / "people.json")
+    assert f"camera 'cam2': {fault}" in capsys.readouterr().err

@@ -50,6 +50,20 @@ def test_check_finds_what_is_wrong(capsys, photos):
     assert run(capsys, "check", "folder", "--root", photos, "--no-images")[0] == 0
 
 
+def test_check_names_intrinsics_that_do_not_fit_the_images(capsys, photos):
+    file = photos / "dataset.json"
+    labels = json.loads(file.read_text())
+    for x, notes in ((40, []), (160, ["sonjit: camera", " (and 2 more samples)"])):
+        for image in labels["images"]:
+            image["camera"] = {"K": [[90, 0, x], [0, 90, 30], [0, 0, 1]]}
+        file.write_text(json.dumps(labels))
+        status, _, err = run(capsys, "check", "folder", "--root", photos)
+        *lines, last = err.splitlines()
+        assert (status, last) == (0, "folder all: 3 samples are good, 0 bad")
+        assert len(lines) == bool(notes)
+        assert all(note in lines[0] for note in notes)
+
+
 def test_show_draws_a_sheet(capsys, photos, tmp_path):
     for order in ("spread", "first", "random"):
         out = tmp_path / f"{order}.png"

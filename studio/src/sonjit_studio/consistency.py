@@ -170,7 +170,8 @@ def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
 def _shift_frames(own: FloatArray, by: int) -> FloatArray:
     """Shift pixels (F, J, 2) so that each frame has those of `by` frames later."""
     shifted = np.full_like(own, np.nan)
-    shifted[max(-by, 0) : len(own) - max(by, 0)] = own[max(by, 0) : len(own) - max(-by, 0)]
+    if abs(by) < len(own):
+        shifted[max(-by, 0) : len(own) - max(by, 0)] = own[max(by, 0) : len(own) - max(-by, 0)]
     return shifted
 
 

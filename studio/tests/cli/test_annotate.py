@@ -225,6 +225,18 @@ def test_facts_that_contradict_each_other_are_one_line(tables, capsys, change, w
     assert line.startswith("sonjit: ")
 
 
+def test_hands_whose_sides_are_exchanged_in_all_tables_are_refused(tables, capsys):
+    folder, _, _ = tables
+    for path in (folder / "tables").iterdir():
+        _change(path, _exchange)
+    out = folder / "hands.json"
+    assert main(["annotate", "triangulate", str(folder / "rig.json"), str(folder / "tables"), "--out", str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{out} was not written" in line
+    assert "hands have the shape of the other side" in line
+    assert not out.exists()
+
+
 def test_images_of_another_size_than_the_calibration_are_named(tables, capsys):
     folder, _, _ = tables
     path = folder / "tables" / "cam1.json"
@@ -255,6 +267,18 @@ def test_a_project_is_created_and_described(desk, capsys):
     project = open_project(desk / "desk")
     assert project.name == "desk"
     project.close()
+
+
+def test_intrinsics_of_another_image_size_are_named(desk, capsys):
+    options = ["--cameras", "rig.json", "--views", "views"]
+    assert main(["annotate", "new", "desk", *options]) == 0
+    assert "sonjit:" not in capsys.readouterr().err
+    rig = json.loads((desk / "rig.json").read_text())
+    rig["cameras"][1]["K"][0][2] *= 2
+    (desk / "rig.json").write_text(json.dumps(rig))
+    assert main(["annotate", "new", "other", *options]) == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("sonjit:"))
+    assert "camera cam1: its principal point (644, 236) is that of images of about 1288 x 472 pixels" in line
 
 
 @pytest.mark.parametrize(
