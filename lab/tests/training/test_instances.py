@@ -14,7 +14,7 @@ from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
 from sonjit_lab.explain import mask_networks
-from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
+from sonjit_lab.networks.mask_rcnn.files import export_mask_rcnn, load_mask_rcnn
 from sonjit_lab.networks.mask_rcnn.mask_rcnn import paste_masks
 from sonjit_lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit_lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
@@ -66,6 +66,17 @@ def run(tmp_path_factory):
     data = shapes(folder / "data")
     assert train(data, folder / "run", 50) == 0
     return data, folder / "run"
+
+
+def test_a_run_is_exported_after_the_training(run, tmp_path, capsys):
+    data, trained = run
+    assert train(data, tmp_path / "run", 2, "--weights", str(trained), "--export", "onnx") == 0
+    assert "mask-rcnn.onnx" in "".join(capsys.readouterr())
+    expected = export_mask_rcnn(tmp_path / "run", tmp_path / "expected.onnx")
+    rgb = cv2.cvtColor(cv2.imread(str(data / "images" / "000.png")), cv2.COLOR_BGR2RGB)
+    finders = [segment.ExportedFinder(0.0, path) for path in (tmp_path / "run" / "mask-rcnn.onnx", expected.path)]
+    found, other = (finder.find(rgb) for finder in finders)
+    assert found.scores.tolist() == other.scores.tolist()
 
 
 def test_a_run_learns_and_reports_its_metrics(run):

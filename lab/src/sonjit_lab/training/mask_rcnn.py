@@ -19,6 +19,7 @@ from sonjit.segmentation.instances import results_from_instances
 from sonjit_lab.datasets import Dataset, Sample, convert, dataset_entry, open_dataset
 from sonjit_lab.explain.mask_networks import instances_from
 from sonjit_lab.metrics import coco_precision
+from sonjit_lab.networks.export import ENDINGS
 from sonjit_lab.networks.mask_rcnn import files, mask_rcnn
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
@@ -194,7 +195,16 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         higher_is_better=True,
     )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
-    return {"weights": request.out / WEIGHTS, "training_images": len(training), "held_out": len(held_out), **metrics}
+    counts = {"training_images": len(training), "held_out": len(held_out)}
+    return {"weights": request.out / WEIGHTS, **counts, **metrics, **_exported(request)}
+
+
+def _exported(request: TrainingRequest) -> dict[str, object]:
+    """Export the network of a run, with its categories, if the request asks for it, and return the path as "export"."""
+    if request.export is None:
+        return {}
+    path = request.out / f"{request.recipe}{ENDINGS[request.export]}"
+    return {"export": files.export_mask_rcnn(request.out, path, request.export).path}
 
 
 def make_example(
