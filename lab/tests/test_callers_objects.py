@@ -14,9 +14,14 @@ import torch
 from torch import nn
 
 import sonjit_lab
+from sonjit.geometry.cameras import Intrinsics
+from sonjit.results import Frame, Hand
 from sonjit_lab import metrics
 from sonjit_lab.explain import classes
-from sonjit_lab.networks import create_network, export, modes, save_checkpoint
+from sonjit_lab.lifting.lifter import Lifter
+from sonjit_lab.meshes.hand_mesh import Sight
+from sonjit_lab.meshes.mano_networks import DeformerHands, HandOccHands
+from sonjit_lab.networks import create_network, export, modes, network_entry, save_checkpoint
 from sonjit_lab.networks.checkpoints import placeholder_state_dict
 from sonjit_lab.networks.classifiers import Classifier
 from sonjit_lab.training import building_blocks, cam, faces_and_bodies, loop
@@ -32,6 +37,11 @@ HANDS = [
         RANDOM.random((21, 3), np.float32),
     )
 ]  # fmt: skip
+CAMERA = Intrinsics(60, 60, 28, 20)
+HAND = Hand(
+    "Right", 0.9, np.c_[RANDOM.uniform(5, 35, (21, 2)), np.zeros(21)].astype(np.float32),
+    RANDOM.normal(0, 0.05, (21, 3)).astype(np.float32), id=1,
+)  # fmt: skip
 PALMS = [palms.PalmSample(np.zeros((64, 64, 3), np.uint8), RANDOM.random((1, 7, 2), np.float32), np.zeros((0, 4)))]
 
 
@@ -64,6 +74,34 @@ def as_classifier(network):
     return Classifier(network, 32, tuple("abcd"), tuple(range(4)))
 
 
+def tiny(name, **options):
+    torch.manual_seed(0)
+    network = create_network(name, "demo", **network_entry(name).tiny, **options)
+    loop.add_batch_norms(network)
+    return network
+
+
+def lifted(network, _):
+    lifter = Lifter(network, camera=CAMERA)
+    assert len(lifter.lift(PHOTOGRAPH, [HAND])) == 1
+    lifter.find(PHOTOGRAPH, (0, 0, 50, 40))
+
+
+def lifted_by_rootnet(network, _):
+    with torch.random.fork_rng():
+        internet = tiny("internet", layout="rhd")
+    lifter = Lifter(internet, network, camera=CAMERA)
+    assert len(lifter.lift(PHOTOGRAPH, [HAND])) == 1
+
+
+def meshes(kind, network, _):
+    model = kind(network, lambda *_: Sight(CAMERA, assumed=True))
+    for index in range(3):
+        model.add_frame(Frame(index, index / 30, [HAND]), PHOTOGRAPH)
+    model.finish()
+    assert model.meshes(2)
+
+
 def exported(network, folder):
     return export.export_network(network, network.inputs, folder / "network.onnx")
 
@@ -94,6 +132,14 @@ NETWORKS = {
         ),
     ),
 }
+OBJECTS = {
+    "Lifter": (partial(tiny, "internet", layout="rhd"), lifted),
+    "Lifter of RootNet": (partial(tiny, "rootnet", input_scale=1.0), lifted_by_rootnet),
+    "DeformerHands": (partial(tiny, "deformer"), partial(meshes, DeformerHands)),
+    "HandOccHands": (partial(tiny, "handoccnet"), partial(meshes, HandOccHands)),
+}
+"""Objects that run a network of the caller."""
+NETWORKS |= OBJECTS
 if find_spec("pytorch_grad_cam"):
     for method in ("GradCAM", "AblationCAM", "RandomCAM", "EigenGradCAM"):
         explain = partial(
