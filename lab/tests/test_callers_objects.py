@@ -7,6 +7,7 @@ import random
 import typing
 from functools import partial
 from importlib.util import find_spec
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit.results import Frame, Hand
 from sonjit_lab import metrics
 from sonjit_lab.explain import classes
+from sonjit_lab.explain.mask_networks import HandMaskFinder
 from sonjit_lab.lifting.lifter import Lifter
 from sonjit_lab.meshes.hand_mesh import Sight
 from sonjit_lab.meshes.mano_networks import DeformerHands, HandOccHands
@@ -94,6 +96,13 @@ def lifted_by_rootnet(network, _):
     assert len(lifter.lift(PHOTOGRAPH, [HAND])) == 1
 
 
+def masks_of_hands(network, _):
+    finder = HandMaskFinder(network, min_score=0.0)
+    finder._detector = Mock(detect=Mock(return_value=[HAND]))
+    finder.find(PHOTOGRAPH)
+    assert finder._detector.detect.called
+
+
 def meshes(kind, network, _):
     model = kind(network, lambda *_: Sight(CAMERA, assumed=True))
     for index in range(3):
@@ -136,6 +145,7 @@ OBJECTS = {
     "Lifter": (partial(tiny, "internet", layout="rhd"), lifted),
     "Lifter of RootNet": (partial(tiny, "rootnet", input_scale=1.0), lifted_by_rootnet),
     "DeformerHands": (partial(tiny, "deformer"), partial(meshes, DeformerHands)),
+    "HandMaskFinder": (partial(tiny, "hand-masks"), masks_of_hands),
     "HandOccHands": (partial(tiny, "handoccnet"), partial(meshes, HandOccHands)),
 }
 """Objects that run a network of the caller."""
@@ -165,6 +175,8 @@ PASSES = {
 
 READS = {"check_inputs", "interleaved_layers", "synthetic_clips", "mean_pose_error"}
 """Functions that run no layer of the network."""
+HOLDERS = {"Answerer", "Classifier", "DeformerStream"}
+"""Objects that run no network themselves, or that an object or a function that is tried uses."""
 HELPERS = {"eval_mode", "unchanged", "axes_of_layers"}
 """Helpers of the functions that are tried."""
 
@@ -205,7 +217,7 @@ def test_a_network_in_training_stays_as_it_is(name, tmp_path):
 def takes_network(function):
     """Return whether the first parameter of a function is a network."""
     try:
-        hints = typing.get_type_hints(inspect.unwrap(function))
+        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else inspect.unwrap(function))
     except NameError:  # of an import that only type checkers see
         return False
     first = hints.get(next(iter(inspect.signature(function).parameters), ""))
@@ -227,6 +239,21 @@ def test_every_function_with_a_network_is_tried():
     tried = {*NETWORKS, *CHANGED, *PASSES, *READS, *HELPERS, "grad_cam"}
     assert names - tried == set()
     assert len(names) > 20
+
+
+def test_every_object_with_a_network_is_tried():
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.walk_packages(sonjit_lab.__path__, "sonjit_lab.")
+    ]
+    names = {
+        name
+        for module in modules
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and not issubclass(kind, nn.Module)
+        if not name.startswith("_") and inspect.isfunction(kind.__init__) and takes_network(kind)
+    }
+    assert names - {*OBJECTS, *HOLDERS} == set()
+    assert len(names) > 5
 
 
 def frozen(*shape):

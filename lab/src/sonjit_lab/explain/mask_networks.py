@@ -27,6 +27,7 @@ from sonjit_lab.networks import checkpoints, registry
 from sonjit_lab.networks.mask_rcnn import mask_rcnn
 from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.networks.mediapipe_hands import PARTS, HandMaskNetwork, wide_box
+from sonjit_lab.networks.modes import eval_mode
 
 CATEGORIES: Final = tuple(
     mask_rcnn.Category(i, name) for i, name in enumerate(("left_hand", "right_hand", "arm", "object"), 1)
@@ -43,7 +44,7 @@ _ROWS = 6  # number of instances with maps and masks
 
 
 class HandMaskFinder:
-    """Find hands with a score of at least `min_score`, held objects and arms, with a network in eval mode."""
+    """Find hands with a score of at least `min_score`, held objects and arms, with a network."""
 
     categories: Sequence[tuple[int, str]] = CATEGORIES
 
@@ -78,7 +79,8 @@ class HandMaskFinder:
         """Return the probabilities of each part's pixels in a crop."""
         side = self._network.size
         image = torch.from_numpy(np.asarray(crop(rgb, box, side, side), np.uint8))
-        outputs = self._network(image.permute(2, 0, 1)[None].to(self._network.device) / 255)
+        with eval_mode(self._network):
+            outputs = self._network(image.permute(2, 0, 1)[None].to(self._network.device) / 255)
         masks = outputs["masks"][0].sigmoid().cpu().numpy()
         return dict(zip(PARTS, masks, strict=True))
 
