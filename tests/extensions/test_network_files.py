@@ -302,6 +302,16 @@ def test_classes_suppress_only_their_own_duplicates(found_by):
     np.testing.assert_allclose(found[1].keypoints[:, :2] - found[0].keypoints[:, :2], 4, atol=3)
 
 
+def test_an_image_without_instances_has_none(found_by):
+    assert found_by(yolo_rows([], 3, 2, 3, np.random.default_rng(4)).T[None], 3) == []
+
+
+@pytest.mark.parametrize("shape", [(2, 56, 2100), (56, 2100), (1, 1, 56, 2100)])
+def test_classes_are_no_remedy_for_outputs_with_other_axes(found_by, shape):
+    with pytest.raises(sonjit.InputError, match=r"which is not yolo of 17 keypoints$"):
+        found_by(np.full(shape, 0.5), K)
+
+
 @pytest.mark.parametrize(
     ("shape", "text", "message"),
     [
@@ -334,11 +344,12 @@ def write_maps(path, shape, number=np.float32):
 def peak(tmp_path):
     """Write a network of maps, and return the brightest pixel that it finds in an image."""
 
-    def peak(shape, text="", number=np.float32, engine="openvino"):
+    def peak(shape, text="", number=np.float32, engine="openvino", decoder="heatmap"):
         write_maps(tmp_path / "maps.onnx", shape, number)
         path = tmp_path / "other.toml"
         path.write_text(
-            f'network = "maps.onnx"\ndecoder = "heatmap"\nboxes = "image"\n{text}\n[[parts]]\nkeypoints = ["a", "b"]\n'
+            f'network = "maps.onnx"\ndecoder = "{decoder}"\nboxes = "image"\n{text}\n'
+            '[[parts]]\nkeypoints = ["a", "b"]\n'
         )
         sonjit.load_extension(str(path))
         image = np.zeros((300, 400, 3), np.uint8)
@@ -351,6 +362,54 @@ def peak(tmp_path):
     yield peak
     KINDS.pop("other", None)
     RESULT_TYPES.pop("other", None)
+
+
+def add_nodes(path, nodes, shapes):
+    """Change the outputs of a network by further nodes."""
+    model = onnx.load(path)
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()
+    )
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def with_nodes(monkeypatch):
+    """Return a function that appends nodes to the networks which `peak` writes."""
+    write = write_maps
+
+    def with_nodes(nodes, shapes):
+        def write_more(path, *arguments):
+            write(path, *arguments)
+            add_nodes(path, nodes, shapes)
+
+        monkeypatch.setitem(globals(), "write_maps", write_more)
+
+    return with_nodes
+
+
+@pytest.mark.parametrize("stride", [1, 48])  # the second has as many rows as keypoints
+def test_maps_with_the_keypoints_last_as_in_tflite(peak, with_nodes, stride):
+    sides = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+    nodes = [
+        onnx.helper.make_node("MaxPool", ["maps"], ["small"], **sides),
+        onnx.helper.make_node("Transpose", ["small"], ["last"], perm=[0, 2, 3, 1]),
+    ]
+    with_nodes(nodes, {"last": (1, 96 // stride, 192 // stride, 2)})
+    np.testing.assert_allclose(peak((1, 3, 96, 192)), (310, 50), atol=6 + 3 * stride)
+
+
+@pytest.mark.parametrize("order", ["xy", "yx"])
+def test_logits_along_y_may_be_first(peak, with_nodes, order):
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["maps"], [axis], axes=[number], keepdims=0)
+        for axis, number in (("x", 2), ("y", 3))
+    ]
+    lengths = {"x": (1, 2, 128), "y": (1, 2, 96)}
+    with_nodes(nodes, {axis: lengths[axis] for axis in order})
+    np.testing.assert_allclose(peak((1, 3, 96, 128), decoder="simcc"), (310, 50), atol=12)
 
 
 BYTES = "mean = [0, 0, 0]\nstd = [1, 1, 1]"

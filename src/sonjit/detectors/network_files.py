@@ -230,7 +230,8 @@ class _Networks(interfaces.Kind[NetworkObservation, NetworkResult]):
         except (ValueError, IndexError):
             shapes = ", ".join(" x ".join(map(str, output.shape)) for output in self._engine.run())
             classes = f" and {content.classes} classes" if content.classes else ""
-            hint = ". Give classes in the TOML file" if content.decoder == "yolo" and not classes else ""
+            is_one = content.decoder == "yolo" and re.fullmatch(r"1 x \d+ x \d+", shapes)
+            hint = ". Give classes in the TOML file" if is_one and not classes else ""
             raise InputError(
                 f"{path}: gives {shapes}, which is not {content.decoder} of {self._count} keypoints{classes}{hint}"
             ) from None
@@ -267,10 +268,27 @@ class CroppedNetwork(_Networks):
         self._network = None if content.boxes == "image" else load_network(options)
 
     def _decode(self, outputs: list[Float32Array]) -> Decoded:
-        points, scores = _DECODERS[self._content.decoder](outputs)
+        points, scores = _DECODERS[self._content.decoder](self._ordered(outputs))
         if len(points) != self._count:
             raise ValueError(len(points))
         return points, scores
+
+    def _ordered(self, outputs: Sequence[Float32Array]) -> Sequence[Float32Array]:
+        """Return logits along x before those along y, and maps (1, K, h, w) of a network with (1, h, w, K)."""
+        if self._content.decoder == "simcc":
+            along_x, along_y = outputs[:2]
+            lengths = along_x.shape[-1], along_y.shape[-1]
+            is_reversed = self._has_aspect(*lengths[::-1]) and not self._has_aspect(*lengths)
+            return [along_y, along_x] if is_reversed else outputs
+        _, first, second, last = outputs[0].shape
+        has_keypoints_last = last == self._count and (
+            first != self._count or (self._has_aspect(second, first) and not self._has_aspect(last, second))
+        )
+        return [np.ascontiguousarray(np.moveaxis(outputs[0], -1, 1))] if has_keypoints_last else outputs
+
+    def _has_aspect(self, width: int, height: int) -> bool:
+        """Check whether a width and a height have the ratio of the input."""
+        return width * self._height == height * self._width
 
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return upright boxes of people or hands in an image (H, W, 3), best first."""
@@ -418,7 +436,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
 
     def _in_pixels(self, points: FloatArray) -> FloatArray:
         """Return points (N, M, 2) in pixels of the input. Fractions of the input, as in TFLite exports, are scaled."""
-        largest = np.abs(points).reshape(len(points), -1).max(axis=1, initial=0)
+        largest = np.abs(points).max(axis=(1, 2), initial=0)
         is_fraction = bool(largest.any()) and np.median(largest[largest > 0]) <= _MAX_FRACTION
         return points * (self._width, self._height) if is_fraction else points
 
