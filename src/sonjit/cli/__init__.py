@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_known(called)
         with _memory_errors(), _input_warnings() as shown:
             app = build_app(None if "--install-completion" in words else called)
+            _check_options(app, called, words)
             result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SonjitError as error:
         print_error(str(error))
@@ -174,6 +175,17 @@ def _check_known(command: str) -> None:
     nearest = get_close_matches(word, known, n=1)
     hint = f"Did you mean {known[nearest[0]]}?" if nearest else "sonjit --help lists the commands."
     raise InputError(f"Unknown command {command}. {hint}")
+
+
+def _check_options(app: App, command: str, words: Sequence[str]) -> None:
+    """Raise InputError for a misspelt option of a command with inputs, which accepts every other word as an input."""
+    if command in app and callable(app[command].default_command):
+        known = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
+        for word in words[: words.index("--") if "--" in words else None]:
+            option = word.partition("=")[0]
+            nearest = get_close_matches(option, known, n=1)
+            if option.startswith("--") and option not in {*known, "--help", "--version"} and nearest:
+                raise InputError(f"unknown option {option}. Did you mean {nearest[0]}?")
 
 
 @contextmanager
