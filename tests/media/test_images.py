@@ -287,3 +287,19 @@ def test_tiff_files_in_a_row_are_named(tmp_path, noise, first):
         (tmp_path / "a.tif").write_bytes(b"".join(parts[:count]))
         with open_source(tmp_path / "a.tif") as source:
             assert any("only the first image of the file is read" in note for note in source.notes) == (count > 1)
+
+
+@pytest.mark.parametrize("first_is_big", [False, True])
+@pytest.mark.parametrize("second_is_big", [False, True])
+def test_tiff_and_bigtiff_files_in_a_row_are_named(noise, first_is_big, second_is_big):
+    parts = []
+    for is_big in (first_is_big, second_is_big):
+        buffer = BytesIO()
+        Image.fromarray(noise).save(buffer, "TIFF", big_tiff=is_big)
+        parts.append(buffer.getvalue())
+    parts[0] += b"II+\0\x08\0\0\0" + 8 * b"\xff"  # what begins as a file is none
+    assert (parts[0][2], parts[1][2]) == (b"*+"[first_is_big], b"*+"[second_is_big])
+    for count in (1, 2):
+        notes = []
+        decode_image(b"".join(parts[:count]), "a.tif", notes=notes)
+        assert notes == ["a.tif: only the first image of the file is read"][: count - 1]

@@ -63,6 +63,7 @@ _HAS_PROFILE: Final = 32  # flag of WebP
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
 _SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
+_TIFF_START: Final = re.compile(rb"II[*+]\0|MM\0[*+]")  # either byte order, TIFF or BigTIFF
 _MORE_IMAGES: Final = "only the first image of the file is read"
 _MAX_TRANSFORMS: Final = 8  # number of profiles whose conversion is kept
 _NOT_APPLIED: Final = "its colour profile is not sRGB and is not applied"
@@ -76,15 +77,14 @@ _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 def _has_second_tiff(data: bytes) -> bool:
     """Check whether another TIFF file follows in the data, such as of a pipe."""
-    order = "<" if data[:2] == b"II" else ">"
-    at = data.find(data[:4], 8)
-    while at > 0:
-        with suppress(struct.error):
-            (start,) = struct.unpack_from(order + "I", data, at + 4)
-            count, first, kind = struct.unpack_from(order + "HHH", data, at + start)
+    for found in _TIFF_START.finditer(data, 8):
+        order, is_big = "<" if found[0][:1] == b"I" else ">", b"+" in found[0]
+        address, number = ("Q", "Q") if is_big else ("I", "H")
+        with suppress(struct.error, OverflowError):
+            (start,) = struct.unpack_from(order + address, data, found.start() + (8 if is_big else 4))
+            count, first, kind = struct.unpack_from(order + number + "HH", data, found.start() + start)
             if 0 < count < 200 and 254 <= first <= 256 and kind in (3, 4):  # its first tag is the kind or the width
                 return True
-        at = data.find(data[:4], at + 4)
     return False
 
 
