@@ -115,7 +115,7 @@ def test_repetitions_are_counted_per_person():
 
 def test_angles_have_short_names_and_several_are_counted():
     limits = [AngleLimits.from_text(text, "body") for text in ("left_knee", "right_knee_angle_deg:60:120")]
-    for text, near in {"torso": "torso_side_lean_rad", "left_elbo_angle_rad": "left_elbow_angle_rad"}.items():
+    for text, near in {"torso": "torso_side_lean", "left_elbo_angle_rad": "left_elbow"}.items():
         with pytest.raises(InputError, match=near):
             AngleLimits.from_text(text, "body")
     counts = RepetitionCounts(*limits)

@@ -38,8 +38,9 @@ def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
     if wanted in names or len(found) == 1:
         return wanted if wanted in names else found[0]
     near = begin or [name for name in names if wanted in name] or get_close_matches(wanted, names) or names
-    short = [name.removesuffix("_rad").removesuffix("_angle") for name in near]  # as users write them
-    raise InputError(f"{problem} {text!r}. Choose from {', '.join(short)}")
+    if ending:  # the ending that all have is left out, as users write angles
+        near = [name.removesuffix(ending).removesuffix("_angle") for name in near]
+    raise InputError(f"{problem} {text!r}. Choose from {', '.join(near)}")
 
 
 @dataclass(frozen=True)
