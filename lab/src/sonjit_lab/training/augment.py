@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import FloatArray, InputError, RealArray
+from sonjit._util import FloatArray, Image, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.datasets.sample import Side
 from sonjit_lab.training.ranges import Range, check_ranges
@@ -174,3 +174,30 @@ def jittered_box(box: RotatedBox, rng: np.random.Generator, turn_rad: float) -> 
     side = box.width * rng.uniform(*_BOX_SCALE)
     dx, dy = rng.uniform(-_BOX_SHIFT, _BOX_SHIFT, 2) * box.width
     return RotatedBox(box.cx + dx, box.cy + dy, side, side, box.rotation + rng.uniform(-turn_rad, turn_rad))
+
+
+def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
+    """Imitate another camera in an image (H, W, 3): change light and colours.
+
+    Some images become grey, blurred, coarse or noisy.
+    """
+    image = 255 * (rgb.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.25)))
+    tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    image = image * np.float32(rng.uniform(0.6, 1.3)) * tint + np.float32(rng.uniform(-25, 25))
+    if rng.random() < 0.3:
+        grey = image.mean(2, keepdims=True)
+        image = grey + (image - grey) * np.float32(rng.uniform(0, 1.3))
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2))
+    if rng.random() < 0.25:
+        height, width = image.shape[:2]
+        share = rng.uniform(0.4, 0.9)
+        small = cv2.resize(image, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.35:
+        image = image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
+    changed = image.clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        changed = cv2.imdecode(cv2.imencode(".jpg", changed, quality)[1], cv2.IMREAD_COLOR)
+    return np.asarray(changed, np.uint8)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,14 +19,14 @@ from sonjit.gestures.classifier import PALM, aligned, gesture_features
 from sonjit.gestures.custom_motions import MotionRecording
 from sonjit.results import Frame, Hand, ResultList
 from sonjit.results.measures.hands import palm_frame
-from sonjit_lab.datasets import Instance, Sample, open_dataset
+from sonjit_lab.datasets import Sample, open_dataset
 from sonjit_lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
 from sonjit_lab.synthesis import hand_shapes, motions
 from sonjit_lab.synthesis.gestures import add_deviation, free_angles, gestures, resolved_angles
 from sonjit_lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit_lab.training.array_rows import ArrayRows
-from sonjit_lab.training.augment import jittered_box
-from sonjit_lab.training.hands.samples import known_hands
+from sonjit_lab.training.augment import jittered_box, recoloured
+from sonjit_lab.training.hands.samples import exact_keypoints, known_hands
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
@@ -219,43 +218,6 @@ def _detect(
                 hand = network.result(rgb, observation, None)
                 hand = replace(hand, keypoints=hand.keypoints.copy(), keypoints_3d=hand.keypoints_3d.copy())
                 yield hand, exact, metres, left
-
-
-def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
-    """Imitate another camera in an image (H, W, 3): change light and colours.
-
-    Some images become grey, blurred, coarse or noisy.
-    """
-    image = 255 * (rgb.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.25)))
-    tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
-    image = image * np.float32(rng.uniform(0.6, 1.3)) * tint + np.float32(rng.uniform(-25, 25))
-    if rng.random() < 0.3:
-        grey = image.mean(2, keepdims=True)
-        image = grey + (image - grey) * np.float32(rng.uniform(0, 1.3))
-    if rng.random() < 0.35:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2))
-    if rng.random() < 0.25:
-        height, width = image.shape[:2]
-        share = rng.uniform(0.4, 0.9)
-        small = cv2.resize(image, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.35:
-        image = image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
-    changed = image.clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-        changed = cv2.imdecode(cv2.imencode(".jpg", changed, quality)[1], cv2.IMREAD_COLOR)
-    return np.asarray(changed, np.uint8)
-
-
-def exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
-    """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
-    assert instance.keypoints_m is not None
-    assert instance.keypoints_px is not None
-    assert sample.camera is not None
-    depth = instance.keypoints_m[:, 2]
-    z = (depth / depth[0] - 1) * sample.camera.K[0, 0]
-    return np.column_stack([instance.keypoints_px, z]), instance.keypoints_m
 
 
 def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:

@@ -18,9 +18,9 @@ from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_into_crop
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Sample, open_dataset
 from sonjit_lab.training.array_rows import ArrayRows
-from sonjit_lab.training.augment import jittered_box
-from sonjit_lab.training.gesture_data import exact_keypoints, recoloured
+from sonjit_lab.training.augment import jittered_box, recoloured
 from sonjit_lab.training.hands.head_data import EXACT, MIN_PRESENCE
+from sonjit_lab.training.hands.samples import exact_keypoints
 
 _MAX_ERROR: Final = 0.25  # maximum mean error of the network's keypoints, relative to the hand's extent, for a match
 _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
-from sonjit._util import InputError, data_files
+from sonjit._util import FloatArray, InputError, data_files
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit_lab.datasets import Dataset, Instance, Sample, convert, list_datasets, open_dataset, reading
@@ -155,6 +155,16 @@ def known_hands(sample: Sample) -> list[Instance]:
     hands = (hand for hand in sample.instances if hand.kind == "hand" and hand.side is not None)
     points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands)
     return [hand for hand, both in points if all(each is not None and np.isfinite(each).all() for each in both)]
+
+
+def exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
+    """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
+    assert instance.keypoints_m is not None
+    assert instance.keypoints_px is not None
+    assert sample.camera is not None
+    depth = instance.keypoints_m[:, 2]
+    z = (depth / depth[0] - 1) * sample.camera.K[0, 0]
+    return np.column_stack([instance.keypoints_px, z]), instance.keypoints_m
 
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:
