@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit.cli import print_error
 from sonjit.cli.commands import COMMANDS
 
+INSTALLED = {point.name for point in entry_points(group="sonjit.extensions")}
+NEEDS_LAB, NEEDS_STUDIO = (
+    pytest.mark.skipif(name not in INSTALLED, reason=f"sonjit-{name} is not installed") for name in ("lab", "studio")
+)
 IS_BUILT = Path(__file__).parents[2].joinpath("web", "dist", "sonjit-web.js").is_file()
 
 
@@ -63,7 +68,9 @@ def test_a_wrong_word_names_the_command(sonjit, tmp_path, monkeypatch, words, hi
 @pytest.mark.parametrize(
     "arguments",
     [
-        *("hands", "train cam --out", "synth", "annotate rank", "models add", "explain"),
+        *("hands", "models add", "explain"),
+        *(pytest.param(words, marks=NEEDS_LAB) for words in ("train cam --out", "synth")),
+        pytest.param("annotate rank", marks=NEEDS_STUDIO),
         pytest.param("page", marks=pytest.mark.skipif(not IS_BUILT, reason="web/ is not built; type: make web")),
     ],
 )

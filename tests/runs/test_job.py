@@ -225,6 +225,10 @@ def test_errors_of_inputs_and_outputs_are_one_line(media, tmp_path):
         run(Brightness(), [media], f"{media}/10.png/t/")
     with pytest.raises(InputError, match="--limit 0: must be at least 1"):
         run(Brightness(), [media], limit=0)
+
+
+def test_workers_of_a_cluster_need_several_files(media):
+    pytest.importorskip("ray", reason="needs sonjit[ray]")
     with pytest.raises(InputError, match="--workers ray applies only to several files"):
         run(Brightness(), [media / "10.png"], workers="ray")
 
