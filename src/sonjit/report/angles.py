@@ -168,7 +168,7 @@ def track_pixels(bodies: Sequence[Body | None]) -> FloatArray:
 
 
 def same_sides(values: FloatArray, points: FloatArray) -> FloatArray:
-    """Return values (N, 33, ...) of keypoints with exchanged sides wherever points (N, 33, 3) have them."""
+    """Return values (N, 33, ...) of keypoints, with the sides exchanged that points (N, 33, 3) exchange."""
     exchanged = exchanged_sides(points)
     result = values.copy()
     result[exchanged] = values[exchanged][:, _EXCHANGED]

@@ -286,7 +286,7 @@ def _fit_apart(
 
 def _late_problem(apart_px: float, joint_px: float, *, has_own_lenses: bool) -> str:
     """Return the problem of images that are not of one time."""
-    note = "; lenses were estimated from each camera's images alone" if has_own_lenses else ""
+    note = "; lenses were estimated from each camera's own images" if has_own_lenses else ""
     return (
         f"each camera alone fits its images to {apart_px:.2f} px, all together to {joint_px:.2f} px: the images of "
         f"a frame set are not of one time{note}. Synchronise the cameras, stop the board for each frame set, or "
