@@ -103,7 +103,7 @@ def main() -> int:
     return int(share < options.required)
 
 
-def read_results() -> list[dict[str, object]]:
+def read_results() -> list[dict[str, Any]]:
     """Return the results so far; a mutant that was tested again has its newest one."""
     if not RESULTS.is_file():
         return []

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 import sonjit
+from sonjit.detectors import KindName
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
 from sonjit_lab.meshes import hand_mesh, run
@@ -172,7 +173,7 @@ def plot(name: str, lines: dict[str, list[tuple[float, float]]], axes_of: tuple[
 def draw_detections(photograph: Path, kind: str, **options: int) -> Image:
     """Draw the detections in a photograph on an empty canvas."""
     rgb = rgb_from(photograph)
-    with sonjit.create_detector(kind, static_image=True, **options) as detector:
+    with sonjit.create_detector(KindName(kind), static_image=True, **options) as detector:
         found = detector.detect(rgb)
     boxes = np.array([part.box for one in found for part in one.parts])
     room = 0.15 * max(boxes[:, 2:].max(0) - boxes[:, :2].min(0))

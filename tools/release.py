@@ -37,8 +37,8 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 def main() -> int:
     """Run all steps until one fails."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_util/version.py").read_text("utf-8"))[1]
-    heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
+    version = first_match(r'__version__ = "(.+)"', ROOT / "src/sonjit/_util/version.py")
+    heading = first_match(r"^## (.+)$", ROOT / "CHANGELOG.md")
     if heading.split()[0] != version:
         return print_error(f"CHANGELOG.md begins with {heading!r}: add the changes of {version}")
     recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
@@ -183,6 +183,14 @@ def bill_of_materials(installed: list[dict[str, str]], version: str) -> dict[str
 def run(*arguments: object) -> None:
     """Run a module of this Python."""
     subprocess.run([sys.executable, *map(str, arguments)], check=True, cwd=tempfile.gettempdir())
+
+
+def first_match(pattern: str, path: Path) -> str:
+    """Return the first group of the first match in a file."""
+    found = re.search(pattern, path.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"release: {path} does not match {pattern}")
+    return found[1]
 
 
 def print_error(line: str) -> int:

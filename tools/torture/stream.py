@@ -18,7 +18,7 @@ from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Hand
-from sonjit.server.images import Session
+from sonjit.server.images import ClientDetector
 from sonjit.server.options import SessionOptions
 
 SHAPE = np.random.default_rng(1).uniform(-0.5, 0.5, (21, 3)).astype(np.float32)
@@ -74,7 +74,7 @@ def main(count: int, seed: int) -> int:
     options = SessionOptions.from_values("hands", {"max_instances": 2}, still=False)
     scene, rng = Scene(), random.Random(seed)
     detector = Detector(scene, Tracker(lambda: KeypointSmoother(OneEuro())), options.detector)
-    session = Session(options, detector)
+    client = ClientDetector(options, detector)
     process, memory = psutil.Process(), list[int]()
     time_s = 0.0
     for number in range(count):
@@ -85,7 +85,7 @@ def main(count: int, seed: int) -> int:
             hands = detector.detect(IMAGE, time=time_s)
             ids, xs = [hand.id for hand in hands], [float(hand.keypoints[0, 0]) for hand in hands]
         else:
-            answers = json.loads(f"{{{session.answer(IMAGE, time_s)}}}")["hands"]
+            answers = json.loads(f"{{{client.answer(IMAGE, time_s)}}}")["hands"]
             ids, xs = [hand["id"] for hand in answers], [hand["keypoints"][0]["x"] for hand in answers]
         returned = number % HIDE < 10 + LATE  # the next search finds an instance that returned
         if ids != [1, 2][: len(scene.places)] and not (returned and ids == [1]):
