@@ -1,23 +1,20 @@
-"""Write down what MediaPipe finds in the bundled clip: numbers only, one file per run.
+"""Record what MediaPipe finds in the bundled clip and photograph: numbers only, one file per run.
 
     PYTHON-WITH-MEDIAPIPE tests/goldens/record_mediapipe.py
 
-Needs `pip install mediapipe==0.10.21` (Python 3.10 to 3.12) and nothing of Sonjit; the clip is decoded by the OpenCV
-that comes with it, whose frames are Sonjit's to the byte. The files, gzipped JSON, are written anew only when
-MediaPipe, the clip or this script changes; `tests/detectors/test_bundled_goldens.py` reads them.
+It needs `pip install mediapipe==0.10.21` (Python 3.10 to 3.12) and nothing of Sonjit. The OpenCV of that package
+decodes the files to the same pixels as Sonjit. Record again only when MediaPipe, the files or this script change.
+`tests/detectors/test_bundled_goldens.py` reads the results. The clip shows hands. A window that moves over the
+photograph gives frames with a body and a face.
 
-A file holds `kind`, `source`, `peer`, `config` (the options that MediaPipe was given), `size` (width, height in
-pixels), `rgb_sha256` (of all frames that were shown, one after the other: it tells another decoder from another
-network) and `frames`, each with
+A file is gzipped JSON with `kind`, `source`, `peer`, `config` (options of MediaPipe), `size` (width, height in pixels),
+`windows` (left and top in the source by frame, for the photograph), `rgb_sha256` (of all frames, which separates a
+difference of decoders from one of networks) and `frames`, each with
 
-    frame      its index in the clip
-    boxes      what the landmark network looked into: cx, cy, width, height in parts of the image, rotation in radians
-    instances  what was found: `handedness` as MediaPipe says it (it takes every image for a selfie view) and the
-               `score` of that; `keypoints` (K, 3) in pixels with z in the scale of x, a body's with its visibility as
-               a fourth; `world` (K, 3) in metres (hands and bodies)
-
-The clip shows hands alone. What FaceMesh and Pose take for a face or a body is a mistake, but it is the same mistake
-in every program that runs their networks in the same boxes, and that is what these numbers are for.
+    frame      index in the clip or in `windows`
+    boxes      input of the landmark network: cx, cy, width, height as fractions of the image, rotation in radians
+    instances  `handedness` and its `score` in MediaPipe's selfie view; `keypoints` (K, 3) in pixels with z in the scale
+               of x, for a body with visibility as fourth value; `world` (K, 3) in metres (hands and bodies)
 """
 
 import gzip
@@ -29,9 +26,12 @@ import cv2
 import numpy as np
 
 HERE = Path(__file__).parent
-CLIP = HERE.parents[1] / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
-STILLS = range(0, 360, 24)
-"""Frames that are also taken each on its own."""
+ROOT = HERE.parents[1]
+CLIP, PHOTOGRAPH = "src/sonjit/_util/assets/demo.mp4", "src/sonjit/_util/assets/photo.jpg"
+STILLS = 15  # minimum number of frames that are also processed as stills
+WINDOW = 480  # width and height of the part of the photograph that a frame shows
+WINDOWS = [(0, step) for step in range(0, 161, 4)]
+"""Left and top of each window."""
 PIXEL_DIGITS, METRE_DIGITS, PART_DIGITS = 3, 5, 7
 
 
@@ -42,20 +42,23 @@ def main():
     from mediapipe.python.solutions.pose import Pose
 
     peer = f"mediapipe {mediapipe.__version__}, python solutions on the CPU"
-    frames = list(read_frames(CLIP))
-    for static, mode, indices in ((False, "tracked", range(len(frames))), (True, "stills", STILLS)):
-        shown = {index: frames[index] for index in indices}
-        options = {"static_image_mode": static}
+    clip, photograph = list(read_frames(ROOT / CLIP)), list(read_windows(ROOT / PHOTOGRAPH))
+    for is_static, mode in ((False, "tracked"), (True, "stills")):
+        options = {"static_image_mode": is_static}
         for complexity, model in enumerate(("lite", "full")):
             config = options | {"max_num_hands": 2, "model_complexity": complexity}
             solution = with_boxes(Hands, "hand_rects")(**config)
-            save(f"demo.hands.{model}.{mode}", peer, "hands", config, shown, solution, hands_from)
-        config = options | {"max_num_faces": 1, "refine_landmarks": True}
-        solution = with_boxes(FaceMesh, "face_rects")(**config)
-        save(f"demo.face.attention.{mode}", peer, "face", config, shown, solution, faces_from)
-        config = options | {"model_complexity": 1, "smooth_landmarks": False}
-        solution = with_boxes(Pose, "pose_rect")(**config)
-        save(f"demo.body.full.{mode}", peer, "body", config, shown, solution, bodies_from)
+            record = {"kind": "hands", "source": CLIP, "peer": peer, "config": config}
+            save(f"demo.hands.{model}.{mode}", record, clip, solution, hands_from)
+        runs = {
+            "face.attention": (FaceMesh, "face_rects", {"max_num_faces": 1, "refine_landmarks": True}, faces_from),
+            "body.full": (Pose, "pose_rect", {"model_complexity": 1, "smooth_landmarks": False}, bodies_from),
+        }
+        for name, (solution, boxes, config, instances_from) in runs.items():
+            config = options | config
+            kind = name.partition(".")[0]
+            record = {"kind": kind, "source": PHOTOGRAPH, "peer": peer, "config": config, "windows": WINDOWS}
+            save(f"photo.{name}.{mode}", record, photograph, with_boxes(solution, boxes)(**config), instances_from)
 
 
 def with_boxes(solution, stream):
@@ -83,30 +86,31 @@ def read_frames(path):
         yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def save(stem, peer, kind, config, shown, solution, instances_from):
-    """Show frames (by index) to a solution in order, and write its results."""
-    digest, frames = hashlib.sha256(), []
+def read_windows(path):
+    """Yield the windows (H, W, 3) RGB uint8 of a photograph."""
+    rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    for left, top in WINDOWS:
+        yield np.ascontiguousarray(rgb[top : top + WINDOW, left : left + WINDOW])
+
+
+def save(stem, record, frames, solution, instances_from):
+    """Process frames in order, or some of them as stills, and write the results with the members of `record`."""
+    step = len(frames) // STILLS if record["config"]["static_image_mode"] else 1
+    digest, results = hashlib.sha256(), []
     with solution:
-        for index, rgb in shown.items():
+        for index in range(0, len(frames), step):
+            rgb = frames[index]
             digest.update(rgb)
             height, width = rgb.shape[:2]
             found = solution.process(rgb)
             boxes = [rounded_box(rect) for rect in rects_from(getattr(found, solution.boxes))]
-            frames.append({"frame": index, "boxes": boxes, "instances": instances_from(found, width, height)})
-    record = {
-        "kind": kind,
-        "source": CLIP.relative_to(HERE.parents[1]).as_posix(),
-        "peer": peer,
-        "config": config,
-        "size": [width, height],
-        "rgb_sha256": digest.hexdigest(),
-        "frames": frames,
-    }
+            results.append({"frame": index, "boxes": boxes, "instances": instances_from(found, width, height)})
+    record |= {"size": [width, height], "rgb_sha256": digest.hexdigest(), "frames": results}
     path = HERE / f"{stem}.json.gz"
     text = json.dumps(record, separators=(",", ":"))
     path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
-    count = sum(len(frame["instances"]) for frame in frames)
-    print(f"{path.name}: {len(frames)} frames, {count} instances, {path.stat().st_size / 1000:.0f} kB")  # noqa: T201
+    count = sum(len(frame["instances"]) for frame in results)
+    print(f"{path.name}: {len(results)} frames, {count} instances, {path.stat().st_size / 1000:.0f} kB")  # noqa: T201
 
 
 def hands_from(found, width, height):
