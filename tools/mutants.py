@@ -130,13 +130,13 @@ def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
 
 
 def is_valid(mutant: Mutant) -> bool:
-    """Check whether the changed file is Python."""
-    after = mutate_code(
-        (ROOT / mutant.path).read_text("utf-8"), plugins.get_operator(mutant.operator)(), mutant.occurrence
-    )
+    """Check whether Cosmic Ray can make the change, and the changed file is Python."""
     try:
+        after = mutate_code(
+            (ROOT / mutant.path).read_text("utf-8"), plugins.get_operator(mutant.operator)(), mutant.occurrence
+        )
         compile(after or "(", mutant.path, "exec")
-    except SyntaxError:
+    except (SyntaxError, AttributeError):  # the latter at exceptions such as `except module.Error`
         return False
     return True
 
