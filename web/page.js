@@ -7,8 +7,8 @@
  *     node page.js --modules OUT   writes every module of a page for tests, as OUT/page/NAME.js
  */
 
-import { readFileSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
@@ -17,40 +17,66 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const OUT = join(HERE, "../src/sonjit/server/page");
 const SOURCES = "src/page";
 const SHARED = "tfjs"; // a module of src that pages of other sites share
-const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them
-const WORKERS = ["encoder", "sw"];
-const CLIENTS = ["sonjit-client", "frames"]; // pages of other sites import them
+const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them, and they share files
+const SINGLE = ["encoder", "sw", "sonjit-client", "frames"]; // workers, and clients of other sites
+const BANNER = "// Made by `npm --prefix web run page` from web/src/page. Change it there.";
 
 const [mode, folder] = process.argv.slice(2);
-const isModules = mode === "--modules";
-const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) =>
-  name.endsWith(".ts"),
-);
-const all = [...modules.map((name) => `page/${name}`), `${SHARED}.ts`];
-const shipped = [...PAGES, ...WORKERS, ...CLIENTS].map((name) => `page/${name}.ts`);
 
-const { outputFiles } = await build({
-  absWorkingDir: HERE,
-  entryPoints: (isModules ? all : shipped).map((name) => `src/${name}`),
-  outbase: isModules ? "src" : SOURCES,
-  outdir: isModules ? folder : OUT,
-  bundle: true,
-  splitting: isModules, // tests share the state of a module
-  format: "esm",
-  target: "es2022",
-  charset: "utf8",
-  banner: isModules
-    ? {}
-    : { js: "// Made by `npm --prefix web run page` from web/src/page. Change it there." },
-  write: mode !== "--check",
-  logLevel: "warning",
-});
+if (mode === "--modules") {
+  const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) =>
+    name.endsWith(".ts"),
+  );
+  const names = [...modules.map((name) => `page/${name}`), `${SHARED}.ts`];
+  // Tests share the state of a module.
+  await bundle(names, { splitting: true, outbase: "src", outdir: folder, write: true });
+} else {
+  const inPage = (names) => names.map((name) => `page/${name}.ts`);
+  const files = [
+    ...named(await bundle(inPage(PAGES), { splitting: true })),
+    ...named(await bundle(inPage(SINGLE))),
+  ];
+  if (mode === "--check") check(files);
+  else for (const { path, text } of files) writeFileSync(path, text);
+}
 
-if (mode === "--check") {
-  const wrong = outputFiles
+/** Bundle modules of src with esbuild. */
+function bundle(names, options = {}) {
+  return build({
+    absWorkingDir: HERE,
+    entryPoints: names.map((name) => `src/${name}`),
+    outbase: SOURCES,
+    outdir: OUT,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    banner: options.write ? {} : { js: BANNER },
+    metafile: true,
+    write: false,
+    logLevel: "warning",
+    ...options,
+  });
+}
+
+/** Return the files of a build. A file that pages share is named after the last module in it. */
+function named({ outputFiles, metafile }) {
+  const names = new Map();
+  for (const [path, { entryPoint, inputs }] of Object.entries(metafile.outputs)) {
+    if (entryPoint) continue;
+    const last = basename(Object.keys(inputs).at(-1), ".ts");
+    names.set(basename(path), `shared-${last}.js`);
+  }
+  const rename = (text) => text.replace(/\bchunk-\w+\.js\b/g, (name) => names.get(name) ?? name);
+  return outputFiles.map(({ path, text }) => ({ path: rename(path), text: rename(text) }));
+}
+
+/** Report the files of the repository that a build would change or does not make. */
+function check(files) {
+  const wrong = files
     .filter(({ path, text }) => textOf(path) !== text)
     .map(({ path }) => relative(OUT, path));
-  const known = new Set(outputFiles.map(({ path }) => relative(OUT, path)));
+  const known = new Set(files.map(({ path }) => relative(OUT, path)));
   const extra = readdirSync(OUT, { recursive: true }).filter(
     (name) => name.endsWith(".js") && !known.has(name),
   );

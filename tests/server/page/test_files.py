@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import get_args
@@ -20,7 +21,7 @@ from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
-MODULES = sorted(PAGE.glob("*.js"))
+MODULES = sorted(PAGE.rglob("*.js"))
 SOURCES = sorted((Path(__file__).parents[3] / "web" / "src" / "page").glob("*.ts"))
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
@@ -50,9 +51,18 @@ def test_a_document_has_no_script_or_style_of_its_own(path):
 @pytest.mark.parametrize("path", [*MODULES, *DOCUMENTS, *sorted(PAGE.glob("css/*.css"))], ids=lambda path: path.name)
 def test_every_file_that_a_file_names_is_there(path):
     text = path.read_text("utf-8")
-    named = re.findall(r"""(?:from|import\(|new URL\()\s*"(\./[\w./-]+)["#?]""", text)
+    named = re.findall(r"""(?:from|import\(|new URL\()\s*"(\.{1,2}/[\w./-]+)["#?]""", text)
     named += re.findall(r"""<(?:link|script|img|use)\b[^>]*?\b(?:src|href)="/?([\w./-]+\.\w+)["#?]""", text)
-    assert [name for name in named if name not in WRITTEN and not (PAGE / name).is_file()] == []
+    assert [name for name in named if name not in WRITTEN and not (path.parent / name).exists()] == []
+
+
+def test_pages_share_a_module_instead_of_repeating_it():
+    """Check that no module of web/src is in the files of two pages. Files for other sites and workers are complete."""
+    complete = {PAGE / f"{name}.js" for name in ("encoder", "sw", "sonjit-client", "frames")}
+    texts = [path.read_text("utf-8") for path in MODULES if path not in complete]
+    parts = [part for text in texts for part in re.findall(r"^// (src/\S+\.ts)$", text, re.MULTILINE)]
+    assert len(parts) > 30
+    assert [part for part, count in Counter(parts).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("language", TEXTS)

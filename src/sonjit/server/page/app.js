@@ -1,184 +1,64 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
-
-// src/page/common.ts
-var find = (id) => document.getElementById(id);
-function make(tag, members = {}, ...inside) {
-  const node = Object.assign(document.createElement(tag), members);
-  node.append(...inside);
-  return node;
-}
-var makeButton = (label, onclick, members = {}) => make("button", { type: "button", className: "button small", onclick, ...members }, label);
-function makeRow(head, cells, tag = "td") {
-  const title = head ? make("th", { scope: tag === "th" ? "col" : "row" }, head) : make("td");
-  return make(
-    "tr",
-    {},
-    title,
-    ...cells.map((cell) => make(tag, tag === "th" ? { scope: "col" } : {}, String(cell)))
-  );
-}
-function put(element, content) {
-  if (element.textContent !== content) element.textContent = content;
-}
-function fit(canvas, width, height) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-}
-function clearedContext(canvas) {
-  fit(
-    canvas,
-    Math.round(canvas.clientWidth * devicePixelRatio),
-    Math.round(canvas.clientHeight * devicePixelRatio)
-  );
-  const context = canvas.getContext("2d");
-  context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-  context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-  return context;
-}
-function onNextFrame(draw) {
-  let request = 0;
-  return () => {
-    cancelAnimationFrame(request);
-    request = requestAnimationFrame(draw);
-  };
-}
-function save(blob, name) {
-  if (!blob) return;
-  const link = make("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 6e4);
-}
-var Store = class {
-  /** The current values. Objects are replaced, not changed. */
-  state;
-  #watchers = [];
-  /** @param values initial values of all names */
-  constructor(values) {
-    this.state = Object.freeze({ ...values });
-  }
-  set(changes) {
-    const before = this.state;
-    this.state = Object.freeze({ ...before, ...changes });
-    const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
-    for (const { names, react } of [...this.#watchers]) {
-      if (names.some((name) => changed.has(name))) react(this.state);
-    }
-  }
-  /** Call a listener now and after every change of these values. */
-  watch(names, react) {
-    this.#watchers.push({ names, react });
-    react(this.state);
-  }
-};
-function attempt(use) {
-  try {
-    return use();
-  } catch {
-    return null;
-  }
-}
-var memory = {
-  read: (name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
-  write: (name, value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value)))
-};
-var texts = {};
-var listeners = [showMessage];
-async function startLanguage(...folders) {
-  const choice = find("language");
-  const list = await fetch(new URL("languages.json", folders[0]));
-  const names = await list.json();
-  const options = Object.entries(names).map(
-    ([value, name]) => make("option", { value, lang: value }, name)
-  );
-  choice.replaceChildren(...options);
-  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
-  choice.onchange = () => {
-    memory.write("language", choice.value);
-    return speak(choice.value, ...folders);
-  };
-  await speak(choice.value, ...folders);
-}
-async function speak(language, ...folders) {
-  const loaded = folders.map(
-    async (folder) => (await fetch(new URL(`${language}.json`, folder))).json()
-  );
-  texts = Object.assign({}, ...await Promise.all(loaded));
-  document.documentElement.lang = language;
-  translate(document);
-  for (const listener of listeners) listener();
-}
-function onLanguage(listener) {
-  listeners.push(listener);
-  if (Object.keys(texts).length) listener();
-}
-var text = (key, values = {}) => textOr(key, key).replace(
-  /\{(\w+)\}/g,
-  (placeholder, name) => String(values[name] ?? placeholder)
-);
-var textOr = (key, otherwise) => texts[key] ?? otherwise;
-function translate(root) {
-  for (const node of root.querySelectorAll("[data-i18n]")) {
-    node.textContent = text(node.dataset.i18n ?? "");
-  }
-  for (const node of root.querySelectorAll("[data-i18n-label]"))
-    setLabel(node, node.dataset.i18nLabel ?? "");
-}
-function setLabel(node, key) {
-  node.ariaLabel = text(key);
-  if (node instanceof HTMLButtonElement) node.title = node.ariaLabel;
-}
-var PageError = class extends Error {
-  code;
-  values;
-  /** @param values for the text */
-  constructor(code, values = {}) {
-    super(code);
-    this.name = "PageError";
-    this.code = code;
-    this.values = values;
-  }
-};
-var shown = null;
-function showError(error) {
-  shown = error;
-  showMessage();
-}
-function showMessage() {
-  const place = find("message");
-  if (!place) return;
-  place.hidden = shown === null;
-  if (shown === null) {
-    delete place.dataset.code;
-    return place.replaceChildren();
-  }
-  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
-  place.dataset.code = code;
-  const values = {
-    host: location.hostname,
-    port: location.port || 80,
-    message: shown?.message ?? String(shown),
-    ...shown?.values
-  };
-  const lines = [
-    ["strong", text(`error.${code}`, values)],
-    ["span", text(`error.${code}.do`, values)],
-    ["small", shown instanceof PageError ? "" : values.message]
-  ];
-  const close = make(
-    "button",
-    {
-      type: "button",
-      className: "close",
-      ariaLabel: text("close"),
-      onclick: () => showError(null)
-    },
-    "×"
-  );
-  place.replaceChildren(
-    ...lines.map(([tag, content]) => make(tag, { hidden: !content }, content)),
-    close
-  );
-}
+import {
+  BY_INSTANCE,
+  STYLE_SCHEMAS,
+  TARGETS,
+  USUAL_STYLE,
+  accepts,
+  checkedStyle,
+  gestureOf,
+  headOf,
+  mean,
+  nameOf,
+  paint,
+  targetName,
+  wireClasses,
+  wireSaliencyLegend
+} from "./shared-painter.js";
+import {
+  extent,
+  view3D
+} from "./shared-view3d.js";
+import {
+  ENGINE,
+  PageError,
+  ServerError,
+  Store,
+  addressOf,
+  annotates,
+  around,
+  call,
+  classes,
+  clearedContext,
+  columns,
+  find,
+  fit,
+  frameMessage,
+  hasNoServer,
+  instancesOf,
+  kinds,
+  kindsInPage,
+  kindsWhere,
+  loadKinds,
+  make,
+  makeButton,
+  makeRow,
+  memory,
+  onLanguage,
+  onNextFrame,
+  put,
+  repetitions_default,
+  results,
+  save,
+  setLabel,
+  showError,
+  skeletonOf,
+  startLanguage,
+  text,
+  textOr,
+  thisServer,
+  translate
+} from "./shared-strokes.js";
 
 // src/page/gltf.ts
 function rotationOf([x, y, z, w]) {
@@ -519,8 +399,8 @@ function both(name) {
   ];
 }
 function plain(name) {
-  const last2 = name.slice(name.lastIndexOf(".") + 1);
-  return last2.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
+  const last = name.slice(name.lastIndexOf(".") + 1);
+  return last.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
 }
 function driversOf(model) {
   const own = model.nodes.flatMap(
@@ -589,185 +469,6 @@ function targetWeights(model, drivers, blendshapes) {
   return weights;
 }
 
-// ../src/sonjit/spec/drawing.json
-var drawing_default = {
-  colours: { ink: "#12141c", neutral: "#ececf2", left: "#ffaa33", right: "#38bdff" },
-  fingers: {
-    thumb: "#ffaa33",
-    indexFinger: "#76db5c",
-    middleFinger: "#38bdff",
-    ringFinger: "#9e7fff",
-    pinky: "#ff6398"
-  },
-  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
-  face_contours: {
-    lips: "#ff96a5",
-    leftEye: "#ffd08c",
-    leftEyebrow: "#ffd08c",
-    leftIris: "#ffe8be",
-    rightEye: "#8cd6ff",
-    rightEyebrow: "#8cd6ff",
-    rightIris: "#c4ecff",
-    faceOval: "#d6dce8"
-  },
-  hand_width: 0.017,
-  body_width: 75e-4,
-  max_width_share: 8e-3,
-  edge_share: 0.27,
-  min_edge_px: 0.5,
-  depth_range: 0.38
-};
-
-// ../src/sonjit/spec/repetitions.json
-var repetitions_default = {
-  low_deg: 110,
-  high_deg: 150,
-  min_duration_s: 0.3,
-  min_hold_s: 0.05,
-  max_gap_s: 1
-};
-
-// ../src/sonjit/spec/results.json
-var results_default = {
-  visible_score: 0.5,
-  known_side_score: 0.8
-};
-
-// src/page/endpoints.ts
-var HEADER_BYTES = 24;
-var thisServer = new URL(import.meta.url).origin;
-var ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
-var hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
-var ServerError = class extends Error {
-  code;
-  constructor(code, message) {
-    super(message);
-    this.name = "ServerError";
-    this.code = code;
-  }
-};
-async function call(endpoint, token = null, request = {}) {
-  const answer = await responseOf(endpoint, token, request);
-  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
-}
-async function responseOf(endpoint, token = null, request = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
-  if (answer?.ok) return answer;
-  const refusal = await answer?.json().catch(() => null);
-  throw refusal ? new ServerError(refusal.error?.code ?? "failed", refusal.error?.message ?? answer?.statusText) : gone(endpoint);
-}
-function gone({ origin }) {
-  const here = globalThis.location?.origin;
-  const allowed = here === origin ? "" : ` --allow-origin ${here}`;
-  return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
-}
-var addressOf = (path) => new URL(path, thisServer);
-var page = globalThis.location;
-var parameters = new URLSearchParams(page?.hash.slice(1));
-var handedIn = parameters.get("token");
-if (handedIn !== null && page.origin === thisServer) {
-  parameters.delete("token");
-  history.replaceState(
-    history.state,
-    "",
-    `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`
-  );
-  await call(addressOf("/v1/token"), handedIn, { method: "POST" }).catch(() => {
-  });
-}
-function frameMessage(frame, time, image) {
-  const header = new DataView(new ArrayBuffer(HEADER_BYTES));
-  header.setUint32(0, 1397639729);
-  header.setUint32(4, frame, true);
-  header.setFloat64(8, time, true);
-  return new Blob([header, image]);
-}
-
-// src/page/kinds.ts
-var kinds = {};
-var kindsInPage = {};
-var results = {};
-var columns = [];
-var classes = [];
-var annotates = false;
-async function loadKinds() {
-  const answer = await call(
-    hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds")
-  );
-  ({
-    kinds,
-    in_page: kindsInPage,
-    results,
-    columns,
-    classes = [],
-    annotates = false
-  } = answer);
-  const { triangles } = await (await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))).json();
-  const sides = triangles.flatMap(
-    ([a, b, c]) => [
-      [a, b],
-      [b, c],
-      [c, a]
-    ].map(([p, q]) => Math.min(p, q) * 1e3 + Math.max(p, q))
-  );
-  const edges = [...new Set(sides)].map((side) => [Math.floor(side / 1e3), side % 1e3]);
-  for (const [name, table2] of Object.values(results).flatMap(
-    (result) => Object.entries(result.skeletons)
-  )) {
-    const colours = table2.keypoints.map((_, k) => colourOf(table2, k));
-    skeletons.set(name, {
-      ...table2,
-      colours,
-      ...table2.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}
-    });
-  }
-}
-var kindsWhere = (here) => here ? kindsInPage : kinds;
-var last = null;
-function instancesOf(frame) {
-  if (last?.frame === frame) return last.instances;
-  const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
-    const parts = Object.entries(members);
-    return (frame[list] ?? []).flatMap(
-      (instance, number) => parts.length ? parts.filter(([key]) => instance[key]).map(([key, part]) => ({
-        kind: part,
-        number,
-        instance: instance[key],
-        person: instance
-      })) : [{ kind, number, instance }]
-    );
-  });
-  last = { frame, instances };
-  return instances;
-}
-var { ink: INK, neutral: NEUTRAL, left: LEFT, right: RIGHT } = drawing_default.colours;
-var PARTS = { ...drawing_default.fingers, ...drawing_default.face_contours };
-var MESH = "face_mediapipe_tesselation";
-var MIN_MESH_KEYPOINTS = 100;
-var skeletons = /* @__PURE__ */ new Map();
-function skeletonOf({ skeleton: name }) {
-  const skeleton = skeletons.get(name);
-  if (!skeleton)
-    throw new RangeError(`unknown skeleton ${name}; known: ${[...skeletons.keys()].join(", ")}`);
-  return skeleton;
-}
-var coloured = (skeleton, colour) => ({
-  ...skeleton,
-  colours: skeleton.colours.map(() => colour),
-  single: colour
-});
-function lineColour({ colours, groups, single }, a, b) {
-  if (single) return single;
-  const { torso } = groups;
-  return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
-}
-function colourOf({ keypoints, groups }, k) {
-  const group = Object.keys(groups).find((name) => groups[name].includes(k) && name in PARTS);
-  if (group) return PARTS[group];
-  return /(?:^|_)left/.test(keypoints[k]) ? LEFT : /(?:^|_)right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
-}
-
 // src/page/form.ts
 var STEP = 0.05;
 function copyOf(id) {
@@ -815,232 +516,6 @@ function formOf({ type, enum: choices, maximum }) {
   return type === "number" && maximum !== void 0 ? "slider" : "number";
 }
 
-// src/page/saliency.ts
-var MIN_OPACITY = 30;
-var STRONG = 190;
-var STEPS = 64;
-var HEAT = { lightness: [0.3, 0.93], chroma: [0.11, 0.16], hue: [275, 100] };
-var POINTS = [
-  "wrist",
-  "thumb_tip",
-  "index_finger_tip",
-  "middle_finger_tip",
-  "ring_finger_tip",
-  "pinky_tip"
-];
-var TARGETS = {
-  decision: ["handedness", "presence"],
-  sideways: POINTS.map((name) => `${name}.x`),
-  height: POINTS.map((name) => `${name}.y`)
-};
-var GROUPED = new Set(Object.values(TARGETS).flat());
-var targetName = (target) => textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
-function paintSaliency(ctx, { size: [rows, columns2], values, box }) {
-  const cells = new OffscreenCanvas(columns2, rows);
-  const pixels = new ImageData(columns2, rows);
-  const low = Math.min(...values);
-  const span = Math.max(...values) - low || 1;
-  values.forEach((value, cell) => {
-    const share2 = (value - low) / span;
-    const colour = 4 * Math.round(share2 * (STEPS - 1));
-    pixels.data.set(
-      [...heat().data.subarray(colour, colour + 3), MIN_OPACITY + (STRONG - MIN_OPACITY) * share2],
-      4 * cell
-    );
-  });
-  cells.getContext("2d")?.putImageData(pixels, 0, 0);
-  ctx.save();
-  ctx.translate(box.cx, box.cy);
-  ctx.rotate(box.rotation);
-  ctx.beginPath();
-  ctx.roundRect(-box.width / 2, -box.height / 2, box.width, box.height, box.width * 0.04);
-  ctx.clip();
-  ctx.imageSmoothingQuality = "high";
-  ctx.drawImage(cells, -box.width / 2, -box.height / 2, box.width, box.height);
-  ctx.restore();
-}
-function saliencyLabel(map, mirroredIn) {
-  const { rotation, cx, cy, height } = map.box;
-  const up = { x: Math.sin(rotation), y: -Math.cos(rotation) };
-  const x = cx + up.x * height / 2;
-  const direction = { x: mirroredIn === null ? up.x : -up.x, y: up.y };
-  const anchor = { x: mirroredIn === null ? x : mirroredIn - x, y: cy + up.y * height / 2 };
-  return {
-    text: answerOf(map),
-    anchor,
-    directions: [direction, { x: -direction.x, y: -direction.y }],
-    accent: NEUTRAL,
-    size: height
-  };
-}
-function answerOf({ of, value, unit }) {
-  const percent = Math.round(100 / (1 + Math.exp(-Math.abs(value))));
-  if (of === "handedness") return text(`saliency.${value > 0 ? "right" : "left"}`, { percent });
-  if (of === "presence") return text(`saliency.${value > 0 ? "hand" : "no_hand"}`, { percent });
-  return `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 0)} ${unit}`;
-}
-function wireSaliencyLegend(store2) {
-  const legend = find("legend");
-  const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
-  bar.getContext("2d").putImageData(heat(), 0, 0);
-  onLanguage(() => bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`);
-  store2.watch(
-    ["options", "started", "here"],
-    ({ options, started, here }) => legend.hidden = !started || here || (options.explain ?? "none") === "none"
-  );
-}
-function wireClasses(files) {
-  const [canvas, list] = [find("class-map"), find("class-list")];
-  const clear = () => {
-    canvas.hidden = true;
-    list.replaceChildren();
-  };
-  const show = async () => {
-    clear();
-    const file = (await files())[0];
-    const {
-      width,
-      height,
-      classes: found
-    } = await (hasNoServer ? classifyHere(file) : call(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
-    list.replaceChildren(
-      ...found.map((one) => {
-        const button = makeButton(
-          `${one.name} ${Math.round(100 * one.probability)}%`,
-          () => {
-            for (const other of list.children)
-              other.setAttribute("aria-pressed", String(other === button));
-            Object.assign(canvas, { width, height, hidden: false });
-            paintSaliency(canvas.getContext("2d"), {
-              ...one,
-              box: { cx: width / 2, cy: height / 2, width, height, rotation: 0 }
-            });
-          },
-          { lang: "en" }
-        );
-        return button;
-      })
-    );
-    list.firstChild.click();
-  };
-  find("classify").onclick = () => show().catch(showError);
-  return clear;
-}
-async function classifyHere(file) {
-  const { classify } = await import(ENGINE);
-  const image = await createImageBitmap(file);
-  const found = await classify(image);
-  return {
-    width: image.width,
-    height: image.height,
-    classes: found.map((one) => ({ ...one, name: classes[one.label] }))
-  };
-}
-var scale = null;
-function heat() {
-  if (scale) return scale;
-  const context = new OffscreenCanvas(STEPS, 1).getContext(
-    "2d"
-  );
-  for (let step = 0; step < STEPS; step += 1) {
-    const [lightness, chroma, hue] = [HEAT.lightness, HEAT.chroma, HEAT.hue].map(
-      ([from, to]) => from + (to - from) * step / (STEPS - 1)
-    );
-    context.fillStyle = `oklch(${lightness} ${chroma} ${hue})`;
-    context.fillRect(step, 0, 1, 1);
-  }
-  scale = context.getImageData(0, 0, STEPS, 1);
-  return scale;
-}
-
-// src/drawing-style.ts
-var DRAWING_STYLE = {
-  "colour": {
-    "default": "",
-    "description": "Colour of drawings such as #ff8800, or instance for one per instance. Default: by part.",
-    "pattern": "(instance|#[0-9a-fA-F]{6})?",
-    "type": "string"
-  },
-  "thickness": {
-    "default": 1,
-    "description": "Factor of line widths, 0.5 to 3.",
-    "maximum": 3,
-    "minimum": 0.5,
-    "type": "number"
-  },
-  "points": {
-    "default": true,
-    "description": "Draw keypoints.",
-    "type": "boolean"
-  },
-  "boxes": {
-    "default": false,
-    "description": "Draw the box of each instance.",
-    "type": "boolean"
-  },
-  "labels": {
-    "default": true,
-    "description": "Write name, score and id next to each instance.",
-    "type": "boolean"
-  },
-  "gestures": {
-    "default": true,
-    "description": "Write gestures into the labels.",
-    "type": "boolean"
-  },
-  "errors": {
-    "default": false,
-    "description": "Draw a ring around each refined hand keypoint, with its expected error as radius.",
-    "type": "boolean"
-  },
-  "background": {
-    "default": "image",
-    "description": "What is below the drawing.",
-    "enum": [
-      "image",
-      "black"
-    ],
-    "type": "string"
-  },
-  "anonymise": {
-    "default": "none",
-    "description": "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound.",
-    "enum": [
-      "none",
-      "black",
-      "blur",
-      "persons"
-    ],
-    "type": "string"
-  }
-};
-
-// src/page/style.ts
-var BY_INSTANCE = "instance";
-var STYLE_SCHEMAS = {
-  drawing: { type: "boolean", description: "Draw detections.", default: true },
-  ...DRAWING_STYLE,
-  // gestures are computed on request only
-  gestures: { ...DRAWING_STYLE.gestures, default: false }
-};
-var USUAL_STYLE = Object.fromEntries(
-  Object.entries(STYLE_SCHEMAS).map(([name, schema]) => [name, schema.default])
-);
-function checkedStyle(given) {
-  const right = Object.entries(given).filter(
-    ([name, value]) => accepts(STYLE_SCHEMAS[name], value)
-  );
-  return { ...USUAL_STYLE, ...Object.fromEntries(right) };
-}
-function accepts(schema, value) {
-  if (!schema) return false;
-  const { type, enum: values, minimum = -Infinity, maximum = Infinity, pattern } = schema;
-  if (values) return values.includes(value);
-  if (type === "boolean") return typeof value === "boolean";
-  if (pattern) return typeof value === "string" && new RegExp(`^(?:${pattern})$`).test(value);
-  return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
-}
-
 // src/page/settings.ts
 var OF_A_ROW = ["model", "max_instances", "measures"];
 var FIRST = "hands";
@@ -1049,11 +524,11 @@ var STORED = ["detectors", "options", "mirrors", "style", "compare", "longest", 
 var MIRRORS = { camera: true, files: false };
 function formOptions(here = hasNoServer) {
   const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
-  const shown3 = Object.entries(all).filter(
+  const shown2 = Object.entries(all).filter(
     ([name]) => !OF_A_ROW.includes(name)
   );
   const isSwitch = ([, { type }]) => Number(type === "boolean");
-  return Object.fromEntries(shown3.sort((a, b) => isSwitch(a) - isSwitch(b)));
+  return Object.fromEntries(shown2.sort((a, b) => isSwitch(a) - isSwitch(b)));
 }
 var rememberedSettings = () => settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
 function settingsFrom({
@@ -1263,29 +738,29 @@ function linkOf({ detectors: detectors2, options, style, mirrors, source, compar
   const on = Object.entries(detectors2).filter(
     ([, detector]) => detector.on
   );
-  const parameters2 = new URLSearchParams({
+  const parameters = new URLSearchParams({
     detectors: on.map(([kind, { model, max }]) => `${kind}:${model}:${max}`).join(",")
   });
-  for (const [name, value] of Object.entries(options)) parameters2.set(name, String(value));
+  for (const [name, value] of Object.entries(options)) parameters.set(name, String(value));
   for (const [part, now, before] of [
     ["style", style, usual.style],
     ["mirror", mirrors, usual.mirrors]
   ]) {
     for (const [name, value] of Object.entries(now))
-      if (value !== before[name]) parameters2.set(`${part}.${name}`, String(value));
+      if (value !== before[name]) parameters.set(`${part}.${name}`, String(value));
   }
-  if (compare) parameters2.set("compare", compare);
-  if (longest) parameters2.set("longest", String(longest));
-  if (here && !usual.here) parameters2.set("here", "true");
-  if (source?.kind === "sample") parameters2.set("source", "sample");
-  address.hash = parameters2.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
+  if (compare) parameters.set("compare", compare);
+  if (longest) parameters.set("longest", String(longest));
+  if (here && !usual.here) parameters.set("here", "true");
+  if (source?.kind === "sample") parameters.set("source", "sample");
+  address.hash = parameters.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return address.href;
 }
 function settingsOf(hash) {
-  const parameters2 = [...new URLSearchParams(hash.replace(/^#/, ""))];
-  if (!parameters2.length) return {};
+  const parameters = [...new URLSearchParams(hash.replace(/^#/, ""))];
+  if (!parameters.length) return {};
   const [options, style, mirrors, others] = [{}, {}, {}, {}];
-  for (const [name, value] of parameters2) {
+  for (const [name, value] of parameters) {
     const [part, member] = name.split(".");
     const group = { style, mirror: mirrors }[part];
     if (name === "detectors") {
@@ -1330,367 +805,6 @@ function addStyle(store2, name, schema) {
   store2.watch(["style"], show);
 }
 var changeStyle = (store2, changes) => store2.set({ style: { ...store2.state.style, ...changes } });
-
-// src/page/strokes.ts
-var SHADES = 20;
-var shades = /* @__PURE__ */ new Map();
-var Strokes = class {
-  thickness;
-  ctx;
-  points;
-  drawable;
-  /** Diagonal of the box around the drawable points in pixels; 0 without points. */
-  size;
-  /**
-   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
-   */
-  near;
-  longest;
-  /**
-   * @param ctx scaled to pixels of the image
-   * @param points in pixels of the image; those that are not finite are skipped
-   * @param longest side of the image, pixels
-   * @param thickness factor of line widths
-   */
-  constructor(ctx, points, longest, thickness) {
-    this.thickness = thickness;
-    this.ctx = ctx;
-    this.points = points;
-    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
-    const [left, top, right, bottom] = around(points, this.drawable);
-    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
-    this.near = nearness(points, this.size);
-    this.longest = longest;
-  }
-  /** Return the width of a line: a share of the instance's size within limits. */
-  width(share2) {
-    return this.thickness * Math.min(
-      Math.max(this.size * share2, this.longest / 640),
-      this.longest * drawing_default.max_width_share + 1
-    );
-  }
-  /** Draw many lines of one style in one stroke. */
-  lines(pairs, colour, width) {
-    const { ctx, points, drawable } = this;
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.beginPath();
-    pairs.forEach((pair) => {
-      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
-      const from = points[pair[0]];
-      const to = points[pair[1]];
-      ctx.moveTo(from.x, from.y);
-      ctx.lineTo(to.x, to.y);
-    });
-    ctx.stroke();
-  }
-  /** Draw a disc, or a ring of this width. */
-  dot(k, colour, radius, ring) {
-    this.dots([k], colour, radius, ring);
-  }
-  /** Draw discs, or rings of this width, of one style in one path. */
-  dots(members, colour, radius, ring = 0) {
-    const { ctx, points } = this;
-    ctx.fillStyle = ctx.strokeStyle = colour;
-    ctx.beginPath();
-    for (const k of members) {
-      if (!this.drawable[k]) continue;
-      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
-      ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
-    }
-    if (ring) ctx.lineWidth = ring;
-    ring ? ctx.stroke() : ctx.fill();
-  }
-};
-var edgeOf = (width) => Math.max(drawing_default.min_edge_px, width * drawing_default.edge_share);
-function shade(colour, near) {
-  let steps = shades.get(colour);
-  if (!steps) {
-    const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
-      const share2 = step / SHADES;
-      const mixed = channels.map(
-        (c) => share2 < 0.5 ? c * (0.5 + share2) : c + (255 - c) * (share2 - 0.5) * 0.9
-      );
-      return `rgb(${mixed.map(Math.round).join(" ")})`;
-    });
-    shades.set(colour, steps);
-  }
-  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
-}
-function around(points, chosen) {
-  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    if (chosen && !chosen[k]) continue;
-    const { x, y } = points[k];
-    if (x < left) left = x;
-    if (x > right) right = x;
-    if (y < top) top = y;
-    if (y > bottom) bottom = y;
-  }
-  return [left, top, right, bottom];
-}
-function nearness(points, size) {
-  let [least, most] = [Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    const z = points[k].z ?? NaN;
-    if (z < least) least = z;
-    if (z > most) most = z;
-  }
-  const near = new Float64Array(points.length).fill(0.5);
-  if (!Number.isFinite(most - least) || !size) return near;
-  const nearest = (most + least) / 2 - drawing_default.depth_range / 2 * size;
-  for (let k = 0; k < near.length; k += 1) {
-    const away = ((points[k].z ?? NaN) - nearest) / (drawing_default.depth_range * size);
-    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
-  }
-  return near;
-}
-
-// src/page/view3d.ts
-var FACE_M = 0.19;
-var NOSE_OF_FACE = 1;
-function figuresOf(frame) {
-  const bodies = /* @__PURE__ */ new Map();
-  return instancesOf(frame).flatMap(({ kind, instance, person }) => {
-    const skeleton = skeletonOf(instance);
-    if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return [];
-    const points = kind === "face" ? facePoints(instance) : instance.keypoints3D.map(({ x, y, z }) => [x, y, z]);
-    const visible = instance.keypoints.map(
-      ({ x, y, score }) => !(score < results_default.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height
-    );
-    const figure = { kind, skeleton, points, visible };
-    const body = bodies.get(person);
-    if (kind === "body" && person) bodies.set(person, figure);
-    if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
-    const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
-    const own = figure.points[kind === "face" ? NOSE_OF_FACE : 0];
-    return [moved(figure, [anchor[0] - own[0], anchor[1] - own[1], anchor[2] - own[2]])];
-  });
-}
-function facePoints({ keypoints, box }) {
-  const scale2 = FACE_M / (box.height || 1);
-  const [cx, cy] = [(box.xMin + box.xMax) / 2, (box.yMin + box.yMax) / 2];
-  return keypoints.map(({ x, y, z }) => [(x - cx) * scale2, (y - cy) * scale2, z * scale2]);
-}
-function placeInImage({ points }, { keypoints }, frame) {
-  const [low, high] = extent(points);
-  const [left, top, right, bottom] = around(keypoints);
-  const scale2 = (Math.hypot(high[0] - low[0], high[1] - low[1]) || 1) / (Math.hypot(right - left, bottom - top) || 1);
-  const shift = (name, axis, size) => points.reduce(
-    (sum, point, k) => sum + (keypoints[k][name] - size / 2) * scale2 - point[axis],
-    0
-  ) / points.length;
-  return [shift("x", 0, frame.width), shift("y", 1, frame.height), 0];
-}
-function extent(points) {
-  const low = [Infinity, Infinity, Infinity];
-  const high = [-Infinity, -Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    for (let axis = 0; axis < 3; axis += 1) {
-      const value = points[k][axis];
-      if (value < low[axis]) low[axis] = value;
-      if (value > high[axis]) high[axis] = value;
-    }
-  }
-  return [low, high];
-}
-function moved(figure, by) {
-  for (const point of figure.points)
-    for (let axis = 0; axis < 3; axis += 1) point[axis] += by[axis];
-  return figure;
-}
-var HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
-var KEYS = {
-  ArrowLeft: { yaw: -0.12 },
-  ArrowRight: { yaw: 0.12 },
-  ArrowUp: { pitch: 0.1 },
-  ArrowDown: { pitch: -0.1 },
-  "+": { zoom: 1.15 },
-  "=": { zoom: 1.15 },
-  "-": { zoom: 1 / 1.15 },
-  Home: null
-};
-var FLOOR = "#8b93a6";
-var RINGS = [
-  [0.4, 0.4],
-  [0.8, 0.28],
-  [1.2, 0.16]
-];
-var STEEPEST = 1.5;
-var DISTANCE = 3.4;
-var EASE = 0.08;
-var HIDDEN_OPACITY = 0.42;
-function view3D(canvas) {
-  let view = { ...HOME };
-  let figures = [];
-  let bounds = null;
-  let isSeen2 = true;
-  let shown3 = "";
-  const ask = onNextFrame(() => isSeen2 && render());
-  canvas.addEventListener("keydown", (event) => {
-    if (!(event.key in KEYS)) return;
-    turn(KEYS[event.key]);
-    event.preventDefault();
-  });
-  canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
-  canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
-    if (buttons) turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
-  });
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      if (document.activeElement !== canvas) return;
-      event.preventDefault();
-      turn({ zoom: Math.exp(-event.deltaY * 12e-4) });
-    },
-    { passive: false }
-  );
-  canvas.addEventListener("dblclick", () => turn(null));
-  new ResizeObserver(ask).observe(canvas);
-  new IntersectionObserver(([entry]) => {
-    isSeen2 = entry.isIntersecting;
-    ask();
-  }).observe(canvas);
-  function draw(frame, { index } = {}) {
-    figures = figuresOf(frame);
-    const now = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
-    if (now !== shown3) bounds = null;
-    shown3 = now;
-    ask();
-  }
-  function show(others) {
-    figures = others;
-    ask();
-  }
-  function clear() {
-    figures = [];
-    bounds = null;
-    render();
-  }
-  function turn(by) {
-    const { yaw = 0, pitch = 0, zoom = 1 } = by ?? {};
-    const from = by ? view : HOME;
-    view = {
-      yaw: from.yaw + yaw,
-      pitch: Math.min(Math.max(from.pitch + pitch, -STEEPEST), STEEPEST),
-      zoom: Math.min(Math.max(from.zoom * zoom, 0.4), 4)
-    };
-    ask();
-  }
-  function render() {
-    const { clientWidth: width, clientHeight: height } = canvas;
-    const ctx = clearedContext(canvas);
-    canvas.dataset.figures = String(figures.length);
-    if (!figures.length) return;
-    const project = projection(width, height);
-    ctx.lineCap = "round";
-    drawFloor(ctx, project, bounds);
-    const projected = figures.map((figure) => ({
-      ...figure,
-      projected: figure.points.map(project)
-    }));
-    projected.sort((a, b) => b.projected[0].depth - a.projected[0].depth);
-    for (const figure of projected) drawFigure(ctx, figure, Math.min(width, height) / 400);
-  }
-  function projection(width, height) {
-    const { middle, reach } = settledBounds();
-    const { yaw, pitch, zoom } = view;
-    const [cosYaw, sinYaw, cosPitch, sinPitch] = [
-      Math.cos(yaw),
-      Math.sin(yaw),
-      Math.cos(pitch),
-      Math.sin(pitch)
-    ];
-    const scale2 = Math.min(width, height) * 0.43 * zoom * DISTANCE / reach;
-    return (point) => {
-      const x = point[0] - middle[0];
-      const y = point[1] - middle[1];
-      const z = point[2] - middle[2];
-      const x1 = x * cosYaw + z * sinYaw;
-      const z1 = z * cosYaw - x * sinYaw;
-      const y2 = y * cosPitch + z1 * sinPitch;
-      const z2 = z1 * cosPitch - y * sinPitch;
-      const away = DISTANCE + z2 / reach;
-      const shrink = scale2 / Math.max(away, 0.2);
-      return { x: width / 2 + x1 * shrink, y: height / 2 + y2 * shrink, depth: z2 / reach };
-    };
-  }
-  function settledBounds() {
-    const [low, high] = extent(figures.flatMap(({ points }) => points));
-    const reach = Math.max(Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, 0.05);
-    const now = {
-      middle: low.map((value, axis) => (value + high[axis]) / 2),
-      reach,
-      floor: high[1]
-    };
-    const last2 = bounds ?? now;
-    const ease = (from, to) => from + (to - from) * EASE;
-    const middle = last2.middle.map((value, axis) => ease(value, now.middle[axis]));
-    const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
-    bounds = {
-      middle,
-      reach: Math.max(ease(last2.reach, reach), reach + away),
-      floor: ease(last2.floor, now.floor)
-    };
-    return bounds;
-  }
-  return { draw, show, clear };
-}
-function drawFloor(ctx, project, { middle, reach, floor }) {
-  ctx.strokeStyle = FLOOR;
-  ctx.lineWidth = 1;
-  for (const [share2, alpha] of RINGS) {
-    ctx.globalAlpha = alpha;
-    ctx.beginPath();
-    for (let step = 0; step <= 64; step += 1) {
-      const turn = step / 64 * 2 * Math.PI;
-      const spot = project([
-        middle[0] + Math.cos(turn) * reach * share2,
-        floor + reach * 0.08,
-        middle[2] + Math.sin(turn) * reach * share2
-      ]);
-      ctx.lineTo(spot.x, spot.y);
-    }
-    ctx.stroke();
-  }
-  ctx.globalAlpha = 1;
-}
-function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
-  const isVisible = (k) => visible?.[k] ?? true;
-  const strokes = new Strokes(ctx, projected, 0, 1);
-  const { size } = strokes;
-  unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1);
-  const near = (depth2) => Math.min(Math.max(0.5 - depth2 * 0.6, 0), 1);
-  ctx.globalAlpha = 0.22;
-  strokes.lines(skeleton.edges ?? [], FLOOR, unit * 0.8);
-  const bold = kind === "face" ? 1.6 : 5;
-  const depth = ([a, b]) => projected[a].depth + projected[b].depth;
-  for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
-    const close = near((projected[a].depth + projected[b].depth) / 2);
-    const isHidden = !isVisible(a) || !isVisible(b);
-    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
-    ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
-    strokes.lines(
-      [[a, b]],
-      shade(lineColour(skeleton, a, b), close),
-      unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1)
-    );
-  }
-  ctx.setLineDash([]);
-  if (kind === "face") return;
-  for (const k of [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth)) {
-    const [close, isHidden] = [near(projected[k].depth), !isVisible(k)];
-    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
-    strokes.dot(
-      k,
-      shade(skeleton.colours[k], close + 0.2),
-      unit * (2.4 + 4.2 * close) * (isHidden ? 0.8 : 1),
-      isHidden ? unit * 1.5 : 0
-    );
-  }
-  ctx.globalAlpha = 1;
-}
 
 // src/page/avatar.ts
 var FOV_Y = 63 * Math.PI / 180;
@@ -1813,8 +927,8 @@ function avatarOf(model, name) {
   const joints = model.skins.flatMap((skin) => skin.joints);
   const named = boneOf(model, "head");
   const head = named >= 0 ? named : joints.find((joint2) => HEAD.test(nodes[joint2].name)) ?? -1;
-  const turned2 = new DOMMatrix().rotateAxisAngle(0, 1, 0, "VRM" in extensions ? 180 : 0);
-  const worlds = worldsOf(model, turned2);
+  const turned = new DOMMatrix().rotateAxisAngle(0, 1, 0, "VRM" in extensions ? 180 : 0);
+  const worlds = worldsOf(model, turned);
   const [low, high] = extent(verticesOf(model, worlds));
   const joint = worlds.get(head);
   if (joint)
@@ -1835,7 +949,7 @@ function avatarOf(model, name) {
     drivers: driversOf(model),
     head,
     arms,
-    turned: turned2,
+    turned,
     centre: low.map((value, axis) => (value + high[axis]) / 2),
     size: Math.max(high[1] - low[1], 1e-6)
   };
@@ -1874,7 +988,7 @@ function verticesOf({ nodes, meshes, skins, order }, worlds) {
     );
   });
 }
-function posed({ model, head, arms, turned: turned2, centre: [cx, cy, cz], size }, pose, half) {
+function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, half) {
   const columns2 = [
     [pose.m11, pose.m12, pose.m13],
     [pose.m21, pose.m22, pose.m23],
@@ -1890,9 +1004,9 @@ function posed({ model, head, arms, turned: turned2, centre: [cx, cy, cz], size 
     const reach = Math.max(half[axis] * away - HEAD_CM * 0.65, 0);
     return Math.min(Math.max(shift * away / -pose.m43, -reach), reach);
   });
-  const scale2 = HEAD_CM / size;
+  const scale = HEAD_CM / size;
   const place = new DOMMatrix().translate(x, y, -away).multiply(head < 0 ? turn : new DOMMatrix());
-  const root = place.scale(scale2, scale2, scale2).translate(-cx, -cy, -cz).multiply(turned2);
+  const root = place.scale(scale, scale, scale).translate(-cx, -cy, -cz).multiply(turned);
   const turns = new Map(
     [...arms].map(([node, angle]) => [node, new DOMMatrix().rotateAxisAngle(0, 0, 1, angle)])
   );
@@ -2036,21 +1150,21 @@ function painterOf(gl, model) {
     const {
       geometry: { positions, normals, targets },
       moved: vertices,
-      turned: turned2
+      turned
     } = drawn;
-    const shown3 = weights.join();
-    if (drawn.shown === shown3) return;
-    drawn.shown = shown3;
+    const shown2 = weights.join();
+    if (drawn.shown === shown2) return;
+    drawn.shown = shown2;
     vertices.set(positions);
-    turned2.set(normals);
+    turned.set(normals);
     targets.forEach((target, k) => {
       if (!weights[k]) return;
       add(vertices, target.positions, weights[k]);
-      if (target.normals) add(turned2, target.normals, weights[k]);
+      if (target.normals) add(turned, target.normals, weights[k]);
     });
     for (const [buffer, values] of [
       [drawn.positions, vertices],
-      [drawn.normals, turned2]
+      [drawn.normals, turned]
     ]) {
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
@@ -2262,9 +1376,9 @@ var Connection = class extends WithState {
   }
   /** Let `open()` wait for the next "ready". */
   #expect() {
-    const last2 = this.#opening;
+    const last = this.#opening;
     this.#opening = Promise.withResolvers();
-    this.#opening.promise.then(last2?.resolve, last2?.reject ?? (() => {
+    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {
     }));
   }
   #connect() {
@@ -2371,8 +1485,8 @@ var Connection = class extends WithState {
 // src/page/frames.ts
 function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
   const size = wide || high ? [wide || width * high / height, high || height * wide / width] : [width, height];
-  const scale2 = longest ? Math.min(1, longest / Math.max(...size)) : 1;
-  const [one, other] = size.map((side) => Math.max(1, Math.round(side * scale2)));
+  const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;
+  const [one, other] = size.map((side) => Math.max(1, Math.round(side * scale)));
   return [one, other];
 }
 
@@ -2589,9 +1703,9 @@ var Detectors = class {
       if (this.#connection !== connection) return false;
       if (frame.frame < this.#shown) return true;
       this.#shown = frame.frame;
-      const shown3 = { image, flipped, mask, source: tick.source, index: tick.index };
-      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown3, mask: null });
-      for (const view of this.#views) view.draw(frame, shown3);
+      const shown2 = { image, flipped, mask, source: tick.source, index: tick.index };
+      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown2, mask: null });
+      for (const view of this.#views) view.draw(frame, shown2);
       this.#listener.frame(
         frame,
         performance.now() - tick.since,
@@ -2746,13 +1860,13 @@ async function keeper() {
   });
 }
 var measure = () => ({});
-function withSkeletons(instance, kindName, { members, skeletons: skeletons2 }, person = {}) {
+function withSkeletons(instance, kindName, { members, skeletons }, person = {}) {
   const parts = Object.entries(members).map(([key, part]) => [
     key,
     instance[key] && withSkeletons(instance[key], part, results[part], instance)
   ]);
   if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
-  const skeleton = Object.entries(skeletons2).find(
+  const skeleton = Object.entries(skeletons).find(
     ([, { keypoints }]) => keypoints.length === instance.keypoints.length
   )?.[0];
   return { ...instance, skeleton, measures: measure(kindName, instance, person) };
@@ -2913,21 +2027,21 @@ async function openVideo(video, what, loop = false) {
   return streamSource(video, name, player, (mediaTime) => mediaTime, leave);
 }
 function streamSource(video, name, player, timeOf, leave) {
-  let [open, begun, last2] = [true, false, 0];
-  let [shown3, processed] = [0, 0];
+  let [open, begun, last] = [true, false, 0];
+  let [shown2, processed] = [0, 0];
   let [jumps, known] = [0, 0];
   let onTick = async () => true;
   let onError = () => {
   };
   const processAt = (mediaTime) => {
     const time = timeOf(mediaTime);
-    if (time < last2 || time > last2 + JUMP_S) jumps += 1;
-    last2 = time;
+    if (time < last || time > last + JUMP_S) jumps += 1;
+    last = time;
     void process(time, jumps, jumps !== known);
   };
   const process = async (time, jump, jumped) => {
-    const number = ++shown3;
-    while (open && number === shown3) {
+    const number = ++shown2;
+    while (open && number === shown2) {
       const isDone = await onTick({ time, since: performance.now(), video, jumped });
       if (isDone) [known, processed] = [jump, number];
       if (isDone || !video.paused) return;
@@ -2944,7 +2058,7 @@ function streamSource(video, name, player, timeOf, leave) {
   const begin = () => {
     begun = true;
     next();
-    video.onpause = () => open && processed !== shown3 && processAt(current);
+    video.onpause = () => open && processed !== shown2 && processAt(current);
     video.play().catch((error) => open && onError(error));
   };
   return {
@@ -3299,315 +2413,6 @@ function showShare(bar, share2) {
   else bar.value = share2;
 }
 
-// src/page/labels.ts
-var STEPS2 = 4;
-var HIDING = 6;
-var SHARE = 0.055;
-function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
-  const occupied = avoid.filter((area) => area.every(Number.isFinite));
-  for (const { text: words, anchor, directions, accent, size } of labels) {
-    if (!Number.isFinite(anchor.x + anchor.y)) continue;
-    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most));
-    ctx.font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
-    const pad = letters * 0.5;
-    const plate = {
-      width: ctx.measureText(words).width + letters * 2.05,
-      height: letters * 1.7,
-      pad
-    };
-    if (plate.width > width || plate.height > height) continue;
-    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
-    occupied.push([left, top, left + plate.width, top + plate.height]);
-    ctx.globalAlpha = 0.78;
-    ctx.fillStyle = INK;
-    ctx.beginPath();
-    ctx.roundRect(left, top, plate.width, plate.height, plate.height / 2);
-    ctx.fill();
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = accent;
-    ctx.beginPath();
-    ctx.arc(left + letters * 0.8, top + plate.height / 2, letters * 0.26, 0, 2 * Math.PI);
-    ctx.fill();
-    Object.assign(ctx, { fillStyle: "#ffffff", textAlign: "left", textBaseline: "middle" });
-    ctx.fillText(words, left + letters * 1.4, top + plate.height / 2 + letters * 0.06);
-  }
-}
-function placeLabel(anchor, directions, plate, image, occupied) {
-  let [best, least] = [{ left: 0, top: 0 }, Infinity];
-  for (let step = 0; step < STEPS2; step += 1) {
-    directions.forEach(({ x, y }, rank) => {
-      const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
-      const [wantedX, wantedY] = [
-        anchor.x + x * away - plate.width / 2,
-        anchor.y + y * away - plate.height / 2
-      ];
-      const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
-      const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
-      const moved2 = Math.hypot(left - wantedX, top - wantedY) / plate.height;
-      const covered = occupied.reduce(
-        (area, [x0, y0, x1, y1]) => area + Math.max(Math.min(x1, left + plate.width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + plate.height) - Math.max(y0, top), 0),
-        0
-      );
-      const cost = moved2 + 0.7 * step + 0.2 * rank + HIDING * covered / (plate.width * plate.height);
-      if (cost < least) [best, least] = [{ left, top }, cost];
-    });
-  }
-  return best;
-}
-
-// src/page/painter.ts
-var DEPTHS = { body: -2, face: -1 };
-var UP = { x: 0, y: -1 };
-var ASIDE = { x: 1, y: 0 };
-function paint(ctx, frame, {
-  mirrored = false,
-  unit = 1,
-  mask = null,
-  style = USUAL_STYLE
-} = {}) {
-  if (!style.drawing) return;
-  const { width, height } = frame;
-  const image = { width, height };
-  const longest = Math.max(width, height);
-  const found = instancesOf(frame).toSorted(
-    (a, b) => (DEPTHS[a.kind] ?? 0) - (DEPTHS[b.kind] ?? 0)
-  );
-  const maps = found.flatMap(({ instance }) => instance.map ?? []);
-  ctx.save();
-  ctx.lineCap = ctx.lineJoin = "round";
-  if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
-  if (mask) ctx.drawImage(mask, 0, 0, width, height);
-  for (const map of maps) paintSaliency(ctx, map);
-  for (const [number, { kind, instance, person }] of found.entries()) {
-    const colour = colourOf2(style, (person ?? instance).id || number);
-    const visible = kind === "body" ? joined(instance, person) : instance;
-    const strokes = new Strokes(ctx, visible.keypoints, longest, style.thickness);
-    const skeleton = colour ? coloured(skeletonOf(instance), colour) : skeletonOf(instance);
-    if (kind === "face")
-      paintFace(ctx, skeleton, strokes, areaOf(kind, instance), { ...style, colour }, image);
-    else paintSkeleton(skeleton, strokes, visible, kind === "body", style);
-    if (style.errors) paintErrors(skeleton, strokes, instance);
-    if (style.boxes && !(kind === "face" && !skeleton.edges))
-      paintBox(ctx, areaOf(kind, instance), strokes, colour || accentOf(kind, instance), image);
-  }
-  ctx.restore();
-  const place = ({ x, y }) => ({ x: mirrored ? width - x : x, y });
-  const placed = ([left, top, right, bottom]) => mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom];
-  const least = 11 * unit;
-  const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
-  const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
-  const labels = [
-    ...own.map(
-      ({ kind, instance, person }) => labelOf(kind, { person, ...instance }, place, placed(areaOf(kind, instance)), style)
-    ),
-    ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))
-  ];
-  drawLabels(
-    ctx,
-    labels,
-    look,
-    found.flatMap(({ kind, instance }) => headOf(kind, instance)).map(placed)
-  );
-}
-var colourOf2 = ({ colour }, number) => colour === BY_INSTANCE ? drawing_default.instances[number % drawing_default.instances.length] : colour;
-function paintSkeleton(skeleton, strokes, { keypoints, leftOut = /* @__PURE__ */ new Set() }, isBody, { points }) {
-  const { ctx } = strokes;
-  const near = isBody ? strokes.near.map((value) => 0.3 + 0.5 * value) : strokes.near;
-  const head = new Set(isBody ? skeleton.groups.face : []);
-  const width = strokes.width(isBody ? drawing_default.body_width : drawing_default.hand_width);
-  const edge = edgeOf(width);
-  const lines = farFirst(
-    skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b)),
-    near
-  );
-  const isBold = ([a, b]) => isSeen(keypoints[a]) && isSeen(keypoints[b]);
-  const bold = lines.filter(isBold);
-  const shown3 = farthestFirst(near).filter((k) => points && !leftOut.has(k));
-  const thickness = (k) => width * (head.has(k) ? 0.4 : 1);
-  ctx.globalAlpha = isBody ? 0.4 : 0.55;
-  lines.forEach(
-    (line) => isBold(line) || strokes.lines([line], lineColour(skeleton, line[0], line[1]), width * 0.5)
-  );
-  ctx.globalAlpha = isBody ? 0.4 : 1;
-  for (const k of shown3)
-    if (!isSeen(keypoints[k]))
-      strokes.dot(
-        k,
-        skeleton.colours[k],
-        width * (isBody ? 1 : 0.7 + 1.2 * near[k]),
-        width * (isBody ? 0.4 : 0.45)
-      );
-  ctx.globalAlpha = 1;
-  for (const isHead of [false, true])
-    strokes.lines(
-      bold.filter(([a]) => head.has(a) === isHead),
-      INK,
-      width * (isHead ? 0.4 : 1) + 2 * edge
-    );
-  bold.forEach(
-    (line) => strokes.lines(
-      [line],
-      shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2),
-      thickness(line[0])
-    )
-  );
-  const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
-  for (const k of shown3.filter((point) => isSeen(keypoints[point]))) {
-    const radius = width * (least + more * near[k]) * (head.has(k) ? 0.45 : 1);
-    strokes.dot(k, INK, radius + edge);
-    strokes.dot(k, shade(skeleton.colours[k], near[k] + light), radius);
-    if (!isBody && radius >= 3)
-      strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
-  }
-}
-function paintErrors(skeleton, strokes, { keypoints }) {
-  const width = strokes.width(4e-3);
-  keypoints.forEach(({ errorPx }, k) => {
-    if (errorPx === void 0) return;
-    strokes.dot(k, INK, errorPx, width + 2 * edgeOf(width));
-    strokes.dot(k, shade(skeleton.colours[k], 1), errorPx, width);
-  });
-}
-var farFirst = (lines, near) => lines.toSorted((a, b) => Math.sign(near[a[0]] + near[a[1]] - near[b[0]] - near[b[1]]));
-var farthestFirst = (near) => [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
-function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, image) {
-  if (!skeleton.edges) {
-    paintBox(ctx, area, strokes, single || NEUTRAL, image);
-    const radius = Math.max(strokes.width(0.03), 2);
-    if (points) for (const k of skeleton.colours.keys()) strokes.dot(k, INK, radius + 1);
-    if (points) skeleton.colours.forEach((colour, k) => strokes.dot(k, colour, radius));
-    return;
-  }
-  const width = Math.max(strokes.width(65e-4), 1.2 * strokes.thickness);
-  ctx.globalAlpha = 0.22;
-  strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.35, 0.4));
-  const steps = 5;
-  for (let step = 0; points && step < steps; step += 1) {
-    const members = [...strokes.near.subarray(0, 468).keys()].filter(
-      (k) => Math.min(Math.floor(strokes.near[k] * steps), steps - 1) === step
-    );
-    const near = (step + 0.5) / steps;
-    ctx.globalAlpha = 0.35;
-    strokes.dots(members, INK, width * (0.55 + 0.5 * near));
-    ctx.globalAlpha = 0.8;
-    strokes.dots(members, shade(single || "#c3d0ea", near), width * (0.25 + 0.5 * near));
-  }
-  ctx.globalAlpha = 0.62;
-  strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
-  ctx.globalAlpha = 1;
-  skeleton.connections.forEach(
-    (line) => strokes.lines([line], lineColour(skeleton, line[0], line[1]), width)
-  );
-}
-function paintBox(ctx, area, strokes, colour, image) {
-  if (!area.every(Number.isFinite)) return;
-  const width = Math.min(Math.max(strokes.width(6e-3), 1.5), strokes.longest / 320) * strokes.thickness;
-  const [left, right] = [Math.max(area[0], width), Math.min(area[2], image.width - width)];
-  const [top, bottom] = [Math.max(area[1], width), Math.min(area[3], image.height - width)];
-  if (right <= left || bottom <= top) return;
-  for (const [strokeStyle, lineWidth] of [
-    [INK, width + 2],
-    [colour, width]
-  ]) {
-    Object.assign(ctx, { strokeStyle, lineWidth });
-    ctx.beginPath();
-    ctx.roundRect(
-      left,
-      top,
-      right - left,
-      bottom - top,
-      Math.min(right - left, bottom - top) * 0.06
-    );
-    ctx.stroke();
-  }
-}
-function joined(body, person) {
-  const { groups } = skeletonOf(body);
-  const keypoints = [...body.keypoints];
-  const leftOut = new Set(person?.face ? groups.face : []);
-  for (const [hand, wrist] of [
-    [person?.leftHand, 15],
-    [person?.rightHand, 16]
-  ]) {
-    if (!hand) continue;
-    keypoints[wrist] = {
-      ...keypoints[wrist],
-      x: hand.keypoints[0].x,
-      y: hand.keypoints[0].y,
-      score: 1
-    };
-    for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
-  }
-  return { keypoints, leftOut };
-}
-var isSeen = ({ score }) => !(score < results_default.visible_score);
-var areaOf = (kind, { box, keypoints }) => kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
-function headOf(kind, instance) {
-  if (kind === "face") return [areaOf(kind, instance)];
-  if (kind !== "body") return [];
-  const head = skeletonOf(instance).groups.face.map((k) => instance.keypoints[k]);
-  const [left, top, right, bottom] = around(head);
-  const { x, y } = mean(head);
-  const half = Math.max(right - left, bottom - top) * 0.7;
-  return [[x - half, y - half, x + half, y + half]];
-}
-function mean(points) {
-  const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
-  return { x: sum.x / points.length, y: sum.y / points.length };
-}
-var sideOf = (kind, instance) => kind === "hand" && !(instance.handednessScore < results_default.known_side_score) ? instance.handedness : null;
-function accentOf(kind, instance) {
-  const side = sideOf(kind, instance);
-  return side ? side === "Left" ? LEFT : RIGHT : NEUTRAL;
-}
-function nameOf(kind, instance, person) {
-  const side = sideOf(kind, instance);
-  return side ? text(`hand.${side}`) : textOr(person && kind === "body" ? "one.holistic" : `one.${kind}`, kind);
-}
-function gestureOf(instance) {
-  const name = instance.gesture?.name;
-  return name ? textOr(`gesture.${name}`, name) : "";
-}
-function labelOf(kind, instance, place, area, { gestures }) {
-  const id = instance.id == null ? "" : ` #${instance.id}`;
-  const gesture = gestures ? gestureOf(instance) : "";
-  const name = nameOf(kind, instance, instance.person);
-  const [left, top, right, bottom] = area;
-  const common = {
-    text: `${name} ${Number(instance.score).toFixed(2)}${id}${gesture && ` · ${gesture}`}`,
-    accent: accentOf(kind, instance),
-    size: Math.hypot(right - left, bottom - top)
-  };
-  if (kind === "hand") {
-    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k]));
-    const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
-    const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
-    const side = { x: -away.y, y: away.x };
-    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0;
-    const aside = isThumbs ? turned(side) : side;
-    return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
-  }
-  if (kind === "body") {
-    const { groups, keypoints } = skeletonOf(instance);
-    const head = place(mean(groups.face.map((k) => instance.keypoints[k])));
-    const neck = place(
-      mean(
-        ["left_shoulder", "right_shoulder"].map(
-          (shoulder) => instance.keypoints[keypoints.indexOf(shoulder)]
-        )
-      )
-    );
-    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y };
-    return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
-  }
-  return {
-    ...common,
-    anchor: { x: (left + right) / 2, y: top },
-    directions: kind === "face" ? [UP, ASIDE, turned(ASIDE)] : [UP, turned(UP)]
-  };
-}
-var turned = ({ x, y }) => ({ x: -x, y: -y });
-
 // src/page/overlay.ts
 var MAX_SCALE = 3;
 var LARGEST = 1920;
@@ -3644,7 +2449,7 @@ function hidePeople(ctx, areas) {
   }
 }
 function overlayView(image, overlay2, stage) {
-  let last2 = null;
+  let last = null;
   let isMirrored2 = false;
   let style = USUAL_STYLE;
   new ResizeObserver(redraw).observe(stage);
@@ -3657,20 +2462,20 @@ function overlayView(image, overlay2, stage) {
     const hides = hidingOf(wanted) !== hidingOf(style);
     style = wanted;
     stage.classList.toggle("anonymous", hidingOf(style) !== "none");
-    if (hides && last2) draw(last2.frame, last2.seen);
+    if (hides && last) draw(last.frame, last.seen);
     else if (hides) wipe(image);
     else redraw();
   }
-  function show(shown3, { width, height } = shown3, areas = []) {
+  function show(shown2, { width, height } = shown2, areas = []) {
     fit(image, width, height);
     const ctx = image.getContext("2d");
-    ctx.drawImage(shown3, 0, 0, width, height);
+    ctx.drawImage(shown2, 0, 0, width, height);
     const hiding = hidingOf(style);
     if (hiding !== "none") hidePeople(ctx, hiding === "black" ? [] : areas);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
   function draw(frame, seen) {
-    last2 = { frame, seen };
+    last = { frame, seen };
     const found = frame.hidden ? [] : instancesOf(frame);
     const areas = found.flatMap(
       ({ kind, instance }) => hiddenAreas(kind, instance, style.anonymise)
@@ -3680,7 +2485,7 @@ function overlayView(image, overlay2, stage) {
     redraw();
   }
   function clear() {
-    last2 = null;
+    last = null;
     wipe(overlay2);
   }
   function compose(canvas) {
@@ -3694,26 +2499,26 @@ function overlayView(image, overlay2, stage) {
   }
   function redraw() {
     wipe(overlay2);
-    if (!last2) return;
-    const { width, height } = last2.frame;
-    const shown3 = Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
-    const scale2 = Math.min(
-      Math.max(shown3 * devicePixelRatio, 1),
+    if (!last) return;
+    const { width, height } = last.frame;
+    const shown2 = Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
+    const scale = Math.min(
+      Math.max(shown2 * devicePixelRatio, 1),
       MAX_SCALE,
       Math.max(1, LARGEST / width)
     );
-    fit(overlay2, Math.round(width * scale2), Math.round(height * scale2));
+    fit(overlay2, Math.round(width * scale), Math.round(height * scale));
     const ctx = overlay2.getContext("2d");
     ctx.setTransform(overlay2.width / width, 0, 0, overlay2.height / height, 0, 0);
-    drawLast(ctx, 1 / shown3);
+    drawLast(ctx, 1 / shown2);
     ctx.resetTransform();
   }
   function drawLast(ctx, unit) {
-    if (!last2) return;
+    if (!last) return;
     const {
       frame,
       seen: { flipped, mask }
-    } = last2;
+    } = last;
     paint(ctx, frame, { mirrored: flipped !== isMirrored2, unit, mask, style });
   }
   return { mirror, setStyle, show, draw, clear, clearImage: () => wipe(image), compose };
@@ -3734,9 +2539,9 @@ var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
   scale: 1,
   digits: 2
 };
-function shown2(name, value) {
-  const { unit, scale: scale2, digits } = unitOf(name);
-  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale2).toFixed(digits)}${unit}` : "–";
+function shown(name, value) {
+  const { unit, scale, digits } = unitOf(name);
+  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
 }
 function measureName(name) {
   const bare = name.slice(0, name.length - unitOf(name).ending.length);
@@ -3857,10 +2662,10 @@ function plotView() {
   function draw(frame) {
     const { time } = frame;
     events = [];
-    const last2 = history2.at(-1)?.time ?? -Infinity;
-    if (time < last2)
+    const last = history2.at(-1)?.time ?? -Infinity;
+    if (time < last)
       begin();
-    else if (time === last2) history2.pop();
+    else if (time === last) history2.pop();
     const measured = trackedOf(frame).filter(
       ({ instance }) => Object.keys(instance.measures).length
     );
@@ -3898,12 +2703,12 @@ function plotView() {
   }
   function restart() {
     find("count-limits").hidden = !isCounting.checked;
-    const { scale: scale2, digits } = unitOf(select.value);
+    const { scale, digits } = unitOf(select.value);
     const values = series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
     const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     const third = (maximum - minimum) / 3;
     const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
-    usual.forEach((limit, k) => limitFields[k].value = (limit * scale2).toFixed(digits));
+    usual.forEach((limit, k) => limitFields[k].value = (limit * scale).toFixed(digits));
     recount();
   }
   const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
@@ -3953,7 +2758,7 @@ function plotView() {
     const lines = series();
     const name = select.value;
     const latest2 = lines.map(
-      ({ label, points }) => `${label}: ${shown2(name, points.at(-1)?.value)}`
+      ({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`
     );
     canvas.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
     canvas.ariaLabel = lines.length ? `${measureName(name)}: ${latest2.join(", ")}` : text("live.empty");
@@ -3989,13 +2794,13 @@ function plotView() {
     ctx.fillStyle = style.getPropertyValue("--muted");
     ctx.lineWidth = 1;
     ctx.textAlign = "right";
-    const { scale: scale2 } = unitOf(name);
-    for (const value of roundNumbers(low * scale2, high * scale2)) {
-      level(value / scale2, "--line");
+    const { scale } = unitOf(name);
+    for (const value of roundNumbers(low * scale, high * scale)) {
+      level(value / scale, "--line");
       ctx.fillText(
-        shown2(name, value / scale2).replace(" cm", ""),
+        shown(name, value / scale).replace(" cm", ""),
         MARGIN.left - 5,
-        y(value / scale2) + 4
+        y(value / scale) + 4
       );
     }
     ctx.textAlign = "center";
@@ -4016,9 +2821,9 @@ function plotView() {
         before = Number.isFinite(value) ? time : NaN;
       }
       ctx.stroke();
-      const last2 = points[points.length - 1];
+      const last = points[points.length - 1];
       ctx.beginPath();
-      if (Number.isFinite(last2.value)) ctx.arc(x(last2.time), y(last2.value), 3.5, 0, 2 * Math.PI);
+      if (Number.isFinite(last.value)) ctx.arc(x(last.time), y(last.value), 3.5, 0, 2 * Math.PI);
       ctx.fill();
     });
   }
@@ -4029,10 +2834,10 @@ function plotView() {
 var EVERY_MS = 250;
 function paced(write) {
   let turn = -1;
-  let last2;
+  let last;
   const stop2 = () => {
-    clearTimeout(last2);
-    last2 = void 0;
+    clearTimeout(last);
+    last = void 0;
   };
   const now = () => {
     stop2();
@@ -4041,7 +2846,7 @@ function paced(write) {
   };
   const ask = () => {
     if (Math.floor(performance.now() / EVERY_MS) !== turn) now();
-    else last2 ??= setTimeout(now, EVERY_MS);
+    else last ??= setTimeout(now, EVERY_MS);
   };
   return { ask, now, stop: stop2 };
 }
@@ -4139,7 +2944,7 @@ function wirePhone() {
 var MAX_CHARACTERS = 60;
 function inspector(container) {
   let waiting = null;
-  let isSeen2 = false;
+  let isSeen = false;
   const isBeingRead = () => {
     const selection = getSelection();
     return selection && !selection.isCollapsed && container.contains(selection.anchorNode);
@@ -4147,11 +2952,11 @@ function inspector(container) {
   const pace = paced(() => {
     const { type, ...frame } = waiting ?? {};
     if (!waiting) container.textContent = "";
-    else if (!container.textContent || isSeen2 && !isBeingRead())
+    else if (!container.textContent || isSeen && !isBeingRead())
       container.textContent = pretty(frame, "");
   });
   new IntersectionObserver(([entry]) => {
-    isSeen2 = entry.isIntersecting;
+    isSeen = entry.isIntersecting;
     pace.now();
   }).observe(container);
   return showing(pace, (frame) => waiting = frame);
@@ -4213,7 +3018,7 @@ function rowsOf(found) {
   return [
     row(text("live.score"), ({ score }) => Number(score).toFixed(2)),
     ...found.some(({ instance }) => "gesture" in instance) ? [row(text("live.gesture"), (instance) => gestureOf(instance) || "–")] : [],
-    ...names.map((name) => row(measureName(name), ({ measures }) => shown2(name, measures[name])))
+    ...names.map((name) => row(measureName(name), ({ measures }) => shown(name, measures[name])))
   ];
 }
 var MOST_EVENTS = 30;
@@ -4281,7 +3086,7 @@ var SAMPLE = "sample.mp4";
 function sourceChooser(store2, overlay2, on) {
   let kind = "camera";
   let chosen = [];
-  let shown3 = null;
+  let shown2 = null;
   const images = () => kind === "files" ? chosen.filter(isImage) : [];
   const isStill = () => images().length > 0;
   function name() {
@@ -4306,7 +3111,7 @@ function sourceChooser(store2, overlay2, on) {
   async function preview() {
     leave();
     overlay2.clearImage();
-    const showClip = async () => shown3 = await openClip();
+    const showClip = async () => shown2 = await openClip();
     if (kind !== "camera") await (isStill() ? showImage() : showClip()).catch(() => {
     });
   }
@@ -4351,8 +3156,8 @@ function sourceChooser(store2, overlay2, on) {
   }
   const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0], loop);
   function leave() {
-    shown3?.close();
-    shown3 = null;
+    shown2?.close();
+    shown2 = null;
   }
   function choose(wanted) {
     kind = wanted;
@@ -4391,14 +3196,14 @@ function sourceChooser(store2, overlay2, on) {
   }
   async function nameCameras() {
     const chooser2 = find("camera-chooser");
-    const last2 = chooser2.value || memory.read("camera") || "";
+    const last = chooser2.value || memory.read("camera") || "";
     const devices = await navigator.mediaDevices?.enumerateDevices().catch(() => []) ?? [];
     const known = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
     const options = known.map(
       ({ deviceId, label }, number) => new Option(label || text("camera.number", { number: number + 1 }), deviceId)
     );
     chooser2.replaceChildren(new Option(text("camera.any"), ""), ...options);
-    chooser2.value = known.some(({ deviceId }) => deviceId === last2) ? last2 : "";
+    chooser2.value = known.some(({ deviceId }) => deviceId === last) ? last : "";
   }
   return { files, open, preview, showImage, wire, isStill, name };
 }
@@ -4607,9 +3412,9 @@ ${lines}
   }
   async #all() {
     const newest = this.#part;
-    const texts2 = await Promise.all(this.#blobs.map((blob) => blob.text()));
+    const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
     const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
-    return [...[...texts2, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
+    return [...[...texts, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 };
 function nameNow(ending) {
@@ -5121,16 +3926,16 @@ var meter = latencyMeter();
 var table = new Table();
 var recorder = recorderOf(overlay);
 var latest = null;
-var attempt2 = 0;
+var attempt = 0;
 var tablePace = paced(showTable);
 var hiddenSince = 0;
 var rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 var overlays = [overlay, rivalOverlay];
 var latestRival = null;
 var rivalView = {
-  draw: (frame, shown3) => {
+  draw: (frame, shown2) => {
     latestRival = frame;
-    rivalOverlay.draw(frame, shown3);
+    rivalOverlay.draw(frame, shown2);
     showPane("rival-pane-name", rivals(), frame);
   },
   clear: () => {
@@ -5170,13 +3975,13 @@ var chooser = sourceChooser(store, overlay, {
 var usePlayer = wireTransport((paused) => store.set({ paused }));
 var clearClasses = wireClasses(() => chooser.files());
 var jobs = createJobs(find("jobs"), showJob);
-function keep(frame, shown3) {
+function keep(frame, shown2) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
   const repetitions = plot.events();
   const counted = repetitions.length ? { ...frame, events: [...frame.events ?? [], ...repetitions] } : frame;
-  table.add(counted, shown3);
-  recorder.add(counted, shown3);
+  table.add(counted, shown2);
+  recorder.add(counted, shown2);
   tablePace.ask();
 }
 var configuration = () => configuredDetectors(store.state, chooser.isStill());
@@ -5192,12 +3997,12 @@ function showPane(id, wanted, frame) {
   find(id).textContent = `${names.join(" · ")} – ${Math.round(frame.timing?.detect_ms ?? 0)} ms`;
 }
 async function start() {
-  const number = ++attempt2;
+  const number = ++attempt;
   showError(null);
   store.set({ phase: "connecting", detail: {}, started: true, searching: true });
   try {
     const source = await chooser.open();
-    if (number !== attempt2) return source.close();
+    if (number !== attempt) return source.close();
     plot.begin();
     await chooser.showImage();
     table.begin({ source: source.name, detectors: configuration() });
@@ -5205,14 +4010,14 @@ async function start() {
     usePlayer(source.player);
     detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {
-    if (number !== attempt2) return;
+    if (number !== attempt) return;
     await stop("error");
     find("stage").classList.remove("chosen");
     showError(error);
   }
 }
 async function end(phase) {
-  attempt2 += 1;
+  attempt += 1;
   store.set({ started: false });
   usePlayer(null);
   detectors.stop();
@@ -5283,7 +4088,7 @@ function showPhase() {
   const { phase, detail, started, recording } = store.state;
   const [status, recordButton] = [find("status"), find("record")];
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting" : phase === "running" ? runningKey(started && chooser.isStill()) : `status.${phase}`;
-  const shown3 = Object.values(results).reduce(
+  const shown2 = Object.values(results).reduce(
     (sum, { list }) => sum + (latest?.[list]?.length ?? 0),
     0
   );
@@ -5293,8 +4098,8 @@ function showPhase() {
     text(key, {
       ...detail,
       number: (detail.done ?? 0) + 1,
-      shown: shown3,
-      total: shown3 + (latest?.hidden ?? 0)
+      shown: shown2,
+      total: shown2 + (latest?.hidden ?? 0)
     })
   );
   status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));

@@ -1,656 +1,30 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
-
-// src/page/common.ts
-var find = (id) => document.getElementById(id);
-function make(tag, members = {}, ...inside) {
-  const node = Object.assign(document.createElement(tag), members);
-  node.append(...inside);
-  return node;
-}
-function makeRow(head, cells, tag = "td") {
-  const title = head ? make("th", { scope: tag === "th" ? "col" : "row" }, head) : make("td");
-  return make(
-    "tr",
-    {},
-    title,
-    ...cells.map((cell) => make(tag, tag === "th" ? { scope: "col" } : {}, String(cell)))
-  );
-}
-function put(element, content) {
-  if (element.textContent !== content) element.textContent = content;
-}
-function fit(canvas, width, height) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-}
-function clearedContext(canvas) {
-  fit(
-    canvas,
-    Math.round(canvas.clientWidth * devicePixelRatio),
-    Math.round(canvas.clientHeight * devicePixelRatio)
-  );
-  const context = canvas.getContext("2d");
-  context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-  context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-  return context;
-}
-function onNextFrame(draw) {
-  let request = 0;
-  return () => {
-    cancelAnimationFrame(request);
-    request = requestAnimationFrame(draw);
-  };
-}
-var Store = class {
-  /** The current values. Objects are replaced, not changed. */
-  state;
-  #watchers = [];
-  /** @param values initial values of all names */
-  constructor(values) {
-    this.state = Object.freeze({ ...values });
-  }
-  set(changes) {
-    const before = this.state;
-    this.state = Object.freeze({ ...before, ...changes });
-    const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
-    for (const { names, react } of [...this.#watchers]) {
-      if (names.some((name) => changed.has(name))) react(this.state);
-    }
-  }
-  /** Call a listener now and after every change of these values. */
-  watch(names, react) {
-    this.#watchers.push({ names, react });
-    react(this.state);
-  }
-};
-function attempt(use) {
-  try {
-    return use();
-  } catch {
-    return null;
-  }
-}
-var memory = {
-  read: (name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
-  write: (name, value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value)))
-};
-var texts = {};
-var listeners = [showMessage];
-async function startLanguage(...folders) {
-  const choice = find("language");
-  const list = await fetch(new URL("languages.json", folders[0]));
-  const names = await list.json();
-  const options = Object.entries(names).map(
-    ([value, name]) => make("option", { value, lang: value }, name)
-  );
-  choice.replaceChildren(...options);
-  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
-  choice.onchange = () => {
-    memory.write("language", choice.value);
-    return speak(choice.value, ...folders);
-  };
-  await speak(choice.value, ...folders);
-}
-async function speak(language, ...folders) {
-  const loaded = folders.map(
-    async (folder) => (await fetch(new URL(`${language}.json`, folder))).json()
-  );
-  texts = Object.assign({}, ...await Promise.all(loaded));
-  document.documentElement.lang = language;
-  translate(document);
-  for (const listener of listeners) listener();
-}
-function onLanguage(listener) {
-  listeners.push(listener);
-  if (Object.keys(texts).length) listener();
-}
-var text = (key, values = {}) => textOr(key, key).replace(
-  /\{(\w+)\}/g,
-  (placeholder, name) => String(values[name] ?? placeholder)
-);
-var textOr = (key, otherwise) => texts[key] ?? otherwise;
-function translate(root) {
-  for (const node of root.querySelectorAll("[data-i18n]")) {
-    node.textContent = text(node.dataset.i18n ?? "");
-  }
-  for (const node of root.querySelectorAll("[data-i18n-label]"))
-    setLabel(node, node.dataset.i18nLabel ?? "");
-}
-function setLabel(node, key) {
-  node.ariaLabel = text(key);
-  if (node instanceof HTMLButtonElement) node.title = node.ariaLabel;
-}
-var PageError = class extends Error {
-  code;
-  values;
-  /** @param values for the text */
-  constructor(code, values = {}) {
-    super(code);
-    this.name = "PageError";
-    this.code = code;
-    this.values = values;
-  }
-};
-var shown = null;
-function showError(error) {
-  shown = error;
-  showMessage();
-}
-function showMessage() {
-  const place = find("message");
-  if (!place) return;
-  place.hidden = shown === null;
-  if (shown === null) {
-    delete place.dataset.code;
-    return place.replaceChildren();
-  }
-  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
-  place.dataset.code = code;
-  const values = {
-    host: location.hostname,
-    port: location.port || 80,
-    message: shown?.message ?? String(shown),
-    ...shown?.values
-  };
-  const lines = [
-    ["strong", text(`error.${code}`, values)],
-    ["span", text(`error.${code}.do`, values)],
-    ["small", shown instanceof PageError ? "" : values.message]
-  ];
-  const close = make(
-    "button",
-    {
-      type: "button",
-      className: "close",
-      ariaLabel: text("close"),
-      onclick: () => showError(null)
-    },
-    "×"
-  );
-  place.replaceChildren(
-    ...lines.map(([tag, content]) => make(tag, { hidden: !content }, content)),
-    close
-  );
-}
-
-// src/page/endpoints.ts
-var thisServer = new URL(import.meta.url).origin;
-var ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
-var hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
-var ServerError = class extends Error {
-  code;
-  constructor(code, message) {
-    super(message);
-    this.name = "ServerError";
-    this.code = code;
-  }
-};
-function withQuery(address, query) {
-  for (const [name, value] of Object.entries(query)) {
-    for (const item of [value].flat())
-      if (item !== null && item !== void 0) address.searchParams.append(name, String(item));
-  }
-  return address;
-}
-async function call(endpoint2, token = null, request = {}) {
-  const answer = await responseOf(endpoint2, token, request);
-  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint2)));
-}
-async function responseOf(endpoint2, token = null, request = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(endpoint2, { ...request, headers }).catch(() => null);
-  if (answer?.ok) return answer;
-  const refusal = await answer?.json().catch(() => null);
-  throw refusal ? new ServerError(refusal.error?.code ?? "failed", refusal.error?.message ?? answer?.statusText) : gone(endpoint2);
-}
-function gone({ origin }) {
-  const here = globalThis.location?.origin;
-  const allowed = here === origin ? "" : ` --allow-origin ${here}`;
-  return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
-}
-var addressOf = (path) => new URL(path, thisServer);
-var page = globalThis.location;
-var parameters = new URLSearchParams(page?.hash.slice(1));
-var handedIn = parameters.get("token");
-if (handedIn !== null && page.origin === thisServer) {
-  parameters.delete("token");
-  history.replaceState(
-    history.state,
-    "",
-    `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`
-  );
-  await call(addressOf("/v1/token"), handedIn, { method: "POST" }).catch(() => {
-  });
-}
-
-// ../src/sonjit/spec/drawing.json
-var drawing_default = {
-  colours: { ink: "#12141c", neutral: "#ececf2", left: "#ffaa33", right: "#38bdff" },
-  fingers: {
-    thumb: "#ffaa33",
-    indexFinger: "#76db5c",
-    middleFinger: "#38bdff",
-    ringFinger: "#9e7fff",
-    pinky: "#ff6398"
-  },
-  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
-  face_contours: {
-    lips: "#ff96a5",
-    leftEye: "#ffd08c",
-    leftEyebrow: "#ffd08c",
-    leftIris: "#ffe8be",
-    rightEye: "#8cd6ff",
-    rightEyebrow: "#8cd6ff",
-    rightIris: "#c4ecff",
-    faceOval: "#d6dce8"
-  },
-  hand_width: 0.017,
-  body_width: 75e-4,
-  max_width_share: 8e-3,
-  edge_share: 0.27,
-  min_edge_px: 0.5,
-  depth_range: 0.38
-};
-
-// ../src/sonjit/spec/results.json
-var results_default = {
-  visible_score: 0.5,
-  known_side_score: 0.8
-};
-
-// src/page/kinds.ts
-var results = {};
-var last = null;
-function instancesOf(frame) {
-  if (last?.frame === frame) return last.instances;
-  const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
-    const parts = Object.entries(members);
-    return (frame[list] ?? []).flatMap(
-      (instance, number) => parts.length ? parts.filter(([key]) => instance[key]).map(([key, part]) => ({
-        kind: part,
-        number,
-        instance: instance[key],
-        person: instance
-      })) : [{ kind, number, instance }]
-    );
-  });
-  last = { frame, instances };
-  return instances;
-}
-var { ink: INK, neutral: NEUTRAL, left: LEFT, right: RIGHT } = drawing_default.colours;
-var PARTS = { ...drawing_default.fingers, ...drawing_default.face_contours };
-var skeletons = /* @__PURE__ */ new Map();
-function skeletonOf({ skeleton: name }) {
-  const skeleton = skeletons.get(name);
-  if (!skeleton)
-    throw new RangeError(`unknown skeleton ${name}; known: ${[...skeletons.keys()].join(", ")}`);
-  return skeleton;
-}
-function lineColour({ colours, groups, single }, a, b) {
-  if (single) return single;
-  const { torso } = groups;
-  return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
-}
-
-// src/page/strokes.ts
-var SHADES = 20;
-var shades = /* @__PURE__ */ new Map();
-var Strokes = class {
-  thickness;
-  ctx;
-  points;
-  drawable;
-  /** Diagonal of the box around the drawable points in pixels; 0 without points. */
-  size;
-  /**
-   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
-   */
-  near;
-  longest;
-  /**
-   * @param ctx scaled to pixels of the image
-   * @param points in pixels of the image; those that are not finite are skipped
-   * @param longest side of the image, pixels
-   * @param thickness factor of line widths
-   */
-  constructor(ctx, points, longest, thickness) {
-    this.thickness = thickness;
-    this.ctx = ctx;
-    this.points = points;
-    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
-    const [left, top, right, bottom] = around(points, this.drawable);
-    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
-    this.near = nearness(points, this.size);
-    this.longest = longest;
-  }
-  /** Return the width of a line: a share of the instance's size within limits. */
-  width(share) {
-    return this.thickness * Math.min(
-      Math.max(this.size * share, this.longest / 640),
-      this.longest * drawing_default.max_width_share + 1
-    );
-  }
-  /** Draw many lines of one style in one stroke. */
-  lines(pairs, colour, width) {
-    const { ctx, points, drawable } = this;
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.beginPath();
-    pairs.forEach((pair) => {
-      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
-      const from = points[pair[0]];
-      const to = points[pair[1]];
-      ctx.moveTo(from.x, from.y);
-      ctx.lineTo(to.x, to.y);
-    });
-    ctx.stroke();
-  }
-  /** Draw a disc, or a ring of this width. */
-  dot(k, colour, radius, ring) {
-    this.dots([k], colour, radius, ring);
-  }
-  /** Draw discs, or rings of this width, of one style in one path. */
-  dots(members, colour, radius, ring = 0) {
-    const { ctx, points } = this;
-    ctx.fillStyle = ctx.strokeStyle = colour;
-    ctx.beginPath();
-    for (const k of members) {
-      if (!this.drawable[k]) continue;
-      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
-      ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
-    }
-    if (ring) ctx.lineWidth = ring;
-    ring ? ctx.stroke() : ctx.fill();
-  }
-};
-function shade(colour, near) {
-  let steps = shades.get(colour);
-  if (!steps) {
-    const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
-      const share = step / SHADES;
-      const mixed = channels.map(
-        (c) => share < 0.5 ? c * (0.5 + share) : c + (255 - c) * (share - 0.5) * 0.9
-      );
-      return `rgb(${mixed.map(Math.round).join(" ")})`;
-    });
-    shades.set(colour, steps);
-  }
-  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
-}
-function around(points, chosen) {
-  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    if (chosen && !chosen[k]) continue;
-    const { x, y } = points[k];
-    if (x < left) left = x;
-    if (x > right) right = x;
-    if (y < top) top = y;
-    if (y > bottom) bottom = y;
-  }
-  return [left, top, right, bottom];
-}
-function nearness(points, size) {
-  let [least, most] = [Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    const z = points[k].z ?? NaN;
-    if (z < least) least = z;
-    if (z > most) most = z;
-  }
-  const near = new Float64Array(points.length).fill(0.5);
-  if (!Number.isFinite(most - least) || !size) return near;
-  const nearest = (most + least) / 2 - drawing_default.depth_range / 2 * size;
-  for (let k = 0; k < near.length; k += 1) {
-    const away = ((points[k].z ?? NaN) - nearest) / (drawing_default.depth_range * size);
-    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
-  }
-  return near;
-}
-
-// src/page/view3d.ts
-var FACE_M = 0.19;
-var NOSE_OF_FACE = 1;
-function figuresOf(frame) {
-  const bodies = /* @__PURE__ */ new Map();
-  return instancesOf(frame).flatMap(({ kind, instance, person }) => {
-    const skeleton = skeletonOf(instance);
-    if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return [];
-    const points = kind === "face" ? facePoints(instance) : instance.keypoints3D.map(({ x, y, z }) => [x, y, z]);
-    const visible = instance.keypoints.map(
-      ({ x, y, score }) => !(score < results_default.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height
-    );
-    const figure = { kind, skeleton, points, visible };
-    const body = bodies.get(person);
-    if (kind === "body" && person) bodies.set(person, figure);
-    if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
-    const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
-    const own = figure.points[kind === "face" ? NOSE_OF_FACE : 0];
-    return [moved(figure, [anchor[0] - own[0], anchor[1] - own[1], anchor[2] - own[2]])];
-  });
-}
-function facePoints({ keypoints, box }) {
-  const scale = FACE_M / (box.height || 1);
-  const [cx, cy] = [(box.xMin + box.xMax) / 2, (box.yMin + box.yMax) / 2];
-  return keypoints.map(({ x, y, z }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
-}
-function placeInImage({ points }, { keypoints }, frame) {
-  const [low, high] = extent(points);
-  const [left, top, right, bottom] = around(keypoints);
-  const scale = (Math.hypot(high[0] - low[0], high[1] - low[1]) || 1) / (Math.hypot(right - left, bottom - top) || 1);
-  const shift = (name, axis, size) => points.reduce(
-    (sum, point, k) => sum + (keypoints[k][name] - size / 2) * scale - point[axis],
-    0
-  ) / points.length;
-  return [shift("x", 0, frame.width), shift("y", 1, frame.height), 0];
-}
-function extent(points) {
-  const low = [Infinity, Infinity, Infinity];
-  const high = [-Infinity, -Infinity, -Infinity];
-  for (let k = 0; k < points.length; k += 1) {
-    for (let axis = 0; axis < 3; axis += 1) {
-      const value = points[k][axis];
-      if (value < low[axis]) low[axis] = value;
-      if (value > high[axis]) high[axis] = value;
-    }
-  }
-  return [low, high];
-}
-function moved(figure, by) {
-  for (const point of figure.points)
-    for (let axis = 0; axis < 3; axis += 1) point[axis] += by[axis];
-  return figure;
-}
-var HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
-var KEYS = {
-  ArrowLeft: { yaw: -0.12 },
-  ArrowRight: { yaw: 0.12 },
-  ArrowUp: { pitch: 0.1 },
-  ArrowDown: { pitch: -0.1 },
-  "+": { zoom: 1.15 },
-  "=": { zoom: 1.15 },
-  "-": { zoom: 1 / 1.15 },
-  Home: null
-};
-var FLOOR = "#8b93a6";
-var RINGS = [
-  [0.4, 0.4],
-  [0.8, 0.28],
-  [1.2, 0.16]
-];
-var STEEPEST = 1.5;
-var DISTANCE = 3.4;
-var EASE = 0.08;
-var HIDDEN_OPACITY = 0.42;
-function view3D(canvas) {
-  let view = { ...HOME };
-  let figures = [];
-  let bounds = null;
-  let isSeen = true;
-  let shown2 = "";
-  const ask2 = onNextFrame(() => isSeen && render());
-  canvas.addEventListener("keydown", (event) => {
-    if (!(event.key in KEYS)) return;
-    turn(KEYS[event.key]);
-    event.preventDefault();
-  });
-  canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
-  canvas.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
-    if (buttons) turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
-  });
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      if (document.activeElement !== canvas) return;
-      event.preventDefault();
-      turn({ zoom: Math.exp(-event.deltaY * 12e-4) });
-    },
-    { passive: false }
-  );
-  canvas.addEventListener("dblclick", () => turn(null));
-  new ResizeObserver(ask2).observe(canvas);
-  new IntersectionObserver(([entry]) => {
-    isSeen = entry.isIntersecting;
-    ask2();
-  }).observe(canvas);
-  function draw(frame, { index } = {}) {
-    figures = figuresOf(frame);
-    const now = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
-    if (now !== shown2) bounds = null;
-    shown2 = now;
-    ask2();
-  }
-  function show(others) {
-    figures = others;
-    ask2();
-  }
-  function clear() {
-    figures = [];
-    bounds = null;
-    render();
-  }
-  function turn(by) {
-    const { yaw = 0, pitch = 0, zoom = 1 } = by ?? {};
-    const from = by ? view : HOME;
-    view = {
-      yaw: from.yaw + yaw,
-      pitch: Math.min(Math.max(from.pitch + pitch, -STEEPEST), STEEPEST),
-      zoom: Math.min(Math.max(from.zoom * zoom, 0.4), 4)
-    };
-    ask2();
-  }
-  function render() {
-    const { clientWidth: width, clientHeight: height } = canvas;
-    const ctx = clearedContext(canvas);
-    canvas.dataset.figures = String(figures.length);
-    if (!figures.length) return;
-    const project = projection(width, height);
-    ctx.lineCap = "round";
-    drawFloor(ctx, project, bounds);
-    const projected = figures.map((figure) => ({
-      ...figure,
-      projected: figure.points.map(project)
-    }));
-    projected.sort((a, b) => b.projected[0].depth - a.projected[0].depth);
-    for (const figure of projected) drawFigure(ctx, figure, Math.min(width, height) / 400);
-  }
-  function projection(width, height) {
-    const { middle, reach } = settledBounds();
-    const { yaw, pitch, zoom } = view;
-    const [cosYaw, sinYaw, cosPitch, sinPitch] = [
-      Math.cos(yaw),
-      Math.sin(yaw),
-      Math.cos(pitch),
-      Math.sin(pitch)
-    ];
-    const scale = Math.min(width, height) * 0.43 * zoom * DISTANCE / reach;
-    return (point) => {
-      const x = point[0] - middle[0];
-      const y = point[1] - middle[1];
-      const z = point[2] - middle[2];
-      const x1 = x * cosYaw + z * sinYaw;
-      const z1 = z * cosYaw - x * sinYaw;
-      const y2 = y * cosPitch + z1 * sinPitch;
-      const z2 = z1 * cosPitch - y * sinPitch;
-      const away = DISTANCE + z2 / reach;
-      const shrink = scale / Math.max(away, 0.2);
-      return { x: width / 2 + x1 * shrink, y: height / 2 + y2 * shrink, depth: z2 / reach };
-    };
-  }
-  function settledBounds() {
-    const [low, high] = extent(figures.flatMap(({ points }) => points));
-    const reach = Math.max(Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, 0.05);
-    const now = {
-      middle: low.map((value, axis) => (value + high[axis]) / 2),
-      reach,
-      floor: high[1]
-    };
-    const last2 = bounds ?? now;
-    const ease = (from, to) => from + (to - from) * EASE;
-    const middle = last2.middle.map((value, axis) => ease(value, now.middle[axis]));
-    const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
-    bounds = {
-      middle,
-      reach: Math.max(ease(last2.reach, reach), reach + away),
-      floor: ease(last2.floor, now.floor)
-    };
-    return bounds;
-  }
-  return { draw, show, clear };
-}
-function drawFloor(ctx, project, { middle, reach, floor }) {
-  ctx.strokeStyle = FLOOR;
-  ctx.lineWidth = 1;
-  for (const [share, alpha] of RINGS) {
-    ctx.globalAlpha = alpha;
-    ctx.beginPath();
-    for (let step = 0; step <= 64; step += 1) {
-      const turn = step / 64 * 2 * Math.PI;
-      const spot = project([
-        middle[0] + Math.cos(turn) * reach * share,
-        floor + reach * 0.08,
-        middle[2] + Math.sin(turn) * reach * share
-      ]);
-      ctx.lineTo(spot.x, spot.y);
-    }
-    ctx.stroke();
-  }
-  ctx.globalAlpha = 1;
-}
-function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
-  const isVisible = (k) => visible?.[k] ?? true;
-  const strokes = new Strokes(ctx, projected, 0, 1);
-  const { size } = strokes;
-  unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1);
-  const near = (depth2) => Math.min(Math.max(0.5 - depth2 * 0.6, 0), 1);
-  ctx.globalAlpha = 0.22;
-  strokes.lines(skeleton.edges ?? [], FLOOR, unit * 0.8);
-  const bold = kind === "face" ? 1.6 : 5;
-  const depth = ([a, b]) => projected[a].depth + projected[b].depth;
-  for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
-    const close = near((projected[a].depth + projected[b].depth) / 2);
-    const isHidden = !isVisible(a) || !isVisible(b);
-    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
-    ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
-    strokes.lines(
-      [[a, b]],
-      shade(lineColour(skeleton, a, b), close),
-      unit * bold * (0.5 + 0.8 * close) * (isHidden ? 0.6 : 1)
-    );
-  }
-  ctx.setLineDash([]);
-  if (kind === "face") return;
-  for (const k of [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth)) {
-    const [close, isHidden] = [near(projected[k].depth), !isVisible(k)];
-    ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
-    strokes.dot(
-      k,
-      shade(skeleton.colours[k], close + 0.2),
-      unit * (2.4 + 4.2 * close) * (isHidden ? 0.8 : 1),
-      isHidden ? unit * 1.5 : 0
-    );
-  }
-  ctx.globalAlpha = 1;
-}
+import {
+  view3D
+} from "../shared-view3d.js";
+import {
+  INK,
+  LEFT,
+  NEUTRAL,
+  RIGHT,
+  ServerError,
+  Store,
+  addressOf,
+  call,
+  clearedContext,
+  find,
+  make,
+  makeRow,
+  memory,
+  onLanguage,
+  onNextFrame,
+  put,
+  responseOf,
+  showError,
+  startLanguage,
+  text,
+  withQuery
+} from "../shared-strokes.js";
 
 // src/page/annotate/project.ts
 var endpoint = (path, query = {}) => withQuery(addressOf(`/v1/annotate${path}`), query);
@@ -775,9 +149,9 @@ function commands(studio2, wall2) {
     if (place) wall2.active.centre(place[0], place[1]);
   };
   const zoomToHand = () => {
-    const { joint, seen, shown: shown2 } = studio2.state;
+    const { joint, seen, shown } = studio2.state;
     const joints = Array.from({ length: PER_HAND }, (_, k) => joint - joint % PER_HAND + k);
-    shown2.forEach((name, k) => {
+    shown.forEach((name, k) => {
       const places = joints.map(
         (at) => spotOf(studio2.ownMark(name, at)) ?? spotOf(studio2.machineMark(name, at)) ?? seen.projected[name]?.[at]
       );
@@ -901,11 +275,11 @@ function showKeys(place, table) {
   );
 }
 async function askMachine(studio2) {
-  const { frame, annotator, joint, shown: shown2 } = studio2.state;
+  const { frame, annotator, joint, shown } = studio2.state;
   studio2.notify("labelling");
   try {
     studio2.take(
-      await ask("/prelabel", { frame, annotator, joint, view: shown2 }, { method: "POST" })
+      await ask("/prelabel", { frame, annotator, joint, view: shown }, { method: "POST" })
     );
     const { length: count } = studio2.state.seen.machine;
     studio2.notify(count ? "labelled" : "no_hands", { count });
@@ -915,10 +289,10 @@ async function askMachine(studio2) {
   }
 }
 function acceptMachine(studio2, joint) {
-  const { frame, seen, shown: shown2 } = studio2.state;
+  const { frame, seen, shown } = studio2.state;
   const marks = studio2.marksOf(frame);
   const wanted = seen.machine.filter(
-    (item) => (joint === null || item.joint === joint) && shown2.includes(item.view) && !marks.has(placeOf(item))
+    (item) => (joint === null || item.joint === joint) && shown.includes(item.view) && !marks.has(placeOf(item))
   );
   if (!wanted.length) return studio2.notify("nothing_to_accept");
   studio2.write(
@@ -936,11 +310,11 @@ function acceptMachine(studio2, joint) {
   return studio2.notify("accepted", { count: wanted.length });
 }
 async function copyPrevious(studio2) {
-  const { frame, annotator, shown: shown2 } = studio2.state;
+  const { frame, annotator, shown } = studio2.state;
   const { frames } = studio2.project;
   const from = frames[frames.indexOf(frame) - 1];
   if (from === void 0) return studio2.notify("nothing_to_copy");
-  const { marks } = await ask(`/frames/${from}`, { annotator, view: shown2 });
+  const { marks } = await ask(`/frames/${from}`, { annotator, view: shown });
   const own = studio2.marksOf(frame);
   const lacking = marks.map((mark) => ({ ...mark, frame })).filter((mark) => !own.has(placeOf(mark)));
   if (!lacking.length) return studio2.notify("nothing_to_copy");
@@ -1019,9 +393,9 @@ var Studio = class {
     memory.write("annotate.annotator", annotator);
     this.store.set({ annotator });
     this.#outbox.open(this.project.name, annotator);
-    const last2 = memory.read(`annotate.frame.${this.project.name}`);
+    const last = memory.read(`annotate.frame.${this.project.name}`);
     await Promise.all([
-      this.goTo(this.project.frames.includes(last2) ? last2 : this.project.frames[0]),
+      this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]),
       this.loadProgress()
     ]);
   }
@@ -1086,11 +460,11 @@ var Studio = class {
     return this.reload();
   }
   chooseView(tile, name) {
-    const shown2 = [...this.state.shown];
-    const other = shown2.indexOf(name);
-    if (other >= 0) shown2[other] = shown2[tile];
-    shown2[tile] = name;
-    return this.#show(shown2);
+    const shown = [...this.state.shown];
+    const other = shown.indexOf(name);
+    if (other >= 0) shown[other] = shown[tile];
+    shown[tile] = name;
+    return this.#show(shown);
   }
   /** @param count of views at once */
   showCount(count) {
@@ -1098,9 +472,9 @@ var Studio = class {
     return this.#show([.../* @__PURE__ */ new Set([...this.state.shown, ...all])].slice(0, count));
   }
   /** @param shown names of views */
-  #show(shown2) {
-    memory.write(`annotate.views.${this.project.name}`, shown2);
-    this.store.set({ shown: shown2, active: Math.min(this.state.active, shown2.length - 1) });
+  #show(shown) {
+    memory.write(`annotate.views.${this.project.name}`, shown);
+    this.store.set({ shown, active: Math.min(this.state.active, shown.length - 1) });
     return this.reload();
   }
   /**
@@ -1183,10 +557,10 @@ var Studio = class {
     });
   }
   #query(isHere) {
-    const { annotator, joint, everyone, shown: shown2 } = this.state;
+    const { annotator, joint, everyone, shown } = this.state;
     return {
       annotator,
-      view: shown2,
+      view: shown,
       ...isHere ? { joint } : {},
       ...everyone ? { points: "all" } : {}
     };
@@ -1233,14 +607,14 @@ function wirePointers(tile, on) {
     drag = { joint: isSingle ? jointAt(x, y) : null, x, y, moved: !isSingle };
   };
   overlay.onpointermove = ({ pointerId, offsetX: x, offsetY: y }) => {
-    const last2 = pointers.get(pointerId);
-    if (!last2 || !drag) return;
+    const last = pointers.get(pointerId);
+    if (!last || !drag) return;
     const before = spread2();
     pointers.set(pointerId, { x, y });
     drag.moved ||= Math.hypot(x - drag.x, y - drag.y) > MOVED_PX;
     if (!drag.moved) return;
     if (drag.joint !== null) return void on.drag(drag.joint, ...placeAt(x, y), false);
-    tile.panBy((x - last2.x) / pointers.size, (y - last2.y) / pointers.size);
+    tile.panBy((x - last.x) / pointers.size, (y - last.y) / pointers.size);
     const [a, b] = [...pointers.values()];
     if (pointers.size === 2 && before)
       tile.zoomBy(spread2() / before, [(a.x + b.x) / 2, (a.y + b.y) / 2]);
@@ -1708,10 +1082,10 @@ var Wall = class {
   }
   /** Create the tiles of the displayed views. */
   #build() {
-    const { shown: shown2 } = this.#studio.state;
-    while (this.tiles.length > shown2.length) this.tiles.pop()?.node.remove();
-    while (this.tiles.length < shown2.length) this.tiles.push(this.#newTile(this.tiles.length));
-    shown2.forEach((name, k) => {
+    const { shown } = this.#studio.state;
+    while (this.tiles.length > shown.length) this.tiles.pop()?.node.remove();
+    while (this.tiles.length < shown.length) this.tiles.push(this.#newTile(this.tiles.length));
+    shown.forEach((name, k) => {
       this.tiles[k].chooser.value = name;
       this.tiles[k].choose(this.#studio.project.views.find((view) => view.name === name));
     });
@@ -1767,12 +1141,12 @@ var Wall = class {
    */
   #goOn() {
     const studio2 = this.#studio;
-    const { joint, shown: shown2, active } = studio2.state;
+    const { joint, shown, active } = studio2.state;
     const { advance } = this.#options;
     if (advance === "stay") return;
     const visible = this.tiles.map((_, k) => k).filter((k) => this.tiles[k].node.offsetParent !== null);
     const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
-    const next = order.find((k) => !studio2.ownMark(shown2[k], joint));
+    const next = order.find((k) => !studio2.ownMark(shown[k], joint));
     if (advance === "joint" || next === void 0) void studio2.chooseJoint(joint + 1);
     if (advance === "view") this.tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
   }
@@ -1785,14 +1159,14 @@ var Wall = class {
   }
   /** Show the images of the frame, and fetch those of near frames into the browser's cache. */
   async #turn() {
-    const { frame, shown: shown2, annotator } = this.#studio.state;
+    const { frame, shown, annotator } = this.#studio.state;
     if (frame < 0 || !annotator) return;
     const start = performance.now();
     this.turnMs = -1;
     const wanted = Math.max(...this.tiles.map((tile) => tile.longest));
     const longest = Math.min(Math.max(Math.ceil(wanted / STEP_PX) * STEP_PX, LEAST_PX), MOST_PX2);
     await Promise.all(this.tiles.map((tile) => this.#fill(tile, frame, longest)));
-    if (frame !== this.#studio.state.frame || shown2 !== this.#studio.state.shown) return;
+    if (frame !== this.#studio.state.frame || shown !== this.#studio.state.shown) return;
     this.turnMs = performance.now() - start;
     const { frames } = this.#studio.project;
     const place = frames.indexOf(frame);
@@ -1984,7 +1358,7 @@ function showSaved() {
   find("who").textContent = annotator || text("enter");
 }
 function showPanel() {
-  const { seen, joint, frame, shown: shown2, active } = studio.state;
+  const { seen, joint, frame, shown, active } = studio.state;
   if (!studio.project || frame < 0) return;
   const { joints: names, bones, views } = studio.project;
   const marks = [...studio.marksOf(frame).values()];
@@ -1999,14 +1373,14 @@ function showPanel() {
     disputed: new Set(seen.conflicts.map((item) => item.joint))
   });
   find("joint-name").textContent = jointName(joint, names);
-  const mark = marks.find((item) => item.joint === joint && item.view === shown2[active]);
+  const mark = marks.find((item) => item.joint === joint && item.view === shown[active]);
   for (const state of find("states").querySelectorAll("button"))
     state.ariaPressed = String(state.dataset.state === mark?.state);
   find("joint-status").textContent = seen.points_m[joint] ? text("joint.known", { count: placed[joint], mm: seen.sigma_mm[joint]?.toFixed(1) ?? "–" }) : text("joint.unknown");
   showWarnings(find("warnings"), seen, names, (wanted) => studio.chooseJoint(wanted));
   find("undo").disabled = !studio.edits.done.length;
   find("redo").disabled = !studio.edits.undone.length;
-  const view = views.find(({ name }) => name === shown2[0]);
+  const view = views.find(({ name }) => name === shown[0]);
   if (view) space.show(skeletonsOfJoints(seen.points_m, bones, view));
 }
 function showNotice() {
@@ -2087,7 +1461,7 @@ try {
     )
   );
   count.onchange = () => studio.showCount(Number(count.value));
-  studio.store.watch(["shown"], ({ shown: shown2 }) => count.value = String(shown2.length));
+  studio.store.watch(["shown"], ({ shown }) => count.value = String(shown.length));
   wall.begin();
   enter();
 } catch (error) {

@@ -1,0 +1,538 @@
+// Made by `npm --prefix web run page` from web/src/page. Change it there.
+
+// src/page/common.ts
+var find = (id) => document.getElementById(id);
+function make(tag, members = {}, ...inside) {
+  const node = Object.assign(document.createElement(tag), members);
+  node.append(...inside);
+  return node;
+}
+var makeButton = (label, onclick, members = {}) => make("button", { type: "button", className: "button small", onclick, ...members }, label);
+function makeRow(head, cells, tag = "td") {
+  const title = head ? make("th", { scope: tag === "th" ? "col" : "row" }, head) : make("td");
+  return make(
+    "tr",
+    {},
+    title,
+    ...cells.map((cell) => make(tag, tag === "th" ? { scope: "col" } : {}, String(cell)))
+  );
+}
+function put(element, content) {
+  if (element.textContent !== content) element.textContent = content;
+}
+function fit(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+function clearedContext(canvas) {
+  fit(
+    canvas,
+    Math.round(canvas.clientWidth * devicePixelRatio),
+    Math.round(canvas.clientHeight * devicePixelRatio)
+  );
+  const context = canvas.getContext("2d");
+  context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+  context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+  return context;
+}
+function onNextFrame(draw) {
+  let request = 0;
+  return () => {
+    cancelAnimationFrame(request);
+    request = requestAnimationFrame(draw);
+  };
+}
+function save(blob, name) {
+  if (!blob) return;
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 6e4);
+}
+var Store = class {
+  /** The current values. Objects are replaced, not changed. */
+  state;
+  #watchers = [];
+  /** @param values initial values of all names */
+  constructor(values) {
+    this.state = Object.freeze({ ...values });
+  }
+  set(changes) {
+    const before = this.state;
+    this.state = Object.freeze({ ...before, ...changes });
+    const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
+    for (const { names, react } of [...this.#watchers]) {
+      if (names.some((name) => changed.has(name))) react(this.state);
+    }
+  }
+  /** Call a listener now and after every change of these values. */
+  watch(names, react) {
+    this.#watchers.push({ names, react });
+    react(this.state);
+  }
+};
+function attempt(use) {
+  try {
+    return use();
+  } catch {
+    return null;
+  }
+}
+var memory = {
+  read: (name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
+  write: (name, value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value)))
+};
+var texts = {};
+var listeners = [showMessage];
+async function startLanguage(...folders) {
+  const choice = find("language");
+  const list = await fetch(new URL("languages.json", folders[0]));
+  const names = await list.json();
+  const options = Object.entries(names).map(
+    ([value, name]) => make("option", { value, lang: value }, name)
+  );
+  choice.replaceChildren(...options);
+  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
+  choice.onchange = () => {
+    memory.write("language", choice.value);
+    return speak(choice.value, ...folders);
+  };
+  await speak(choice.value, ...folders);
+}
+async function speak(language, ...folders) {
+  const loaded = folders.map(
+    async (folder) => (await fetch(new URL(`${language}.json`, folder))).json()
+  );
+  texts = Object.assign({}, ...await Promise.all(loaded));
+  document.documentElement.lang = language;
+  translate(document);
+  for (const listener of listeners) listener();
+}
+function onLanguage(listener) {
+  listeners.push(listener);
+  if (Object.keys(texts).length) listener();
+}
+var text = (key, values = {}) => textOr(key, key).replace(
+  /\{(\w+)\}/g,
+  (placeholder, name) => String(values[name] ?? placeholder)
+);
+var textOr = (key, otherwise) => texts[key] ?? otherwise;
+function translate(root) {
+  for (const node of root.querySelectorAll("[data-i18n]")) {
+    node.textContent = text(node.dataset.i18n ?? "");
+  }
+  for (const node of root.querySelectorAll("[data-i18n-label]"))
+    setLabel(node, node.dataset.i18nLabel ?? "");
+}
+function setLabel(node, key) {
+  node.ariaLabel = text(key);
+  if (node instanceof HTMLButtonElement) node.title = node.ariaLabel;
+}
+var PageError = class extends Error {
+  code;
+  values;
+  /** @param values for the text */
+  constructor(code, values = {}) {
+    super(code);
+    this.name = "PageError";
+    this.code = code;
+    this.values = values;
+  }
+};
+var shown = null;
+function showError(error) {
+  shown = error;
+  showMessage();
+}
+function showMessage() {
+  const place = find("message");
+  if (!place) return;
+  place.hidden = shown === null;
+  if (shown === null) {
+    delete place.dataset.code;
+    return place.replaceChildren();
+  }
+  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
+  place.dataset.code = code;
+  const values = {
+    host: location.hostname,
+    port: location.port || 80,
+    message: shown?.message ?? String(shown),
+    ...shown?.values
+  };
+  const lines = [
+    ["strong", text(`error.${code}`, values)],
+    ["span", text(`error.${code}.do`, values)],
+    ["small", shown instanceof PageError ? "" : values.message]
+  ];
+  const close = make(
+    "button",
+    {
+      type: "button",
+      className: "close",
+      ariaLabel: text("close"),
+      onclick: () => showError(null)
+    },
+    "×"
+  );
+  place.replaceChildren(
+    ...lines.map(([tag, content]) => make(tag, { hidden: !content }, content)),
+    close
+  );
+}
+
+// src/page/endpoints.ts
+var HEADER_BYTES = 24;
+var thisServer = new URL(import.meta.url).origin;
+var ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
+var hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
+var ServerError = class extends Error {
+  code;
+  constructor(code, message) {
+    super(message);
+    this.name = "ServerError";
+    this.code = code;
+  }
+};
+function withQuery(address, query) {
+  for (const [name, value] of Object.entries(query)) {
+    for (const item of [value].flat())
+      if (item !== null && item !== void 0) address.searchParams.append(name, String(item));
+  }
+  return address;
+}
+async function call(endpoint, token = null, request = {}) {
+  const answer = await responseOf(endpoint, token, request);
+  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
+}
+async function responseOf(endpoint, token = null, request = {}) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
+  if (answer?.ok) return answer;
+  const refusal = await answer?.json().catch(() => null);
+  throw refusal ? new ServerError(refusal.error?.code ?? "failed", refusal.error?.message ?? answer?.statusText) : gone(endpoint);
+}
+function gone({ origin }) {
+  const here = globalThis.location?.origin;
+  const allowed = here === origin ? "" : ` --allow-origin ${here}`;
+  return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
+}
+var addressOf = (path) => new URL(path, thisServer);
+var page = globalThis.location;
+var parameters = new URLSearchParams(page?.hash.slice(1));
+var handedIn = parameters.get("token");
+if (handedIn !== null && page.origin === thisServer) {
+  parameters.delete("token");
+  history.replaceState(
+    history.state,
+    "",
+    `${page.pathname}${page.search}${parameters.size ? `#${parameters}` : ""}`
+  );
+  await call(addressOf("/v1/token"), handedIn, { method: "POST" }).catch(() => {
+  });
+}
+function frameMessage(frame, time, image) {
+  const header = new DataView(new ArrayBuffer(HEADER_BYTES));
+  header.setUint32(0, 1397639729);
+  header.setUint32(4, frame, true);
+  header.setFloat64(8, time, true);
+  return new Blob([header, image]);
+}
+
+// ../src/sonjit/spec/drawing.json
+var drawing_default = {
+  colours: { ink: "#12141c", neutral: "#ececf2", left: "#ffaa33", right: "#38bdff" },
+  fingers: {
+    thumb: "#ffaa33",
+    indexFinger: "#76db5c",
+    middleFinger: "#38bdff",
+    ringFinger: "#9e7fff",
+    pinky: "#ff6398"
+  },
+  instances: ["#6084ff", "#2ecca0", "#ff8a5c", "#d670f0", "#f4ca3e", "#5ac8fa"],
+  face_contours: {
+    lips: "#ff96a5",
+    leftEye: "#ffd08c",
+    leftEyebrow: "#ffd08c",
+    leftIris: "#ffe8be",
+    rightEye: "#8cd6ff",
+    rightEyebrow: "#8cd6ff",
+    rightIris: "#c4ecff",
+    faceOval: "#d6dce8"
+  },
+  hand_width: 0.017,
+  body_width: 75e-4,
+  max_width_share: 8e-3,
+  edge_share: 0.27,
+  min_edge_px: 0.5,
+  depth_range: 0.38
+};
+
+// ../src/sonjit/spec/repetitions.json
+var repetitions_default = {
+  low_deg: 110,
+  high_deg: 150,
+  min_duration_s: 0.3,
+  min_hold_s: 0.05,
+  max_gap_s: 1
+};
+
+// ../src/sonjit/spec/results.json
+var results_default = {
+  visible_score: 0.5,
+  known_side_score: 0.8
+};
+
+// src/page/kinds.ts
+var kinds = {};
+var kindsInPage = {};
+var results = {};
+var columns = [];
+var classes = [];
+var annotates = false;
+async function loadKinds() {
+  const answer = await call(
+    hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds")
+  );
+  ({
+    kinds,
+    in_page: kindsInPage,
+    results,
+    columns,
+    classes = [],
+    annotates = false
+  } = answer);
+  const { triangles } = await (await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))).json();
+  const sides = triangles.flatMap(
+    ([a, b, c]) => [
+      [a, b],
+      [b, c],
+      [c, a]
+    ].map(([p, q]) => Math.min(p, q) * 1e3 + Math.max(p, q))
+  );
+  const edges = [...new Set(sides)].map((side) => [Math.floor(side / 1e3), side % 1e3]);
+  for (const [name, table] of Object.values(results).flatMap(
+    (result) => Object.entries(result.skeletons)
+  )) {
+    const colours = table.keypoints.map((_, k) => colourOf(table, k));
+    skeletons.set(name, {
+      ...table,
+      colours,
+      ...table.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}
+    });
+  }
+}
+var kindsWhere = (here) => here ? kindsInPage : kinds;
+var last = null;
+function instancesOf(frame) {
+  if (last?.frame === frame) return last.instances;
+  const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
+    const parts = Object.entries(members);
+    return (frame[list] ?? []).flatMap(
+      (instance, number) => parts.length ? parts.filter(([key]) => instance[key]).map(([key, part]) => ({
+        kind: part,
+        number,
+        instance: instance[key],
+        person: instance
+      })) : [{ kind, number, instance }]
+    );
+  });
+  last = { frame, instances };
+  return instances;
+}
+var { ink: INK, neutral: NEUTRAL, left: LEFT, right: RIGHT } = drawing_default.colours;
+var PARTS = { ...drawing_default.fingers, ...drawing_default.face_contours };
+var MESH = "face_mediapipe_tesselation";
+var MIN_MESH_KEYPOINTS = 100;
+var skeletons = /* @__PURE__ */ new Map();
+function skeletonOf({ skeleton: name }) {
+  const skeleton = skeletons.get(name);
+  if (!skeleton)
+    throw new RangeError(`unknown skeleton ${name}; known: ${[...skeletons.keys()].join(", ")}`);
+  return skeleton;
+}
+var coloured = (skeleton, colour) => ({
+  ...skeleton,
+  colours: skeleton.colours.map(() => colour),
+  single: colour
+});
+function lineColour({ colours, groups, single }, a, b) {
+  if (single) return single;
+  const { torso } = groups;
+  return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
+}
+function colourOf({ keypoints, groups }, k) {
+  const group = Object.keys(groups).find((name) => groups[name].includes(k) && name in PARTS);
+  if (group) return PARTS[group];
+  return /(?:^|_)left/.test(keypoints[k]) ? LEFT : /(?:^|_)right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
+}
+
+// src/page/strokes.ts
+var SHADES = 20;
+var shades = /* @__PURE__ */ new Map();
+var Strokes = class {
+  thickness;
+  ctx;
+  points;
+  drawable;
+  /** Diagonal of the box around the drawable points in pixels; 0 without points. */
+  size;
+  /**
+   * Depth of each point within the instance: 0 far, 1 near; 0.5 if unknown, close to 0.5 if flat.
+   */
+  near;
+  longest;
+  /**
+   * @param ctx scaled to pixels of the image
+   * @param points in pixels of the image; those that are not finite are skipped
+   * @param longest side of the image, pixels
+   * @param thickness factor of line widths
+   */
+  constructor(ctx, points, longest, thickness) {
+    this.thickness = thickness;
+    this.ctx = ctx;
+    this.points = points;
+    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
+    const [left, top, right, bottom] = around(points, this.drawable);
+    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
+    this.near = nearness(points, this.size);
+    this.longest = longest;
+  }
+  /** Return the width of a line: a share of the instance's size within limits. */
+  width(share) {
+    return this.thickness * Math.min(
+      Math.max(this.size * share, this.longest / 640),
+      this.longest * drawing_default.max_width_share + 1
+    );
+  }
+  /** Draw many lines of one style in one stroke. */
+  lines(pairs, colour, width) {
+    const { ctx, points, drawable } = this;
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
+    ctx.beginPath();
+    pairs.forEach((pair) => {
+      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
+      const from = points[pair[0]];
+      const to = points[pair[1]];
+      ctx.moveTo(from.x, from.y);
+      ctx.lineTo(to.x, to.y);
+    });
+    ctx.stroke();
+  }
+  /** Draw a disc, or a ring of this width. */
+  dot(k, colour, radius, ring) {
+    this.dots([k], colour, radius, ring);
+  }
+  /** Draw discs, or rings of this width, of one style in one path. */
+  dots(members, colour, radius, ring = 0) {
+    const { ctx, points } = this;
+    ctx.fillStyle = ctx.strokeStyle = colour;
+    ctx.beginPath();
+    for (const k of members) {
+      if (!this.drawable[k]) continue;
+      if (members.length > 1) ctx.moveTo(points[k].x + radius, points[k].y);
+      ctx.arc(points[k].x, points[k].y, radius, 0, 2 * Math.PI);
+    }
+    if (ring) ctx.lineWidth = ring;
+    ring ? ctx.stroke() : ctx.fill();
+  }
+};
+var edgeOf = (width) => Math.max(drawing_default.min_edge_px, width * drawing_default.edge_share);
+function shade(colour, near) {
+  let steps = shades.get(colour);
+  if (!steps) {
+    const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
+      const share = step / SHADES;
+      const mixed = channels.map(
+        (c) => share < 0.5 ? c * (0.5 + share) : c + (255 - c) * (share - 0.5) * 0.9
+      );
+      return `rgb(${mixed.map(Math.round).join(" ")})`;
+    });
+    shades.set(colour, steps);
+  }
+  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
+}
+function around(points, chosen) {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (let k = 0; k < points.length; k += 1) {
+    if (chosen && !chosen[k]) continue;
+    const { x, y } = points[k];
+    if (x < left) left = x;
+    if (x > right) right = x;
+    if (y < top) top = y;
+    if (y > bottom) bottom = y;
+  }
+  return [left, top, right, bottom];
+}
+function nearness(points, size) {
+  let [least, most] = [Infinity, -Infinity];
+  for (let k = 0; k < points.length; k += 1) {
+    const z = points[k].z ?? NaN;
+    if (z < least) least = z;
+    if (z > most) most = z;
+  }
+  const near = new Float64Array(points.length).fill(0.5);
+  if (!Number.isFinite(most - least) || !size) return near;
+  const nearest = (most + least) / 2 - drawing_default.depth_range / 2 * size;
+  for (let k = 0; k < near.length; k += 1) {
+    const away = ((points[k].z ?? NaN) - nearest) / (drawing_default.depth_range * size);
+    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
+  }
+  return near;
+}
+
+export {
+  find,
+  make,
+  makeButton,
+  makeRow,
+  put,
+  fit,
+  clearedContext,
+  onNextFrame,
+  save,
+  Store,
+  memory,
+  startLanguage,
+  speak,
+  onLanguage,
+  text,
+  textOr,
+  translate,
+  setLabel,
+  PageError,
+  showError,
+  drawing_default,
+  repetitions_default,
+  results_default,
+  thisServer,
+  ENGINE,
+  hasNoServer,
+  ServerError,
+  withQuery,
+  call,
+  responseOf,
+  addressOf,
+  frameMessage,
+  kinds,
+  kindsInPage,
+  results,
+  columns,
+  classes,
+  annotates,
+  loadKinds,
+  kindsWhere,
+  instancesOf,
+  INK,
+  NEUTRAL,
+  LEFT,
+  RIGHT,
+  skeletonOf,
+  coloured,
+  lineColour,
+  Strokes,
+  edgeOf,
+  shade,
+  around
+};
