@@ -113,6 +113,7 @@ check: install  ## format, lint, types, import rules, sizes, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python tools/options.py --check
 	$(BIN)/python tools/web_data.py --check
+	$(BIN)/python tools/lock.py --check
 	$(BIN)/python tools/structure.py --check
 	$(MAKE) --no-print-directory check-page
 
@@ -149,13 +150,11 @@ test-lowest: install models  ## short tests with the lowest versions of the base
 	  tests/runs tests/results tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
 	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/util/test_files.py
 
-LOCK := packaging/docker/requirements.txt
-lock: install  ## write versions and hashes of the packages in the Docker image
-	$(BIN)/python -m uv pip compile --quiet --no-header --upgrade --generate-hashes --python-version 3.12 \
-	  --python-platform x86_64-manylinux_2_28 --extra serve --extra tables pyproject.toml -o $(LOCK)
+lock: install  ## write versions and hashes of all packages, and of those in the Docker image
+	$(BIN)/python tools/lock.py
 
-audit: install  ## known vulnerabilities of these versions; needs a network
-	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r $(LOCK)
+audit: install  ## known vulnerabilities of the image's versions; needs a network
+	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r packaging/docker/requirements.txt
 
 release: install more-models web  ## audit, build and check sdist, wheel and site, and try the wheel; uploads nothing
 	$(BIN)/python tools/release.py

@@ -49,6 +49,24 @@ def test_the_image_installs_every_dependency_by_version_and_hash():
     }
 
 
+def test_the_lock_fits_the_requirements_and_names_no_host(load_module):
+    pytest.importorskip("packaging")
+    tool = load_module(ROOT / "tools" / "lock.py")
+    lock, image, required = tool.LOCK.read_text("utf-8"), tool.IMAGE.read_text("utf-8"), tool.requirements()
+    assert {"numpy", "torch", "scipy", "fastapi"} <= {one.name for one in required}
+    assert tool.differences(lock, image, required) == []
+    faults = {
+        "the lock lacks numpy>=2.0": (re.sub(r"^numpy==\S+", "numpy==1.26.4", lock, flags=re.MULTILINE), ""),
+        "the lock lacks rich>=13.6": (re.sub(r"^rich==", "poor==", lock, flags=re.MULTILINE), ""),
+        "the image has segno 0.1, and the lock another version": (lock, "segno==0.1 --hash=sha256:0"),
+        "no hash: other==0.1": (lock + "other==0.1\n", ""),
+        "an address: --index-url https://mirror.example": (lock + "--index-url https://mirror.example\n", ""),
+    }
+    assert {fault: tool.differences(*texts, required) for fault, texts in faults.items()} == {
+        fault: [fault] for fault in faults
+    }
+
+
 @pytest.mark.network
 @pytest.mark.slow
 def test_all_extras_resolve_together():
