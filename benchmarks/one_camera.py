@@ -2,12 +2,13 @@
 
 Takes:
 * balance: the demo of one person of Pose2Sim, https://github.com/perfanalytics/pose2sim, with four videos and
-  `Calib.qca.txt`. The ways to measure were chosen on it.
+  `Calib.qca.txt`.
 * partner: the second person of Pose2Sim's demo of two people, in the same room.
 * ten movements of a rendered figure from four sides, of `benchmarks/figures.py`. Only the default model is measured.
 
-The truth of the first two are angles of keypoints of the heavy model, triangulated from all cameras. The other takes
-are left out: nothing was chosen on them. The table is the only source of errors on the pages of `sonjit report`:
+The truth of the first two are angles of keypoints of the heavy model, triangulated from all cameras. The ways to
+measure were chosen on balance and every second movement of the figure. The partner and the other movements are left
+out. The table is the only source of errors on the pages of `sonjit report`:
 
 python benchmarks/one_camera.py --data pose2sim/Pose2Sim --figures FIGURES --cache CACHE --write
 """
@@ -33,15 +34,21 @@ MIN_FRAMES = 15  # of a range of motion
 COMPARED = "full"  # model of the comparison of ways
 WAYS = ("metres", "image", "report")
 TITLES = {"metres": "world keypoints", "image": "image plane", "report": "as the report measures"}
-GROUPS = {"tuning": "balance", "partner": "partner, left out", "figure": "figure, left out"}
+GROUPS = {
+    "balance": "balance",
+    "figure": "figure, every second movement",
+    "partner": "partner, left out",
+    "figure left out": "figure, left out",
+}
+PEOPLE = (("balance",), ("partner",), ("figure", "figure left out"))  # groups of each person
 OTHER_SIDE = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 10, 11]  # of each angle
 
 
 def group_of(take):
     """Return the name in `GROUPS` of a take."""
-    if not take.left_out:
-        return "tuning"
-    return "figure" if take.residual_px is None else "partner"
+    if take.residual_px is None:
+        return "figure left out" if take.left_out else "figure"
+    return "partner" if take.left_out else "balance"
 
 
 def measured(take, view, model, cache):
@@ -195,13 +202,13 @@ def content_of(everything, results):
     """Return the content of the file of errors. Models without results keep theirs."""
     before = json.loads(errors.FILE.read_text("utf-8"))
     measured_takes = {model: [take for take in everything if is_measured(take, model)] for model in results}
-    models = {
-        model: {
-            joint: combined([statistics("report", joint, found) for found in groups.values() if found])
+    models = {}
+    for model, groups in results.items():
+        people = [[found for group in names for found in groups[group]] for names in PEOPLE]
+        models[model] = {
+            joint: combined([statistics("report", joint, found) for found in people if found])
             for joint in errors.JOINTS
         }
-        for model, groups in results.items()
-    }
     return {
         "command": "python benchmarks/one_camera.py --data Pose2Sim --figures FIGURES --cache CACHE --write",
         "date": date.today().isoformat(),

@@ -71,15 +71,15 @@ def cameras_take(name, person, folder, cache, *, left_out, people=1, places=None
 
 
 def figure_takes(folder, rate_hz):
-    """Return a take for each movement that benchmarks/figures.py rendered."""
+    """Return a take for each movement that benchmarks/figures.py rendered. Every second one is left out."""
     names = sorted({video.stem.rpartition("_")[0] for video in folder.glob("*.mp4")})
     takes = []
-    for name in names:
+    for index, name in enumerate(names):
         views = []
         for video in sorted(folder.glob(f"{name}_???.mp4")):
             points = np.load(video.with_suffix(".npz"))["points_m"]
             views.append(View(video.stem.rpartition("_")[2], video, angles_deg(points)))
-        takes.append(Take(name.replace("_", " "), "rendered figure", True, rate_hz, views))
+        takes.append(Take(name.replace("_", " "), "rendered figure", index % 2 == 1, rate_hz, views))
     return takes
 
 

@@ -134,6 +134,32 @@ def test_a_mirrored_recording_has_the_same_ranges():
     )
 
 
+def false_depth(depths_m):
+    """Return frames with a straight left knee, whose ankle has false depths (N,) in metres."""
+    frames = frames_of([179.0] * len(depths_m))
+    for frame, depth_m in zip(frames, depths_m, strict=True):
+        frame.bodies[0].keypoints_3d[INDEX("left_ankle"), 2] += depth_m
+    return frames
+
+
+def test_bones_have_less_depth_where_they_are_longer_than_in_the_image():
+    found = recording_of("a.mp4", "full", false_depth([0.0] * 20 + [0.25] * 20), ()).angles[KNEE]
+    assert found[5] == pytest.approx(179, abs=0.5)
+    without_bound_deg = 180 - np.degrees(np.arctan2(0.25, 0.4))
+    assert found[35] > without_bound_deg + 12
+
+
+def test_bones_that_always_point_at_the_camera_keep_their_depth():
+    frames = frames_of([179.0] * 20)
+    for frame in frames:
+        (body,) = frame.bodies
+        thigh = body.keypoints_3d[INDEX("left_knee")] - body.keypoints_3d[INDEX("left_hip")]
+        for name in ("left_knee", "left_ankle", "left_foot_index"):
+            body.keypoints_3d[INDEX(name)] += np.array([0, -thigh[1], -thigh[1]])
+            body.keypoints[INDEX(name), 1] -= 500 * thigh[1]
+    assert recording_of("a.mp4", "full", frames, ()).angles[KNEE][10] == pytest.approx(90, abs=4)
+
+
 def test_a_person_is_chosen_by_number():
     frames = [Frame(k, k / 30, bodies=[body_with(170), *([body_with(90, 7)] if k else [])]) for k in range(20)]
     assert recording_of("a.mp4", "full", frames, ()).person == 3

@@ -36,6 +36,24 @@ _BONES: Final = {
     "ankle": (("knee", "ankle"), ("ankle", "foot_index")),
 }
 _TRUNK = ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")
+_CHAIN: Final = (("hip", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+_BOUNDED = [
+    tuple((_SKELETON.index(f"{side}_{begin}"), _SKELETON.index(f"{side}_{end}")) for side in ("left", "right"))
+    for begin, end in _CHAIN
+]
+"""Bones whose depth is bounded, as the indices of both ends, left and right."""
+_FOLLOWERS = {
+    _SKELETON.index(f"{side}_{joint}"): [_SKELETON.index(f"{side}_{name}") for name in names]
+    for side in ("left", "right")
+    for joint, names in {"wrist": ("pinky", "index", "thumb"), "ankle": ("heel", "foot_index")}.items()
+}
+_SHOULDERS = [_SKELETON.index(f"{side}_shoulder") for side in ("left", "right")]
+_HEAD = slice(0, _SHOULDERS[0])
+_LONGEST_PERCENTILE = 98  # of the lengths of a bone in the image
+_MIN_LENGTH = 0.8  # minimum length of a bone, relative to the median of the network
+_BOUNDED_SHARE = 0.5  # of the depth beyond the bound that is removed
+_BOUND_STEPS = 10
+_ANKLES = [ANGLES.index(f"{side}_ankle_angle_rad") for side in ("left", "right")]
 
 
 def lifted_points(keypoints_px: RealArray, keypoints_m: RealArray) -> FloatArray:
@@ -64,6 +82,46 @@ def _spread(points: FloatArray, chosen: BoolArray) -> FloatArray:
     mean = values.sum(1) / count
     squares = np.where(chosen[..., None], (points - mean[:, None]) ** 2, 0.0)
     return np.sqrt(squares.sum((-1, -2)) / count[:, 0])
+
+
+def bounded_points(points: RealArray, keypoints_m: RealArray) -> FloatArray:
+    """Return points (N, 33, 3) in metres with less depth where a bone is longer than it ever appears in the image.
+
+    Networks add depth to bones that are parallel to the image. The length of a bone does not change in a recording, and
+    is equal on both sides. The bound is the length that the image shows in the frames in which the bone appears
+    longest, and at least 0.8 of the network's length, for bones that always point at the camera.
+
+    Args:
+        points: Points (N, 33, 3) in metres from `lifted_points`. NaN is unknown.
+        keypoints_m: World keypoints (N, 33, 3) in metres.
+    """
+    result, world = np.asarray(points, np.float64).copy(), np.asarray(keypoints_m, np.float64)
+    depth = result[..., 2].copy()
+    bounds = [_depth_bounds(result, world, sides) for sides in _BOUNDED]
+    for _ in range(_BOUND_STEPS):
+        for sides, both in zip(_BOUNDED, bounds, strict=True):
+            for (begin, end), bound in zip(sides, both, strict=True):
+                along = depth[:, end] - depth[:, begin]
+                excess = np.nan_to_num(along - np.clip(along, -bound, bound)) / 2
+                depth[:, begin] += excess
+                depth[:, end] -= excess
+    moved = depth - result[..., 2]
+    for joint, names in _FOLLOWERS.items():
+        moved[:, names] = moved[:, joint, None]
+    moved[:, _HEAD] = moved[:, _SHOULDERS].mean(1, keepdims=True)
+    result[..., 2] += _BOUNDED_SHARE * np.nan_to_num(moved)
+    return result
+
+
+def _depth_bounds(points: FloatArray, world: FloatArray, sides: Sequence[tuple[int, int]]) -> list[FloatArray]:
+    """Return the maximum depth (N,) in metres of a bone on each side, for points and world keypoints (N, 33, 3)."""
+    flat = [np.linalg.norm(points[:, end, :2] - points[:, begin, :2], axis=-1) for begin, end in sides]
+    full = np.concatenate([np.linalg.norm(world[:, end] - world[:, begin], axis=-1) for begin, end in sides])
+    seen = np.concatenate(flat)
+    if not np.isfinite(seen).any():
+        return flat
+    longest = max(float(np.nanpercentile(seen, _LONGEST_PERCENTILE)), _MIN_LENGTH * float(np.nanmedian(full)))
+    return [np.sqrt(np.maximum(longest**2 - length**2, 0)) for length in flat]
 
 
 def exchanged_sides(points: RealArray) -> BoolArray:
@@ -155,7 +213,7 @@ def tilts_deg(points: RealArray) -> FloatArray:
 def track_points(bodies: Sequence[Body | None]) -> FloatArray:
     """Return the points (N, 33, 3) in metres of one person, with stable sides; NaN where not visible or missing."""
     points = _lifted(bodies)
-    return same_sides(points, points)
+    return bounded_points(same_sides(points, points), _world(bodies))
 
 
 def track_pixels(bodies: Sequence[Body | None]) -> FloatArray:
@@ -176,21 +234,33 @@ def same_sides(values: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def _lifted(bodies: Sequence[Body | None]) -> FloatArray:
-    points = np.full((len(bodies), 33, 3), np.nan)
+    points, world = np.full((len(bodies), 33, 3), np.nan), _world(bodies)
     for index, body in enumerate(bodies):
         if body is not None:
-            world = np.where(body.visibility[:, None] >= MIN_VISIBILITY, body.keypoints_3d, np.nan)
-            points[index] = lifted_points(body.keypoints[None], world[None])[0]
+            points[index] = lifted_points(body.keypoints[None], world[index : index + 1])[0]
     return points
+
+
+def _world(bodies: Sequence[Body | None]) -> FloatArray:
+    """Return world keypoints (N, 33, 3) in metres, NaN where not visible or missing."""
+    world = np.full((len(bodies), 33, 3), np.nan)
+    for index, body in enumerate(bodies):
+        if body is not None:
+            world[index] = np.where(body.visibility[:, None] >= MIN_VISIBILITY, body.keypoints_3d, np.nan)
+    return world
 
 
 def track_angles(bodies: Sequence[Body | None], rate_hz: float) -> tuple[FloatArray, FloatArray]:
     """Return filtered angles (N, 12) of `ANGLES` and the tilts (N, 12) of their bones, in degrees.
 
+    Ankles are measured without bounds of depth: the network's shin and foot have the same error of depth.
+
     Args:
         bodies: The person in each frame, or None.
         rate_hz: Frames per second.
     """
-    points = track_points(bodies)
-    angles = np.stack([filtered(values, rate_hz) for values in angles_deg(points).T], axis=-1)
+    points, lifted = track_points(bodies), _lifted(bodies)
+    values = angles_deg(points)
+    values[:, _ANKLES] = angles_deg(same_sides(lifted, lifted))[:, _ANKLES]
+    angles = np.stack([filtered(column, rate_hz) for column in values.T], axis=-1)
     return angles, tilts_deg(points)
