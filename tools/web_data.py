@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.compat.mediapipe import _selfie as selfie
-from sonjit.detectors import observations, options, pipeline, smoothing, tracking
+from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
@@ -40,7 +40,7 @@ from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
 from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import annotations
+from sonjit.runs import annotations, hiding
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
 GROUPS = {
     "body": body,
+    "bystanders": bystanders,
     "face": face,
     "face_bundle": face_networks,
     "face_networks": face_networks,
@@ -62,6 +63,7 @@ GROUPS = {
     "hand_heads": hand_heads,
     "hand_refinement": hand_heads,
     "hands": hands,
+    "hiding": hiding,
     "holistic": holistic,
     "metric_faces": rotations,
     "observations": observations,

@@ -1,9 +1,12 @@
 """The live app runs detectors on the server or in the page, with the same settings and results."""
 
+import base64
+
 import cv2
 import numpy as np
 import pytest
 
+import sonjit
 from sonjit.server.app import BUILT_ENGINE
 
 from .conftest import Server, run
@@ -83,3 +86,53 @@ def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
         points = [[point["x"], point["y"]] for point in person[name]["keypoints"][:9]]
         assert any(page.painted_at(points, rgb.shape[1], rgb.shape[0])), name
     page.stop()
+
+
+HIDDEN = """
+    const canvas = document.getElementById("image");
+    return canvas.toDataURL("image/png").split(",")[1];
+"""
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("here", ["server", "page"])
+def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, tmp_path, here):
+    """The detectors find hands only, so that the search for people finds all faces."""
+    file = data / "real" / "wild" / "group-5.jpg"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    plain = cv2.imread(str(file))
+    if here == "page":
+        page.choose("here", here)
+    page.choose("style-anonymise", "blur")
+    page.upload("source-file", file)
+    page.wait(lambda: page.latest.get("covered"), "the boxes of all faces", 300)
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(run(page.browser, HIDDEN)), np.uint8), cv2.IMREAD_COLOR)
+    page.choose("style-anonymise", "none")
+    with sonjit.create_detector("face", max_instances=50, search="thorough", static_image=True) as detector:
+        assert len(detector.detect(plain[..., ::-1])) > 4
+        assert len(detector.detect(shown[..., ::-1])) == 0
+    changed = (np.abs(shown.astype(int) - plain).max(axis=2) > 12).mean()
+    assert 0.005 < changed < 0.6  # the rest of the image stays
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("here", ["server", "page"])
+def test_an_image_is_black_while_its_people_are_unknown(page, data, here):
+    if here == "page":
+        page.choose("here", here)
+    page.choose("style-anonymise", "persons")
+    page.upload("source-file", data / "real" / "wild" / "person-lexi.jpg")
+    black = run(page.browser, """
+        const canvas = document.getElementById("image");
+        for (;;) {
+            await new Promise(requestAnimationFrame);
+            if (globalThis.sonjitPage.state.latest?.covered) return true;
+            const {width, height} = canvas;
+            const {data} = width ? canvas.getContext("2d").getImageData(0, 0, width, height) : {data: []};
+            if (data.some((value, i) => value && i % 4 < 3)) return false;
+        }
+    """)  # fmt: skip
+    assert black
+    assert page.latest["covered"]["people"]
+    page.choose("style-anonymise", "none")

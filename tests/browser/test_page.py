@@ -143,7 +143,7 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     assert (red > 1000, green) == (True, 0)
     seen = "return image.getContext('2d').getImageData(0, 0, 99, 99).data.some((value, i) => value && i % 4 < 3)"
     assert run(page.browser, seen)
-    page.choose("style-anonymise", "blur")  # black, because no head is known
+    page.choose("style-anonymise", "blur")  # black until the people are known
     assert not run(page.browser, seen)
     page.choose("model-hands", "lite")
     page.click("share")

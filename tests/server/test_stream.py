@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
+from sonjit.geometry.boxes import box_iou
 from sonjit.server import errors, images, service, stream
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -86,6 +87,30 @@ def test_detectors_that_stay_the_same_keep_their_instances(weights, listen, fram
         assert nothing["width"]
 
 
+@pytest.mark.slow
+@pytest.mark.golden
+def test_a_client_gets_the_boxes_of_everybody_to_hide(all_weights, listen, data):
+    """A detector of hands finds none of the faces."""
+    file = data / "real" / "wild" / "person-lexi.jpg"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    with sonjit.create_detector("face", static_image=True) as detector:
+        (face,) = detector.detect(file)
+    blank = jpeg_of(np.full((240, 320, 3), 90, np.uint8))
+    with open_stream(listen()) as socket:
+        for how in ("blur", "persons"):
+            configure(socket, LITE, anonymise=how)
+            covered = answer(socket, 1, file.read_bytes(), time=0)["covered"]
+            assert set(covered) == {"faces", "again"} | ({"people"} if how == "persons" else set())
+            assert any(box_iou(box, face.box) > 0.4 for box in covered["faces"])
+        assert covered["people"]
+        assert answer(socket, 2, blank, time=9)["covered"]["faces"] == []
+        configure(socket, LITE | {"static_image": True}, anonymise="blur")
+        assert answer(socket, 3, file.read_bytes(), time=10)["covered"]["faces"]
+        configure(socket, LITE)
+        assert "covered" not in answer(socket, 4, blank, time=11)
+
+
 def test_reset_restarts(weights, listen, frames, demo_clip):
     blank = jpeg_of(np.zeros_like(demo_clip[1][0]))
     with open_stream(listen()) as socket:
@@ -112,6 +137,8 @@ WRONG_SETTINGS = (
     ({}, "give a list"),
     ({"detectors": [], "colour": 1}, "Choose from type"),
     ({"detectors": [], "measures": 3}, "measures=3"),
+    ({"detectors": [], "anonymise": "black"}, "anonymise='black'"),
+    ({"detectors": [], "anonymise": ["blur"]}, "choose from none, blur, persons"),
 )
 
 

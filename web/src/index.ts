@@ -17,6 +17,7 @@ export { SupportedModels, calculators } from "./tfjs.js";
 export { measuresOfInstance } from "./events.js";
 export { LocalDetector, classify, type Files, type LocalAnswer } from "./local.js";
 export type { ImageClass } from "./classes.js";
+export type { Covered } from "./search/bystanders.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event, MotionEvent, Phase } from "./results.js";
 export type { ImageLike };

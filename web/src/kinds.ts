@@ -15,6 +15,7 @@ import { Detector, type Found, type StillSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { AnyDetector } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
+import { BystanderSearch } from "./search/bystanders.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
 import { bodyFinder, faceFinder, handFinder } from "./search/finders.js";
 import { reachOf } from "./search/geometry.js";
@@ -242,6 +243,23 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     };
   },
 };
+
+/** Load the networks that find everybody whom a page hides, from the files of whole people. */
+export async function loadBystanders({
+  model,
+  open,
+  proposals,
+}: Sources): Promise<BystanderSearch> {
+  const names = KINDS.holistic!.models[model]!;
+  const detector = await openFaceDetector(open, "face_detector", names.face_detector!);
+  const meshes = await open("face", meshShape(names.face!));
+  return new BystanderSearch({
+    faces: await openFaceDetector(open, "search", "face-full"),
+    meshes: new FaceMeshes(detector, meshes, null, false, true),
+    bodies: new Bodies(null, await open("landmark", BODY_SHAPE), false),
+    people: await openPeople(open, proposals)(),
+  });
+}
 
 /** Check whether the options require the networks of a face landmarker's bundle. */
 export const usesBundle = ({ blendshapes, transform }: Settings) =>

@@ -6,6 +6,7 @@ import { WEIGHTS, type Role } from "./data.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from "./results.js";
+import type { Covered } from "./search/bystanders.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./worker.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
@@ -61,7 +62,7 @@ type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> :
 /** Detects instances of one kind. The networks run in a worker, so they do not block the page. */
 export class LocalDetector {
   readonly #list: string;
-  readonly #pending = new Map<number, PromiseWithResolvers<Answer | null>>();
+  readonly #pending = new Map<number, PromiseWithResolvers<Answer | Covered | null>>();
   #next = 0;
   #isClosed = false;
   /** Canvas into which images of streams are drawn. */
@@ -79,7 +80,8 @@ export class LocalDetector {
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       const waiting = this.#pending.get(data.id);
       this.#pending.delete(data.id);
-      if (data.error === undefined) waiting?.resolve((data.answer as Answer | undefined) ?? null);
+      if (data.error === undefined)
+        waiting?.resolve((data.answer as Answer | Covered | undefined) ?? null);
       else waiting?.reject(new Error(data.error));
     });
     worker.addEventListener("error", (event) => {
@@ -144,6 +146,22 @@ export class LocalDetector {
     return this.#resultOf(await this.#request({ type: "detect", image: sent }, sent));
   }
 
+  /**
+   * Return the boxes of everybody in an image, which hide people: faces, heads and bodies of all
+   * searches, also doubtful ones. Only detectors of `holistic` have the networks.
+   *
+   * @param options `time`: seconds in a stream; null for a still, which is searched thoroughly
+   */
+  async cover(
+    image: Exclude<ImageLike, Blob>,
+    { time = null }: { time?: number | null } = {},
+  ): Promise<Covered> {
+    if (this.settings.kind !== "holistic")
+      throw new Error(`${this.settings.kind} cannot cover people. Create a detector of holistic.`);
+    const sent = imageFor(image, false);
+    return (await this.#request({ type: "cover", image: sent, time }, sent)) as Covered;
+  }
+
   /** Change options from the next image on. Kind and model stay. */
   configure(options: LocalOptions): void {
     const settings = settingsOf(this.settings.kind, options);
@@ -179,8 +197,8 @@ export class LocalDetector {
     this.#running = null;
   }
 
-  #resultOf(answer: Answer | null): LocalAnswer {
-    const { width, height, found, ...more } = answer!;
+  #resultOf(answer: Answer | Covered | null): LocalAnswer {
+    const { width, height, found, ...more } = answer as Answer;
     return { width, height, [this.#list]: found.map(withNamedKeypoints), ...more };
   }
 
@@ -188,10 +206,10 @@ export class LocalDetector {
     void this.#request(request).catch(() => {});
   }
 
-  #request(request: Unnumbered, image: Sent | null = null): Promise<Answer | null> {
+  #request(request: Unnumbered, image: Sent | null = null): Promise<Answer | Covered | null> {
     if (this.#isClosed) return Promise.reject(new Error(CLOSED));
     const id = this.#next++;
-    const pending = Promise.withResolvers<Answer | null>();
+    const pending = Promise.withResolvers<Answer | Covered | null>();
     this.#pending.set(id, pending);
     this.worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
     return pending.promise;

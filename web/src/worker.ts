@@ -6,7 +6,7 @@ import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { withEvents } from "./events.js";
 import { fetchArrays } from "./files.js";
 import { loadGestures, withGestures } from "./gestures.js";
-import { LOADERS, once, usesBundle, type Make } from "./kinds.js";
+import { loadBystanders, LOADERS, once, usesBundle, type Make, type Sources } from "./kinds.js";
 import {
   fetchNetwork,
   loadRuntime,
@@ -17,6 +17,7 @@ import {
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import type { AnyDetector, Results } from "./results.js";
+import type { BystanderSearch, Covered } from "./search/bystanders.js";
 
 /** Addresses of a detector's files, and how its networks run. */
 export interface Places {
@@ -59,6 +60,12 @@ export type Request =
       readonly time: number | null;
     }
   | { readonly id: number; readonly type: "detect"; readonly image: Sent }
+  | {
+      readonly id: number;
+      readonly type: "cover";
+      readonly image: Sent;
+      readonly time: number | null;
+    }
   | { readonly id: number; readonly type: "reset" }
   | {
       readonly id: number;
@@ -74,7 +81,7 @@ export type Answer = Results & { readonly width: number; readonly height: number
 
 export interface Reply {
   readonly id: number;
-  readonly answer?: Answer | readonly ImageClass[] | null;
+  readonly answer?: Answer | Covered | readonly ImageClass[] | null;
   readonly error?: string; // error message, if the request failed
 }
 
@@ -135,20 +142,32 @@ class ImageReader {
 let make: (settings: Settings) => Promise<AnyDetector>;
 /** Detector with the latest options. If they are invalid, it rejects, and so does every image. */
 let detector: Promise<AnyDetector>;
+/** Loads the search for people to hide, and that search; null until an image is to be covered. */
+let findBystanders: () => Promise<BystanderSearch>;
+let bystanders: Promise<BystanderSearch> | null = null;
 const reader = new ImageReader();
 
-async function answer(request: Request): Promise<Answer | readonly ImageClass[] | null> {
+async function answer(request: Request): Promise<Answer | Covered | readonly ImageClass[] | null> {
   switch (request.type) {
-    case "load":
-      make = withGesturesAndEvents(request.places, await load(request.settings, request.places));
+    case "load": {
+      const sources = await sourcesOf(request.settings, request.places);
+      findBystanders = once(() => loadBystanders(sources));
+      const plain = await LOADERS[request.settings.kind]!(sources);
+      make = withGesturesAndEvents(request.places, plain);
       await (detector = make(request.settings));
       return null;
+    }
     case "configure":
       await (detector = make(request.settings));
       return null;
     case "reset":
       (await detector).reset();
+      (await bystanders)?.reset();
       return null;
+    case "cover": {
+      const image = await reader.read(request.image);
+      return (await (bystanders ??= findBystanders())).cover(image, request.time);
+    }
     case "classify":
       return classesOf(
         await reader.read(request.image),
@@ -167,11 +186,11 @@ async function answer(request: Request): Promise<Answer | readonly ImageClass[] 
   }
 }
 
-/** Fetch and compile the networks of a kind. */
-async function load(
+/** Fetch the networks of a kind, and return what compiles them. */
+async function sourcesOf(
   settings: Settings,
   { runtime, accelerator, samplesCentres, searchesParts, networks, bundle, gestures }: Places,
-): Promise<Make> {
+): Promise<Sources> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -193,7 +212,7 @@ async function load(
   ]);
   const compile = (file: Uint8Array, what: string, shape: NetworkShape) =>
     Network.compile(file, what, loaded, { ...shape, samplesCentres });
-  return LOADERS[settings.kind]!({
+  return {
     model: settings.model,
     others: Object.fromEntries(
       Object.entries(networks).flatMap(([role, { name }]) => (name === null ? [] : [[role, name]])),
@@ -209,7 +228,7 @@ async function load(
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
     searchesParts,
     recrops: false,
-  });
+  };
 }
 
 /**

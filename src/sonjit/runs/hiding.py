@@ -156,6 +156,10 @@ class Anonymiser:
             return self._hider.below(frame, known)
         return frame.rgb * 0 if self._is_black else frame.rgb
 
+    def boxes(self, frame: SourceFrame) -> Covered:
+        """Return the boxes to cover in a frame, for another program that draws it; nobody if people are shown."""
+        return _NOBODY if self._hider is None else self._hider.boxes(frame)
+
 
 class _Hider:
     """Cover faces in images, and with `with_people` also bodies."""
@@ -181,16 +185,19 @@ class _Hider:
 
     def below(self, frame: SourceFrame, known: Covered) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
-        if frame.index in self._plan:
-            boxes = known + self._plan[frame.index]
-        elif frame.time is None:
-            boxes = self._everybody(frame.rgb, known)
-        else:
-            self.hidden.is_live = True
-            boxes = known + self._followed.add(frame)
+        boxes = self.boxes(frame, known)
         people = boxes.people if self._with_people else []
         self.hidden.add(Hidden.of_image(_count_distinct([*people, *boxes.faces, *boxes.again])))
         return self._cover(frame.rgb, boxes)
+
+    def boxes(self, frame: SourceFrame, known: Covered = _NOBODY) -> Covered:
+        """Return the boxes to cover in a frame."""
+        if frame.index in self._plan:
+            return known + self._plan[frame.index]
+        if frame.time is None:
+            return self._everybody(frame.rgb, known)
+        self.hidden.is_live = True
+        return known + self._followed.add(frame)
 
     def _everybody(self, rgb: Image, known: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""

@@ -25,6 +25,7 @@ from sonjit.gestures.control import Controller, ControlMap, read_map
 from sonjit.results import Hand, MotionEvent
 from sonjit.server import gestures, middleware, processes
 from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.hiding import ClientHiding, Hiding
 from sonjit.server.images import ClientDetector, decode_upload, explainer_of, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, load_json, read_detectors, read_values, require_short_map
 from sonjit.server.service import Service
@@ -78,6 +79,7 @@ class Configure:
     detectors: tuple[SessionOptions, ...] | RefusedError  # options, or the reason why the request is refused
     control: ControlMap | None = None  # control map whose commands are reported but not sent
     custom: LearnedGestures | None = None
+    anonymise: Hiding | None = None  # whom the client hides
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +113,30 @@ def read_text(text: str) -> Configure | Reset:
     try:
         settings = cast("dict[str, object]", message)
         custom = gestures.read_gestures(settings.get("gestures_file"))
-        return Configure(_read_all(settings), _read_control(settings.get("control"), custom), custom)
+        detectors, control = _read_all(settings), _read_control(settings.get("control"), custom)
+        return Configure(detectors, control, custom, _read_hiding(settings.get("anonymise")))
     except SonjitError as error:
         return Configure(refusal_from(error))
 
 
 def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     """Return the detectors of a `configure` message. Its `measures` is the default for each detector."""
-    known = ("type", "detectors", "measures", "control", "gestures_file")
+    known = ("type", "detectors", "measures", "control", "gestures_file", "anonymise")
     unknown = message.keys() - {*known}
     if unknown:
         raise RefusedError("bad_option", f"Unknown member {min(unknown)[:60]!r}. Choose from {', '.join(known)}")
     defaults = read_values([MEASURES], {"measures": message.get("measures", False)}, "configure")
     read = read_detectors(message.get("detectors"), defaults=defaults)
     return tuple(SessionOptions.from_values(kind, options, still=False) for kind, options in read)
+
+
+def _read_hiding(how: object) -> Hiding | None:
+    """Return whom the client hides in its images; None for nobody."""
+    if how in (None, "none"):
+        return None
+    if how in ("blur", "persons"):
+        return how
+    raise RefusedError("bad_option", f"anonymise={str(how)[:60]!r}: choose from none, blur, persons")
 
 
 def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | None:
@@ -154,6 +166,7 @@ class Stream:
         self._arrived = anyio.Event()
         self._decoded: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
         self._control: DryRun | None = None
+        self._hiding: ClientHiding | None = None
         self._dropped = 0
         self._heard_s = time.monotonic()
         self._stopping = anyio.Event()
@@ -260,8 +273,9 @@ class Stream:
             if isinstance(item, Configure):
                 await self._configure(item)
             elif isinstance(item, Reset):
-                for detector in self._detectors:
-                    detector.reset()
+                for one in (*self._detectors, self._hiding):
+                    if one is not None:
+                        one.reset()
             else:
                 await self._socket.send_text(await self._detect(item))
             del item
@@ -297,20 +311,24 @@ class Stream:
 
     async def _members(self, rgb: NDArray[np.uint8], time_s: float) -> list[str]:
         """Return what each detector answers. They work side by side; an error waits until all are done."""
-        members, errors = dict.fromkeys(self._detectors, ""), list[Exception]()
+        works: list[Callable[[], str]] = [partial(detector.answer, rgb, time_s) for detector in self._detectors]
+        if self._hiding is not None:
+            is_still = all(detector.options.detector.static_image for detector in self._detectors)
+            works.append(partial(self._hiding.answer, rgb, time_s, is_still=is_still))
+        members, errors = [""] * len(works), list[Exception]()
 
-        async def detect(detector: ClientDetector) -> None:
+        async def run(number: int) -> None:
             try:
-                members[detector] = await self._service.run(partial(detector.answer, rgb, time_s))
+                members[number] = await self._service.run(works[number])
             except Exception as error:
                 errors.append(error)
 
         async with anyio.create_task_group() as tasks:
-            for detector in self._detectors:
-                tasks.start_soon(detect, detector)
+            for number in range(len(works)):
+                tasks.start_soon(run, number)
         if errors:
             raise errors[0]
-        return list(members.values())
+        return members
 
     async def _configure(self, configure: Configure) -> None:
         """Switch to other detectors. Detectors whose options do not change keep their tracked instances."""
@@ -329,6 +347,7 @@ class Stream:
                 new.append(ClientDetector(options, detector))
             for options in wanted:
                 await to_thread.run_sync(explainer_of, options)
+            hiding = await self._find_hiding(configure.anonymise)
         except BaseException as error:
             self._give_back(new)
             if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left
@@ -341,7 +360,14 @@ class Stream:
         for detector, options in zip(self._detectors, wanted, strict=True):
             detector.change(options, configure.custom)
         self._control = configure.control and DryRun(configure.control, configure.custom)
+        self._hiding = hiding
         await self._send({"type": "ready", "detectors": [options.to_dict() for options in wanted]})
+
+    async def _find_hiding(self, how: Hiding | None) -> ClientHiding | None:
+        """Return the search for people to hide, which keeps its faces if nothing changes."""
+        if how is None or (self._hiding is not None and self._hiding.how == how):
+            return self._hiding if how else None
+        return await to_thread.run_sync(ClientHiding, how)
 
     async def _send(self, message: object) -> None:
         await self._socket.send_text(json_from(message))

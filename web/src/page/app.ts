@@ -21,7 +21,7 @@ import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
 import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
-import { overlayView } from "./overlay.js";
+import { overlayView, whomToHide } from "./overlay.js";
 import {
   gesturesView,
   inspector,
@@ -95,6 +95,7 @@ const recorder = recorderOf(overlay);
 let latest: Record<string, any> | null = null;
 let attempt = 0; // number of the last attempt to start; it replaces earlier ones
 const tablePace = paced(showTable);
+let asked: string | null = null; // whom the detectors find to hide
 let hiddenSince = 0; // performance.now(); 0 if no image was missed
 
 const rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
@@ -338,7 +339,12 @@ for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id))
 wirePhone();
 wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => (capture.longest = longest));
-store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
+store.watch(["style"], ({ style }) => {
+  overlays.forEach((view) => view.setStyle(style));
+  const anonymise = whomToHide(style);
+  if (anonymise !== asked) detectors.ask({ anonymise });
+  asked = anonymise;
+});
 store.watch(["mirrors", "source"], (state) =>
   overlays.forEach((view) => view.mirror(isMirrored(state))),
 );

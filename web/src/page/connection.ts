@@ -8,6 +8,7 @@ type Configuration = {
   measures?: boolean;
   control?: string | null;
   gestures_file?: string | null;
+  anonymise?: string | null;
 };
 /** `idle`: closed because no images were sent */
 type State = "connecting" | "loading" | "ready" | "waiting" | "idle" | "closed";
@@ -57,6 +58,7 @@ export class Connection extends WithState {
     measures = false,
     control = null,
     gestures_file = null,
+    anonymise = null,
   }: Configuration & { url?: string; token?: string | null } = {}) {
     super();
     this.#url = url;
@@ -66,6 +68,7 @@ export class Connection extends WithState {
       measures,
       ...(control === null ? {} : { control }),
       ...(gestures_file === null ? {} : { gestures_file }),
+      ...(anonymise === null ? {} : { anonymise }),
     };
   }
 

@@ -22,6 +22,7 @@ export type ShownImage = {
 type AnyConnection = Connection | LocalConnection;
 /** the detectors of a stream */
 type Wanted = { kind: string }[];
+type Extras = Record<"control" | "gestures_file" | "anonymise", string | null>;
 type View = { draw(frame: Record<string, any>, seen: ShownImage): void; clear(): void };
 
 /** Starts and stops runs and draws their results, for any number of detectors. */
@@ -35,10 +36,7 @@ export class Detectors {
   #rival: AnyConnection | null = null;
   #source: Source | null = null;
   /** further requests; only servers support a map */
-  #extras: { control: string | null; gestures_file: string | null } = {
-    control: null,
-    gestures_file: null,
-  };
+  #extras: Extras = { control: null, gestures_file: null, anonymise: null };
   #runsInPage = false; // whether the networks run in this page
   #ready = false;
   #flipped = false;
@@ -99,12 +97,13 @@ export class Detectors {
   }
 
   /**
-   * Request the commands of a map for `sonjit control` without sending them, or the gestures of a
-   * file, in base64, in addition to the shipped ones; null for none.
+   * Request the commands of a map for `sonjit control` without sending them, the gestures of a
+   * file, in base64, in addition to the shipped ones, or the boxes of people to hide; null for
+   * none.
    */
-  ask(wanted: { control?: string | null; gestures_file?: string | null }) {
+  ask(wanted: Partial<Extras>) {
     this.#extras = { ...this.#extras, ...wanted };
-    if (this.#runsInPage && !("gestures_file" in wanted)) return;
+    if (this.#runsInPage && "control" in wanted) return;
     this.#connection?.configure(wanted).catch(showError);
   }
 
@@ -232,7 +231,8 @@ export class Detectors {
       if (frame.frame < this.#shown) return true; // a newer image was drawn first
       this.#shown = frame.frame;
       const shown = { image, flipped, mask, source: tick.source, index: tick.index };
-      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown, mask: null });
+      if (other && this.#rival === rival)
+        this.#rivalView.draw({ ...other, covered: frame.covered }, { ...shown, mask: null });
       for (const view of this.#views) view.draw(frame, shown);
       this.#listener.frame(
         frame,
@@ -259,8 +259,12 @@ export class Detectors {
   }
 }
 
-/** `gestures_file`: custom gestures, in base64 */
-type Configuration = { detectors?: DetectorOptions[]; gestures_file?: string | null };
+/** `gestures_file`: custom gestures, in base64; `anonymise`: whom the page hides */
+type Configuration = {
+  detectors?: DetectorOptions[];
+  gestures_file?: string | null;
+  anonymise?: string | null;
+};
 type Running = {
   kind: string;
   model: unknown;
@@ -276,6 +280,9 @@ const FILE = "data:application/octet-stream;base64,";
 class LocalConnection extends WithState {
   #requested: DetectorOptions[];
   #gestures: string | null;
+  #anonymise: string | null;
+  /** finds people to hide; null if nobody is hidden */
+  #hiding: any = null;
   #running: Running[] = [];
   /** resolves when loading ends */
   #loading: Promise<unknown> = Promise.resolve();
@@ -283,10 +290,9 @@ class LocalConnection extends WithState {
   #next = 0;
   inFlight = 0;
 
-  constructor({ detectors = [], gestures_file = null }: Configuration = {}) {
+  constructor({ detectors = [], gestures_file = null, anonymise = null }: Configuration = {}) {
     super();
-    this.#requested = detectors;
-    this.#gestures = gestures_file;
+    [this.#requested, this.#gestures, this.#anonymise] = [detectors, gestures_file, anonymise];
   }
 
   /** Load the networks. */
@@ -299,9 +305,10 @@ class LocalConnection extends WithState {
   configure({
     detectors = this.#requested,
     gestures_file = this.#gestures,
+    anonymise = this.#anonymise,
   }: Configuration): Promise<object> {
     const turn = ++this.#turn;
-    [this.#requested, this.#gestures] = [detectors, gestures_file];
+    [this.#requested, this.#gestures, this.#anonymise] = [detectors, gestures_file, anonymise];
     this.become("loading");
     // the loading detectors may be the requested ones
     const result = this.#loading.then(() => this.#make(turn, detectors, gestures_file));
@@ -319,6 +326,12 @@ class LocalConnection extends WithState {
     await keeper();
     const { LocalDetector, measuresOfInstance } = await import(ENGINE);
     measure = measuresOfInstance;
+    if (this.#anonymise === null) {
+      this.#hiding?.close();
+      this.#hiding = null;
+    } else {
+      this.#hiding ??= await LocalDetector.create("holistic", { search: "fast" });
+    }
     const before = this.#running;
     const outcomes = await Promise.allSettled(
       detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
@@ -359,12 +372,15 @@ class LocalConnection extends WithState {
   /** Forget all tracked instances. */
   reset() {
     for (const { detector } of this.#running) detector.reset();
+    this.#hiding?.reset();
   }
 
   /** End the workers. */
   close() {
     this.#turn += 1;
     for (const { detector } of this.#running.splice(0)) detector.close();
+    this.#hiding?.close();
+    this.#hiding = null;
     this.state = "closed";
   }
 
@@ -378,11 +394,14 @@ class LocalConnection extends WithState {
     const frame = this.#next++;
     this.inFlight += 1;
     try {
+      const areAllStill = this.#running.every(({ isStill }) => isStill);
+      const covering = this.#hiding?.cover(image, { time: areAllStill ? null : time });
       const found = await Promise.all(
         this.#running.map(({ detector, isStill }) =>
           isStill ? detector.detect(image) : detector.track(image, { time }),
         ),
       );
+      const covered = await covering;
       const timing = { detect_ms: performance.now() - start };
       const { width, height } = image;
       const [motions, events] = ["motions", "events"].map((name) =>
@@ -408,6 +427,7 @@ class LocalConnection extends WithState {
         motions,
         events,
         hidden,
+        ...(covered ? { covered } : {}),
       };
     } finally {
       this.inFlight -= 1;

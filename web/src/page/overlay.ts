@@ -45,14 +45,52 @@ function withMargin([left, top, right, bottom]: Area, share: number): Area {
 const hidingOf = ({ background, anonymise }: Style) =>
   background === "black" ? background : anonymise;
 
-/** Reduce areas to a few cells. An image without a known head becomes black. */
-function hidePeople(ctx: CanvasRenderingContext2D, areas: Area[]) {
-  if (!areas.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
-  const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
-  for (const [left, top, right, bottom] of areas) {
-    const area: [number, number, number, number] = [left, top, right - left, bottom - top];
-    cells.getContext("2d")?.drawImage(ctx.canvas, ...area, 0, 0, CELLS, CELLS);
-    ctx.drawImage(cells, 0, 0, CELLS, CELLS, ...area);
+/** Return whom detectors have to find because the image hides them; null for nobody. */
+export function whomToHide(style: Style): "blur" | "persons" | null {
+  const how = hidingOf(style);
+  return how === "blur" || how === "persons" ? how : null;
+}
+
+/** Boxes to cover in an image in pixels, see docs/http-api.md; `people` only if they are hidden. */
+type Covered = { faces: Area[]; people?: Area[]; again: Area[] };
+/** Areas of an image that become few cells. */
+type Hidden = { area: Area; cells: number }[];
+
+/**
+ * Return the areas to hide in an image, with their margins; null if the people are not known, so
+ * that the image becomes black.
+ *
+ * @param own areas of the found instances
+ */
+function hiddenBy(covered: Covered | undefined, own: Area[], how: string): Hidden | null {
+  if (!covered || (how === "persons" && !covered.people)) return null;
+  const margins: [Area[], number, number][] = [
+    [own, 0, CELLS],
+    [covered.faces, HEAD_MARGIN, CELLS],
+    [how === "persons" ? covered.people! : [], PERSON_MARGIN, CELLS],
+    [covered.again, HEAD_MARGIN, 1],
+  ];
+  return margins.flatMap(([areas, margin, cells]) =>
+    areas.map((area) => ({ area: withMargin(area, margin), cells })),
+  );
+}
+
+/** Reduce areas to a few cells. Without areas the image becomes black. */
+function hidePeople(ctx: CanvasRenderingContext2D, hidden: Hidden | null) {
+  const { width, height } = ctx.canvas;
+  if (!hidden) ctx.fillRect(0, 0, width, height);
+  const small = document.createElement("canvas");
+  for (const { area, cells } of hidden ?? []) {
+    const [left, top] = [Math.max(Math.trunc(area[0]), 0), Math.max(Math.trunc(area[1]), 0)];
+    const right = Math.min(Math.ceil(area[2]), width);
+    const bottom = Math.min(Math.ceil(area[3]), height);
+    if (right - left < 1 || bottom - top < 1) continue;
+    const part: [number, number, number, number] = [left, top, right - left, bottom - top];
+    Object.assign(small, { width: cells, height: cells });
+    const pen = small.getContext("2d") as CanvasRenderingContext2D;
+    pen.imageSmoothingQuality = "high"; // the mean of a cell, not one of its pixels
+    pen.drawImage(ctx.canvas, ...part, 0, 0, cells, cells);
+    ctx.drawImage(small, 0, 0, cells, cells, ...part);
   }
 }
 
@@ -95,32 +133,31 @@ export function overlayView(
   /**
    * Show an image.
    *
-   * @param areas to hide
+   * @param hidden areas to hide; null for all
    */
   function show(
     shown: HTMLCanvasElement | ImageBitmap,
     { width, height }: { width: number; height: number } = shown,
-    areas: Area[] = [],
+    hidden: Hidden | null = null,
   ) {
     fit(image, width, height);
     const ctx = image.getContext("2d") as CanvasRenderingContext2D;
     ctx.drawImage(shown, 0, 0, width, height);
     const hiding = hidingOf(style);
-    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? [] : areas);
+    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? null : hidden);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** @param seen `flipped`: the frame's x count from the right */
   function draw(frame: Record<string, any>, seen: ShownImage) {
     last = { frame, seen };
-    // instances beyond the maximum have no known place, so that the image becomes black
-    const found = frame.hidden ? [] : instancesOf(frame);
-    const areas = found.flatMap(({ kind, instance }) =>
+    const areas = instancesOf(frame).flatMap(({ kind, instance }) =>
       hiddenAreas(kind, instance, style.anonymise),
     );
     const flip = ([left, top, right, bottom]: Area) =>
       [frame.width - right, top, frame.width - left, bottom] as Area;
-    show(seen.image, frame as any, seen.flipped ? areas.map(flip) : areas);
+    const own = seen.flipped ? areas.map(flip) : areas;
+    show(seen.image, frame as any, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }
 

@@ -44,7 +44,7 @@ export type BodyNetworks = {
 /** Searches one image for bodies. */
 export class BodySearch extends StillSearch<BodyObservation> {
   readonly heads: Head[] = []; // heads that the search found
-  readonly #people: PersonBox[] = [];
+  readonly people: PersonBox[] = []; // people that the networks found
 
   constructor(
     image: Pixels,
@@ -72,7 +72,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
         head,
       }));
     }
-    if (limits.isThorough || hasSmall(this.#people, image)) yield* this.#peopleIn(2);
+    if (limits.isThorough || hasSmall(this.people, image)) yield* this.#peopleIn(2);
     else this.isComplete = false;
   }
 
@@ -80,8 +80,8 @@ export class BodySearch extends StillSearch<BodyObservation> {
   async *#peopleIn(parts: number): AsyncGenerator<Proposal[]> {
     for (const window of geometry.windows(this.image, parts, true)) {
       const { people } = await this.networks.people.find(this.image, window, LIMITS.person);
-      for (const person of newPeople(people, this.#people)) {
-        this.#people.push(person);
+      for (const person of newPeople(people, this.people)) {
+        this.people.push(person);
         yield [
           {
             box: cropOf(person.box),
@@ -129,7 +129,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
   }
 
   protected features(candidate: BodyCandidate): Features {
-    return bodyFeatures(candidate, this.image, this.heads, this.#people);
+    return bodyFeatures(candidate, this.image, this.heads, this.people);
   }
 
   /**

@@ -1297,7 +1297,8 @@ var Connection = class extends WithState {
     detectors: detectors2 = [],
     measures = false,
     control = null,
-    gestures_file = null
+    gestures_file = null,
+    anonymise = null
   } = {}) {
     super();
     this.#url = url;
@@ -1306,7 +1307,8 @@ var Connection = class extends WithState {
       detectors: detectors2,
       measures,
       ...control === null ? {} : { control },
-      ...gestures_file === null ? {} : { gestures_file }
+      ...gestures_file === null ? {} : { gestures_file },
+      ...anonymise === null ? {} : { anonymise }
     };
   }
   /** Number of images without an answer. */
@@ -1534,10 +1536,7 @@ var Detectors = class {
   #rival = null;
   #source = null;
   /** further requests; only servers support a map */
-  #extras = {
-    control: null,
-    gestures_file: null
-  };
+  #extras = { control: null, gestures_file: null, anonymise: null };
   #runsInPage = false;
   // whether the networks run in this page
   #ready = false;
@@ -1587,12 +1586,13 @@ var Detectors = class {
     return this.#runsInPage ? new LocalConnection({ detectors: detectors2, ...also }) : new Connection({ detectors: detectors2, measures, ...also });
   }
   /**
-   * Request the commands of a map for `sonjit control` without sending them, or the gestures of a
-   * file, in base64, in addition to the shipped ones; null for none.
+   * Request the commands of a map for `sonjit control` without sending them, the gestures of a
+   * file, in base64, in addition to the shipped ones, or the boxes of people to hide; null for
+   * none.
    */
   ask(wanted) {
     this.#extras = { ...this.#extras, ...wanted };
-    if (this.#runsInPage && !("gestures_file" in wanted)) return;
+    if (this.#runsInPage && "control" in wanted) return;
     this.#connection?.configure(wanted).catch(showError);
   }
   /** Change the detectors from the next image on. */
@@ -1704,7 +1704,8 @@ var Detectors = class {
       if (frame.frame < this.#shown) return true;
       this.#shown = frame.frame;
       const shown2 = { image, flipped, mask, source: tick.source, index: tick.index };
-      if (other && this.#rival === rival) this.#rivalView.draw(other, { ...shown2, mask: null });
+      if (other && this.#rival === rival)
+        this.#rivalView.draw({ ...other, covered: frame.covered }, { ...shown2, mask: null });
       for (const view of this.#views) view.draw(frame, shown2);
       this.#listener.frame(
         frame,
@@ -1733,6 +1734,9 @@ var FILE = "data:application/octet-stream;base64,";
 var LocalConnection = class extends WithState {
   #requested;
   #gestures;
+  #anonymise;
+  /** finds people to hide; null if nobody is hidden */
+  #hiding = null;
   #running = [];
   /** resolves when loading ends */
   #loading = Promise.resolve();
@@ -1740,10 +1744,9 @@ var LocalConnection = class extends WithState {
   // number of the last configuration; it replaces earlier ones
   #next = 0;
   inFlight = 0;
-  constructor({ detectors: detectors2 = [], gestures_file = null } = {}) {
+  constructor({ detectors: detectors2 = [], gestures_file = null, anonymise = null } = {}) {
     super();
-    this.#requested = detectors2;
-    this.#gestures = gestures_file;
+    [this.#requested, this.#gestures, this.#anonymise] = [detectors2, gestures_file, anonymise];
   }
   /** Load the networks. */
   open = () => this.configure({});
@@ -1753,10 +1756,11 @@ var LocalConnection = class extends WithState {
    */
   configure({
     detectors: detectors2 = this.#requested,
-    gestures_file = this.#gestures
+    gestures_file = this.#gestures,
+    anonymise = this.#anonymise
   }) {
     const turn = ++this.#turn;
-    [this.#requested, this.#gestures] = [detectors2, gestures_file];
+    [this.#requested, this.#gestures, this.#anonymise] = [detectors2, gestures_file, anonymise];
     this.become("loading");
     const result = this.#loading.then(() => this.#make(turn, detectors2, gestures_file));
     this.#loading = result.catch(() => {
@@ -1769,6 +1773,12 @@ var LocalConnection = class extends WithState {
     await keeper();
     const { LocalDetector, measuresOfInstance } = await import(ENGINE);
     measure = measuresOfInstance;
+    if (this.#anonymise === null) {
+      this.#hiding?.close();
+      this.#hiding = null;
+    } else {
+      this.#hiding ??= await LocalDetector.create("holistic", { search: "fast" });
+    }
     const before = this.#running;
     const outcomes = await Promise.allSettled(
       detectors2.map(async ({ kind, static_image: isStill = false, ...options }) => {
@@ -1800,11 +1810,14 @@ var LocalConnection = class extends WithState {
   /** Forget all tracked instances. */
   reset() {
     for (const { detector } of this.#running) detector.reset();
+    this.#hiding?.reset();
   }
   /** End the workers. */
   close() {
     this.#turn += 1;
     for (const { detector } of this.#running.splice(0)) detector.close();
+    this.#hiding?.close();
+    this.#hiding = null;
     this.state = "closed";
   }
   /**
@@ -1817,11 +1830,14 @@ var LocalConnection = class extends WithState {
     const frame = this.#next++;
     this.inFlight += 1;
     try {
+      const areAllStill = this.#running.every(({ isStill }) => isStill);
+      const covering = this.#hiding?.cover(image, { time: areAllStill ? null : time });
       const found = await Promise.all(
         this.#running.map(
           ({ detector, isStill }) => isStill ? detector.detect(image) : detector.track(image, { time })
         )
       );
+      const covered = await covering;
       const timing = { detect_ms: performance.now() - start2 };
       const { width, height } = image;
       const [motions, events] = ["motions", "events"].map(
@@ -1843,7 +1859,8 @@ var LocalConnection = class extends WithState {
         ...Object.fromEntries(lists),
         motions,
         events,
-        hidden
+        hidden,
+        ...covered ? { covered } : {}
       };
     } finally {
       this.inFlight -= 1;
@@ -2439,13 +2456,37 @@ function withMargin([left, top, right, bottom], share2) {
   return [left - margin, top - margin, right + margin, bottom + margin];
 }
 var hidingOf = ({ background, anonymise }) => background === "black" ? background : anonymise;
-function hidePeople(ctx, areas) {
-  if (!areas.length) ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
-  const cells = Object.assign(document.createElement("canvas"), { width: CELLS, height: CELLS });
-  for (const [left, top, right, bottom] of areas) {
-    const area = [left, top, right - left, bottom - top];
-    cells.getContext("2d")?.drawImage(ctx.canvas, ...area, 0, 0, CELLS, CELLS);
-    ctx.drawImage(cells, 0, 0, CELLS, CELLS, ...area);
+function whomToHide(style) {
+  const how = hidingOf(style);
+  return how === "blur" || how === "persons" ? how : null;
+}
+function hiddenBy(covered, own, how) {
+  if (!covered || how === "persons" && !covered.people) return null;
+  const margins = [
+    [own, 0, CELLS],
+    [covered.faces, HEAD_MARGIN, CELLS],
+    [how === "persons" ? covered.people : [], PERSON_MARGIN, CELLS],
+    [covered.again, HEAD_MARGIN, 1]
+  ];
+  return margins.flatMap(
+    ([areas, margin, cells]) => areas.map((area) => ({ area: withMargin(area, margin), cells }))
+  );
+}
+function hidePeople(ctx, hidden) {
+  const { width, height } = ctx.canvas;
+  if (!hidden) ctx.fillRect(0, 0, width, height);
+  const small = document.createElement("canvas");
+  for (const { area, cells } of hidden ?? []) {
+    const [left, top] = [Math.max(Math.trunc(area[0]), 0), Math.max(Math.trunc(area[1]), 0)];
+    const right = Math.min(Math.ceil(area[2]), width);
+    const bottom = Math.min(Math.ceil(area[3]), height);
+    if (right - left < 1 || bottom - top < 1) continue;
+    const part = [left, top, right - left, bottom - top];
+    Object.assign(small, { width: cells, height: cells });
+    const pen = small.getContext("2d");
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(ctx.canvas, ...part, 0, 0, cells, cells);
+    ctx.drawImage(small, 0, 0, cells, cells, ...part);
   }
 }
 function overlayView(image, overlay2, stage) {
@@ -2466,22 +2507,22 @@ function overlayView(image, overlay2, stage) {
     else if (hides) wipe(image);
     else redraw();
   }
-  function show(shown2, { width, height } = shown2, areas = []) {
+  function show(shown2, { width, height } = shown2, hidden = null) {
     fit(image, width, height);
     const ctx = image.getContext("2d");
     ctx.drawImage(shown2, 0, 0, width, height);
     const hiding = hidingOf(style);
-    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? [] : areas);
+    if (hiding !== "none") hidePeople(ctx, hiding === "black" ? null : hidden);
     stage.style.aspectRatio = `${width} / ${height}`;
   }
   function draw(frame, seen) {
     last = { frame, seen };
-    const found = frame.hidden ? [] : instancesOf(frame);
-    const areas = found.flatMap(
+    const areas = instancesOf(frame).flatMap(
       ({ kind, instance }) => hiddenAreas(kind, instance, style.anonymise)
     );
     const flip = ([left, top, right, bottom]) => [frame.width - right, top, frame.width - left, bottom];
-    show(seen.image, frame, seen.flipped ? areas.map(flip) : areas);
+    const own = seen.flipped ? areas.map(flip) : areas;
+    show(seen.image, frame, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }
   function clear() {
@@ -3928,6 +3969,7 @@ var recorder = recorderOf(overlay);
 var latest = null;
 var attempt = 0;
 var tablePace = paced(showTable);
+var asked = null;
 var hiddenSince = 0;
 var rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 var overlays = [overlay, rivalOverlay];
@@ -4125,7 +4167,12 @@ for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id))
 wirePhone();
 wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => capture.longest = longest);
-store.watch(["style"], ({ style }) => overlays.forEach((view) => view.setStyle(style)));
+store.watch(["style"], ({ style }) => {
+  overlays.forEach((view) => view.setStyle(style));
+  const anonymise = whomToHide(style);
+  if (anonymise !== asked) detectors.ask({ anonymise });
+  asked = anonymise;
+});
 store.watch(
   ["mirrors", "source"],
   (state) => overlays.forEach((view) => view.mirror(isMirrored(state)))

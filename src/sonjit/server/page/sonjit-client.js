@@ -93,7 +93,8 @@ var Connection = class extends WithState {
     detectors = [],
     measures = false,
     control = null,
-    gestures_file = null
+    gestures_file = null,
+    anonymise = null
   } = {}) {
     super();
     this.#url = url;
@@ -102,7 +103,8 @@ var Connection = class extends WithState {
       detectors,
       measures,
       ...control === null ? {} : { control },
-      ...gestures_file === null ? {} : { gestures_file }
+      ...gestures_file === null ? {} : { gestures_file },
+      ...anonymise === null ? {} : { anonymise }
     };
   }
   /** Number of images without an answer. */
