@@ -232,16 +232,22 @@ def written(figure, movement, view_deg, folder):
     np.savez(folder / f"{movement}_{view_deg:03}.npz", points_m=points)
 
 
+def render(path, folder):
+    """Write the clips and joints that a folder lacks, of the figure of a GLB file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = loaded(path)
+    for movement in MOVEMENTS:
+        for view_deg in VIEWS:
+            if not (folder / f"{movement}_{view_deg:03}.npz").exists():
+                written(figure, movement, view_deg, folder)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, required=True, help="GLB file of a figure in a T-pose")
     parser.add_argument("--out", type=Path, required=True, help="folder for clips and joints")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    figure = loaded(options.figure)
-    for movement in MOVEMENTS:
-        for view_deg in VIEWS:
-            written(figure, movement, view_deg, options.out)
+    render(options.figure, options.out)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ Takes:
 * balance: the demo of one person of Pose2Sim, https://github.com/perfanalytics/pose2sim, with four videos and
   `Calib.qca.txt`.
 * partner: the second person of Pose2Sim's demo of two people, in the same room.
-* ten movements of a rendered figure from four sides, of `benchmarks/figures.py`. Only the default model is measured.
+* ten movements of a rigged figure from four sides, which `benchmarks/figures.py` renders from a GLB file. Only the
+  default model is measured.
 
 The truth of the first two are angles of keypoints of the heavy model, triangulated from all cameras. The ways to
 measure were chosen on balance and every second movement of the figure. The partner and the other movements are left
 out. The table is the only source of errors on the pages of `sonjit report`:
 
-python benchmarks/one_camera.py --data pose2sim/Pose2Sim --figures FIGURES --cache CACHE --write
+python benchmarks/one_camera.py --data pose2sim/Pose2Sim --figure brunette-t.glb --cache CACHE --write
 """
 
 import argparse
@@ -19,6 +20,7 @@ import platform
 from datetime import date
 from pathlib import Path
 
+import figures
 import numpy as np
 import takes
 from takes import MODELS, arrays_of, mirrored_copy, recorded
@@ -29,7 +31,6 @@ from sonjit.report.angles import ANGLES, angles_deg, track_angles
 PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
 BEGIN, END = "<!-- python benchmarks/one_camera.py --write -->", "<!-- end of one camera -->"
 PLACES = [(800.0, 1300.0), (196.0, 1040.0), (270.0, 755.0), (785.0, 650.0)]  # of the partner in the first frames
-FIGURE_RATE_HZ = 15.0
 MIN_FRAMES = 15  # of a range of motion
 COMPARED = "full"  # model of the comparison of ways
 WAYS = ("metres", "image", "report")
@@ -181,7 +182,9 @@ def takes_of(options):
     partner = takes.cameras_take(
         "partner", "woman", folder / "Demo_MultiPerson", cache, left_out=True, people=2, places=PLACES
     )
-    return [balance, partner, *takes.figure_takes(options.figures, FIGURE_RATE_HZ)]
+    rendered = cache / "figures"
+    figures.render(options.figure, rendered)
+    return [balance, partner, *takes.figure_takes(rendered, figures.RATE_HZ)]
 
 
 def is_measured(take, model):
@@ -210,7 +213,7 @@ def content_of(everything, results):
             for joint in errors.JOINTS
         }
     return {
-        "command": "python benchmarks/one_camera.py --data Pose2Sim --figures FIGURES --cache CACHE --write",
+        "command": "python benchmarks/one_camera.py --data Pose2Sim --figure FIGURE --cache CACHE --write",
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, CPU",
         "origins": before["origins"] | {model: origin_of(chosen) for model, chosen in measured_takes.items()},
@@ -221,7 +224,7 @@ def content_of(everything, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with Demo_SinglePerson and Demo_MultiPerson")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of benchmarks/figures.py")
+    parser.add_argument("--figure", type=Path, required=True, help="GLB file of a figure, see benchmarks/figures.py")
     parser.add_argument("--cache", type=Path, required=True, help="folder for clips and keypoints")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="the others keep their results")
     parser.add_argument("--write", action="store_true", help="into the package")

@@ -153,11 +153,12 @@ def test_bones_that_always_point_at_the_camera_keep_their_depth():
     frames = frames_of([179.0] * 20)
     for frame in frames:
         (body,) = frame.bodies
-        thigh = body.keypoints_3d[INDEX("left_knee")] - body.keypoints_3d[INDEX("left_hip")]
-        for name in ("left_knee", "left_ankle", "left_foot_index"):
-            body.keypoints_3d[INDEX(name)] += np.array([0, -thigh[1], -thigh[1]])
-            body.keypoints[INDEX(name), 1] -= 500 * thigh[1]
-    assert recording_of("a.mp4", "full", frames, ()).angles[KNEE][10] == pytest.approx(90, abs=4)
+        for side in ("left", "right"):
+            for name in ("knee", "ankle", "foot_index"):  # turn the thigh by 60 degrees towards the camera
+                body.keypoints_3d[INDEX(f"{side}_{name}")] += np.array([0, -0.2, -0.346])
+                body.keypoints[INDEX(f"{side}_{name}"), 1] -= 500 * 0.2
+    found = recording_of("a.mp4", "full", frames, ()).angles["left_hip_angle_rad"]
+    assert found[10] == pytest.approx(120, abs=7)
 
 
 def test_a_person_is_chosen_by_number():
