@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def test_a_printed_error_is_one_line_whatever_it_holds(capsys):
 
 ENCODED = """
 import sys
+import tomllib
 sys.argv = ["sonjit"]
 import sonjit.cli
 from sonjit._util.json_text import json_from
@@ -152,11 +154,20 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    ("command", "package"), [("train", "sonjit-lab"), ("mesh", "sonjit-lab"), ("annotate", "sonjit-studio")]
+    ("command", "package", "folders"),
+    [
+        ("train", "sonjit-lab", "./lab"),
+        ("mesh", "sonjit-lab", "./lab"),
+        ("annotate", "sonjit-studio", "./lab ./studio"),
+    ],
 )
-def test_a_command_of_a_distribution_that_is_not_installed_names_it(refusal, monkeypatch, command, package):
+def test_a_command_of_a_distribution_that_is_not_installed_names_it(refusal, monkeypatch, command, package, folders):
     monkeypatch.delitem(COMMANDS, command, raising=False)
-    assert refusal(command, "x") == f"sonjit: sonjit {command} needs another package: pip install {package}"
+    line = f"sonjit: sonjit {command} needs {package}: type pip install {folders} in a clone of Sonjit"
+    assert refusal(command, "x") == line
+    projects = [Path(__file__).parents[2] / folder for folder in folders.split()]
+    names = [tomllib.loads((path / "pyproject.toml").read_text("utf-8"))["project"]["name"] for path in projects]
+    assert package in names
 
 
 @pytest.mark.slow

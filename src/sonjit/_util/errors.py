@@ -18,6 +18,10 @@ _ALLOCATION_FAILED: Final = (
     "failed to map segment",  # a library that is loaded
     "Cannot allocate memory",
 )
+_INSTALL: Final = {  # no index has these
+    "sonjit-lab": "pip install ./lab in a clone of Sonjit",
+    "sonjit-studio": "pip install ./lab ./studio in a clone of Sonjit",
+}
 
 
 class SonjitError(Exception):
@@ -59,7 +63,7 @@ class MissingPackageError(SonjitError, ImportError):
     exit_status = 2
 
     def __init__(self, purpose: str, package: str) -> None:
-        super().__init__(f"{purpose} needs another package: pip install {package}")
+        super().__init__(f"{purpose} needs {package}: type {_INSTALL.get(package, f'pip install {package}')}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
