@@ -1,11 +1,15 @@
 """Receivers that are slow, stop or return delay nothing and lose only messages that are out of date."""
 
+import json
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
+from importlib.machinery import ModuleSpec
 from queue import Queue
+from types import ModuleType
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +21,7 @@ from websockets.sync.client import connect
 
 from sonjit.gestures import targets
 from sonjit.gestures.control import Command, Rule
-from sonjit.gestures.outlets import Outlets
+from sonjit.gestures.outlets import Outlets, mqtt
 from sonjit.gestures.outlets.osc import osc_bundles, osc_message
 from sonjit.gestures.outlets.websocket import WebSocketClient
 from sonjit.gestures.targets import Target
@@ -220,3 +224,176 @@ def test_a_broker_that_stops_gets_no_growing_queue(monkeypatch, caplog):
         outlets.send(Command(one, 9.0, {}))
         wait_for(lambda: client.publish.call_count == 2)
     assert client.publish.call_args.args == ("x", '{"value":9.0}')
+
+
+class Broker:
+    """Broker of MQTT 3.1.1 that reads only while `reads` is set. `got` has the payloads."""
+
+    def __init__(self):
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen()
+        self.port, self.got, self.reads, self._open = self._socket.getsockname()[1], [], threading.Event(), []
+        self.reads.set()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                self._open.append(connection)
+                with suppress(OSError, EOFError):
+                    self._read(connection.makefile("rb"), connection)
+
+    def _read(self, stream, connection):
+        while True:
+            self.reads.wait()
+            kind, length, shift = self._bytes(stream, 1)[0] >> 4, 0, 0
+            while True:
+                byte = self._bytes(stream, 1)[0]
+                length |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            body = self._bytes(stream, length)
+            if kind == 1:  # CONNECT
+                connection.sendall(b"\x20\x02\0\0")
+            elif kind == 3:  # PUBLISH
+                self.got.append(json.loads(body[2 + int.from_bytes(body[:2], "big") :])["value"])
+
+    def _bytes(self, stream, count):
+        data = stream.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
+    def lose(self):
+        """End the connection of the client."""
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def close(self):
+        self.lose()
+        self.reads.set()
+        self._socket.close()
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    pytest.importorskip("paho.mqtt.client", reason="paho is not installed; type: pip install paho-mqtt")
+    monkeypatch.setattr(mqtt, "TIMEOUT_S", 0.2)
+    broker = Broker()
+    yield broker
+    broker.close()
+
+
+def stop_reading(broker, one, outlets, caplog):
+    """Let the broker read no more, and send until this is reported."""
+    broker.reads.clear()
+    big = {"name": "x" * 1_000_000}  # fills the buffers of the connection
+    wait_for(lambda: outlets.send(Command(one, 1, big)) or lines(caplog))
+    assert lines(caplog) == [f"mqtt 127.0.0.1:{broker.port}/x: it does not receive"]
+
+
+@pytest.mark.parametrize("how", ["reads again", "new connection"])
+def test_a_broker_that_stops_reading_delays_nothing_and_gets_the_newest_value(broker, caplog, how):
+    one = Rule.from_table({"measure": "x", "mqtt": f"127.0.0.1:{broker.port}/x"})
+    with Outlets([one]) as outlets:
+        outlets.send(Command(one, 0, {}))
+        wait_for(lambda: broker.got == [0])
+        stop_reading(broker, one, outlets, caplog)
+        for value in range(2, 50):
+            outlets.send(Command(one, value, {}))
+        if how == "new connection":
+            broker.lose()
+        broker.reads.set()
+        wait_for(lambda: outlets.send(Command(one, 99, {})) or 99 in broker.got)
+        wait_for(lambda: len(lines(caplog)) == 2)
+    assert lines(caplog)[1].startswith(f"mqtt 127.0.0.1:{broker.port}/x: receives again; left out")
+
+
+def test_the_end_does_not_wait_for_a_broker_that_stopped_reading(broker, caplog):
+    one = Rule.from_table({"measure": "x", "mqtt": f"127.0.0.1:{broker.port}/x"})
+    with Outlets([one]) as outlets:
+        stop_reading(broker, one, outlets, caplog)
+    wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("paho")])
+    assert len(lines(caplog)) == 1
+
+
+def test_a_synthesizer_that_stops_delays_no_other_rule_and_gets_its_notes_in_order(monkeypatch, caplog):
+    receiver = Receiver()
+    port = Mock(send=receiver.send)
+    mido = Mock(Message=lambda kind, **values: (kind, *values.values()))
+    mido.get_output_names.return_value = ["Synth"]
+    mido.open_output.return_value = port
+    monkeypatch.setitem(sys.modules, "mido", mido)
+    volume = Rule.from_table({"measure": "x", "midi": "Synth/1/control/7"})
+    pan = Rule.from_table({"measure": "y", "midi": "Synth/1/control/10"})
+    with socket.socket(type=socket.SOCK_DGRAM) as osc:
+        osc.bind(("127.0.0.1", 0))
+        osc.settimeout(10)
+        other = Rule.from_table({"measure": "x", "osc": f"127.0.0.1:{osc.getsockname()[1]}/v"})
+        with Outlets([volume, pan, other]) as outlets:
+            outlets.send(Command(volume, 0, {}))
+            receiver.began.acquire()  # it is stuck in this message
+            for value in (0.0, 0.5, 1.0):
+                outlets.send(Command(pan, value, {}))
+                outlets.send(Command(volume, value, {}))
+                outlets.send(Command(other, value, {}))
+                assert osc.recv(100) == osc_message("/v", value)
+            wait_for(lambda: outlets.send(Command(volume, 1, {})) or lines(caplog))
+            assert lines(caplog) == ["midi Synth: it does not receive"]
+            receiver.permit.release(9)
+            wait_for(lambda: len(lines(caplog)) == 2)
+    assert lines(caplog)[1].startswith("midi Synth: receives again; left out")
+    assert receiver.got[:3] == [
+        ("control_change", 0, 7, 0),
+        ("control_change", 0, 10, 127),
+        ("control_change", 0, 7, 127),
+    ]
+    port.close.assert_called_once_with()
+
+
+def test_the_end_does_not_wait_for_a_synthesizer_that_stopped(monkeypatch, caplog):
+    receiver = Receiver()
+    port = Mock(send=receiver.send)
+    mido = Mock()
+    mido.get_output_names.return_value = []
+    mido.open_output.return_value = port
+    monkeypatch.setitem(sys.modules, "mido", mido)
+    note = Rule.from_table({"on": "Wave", "midi": "Synth/1/note/60"})
+    with Outlets([note]) as outlets:
+        outlets.send(Command(note, 1, {}))
+        receiver.began.acquire()
+    assert lines(caplog) == ["midi Synth: it does not receive"]
+    port.close.assert_not_called()  # it would wait for the stuck message
+    receiver.permit.release(9)
+    wait_for(lambda: port.close.called)
+
+
+def test_a_desktop_that_stops_gets_the_newest_position_and_every_key(monkeypatch, caplog):
+    receiver = Receiver()
+    pointer = type("Pointer", (), {"position": property(lambda _: (0, 0), lambda _, place: receiver.send(place))})()
+    pointer.press, pointer.release = (lambda button: receiver.send(("press", button))), lambda _: receiver.send("free")
+    mouse = Mock(Button={"left": "LEFT"})
+    mouse.Controller.return_value = pointer
+    package = ModuleType("pynput")
+    package.__spec__ = ModuleSpec("pynput", None)
+    for name, module in (("", package), (".mouse", mouse)):
+        monkeypatch.setitem(sys.modules, f"pynput{name}", module)
+    x = Rule.from_table({"measure": "x", "pointer": "x"})
+    press = Rule.from_table({"on": "Pinch", "phase": "begin", "pointer": "press"})
+    release = Rule.from_table({"on": "Pinch", "phase": "end", "pointer": "release"})
+    with Outlets([x, press, release]) as outlets:
+        outlets.send(Command(x, 1, {}))
+        receiver.began.acquire()
+        wait_for(lambda: outlets.send(Command(x, 2, {})) or lines(caplog))
+        assert lines(caplog) == ["keys and pointer: it does not receive"]
+        for one in (x, press, release, press):
+            outlets.send(Command(one, 3, {}))
+        receiver.permit.release(9)
+    assert receiver.got == [(1, 0), (3, 0), "free", ("press", "LEFT"), "free"]  # the last one at the end

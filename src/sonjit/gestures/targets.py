@@ -4,8 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from sonjit._util import pluralize
@@ -23,15 +22,33 @@ _LOG = logging.getLogger(__name__)
 class Target(Closing, Generic[T]):
     """Send messages to one receiver in a thread. At most one message waits; a newer one replaces it.
 
-    `send` sends a message and may raise any exception. `abort` is called from another thread and lets a `send` that
-    takes too long fail. A receiver that stops, and one that returns, are each reported once as a warning.
+    A receiver that stops, and one that returns, are each reported once as a warning.
     """
 
-    def __init__(self, name: str, send: Callable[[T], object], abort: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[T], object],
+        abort: Callable[[], object] = lambda: None,
+        *,
+        slot: Callable[[T], Hashable] = lambda _: None,
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            name: Name of the receiver in warnings.
+            send: Function that sends a message. It may raise any exception.
+            abort: Function that lets a `send` that takes too long fail. It is called from another thread.
+            slot: Function that returns what a message replaces: a waiting message of the same slot.
+            end: Function that closes the connection. It is called in the thread after the last message.
+        """
         self._name = name
         self._send = send
         self._abort = abort
-        self._waiting: deque[T] = deque(maxlen=1)
+        self._slot = slot
+        self._end = end
+        self._waiting: dict[Hashable, T] = {}  # oldest first
         self._changed = threading.Condition()
         self._busy_since_s = math.inf  # start of the message that is being sent
         self._last_s = 0.0  # duration of the last message
@@ -43,12 +60,15 @@ class Target(Closing, Generic[T]):
 
     def put(self, message: T) -> None:
         """Send a message as soon as the receiver is free, in place of one that still waits."""
+        slot = self._slot(message)
         with self._changed:
             busy_s = time.monotonic() - self._busy_since_s
-            if self._waiting and max(busy_s, self._last_s) < _WAIT_S and not self._has_stopped:
-                self._changed.wait(_WAIT_S)
-            self._left_out += len(self._waiting)
-            self._waiting.append(message)
+            if slot in self._waiting and max(busy_s, self._last_s) < _WAIT_S and not self._has_stopped:
+                self._changed.wait_for(lambda: slot not in self._waiting, _WAIT_S)
+            if slot in self._waiting:
+                del self._waiting[slot]
+                self._left_out += 1
+            self._waiting[slot] = message
             self._changed.notify_all()
             busy_s = time.monotonic() - self._busy_since_s
             if busy_s > TIMEOUT_S:
@@ -82,6 +102,11 @@ class Target(Closing, Generic[T]):
             else:
                 with self._changed:
                     self._report_return()
+        try:
+            self._end()
+        except Exception as error:
+            with self._changed:
+                self._report_stop(str(error) or type(error).__name__)
 
     def _next(self) -> T | None:
         """Wait for the next message; None at the end."""
@@ -93,7 +118,7 @@ class Target(Closing, Generic[T]):
                 if self._waiting and pause_s <= 0:
                     self._busy_since_s = time.monotonic()
                     self._changed.notify_all()
-                    return self._waiting.popleft()
+                    return self._waiting.pop(next(iter(self._waiting)))
                 if self._is_closed:
                     return None
                 self._changed.wait(pause_s if self._waiting else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from types import ModuleType
 
 from sonjit._util import InputError
 from sonjit.gestures.control import Command
-from sonjit.gestures.outlets.sender import Sender, module_for
+from sonjit.gestures.outlets.sender import Device, Sender, module_for
 
 
 def _pynput(part: str) -> ModuleType:
@@ -21,43 +22,57 @@ def _pynput(part: str) -> ModuleType:
         raise InputError(f"a key or pointer is not available: {' '.join(str(error).split())}") from None
 
 
-def open_key(target: str, _: ExitStack) -> Sender:
-    """Return a sender that presses keys such as ctrl+s. Raise InputError for an unknown key."""
-    keyboard = _pynput("keyboard")
-    *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
-    if None in (*modifiers, last):
-        raise InputError(
-            f"key {target!r}: unknown key. Choose from single characters and {', '.join(keyboard.Key.__members__)}"
-        )
-    controller = keyboard.Controller()
+class Desktop:
+    """Press keys, and move and click the pointer."""
 
-    def press(_: Command) -> None:
-        with controller.pressed(*modifiers):
-            controller.tap(last)
+    def __init__(self) -> None:
+        self._device: Device | None = None
+        self._at_end: list[Callable[[], object]] = []
 
-    return press
+    def open_key(self, target: str, stack: ExitStack) -> Sender:
+        """Return a sender that presses keys such as ctrl+s. Raise InputError for an unknown key."""
+        keyboard = _pynput("keyboard")
+        *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
+        if None in (*modifiers, last):
+            raise InputError(
+                f"key {target!r}: unknown key. Choose from single characters and {', '.join(keyboard.Key.__members__)}"
+            )
+        controller = keyboard.Controller()
 
+        def press(_: Command) -> None:
+            with controller.pressed(*modifiers):
+                controller.tap(last)
 
-def open_click(target: str, _: ExitStack) -> Sender:
-    """Return a sender that clicks a button."""
-    mouse = _pynput("mouse")
-    controller = mouse.Controller()
-    return lambda _: controller.click(mouse.Button[target])
+        return self._sender(press, stack)
 
+    def open_click(self, target: str, stack: ExitStack) -> Sender:
+        """Return a sender that clicks a button."""
+        mouse = _pynput("mouse")
+        controller = mouse.Controller()
+        return self._sender(lambda _: controller.click(mouse.Button[target]), stack)
 
-def open_pointer(target: str, stack: ExitStack) -> Sender:
-    """Return a sender that moves the pointer along an axis, or presses or releases its left button."""
-    mouse = _pynput("mouse")
-    controller, button = mouse.Controller(), mouse.Button["left"]
+    def open_pointer(self, target: str, stack: ExitStack) -> Sender:
+        """Return a sender that moves the pointer along an axis, or presses or releases its left button."""
+        mouse = _pynput("mouse")
+        controller, button = mouse.Controller(), mouse.Button["left"]
 
-    def move(command: Command) -> None:
-        x, y = controller.position
-        controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
+        def move(command: Command) -> None:
+            x, y = controller.position
+            controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
 
-    if target == "press":
-        stack.callback(controller.release, button)  # release the button at the end
-    buttons: dict[str, Sender] = {
-        "press": lambda _: controller.press(button),
-        "release": lambda _: controller.release(button),
-    }
-    return buttons.get(target, move)
+        if target == "press":
+            self._at_end.append(lambda: controller.release(button))
+        buttons: dict[str, Sender] = {
+            "press": lambda _: controller.press(button),
+            "release": lambda _: controller.release(button),
+        }
+        return self._sender(buttons.get(target, move), stack)
+
+    def _sender(self, act: Sender, stack: ExitStack) -> Sender:
+        if self._device is None:
+            self._device = Device("keys and pointer", stack, self._end)
+        return self._device.sender(act)
+
+    def _end(self) -> None:
+        for release in self._at_end:
+            release()

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 
 from sonjit._util import InputError
 from sonjit.gestures.control import Command, MidiMessage
-from sonjit.gestures.outlets.sender import Sender, module_for
+from sonjit.gestures.outlets.sender import Device, Sender, module_for
 
 
 class MidiPorts:
     """Open MIDI ports by name. A missing port becomes a virtual port that other programs find."""
 
     def __init__(self) -> None:
-        self._ports: dict[str, Callable[[object], object]] = {}
+        self._ports: dict[str, tuple[Device, Callable[[object], object]]] = {}
 
     def open(self, target: str, stack: ExitStack) -> Sender:
         """Open the outlet of a target such as PORT/CHANNEL/note/NUMBER."""
@@ -28,9 +28,8 @@ class MidiPorts:
                 port = mido.open_output(name) if is_there else mido.open_output(name, virtual=True)
             except (OSError, ImportError, RuntimeError, SystemError, ValueError, NotImplementedError) as error:
                 raise InputError(f"midi {target}: the port {name!r} cannot be opened: {error}") from error
-            stack.callback(port.close)
-            self._ports[name] = port.send
-        send = self._ports[name]
+            self._ports[name] = Device(f"midi {name}", stack, port.close), port.send
+        device, send = self._ports[name]
 
         def play(command: Command) -> None:
             share = min(1.0, max(0.0, command.value))
@@ -42,4 +41,4 @@ class MidiPorts:
                 for status, velocity in (("note_on", max(1, round(127 * share))), ("note_off", 0)):
                     send(mido.Message(status, channel=channel, note=number, velocity=velocity))
 
-        return play
+        return device.sender(play)

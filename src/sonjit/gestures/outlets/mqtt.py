@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import socket
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +24,17 @@ def open_mqtt(target: str, stack: ExitStack) -> Sender:
     except OSError as error:
         raise InputError(f"mqtt {target}: {error}") from error
     client.loop_start()  # a thread that also reconnects
-    stack.callback(client.loop_stop)
-    stack.callback(client.disconnect)
     last: Any = None
+
+    def is_free() -> bool:
+        try:
+            return last is None or last.is_published()
+        except RuntimeError:  # paho lost the message with its connection
+            return True
 
     def publish(command: Command) -> None:
         nonlocal last
-        if last is None or last.is_published():  # paho keeps all messages that wait
+        if is_free():  # paho keeps all messages that wait
             last = client.publish(parts.path[1:], content_of(command))
             if (code := last.rc) != paho.MQTT_ERR_SUCCESS:
                 last = None
@@ -38,4 +43,13 @@ def open_mqtt(target: str, stack: ExitStack) -> Sender:
         if not last.is_published():
             raise OSError("it does not receive")
 
-    return in_thread(f"mqtt {target}", publish, stack)
+    def abort() -> None:
+        if (connection := client.socket()) is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def end() -> None:
+        client.disconnect()
+        client.loop_stop()  # waits until the broker has received the last message
+
+    return in_thread(f"mqtt {target}", publish, stack, abort, end)
