@@ -12,6 +12,7 @@ import pytest
 
 from sonjit import __version__
 from sonjit._util.errors import OUT_OF_MEMORY
+from sonjit._util.extensions import load_extensions
 from sonjit.cli import print_error
 from sonjit.cli.commands import COMMANDS
 
@@ -162,6 +163,7 @@ def test_help_loads_nothing_heavy():
     ],
 )
 def test_a_command_of_a_distribution_that_is_not_installed_names_it(refusal, monkeypatch, command, package, folders):
+    load_extensions()  # otherwise, the command adds them
     monkeypatch.delitem(COMMANDS, command, raising=False)
     line = f"sonjit: sonjit {command} needs {package}: type pip install {folders} in a clone of Sonjit"
     assert refusal(command, "x") == line
