@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input
-from sonjit.cli.report import run_and_report
+from sonjit.cli.progress import run_and_report
 from sonjit.explanations import imagenet
 from sonjit.explanations import task as task_module
 from sonjit.media import Anonymise

@@ -15,7 +15,7 @@ from sonjit._util.data_files import ASSETS, dataclass_from_table
 from sonjit._util.files import write_bytes
 from sonjit._util.option import Option, OptionValue, declared_options
 from sonjit.cli import options as common
-from sonjit.cli.report import progress_bar, run_and_report
+from sonjit.cli.progress import progress_bar, run_and_report
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_for, options_of, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer

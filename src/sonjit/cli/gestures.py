@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import Count, FileName
-from sonjit.cli.report import print_table
+from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util import InputError, optional_import
-from sonjit.cli.report import CONTROLS, progress_bar
+from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles

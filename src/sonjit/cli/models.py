@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sonjit import weights
 from sonjit._util import InputError, json_from
-from sonjit.cli.report import print_table
+from sonjit.cli.progress import print_table
 from sonjit.weights.catalog import has_weight
 
 _ABOVE_0 = Parameter(validator=validators.Number(gt=0))

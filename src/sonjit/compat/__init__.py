@@ -1,1 +1,1 @@
-"""Drop-in faces for other libraries: scripts written for them run with only the import changed."""
+"""Drop-in interfaces of other libraries: scripts written for them run with only the import changed."""

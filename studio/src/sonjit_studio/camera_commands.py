@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, JobError, files, unknown_name
-from sonjit.cli.report import print_table, progress_bar
+from sonjit.cli.progress import print_table, progress_bar
 from sonjit_studio import board_recognition, boards, calibration, camera_files, consistency, synchronisation
 from sonjit_studio.calibration import calibrate as calibrate_rig
 from sonjit_studio.rig import CameraRig, RigCamera, view_centre, world_on_board

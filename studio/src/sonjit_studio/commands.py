@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import App, Parameter
 
 from sonjit._util import InputError, JobError, data_files, json_from, pluralize
-from sonjit.cli.report import print_table, progress_bar
+from sonjit.cli.progress import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.media.tables import TABLE_ENDINGS
 from sonjit.server.settings import Settings

@@ -10,7 +10,7 @@ import numpy as np
 from cyclopts import App, Group, Parameter
 
 from sonjit._util import InputError, data_files, files, json_from
-from sonjit.cli.report import print_table, progress_bar
+from sonjit.cli.progress import print_table, progress_bar
 from sonjit.media.sources.images import encode_image
 from sonjit_lab import datasets, redundant_facts
 from sonjit_lab.datasets.convert import convert_dataset

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, data_files, json_from
 from sonjit._util.files import note_kept, sole_writer, write_bytes
-from sonjit.cli.report import closing_line, progress_bar
+from sonjit.cli.progress import closing_line, progress_bar
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
 from sonjit.report import documents

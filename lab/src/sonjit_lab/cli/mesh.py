@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sonjit._util.errors import InputError
 from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
-from sonjit.cli.report import run_and_report
+from sonjit.cli.progress import run_and_report
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.runs import Inputs, Outputs
 from sonjit.runs.inputs import is_many

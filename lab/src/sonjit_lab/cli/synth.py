@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util import InputError, pluralize, pools
-from sonjit.cli.report import print_table, progress_bar
+from sonjit.cli.progress import print_table, progress_bar
 from sonjit_lab.synthesis.hand_meshes import HandFiles
 from sonjit_lab.synthesis.layouts import Extra
 

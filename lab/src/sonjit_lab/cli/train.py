@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import json_values, key_values
-from sonjit.cli.report import print_table
+from sonjit.cli.progress import print_table
 from sonjit_lab.training.recipes import (
     HeldOutChange,
     TrainingRequest,
