@@ -4,40 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from tests.support.moving_people import RATE_HZ, SPEED_PX_S, STANCE, STRIDE_S, walker
 
-from sonjit import Body
 from sonjit.report import gait
-from sonjit.results.skeletons import load_skeleton
-
-INDEX = load_skeleton("body_blazepose33").index
-RATE_HZ, STRIDE_S, STANCE = 30.0, 1.2, 0.62
-SPEED_PX_S, LEG_PX, STEP_PX = 150.0, 300.0, 90.0
-
-
-def walker(seconds=5.0, *, direction=1, late_s=0.0):
-    """Return a person in each frame, whose right foot follows half a stride after the left, and `late_s` seconds."""
-    bodies = []
-    for time in np.arange(0, seconds, 1 / RATE_HZ):
-        points = np.zeros((33, 3), np.float32)
-        x = 800 - direction * 400 + direction * SPEED_PX_S * time
-        points[:, :2] = x, 200
-        for side, delay in (("left", 0.0), ("right", STRIDE_S / 2 + late_s)):
-            phase = ((time - delay) / STRIDE_S) % 1
-            # The foot goes back evenly during its stance, and forward during its swing.
-            share = 1 - 2 * phase / STANCE if phase < STANCE else -1 + 2 * (phase - STANCE) / (1 - STANCE)
-            foot = x + direction * STEP_PX * share
-            points[INDEX(f"{side}_eye"), :2] = x, 100
-            points[INDEX(f"{side}_shoulder"), :2] = x, 200
-            points[INDEX(f"{side}_hip"), :2] = x, 400
-            points[INDEX(f"{side}_knee"), :2] = (x + foot) / 2, 550
-            points[INDEX(f"{side}_ankle"), :2] = foot, 690
-            points[INDEX(f"{side}_heel"), :2] = foot - direction * 5, 700
-            points[INDEX(f"{side}_foot_index"), :2] = foot + direction * 40, 700
-        seen = np.ones(33, np.float32)
-        world = (points - points[INDEX("left_hip")]) * np.float32(0.003)
-        world[[INDEX(f"right_{name}") for name in ("hip", "shoulder", "knee", "ankle")], 2] = 0.2
-        bodies.append(Body(1.0, points, world, seen, seen, id=1))
-    return bodies
 
 
 def found(bodies, **options):
@@ -73,10 +42,10 @@ def test_people_who_do_not_walk_have_no_gait():
 
 def test_values_have_the_errors_of_the_file_and_no_speed_without_a_height():
     content = json.loads(gait.ERRORS_FILE.read_text("utf-8"))
-    rows = {name: (value, error) for name, value, error in found(walker()).rows}
+    rows = {name: (value, error) for name, value, error in found(walker()).rows()}
     assert "speed" not in rows
     assert rows["cadence"][0].endswith("per minute")
     for name in content["errors"]:
         assert float(rows[name][1]) >= content["errors"][name]
-    rows = {name: error for name, _, error in found(walker(), height_m=1.7).rows}
+    rows = {name: error for name, _, error in found(walker(), height_m=1.7).rows()}
     assert rows["speed"] == "not known"

@@ -6,42 +6,17 @@ import warnings
 
 import numpy as np
 import pytest
+from tests.support.moving_people import INDEX, body_with, frames_of, squat
 
 from sonjit import Body, Frame, InputError
 from sonjit.media import Header, open_writer
 from sonjit.report import comparison, errors, joint_angles
 from sonjit.report.motion_files import write_motion
-from sonjit.report.recording import compared, recording_of
+from sonjit.report.recording import recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit.runs.annotations import AngleLimits
 
-INDEX = load_skeleton("body_blazepose33").index
 KNEE = "left_knee_angle_rad"
-
-
-def body_with(knee_deg, number=3, visibility=1.0):
-    """Return a body in a side view, whose left shin is turned, in pixels of 2 mm."""
-    points = np.zeros((33, 3), np.float32)
-    for side, z in (("left", 0.0), ("right", 0.2)):
-        for name, y in (("ear", -1.7), ("shoulder", -1.4), ("elbow", -1.1), ("wrist", -0.8), ("hip", -0.9)):
-            points[INDEX(f"{side}_{name}")] = 0, y, z
-        points[INDEX(f"{side}_knee")] = 0, -0.5, z
-        bend = np.radians(180 - knee_deg if side == "left" else 0)
-        ankle = np.array([-0.4 * np.sin(bend), -0.5 + 0.4 * np.cos(bend), z])
-        points[INDEX(f"{side}_ankle")] = ankle
-        points[INDEX(f"{side}_foot_index")] = ankle + np.array([0.2, 0, 0])
-    pixels = points * [500, 500, 0] + [400, 900, 0]
-    seen = np.full(33, visibility, np.float32)
-    return Body(1.0, pixels.astype(np.float32), points, seen, seen, id=number)
-
-
-def frames_of(knees, rate_hz=30.0):
-    """Return frames with knees (N,) in degrees; None is a frame without the person."""
-    return [Frame(k, k / rate_hz, bodies=[] if knee is None else [body_with(knee)]) for k, knee in enumerate(knees)]
-
-
-def squat(low, frames=60):
-    return list(170 - (170 - low) * np.sin(np.pi * np.arange(frames) / frames) ** 2)
 
 
 def recorded(knees, **options):
@@ -78,8 +53,8 @@ def test_sides_that_were_rarely_seen_are_not_compared():
     for frame in frames[20:]:
         frame.bodies[0].visibility[INDEX("left_ankle")] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    assert "knee: the left side was seen in 20 frames, too few to compare" in recording.comparisons
-    assert any(sentence.startswith("hip: the ranges differ") for sentence in recording.comparisons)
+    assert "knee: the left side was seen in 20 frames, too few to compare." in recording.comparisons
+    assert any(sentence.startswith("hip: the ranges of left and right differ") for sentence in recording.comparisons)
 
 
 def test_keypoints_outside_the_image_are_not_seen():
@@ -166,7 +141,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "Person #7 of 2 people" in joint_angles._html(recording, [], joint_angles.Labels())
+    assert "2 people were followed" in joint_angles._html(recording, [], joint_angles.Labels())
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):
@@ -191,11 +166,13 @@ def test_errors_of_the_page_are_those_of_the_file():
 
 
 def test_differences_below_the_error_are_called_that():
-    assert compared(-8, 13) == "the ranges differ by 8°, less than the error of 13°, so they may be equal"
     recording = recorded([*squat(90), *[170] * 10])  # the right knee stays straight
     error = np.sqrt(2) * errors.range_error_deg("full", "knee")
-    assert f"more than the error of {error:.0f}°" in recording.comparisons[3]
-    assert compared(20, 13) == "the ranges differ by 20°, more than the error of 13°"
+    assert f"more than the error of the difference, {error:.0f}°" in recording.comparisons[3]
+    recording = recorded([*squat(165), *[170] * 10])
+    assert (
+        f"less than the error of the difference, {error:.0f}°, so both sides may be equal" in recording.comparisons[3]
+    )
 
 
 def test_pages_have_captions_labels_and_any_name(tmp_path):

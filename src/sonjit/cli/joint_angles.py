@@ -20,6 +20,7 @@ from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
 from sonjit.report.recording import COUNTED, recording_of, words_of
+from sonjit.report.texts import Language
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
 from sonjit.runs.annotations import AngleLimits
@@ -42,6 +43,7 @@ def report(
     anonymise: Anonymise = "none",
     person: int | None = None,
     convention: Convention = "straight",
+    language: Language = "en",
     title: str = "",
     name: str = "",
     note: str = "",
@@ -72,6 +74,7 @@ def report(
             people. A report without it does not replace one that hides people.
         person: Number of the person to describe. Default: the person who is in most frames.
         convention: straight gives 180° for a straight elbow, hip or knee, clinical 0°.
+        language: Language of the page. The letters of ko in a .pdf need an installed font with Korean letters.
         title: Title of the page. Default: name of the video.
         name: Name of the person on the page.
         note: Further text on the page.
@@ -90,6 +93,7 @@ def report(
         raise InputError(f"{source}: a report requires one video file")
     with optional_import("a report", "eval"):
         import_module("matplotlib")  # before the work
+    joint_angles.require_fonts(Path(save), language)
     counted = _counted(count)
     earlier = None if before is None else earlier_report(before)
     for path in motion:
@@ -114,7 +118,15 @@ def report(
         stopped = stop
     video = Path(source).name
     recording = recording_of(
-        video, model, frames, counted, person=person, convention=convention, height_m=height, size=size
+        video,
+        model,
+        frames,
+        counted,
+        person=person,
+        convention=convention,
+        height_m=height,
+        size=size,
+        language=language,
     )
     hider = hiding.Anonymiser(anonymise)
     labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)

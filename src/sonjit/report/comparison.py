@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit._util import InputError
 from sonjit.report import errors
-from sonjit.report.recording import Recording, words_of
+from sonjit.report.recording import Recording
 
 _ID: Final = "sonjit-ranges"
 _FOUND = re.compile(rf'<script type="application/json" id="{_ID}">(.*?)</script>', re.DOTALL)
@@ -65,5 +65,13 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
             continue
         verdict = "changed by more than the error" if abs(now - before) > error else "may be equal"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
-        rows.append((words_of(name), *numbers, f"{np.round(now - before) + 0.0:+.0f}", f"{error:.0f}", verdict))
+        rows.append(
+            (
+                recording.name_of(name),
+                *numbers,
+                f"{np.round(now - before) + 0.0:+.0f}",
+                f"{error:.0f}",
+                recording.text(verdict),
+            )
+        )
     return rows

@@ -3,18 +3,20 @@
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sonjit.report.documents import COLOURS, INK, svg_of
+from sonjit.report.texts import Language, translated
 
 Convention: TypeAlias = Literal["straight", "clinical"]
 
 WORDS: Final[dict[Convention, str]] = {
-    "straight": "A straight elbow, hip or knee has 180°. An arm along the trunk has 0°. "
-    "A foot at a right angle has 90°.",
+    "straight": "A straight elbow, hip or knee has 180°, and bending makes the angle smaller. An arm along the trunk "
+    "has 0°. A foot at a right angle to the shin has 90°.",
     "clinical": "A straight elbow, hip or knee has 0°, and flexion is positive. An arm along the trunk has 0°. "
-    "A foot at a right angle has 0°, and raising the toes is positive.",
+    "A foot at a right angle to the shin has 0°, and raising the toes is positive.",
 }
 SIGNS: Final = (
-    "Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and right are the "
-    "sides of the person: orange is left, blue is right."
+    "The shoulder angle lies between upper arm and trunk, and the hip angle between trunk and thigh, both forward and "
+    "to the side. Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and "
+    "right are the sides of the person: orange is left, blue is right."
 )
 SIZE: Final = (670, 140)
 """Width and height of the drawing in pixels."""
@@ -38,7 +40,7 @@ _EXAMPLES = (
 )
 
 
-def convention_svg(convention: Convention) -> str:
+def convention_svg(convention: Convention, language: Language = "en") -> str:
     """Return the drawing as SVG."""
     marks: list[str] = []
     for name, texts, points in _EXAMPLES:
@@ -47,21 +49,23 @@ def convention_svg(convention: Convention) -> str:
         marks.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
         marks.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
         marks.append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
-        marks.append(f'<text x="{_middle(points)}" y="132" text-anchor="middle" fill="{INK}">{name}</text>')
-    return svg_of(*SIZE, marks, "Angles of a straight knee, a bent knee, a raised arm, a foot, a trunk and a neck")
+        marks.append(
+            f'<text x="{_middle(points)}" y="132" text-anchor="middle" fill="{INK}">{translated(language, name)}</text>'
+        )
+    return svg_of(*SIZE, marks, translated(language, "What the angles mean"))
 
 
 def _middle(points: tuple[tuple[float, float], ...]) -> float:
     return (min(x for x, _ in points) + max(x for x, _ in points)) / 2
 
 
-def draw_convention(axes: Any, convention: Convention) -> None:  # noqa: ANN401  # Matplotlib
+def draw_convention(axes: Any, convention: Convention, language: Language) -> None:  # noqa: ANN401  # Matplotlib
     """Draw the same into axes of Matplotlib."""
     for name, texts, points in _EXAMPLES:
         x, y = points[1]
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
         axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
         axes.text(x + 10, y - 8, texts[convention], fontsize=6)
-        axes.text(_middle(points), 132, name, fontsize=6, ha="center")
+        axes.text(_middle(points), 132, translated(language, name), fontsize=6, ha="center")
     axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
     axes.set_axis_off()

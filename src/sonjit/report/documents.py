@@ -137,11 +137,11 @@ def markdown_of(block: Block) -> str:
             return f"![{alt}]({path})"
 
 
-def html_from(title: str, blocks: Sequence[Block]) -> str:
+def html_from(title: str, blocks: Sequence[Block], language: str = "en") -> str:
     """Return the document as an HTML page that needs no files except its images."""
     body = "\n".join(map(_html, blocks))
     return xml_text(
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_PAGE_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"

@@ -58,12 +58,9 @@ def models() -> list[str]:
     return list(_content()["models"])
 
 
-def origin(model: str) -> str:
-    """Return on how many people, movements, recordings and frames the errors of a model rest."""
-    found = _content()["origins"][model]
-    people = "1 person" if found["people"] == 1 else f"{found['people']} people"
-    movements = "1 movement" if found["movements"] == 1 else f"{found['movements']} movements"
-    return f"{people}, {movements}, {found['recordings']} recordings and {found['frames']} frames"
+def origin(model: str) -> dict[str, int]:
+    """Return the numbers of people, movements, recordings and frames on which the errors of a model rest."""
+    return _content()["origins"][model]
 
 
 @cache

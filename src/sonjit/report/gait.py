@@ -18,6 +18,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray
 from sonjit.report.angles import filtered, track_pixels
+from sonjit.report.texts import Language, translated
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton
 
@@ -82,9 +83,8 @@ class Gait:
                 shares.append(100 * float(inside[0] - begin) / float(end - begin))
         return _mean(shares)
 
-    @property
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Rows of name, value with unit, and expected error. Values that are not known are left out."""
+    def rows(self, language: Language = "en") -> list[tuple[str, str, str]]:
+        """Return rows of name, value with unit, and expected error. Values that are not known are left out."""
         values = {
             "steps": (float(len(self.steps)), "", 0),
             "cadence": (self.cadence, "per minute", 0),
@@ -97,7 +97,11 @@ class Gait:
         }
         known = _errors()
         return [
-            (name, f"{value:.{digits}f} {unit}".strip(), _error(known.get(name), digits))
+            (
+                translated(language, name),
+                f"{value:.{digits}f} {unit and translated(language, unit)}".strip(),
+                _error(known.get(name), digits) or translated(language, "not known"),
+            )
             for name, (value, unit, digits) in values.items()
             if math.isfinite(value)
         ]
@@ -186,8 +190,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _error(value: float | None, digits: int) -> str:
-    """Return an error as text, rounded up."""
-    return "not known" if value is None else f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
+    """Return an error as text, rounded up, or nothing."""
+    return "" if value is None else f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
 
 
 @cache

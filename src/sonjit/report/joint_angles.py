@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sonjit._util import Image, files, optional_import
+from sonjit._util import Image, InputError, files, optional_import
 from sonjit.media import draw_frame, load_frames, open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.report import conventions, errors, gait
@@ -38,6 +38,7 @@ from sonjit.report.recording import (
     Recording,
     recording_of,
 )
+from sonjit.report.texts import Language, translated
 from sonjit.results import Body, Frame
 from sonjit.runs import annotations, hiding
 from sonjit.runs.inputs import Inputs
@@ -45,7 +46,7 @@ from sonjit.runs.inputs import Inputs
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `COLOURS`, warm for the person's left as in drawings."""
 _MARK = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
-_PLAIN = (
+_PLAIN: Final = (
     "The keypoints come from the processed video, without its mirror image. Errors may be larger than on a page of "
     "`sonjit report`."
 )
@@ -60,9 +61,15 @@ _FONTS = (
 """Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
+_COLUMNS = (
+    "frames: the number of images of the video in which the joint was seen.",
+    "from, to and range: the movement that was measured, without the 2 % smallest and largest angles.",
+    "with error: the movement may really have been this small or this large.",
+    "angle ±: the mean error of an angle at one moment. – means that the error is not known.",
+)
+"""What the columns of the table of ranges mean."""
 _METHOD = (
-    "The column frames has the number of frames in which the joint was seen. Ranges extend from the 2nd to the 98th "
-    "percentile of these frames. Outliers, gaps up to 0.2 s and noise are filtered. Longer gaps stay gaps."
+    "Outliers, gaps up to 0.2 s and noise are filtered. Where a joint was not seen for longer, the curves have a gap."
 )
 
 
@@ -75,11 +82,10 @@ class Labels:
     note: str = ""
     day: str = ""  # of the recording
 
-    @property
-    def lines(self) -> list[str]:
-        """Lines below the title."""
+    def lines(self, language: Language = "en") -> list[str]:
+        """Return the lines below the title."""
         found = {"Name": self.name, "Date": self.day, "Note": self.note}
-        return [f"{key}: {value}" for key, value in found.items() if value]
+        return [f"{translated(language, key)}: {value}" for key, value in found.items() if value]
 
 
 def write_report(path: Path, table: Path, drawing: Path | None, name: str, model: str) -> None:
@@ -119,7 +125,7 @@ def write_page(
     if path.suffix.lower() == ".pdf":
         files.write_bytes(path, _pdf(recording, pictures, labels, mark, earlier))
         return
-    page = _html(recording, pictures, labels, earlier)
+    page = _html_with_fonts(recording, pictures, labels, earlier)
     if mark:
         page = page.replace("<head>\n", f'<head>\n<meta name="{_MARK}" content="{mark}">\n', 1)
     files.write_bytes(path, page.encode())
@@ -168,86 +174,129 @@ def _around(rgb: Image, frame: Frame) -> Image:
 
 
 def _title(recording: Recording, labels: Labels) -> str:
-    return f"Joint angles: {labels.title or recording.name}"
+    return recording.text("Joint angles: {title}", title=labels.title or recording.name)
 
 
 def _facts(recording: Recording) -> str:
     times = recording.times
-    people = "" if recording.people == 1 else f" of {recording.people} people"
-    seconds = f"{times[0]:.2f} to {times[-1]:.2f} s"
-    drawn = "" if recording.people == 1 else " The pictures have the skeleton of this person only."
-    return f"Person #{recording.person}{people}, {len(times)} frames from {seconds}, model {recording.model}.{drawn}"
+    shown = {"number": recording.person, "frames": len(times), "begin": f"{times[0]:.2f}", "end": f"{times[-1]:.2f}"}
+    facts = recording.text(
+        "Person #{number}, {frames} frames from {begin} to {end} s of the video, network {model}.",
+        model=recording.model,
+        **shown,
+    )
+    if recording.people == 1:
+        return facts
+    others = "{people} people were followed. The angles, curves and pictures are of this person only."
+    return f"{facts} {recording.text(others, people=recording.people)}"
 
 
 def _notes(recording: Recording) -> str:
-    rests = errors.origin(recording.model)
-    return (
-        "Angles come from one camera, by a network, and are no medical measurement. ± is the mean error against "
-        f"known angles, for the view of each bone in this video. It rests on {rests}, so other movements may have "
-        "larger errors."
+    return recording.text(
+        "A network estimates the angles from one camera. They are no medical measurement. The errors are means against "
+        "known angles, so a single error may be much larger. They come from {people} people, {movements} movements, "
+        "{recordings} recordings and {frames} frames. Other people and movements may have other errors.",
+        **errors.origin(recording.model),
     )
 
 
-def _gait_note() -> str:
-    return f"± is the error against {gait.origin()}."
+def _gait_note(recording: Recording) -> str:
+    return recording.text("± is the error against {origin}.", origin=recording.text(gait.origin()))
 
 
 def _changes(recording: Recording, earlier: Earlier | None) -> list[tuple[str, ...]]:
     return [] if earlier is None else rows_against(earlier, recording)
 
 
+def _html_with_fonts(
+    recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, earlier: Earlier | None
+) -> str:
+    """Return the page as HTML. Browsers choose fonts themselves, so a letter without one needs no warning."""
+    with optional_import("a report", "eval"):
+        import matplotlib as mpl
+    with mpl.rc_context({"font.family": _fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")
+        return _html(recording, pictures, labels, earlier)
+
+
 def _html(
     recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, earlier: Earlier | None = None
 ) -> str:
     """Return the page as HTML without further files."""
-    blocks: list[Block] = [*map(Text, labels.lines), Text(_facts(recording))]
+    say = recording.text
+    blocks: list[Block] = [*map(Text, labels.lines(recording.language)), Text(_facts(recording))]
     for caption, rgb in pictures:
         data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
     blocks += [
-        Heading("Range of motion"),
-        Table(HEADINGS, tuple(recording.rows), text_columns=2),
-        Text(_METHOD),
+        Heading(say("Range of motion")),
+        Table(_in_words(recording, HEADINGS), tuple(recording.rows), text_columns=2),
+        BulletList(tuple(map(say, _COLUMNS))),
+        Text(say(_METHOD)),
         Text(_notes(recording)),
-        Heading("Left and right", 3),
-        BulletList(tuple(recording.comparisons)) if recording.comparisons else Text("No joint was seen on both sides."),
+        Heading(say("Left and right"), 3),
+        BulletList(tuple(recording.comparisons))
+        if recording.comparisons
+        else Text(say("No joint was seen on both sides.")),
         *_gait_blocks(recording),
         *_change_blocks(recording, earlier),
-        Heading("What the angles mean"),
-        Plot("convention", conventions.convention_svg(recording.convention), "What the angles mean"),
-        Text(f"{conventions.WORDS[recording.convention]} {conventions.SIGNS}"),
-        Heading("Repetitions"),
+        Heading(say("What the angles mean")),
+        Plot(
+            "convention",
+            conventions.convention_svg(recording.convention, recording.language),
+            say("What the angles mean"),
+        ),
+        Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
+        Heading(say("Repetitions")),
+        *_repetition_blocks(recording),
+        Heading(say("Angles over time")),
     ]
-    found, lost = tuple(recording.repetitions), tuple(recording.incomplete)
-    blocks.append(Table(COUNT_HEADINGS, found) if found else Text("None of the counted angles repeats."))
-    if lost:
-        blocks += [Heading("Not counted", 3), Table(INCOMPLETE_HEADINGS, lost, text_columns=3)]
-    blocks.append(Heading("Angles over time"))
-    for title, sides in recording.plots.items():
+    for joint, sides in recording.plots.items():
+        title = say(joint)
         lines = [
-            Line(side or title, recording.times, values.tolist(), colour=SIDE_COLOURS[side])
+            Line(say(side) if side else title, recording.times, values.tolist(), colour=SIDE_COLOURS[side])
             for side, values in sides.items()
         ]
-        plot = lines_svg(lines, "seconds", f"{title} in degrees", straight=True, gaps=True)
-        blocks += [Heading(title, 3), Plot(title, plot, title)]
-        if title.startswith("wrist"):
-            blocks.append(Text("The error of this angle is not known, so the page has no numbers for it."))
-    page = html_from(_title(recording, labels), blocks)
+        alt = say("{angle} in degrees", angle=title)
+        plot = lines_svg(lines, say("seconds"), alt, straight=True, gaps=True)
+        blocks += [Heading(title, 3), Plot(joint, plot, title)]
+        if joint.startswith("wrist"):
+            blocks.append(Text(say("The error of this angle is not known, so the page has no numbers for it.")))
+    page = html_from(_title(recording, labels), blocks, recording.language)
     return page.replace("</body>", f"{ranges_script(_title(recording, labels), recording)}\n</body>", 1)
+
+
+def _in_words(recording: Recording, headings: Sequence[str]) -> tuple[str, ...]:
+    """Return headings in the language of the page."""
+    return tuple(map(recording.text, headings))
+
+
+def _repetition_blocks(recording: Recording) -> list[Block]:
+    found, lost = tuple(recording.repetitions), tuple(recording.incomplete)
+    blocks: list[Block] = [BulletList(tuple(recording.counting))]
+    if found:
+        blocks.append(Table(_in_words(recording, COUNT_HEADINGS), found))
+    else:
+        blocks.append(Text(recording.text("None of the counted angles repeats.")))
+    if lost:
+        headings = _in_words(recording, INCOMPLETE_HEADINGS)
+        blocks += [Heading(recording.text("Not counted"), 3), Table(headings, lost, text_columns=3)]
+    return blocks
 
 
 def _gait_blocks(recording: Recording) -> list[Block]:
     if recording.gait is None:
         return []
-    table = Table(_GAIT_HEADINGS, tuple(recording.gait.rows))
-    return [Heading("Walking"), table, Text(_gait_note())]
+    table = Table(_in_words(recording, _GAIT_HEADINGS), tuple(recording.gait.rows(recording.language)))
+    return [Heading(recording.text("Walking")), table, Text(_gait_note(recording))]
 
 
 def _change_blocks(recording: Recording, earlier: Earlier | None) -> list[Block]:
     if earlier is None:
         return []
-    table = Table(_CHANGE_HEADINGS, tuple(_changes(recording, earlier)))
-    return [Heading("Before and now"), Text(f"Before: {earlier.title}, model {earlier.model}."), table]
+    before = recording.text("Before: {title}, network {model}.", title=earlier.title, model=earlier.model)
+    table = Table(_in_words(recording, _CHANGE_HEADINGS), tuple(_changes(recording, earlier)))
+    return [Heading(recording.text("Before and now")), Text(before), table]
 
 
 def _pdf(
@@ -260,7 +309,6 @@ def _pdf(
     """Return two printed pages as PDF: tables, then curves."""
     with optional_import("a report", "eval"):
         import matplotlib as mpl
-        from matplotlib import font_manager
         from matplotlib.backends.backend_pdf import PdfPages
     file = io.BytesIO()
     words = {"Title": _title(recording, labels), "Author": labels.name, "Subject": labels.note}
@@ -268,12 +316,36 @@ def _pdf(
     metadata |= {"CreationDate": None}  # equal results are equal files
     if mark:
         metadata["Keywords"] = f"{_MARK} {mark}"
-    installed = set(font_manager.get_font_names())
-    fonts = [font for font in _FONTS if font in installed]
-    with mpl.rc_context({"font.family": fonts}), PdfPages(file, metadata=metadata) as pages:
+    with mpl.rc_context({"font.family": _fonts()}), PdfPages(file, metadata=metadata) as pages:
         pages.savefig(_first_page(recording, pictures, labels, _changes(recording, earlier)))
         pages.savefig(_curves_page(recording))
     return file.getvalue()
+
+
+def _fonts() -> list[str]:
+    """Return the installed fonts of a page in order of preference."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    return [font for font in _FONTS if font in installed]
+
+
+def require_fonts(path: Path, language: Language) -> None:
+    """Check that the letters of a language can be printed.
+
+    Raises:
+        InputError: The page is a PDF, and no font has these letters.
+    """
+    if language != "en" and path.suffix.lower() == ".pdf" and not set(_FONTS[1:]) & set(_fonts()):
+        raise InputError(f"{path}: no font with Korean letters is installed. Install Noto Sans CJK, or write .html")
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    """Return the lines of a text of a printed page. Letters of twice the width take two columns."""
+    from rich.console import Console
+    from rich.text import Text as Words
+
+    return [line.plain.rstrip() for line in Words(text).wrap(Console(), columns)]
 
 
 def _figure() -> Any:  # noqa: ANN401  # Matplotlib
@@ -287,27 +359,20 @@ def _first_page(
 ) -> Any:  # noqa: ANN401  # Matplotlib
     """Return the page of pictures and tables."""
     figure = _figure()
-    facts = textwrap.wrap(_facts(recording), _TITLE_LENGTH)
-    title = "\n".join([_title(recording, labels), *labels.lines, *facts])
+    lines = [_title(recording, labels), *labels.lines(recording.language), _facts(recording)]
+    title = "\n".join(part for line in lines for part in _wrapped(line, _TITLE_LENGTH))
     figure.suptitle(files.xml_text(title), fontsize=11, parse_math=False)
+    walking = [] if recording.gait is None else recording.gait.rows(recording.language)
     tables = (
         ("Range of motion", HEADINGS, recording.rows),
-        ("Walking", _GAIT_HEADINGS, [] if recording.gait is None else recording.gait.rows),
+        ("Walking", _GAIT_HEADINGS, walking),
         ("Before and now", _CHANGE_HEADINGS, changes),
         ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
     shown = [table for table in tables if table[2]]
-    words = [
-        *recording.comparisons,
-        conventions.WORDS[recording.convention],
-        conventions.SIGNS,
-        _METHOD,
-        _notes(recording),
-    ]
-    if recording.gait is not None:
-        words.append(_gait_note())
-    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 1.5, 0.17 * len(words) + 0.6]
+    text = "\n".join(line for sentence in _sentences(recording) for line in _wrapped(sentence, _LINE_LENGTH))
+    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 1.5, 0.13 * (text.count("\n") + 1) + 0.3]
     grid: Any = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     for at, (caption, rgb) in enumerate(pictures):
         axes: Any = figure.add_subplot(grid[0, at])
@@ -317,14 +382,29 @@ def _first_page(
     for row, (heading, headings, rows) in enumerate(shown, 1):
         axes = figure.add_subplot(grid[row, :])
         axes.set_axis_off()
-        axes.set_title(heading, fontsize=9, loc="left")
-        _draw_table(axes, headings, rows)
-    conventions.draw_convention(figure.add_subplot(grid[len(heights) - 2, :]), recording.convention)
+        axes.set_title(recording.text(heading), fontsize=9, loc="left")
+        _draw_table(axes, _in_words(recording, headings), rows)
+    drawing = figure.add_subplot(grid[len(heights) - 2, :])
+    conventions.draw_convention(drawing, recording.convention, recording.language)
     axes = figure.add_subplot(grid[len(heights) - 1, :])
     axes.set_axis_off()
-    text = "\n".join(line for sentence in words for line in textwrap.wrap(sentence, _LINE_LENGTH))
     axes.text(0, 1, text, fontsize=6.5, va="top", parse_math=False)
     return figure
+
+
+def _sentences(recording: Recording) -> list[str]:
+    """Return the sentences at the end of a printed page."""
+    say = recording.text
+    sentences = [
+        *map(say, _COLUMNS),
+        *recording.comparisons,
+        say(conventions.WORDS[recording.convention]),
+        say(conventions.SIGNS),
+        *recording.counting,
+        say(_METHOD),
+        _notes(recording),
+    ]
+    return sentences if recording.gait is None else [*sentences, _gait_note(recording)]
 
 
 def _draw_table(axes: Any, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:  # noqa: ANN401  # Matplotlib
@@ -342,8 +422,10 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
     for at, (title, sides) in enumerate(plots.items()):
         axes: Any = figure.add_subplot(grid[at // 2, at % 2])
         for side, values in sides.items():
-            axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=side, linewidth=1)
-        axes.set_title(f"{title}, degrees over seconds", fontsize=8, loc="left")
+            label = side and recording.text(side)
+            axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=label, linewidth=1)
+        heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
+        axes.set_title(heading, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
         if len(sides) > 1:
             axes.legend(fontsize=6, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)

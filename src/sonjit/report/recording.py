@@ -14,6 +14,7 @@ from sonjit.report.angles import ANGLES, runs, track_angles
 from sonjit.report.conventions import Convention
 from sonjit.report.documents import number
 from sonjit.report.gait import Gait, find_gait
+from sonjit.report.texts import Language, translated
 from sonjit.results import Body, Frame
 from sonjit.results.measures import Repetition, find_repetitions, instance_values, with_owners
 from sonjit.runs.annotations import AngleLimits
@@ -30,7 +31,7 @@ HEADINGS: Final = (
     "with error °",
     "angle ± °",
 )
-COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "lowest °")
+COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "most bent °")
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
 WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "deviation") for side in ("left", "right"))
 """Angles without a measured error, which are drawn but not printed."""
@@ -56,6 +57,17 @@ class Recording:
     convention: Convention = "straight"
     gait: Gait | None = None  # of a person who walks across the image
     bodies: Sequence[Body | None] = ()  # the person in each frame, or None
+    language: Language = "en"
+
+    def text(self, text: str, **values: object) -> str:
+        """Return a text in the language of the page, with values in its braces."""
+        return translated(self.language, text, **values)
+
+    def name_of(self, name: str) -> str:
+        """Return the name of an angle in the language of the page."""
+        side = side_of(name)
+        joint = self.text(errors.joint_of(name))
+        return f"{self.text(side)} {joint}" if side else joint
 
     @property
     def times(self) -> list[float]:
@@ -72,7 +84,7 @@ class Recording:
         """Known angles in degrees by title and side."""
         found: dict[str, dict[str, FloatArray]] = {}
         for name in self.angles:
-            side = name.split("_")[0] if name.startswith(("left_", "right_")) else ""
+            side = side_of(name)
             if np.isfinite(self.angles[name]).any():
                 found.setdefault(errors.joint_of(name), {})[side] = self.shown(name)
         return found
@@ -89,17 +101,16 @@ class Recording:
         """Rows of the table of ranges."""
         rows: list[tuple[str, ...]] = []
         for name, (low, high) in self.ranges.items():
-            joint = errors.joint_of(name)
-            side = name.split("_")[0] if joint in _PAIRED else ""
+            joint, side = errors.joint_of(name), side_of(name)
             error = errors.range_error_deg(self.model, joint)
             numbers = [_whole(value) for value in (low, high, high - low)]
             rows.append(
                 (
-                    joint,
-                    side,
+                    self.text(joint),
+                    side and self.text(side),
                     str(self._seen(name)),
                     *numbers,
-                    _interval(high - low, error),
+                    self._interval(high - low, error),
                     _whole(self.errors_deg[name]),
                 )
             )
@@ -120,11 +131,47 @@ class Recording:
             seen = {side: self._seen(f"{side}_{joint}_angle_rad") for side in ("left", "right")}
             rarer = min(seen, key=seen.__getitem__)
             if seen[rarer] < _MIN_SEEN * len(self.frames):
-                sentences.append(f"{joint}: the {rarer} side was seen in {seen[rarer]} frames, too few to compare")
+                few = "{joint}: the {side} side was seen in {frames} frames, too few to compare."
+                sentences.append(
+                    self.text(few, joint=self.text(joint), side=self.text(rarer), frames=seen[rarer]),
+                )
                 continue
             left, right = (high - low for low, high in (ends[0], ends[1]))
             error = math.sqrt(2) * errors.range_error_deg(self.model, joint)  # each range has its own error
-            sentences.append(f"{joint}: {compared(left - right, error)}")
+            sentences.append(self._compared(joint, left - right, error))
+        return sentences
+
+    def _compared(self, joint: str, difference: float, error: float) -> str:
+        """Return in words whether two ranges of motion differ, in degrees."""
+        less = (
+            "{joint}: the ranges of left and right differ by {size}°. This is less than the error of the difference, "
+            "{error}°, so both sides may be equal."
+        )
+        more = (
+            "{joint}: the ranges of left and right differ by {size}°. This is more than the error of the difference, "
+            "{error}°."
+        )
+        sentence = less if abs(difference) <= error else more
+        return self.text(sentence, joint=self.text(joint), size=_whole(abs(difference)), error=_whole(error))
+
+    def _interval(self, value: float, error: float) -> str:
+        """Return the interval of a range of motion in degrees with its error, or a dash if the error is not known."""
+        if not math.isfinite(error):
+            return "–"
+        return self.text("{low} to {high}", low=_whole(max(value - error, 0)), high=_whole(value + error))
+
+    @property
+    def counting(self) -> list[str]:
+        """Sentences that state which movement counts as a repetition."""
+        names: dict[tuple[float, float], list[str]] = {}
+        for limits in self.counted:
+            names.setdefault((limits.low_rad, limits.high_rad), []).append(limits.measure)
+        sentences: list[str] = []
+        for ends, measures in names.items():
+            bent, straight = (_in_convention(math.degrees(end), measures[0], self.convention) for end in ends)
+            shown = ", ".join(map(self.name_of, measures))
+            rule = "{angles}: a repetition goes from {straight}° to {bent}° or further, and back."
+            sentences.append(self.text(rule, angles=shown, straight=_whole(straight), bent=_whole(bent)))
         return sentences
 
     @property
@@ -135,7 +182,7 @@ class Recording:
             for found in self._found(limits):
                 times = found.begin_s, found.end_s, found.end_s - found.begin_s
                 lowest = _in_convention(math.degrees(found.lowest_rad), limits.measure, self.convention)
-                rows.append((words_of(limits.measure), *map(number, times), _whole(lowest)))
+                rows.append((self.name_of(limits.measure), *map(number, times), _whole(lowest)))
         return rows
 
     @property
@@ -156,7 +203,7 @@ class Recording:
                 if any(found.begin_s <= times[lowest] <= found.end_s for found in counted):
                     continue
                 reason = _reason(values[part], times[part], before, after)
-                rows.append((words_of(limits.measure), number(times[lowest]), reason))
+                rows.append((self.name_of(limits.measure), number(times[lowest]), self.text(reason)))
         return rows
 
     def _found(self, limits: AngleLimits) -> list[Repetition]:
@@ -170,13 +217,15 @@ class Recording:
         """Frames of both ends of the angle that moves most, with a caption each."""
         moving = {name: high - low for name, (low, high) in self.ranges.items() if errors.joint_of(name) in _PAIRED[:4]}
         if not moving:
-            return [(self.frames[0], f"{self.times[0]:.2f} s")]
+            return [(self.frames[0], self.text("{time} s", time=number(self.times[0])))]
         name = max(moving, key=moving.__getitem__)
         values = self.shown(name)
         found: dict[int, str] = {}
-        for end, word in zip(self.ranges[name], ("smallest", "largest"), strict=True):
+        captions = "{angle}, smallest {value}°, at {time} s", "{angle}, largest {value}°, at {time} s"
+        for end, caption in zip(self.ranges[name], captions, strict=True):
             index = int(np.nanargmin(abs(values - end)))
-            found[index] = f"{words_of(name)}, {word} {_whole(float(values[index]))}°, at {self.times[index]:.2f} s"
+            shown = {"value": _whole(float(values[index])), "time": number(self.times[index])}
+            found[index] = self.text(caption, angle=self.name_of(name), **shown)
         return [(self.frames[index], caption) for index, caption in sorted(found.items())]
 
 
@@ -190,6 +239,7 @@ def recording_of(
     convention: Convention = "straight",
     height_m: float | None = None,
     size: tuple[int, int] | None = None,
+    language: Language = "en",
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
@@ -216,7 +266,9 @@ def recording_of(
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
     gait = find_gait(bodies, times, rate_hz, height_m=height_m)
-    return Recording(name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies)
+    return Recording(
+        name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies, language
+    )
 
 
 def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
@@ -239,14 +291,6 @@ def _inside(body: Body | None, size: tuple[int, int] | None) -> Body | None:
         presence=body.presence,
         id=body.id,
     )
-
-
-def compared(difference: float, error: float) -> str:
-    """Return in words whether two ranges of motion differ, in degrees."""
-    size = _whole(abs(difference))
-    if abs(difference) <= error:
-        return f"the ranges differ by {size}°, less than the error of {_whole(error)}°, so they may be equal"
-    return f"the ranges differ by {size}°, more than the error of {_whole(error)}°"
 
 
 def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:
@@ -278,6 +322,15 @@ def _in_convention(value: float, name: str, convention: Convention) -> float:
     return value if zero is None or convention == "straight" else zero - value
 
 
+def side_of(name: str) -> str:
+    """Return the side of an angle's name, or nothing.
+
+    >>> side_of("left_knee_angle_rad"), side_of("trunk_lean_rad")
+    ('left', '')
+    """
+    return name.split("_")[0] if name.startswith(("left_", "right_")) else ""
+
+
 def words_of(name: str) -> str:
     """Return the name of an angle in words.
 
@@ -285,11 +338,6 @@ def words_of(name: str) -> str:
     'left knee'
     """
     return name.removesuffix("_rad").removesuffix("_angle").replace("_", " ")
-
-
-def _interval(value: float, error: float) -> str:
-    """Return the interval of a range of motion in degrees with its error, or a dash if the error is not known."""
-    return f"{_whole(max(value - error, 0))} to {_whole(value + error)}" if math.isfinite(error) else "–"
 
 
 def _whole(value: float) -> str:
