@@ -83,8 +83,42 @@ def test_calls_of_a_crashed_worker_are_retried_once(tmp_path, arguments, printed
     assert len((folder / "3").read_text()) == 1 + (arguments[0] != "SIGKILL")
 
 
-def test_workers_leave_the_interrupt_to_the_parent():
-    assert {result for _, result in run_calls(signal.getsignal, [(signal.SIGINT,)] * 2, jobs=2)} == {signal.SIG_IGN}
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_workers_leave_the_interrupt_and_the_closed_terminal_to_the_parent(name):
+    number = getattr(signal, name, None) or pytest.skip("Windows has no SIGHUP")
+    assert {result for _, result in run_calls(signal.getsignal, [(number,)] * 2, jobs=2)} == {signal.SIG_IGN}
+
+
+STOPPED = """
+import signal, time
+from sonjit._util.pools import run_calls
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        for number, _ in run_calls(time.sleep, [(0.1,)] * 200, jobs=2):
+            print(number, flush=True)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGTERM to a group")
+def test_a_signal_that_also_ends_the_workers_ends_the_run(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(STOPPED)
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGTERM)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, output.split()[-1]) == (0, "stopped")
+    assert "Traceback" not in errors
 
 
 def test_no_process_is_refused():

@@ -15,14 +15,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
@@ -160,28 +160,43 @@ def _in_pool(
                 failed.set_exception(error)
                 return failed
 
+        # The pool cancels its calls itself. If a signal also ends the workers, its thread fails at a call that this
+        # thread has cancelled, and no call would finish. `shutdown(wait=False)` could not be waited for later.
+        end = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+
+        def stop(_: Sequence[object] = (), end: threading.Thread = end) -> None:
+            if end.ident is None:
+                end.start()
+
         numbers = list(unfinished)
         try:
-            for position, result in _results(list(unfinished.values()), start, lambda: _AHEAD * jobs, Future.cancel):
+            for position, result in _results(list(unfinished.values()), start, lambda: _AHEAD * jobs, stop):
                 del unfinished[numbers[position]]
                 yield numbers[position], result
         except BrokenProcessPool:
-            pool.shutdown()
-            signals = {-process.exitcode for process in processes.values() if process.exitcode} & _CRASHES
-            processes.clear()
+            stop()
+            end.join()
             running = set(list(unfinished)[:count])  # calls start in order, one in each process
-            if not signals:
-                raise JobError(
-                    "a worker process was ended from outside (out of memory?); run again with fewer --jobs to continue"
-                ) from None
-            if retried & running:
-                raise JobError(
-                    f"a worker process crashed ({signal.Signals(min(signals)).name}) in a call that was retried after "
-                    "a crash; run it again to continue"
-                ) from None
+            _check_crash([process.exitcode or 0 for process in processes.values()], is_retry=bool(retried & running))
+            processes.clear()
             retried |= running
         finally:
-            pool.shutdown(cancel_futures=True)
+            stop()
+            end.join()
+
+
+def _check_crash(exit_codes: Sequence[int], *, is_retry: bool) -> None:
+    """Raise JobError unless a worker crashed in a call that was not retried before."""
+    signals = {-code for code in exit_codes} & _CRASHES
+    if not signals:
+        raise JobError(
+            "a worker process was ended from outside (out of memory?); run again with fewer --jobs to continue"
+        ) from None
+    if is_retry:
+        raise JobError(
+            f"a worker process crashed ({signal.Signals(min(signals)).name}) in a call that was retried after a crash; "
+            "run it again to continue"
+        ) from None
 
 
 @contextmanager
@@ -234,14 +249,15 @@ def _on_ray(
         future.add_done_callback(lambda done: references.pop(done, None))
         return future
 
-    def cancel(future: Future[Result | _Failure]) -> None:
-        if reference := references.get(future):
-            ray.cancel(reference)
+    def stop(futures: Sequence[Future[Result | _Failure]]) -> None:
+        for future in futures:
+            if reference := references.get(future):
+                ray.cancel(reference)
 
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
         try:
-            yield from _results(calls, start, _calls_ahead(ray), cancel, _CONNECT_S)
+            yield from _results(calls, start, _calls_ahead(ray), stop, _CONNECT_S)
         except ray.exceptions.RayTaskError:
             raise  # an error of the function's own
         except ray.exceptions.RayError as error:
@@ -330,10 +346,13 @@ def _results(
     calls: Sequence[_Call],
     start: Callable[[_Call], Future[Result | _Failure]],
     count: Callable[[], int],
-    cancel: Callable[[Future[Result | _Failure]], object],
+    stop: Callable[[Sequence[Future[Result | _Failure]]], object],
     stop_s: float | None = None,
 ) -> Generator[tuple[int, Result]]:
-    """Yield the number and result of each call as it finishes. After Ctrl-C, running calls have `stop_s` to finish."""
+    """Yield the number and result of each call as it finishes. After Ctrl-C, running calls have `stop_s` to finish.
+
+    `stop` cancels calls that have not started.
+    """
     numbers: dict[Future[Result | _Failure], int] = {}
     done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
     waiting = iter(enumerate(calls))
@@ -351,17 +370,27 @@ def _results(
                 raise result.error
             yield numbers.pop(future), result
     except KeyboardInterrupt:  # some calls still finish, and one result may have been taken from the queue
-        for future in list(numbers):
-            cancel(future)
-        for future in wait(numbers, stop_s).done:
+        stop(list(numbers))
+        for future in _ended(numbers, stop_s):
             if not future.cancelled() and future.exception() is None:
                 result = future.result()
                 if not isinstance(result, _Failure):
                     yield numbers[future], result
         raise
     finally:
-        for future in list(numbers):
-            cancel(future)
+        if numbers:
+            stop(list(numbers))
+
+
+def _ended(futures: Collection[Future[Result]], limit_s: float | None) -> Generator[Future[Result]]:
+    """Yield futures as they finish or are cancelled, for a limited time. `wait` ignores some of the cancelled ones."""
+    ended: SimpleQueue[Future[Result]] = SimpleQueue()
+    until_s = None if limit_s is None else time.monotonic() + limit_s
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in range(len(futures)):
+        with suppress(Empty):
+            yield ended.get(timeout=None if until_s is None else max(0.0, until_s - time.monotonic()))
 
 
 @dataclass(frozen=True)
@@ -414,7 +443,7 @@ def _attempt_on_ray(
 
 
 def _begin(threads: int) -> None:
-    """Prepare a worker process: ignore Ctrl-C, and end when the parent process ends.
+    """Prepare a worker process: ignore Ctrl-C and a closed terminal, and end when the parent process ends.
 
     Networks and OpenCV use `threads` threads by default. Workers that each used all cores would wait for one another.
     """
@@ -424,6 +453,8 @@ def _begin(threads: int) -> None:
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     parent = multiprocessing.parent_process()
