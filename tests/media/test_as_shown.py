@@ -390,7 +390,7 @@ def test_dark_values_are_scaled_by_what_the_file_states(bits, head):
 PREVIEW, NAMED = {"tiffinfo": {254: 1}}, {"tiffinfo": {270: 20 * "acsp"}}  # a raw photograph, a description
 PROFILE = bytes(12) + b"mntrRGB XYZ ".ljust(24, b"\0") + b"acsp".ljust(92, b"\0") + bytes([0, 0, 0, 1])
 P3, SRGB = (
-    {"icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I8x3i", 144, 20, *(round(v * 65536) for v in red))}
+    {"icc_profile": PROFILE + b"rXYZ" + struct.pack(">2I4s4x3i", 144, 20, b"XYZ ", *(round(v * 65536) for v in red))}
     for red in ((0.515, 0.241, 0), (0.436, 0.222, 0))
 )
 GREY = {"icc_profile": PROFILE.replace(b"RGB ", b"GRAY") + b"kTRC" + struct.pack(">2I4sII", 144, 12, b"curv", 0, 0)}

@@ -304,7 +304,8 @@ def cases():
 @pytest.mark.golden
 @pytest.mark.parametrize(("named", "sha256", "width", "height"), cases())
 def test_first_frame_is_bit_exact(named, sha256, width, height, monkeypatch):
-    monkeypatch.setattr(images, "is_installed", lambda _: False)  # the goldens were made without colour profiles
+    # the goldens were made without colour profiles
+    monkeypatch.setattr(images.profiles, "in_srgb", lambda *_: None)
     if not (ROOT / named).is_file():
         pytest.skip(f"{named} is not in {ROOT}")
     with open_source(ROOT / named) as source:

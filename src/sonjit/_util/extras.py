@@ -16,7 +16,6 @@ EXTRAS: Final = {
     "page": ("ai_edge_litert",),
     "onnx": ("onnxruntime", "onnx"),
     "heic": ("pillow_heif",),
-    "colours": ("PIL",),
     "eval": ("faster_coco_eval", "yaml", "matplotlib", "markdown_it"),
     "rerun": ("rerun",),
     "ray": ("ray",),

@@ -29,7 +29,6 @@ _PURPOSES = {
     "page": "photographs in web pages",
     "onnx": "ONNX Runtime, for GPUs and other devices",
     "heic": "HEIC photographs",
-    "colours": "colour profiles of photographs",
     "eval": "evaluations, and reports as HTML and PDF",
     "rerun": "recordings for the viewer Rerun",
     "ray": "runs on a cluster",

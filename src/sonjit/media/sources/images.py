@@ -8,11 +8,9 @@ import os
 import re
 import struct
 import threading
-import warnings
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -20,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Image, InputError, JobError, check_memory, is_installed, optional_import
+from sonjit._util import Image, InputError, JobError, check_memory, optional_import
 from sonjit._util.lazy_names import LazyModule
+from sonjit.media.sources import profiles
 from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, tone_curve
 from sonjit.media.sources.headers import (
     NEXT,
@@ -42,7 +41,6 @@ from sonjit.media.sources.remote import File
 
 if TYPE_CHECKING:
     import cv2
-    from PIL.ImageCms import ImageCmsTransform
 else:
     cv2 = LazyModule("cv2")
 
@@ -58,14 +56,13 @@ _COLOURS: Final = 262  # tag of TIFF: colours such as Lab
 _FURTHER_IMAGES: Final = 330  # tag of TIFF: further directories
 _EXTRA_CHANNELS: Final = 338  # tag of TIFF: channels such as alpha
 _PROFILE: Final = 34675  # tag of TIFF: ICC profile
+_SEGMENT_BYTES: Final = 65519 - 36  # of the profile in the first segment of a JPEG, from its signature on
 _PROFILE_BYTES: Final = 1 << 16  # of a file or a profile, in which the colours of a profile are stated
 _HAS_PROFILE: Final = 32  # flag of WebP
 _WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
 _SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
-_SRGB_RED: Final = (0.436, 0.222, 0.014)  # XYZ under D50
 _TIFF_START: Final = re.compile(rb"II[*+]\0|MM\0[*+]")  # either byte order, TIFF or BigTIFF
 _MORE_IMAGES: Final = "only the first image of the file is read"
-_MAX_TRANSFORMS: Final = 8  # number of profiles whose conversion is kept
 _NOT_APPLIED: Final = "its colour profile is not sRGB and is not applied"
 _lock = threading.Lock()
 _quiet_threads = 0
@@ -128,7 +125,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         rgb = np.asarray(_decode_opencv(data, name, found, flags), np.uint8)
-        return shown.apply(_in_srgb(rgb, profile, data, name, notes) if profile else rgb)
+        return shown.apply(_in_srgb(rgb, profile, name, notes) if profile else rgb)
     # A file may have more than 8 bits per channel.
     is_deep = data[24:25] == b"\x10" if found == "png" else found in ("tiff", "pnm", "jpeg2000", "avif")
     depth = cv2.IMREAD_ANYDEPTH if is_deep else 0
@@ -144,7 +141,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[st
     else:
         bgr = _in_eight_bits(stored, bits, found, name, notes)
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    rgb = _in_srgb(rgb, profile, data, name, notes) if profile else rgb
+    rgb = _in_srgb(rgb, profile, name, notes) if profile else rgb
     return (shown.inverse() if found == "tiff" else shown).apply(rgb)
 
 
@@ -216,7 +213,8 @@ def _profile(data: bytes, image_format: str | None) -> bytes:
     """Return the beginning of the ICC profile of an image, at least its header; empty if it has none."""
     head = b""
     if image_format == "jpeg":
-        head = data[: scan_start(data)]
+        start = (head := data[: scan_start(data)]).find(b"acsp")
+        head = head[: start + _SEGMENT_BYTES] if start >= 0 else b""
     elif image_format == "png":
         packed = png_head(data).get(b"iCCP", b"").partition(b"\0")[2][1:]
         with suppress(zlib.error):
@@ -236,62 +234,15 @@ def _profile(data: bytes, image_format: str | None) -> bytes:
 def _other_profile(data: bytes, image_format: str | None) -> bytes:
     """Return the beginning of a profile other than sRGB's, whose colours have to be converted, or nothing."""
     profile = b"" if image_format == "heic" else _profile(data, image_format)
-    return b"" if _is_srgb(profile) else profile
+    return b"" if profiles.is_srgb(profile) else profile
 
 
-def _in_srgb(rgb: Image, profile: bytes, data: bytes, name: str, notes: list[str] | None) -> Image:
-    """Return an image (H, W, 3) of an encoded file with a profile in the colours of sRGB, or as it is with a note."""
-    if not is_installed("colours"):
-        if notes is not None:
-            notes.append(f"{name}: {_NOT_APPLIED}: pip install 'sonjit[colours]'")
-        return rgb
-    from PIL import Image as PillowImage
-    from PIL import ImageCms
-
-    # A damaged profile, or one of another number of channels, is ignored, as in browsers.
-    with suppress(OSError, ValueError, SyntaxError, KeyError, ImageCms.PyCMSError, PillowImage.DecompressionBombError):
-        with warnings.catch_warnings(action="ignore"), PillowImage.open(BytesIO(data)) as encoded:
-            complete = encoded.info["icc_profile"]
-            pixels = encoded.copy() if encoded.mode == "CMYK" else PillowImage.fromarray(rgb)
-        if profile[16:20] == b"GRAY":
-            pixels = pixels.convert("L")
-        return np.array(_transform_to_srgb(complete, pixels.mode).apply(pixels), np.uint8)
-    if notes is not None:
+def _in_srgb(rgb: Image, profile: bytes, name: str, notes: list[str] | None) -> Image:
+    """Return an image (H, W, 3) with a profile in the colours of sRGB, or as it is with a note."""
+    converted = profiles.in_srgb(rgb, profile)
+    if converted is None and notes is not None:
         notes.append(f"{name}: {_NOT_APPLIED}")
-    return rgb
-
-
-@lru_cache(maxsize=_MAX_TRANSFORMS)
-def _transform_to_srgb(profile: bytes, mode: str) -> "ImageCmsTransform":
-    """Return the conversion from an ICC profile to sRGB for Pillow's images of a mode, which takes long to make."""
-    from PIL import ImageCms
-
-    source = ImageCms.ImageCmsProfile(BytesIO(profile))
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-
-
-def _is_srgb(profile: bytes) -> bool:
-    """Check whether the red, which a grey one lacks, and the medium value of an ICC profile are those of sRGB."""
-
-    def tag(name: bytes) -> bytes:
-        at = profile.find(name, 128, 2048)
-        return profile[int.from_bytes(profile[at + 4 : at + 8]) :] if at >= 0 else b""
-
-    is_grey = profile[16:20] == b"GRAY"
-    red, curve = tag(b"rXYZ")[8:20], tag(b"kTRC" if is_grey else b"rTRC")
-    count = int.from_bytes(curve[8:12])
-    if curve[:4] == b"para" and len(curve) >= 24:
-        power, scale, offset = (part / 65536 for part in struct.unpack(">3i", curve[12:24]))
-        middle = (scale / 2 + offset if count else 0.5) ** power
-    elif curve[:4] == b"curv" and count > 1:
-        middle = int.from_bytes(curve[12 + count // 2 * 2 : 14 + count // 2 * 2]) / 65535
-    elif count:  # a power in 8.8 bits
-        middle = 0.5 ** (int.from_bytes(curve[12:14]) / 256)
-    else:  # linear, or not stated
-        middle = 0.5 if curve else 0.5**2.2
-    parts = [part / 65536 for part in struct.unpack(">3i", red)] if len(red) == 12 else ()
-    is_red = bool(parts) and all(abs(own - usual) < 0.02 for own, usual in zip(parts, _SRGB_RED, strict=True))
-    return 0.17 < middle < 0.26 and (is_grey or is_red)
+    return rgb if converted is None else converted
 
 
 def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
@@ -372,15 +323,11 @@ def _decode_heic(data: bytes, name: str, transfer: int, notes: list[str] | None)
         found = pillow_heif.read_heif(BytesIO(data))
         if notes is not None and len(found) > 1:
             notes.append(f"{name}: {_MORE_IMAGES}")
-        image = found.to_pillow().convert("RGB")
+        rgb = np.array(found.to_pillow().convert("RGB"), np.uint8)
         profile = found.info.get("icc_profile")
-        if isinstance(profile, bytes) and profile and not _is_srgb(profile):
-            from PIL import ImageCms
-
-            srgb = ImageCms.createProfile("sRGB")
-            with suppress(OSError, ImageCms.PyCMSError):  # a damaged profile, or one of grey, as browsers do
-                ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(profile)), srgb, inPlace=True)
-        return np.array(image, np.uint8)
+        if not isinstance(profile, bytes) or b"acsp" not in profile or profiles.is_srgb(profile):
+            return rgb
+        return _in_srgb(rgb, profile, name, notes)
     except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
         raise InputError(f"{name} is a damaged HEIC image: {str(error).strip()}; copy or export it again") from None
 
