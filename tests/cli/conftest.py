@@ -1,6 +1,7 @@
 """Fixtures for tests of commands: media, output folders and the command line."""
 
 import hashlib
+from importlib.metadata import entry_points
 
 import cv2
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 from sonjit.runs.inputs import LOG
 
 FRAMES = 8
+INSTALLED = {point.name for point in entry_points(group="sonjit.extensions")}
+NEEDS_LAB, NEEDS_STUDIO = (
+    pytest.mark.skipif(name not in INSTALLED, reason=f"sonjit-{name} is not installed") for name in ("lab", "studio")
+)
 FOREIGN = {
     "thesis/chapter1.md": "precious",
     "job.json": "{}",

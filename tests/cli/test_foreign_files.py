@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from .conftest import NEEDS_LAB
+
 
 @pytest.fixture
 def short_demo(media, tmp_path, monkeypatch):
@@ -47,6 +49,7 @@ def test_foreign_files_stay(sonjit, planted, media, stills, write_image, monkeyp
     assert changed() == []
 
 
+@NEEDS_LAB
 @pytest.mark.slow
 def test_foreign_files_stay_next_to_evaluations(sonjit, planted, write_image, tmp_path):
     folder, changed = planted
@@ -64,6 +67,7 @@ def test_foreign_files_stay_next_to_evaluations(sonjit, planted, write_image, tm
     assert changed() == []
 
 
+@NEEDS_LAB
 def test_a_refused_evaluation_leaves_no_folder(sonjit, tmp_path):
     out = tmp_path / "new" / "evaluation"
     arguments = ("eval", "--protocol", "stb", "--root", tmp_path, "--model", "hands", "--out", out)

@@ -12,6 +12,8 @@ import pytest
 from sonjit import track
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 
+from .conftest import NEEDS_LAB
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
@@ -196,7 +198,8 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         ("hands {folder} --draw {out}/drawn.png", "several inputs require a folder"),
         ("segment {photo} {clip} --weights demo --save {out}/t.json", "clip.mp4 is a video"),
         ("hands {folder} --json --jobs 2", "--json prints frames in order"), ("hands {photo} --save -", "use --json"),
-        ("synth {out} more", "unexpected more. sonjit synth --help"), ("hands", "INPUT"), ("paint {photo}", "paint"),
+        pytest.param("synth {out} more", "unexpected more. sonjit synth --help", marks=NEEDS_LAB),
+        ("hands", "INPUT"), ("paint {photo}", "paint"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_one_line(sonjit, media, out, arguments, words, names_in):

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ from sonjit._util.extensions import load_extensions
 from sonjit.cli import print_error
 from sonjit.cli.commands import COMMANDS
 
-INSTALLED = {point.name for point in entry_points(group="sonjit.extensions")}
-NEEDS_LAB, NEEDS_STUDIO = (
-    pytest.mark.skipif(name not in INSTALLED, reason=f"sonjit-{name} is not installed") for name in ("lab", "studio")
-)
+from .conftest import NEEDS_LAB, NEEDS_STUDIO
+
 IS_BUILT = Path(__file__).parents[2].joinpath("web", "dist", "sonjit-web.js").is_file()
 
 
