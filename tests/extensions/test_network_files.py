@@ -412,6 +412,26 @@ def test_logits_along_y_may_be_first(peak, with_nodes, order):
     np.testing.assert_allclose(peak((1, 3, 96, 128), decoder="simcc"), (310, 50), atol=12)
 
 
+@pytest.mark.parametrize(("order", "text"), [("xy", ""), ("xy", 'axes = "xy"'), ("yx", 'axes = "yx"')])
+def test_the_axes_of_a_square_input_are_stated_in_the_file(peak, with_nodes, order, text):
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["maps"], [axis], axes=[number], keepdims=0)
+        for axis, number in (("x", 2), ("y", 3))
+    ]
+    with_nodes(nodes, dict.fromkeys(order, (1, 2, 96)))
+    np.testing.assert_allclose(peak((1, 3, 96, 96), text, decoder="simcc"), (310, 50), atol=12)
+
+
+def test_axes_that_do_not_fit_the_outputs_are_refused(peak, with_nodes):
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["maps"], [axis], axes=[number], keepdims=0)
+        for axis, number in (("x", 2), ("y", 3))
+    ]
+    with_nodes(nodes, {"x": (1, 2, 128), "y": (1, 2, 96)})
+    with pytest.raises(sonjit.InputError, match="gives 1 x 2 x 128, 1 x 2 x 96, which is not simcc of 2 keypoints"):
+        peak((1, 3, 96, 128), 'axes = "yx"', decoder="simcc")
+
+
 BYTES = "mean = [0, 0, 0]\nstd = [1, 1, 1]"
 
 
@@ -449,6 +469,7 @@ def test_free_sizes_and_number_formats_give_the_same_keypoints(peak, engine, sha
         ((1, 3, 96, 96), "", np.uint8, r"takes bytes from 0 to 255. Give mean = \[0, 0, 0\] and std = \[1, 1, 1\]"),
         ((1, 3, 96, 96), "input = [0, 96]", np.float32, "input and classes must be positive"),
         ((1, 3, 96, 96), "classes = 2", np.float32, "classes=2 has no effect with decoder='heatmap'"),
+        ((1, 3, 96, 96), 'axes = "yx"', np.float32, "axes='yx' has no effect with decoder='heatmap'"),
     ],
 )
 def test_sizes_and_formats_that_do_not_fit_are_refused_in_a_line(peak, engine, shape, text, number, message):

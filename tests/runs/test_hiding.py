@@ -174,7 +174,7 @@ def test_the_summary_of_a_run_counts_the_hidden_faces(hider, weights, demo_clip,
         plain = run_input(worker, source, Outputs(str(tmp_path / "t.jsonl")), limit=6)
     assert (summary.hidden.faces, summary.hidden.frames, summary.hidden.of) == (12, 6, 6)
     assert plain.hidden is None
-    assert str(summary.hidden).startswith("hid 12 faces in 6 of 6 frames. A face that no search finds stays visible")
+    assert str(summary.hidden).startswith("hid 12 faces in 6 of 6 frames. Faces under 16 px, and others that no search")
 
 
 @pytest.mark.golden

@@ -90,6 +90,8 @@ class NetworkFile:
     # Source of the boxes that are cropped. Default: people. yolo networks have their own boxes.
     boxes: Literal["people", "hands", "image"] | None = None
     input: tuple[int, int] | None = None  # width and height of the input in pixels, if the network has no fixed ones
+    # Order of the outputs of a simcc network. Default: found from their lengths; x first if they are equal.
+    axes: Literal["xy", "yx"] | None = None
     classes: int | None = None  # number of classes of a yolo network. Default: found from its outputs.
     summary: str = "Find instances with a network of your own."  # line for the command line
 
@@ -148,6 +150,8 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         raise InputError(f"{path}: boxes={content.boxes!r} has no effect with decoder='yolo'")
     if content.decoder != "yolo" and content.classes is not None:
         raise InputError(f"{path}: classes={content.classes} has no effect with decoder={content.decoder!r}")
+    if content.decoder != "simcc" and content.axes is not None:
+        raise InputError(f"{path}: axes={content.axes!r} has no effect with decoder={content.decoder!r}")
     if min(content.classes or 1, *(content.input or (1,))) < 1:
         raise InputError(f"{path}: input and classes must be positive")
     try:
@@ -278,7 +282,10 @@ class CroppedNetwork(_Networks):
         if self._content.decoder == "simcc":
             along_x, along_y = outputs[:2]
             lengths = along_x.shape[-1], along_y.shape[-1]
-            is_reversed = self._has_aspect(*lengths[::-1]) and not self._has_aspect(*lengths)
+            fits, fits_reversed = self._has_aspect(*lengths), self._has_aspect(*lengths[::-1])
+            is_reversed = self._content.axes == "yx" if self._content.axes else fits_reversed and not fits
+            if fits != fits_reversed and is_reversed != fits_reversed:
+                raise ValueError(lengths)
             return [along_y, along_x] if is_reversed else outputs
         _, first, second, last = outputs[0].shape
         has_keypoints_last = last == self._count and (

@@ -39,7 +39,11 @@ _GRID: Final = 5  # points along a followed box
 _MIN_POINTS, _MAX_ERROR_PX = 6, 1.0  # minimum number of followed points, and their error after going back
 _MAX_SCALE: Final = 1.1  # maximum change of the size between two frames
 _SAME, _INSIDE = 0.25, 0.6  # IoU, or share of the smaller box, from which two boxes show the same face
-_LIMITS_TEXT: Final = "A face that no search finds stays visible: check the result before you publish it"
+_LEAST_PX: Final = 16  # width of the faces of crowds from which the searches find nearly all
+_LIMITS_TEXT: Final = (
+    f"Faces under {_LEAST_PX} px, and others that no search finds, may stay visible: "
+    "check the result before you publish it"
+)
 _LIVE_TEXT: Final = "In a live stream a face is also visible until it is first found"
 
 
@@ -68,7 +72,7 @@ class Hidden:
         """Return how much was hidden and what cannot be promised, in one line.
 
         >>> str(Hidden(5, 2, 3))[:45]
-        'hid 5 faces in 2 of 3 frames. A face that no '
+        'hid 5 faces in 2 of 3 frames. Faces under 16 '
         """
         limits = f"{_LIMITS_TEXT}. {_LIVE_TEXT}" if self.is_live else _LIMITS_TEXT
         return f"hid {pluralize(self.faces, 'face')} in {self.frames} of {pluralize(self.of, 'frame')}. {limits}"
