@@ -222,11 +222,11 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
 
 
 @pytest.mark.slow
-def test_a_pipe_that_is_closed_ends_it_quietly(media):
-    command = [sys.executable, "-m", "sonjit", "hands", str(media / "clip.mp4"), "--json"]
+@pytest.mark.parametrize("line", ["hands clip.mp4 --json", "--help", "models list"])
+def test_a_pipe_that_is_closed_ends_it_quietly(media, line):
+    command = [sys.executable, "-m", "sonjit", *line.replace("clip.mp4", str(media / "clip.mp4")).split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        program.stdout.readline()
-        program.stdout.close()
+        program.stdout.close()  # long before the first line
         assert program.stderr.read() == ""
         assert program.wait() == 141
 

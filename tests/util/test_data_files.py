@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -97,7 +98,20 @@ def packed(**arrays):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object))])
+def with_open_header():
+    """Return an archive with an array whose header does not end."""
+    with zipfile.ZipFile(BytesIO(packed(x=np.arange(9)))) as archive:
+        array = archive.read("x.npy")
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.npy", array.replace(b"}", b"("))
+    return file.getvalue()
+
+
+DAMAGED = b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object)), with_open_header()
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_and_pickled_arrays_are_refused_by_name(content):
     with pytest.raises(InputError, match=r"a\.npz is damaged or no \.npz file"):
         npz_arrays(BytesIO(content), "a.npz")

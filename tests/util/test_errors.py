@@ -22,6 +22,10 @@ def allocate_torch():
     torch.empty(1 << 60, dtype=torch.uint8)
 
 
+def test_a_message_is_one_line():
+    assert str(JobError("a.csv is damaged (no header\n  in line 2)")) == "a.csv is damaged (no header in line 2)"
+
+
 @pytest.mark.parametrize("allocate", [allocate_numpy, allocate_torch])
 def test_failed_allocations_are_recognised(allocate):
     with pytest.raises((MemoryError, RuntimeError)) as caught:

@@ -6,6 +6,7 @@ missing, damaged or of another type.
 
 import json
 import re
+import tokenize
 import tomllib
 import zipfile
 import zlib
@@ -32,6 +33,7 @@ _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED: Final = (
     *(zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError),
     AttributeError,  # np.load of a single array returns no archive
+    *(SyntaxError, tokenize.TokenError),  # of the header of an array
 )
 """Errors of NumPy and zip for damaged files."""
 _MAX_KEY_PARTS: Final = 32

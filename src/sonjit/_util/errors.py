@@ -25,9 +25,14 @@ _INSTALL: Final = {  # no index has these
 
 
 class SonjitError(Exception):
-    """Base of all errors that Sonjit raises on purpose; the command line prints them as one line."""
+    """Base of all errors that Sonjit raises on purpose. Their message is one line."""
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        """Return the message as one line, also if a library gave the reason in several."""
+        text = super().__str__()
+        return " ".join(text.split()) if "\n" in text else text
 
 
 class InputWarning(UserWarning):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
+_CLOSED_PIPE = 141  # exit status if the next program of a pipe has ended
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
 _OTHER_WORDS = {"pose": "body", "mediapipe": "hands", "detect": "hands", "track": "hands", "server": "serve"}
 """Words that people use for commands, with the commands."""
@@ -126,7 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the next program of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
-        return 141
+        return _CLOSED_PIPE
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _CLOSED_PIPE  # Rich has discarded the rest
     except OSError as error:  # a name that is too long, or a folder that may not be read
         if error.filename is None:
             raise

@@ -4,7 +4,6 @@ from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,11 +213,14 @@ def _dexycb_objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: 
 
 def _labels(path: Path) -> dict[str, NDArray[Any]]:
     """Return all labels except the mask, which takes longest to unpack."""
-    try:
-        with np.load(BytesIO(read_bytes(path)), allow_pickle=False) as file:
-            return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} is damaged: {error}; get it again") from None
+    names = list[str]()
+
+    def accepts(name: str) -> bool:
+        names.append(name)
+        return name != "seg"
+
+    arrays = data_files.npz_arrays(BytesIO(read_bytes(path)), str(path), accepts=accepts)
+    return {name: arrays[name] if name in arrays else np.zeros(0) for name in names}
 
 
 def _mask(path: Path, value: int) -> BoolArray:
