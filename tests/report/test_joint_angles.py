@@ -44,7 +44,7 @@ def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
     assert not known[43:73].any()
     page = joint_angles._html(recording, [], joint_angles.Labels())
     knee = page[page.index('aria-label="knee in degrees"') :]
-    paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d9572b[^"]*"', knee)
+    paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d97706[^"]*"', knee)
     assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
 
 
@@ -122,6 +122,21 @@ def test_bones_have_less_depth_where_they_are_longer_than_in_the_image():
     assert found[5] == pytest.approx(179, abs=0.5)
     without_bound_deg = 180 - np.degrees(np.arctan2(0.25, 0.4))
     assert found[35] > without_bound_deg + 12
+
+
+def test_the_bound_of_a_bone_comes_from_frames_in_which_it_is_seen(recwarn):
+    frames = false_depth([0.25] * 20)
+    expected = recording_of("a.mp4", "full", frames, ()).angles[KNEE][10]
+    hidden = frames_of([179.0] * 10)
+    for frame in hidden:
+        frame.bodies[0].visibility[INDEX("left_ankle")] = 0
+        frame.bodies[0].keypoints[INDEX("left_ankle"), 1] += 400
+    found = recording_of("a.mp4", "full", [*frames, *hidden], ()).angles[KNEE]
+    assert found[10] == pytest.approx(expected, abs=0.5)
+    for frame in frames:
+        frame.bodies[0].visibility[INDEX("left_wrist") :] = 0
+    recording_of("a.mp4", "full", frames, ())
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_bones_that_always_point_at_the_camera_keep_their_depth():

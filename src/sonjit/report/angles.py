@@ -115,7 +115,8 @@ def bounded_points(points: RealArray, keypoints_m: RealArray) -> FloatArray:
 
 def _depth_bounds(points: FloatArray, world: FloatArray, sides: Sequence[tuple[int, int]]) -> list[FloatArray]:
     """Return the maximum depth (N,) in metres of a bone on each side, for points and world keypoints (N, 33, 3)."""
-    flat = [np.linalg.norm(points[:, end, :2] - points[:, begin, :2], axis=-1) for begin, end in sides]
+    bones = [points[:, end] - points[:, begin] for begin, end in sides]
+    flat = [np.where(np.isfinite(bone[:, 2]), np.linalg.norm(bone[:, :2], axis=-1), np.nan) for bone in bones]
     full = np.concatenate([np.linalg.norm(world[:, end] - world[:, begin], axis=-1) for begin, end in sides])
     seen = np.concatenate(flat)
     if not np.isfinite(seen).any():

@@ -22,14 +22,14 @@ from sonjit._util.files import write_bytes, xml_text
 
 Block: TypeAlias = "Heading | Text | BulletList | Table | Plot | Image"
 
-COLOURS = ("#2f6fde", "#d9572b", "#2a9d5c", "#8a5bd1")
+COLOURS = ("#2f6fde", "#d97706", "#2a9d5c", "#8a5bd1")
 INK = "#7a7f87"  # readable on light and dark pages
 _PAGE_STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); word-break: keep-all; }
 tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }

@@ -59,6 +59,8 @@ _FONTS = (
     *("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic"),
 )
 """Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
+_PRINTED = (0.05, 0.04, 0.9, 0.92)
+"""Left, bottom, width and height of the printed part of a page, whose margins printers need."""
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _COLUMNS = (
@@ -351,7 +353,10 @@ def _wrapped(text: str, columns: int) -> list[str]:
 def _figure() -> Any:  # noqa: ANN401  # Matplotlib
     from matplotlib.figure import Figure
 
-    return Figure((8.27, 11.69), layout="constrained")
+    figure = Figure((8.27, 11.69), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=_PRINTED)
+    return figure
 
 
 def _first_page(
@@ -384,7 +389,8 @@ def _first_page(
         axes.set_axis_off()
         axes.set_title(recording.text(heading), fontsize=9, loc="left")
         _draw_table(axes, _in_words(recording, headings), rows)
-    drawing = figure.add_subplot(grid[len(heights) - 2, :])
+    drawing: Any = figure.add_subplot(grid[len(heights) - 2, :])
+    drawing.set_title(recording.text("What the angles mean"), fontsize=9, loc="left")
     conventions.draw_convention(drawing, recording.convention, recording.language)
     axes = figure.add_subplot(grid[len(heights) - 1, :])
     axes.set_axis_off()

@@ -91,6 +91,18 @@ def test_repetitions_are_counted_as_in_python(step_s):
     assert expected[-1][0] > 3
 
 
+def test_lines_of_a_side_have_the_colours_of_drawings():
+    hues = run_module(
+        """
+        const {lineColours, sideOf} = await page("plot.js");
+        const hue = (colour) => parseInt(colour.slice(1, 3), 16) - parseInt(colour.slice(5, 7), 16);
+        output(input.map(([name, hand]) => hue(lineColours([sideOf(name, hand)])[0])));
+        """,
+        [["left_knee_angle_rad", None], ["right_knee_angle_rad", None], ["curl_rad", "Left"], ["curl_rad", "Right"]],
+    )
+    assert [hue > 0 for hue in hues] == [True, False, True, False]
+
+
 TABLE = """
     globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
     await page("kinds.js");

@@ -161,7 +161,12 @@ export class RepetitionCounter {
 }
 
 const WINDOW_S = 20;
-const COLOURS = ["#2f9ede", "#d98600", "#7c5cf0", "#1d9a63", "#e2518a", "#8a6d3b"];
+/** colours of lines: warm for the person's left as in drawings, cold for the right */
+const COLOURS = {
+  left: ["#d98600", "#e2518a", "#8a6d3b"],
+  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
+  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"],
+};
 const BENT_RAD = (REPETITIONS.low_deg * Math.PI) / 180;
 const STRAIGHT_RAD = (REPETITIONS.high_deg * Math.PI) / 180;
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
@@ -173,6 +178,20 @@ type Measured = {
   label: string;
   measures: Record<string, number | null>;
 };
+
+type Side = keyof typeof COLOURS;
+
+/** Return the side of a measure by its name, or of the hand that has it. */
+export function sideOf(name: string, handedness?: string | null): Side {
+  if (/^(left|right)_/.test(name)) return name.split("_")[0] as Side;
+  return ["Left", "Right"].includes(handedness ?? "") ? (handedness!.toLowerCase() as Side) : "";
+}
+
+/** Return a colour for each line, by its side. */
+export function lineColours(sides: Side[]): string[] {
+  const used = { left: 0, right: 0, "": 0 };
+  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]!);
+}
 
 export function plotView() {
   /** repetitions that ended in the latest frame, as events */
@@ -307,14 +326,17 @@ export function plotView() {
   /** Return the selected measure of each instance. */
   function series() {
     const name = select.value;
-    const lines: Map<string, { label: string; points: { time: number; value: number }[] }> =
-      new Map();
+    const lines: Map<
+      string,
+      { label: string; side: Side; points: { time: number; value: number }[] }
+    > = new Map();
     for (const { time, values } of history) {
-      for (const [key, { label, measures }] of values) {
+      for (const [key, { label, handedness, measures }] of values) {
         if (!(name in measures)) continue;
-        const line = lines.get(key) ?? { label, points: [] };
+        const side = sideOf(name, handedness);
+        const line = lines.get(key) ?? { label, side, points: [] };
         line.points.push({ time, value: measures[name] ?? NaN });
-        lines.set(key, { ...line, label });
+        lines.set(key, { ...line, label, side });
       }
     }
     return [...lines.values()];
@@ -333,10 +355,9 @@ export function plotView() {
       ? `${measureName(name)}: ${latest.join(", ")}`
       : text("live.empty");
     if (!lines.length) return;
+    const colours = lineColours(lines.map(({ side }) => side));
     find("plot-legend").replaceChildren(
-      ...latest.map((line, k) =>
-        make("li", { style: `--colour: ${COLOURS[k % COLOURS.length]}` }, line),
-      ),
+      ...latest.map((line, k) => make("li", { style: `--colour: ${colours[k]}` }, line)),
     );
     const shownLimits = isCounting.checked ? limits() : [];
     const values = [
@@ -384,7 +405,7 @@ export function plotView() {
     ctx.lineWidth = 2;
     ctx.lineJoin = "round";
     lines.forEach(({ points }, k) => {
-      ctx.strokeStyle = ctx.fillStyle = COLOURS[k % COLOURS.length]!;
+      ctx.strokeStyle = ctx.fillStyle = colours[k]!;
       ctx.beginPath();
       let before = NaN;
       for (const { time, value } of points) {

@@ -2680,10 +2680,22 @@ var RepetitionCounter = class {
   }
 };
 var WINDOW_S = 20;
-var COLOURS = ["#2f9ede", "#d98600", "#7c5cf0", "#1d9a63", "#e2518a", "#8a6d3b"];
+var COLOURS = {
+  left: ["#d98600", "#e2518a", "#8a6d3b"],
+  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
+  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"]
+};
 var BENT_RAD = repetitions_default.low_deg * Math.PI / 180;
 var STRAIGHT_RAD = repetitions_default.high_deg * Math.PI / 180;
 var MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
+function sideOf(name, handedness) {
+  if (/^(left|right)_/.test(name)) return name.split("_")[0];
+  return ["Left", "Right"].includes(handedness ?? "") ? handedness.toLowerCase() : "";
+}
+function lineColours(sides) {
+  const used = { left: 0, right: 0, "": 0 };
+  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
+}
 function plotView() {
   let events = [];
   const [canvas, select, isCounting] = ["plot", "plot-measure", "count"].map(find);
@@ -2784,11 +2796,12 @@ function plotView() {
     const name = select.value;
     const lines = /* @__PURE__ */ new Map();
     for (const { time, values } of history2) {
-      for (const [key, { label, measures }] of values) {
+      for (const [key, { label, handedness, measures }] of values) {
         if (!(name in measures)) continue;
-        const line = lines.get(key) ?? { label, points: [] };
+        const side = sideOf(name, handedness);
+        const line = lines.get(key) ?? { label, side, points: [] };
         line.points.push({ time, value: measures[name] ?? NaN });
-        lines.set(key, { ...line, label });
+        lines.set(key, { ...line, label, side });
       }
     }
     return [...lines.values()];
@@ -2804,10 +2817,9 @@ function plotView() {
     canvas.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
     canvas.ariaLabel = lines.length ? `${measureName(name)}: ${latest2.join(", ")}` : text("live.empty");
     if (!lines.length) return;
+    const colours = lineColours(lines.map(({ side }) => side));
     find("plot-legend").replaceChildren(
-      ...latest2.map(
-        (line, k) => make("li", { style: `--colour: ${COLOURS[k % COLOURS.length]}` }, line)
-      )
+      ...latest2.map((line, k) => make("li", { style: `--colour: ${colours[k]}` }, line))
     );
     const shownLimits = isCounting.checked ? limits() : [];
     const values = [
@@ -2853,7 +2865,7 @@ function plotView() {
     ctx.lineWidth = 2;
     ctx.lineJoin = "round";
     lines.forEach(({ points }, k) => {
-      ctx.strokeStyle = ctx.fillStyle = COLOURS[k % COLOURS.length];
+      ctx.strokeStyle = ctx.fillStyle = colours[k];
       ctx.beginPath();
       let before = NaN;
       for (const { time, value } of points) {
