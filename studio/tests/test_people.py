@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.media.tables import load_video_table, open_writer
 from sonjit.media.tables.base import Header
 from sonjit.results import Body, Face, Frame, Hand, Person
@@ -13,6 +14,9 @@ from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit_studio import association, bones, camera_files, commands, exports, views
 from sonjit_studio.bones import Part
 from sonjit_studio.people import Detections, load_detections, load_people, part_slices
+from sonjit_studio.refinement import refine_poses
+from sonjit_studio.rig import CameraRig
+from sonjit_studio.triangulation import triangulate
 
 from .projects import hands
 from .rigs import random_rig
@@ -313,3 +317,68 @@ def test_a_camera_that_contradicts_the_others_is_explained_also_in_short_recordi
     with pytest.raises(InputError, match="1 camera does not fit"):
         commands.triangulate_tables(*given, out=tmp_path / "people.json")
     assert f"camera 'cam2': {fault}" in capsys.readouterr().err
+
+
+def turned_rig(rig, degrees, seed=0):
+    """Return the rig with all cameras but the first turned by an angle about random axes, and moved by 20 mm."""
+    rng, cameras = np.random.default_rng(seed), list(rig)
+    for row, view in enumerate(cameras[1:], 1):
+        turn, move = (axis / np.linalg.norm(axis) for axis in rng.normal(size=(2, 3)))
+        R = matrix_from_rotation_vector(np.radians(degrees) * turn) @ view.R
+        posed = replace(view.camera, R=R, t=-R @ (view.centre_m + 0.02 * move))
+        cameras[row] = replace(view, camera=posed)
+    return CameraRig(cameras)
+
+
+def detected(rig, noise_px, seed=0, frames=40):
+    """Return pixels and confidence of a person who walks about."""
+    rng = np.random.default_rng(seed)
+    steps = np.cumsum(rng.normal(0, 0.08, (frames, 1, 3)), 0) * (1, 0.1, 1)
+    truth = np.stack([body(row) for row in range(frames)]) + steps
+    pixels = rig.project(truth)
+    return truth, pixels + rng.normal(0, noise_px, pixels.shape), np.ones(pixels.shape[:-1])
+
+
+@pytest.mark.parametrize(("cameras", "degrees"), [(3, 1.0), (4, 2.0), (6, 1.5)])
+def test_poses_of_turned_cameras_are_refined_on_people(cameras, degrees):
+    rig = random_rig(cameras, cameras, distance_m=4.0, half=True)
+    _, pixels, confidence = detected(rig, 1.0)
+    wrong = turned_rig(rig, degrees)
+    found = refine_poses(wrong, pixels, confidence, threshold_px=10.0)
+    assert found.after_px < 1.2 < 3 * found.after_px < found.before_px
+    assert found.turned_rad[0] < 1e-6
+    assert found.moved_m[0] < 1e-9
+    apart = [np.linalg.norm(each.centres_m - each.centres_m[0], axis=1).mean() for each in (wrong, found.rig)]
+    assert apart[0] == pytest.approx(apart[1])
+    others = detected(rig, 0.0, seed=1)[0]
+    errors_m = [
+        np.linalg.norm(triangulate(each, rig.project(others)).points_m - others, axis=-1) for each in (wrong, found.rig)
+    ]
+    assert np.nanmean(errors_m[1]) < 0.4 * np.nanmean(errors_m[0])  # scale stays wrong where cameras were moved
+
+
+def test_refinement_is_refused_where_it_does_not_help():
+    rig = random_rig(4, 4, distance_m=4.0, half=True)
+    _, pixels, confidence = detected(rig, 1.0)
+    with pytest.raises(InputError, match="does not help: in frame sets left out, the median error is"):
+        refine_poses(rig, pixels, confidence, threshold_px=10.0)
+    with pytest.raises(InputError, match="requires 100 certain keypoints seen by 3 cameras"):
+        refine_poses(turned_rig(rig, 1.0), pixels[:, :1], confidence[:, :1], threshold_px=10.0)
+    with pytest.raises(InputError, match="there are 0"):
+        refine_poses(turned_rig(rig, 1.0), pixels, 0.1 * confidence, threshold_px=10.0)
+
+
+def test_triangulate_writes_refined_cameras_and_uses_them(tmp_path, capsys):
+    rig, truth = random_rig(4, 4, distance_m=4.0, half=True), walking(1)
+    pixels = rig.project(truth)
+    given = write_tables(tmp_path, rig, lambda view, row: [one_body(pixels[view, row, 0])], "bodies")
+    camera_files.save_cameras(turned_rig(rig, 1.5), given[0])
+    refined, out = tmp_path / "refined.json", tmp_path / "people.json"
+    assert commands.triangulate_tables(*given, out=out, refine_cameras=refined) == 0
+    assert "px before and 0.0" in capsys.readouterr().err
+    residuals = json.loads(out.read_text())["frames"][0]["bodies"][0]["residual_px"]
+    assert max(max(values) for values in residuals.values()) < 0.2
+    assert commands.triangulate_tables(refined, given[1], out=out) == 0
+    with pytest.raises(InputError, match="does not help"):
+        commands.triangulate_tables(refined, given[1], out=out, refine_cameras=tmp_path / "again.json")
+    assert not (tmp_path / "again.json").exists()

@@ -19,12 +19,23 @@ from sonjit_lab import redundant_facts
 from sonjit_lab.cli.train import show_progress
 from sonjit_lab.hand_models.rig import Side
 from sonjit_lab.metrics.statistics import mean_interval
-from sonjit_studio import association, bones, camera_files, consistency, exports, learning, marks, run_folder
+from sonjit_studio import (
+    association,
+    bones,
+    camera_files,
+    consistency,
+    exports,
+    learning,
+    marks,
+    refinement,
+    run_folder,
+)
 from sonjit_studio import people as people_files
 from sonjit_studio.annotator import AnnotatorSettings, annotate
 from sonjit_studio.camera_commands import board, calibrate, cameras, sync
 from sonjit_studio.project import create_project, open_project
 from sonjit_studio.release import load_card, write_release
+from sonjit_studio.rig import CameraRig
 from sonjit_studio.surfaces import draw_over_view, fit_surfaces, save_surfaces
 from sonjit_studio.triangulation import Triangulation, triangulate
 from sonjit_studio.views import find_views, load_frame_sets
@@ -57,6 +68,7 @@ def triangulate_tables(
     leave_out: bool = False,
     frame_sets: Path | None = None,
     fps: float | None = None,
+    refine_cameras: Path | None = None,
 ) -> int:
     """Triangulate the detections of several views.
 
@@ -75,7 +87,11 @@ def triangulate_tables(
         leave_out: Exclude inconsistent cameras and continue.
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
         fps: Frames per second of folders of images, whose tables contain no times.
+        refine_cameras: Camera file to write, with poses refined on the people. The first camera, the lenses and the
+            scale stay. An error if it does not help.
     """
+    if refine_cameras:
+        camera_files.format_from_ending(refine_cameras)  # before the work
     rig = camera_files.load_cameras(cameras, unit=unit)
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
@@ -88,19 +104,13 @@ def triangulate_tables(
         if count:
             what = pluralize(count, "detection fits", "detections fit")
             sys.stderr.write(f"{name}: {what} no other view's: left out\n")
-    pixels = detections.points_px.reshape(len(rig), len(detections.frames), -1, 2)
-    shape = *pixels.shape[:2], *detections.points_px.shape[2:4]
-    people = np.arange(shape[2])[:, None] * shape[3]
-    other_sides = (people + detections.other_sides()).ravel()
-    good, faults = consistency.check_views(rig, pixels, threshold_px=threshold, other_sides=other_sides)
-    for fault in faults:
-        sys.stderr.write(f"sonjit: {fault.message}\n")
-    if faults and not leave_out:
-        which = pluralize(len(faults), "camera does", "cameras do")
-        raise InputError(f"{which} not fit: correct the errors above, or exclude cameras with --leave-out")
     requested = np.isfinite(detections.points_px).all(-1).any(0)
-    detections = detections.of_cameras([rig.index(name) for name in good])
-    rig = rig.subset(good)
+    loose = refinement.LOOSENESS * threshold if refine_cameras else threshold
+    rig, detections, faults = _consistent_views(rig, detections, loose, leave_out=leave_out)
+    if refine_cameras:
+        rig = _refined(rig, detections, threshold, refine_cameras)
+        rig, detections, others = _consistent_views(rig, detections, threshold, leave_out=leave_out)
+        faults += others
     pixels, confidence = detections.points_px, detections.confidence
     found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
     _check_hands(detections, found, cameras, out)
@@ -112,6 +122,33 @@ def triangulate_tables(
     share = f"{found.ok.sum()} of {requested.sum()}"
     sys.stderr.write(f"{share} keypoints{who} that were seen are triangulated; wrote {out}\n")
     return 1 if faults else 0
+
+
+def _consistent_views(
+    rig: CameraRig, detections: people_files.Detections, threshold_px: float, *, leave_out: bool
+) -> tuple[CameraRig, people_files.Detections, int]:
+    """Return the cameras that fit each other, their detections, and the number of others, whose faults are printed."""
+    pixels = detections.points_px.reshape(len(rig), len(detections.frames), -1, 2)
+    people, keypoints = detections.points_px.shape[2:4]
+    other_sides = (np.arange(people)[:, None] * keypoints + detections.other_sides()).ravel()
+    good, faults = consistency.check_views(rig, pixels, threshold_px=threshold_px, other_sides=other_sides)
+    for fault in faults:
+        sys.stderr.write(f"sonjit: {fault.message}\n")
+    if faults and not leave_out:
+        which = pluralize(len(faults), "camera does", "cameras do")
+        raise InputError(f"{which} not fit: correct the errors above, or exclude cameras with --leave-out")
+    return rig.subset(good), detections.of_cameras([rig.index(name) for name in good]), len(faults)
+
+
+def _refined(rig: CameraRig, detections: people_files.Detections, threshold_px: float, out: Path) -> CameraRig:
+    """Refine the poses of the cameras, print how far they changed, and write the rig."""
+    shape = (len(rig), len(detections.frames), -1)
+    found = refinement.refine_poses(
+        rig, detections.points_px.reshape(*shape, 2), detections.confidence.reshape(shape), threshold_px=threshold_px
+    )
+    camera_files.save_cameras(found.rig, out)
+    sys.stderr.write(f"{found}; wrote {out}\n")
+    return found.rig
 
 
 def _check_hands(detections: people_files.Detections, found: Triangulation, cameras: Path, out: Path) -> None:
