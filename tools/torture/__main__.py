@@ -10,6 +10,7 @@ Prints the failures of each test when it ends, and a table of all tests at the e
 import argparse
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ def main() -> int:
     rows.sort(key=lambda row: row.name != LONGEST)
     share_s = 60 * (minutes - STREAM_MINUTES / options.workers) * min(options.workers, len(rows)) / len(rows)
     os.environ.setdefault("SONJIT_THREADS", "1")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # commands would inherit that nohup ignores it
     with tempfile.TemporaryDirectory(prefix="sonjit-torture-") as work, ThreadPoolExecutor(options.workers) as pool:
         os.environ["TMPDIR"] = tempfile.tempdir = work
 
