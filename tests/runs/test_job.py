@@ -293,6 +293,16 @@ def test_labels_of_several_inputs_do_not_share_a_folder(media, tmp_path, process
     assert not processed
 
 
+@pytest.mark.parametrize("name", ["10.png", "a{name}.png", "b.c.png"])
+def test_the_output_of_one_input_may_have_its_name(media, tmp_path, name):
+    """Commands in a loop over files then replace nothing."""
+    shutil.copyfile(media / "10.png", tmp_path / name)
+    summary = run(Brightness(), [tmp_path / name], f"{tmp_path}/t/{{name}}_light.csv")
+    stem = name.removesuffix(".png")
+    assert summary.written == [f"{tmp_path}/t/{stem}_light.csv"]
+    assert (tmp_path / "t" / f"{stem}_light.csv").is_file()
+
+
 @pytest.mark.parametrize("option", ["draw", "mask", "figures"])
 def test_images_of_several_inputs_require_a_folder(media, tmp_path, option):
     inputs = Inputs.find([f"{media}/*.png"])

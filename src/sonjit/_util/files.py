@@ -354,7 +354,14 @@ def xml_text(text: str) -> str:
 
 
 def folded_name(name: str) -> str:
-    """Return a text that is equal for two names that are one file on some systems: other case, other Unicode form."""
+    """Return a text that is equal for two names that are one file on some systems.
+
+    Names may differ in case and Unicode form, and on Windows by dots and spaces at the end.
+
+    >>> folded_name("A.") == folded_name("a")
+    True
+    """
+    name = name.rstrip(". ") or name
     return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
 
 

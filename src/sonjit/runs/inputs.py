@@ -8,6 +8,7 @@ options differ, or if an output has changed or is missing.
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -137,6 +138,13 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
         )
         for file, name in zip(files, _names(files), strict=True)
     ]
+
+
+def named_outputs(outputs: Outputs, source: str) -> Outputs:
+    """Return the output paths of the only input, with its name in place of `{name}`."""
+    name = re.sub(r"[^\w.-]+", "_", source) if is_stream(source) else Path(source).stem
+    given = {"save": outputs.save, "draw": outputs.draw, "mask": outputs.mask, "figures": outputs.figures}
+    return replace(outputs, **{field: path and path.replace("{name}", name) for field, path in given.items()})
 
 
 def check_distinct(placed: Iterable[Outputs]) -> None:

@@ -28,6 +28,7 @@ from sonjit.runs.inputs import (
     Inputs,
     check_distinct,
     is_many,
+    named_outputs,
     output_paths,
     remove_finished,
     shown_paths,
@@ -132,9 +133,10 @@ def run_job(
 ) -> Summary:
     """Process every input. Ctrl-C keeps the finished files. A file that fails does not stop the others.
 
-    For many inputs, output paths are folders or names with `{name}`, and `save` may be one table. `limit` is the
-    maximum number of frames of each file. `jobs` processes, or the `workers` of `run_calls`, process many files. Raise
-    InputError, JobError if the task cannot be opened, an output cannot be written, or the only input fails.
+    For many inputs, output paths are folders or names with `{name}`, and `save` may be one table. Paths of one input
+    may have `{name}`, too. `limit` is the maximum number of frames of each file. `jobs` processes, or the `workers` of
+    `run_calls`, process many files. Raise InputError, JobError if the task cannot be opened, an output cannot be
+    written, or the only input fails.
     """
     check_workers(workers, jobs)
     if limit is not None and limit < 1:
@@ -142,6 +144,7 @@ def run_job(
     if outputs.json and (jobs > 1 or workers != "pool"):
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
     if inputs.files is None:
+        outputs = named_outputs(outputs, inputs.named[0])
         check_distinct([outputs])
     else:
         run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
