@@ -40,7 +40,7 @@ NEEDS = {
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
 CHECKED = {"sonjit", "torchrun", "pip", "npm", "npx", "make", "python", "ray", "git",
-           "openssl", "docker", "cp", "zip", "blender", "pyinstaller", "rerun"}  # fmt: skip
+           "openssl", "docker", "cp", "uv", "zip", "blender", "pyinstaller", "rerun"}  # fmt: skip
 
 README = PROJECT / "README.md"
 PAGES_WITH_BLOCKS = [page for page in PAGES if page != README and blocks_of(page)]
