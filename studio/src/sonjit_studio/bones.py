@@ -37,6 +37,9 @@ _MAX_CHANGE = 0.15  # change of a bone's length that is reported, relative to it
 _MIN_CHANGE_M = 0.004  # change that is never reported, because marks scatter as much
 HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)  # (20, 2) parent and child of one hand's bones
 _BODY: Final = load_skeleton("body_blazepose33")
+_BODY_CHAINS: Final = [
+    [_BODY.index(f"{side}_{joint}") for joint in ("shoulder", "hip", "knee", "ankle")] for side in ("left", "right")
+]
 _LIMB_BONES: Final = np.array([(a, b) for a, b in _BODY.bones if _BODY.index("left_shoulder") <= a < b])
 """Bones (18, 2), parents first: across the shoulders and down the arms, across the hips and down the legs.
 
@@ -54,6 +57,12 @@ _MAX_GAP_S: Final = 0.5  # longest gap that is interpolated
 def hand_length_m(points_m: FloatArray) -> float:
     """Estimate the metres from wrist to middle fingertip of joints (N, 21, 3) by usual proportions; NaN without any."""
     return float(medians((median_lengths(points_m) / _BONE_PROPORTIONS)[:, None])[0])
+
+
+def body_length_m(points_m: FloatArray) -> float:
+    """Return the metres from shoulder over hip and knee to ankle of bodies (N, 33, 3) in metres; NaN without any."""
+    steps_m = np.linalg.norm(np.diff(points_m[:, _BODY_CHAINS], axis=2), axis=-1)  # (N, 2, 3)
+    return float(medians(steps_m.reshape(-1, 3)).sum())
 
 
 def regularized_lengths(points_m: FloatArray) -> FloatArray:

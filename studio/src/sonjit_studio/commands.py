@@ -41,6 +41,7 @@ from sonjit_studio.triangulation import Triangulation, triangulate
 from sonjit_studio.views import find_views, load_frame_sets
 
 _HAND_M = 0.1, 0.25  # hands of children and of adults
+_BODY_M = 0.4, 1.8  # bodies of infants and of tall adults, from the shoulders to the ankles
 
 
 app = App(
@@ -114,6 +115,7 @@ def triangulate_tables(
     pixels, confidence = detections.points_px, detections.confidence
     found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
     _check_hands(detections, found, cameras, out)
+    _check_bodies(detections, found, cameras)
     if constant_bones:
         found = people_files.fit_constant_bones(rig, detections, found)
     people_files.save_people(out, rig, detections, found)
@@ -171,9 +173,26 @@ def _check_hands(detections: people_files.Detections, found: Triangulation, came
         )
 
 
+def _check_bodies(detections: people_files.Detections, found: Triangulation, cameras: Path) -> None:
+    """Warn of bodies of no person's size."""
+    slices = people_files.part_slices(detections.parts)
+    bodies = [found.points_m[:, :, own].reshape(-1, part.size, 3) for part, own in slices if part.list_name == "bodies"]
+    length_m = bones.body_length_m(bodies[0]) if bodies else np.nan
+    if length_m < _BODY_M[0] or length_m > _BODY_M[1]:
+        sys.stderr.write(
+            f"sonjit: the bodies measure {length_m:.3g} m from the shoulders to the ankles and people's "
+            f"{_BODY_M[0]:g} to {_BODY_M[1]:g} m: is the unit of {cameras} right (--unit)?\n"
+        )
+
+
 @app.command
 def export(
-    people: Path, /, *, out: Path, figure: Annotated[exports.Figure | None, Parameter(name="--as")] = None
+    people: Path,
+    /,
+    *,
+    out: Path,
+    figure: Annotated[exports.Figure | None, Parameter(name="--as")] = None,
+    floor: bool = False,
 ) -> None:
     """Export triangulated people as .c3d, .trc, .csv, .glb, .bvh or .svg.
 
@@ -184,8 +203,9 @@ def export(
         out: File to write. Its ending determines the format.
         figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
             For .csv: angles (joint angles of bodies in radians).
+        floor: Find the floor under the feet of bodies, and make it y = 0 in .trc, and z = 0 in .c3d and .csv.
     """
-    written = exports.export_people(people_files.load_people(people), out, figure)
+    written = exports.export_people(people_files.load_people(people), out, figure, floor=floor)
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 

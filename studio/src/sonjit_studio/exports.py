@@ -23,6 +23,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models import drawing, mesh_files
 from sonjit_lab.hand_models.rig import RigMotion, Side, fit_pose
 from sonjit_studio.bones import Part, median_lengths, rig_with_lengths
+from sonjit_studio.ground import people_on_floor
 from sonjit_studio.people import HANDS, PeopleInSpace
 
 _GREY: Final[Colour] = (136, 136, 136)
@@ -37,6 +38,7 @@ Figure = Literal["mesh", "skeleton", "angles"]  # content of a .glb (mesh or ske
 _FIGURES: Final[dict[str, tuple[Figure, ...]]] = {".glb": ("mesh", "skeleton"), ".csv": ("angles",)}
 _ANGLES: Final = (*BODY_ANGLES, "neck_flexion_rad")  # angles of the report that do not depend on the world's axes
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
+_FLOOR_ENDINGS: Final = (".c3d", ".trc", ".csv")  # formats of motion capture and tables
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
 _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
 
@@ -364,15 +366,22 @@ def _svg(people: PeopleInSpace) -> str:
     return svg_of(len(rows) * _SVG_CELL_PX, _SVG_CELL_PX, marks, "people in space at moments of the recording")
 
 
-def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = None) -> list[Path]:
+def export_people(
+    people: PeopleInSpace, path: Path, figure: Figure | None = None, *, floor: bool = False
+) -> list[Path]:
     """Write people as .c3d or .trc (mm), .csv (m), .glb, .bvh (per rigged hand) or .svg, and return the files.
 
     `figure`: content of a .glb, the rigged hand's mesh by default, or skeletons; joint angles of bodies for a .csv.
+    `floor`: the floor under bodies becomes y = 0 in a .trc, and z = 0 in a .c3d or .csv.
     """
     ending = path.suffix.lower()
     if figure and ending in ENDINGS and figure not in _FIGURES.get(ending, ()):
         needed = next(each for each, figures in _FIGURES.items() if figure in figures)
         raise InputError(f"{path}: --as {figure} applies only to {needed}")
+    if floor:
+        if ending not in _FLOOR_ENDINGS or figure:
+            raise InputError(f"{path}: --floor applies only to keypoints as {', '.join(_FLOOR_ENDINGS)}")
+        people = people_on_floor(people, y_up=ending == ".trc")
     files: dict[Path, bytes | str] = {}
     match ending:
         case ".c3d":
