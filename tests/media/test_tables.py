@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_writer
-from sonjit.media.tables import open_row_writer
+from sonjit.media.tables import base, open_row_writer
 from sonjit.media.tables.layout import COLUMNS
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
 
@@ -385,11 +385,28 @@ def test_a_table_that_cannot_be_converted_is_one_line(tmp_path, name, content, m
     assert not (tmp_path / "new.csv").exists()
 
 
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl"])
+def test_what_is_written_is_in_the_draft_after_a_second(tmp_path, monkeypatch, ending):
+    """A killed process then leaves it, also if its frames take long."""
+    now = [0.0]
+    monkeypatch.setattr(base.time, "monotonic", lambda: now[0])
+    points = np.zeros((21, 3), np.float32)
+    with (
+        open_writer(tmp_path / f"frames{ending}", HEADER) as writer,
+        open_row_writer(tmp_path / f"rows{ending}", None, {"name": str}) as table,
+    ):
+        before = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
+        now[0] = 1.5
+        writer.write(Frame(0, 0.0, hands=[Hand("Left", 0.5, points, points)]))
+        table.write([{"name": "a"}])
+        assert all(path.stat().st_size > size for path, size in zip(sorted(tmp_path.iterdir()), before, strict=True))
+
+
 KILLED = """
 import os, sys
 import numpy as np
 from sonjit.media import Header, open_writer
-from sonjit.media.tables import open_row_writer
+from sonjit.media.tables import base, open_row_writer
 from sonjit.results import Frame, Hand
 writers = [open_writer(path, Header("clip.mp4", 640, 480, 30.0, "full")) for path in sys.argv[1:]]
 for index in range(40):

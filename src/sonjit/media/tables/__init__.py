@@ -68,6 +68,7 @@ class _JsonOutput(base.TextOutput):
     def _put(self, record: str) -> None:
         with failing_as_job(self._draft.final):
             self._file.write(self._separator + record)
+            self._pass_on()
         if self._as_lines:
             self._separator = "\n"
         else:

@@ -1,6 +1,7 @@
 """Define the header of tables, the interface of table writers, and the types of their values."""
 
 import codecs
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
 keypoint and axis."""
 _ESCAPED = "sonjit-escaped"
 """Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`, as in Parquet."""
+_PERIOD_S = 1.0  # time after which the frames written before are passed to the system
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -104,6 +106,13 @@ class TextOutput(Output):
         super().__init__()
         self._draft = Draft(path)
         self._file = self._draft.path.open("w", encoding=encoding, newline="", errors=_ESCAPED)
+        self._passed_s = time.monotonic()
+
+    def _pass_on(self) -> None:
+        """Pass what was written to the system, once a period, so that a killed process leaves it in the draft."""
+        if time.monotonic() - self._passed_s >= _PERIOD_S:
+            self._file.flush()
+            self._passed_s = time.monotonic()
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):

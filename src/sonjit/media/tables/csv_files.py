@@ -45,6 +45,7 @@ class CsvRows(TextOutput, RowWriter):
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
         with failing_as_job(self._draft.final):
             self._csv.writerows([_as_cell(row.get(name)) for name in self._columns] for row in rows)
+            self._pass_on()
 
 
 class CsvWriter(TextOutput, FrameWriter):
@@ -62,6 +63,7 @@ class CsvWriter(TextOutput, FrameWriter):
             extras = [{name: _as_cell(value) for name, value in values.items()} for values in extras]
         with failing_as_job(self._draft.final):
             self._csv.writerows(self._rows_from(frame, extras))
+            self._pass_on()
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
