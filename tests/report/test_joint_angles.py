@@ -204,6 +204,20 @@ def test_pages_have_captions_labels_and_any_name(tmp_path):
     assert b"/Title" in pdf
 
 
+def test_printed_parts_continue_on_another_page_where_one_is_full():
+    labels = joint_angles.Labels()
+    assert len(joint_angles._table_pages(recorded([170]), [], labels, [])) == 1
+    recording = recorded([*squat(90)] * 25)
+    pictures = [("first", np.zeros((20, 30, 3), np.uint8))] * 2
+    pages = joint_angles._table_pages(recording, pictures, labels, [])
+    assert len(pages) == 2
+    for page in pages:
+        page.draw_without_rendering()
+        boxes = [axes.get_tightbbox() for axes in page.axes]
+        assert min(box.y0 for box in boxes if box is not None) >= 0.02 * page.bbox.height
+        assert max(box.y1 for box in boxes if box is not None) <= 0.98 * page.bbox.height
+
+
 def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path):
     recording = recorded([170])
     for name in ("r.html", "r.pdf"):

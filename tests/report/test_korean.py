@@ -88,8 +88,7 @@ def test_a_pdf_in_korean_has_its_letters(recordings, tmp_path):
         pytest.skip("no font with Korean letters is installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of letters without a glyph
-        for recording in recordings:
-            joint_angles.write_page(tmp_path / "k.pdf", recording, [], labels=LABELS)
+        joint_angles.write_page(tmp_path / "k.pdf", recordings[0], [], labels=LABELS)
     assert (tmp_path / "k.pdf").read_bytes()[:4] == b"%PDF"
 
 

@@ -4,9 +4,10 @@ import base64
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +52,8 @@ _PLAIN: Final = (
     "`sonjit report`."
 )
 _TITLE_LENGTH = 90  # characters of a line at the top of a printed page
-_LINE_LENGTH = 150  # characters of a printed line
+_LINE_LENGTH = 115  # characters of a printed line
+_TEXT_SIZE = 8.0  # of printed sentences, in points
 _GAIT_HEADINGS = ("walking", "value", "±")
 _CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
 _FONTS = (
@@ -61,6 +63,9 @@ _FONTS = (
 """Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
 _PRINTED = (0.05, 0.04, 0.9, 0.92)
 """Left, bottom, width and height of the printed part of a page, whose margins printers need."""
+_PRINTED_IN = 10.6
+"""Height of the printed part of a page in inches."""
+_LINE_IN = 0.0185  # height of a line in inches for each point of its letters
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _COLUMNS = (
@@ -308,7 +313,7 @@ def _pdf(
     mark: str = "",
     earlier: Earlier | None = None,
 ) -> bytes:
-    """Return two printed pages as PDF: tables, then curves."""
+    """Return printed pages as PDF: tables, then curves."""
     with optional_import("a report", "eval"):
         import matplotlib as mpl
         from matplotlib.backends.backend_pdf import PdfPages
@@ -319,7 +324,8 @@ def _pdf(
     if mark:
         metadata["Keywords"] = f"{_MARK} {mark}"
     with mpl.rc_context({"font.family": _fonts()}), PdfPages(file, metadata=metadata) as pages:
-        pages.savefig(_first_page(recording, pictures, labels, _changes(recording, earlier)))
+        for page in _table_pages(recording, pictures, labels, _changes(recording, earlier)):
+            pages.savefig(page)
         pages.savefig(_curves_page(recording))
     return file.getvalue()
 
@@ -359,14 +365,18 @@ def _figure() -> Any:  # noqa: ANN401  # Matplotlib
     return figure
 
 
-def _first_page(
+@dataclass(frozen=True)
+class _Part:
+    """Part of a printed page."""
+
+    height: float  # in inches
+    draw: Callable[[Any], None]  # into axes of Matplotlib
+
+
+def _table_pages(
     recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, changes: list[tuple[str, ...]]
-) -> Any:  # noqa: ANN401  # Matplotlib
-    """Return the page of pictures and tables."""
-    figure = _figure()
-    lines = [_title(recording, labels), *labels.lines(recording.language), _facts(recording)]
-    title = "\n".join(part for line in lines for part in _wrapped(line, _TITLE_LENGTH))
-    figure.suptitle(files.xml_text(title), fontsize=11, parse_math=False)
+) -> list[Any]:  # Matplotlib
+    """Return the pages of pictures and tables."""
     walking = [] if recording.gait is None else recording.gait.rows(recording.language)
     tables = (
         ("Range of motion", HEADINGS, recording.rows),
@@ -375,27 +385,75 @@ def _first_page(
         ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
-    shown = [table for table in tables if table[2]]
-    text = "\n".join(line for sentence in _sentences(recording) for line in _wrapped(sentence, _LINE_LENGTH))
-    heights = [2.6, *(0.17 * len(rows) + 0.6 for _, _, rows in shown), 1.5, 0.13 * (text.count("\n") + 1) + 0.3]
-    grid: Any = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    for at, (caption, rgb) in enumerate(pictures):
-        axes: Any = figure.add_subplot(grid[0, at])
-        axes.imshow(rgb)
-        axes.set_title(caption, fontsize=8)
+    lines = [_title(recording, labels), *labels.lines(recording.language), _facts(recording)]
+    parts = [
+        _text_part([part for line in lines for part in _wrapped(line, _TITLE_LENGTH)], 11),
+        *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
+        *(_table_part(recording, *table) for table in tables[:1] if table[2]),
+        *([_list_part(recording, "Left and right", recording.comparisons)] if recording.comparisons else []),
+        *(_table_part(recording, *table) for table in tables[1:] if table[2]),
+        _Part(1.5, partial(_draw_conventions, recording)),
+        _list_part(recording, "Notes", _sentences(recording)),
+    ]
+    pages: list[list[_Part]] = [[]]
+    for part in parts:
+        if pages[-1] and sum(each.height for each in pages[-1]) + part.height > _PRINTED_IN:
+            pages.append([])
+        pages[-1].append(part)
+    return [_page(page) for page in pages]
+
+
+def _page(parts: Sequence[_Part]) -> Any:  # noqa: ANN401  # Matplotlib
+    """Return a printed page of parts below each other."""
+    figure = _figure()
+    heights = [part.height for part in parts]
+    grid: Any = figure.add_gridspec(len(parts) + 1, 1, height_ratios=[*heights, max(_PRINTED_IN - sum(heights), 0.01)])
+    for row, part in enumerate(parts):
+        axes: Any = figure.add_subplot(grid[row, 0])
         axes.set_axis_off()
-    for row, (heading, headings, rows) in enumerate(shown, 1):
-        axes = figure.add_subplot(grid[row, :])
-        axes.set_axis_off()
+        part.draw(axes)
+    return figure
+
+
+def _text_part(lines: Sequence[str], size: float) -> _Part:
+    text = files.xml_text("\n".join(lines))
+
+    def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
+        axes.text(0, 1, text, fontsize=size, va="top", parse_math=False, transform=axes.transAxes)
+
+    return _Part(_LINE_IN * size * len(lines) + 0.15, draw)
+
+
+def _list_part(recording: Recording, heading: str, sentences: Sequence[str]) -> _Part:
+    lines = [line for sentence in sentences for line in _wrapped(sentence, _LINE_LENGTH)]
+    text = _text_part(lines, _TEXT_SIZE)
+
+    def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
+        axes.set_title(recording.text(heading), fontsize=9, loc="left")
+        text.draw(axes)
+
+    return _Part(text.height + 0.3, draw)
+
+
+def _table_part(recording: Recording, heading: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> _Part:
+    def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
         axes.set_title(recording.text(heading), fontsize=9, loc="left")
         _draw_table(axes, _in_words(recording, headings), rows)
-    drawing: Any = figure.add_subplot(grid[len(heights) - 2, :])
-    drawing.set_title(recording.text("What the angles mean"), fontsize=9, loc="left")
-    conventions.draw_convention(drawing, recording.convention, recording.language)
-    axes = figure.add_subplot(grid[len(heights) - 1, :])
-    axes.set_axis_off()
-    axes.text(0, 1, text, fontsize=6.5, va="top", parse_math=False)
-    return figure
+
+    return _Part(0.16 * (len(rows) + 1) + 0.4, draw)
+
+
+def _draw_pictures(pictures: list[tuple[str, Image]], axes: Any) -> None:  # noqa: ANN401  # Matplotlib
+    for at, (caption, rgb) in enumerate(pictures):
+        place = axes.inset_axes((at / len(pictures), 0, 1 / len(pictures), 0.92))
+        place.imshow(rgb)
+        place.set_title(caption, fontsize=8)
+        place.set_axis_off()
+
+
+def _draw_conventions(recording: Recording, axes: Any) -> None:  # noqa: ANN401  # Matplotlib
+    axes.set_title(recording.text("What the angles mean"), fontsize=9, loc="left")
+    conventions.draw_convention(axes, recording.convention, recording.language)
 
 
 def _sentences(recording: Recording) -> list[str]:
@@ -403,7 +461,6 @@ def _sentences(recording: Recording) -> list[str]:
     say = recording.text
     sentences = [
         *map(say, _COLUMNS),
-        *recording.comparisons,
         say(conventions.WORDS[recording.convention]),
         say(conventions.SIGNS),
         *recording.counting,
