@@ -28,7 +28,7 @@ _MIN_PROPOSALS = 3  # minimum number of proposals that are kept; otherwise two f
 _MAX_REPEATS = 3  # maximum number of frames in which a detection that is not tracked is returned again
 _LOST_WINDOW = 2.0  # side of the window around a lost instance, in box sides
 _THUMBNAIL = 48  # longer side of the thumbnail in which changes are detected, in pixels
-_ROWS_PER_PIXEL = 8  # number of image rows whose mean is one row of the thumbnail, if the image has as many
+_ROWS_PER_PIXEL = 8  # number of image rows, and columns, whose mean is a thumbnail's pixel, if the image has as many
 _CHANGE = 6  # difference of a thumbnail's pixel, in grey levels, above which a window has changed
 _MAX_PAUSE = 3  # maximum number of passes that a window is skipped; it grows with each search without proposals
 
@@ -261,9 +261,10 @@ class StreamSearch(Generic[O]):
 
 
 def _thumbnail(rgb: Image) -> NDArray[np.int16]:
-    """Sample a few pixels of an image (H, W, 3)."""
+    """Return the means of sampled pixels of an image (H, W, 3); all pixels would take longer than an inference."""
     height, width = rgb.shape[:2]
     scale = _THUMBNAIL / max(width, height)
-    rows = rgb[:: max(int(1 / (_ROWS_PER_PIXEL * scale)), 1)]  # all rows would take longer than an inference
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
+    if max(width, height) > _ROWS_PER_PIXEL * _THUMBNAIL:
+        rgb = cv2.resize(rgb, (_ROWS_PER_PIXEL * size[0], _ROWS_PER_PIXEL * size[1]), interpolation=cv2.INTER_NEAREST)  # pyright: ignore
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.int16)
