@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Float32Array, Image
+from sonjit._util import Float32Array, FloatArray, Image
 from sonjit._util.lazy_names import LazyModule
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ _PARAMETERS: Final = (1, 3, 4, 5, 7)  # number of parameters of a curve, by the 
 
 
 class _Conversion(NamedTuple):
-    """Conversion to linear sRGB."""
+    """Conversion to the numbers of levels of linear sRGB."""
 
     curves: Float32Array  # (1, 256, 3), linear values of red, green and blue, 0..1
-    matrix: Float32Array | None  # (3, 3) from them to linear sRGB; None for grey
+    matrix: Float32Array  # (3, 4) from them and 1 to the levels
+    is_grey: bool
 
 
 def is_srgb(profile: bytes) -> bool:
@@ -54,16 +55,13 @@ def in_srgb(rgb: Image, profile: bytes) -> Image | None:
     `profile` may be only its beginning, if that has the tags of its matrix and curves.
     """
     conversion = _conversion(profile)
-    if conversion is None or (conversion.matrix is None and np.ptp(rgb, axis=2).any()):  # not a profile of this image
+    if conversion is None or (conversion.is_grey and np.ptp(rgb, axis=2).any()):  # not a profile of this image
         return None
     out, rows = np.empty_like(rgb), max(1, _ROWS_PIXELS // rgb.shape[1])
     for start in range(0, len(rgb), rows):
-        linear = cv2.LUT(rgb[start : start + rows], conversion.curves)
-        if conversion.matrix is not None:
-            linear = cv2.transform(linear, conversion.matrix)
-        np.clip(linear, 0, 1, out=linear)
-        linear *= _LEVELS - 1
-        np.take(_encoded(), np.rint(linear).astype(np.uint16), out=out[start : start + rows])
+        linear = cv2.transform(cv2.LUT(rgb[start : start + rows], conversion.curves), conversion.matrix)
+        np.clip(linear, 0, _LEVELS - 1, out=linear)
+        np.take(_encoded(), linear.astype(np.uint16), out=out[start : start + rows], mode="clip")
     return out
 
 
@@ -73,7 +71,11 @@ def _conversion(profile: bytes) -> _Conversion | None:
     tags = _tags(profile)
     if profile[16:20] == b"GRAY":
         grey = _curve(tags.get(b"kTRC", b""))
-        return None if grey is None else _Conversion(np.repeat(grey[None, :, None], 3, axis=2), None)
+        return (
+            None
+            if grey is None
+            else _Conversion(np.repeat(grey[None, :, None], 3, axis=2), _levels(np.eye(3)), is_grey=True)
+        )
     if profile[16:20] != b"RGB " or profile[20:24] != b"XYZ ":
         return None
     curves = [_curve(tags.get(name, b"")) for name in (b"rTRC", b"gTRC", b"bTRC")]
@@ -82,7 +84,12 @@ def _conversion(profile: bytes) -> _Conversion | None:
     if len(known) < 3 or len(primaries) < 3:
         return None
     matrix = np.linalg.solve(np.array(_SRGB), np.stack(primaries, axis=1))
-    return _Conversion(np.stack(known, axis=1)[None], matrix.astype(np.float32))
+    return _Conversion(np.stack(known, axis=1)[None], _levels(np.asarray(matrix, np.float64)), is_grey=False)
+
+
+def _levels(matrix: FloatArray) -> Float32Array:
+    """Return a matrix (3, 4) to the rounded numbers of levels from one (3, 3) to linear values, 0..1."""
+    return np.hstack([(_LEVELS - 1) * matrix, np.full((3, 1), 0.5)]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
