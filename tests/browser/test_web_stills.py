@@ -199,3 +199,25 @@ def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_netw
     assert found[0] == found[1] == found[2]
     assert found[0]["hands"]
     assert "hand_heads.npz: 404" in found[3]
+
+
+@pytest.mark.golden
+def test_the_boxes_to_hide_in_a_stream_stay_for_a_second(web_page, all_networks, show, data):
+    rgb = cv2.resize(photograph(data, "person-lexi"), None, fx=0.4, fy=0.4)
+    (face,) = in_python("face", [rgb], {}, "detect")[0]
+    left, top, right, bottom = face.box
+    shown, blank = show(rgb), show(np.full_like(rgb, 90))
+    found, wrong = run(web_page, """
+        const detector = await kit.LocalDetector.create("holistic", {search: "fast"});
+        const found = [];
+        for (const [path, time] of given[0]) found.push(await detector.cover(await pixels(path), {time}));
+        const wrong = await (await kit.LocalDetector.create("face", {search: "fast"}))
+            .cover(await pixels(given[0][0][0])).catch(({message}) => message);
+        detector.close();
+        return [found.map(({faces}) => faces), wrong];
+    """, [[shown, 0], [shown, 0.03], [blank, 0.06], [blank, 2]])  # fmt: skip
+    *hidden, gone = found
+    x, y = (left + right) / 2, (top + bottom) / 2
+    assert all(any(box[0] < x < box[2] and box[1] < y < box[3] for box in boxes) for boxes in hidden)
+    assert gone == []
+    assert "Create a detector of holistic" in wrong
