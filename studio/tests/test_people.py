@@ -339,7 +339,7 @@ def detected(rig, noise_px, seed=0, frames=40):
     return truth, pixels + rng.normal(0, noise_px, pixels.shape), np.ones(pixels.shape[:-1])
 
 
-@pytest.mark.parametrize(("cameras", "degrees"), [(3, 1.0), (4, 2.0), (6, 1.5)])
+@pytest.mark.parametrize(("cameras", "degrees"), [(4, 2.0), (5, 1.0), (6, 1.5)])
 def test_poses_of_turned_cameras_are_refined_on_people(cameras, degrees):
     rig = random_rig(cameras, cameras, distance_m=4.0, half=True)
     _, pixels, confidence = detected(rig, 1.0)
@@ -364,6 +364,8 @@ def test_refinement_is_refused_where_it_does_not_help():
         refine_poses(rig, pixels, confidence, threshold_px=10.0)
     with pytest.raises(InputError, match="requires 100 certain keypoints seen by 3 cameras"):
         refine_poses(turned_rig(rig, 1.0), pixels[:, :1], confidence[:, :1], threshold_px=10.0)
+    with pytest.raises(InputError, match="requires 4 or more cameras that fit each other, not 3"):
+        refine_poses(rig.subset(rig.names[:3]), pixels[:3], confidence[:3], threshold_px=10.0)
     with pytest.raises(InputError, match="there are 0"):
         refine_poses(turned_rig(rig, 1.0), pixels, 0.1 * confidence, threshold_px=10.0)
 

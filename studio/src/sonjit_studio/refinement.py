@@ -16,6 +16,8 @@ from sonjit_studio.rig import CameraRig
 
 LOOSENESS = 4.0  # how much larger reprojection errors may be before the refinement than usually
 _MIN_CONFIDENCE = 0.5  # least confidence of keypoints that are used
+_MIN_CAMERAS = 4  # with fewer, errors that a detector repeats in each image move the cameras
+_MIN_VIEWS = 3  # two of several views show errors along one direction only
 _MIN_POINTS, _MAX_POINTS = 50, 1500  # number of points in space that poses are fitted to
 _MIN_GAIN = 0.05  # least reduction of the error in left-out frame sets, as a share
 _ROBUST_SHARE = 1 / 8  # error from which the cost grows linearly, relative to the largest error of an inlier
@@ -61,16 +63,21 @@ def refine_poses(rig: CameraRig, points_px: RealArray, confidence: RealArray, *,
         threshold_px: Largest reprojection error of an inlier with correct cameras, pixels.
 
     Raises:
-        InputError: There are too few points, or the error in the left-out frame sets does not fall by 5 %.
+        InputError: There are fewer than four cameras or too few points, or the error in the left-out frame sets does
+            not fall by 5 %.
     """
+    if len(rig) < _MIN_CAMERAS:
+        raise InputError(
+            f"--refine-cameras requires {_MIN_CAMERAS} or more cameras that fit each other, not {len(rig)}"
+        )
     seen = np.isfinite(points_px).all(-1) & (np.asarray(confidence) >= _MIN_CONFIDENCE)
-    seen &= seen.sum(0) >= min(3, len(rig))  # two of several views show errors along one direction only
+    seen &= seen.sum(0) >= _MIN_VIEWS
     pixels = np.where(seen[..., None], points_px, np.nan)
     fitted, left_out = pixels[:, ::2].reshape(len(rig), -1, 2), pixels[:, 1::2].reshape(len(rig), -1, 2)
     counts = [int(np.isfinite(part[..., 0]).any(0).sum()) for part in (fitted, left_out)]
     if min(counts) < _MIN_POINTS:
         raise InputError(
-            f"--refine-cameras requires {2 * _MIN_POINTS} certain keypoints seen by {min(3, len(rig))} cameras, in two "
+            f"--refine-cameras requires {2 * _MIN_POINTS} certain keypoints seen by {_MIN_VIEWS} cameras, in two "
             f"or more frame sets; there are {sum(counts)}"
         )
     refined = _adjusted(rig, fitted, threshold_px * _ROBUST_SHARE)
