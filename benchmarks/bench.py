@@ -27,6 +27,7 @@ def bench(
     face_media: str | None = None,
     body_media: str | None = None,
     model: str | None = None,
+    search: Literal["fast", "auto"] = "fast",
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto",
     threads: int | None = None,
     repeat: int = 3,
@@ -50,6 +51,7 @@ def bench(
         face_media: A video or image for face.
         body_media: A video or image for body and holistic.
         model: Model to measure. Default: all models of the kind.
+        search: Search of Sonjit. fast searches as the peer does, auto is the default of detectors.
         precision: Number format of Sonjit's networks. auto uses bf16 if CPU and network allow it, otherwise f32.
         threads: Threads of Sonjit. 0 uses all cores. Default: SONJIT_THREADS.
         repeat: Number of processes per case and side. The median of each metric is reported.
@@ -75,12 +77,14 @@ def bench(
                 raise InputError(f"--layers cannot be combined with {name}")
         if peer_api != "solutions":
             raise InputError("--layers cannot be combined with --peer-api tasks")
+        if search != "fast":
+            raise InputError(f"--layers cannot be combined with --search {search}")
         networks = measure_layers(cases, media=images, precision=precision, threads=threads, repeat=repeat)
         Console(width=None if sys.stdout.isatty() else 180).print(run.draw_layers(networks))
         return
     with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
-            cases=cases, peer=peer, media=images, precision=precision, threads=threads, repeat=repeat,
+            cases=cases, peer=peer, media=images, search=search, precision=precision, threads=threads, repeat=repeat,
             progress=print_line, measured_case=partial(_write, draft) if draft else lambda _: None,
         )  # fmt: skip
         Console(width=None if sys.stdout.isatty() else 180).print(run.draw_report(report))

@@ -259,37 +259,54 @@ def _browser_type(option: Option, choices: Sequence[str]) -> str:
 
 
 def speed() -> str:
-    """Return times of all cases, memory and cold start."""
-    return _speed(short=False)
-
-
-def speed_short() -> str:
-    """Return times of the cases with the largest networks."""
-    return _speed(short=True)
-
-
-def _speed(*, short: bool) -> str:
-    """Return a table of `benchmarks/bench.py` with the default precision, with f32 unless short, and with MediaPipe."""
-    default, exact = (json.loads((RESULTS / f"xeon-2cores{end}.json").read_text("utf-8")) for end in ("", "-f32"))
+    """Return times of all cases with the default precision, with f32 and with MediaPipe, memory and cold start."""
+    default, exact = _saved_speed(""), _saved_speed("-f32")
     head = ["case", "precision", "ms: default, f32, MediaPipe", "CPU ms: default, f32, MediaPipe"]
     head += ["MB, Sonjit / MediaPipe", "cold start, s, Sonjit / MediaPipe"]
     rows: list[tuple[str, ...]] = []
     for case, own in zip(default["cases"], exact["cases"], strict=True):
-        name = case["case"]["name"]
-        if "mediapipe" not in case or (short and not name.endswith((", full", "attention", "masks"))):
+        if "mediapipe" not in case:
             continue
         ours, peer, other = case["sonjit"]["median"], case["mediapipe"]["median"], own["sonjit"]["median"]
-        if short:
-            times = ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"]
-            rows.append((name, *(f"{time:.1f}" for time in times)))
-            continue
-        cells = [name, case["sonjit"]["precision"]]
+        cells = [case["case"]["name"], case["sonjit"]["precision"]]
         cells += [", ".join(f"{side[key]:.2f}" for side in (ours, other, peer)) for key in ("p50_ms", "cpu_ms")]
         rows.append((*cells, *(f"{ours[key]:.{n}f} / {peer[key]:.{n}f}" for key, n in (("rss_mb", 0), ("cold_s", 2)))))
-    machine, version = default["machine"], default["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
+    return _table(head, rows) + _where_measured(default)
+
+
+def speed_short() -> str:
+    """Return times of the cases with the largest networks.
+
+    Results that have them add the time outside the networks, in per cent of their time, and the default search. Its
+    mean is shown, because only some frames search.
+    """
+    fast, searched = _saved_speed(""), _saved_speed("-auto")
+    means = {case["case"]["name"]: case["sonjit"]["median"]["mean_ms"] for case in searched.get("cases", ())}
+    cases = [case for case in fast["cases"] if "mediapipe" in case]
+    cases = [case for case in cases if case["case"]["name"].endswith((", full", "attention", "masks"))]
+    has_floor = all("networks_ms" in case["sonjit"]["median"] for case in cases)
+    head = ["case", "Sonjit, ms", "MediaPipe, ms", "ratio"]
+    head += ["above networks, %"] * has_floor + ["default search, mean ms"] * bool(means)
+    rows: list[tuple[str, ...]] = []
+    for case in cases:
+        ours, peer, name = case["sonjit"]["median"], case["mediapipe"]["median"], case["case"]["name"]
+        cells = [f"{time:.1f}" for time in (ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"])]
+        cells += [f"{100 * (ours['mean_ms'] / ours['networks_ms'] - 1):.0f}"] if has_floor else []
+        cells += [f"{means[name]:.1f}" if name in means else ""] if means else []
+        rows.append((name, *cells))
+    return _table(head, rows) + _where_measured(fast)
+
+
+def _saved_speed(end: str) -> dict[str, Any]:
+    """Return a saved result of `benchmarks/bench.py`; nothing if there is none."""
+    path = RESULTS / f"xeon-2cores{end}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _where_measured(result: dict[str, Any]) -> str:
+    machine, version = result["machine"], result["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}"
-    table = _table(("case", "Sonjit, ms", "MediaPipe, ms", "ratio") if short else head, rows)
-    return table + f"\n{where}; `python benchmarks/bench.py --kind all --peer PYTHON`, mediapipe {version}.\n"
+    return f"\n{where}; `python benchmarks/bench.py --kind all --peer PYTHON`, mediapipe {version}.\n"
 
 
 def speed_classes() -> str:

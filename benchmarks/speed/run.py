@@ -207,6 +207,7 @@ def benchmark(
     cases: Iterable[Case],
     peer: str | None = None,
     media: Mapping[str, str | Path] | None = None,
+    search: Literal["fast", "auto"] = "fast",
     precision: Precision = "auto",
     threads: int | None = None,
     repeat: int = 3,
@@ -220,6 +221,7 @@ def benchmark(
         cases: Cases to measure.
         peer: Python interpreter that has mediapipe; None measures only Sonjit.
         media: Video, or image to drift, by the `subject` of a case. Hands use the bundled clip by default.
+        search: Search of Sonjit, see `create_detector`.
         precision: Precision of Sonjit's networks, see `create_detector`.
         threads: Threads of Sonjit's networks, see `create_detector`.
         repeat: Processes per case and side.
@@ -240,8 +242,10 @@ def benchmark(
     for case in cases:
         check_media(case, media)
     tasks = any(case.bundle for case in cases)
-    if tasks and not (all(case.bundle for case in cases) and (precision, threads) == ("auto", None)):
-        raise InputError("tasks have no precision and no threads of their own, and are measured without other cases")
+    if tasks and not (all(case.bundle for case in cases) and (search, precision, threads) == ("fast", "auto", None)):
+        raise InputError(
+            "tasks have no search, precision and threads of their own, and are measured without other cases"
+        )
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
     sides: Sides = {"sonjit": (sys.executable, "tasks" if tasks else "sonjit")}
     if peer is not None:
@@ -252,7 +256,8 @@ def benchmark(
         "machine": describe_machine(),
         "settings": {
             "media": {subject: Path(media.get(subject, "bundled clip")).name for subject in subjects},
-            "frames": count, "warm_up": WARM_UP, "repeat": repeat, "precision": precision, "threads": threads,
+            "frames": count, "warm_up": WARM_UP, "repeat": repeat, "search": search, "precision": precision,
+            "threads": threads,
         },
         "libraries": {name: run_worker(python, name) for name, (python, _) in sides.items()},
         "weights": weights,
@@ -261,7 +266,7 @@ def benchmark(
     with files.WorkFolder() as folder:
         for number, case in enumerate(cases, 1):
             progress(f"[{number}/{len(cases)}] {case.name}")
-            job = {"task": "time", "precision": precision, "threads": threads}
+            job = {"task": "time", "search": search, "precision": precision, "threads": threads}
             job |= _save_inputs(case, media, count, Path(folder))
             case_sides: Sides = sides if case.peer else {"sonjit": sides["sonjit"]}
             metrics = _measure(job, case_sides, repeat, count)

@@ -49,6 +49,7 @@ class Job(TypedDict):
     max_instances: int
     static_image: bool
     segmentation: NotRequired[bool]
+    search: NotRequired[str]
     precision: NotRequired[str]
     threads: NotRequired[int | None]
     module: NotRequired[str]
@@ -106,7 +107,8 @@ class Sonjit:
         """Create a detector with the job's options."""
         names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads", "keypoints")
         options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
-        self._detector = self._create(job["kind"], search="fast", smoothing="published", **options)  # as the peer
+        options["search"] = job.get("search", "fast")  # by default as the peer, like the smoothing
+        self._detector = self._create(job["kind"], smoothing="published", **options)
 
     def detect(self, rgb: NDArray[np.uint8]) -> Any:  # the library's own form
         """Process one frame."""

@@ -78,7 +78,8 @@ def test_tasks(capsys, refusal, tmp_path, monkeypatch):
         assert set(case["sonjit"]["found"]) == {"1"}
     for arguments, reason in (
         (("--kind", "body"), "--kind body cannot be combined with --peer-api tasks. Choose from hands, face"),
-        (("--threads", "1"), "tasks have no precision and no threads of their own"),
+        (("--threads", "1"), "tasks have no search, precision and threads of their own"),
+        (("--search", "auto"), "tasks have no search, precision and threads of their own"),
         (("--peer", sys.executable), "has no mediapipe.tasks"),
     ):
         assert reason in refusal("bench", "--peer-api", "tasks", *arguments)

@@ -40,6 +40,7 @@ def test_each_network_of_the_cases_is_measured_once(lite_file):
         (["--peer", "python3"], "--peer"),
         (["--save", "bench.json"], "--save"),
         (["--peer-api", "tasks"], "--peer-api tasks"),
+        (["--search", "auto"], "--search auto"),
         (["--repeat", "0"], "--repeat 0"),
     ],
 )
