@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from functools import cache
 from itertools import chain
 
@@ -260,3 +261,14 @@ def test_the_command_writes_a_file_and_prints_its_error(tmp_path, capfd):
 )
 def test_errors_of_the_command_are_one_line(arguments, message, tmp_path, refusal):
     assert message in refusal("export", *arguments, "--out", tmp_path / "net.onnx")
+
+
+def test_an_incomplete_litert_torch_gives_one_line(tmp_path, monkeypatch):
+    (tmp_path / "litert_torch.py").write_text("import part_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "litert_torch", raising=False)
+    entry = network_entry("hand-full")
+    network = create_network("hand-full", weights=None)
+    with pytest.raises(JobError, match="cannot be exported to TFLite: No module named 'part_that_is_missing'"):
+        export_network(network, entry.tiny_inputs, tmp_path / "net.tflite")
+    assert not (tmp_path / "net.tflite").exists()

@@ -175,7 +175,7 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
             litert: Any = import_module("litert_torch")
             litert.convert(_TupleOutputs(network.cpu(), is_last=True).eval(), examples).export(str(path))
             add_normalization(path, inputs)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, ImportError) as error:  # also of its parts
         check_memory(error)
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise JobError(f"{network.name} cannot be exported to TFLite: {reason[:200]}") from None
