@@ -199,6 +199,13 @@ def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
     assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
 
 
+def test_the_fast_search_of_stills_counts_proposals_beyond_the_maximum():
+    scene, detector = make(static_image=True, max_instances=2)
+    scene.show(100, 300, 500, 700)
+    found = detector.detect(IMAGE)
+    assert (len(found), found.total) == (2, 4)
+
+
 def test_stills_have_no_state_and_no_ids():
     scene, detector = make(static_image=True)
     frames = [(100,), (500, 100), (), (100,)]

@@ -261,12 +261,18 @@ class Detector(files.Closing, Generic[R]):
         follows_graph = self._options.follows_bundle and self._options.kind != "hands"
         keeps_all = follows_graph or self._options.thresholds.overlap is not None  # as MediaPipe's graph does
         limit, min_score = self._options.max_instances, self._options.min_detection_score
+        beyond = 0  # number of proposals beyond the limit
         if boxes is None and isinstance(self._kind, interfaces.SearchedKind):
-            observations = self._kind.search(rgb, min_score)[:limit]
+            found = self._kind.search(rgb, min_score)
+            observations, beyond = found[:limit], len(found[limit:])
         else:
-            boxes = self._kind.find(rgb, min_score)[:limit] if boxes is None else boxes
+            if boxes is None:
+                proposals = self._kind.find(rgb, min_score)
+                boxes, beyond = proposals[:limit], len(proposals[limit:])
             observations = self._present(rgb, boxes if keeps_all else self._without_overlapping(boxes))
-        return observations if keeps_all else suppress_duplicates(observations)
+        observations = observations if keeps_all else suppress_duplicates(observations)
+        self._total = len(observations) + beyond
+        return observations
 
     def _step(self, rgb: Image, time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
         """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
