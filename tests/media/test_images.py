@@ -349,6 +349,52 @@ def test_colours_of_a_profile_are_those_of_little_cms(primaries, curve, noise):
     assert np.abs(shown.astype(int) - noise).max() > 20
 
 
+@pytest.mark.parametrize("curve", ["a power", "2.2", "as sRGB"])
+def test_the_curve_of_a_grey_profile_is_of_lightness_if_it_says_so(curve):
+    from PIL import ImageCms
+
+    grey = profile_of(P3, CURVES[curve]).replace(b"RGB XYZ ", b"GRAYLab ", 1).replace(b"rTRC", b"kTRC", 1)
+    values, srgb = np.arange(256, dtype=np.uint8)[None], ImageCms.createProfile("sRGB")
+    given, intent = ImageCms.ImageCmsProfile(BytesIO(grey)), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    expected = np.asarray(ImageCms.profileToProfile(Image.fromarray(values), given, srgb, intent, "RGB"))
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", icc_profile=grey)
+    assert np.abs(decode_image(buffer.getvalue(), "a").astype(int) - expected).max() <= 2
+
+
+def test_the_colour_profile_of_a_jpeg_2000_file_is_applied():
+    pixels, buffer = np.full((32, 32, 3), (200, 60, 30), np.uint8), BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG2000", no_jp2=False)
+    data, profile = buffer.getvalue(), profile_of(P3[::-1], CURVES["as sRGB"])  # red and blue exchanged
+    at, start = data.index(b"colr") - 4, data.index(b"jp2h") - 4
+    more = struct.pack(">I4s3B", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    length = int.from_bytes(data[start : start + 4]) - 15 + len(more)
+    red, _, blue = decode_image(
+        data[:start] + struct.pack(">I", length) + data[start + 4 : at] + more + data[at + 15 :], "a"
+    )[0, 0]
+    assert (red, blue) != (200, 30)
+    assert blue > 150 > red
+
+
+@pytest.mark.parametrize("ending", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("profile", [None, b"\0\0\1\0lcms\2\0\0\0prtrCMYKLab " + bytes(12) + b"acsp" + bytes(216)])
+def test_cmyk_images_are_converted_in_the_same_way_with_and_without_a_profile(ending, profile, noise):
+    smooth = np.asarray(Image.fromarray(noise).resize((48, 32), Image.Resampling.BICUBIC, (0, 0, 4, 4)))
+    buffer, notes = BytesIO(), []
+    Image.fromarray(smooth).convert("CMYK").save(buffer, ending, quality=95, icc_profile=profile)
+    shown = decode_image(buffer.getvalue(), "a", notes=notes)
+    assert np.abs(shown.astype(int) - smooth).mean() < 3
+    assert notes == ["a: its CMYK colours are converted approximately, without a profile"]
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_any_power_of_a_damaged_profile_is_silent(kind):
+    for value in (-(1 << 31), -65536, (1 << 31) - 1):
+        curve = b"para\0\0\0\0\0" + bytes([kind, 0, 0]) + struct.pack(">7i", *[value] * 7)
+        shown = profiles.in_srgb(np.zeros((2, 2, 3), np.uint8), profile_of(P3, curve))
+        assert shown.shape == (2, 2, 3)
+
+
 @given(cut=st.integers(0, 600), at=st.integers(128, 500), value=st.integers(0, 255))
 def test_damaged_profiles_are_no_error(cut, at, value):
     damaged = bytearray(profile_of(P3, CURVES["with an offset"]))

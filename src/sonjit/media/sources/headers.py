@@ -122,6 +122,12 @@ def _jpeg_size(data: bytes) -> Size | None:
     return None
 
 
+def jpeg_channels(data: bytes) -> int:
+    """Return the number of channels of a JPEG file, such as 4 of CMYK; 0 if it states none."""
+    frames = (at for marker, at in jpeg_segments(data) if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES)
+    return next((data[at + 7] for at in frames if at + 7 < len(data)), 0)
+
+
 def _webp_size(data: bytes) -> Size | None:
     kind = data[12:16]
     if kind == b"VP8X":

@@ -32,6 +32,7 @@ from sonjit.media.sources.headers import (
     image_format,
     is_motion_jpeg,
     is_text,
+    jpeg_channels,
     jpeg_segments,
     png_head,
     scan_start,
@@ -53,6 +54,7 @@ _APP1: Final = 0xE1  # marker of EXIF in a JPEG
 _ORIENTATION: Final = 274  # EXIF tag
 _IS_SMALLER: Final = 254  # tag of TIFF: the image is a preview of another one
 _COLOURS: Final = 262  # tag of TIFF: colours such as Lab
+_TIFF_CMYK: Final = 5  # value of that tag
 _FURTHER_IMAGES: Final = 330  # tag of TIFF: further directories
 _EXTRA_CHANNELS: Final = 338  # tag of TIFF: channels such as alpha
 _PROFILE: Final = 34675  # tag of TIFF: ICC profile
@@ -201,8 +203,11 @@ def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]
             *(np.frombuffer(v, ">u4") for v in (stated, _SRGB)), rtol=0.05
         ):
             yield "its gamma or primaries are not those of sRGB and are not applied"
-    if image_format == "tiff" and tiff_numbers(data, _COLOURS)[0] in (8, 9, 10):
+    colours = tiff_numbers(data, _COLOURS)[0] if image_format == "tiff" else 0
+    if colours in (8, 9, 10):
         yield "its Lab colours are converted approximately"
+    if colours == _TIFF_CMYK or (image_format == "jpeg" and jpeg_channels(data) == 4):
+        yield "its CMYK colours are converted approximately, without a profile"
     head = data[: scan_start(data)] if image_format == "jpeg" else data
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
     if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
@@ -224,7 +229,7 @@ def _profile(data: bytes, image_format: str | None) -> bytes:
         head = data[start : start + _PROFILE_BYTES]
     elif image_format == "webp":
         head = data[:_PROFILE_BYTES] if data[12:16] == b"VP8X" and data[20] & _HAS_PROFILE else b""
-    elif image_format in ("avif", "heic"):
+    elif image_format in ("avif", "heic", "jpeg2000"):
         head = data[:_PROFILE_BYTES]
     start = head.find(b"acsp") - 36
     profile = head[start:] if start >= 0 else b""
@@ -234,7 +239,8 @@ def _profile(data: bytes, image_format: str | None) -> bytes:
 def _other_profile(data: bytes, image_format: str | None) -> bytes:
     """Return the beginning of a profile other than sRGB's, whose colours have to be converted, or nothing."""
     profile = b"" if image_format == "heic" else _profile(data, image_format)
-    return b"" if profiles.is_srgb(profile) else profile
+    is_decoded = profile[16:20] == b"CMYK"  # OpenCV converts these colours, which have a note of their own
+    return b"" if is_decoded or profiles.is_srgb(profile) else profile
 
 
 def _in_srgb(rgb: Image, profile: bytes, name: str, notes: list[str] | None) -> Image:

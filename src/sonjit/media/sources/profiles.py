@@ -1,7 +1,7 @@
 """Convert the colours of images with ICC profiles to sRGB. Source: ICC.1:2022, the profile format.
 
 Matrix profiles, such as Display P3 and Adobe RGB, and grey profiles are converted: nearly all photographs have one of
-them or sRGB. Profiles of tables, as of printers, and of CMYK are not.
+them or sRGB. Profiles of tables, as of printers, are not.
 """
 
 import struct
@@ -42,7 +42,7 @@ class _Conversion(NamedTuple):
 def is_srgb(profile: bytes) -> bool:
     """Check whether the red, which a grey one lacks, and the medium value of an ICC profile are those of sRGB."""
     tags, is_grey = _tags(profile), profile[16:20] == b"GRAY"
-    curve = _curve(tags.get(b"kTRC" if is_grey else b"rTRC", b""))
+    curve = _grey_curve(profile, tags) if is_grey else _curve(tags.get(b"rTRC", b""))
     middle = 0.5**2.2 if curve is None else float(curve[127] + curve[128]) / 2
     red = _xyz(tags.get(b"rXYZ", b""))
     is_red = red is not None and bool(np.allclose(red, _SRGB_RED, rtol=0, atol=0.02))
@@ -70,7 +70,7 @@ def _conversion(profile: bytes) -> _Conversion | None:
     """Return the conversion of a profile, or None if it has no matrix and curves."""
     tags = _tags(profile)
     if profile[16:20] == b"GRAY":
-        grey = _curve(tags.get(b"kTRC", b""))
+        grey = _grey_curve(profile, tags)
         return (
             None
             if grey is None
@@ -137,6 +137,15 @@ def _curve(tag: bytes) -> Float32Array | None:
     return _parametric(x, kind, values)
 
 
+def _grey_curve(profile: bytes, tags: Mapping[bytes, bytes]) -> Float32Array | None:
+    """Return the linear values (256,) of a grey profile, 0..1; None if it has no curve."""
+    curve = _curve(tags.get(b"kTRC", b""))
+    if curve is None or profile[20:24] != b"Lab ":
+        return curve
+    lightness = 100 * curve  # CIE 1976 L*, which the curve has instead of linear values
+    return np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * 27 / 24389).astype(np.float32)
+
+
 def _parametric(x: NDArray[np.float64], kind: int, values: list[float]) -> Float32Array:
     """Return a parametric curve (256,) at values x (256,), 0..1."""
     power, scale, offset, slope, limit, above, below = (*values, *[0.0] * (7 - len(values)))
@@ -146,5 +155,6 @@ def _parametric(x: NDArray[np.float64], kind: int, values: list[float]) -> Float
         slope, above, below = 0.0, slope, slope
     if kind in (1, 2):
         limit = -offset / scale if scale else 0.0
-    curve = np.maximum(scale * x + offset, 0) ** power + above
+    with np.errstate(divide="ignore", over="ignore"):  # a damaged profile may have any power
+        curve = np.maximum(scale * x + offset, 0) ** power + above
     return np.clip(np.where(x >= limit, curve, slope * x + below), 0, 1).astype(np.float32)
