@@ -40,6 +40,12 @@ def test_people_who_do_not_walk_have_no_gait():
     assert found(walker(seconds=1.0)) is None  # too few steps
 
 
+def test_feet_with_few_steps_are_not_compared():
+    names = {name for name, _, _ in found(walker(seconds=3.5)).rows()}
+    assert names == {"steps", "cadence"}
+    assert {"difference of step times", "stance left", "stance right"} <= {row[0] for row in found(walker()).rows()}
+
+
 def test_values_have_the_errors_of_the_file_and_no_speed_without_a_height():
     content = json.loads(gait.ERRORS_FILE.read_text("utf-8"))
     rows = {name: (value, error) for name, value, error in found(walker()).rows()}

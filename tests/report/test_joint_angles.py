@@ -3,17 +3,21 @@
 import json
 import re
 import warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tests.support.moving_people import INDEX, body_with, frames_of, squat
 
 from sonjit import Body, Frame, InputError
-from sonjit.media import Header, open_writer
+from sonjit.media import Header, draw_frame, open_writer
+from sonjit.media.sources.base import SourceFrame
 from sonjit.report import comparison, errors, joint_angles
 from sonjit.report.motion_files import write_motion
-from sonjit.report.recording import recording_of
+from sonjit.report.recording import axis_ends, recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
+from sonjit.runs import hiding
 from sonjit.runs.annotations import AngleLimits
 
 KNEE = "left_knee_angle_rad"
@@ -23,12 +27,17 @@ def recorded(knees, **options):
     return recording_of("a.mp4", "full", frames_of(knees), (AngleLimits(KNEE),), **options)
 
 
-def test_ranges_leave_out_single_frames_and_count_the_frames_seen():
+def test_ranges_leave_out_single_frames_and_have_the_share_in_which_the_joint_was_seen():
     knees = [*squat(90), *[None] * 30, *[170] * 30]
     knees[20] = 20
-    recording = recorded(knees)
+    frames = frames_of(knees)
+    for frame in frames[90:108]:
+        frame.bodies[0].visibility[INDEX("left_ankle")] = 0
+    recording = recording_of("a.mp4", "full", frames, ())
     (row,) = (row for row in recording.rows if row[:2] == ("knee", "left"))
-    assert row[2] == "90"
+    assert row[2] == "80"  # of the 90 frames with the person
+    page = joint_angles._html(recording, [], joint_angles.Labels())
+    assert "The person is in 90 of 120 images of the video, from 0.00 to 3.97 s." in page
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
     error = errors.range_error_deg("full", "knee")
@@ -53,7 +62,7 @@ def test_sides_that_were_rarely_seen_are_not_compared():
     for frame in frames[20:]:
         frame.bodies[0].visibility[INDEX("left_ankle")] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    assert "knee: the left side was seen in 20 frames, too few to compare." in recording.comparisons
+    assert "knee: the left side was seen in 33 % of the images, too few to compare." in recording.comparisons
     assert any(sentence.startswith("hip: the ranges of left and right differ") for sentence in recording.comparisons)
 
 
@@ -72,6 +81,10 @@ def test_repetitions_and_what_is_not_counted_have_rows():
     assert [row[2] for row in recording.incomplete] == ["the recording ends before the joint is straight again"]
     recording = recorded([*squat(90)[25:], *squat(80)])
     assert [row[2] for row in recording.incomplete] == ["the recording begins during the movement"]
+    recording = recorded([angle - 30 for angle in [*squat(90), *squat(80)]])
+    assert [row[2] for row in recording.incomplete] == ["the joint is never straighter than 150°"]
+    recording = recorded([angle - 30 for angle in squat(90)], convention="clinical")
+    assert [row[2] for row in recording.incomplete] == ["the joint is never straighter than 30°"]
     recording = recorded([*squat(90)[:40], *[None] * 40, *squat(90)[50:]])
     assert [row[2] for row in recording.incomplete] == ["the joint was not seen for more than 1 s"]
 
@@ -156,7 +169,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "2 people were followed" in joint_angles._html(recording, [], joint_angles.Labels())
+    assert "2 people were found" in joint_angles._html(recording, [], joint_angles.Labels())
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):
@@ -177,17 +190,35 @@ def test_errors_of_the_page_are_those_of_the_file():
             assert errors.range_error_deg(model, joint) == found["range_error"]
     page = joint_angles._html(recording, [], joint_angles.Labels())
     found = content["origins"]["heavy"]
-    assert f"{found['recordings']} recordings and {found['frames']} frames" in page
+    assert f"{found['recordings']} recordings and {found['frames']} images" in page
 
 
 def test_differences_below_the_error_are_called_that():
     recording = recorded([*squat(90), *[170] * 10])  # the right knee stays straight
-    error = np.sqrt(2) * errors.range_error_deg("full", "knee")
-    assert f"more than the error of the difference, {error:.0f}°" in recording.comparisons[3]
-    recording = recorded([*squat(165), *[170] * 10])
+    limit = 2 * np.sqrt(2) * errors.range_error_deg("full", "knee")
+    assert f"more than twice the mean error of such a difference, {limit:.0f}°." in recording.comparisons[3]
+    assert recording.comparisons[-1].startswith("One camera sees one side of the body better")
+    recording = recorded([*squat(170 - limit + 8), *[170] * 10])
     assert (
-        f"less than the error of the difference, {error:.0f}°, so both sides may be equal" in recording.comparisons[3]
+        f"less than twice the mean error of such a difference, {limit:.0f}°, so both sides may be equal."
+        in recording.comparisons[3]
     )
+
+
+def test_axes_of_angles_contain_0_and_90_so_that_errors_do_not_look_like_movements():
+    assert axis_ends([np.array([8.0, np.nan, 20.0])]) == (0, pytest.approx(93.6))
+    low, high = axis_ends([np.array([-30.0, 20.0]), np.array([170.0])])
+    assert -40 < low < -30
+    assert 170 < high < 180
+
+
+def test_curves_have_their_error_and_the_warning_is_above_the_numbers():
+    recording = recorded([*squat(90), *[170] * 10])
+    error = recording.errors_deg[KNEE]
+    assert recording.legend("knee", "left") == f"left ± {error:.0f}°"
+    page = joint_angles._html(recording, [], joint_angles.Labels())
+    assert f"left ± {error:.0f}°" in page
+    assert page.index("not a medical measurement") < page.index("Range of motion")
 
 
 def test_pages_have_captions_labels_and_any_name(tmp_path):
@@ -255,12 +286,12 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     earlier = comparison.earlier_report(tmp_path / "before.html")
     assert earlier.title == "Joint angles: <Anna>"
     rows = {row[0]: row[1:] for row in comparison.rows_against(earlier, now)}
-    assert rows["left knee"][-1] == "changed by more than the error"
+    assert rows["left knee"][-1] == "changed by more than twice the mean error"
     assert float(rows["left knee"][2]) == pytest.approx(60, abs=2)
     assert rows["right knee"][-1] == "may be equal"
     joint_angles.write_page(tmp_path / "now.html", now, [], earlier=earlier)
     page = (tmp_path / "now.html").read_text("utf-8")
-    assert "changed by more than the error" in page
+    assert "changed by more than twice the mean error" in page
     assert "Before: Joint angles: &lt;Anna&gt;" in page
     (tmp_path / "other.html").write_text("<html></html>", "utf-8")
     for name in ("other.html", "none.html"):
@@ -322,3 +353,15 @@ def test_a_page_of_a_processed_video_states_that_its_errors_may_be_larger(tmp_pa
             writer.write(frame)
     joint_angles.write_report(tmp_path / "r.html", table, None, "a.mp4", "full")
     assert "without its mirror image" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_pictures_have_no_label_with_a_score():
+    recording = recorded([*squat(90), *[170] * 10])
+    blank = np.zeros((1300, 900, 3), np.uint8)
+    sources = [SourceFrame(frame.index, frame.time, blank) for frame in recording.frames]
+    video = SimpleNamespace(open_one=lambda: nullcontext(sources))
+    pictures = joint_angles.pictures_of(video, recording, hiding.Anonymiser("none"))
+    for (frame, caption), (shown, picture) in zip(recording.extremes, pictures, strict=True):
+        expected = joint_angles._around(draw_frame(blank, frame, labels=False), frame)
+        assert shown == caption
+        np.testing.assert_array_equal(picture, expected)

@@ -55,15 +55,17 @@ def earlier_report(path: Path) -> Earlier:
 
 
 def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]]:
-    """Return rows of angle, range before, range now, change, error of the change, and the verdict in words."""
+    """Return rows of angle, range before, range now, change, twice its mean error, and the verdict in words."""
     rows: list[tuple[str, ...]] = []
     for name, (low, high) in recording.ranges.items():
         before, now = earlier.ranges_deg.get(name), high - low
         joint = errors.joint_of(name)
-        error = math.hypot(errors.range_error_deg(earlier.model, joint), errors.range_error_deg(recording.model, joint))
+        error = errors.difference_limit_deg(
+            errors.range_error_deg(earlier.model, joint), errors.range_error_deg(recording.model, joint)
+        )
         if before is None or not math.isfinite(error):
             continue
-        verdict = "changed by more than the error" if abs(now - before) > error else "may be equal"
+        verdict = "changed by more than twice the mean error" if abs(now - before) > error else "may be equal"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
         rows.append(
             (

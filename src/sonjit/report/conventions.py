@@ -15,8 +15,9 @@ WORDS: Final[dict[Convention, str]] = {
 }
 SIGNS: Final = (
     "The shoulder angle lies between upper arm and trunk, and the hip angle between trunk and thigh, both forward and "
-    "to the side. Trunk lean and neck flexion are positive forward and negative backward, and 0° is upright. Left and "
-    "right are the sides of the person: orange is left, blue is right."
+    "to the side. Trunk lean and neck flexion are positive forward and negative backward. A trunk has 0° if it is "
+    "upright in the picture of a level camera, a neck if it continues the trunk. Left and right are the sides of the "
+    "person: orange is left, blue is right."
 )
 SIZE: Final = (670, 140)
 """Width and height of the drawing in pixels."""

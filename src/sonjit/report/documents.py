@@ -34,7 +34,7 @@ tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }
 @media (max-width: 40rem) {
-  th, td { padding: .25rem; font-size: .75rem; } .wide { padding-left: .6rem; }
+  th, td { padding: .25rem .15rem; font-size: .75rem; }
   svg { overflow: visible; } .wide > svg text { font-size: 15px !important; }
 }
 """
@@ -279,6 +279,7 @@ def lines_svg(
     straight: bool = False,
     logarithmic: bool = False,
     gaps: bool = False,
+    ends: tuple[float, float] | None = None,
 ) -> str:
     """Draw labelled lines in one plot.
 
@@ -291,6 +292,7 @@ def lines_svg(
         straight: Always use linear axes.
         logarithmic: Use a logarithmic axis at the left wherever all values are above 0.
         gaps: Interrupt lines at values that are not finite. Otherwise these values are skipped.
+        ends: Ends of the axis at the left, in the unit of the values. Default: the values decide.
     """
 
     def draw(left: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -316,6 +318,8 @@ def lines_svg(
                     set_formatter(LogFormatter())  # without mathematical text, which takes a tenth of a second
             elif 0 < low < high:
                 axes[right].set_ylim(bottom=0)
+        if ends is not None:
+            left.set_ylim(*ends)
         left.set_xlabel(x_title)
         left.grid(axis="y")
         if any(line.name for line in lines):

@@ -27,7 +27,8 @@ Foot: TypeAlias = Literal["left", "right"]
 FEET: Final = ("left", "right")
 ERRORS_FILE: Final = Path(__file__).with_name("gait_errors.json")
 """Errors that benchmarks/gait.py writes."""
-MIN_STEPS = 3  # of a gait that is described
+MIN_STEPS = 3  # of a gait that is described, and of each foot to compare left and right
+_OF_FEET = ("step time left", "step time right", "difference of step times", "stance left", "stance right")
 _MIN_STEP_S, _MAX_STEP_S = 0.25, 1.2  # durations of a step
 _MIN_SWING = 0.25  # minimum distance between both extremes of a foot, in lengths of the leg
 _EYES_OF_HEIGHT = 0.936  # height of the eyes of a standing adult, relative to the body height
@@ -68,6 +69,12 @@ class Gait:
         return _mean([duration for side, _, duration in self.steps if side == foot])
 
     @property
+    def compares_feet(self) -> bool:
+        """Whether both feet have enough steps to compare them."""
+        feet = [foot for foot, _, _ in self.steps]
+        return all(feet.count(foot) >= MIN_STEPS for foot in FEET)
+
+    @property
     def asymmetry(self) -> float:
         """Difference of the step times of left and right, in % of their mean."""
         left, right = (self.step_time_s(foot) for foot in ("left", "right"))
@@ -84,7 +91,10 @@ class Gait:
         return _mean(shares)
 
     def rows(self, language: Language = "en") -> list[tuple[str, str, str]]:
-        """Return rows of name, value with unit, and expected error. Values that are not known are left out."""
+        """Return rows of name, value with unit, and expected error. Values that are not known are left out.
+
+        Values of each foot require three steps of both feet.
+        """
         values = {
             "steps": (float(len(self.steps)), "", 0),
             "cadence": (self.cadence, "per minute", 0),
@@ -103,7 +113,7 @@ class Gait:
                 _error(known.get(name), digits) or translated(language, "not known"),
             )
             for name, (value, unit, digits) in values.items()
-            if math.isfinite(value)
+            if math.isfinite(value) and (self.compares_feet or name not in _OF_FEET)
         ]
 
 

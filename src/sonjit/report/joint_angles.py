@@ -37,6 +37,7 @@ from sonjit.report.recording import (
     HEADINGS,
     INCOMPLETE_HEADINGS,
     Recording,
+    axis_ends,
     recording_of,
 )
 from sonjit.report.texts import Language, translated
@@ -51,10 +52,13 @@ _PLAIN: Final = (
     "The keypoints come from the processed video, without its mirror image. Errors may be larger than on a page of "
     "`sonjit report`."
 )
+_WARNING: Final = (
+    "The angles are estimates from one camera, not a medical measurement. Do not choose a treatment by this page only."
+)
 _TITLE_LENGTH = 90  # characters of a line at the top of a printed page
 _LINE_LENGTH = 115  # characters of a printed line
 _TEXT_SIZE = 8.0  # of printed sentences, in points
-_GAIT_HEADINGS = ("walking", "value", "±")
+_GAIT_HEADINGS = ("walking", "value", "error")
 _CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
 _FONTS = (
     "DejaVu Sans",
@@ -69,14 +73,15 @@ _LINE_IN = 0.0185  # height of a line in inches for each point of its letters
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _COLUMNS = (
-    "frames: the number of images of the video in which the joint was seen.",
+    "seen: share of the images of the person in which the joint was seen.",
     "from, to and range: the movement that was measured, without the 2 % smallest and largest angles.",
-    "with error: the movement may really have been this small or this large.",
-    "angle ±: the mean error of an angle at one moment. – means that the error is not known.",
+    "range with error: the range minus and plus its mean error. The real range can also lie outside.",
+    "angle error: the mean error of an angle at one moment. – means that the error is not known.",
 )
 """What the columns of the table of ranges mean."""
 _METHOD = (
-    "Outliers, gaps up to 0.2 s and noise are filtered. Where a joint was not seen for longer, the curves have a gap."
+    "Single wrong angles, trembling of the keypoints and gaps up to 0.2 s are filtered out. Where a joint was not seen "
+    "for longer, the curves have a gap. ± next to a curve is the mean error of the angle."
 )
 
 
@@ -156,7 +161,7 @@ def pictures_of(inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) 
                 found, caption = wanted[frame.index]
                 below = hider.below(frame._replace(time=None), hiding.covered(found))  # as a still
                 own = _only(found, recording.person)
-                pictures.append((caption, _around(draw_frame(below, own), own)))
+                pictures.append((caption, _around(draw_frame(below, own, labels=False), own)))
             if len(pictures) == len(wanted):
                 break
     return pictures
@@ -186,29 +191,38 @@ def _title(recording: Recording, labels: Labels) -> str:
 
 def _facts(recording: Recording) -> str:
     times = recording.times
-    shown = {"number": recording.person, "frames": len(times), "begin": f"{times[0]:.2f}", "end": f"{times[-1]:.2f}"}
     facts = recording.text(
-        "Person #{number}, {frames} frames from {begin} to {end} s of the video, network {model}.",
+        "The person is in {seen} of {images} images of the video, from {begin} to {end} s. The model is {model}.",
+        seen=recording.frames_seen,
+        images=len(times),
+        begin=f"{times[0]:.2f}",
+        end=f"{times[-1]:.2f}",
         model=recording.model,
-        **shown,
     )
     if recording.people == 1:
         return facts
-    others = "{people} people were followed. The angles, curves and pictures are of this person only."
-    return f"{facts} {recording.text(others, people=recording.people)}"
+    others = (
+        "{people} people were found. The angles and curves are only those of the person with the skeleton in the "
+        "pictures, who has number {number}."
+    )
+    return f"{facts} {recording.text(others, people=recording.people, number=recording.person)}"
 
 
 def _notes(recording: Recording) -> str:
     return recording.text(
-        "A network estimates the angles from one camera. They are no medical measurement. The errors are means against "
-        "known angles, so a single error may be much larger. They come from {people} people, {movements} movements, "
-        "{recordings} recordings and {frames} frames. Other people and movements may have other errors.",
+        "The errors are means against known angles, so a single error may be much larger. They come from {people} "
+        "people, {movements} movements, {recordings} recordings and {frames} images. Other people and movements may "
+        "have other errors.",
         **errors.origin(recording.model),
     )
 
 
 def _gait_note(recording: Recording) -> str:
-    return recording.text("± is the error against {origin}.", origin=recording.text(gait.origin()))
+    note = recording.text("The errors are differences from {origin}.", origin=recording.text(gait.origin()))
+    if recording.gait is not None and not recording.gait.compares_feet:
+        few = "Fewer than {steps} steps of a foot were found, too few to compare left and right."
+        return f"{recording.text(few, steps=gait.MIN_STEPS)} {note}"
+    return note
 
 
 def _changes(recording: Recording, earlier: Earlier | None) -> list[tuple[str, ...]]:
@@ -232,6 +246,7 @@ def _html(
     """Return the page as HTML without further files."""
     say = recording.text
     blocks: list[Block] = [*map(Text, labels.lines(recording.language)), Text(_facts(recording))]
+    blocks.append(Text(say(_WARNING), strong=True))
     for caption, rgb in pictures:
         data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
@@ -261,11 +276,11 @@ def _html(
     for joint, sides in recording.plots.items():
         title = say(joint)
         lines = [
-            Line(say(side) if side else title, recording.times, values.tolist(), colour=SIDE_COLOURS[side])
+            Line(recording.legend(joint, side), recording.times, values.tolist(), colour=SIDE_COLOURS[side])
             for side, values in sides.items()
         ]
         alt = say("{angle} in degrees", angle=title)
-        plot = lines_svg(lines, say("seconds"), alt, straight=True, gaps=True)
+        plot = lines_svg(lines, say("seconds"), alt, straight=True, gaps=True, ends=axis_ends(sides.values()))
         blocks += [Heading(title, 3), Plot(joint, plot, title)]
         if joint.startswith("wrist"):
             blocks.append(Text(say("The error of this angle is not known, so the page has no numbers for it.")))
@@ -385,7 +400,8 @@ def _table_pages(
         ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
-    lines = [_title(recording, labels), *labels.lines(recording.language), _facts(recording)]
+    texts = [*labels.lines(recording.language), _facts(recording), recording.text(_WARNING)]
+    lines = [_title(recording, labels), *texts]
     parts = [
         _text_part([part for line in lines for part in _wrapped(line, _TITLE_LENGTH)], 11),
         *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
@@ -485,11 +501,11 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
     for at, (title, sides) in enumerate(plots.items()):
         axes: Any = figure.add_subplot(grid[at // 2, at % 2])
         for side, values in sides.items():
-            label = side and recording.text(side)
+            label = recording.legend(title, side)
             axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=label, linewidth=1)
         heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
         axes.set_title(heading, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
-        if len(sides) > 1:
-            axes.legend(fontsize=6, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+        axes.set_ylim(*axis_ends(sides.values()))
+        axes.legend(fontsize=6, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -24,12 +24,12 @@ COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip",
 HEADINGS: Final = (
     "angle",
     "side",
-    "frames",
+    "seen %",
     "from °",
     "to °",
     "range °",
-    "with error °",
-    "angle ± °",
+    "range with error °",
+    "angle error °",
 )
 COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "most bent °")
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
@@ -38,8 +38,25 @@ WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "devi
 _PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
 _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
-_MIN_SEEN = 0.5  # minimum share of frames in which both sides of a joint are seen to compare them
+_MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
+_AXIS_DEG = 90.0  # angle that an axis contains, as well as 0
+_AXIS_MARGIN = 0.04  # space above the highest and below a negative angle, relative to the axis
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
+_SIDES: Final = (
+    "One camera sees one side of the body better than the other, and the hidden side can have larger errors. Film the "
+    "movement from both sides before you conclude that left and right differ."
+)
+_RULE_TIMES: Final = (
+    "A repetition begins and ends where the angle passes the first limit, which joints of the same movement do at "
+    "different times."
+)
+
+
+def axis_ends(curves: Iterable[FloatArray]) -> tuple[float, float]:
+    """Return the ends of an axis of angles (N,) in degrees, wide enough that errors do not look like movements."""
+    known = np.concatenate([[0.0, _AXIS_DEG], *(values[np.isfinite(values)] for values in curves)])
+    margin = _AXIS_MARGIN * float(np.ptp(known))
+    return float(known.min()) - margin * bool(known.min() < 0), float(known.max()) + margin
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,12 @@ class Recording:
                 found.setdefault(errors.joint_of(name), {})[side] = self.shown(name)
         return found
 
+    def legend(self, joint: str, side: str) -> str:
+        """Return the words of a curve, with the mean error of the angle where it is known."""
+        name = next(each for each in self.angles if (errors.joint_of(each), side_of(each)) == (joint, side))
+        words, error = self.text(side or joint), self.errors_deg.get(name, math.nan)
+        return f"{words} ± {_whole(error)}°" if math.isfinite(error) else words
+
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Ends of the range of motion in degrees by name, the 2nd and 98th percentile of the frames seen."""
@@ -108,7 +131,7 @@ class Recording:
                 (
                     self.text(joint),
                     side and self.text(side),
-                    str(self._seen(name)),
+                    _whole(100 * self._seen(name)),
                     *numbers,
                     self._interval(high - low, error),
                     _whole(self.errors_deg[name]),
@@ -116,9 +139,14 @@ class Recording:
             )
         return rows
 
-    def _seen(self, name: str) -> int:
-        """Return the number of frames in which an angle is known."""
-        return int(np.isfinite(self.angles[name]).sum())
+    def _seen(self, name: str) -> float:
+        """Return the share of the person's frames in which an angle is known."""
+        return min(int(np.isfinite(self.angles[name]).sum()) / self.frames_seen, 1.0)
+
+    @property
+    def frames_seen(self) -> int:
+        """Number of frames in which the person was found."""
+        return sum(body is not None for body in self.bodies)
 
     @property
     def comparisons(self) -> list[str]:
@@ -130,26 +158,25 @@ class Recording:
                 continue
             seen = {side: self._seen(f"{side}_{joint}_angle_rad") for side in ("left", "right")}
             rarer = min(seen, key=seen.__getitem__)
-            if seen[rarer] < _MIN_SEEN * len(self.frames):
-                few = "{joint}: the {side} side was seen in {frames} frames, too few to compare."
-                sentences.append(
-                    self.text(few, joint=self.text(joint), side=self.text(rarer), frames=seen[rarer]),
-                )
+            if seen[rarer] < _MIN_SEEN:
+                few = "{joint}: the {side} side was seen in {share} % of the images, too few to compare."
+                share = _whole(100 * seen[rarer])
+                sentences.append(self.text(few, joint=self.text(joint), side=self.text(rarer), share=share))
                 continue
             left, right = (high - low for low, high in (ends[0], ends[1]))
-            error = math.sqrt(2) * errors.range_error_deg(self.model, joint)  # each range has its own error
-            sentences.append(self._compared(joint, left - right, error))
-        return sentences
+            error = errors.range_error_deg(self.model, joint)
+            sentences.append(self._compared(joint, left - right, errors.difference_limit_deg(error, error)))
+        return [*sentences, self.text(_SIDES)] if sentences else []
 
     def _compared(self, joint: str, difference: float, error: float) -> str:
         """Return in words whether two ranges of motion differ, in degrees."""
         less = (
-            "{joint}: the ranges of left and right differ by {size}°. This is less than the error of the difference, "
-            "{error}°, so both sides may be equal."
+            "{joint}: the ranges of left and right differ by {size}°. This is less than twice the mean error of such a "
+            "difference, {error}°, so both sides may be equal."
         )
         more = (
-            "{joint}: the ranges of left and right differ by {size}°. This is more than the error of the difference, "
-            "{error}°."
+            "{joint}: the ranges of left and right differ by {size}°. This is more than twice the mean error of such a "
+            "difference, {error}°."
         )
         sentence = less if abs(difference) <= error else more
         return self.text(sentence, joint=self.text(joint), size=_whole(abs(difference)), error=_whole(error))
@@ -172,7 +199,7 @@ class Recording:
             shown = ", ".join(map(self.name_of, measures))
             rule = "{angles}: a repetition goes from {straight}° to {bent}° or further, and back."
             sentences.append(self.text(rule, angles=shown, straight=_whole(straight), bent=_whole(bent)))
-        return sentences
+        return [*sentences, self.text(_RULE_TIMES)] if sentences else []
 
     @property
     def repetitions(self) -> list[tuple[str, ...]]:
@@ -202,8 +229,9 @@ class Recording:
                 lowest = part.start + int(np.nanargmin(values[part]))
                 if any(found.begin_s <= times[lowest] <= found.end_s for found in counted):
                     continue
-                reason = _reason(values[part], times[part], before, after)
-                rows.append((self.name_of(limits.measure), number(times[lowest]), self.text(reason)))
+                straightest = _in_convention(math.degrees(limits.high_rad), limits.measure, self.convention)
+                reason = self.text(_reason(values[part], times[part], before, after), straight=_whole(straightest))
+                rows.append((self.name_of(limits.measure), number(times[lowest]), reason))
         return rows
 
     def _found(self, limits: AngleLimits) -> list[Repetition]:
@@ -310,6 +338,8 @@ def _reason(values: FloatArray, times: FloatArray, before: int | None, after: in
     unseen = any(times[min(end, len(times) - 1)] - times[begin] > _MAX_GAP_S for begin, end in runs(np.isnan(values)))
     if unseen:
         return "the joint was not seen for more than 1 s"
+    if before is None and after is None:
+        return "the joint is never straighter than {straight}°"
     if before is None:
         return "the recording begins during the movement"
     if after is None:
