@@ -3,12 +3,13 @@
 import cv2
 import pytest
 
+from ..support.bundled_goldens import read_golden  # noqa: TID252  # tests of detectors also read them
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import hosted, open_kit, run
 from .driver import EMPTY
 from .firefox import FIREFOX, Firefox
 from .test_static_page import host  # noqa: F401  # a fixture
-from .web_module import TRACK, golden, offsets, put_on
+from .web_module import TRACK, offsets, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -25,7 +26,7 @@ def firefox(tmp_path_factory):
 @pytest.mark.parametrize("isolated", [False, True])
 def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site, demo_clip, isolated):
     """Firefox uses one thread in both cases, because threads of a worker may never start there."""
-    frames = golden("hands.full.stills")["frames"][::12]
+    frames = read_golden("demo.hands.full.stills")["frames"][::12]
     paths = [show(demo_clip[1][frame["frame"]]) for frame in frames]
     headers = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
     with hosted(headers if isolated else ()) as own:

@@ -9,25 +9,28 @@ import cv2
 import numpy as np
 import pytest
 
+from ..support.bundled_goldens import frames_of, read_golden  # noqa: TID252  # tests of detectors also read them
 from .conftest import run
-from .web_module import PARTS, TRACK, distances, golden, golden_of, in_python, offsets
+from .web_module import PARTS, TRACK, distances, golden_of, in_python, offsets
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "options"), [("hands", {"mirrored": True}), ("body", {})])
-def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_clip, kind, options):
-    """The body in the clip is a false detection, which both make."""
-    frames = golden(f"{kind}.full.stills")["frames"][::3]
-    shown = [show(demo_clip[1][frame["frame"]]) for frame in frames]
+@pytest.mark.parametrize(
+    ("name", "options"), [("demo.hands.full.stills", {"mirrored": True}), ("photo.body.full.stills", {})]
+)
+def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_clip, name, options):
+    golden = read_golden(name)
+    kind, frames, images = golden["kind"], golden["frames"][::3], frames_of(golden, demo_clip)
+    shown = [show(images[frame["frame"]]) for frame in frames]
     found = run(web_page, TRACK, kind, shown, {"search": "fast", **options}, "detect")
     assert np.mean(offsets(found, frames)) < 0.3
 
 
 @pytest.mark.slow
 def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_clip):
-    frames = golden("hands.full.tracked")["frames"][:16]
+    frames = read_golden("demo.hands.full.tracked")["frames"][:16]
     options = {"search": "fast", "search_interval": 1, "mirrored": True, "smoothing": "published"}
     found = run(web_page, TRACK, "hands", [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
     assert np.mean(offsets(found, frames)) < 1

@@ -1,6 +1,5 @@
 """Helpers for tests of the built `web/` module."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -62,10 +61,6 @@ def in_python(kind, frames, options, call="track"):
     """Return what Python finds in the frames of a stream, 30 a second, or in stills."""
     with sonjit.create_detector(kind, static_image=call == "detect", **{"precision": "f32", **options}) as detector:
         return [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
-
-
-def golden(name):
-    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.{name}.json.gz").read_bytes()))
 
 
 def golden_of(data, name):

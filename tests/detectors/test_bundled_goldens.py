@@ -3,21 +3,16 @@
 `tests/goldens/record_mediapipe.py` makes the files and describes them. Real images are in SONJIT_TEST_DATA.
 """
 
-import gzip
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import sonjit
 from sonjit._util.errors import SonjitError
-from sonjit.media import rgb_from
 
+from ..support.bundled_goldens import FOLDER, frames_of, read_golden  # noqa: TID252  # browser tests also read them
 from .conftest import boxes_from, keypoint_distances, matched
 
-PROJECT = Path(__file__).parents[2]
-GOLDENS = sorted(Path(__file__).parents[1].joinpath("goldens").glob("*.json.gz"))
+GOLDENS = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
 UNDECIDED = 0.52
 """Handedness scores below it may fall to either side by rounding."""
 PIXELS = {"hands": (0.03, 0.1), "face": (0.3, 0.8), "body": (0.3, 1.0)}
@@ -28,21 +23,7 @@ EVERY = 3  # Every so many frames of a video run in MediaPipe's own boxes.
 
 def runs(*words):
     """Return one case for each golden whose name contains all the words."""
-    chosen = [file for file in GOLDENS if all(f".{word}." in file.name for word in words)]
-    return pytest.mark.parametrize("file", chosen, ids=lambda file: file.name.removesuffix(".json.gz"))
-
-
-def read(file):
-    return json.loads(gzip.decompress(file.read_bytes()))
-
-
-def frames_of(golden, demo_clip):
-    """Return the frames (H, W, 3) of a golden."""
-    if "windows" not in golden:
-        return demo_clip[1]
-    rgb = rgb_from(PROJECT / golden["source"])
-    width, height = golden["size"]
-    return [rgb[top : top + height, left : left + width] for left, top in golden["windows"]]
+    return pytest.mark.parametrize("name", [name for name in GOLDENS if set(words) <= set(name.split("."))])
 
 
 def open_detector(golden, **options):
@@ -63,24 +44,23 @@ def open_detector(golden, **options):
 
 
 def test_there_are_goldens_of_every_kind():
-    assert {read(file)["kind"] for file in GOLDENS} == {"hands", "face", "body"}
+    assert {read_golden(name)["kind"] for name in GOLDENS} == {"hands", "face", "body"}
 
 
-ON_ONNX_RUNTIME = [file for file in GOLDENS if ".stills." in file.name and ".face." not in file.name]
+ON_ONNX_RUNTIME = [name for name in GOLDENS if "stills" in name and "face" not in name]
 """The attention mesh has operators of its own, which only OpenVINO runs here."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "engine"),
-    [(file, "openvino") for file in GOLDENS] + [(file, "onnxruntime") for file in ON_ONNX_RUNTIME],
-    ids=lambda one: getattr(one, "name", one).removesuffix(".json.gz"),
+    ("name", "engine"),
+    [(name, "openvino") for name in GOLDENS] + [(name, "onnxruntime") for name in ON_ONNX_RUNTIME],
 )
-def test_in_mediapipes_own_boxes(file, engine, demo_clip):
-    golden = read(file)
+def test_in_mediapipes_own_boxes(name, engine, demo_clip):
+    golden = read_golden(name)
     images = frames_of(golden, demo_clip)
     pairs = []
-    frames = golden["frames"][:: EVERY if ".tracked." in file.name else 1]
+    frames = golden["frames"][:: EVERY if "tracked" in name else 1]
     with open_detector(golden, static_image=True, engine=engine) as detector:
         for frame in frames:
             boxes = boxes_from(frame["boxes"], *golden["size"])
@@ -116,18 +96,18 @@ def distances_in_frames(golden, demo_clip, **options):
 
 @runs("stills")
 @pytest.mark.slow
-def test_each_image_on_its_own(file, demo_clip):
-    distances = distances_in_frames(read(file), demo_clip, static_image=True)
+def test_each_image_on_its_own(name, demo_clip):
+    distances = distances_in_frames(read_golden(name), demo_clip, static_image=True)
     assert np.mean(distances) < 0.3
 
 
 @pytest.mark.slow
 @runs("tracked")
-def test_instances_tracked_freely(file, demo_clip):
+def test_instances_tracked_freely(name, demo_clip):
     """Compare only mean and p95, because the tracker feeds its landmarks back and so amplifies rounding.
 
     Sides are not compared: Sonjit averages them over a track, and MediaPipe classifies each frame.
     """
-    distances = distances_in_frames(read(file), demo_clip)
+    distances = distances_in_frames(read_golden(name), demo_clip)
     assert np.mean(distances) < 1
     assert np.percentile(distances, 95) < 3
