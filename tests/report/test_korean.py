@@ -9,6 +9,7 @@ import pytest
 from tests.support.moving_people import frames_of, squat, walker
 
 from sonjit import Frame, InputError
+from sonjit.media import Header, open_writer
 from sonjit.report import conventions, joint_angles, texts
 from sonjit.report.comparison import earlier_report
 from sonjit.report.recording import recording_of
@@ -106,6 +107,13 @@ def test_a_pdf_in_korean_requires_a_font(monkeypatch, tmp_path):
     joint_angles.require_fonts(tmp_path / "k.pdf", "en")
 
 
-def test_the_page_of_a_server_has_its_note_in_korean():
-    assert joint_angles._PLAIN in texts.translations("ko")
+def test_the_page_of_a_server_is_korean_with_its_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(joint_angles, "lines_svg", written_lines)
+    with open_writer(tmp_path / "a.jsonl", Header(kind="bodies")) as writer:
+        for frame in frames_of([*squat(90), *[170] * 10]):
+            writer.write(frame)
+    joint_angles.write_report(tmp_path / "k.html", tmp_path / "a.jsonl", None, "a.mp4", "full", language="ko")
+    page = readable((tmp_path / "k.html").read_text("utf-8"))
+    assert set(WORD.findall(page.replace("a.mp4", ""))) - FOREIGN == set()
+    assert texts.translations("ko")[joint_angles._PLAIN].split("`")[0] in page
     assert {*conventions.WORDS.values(), conventions.SIGNS} <= set(texts.translations("ko"))

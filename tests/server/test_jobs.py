@@ -82,6 +82,7 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
     assert "report.html" not in separate["downloads"]
     pages = [client.get(job["downloads"][f"report.{ending}"]).content for ending in ("html", "pdf")]
     assert (b"Joint angles" in pages[0], pages[1][:4]) == (True, b"%PDF")
+    assert '<html lang="ko">' in client.get(job["downloads"]["report.ko.html"]).text
 
 
 def pixels(video, folder):

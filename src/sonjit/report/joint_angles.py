@@ -100,7 +100,9 @@ class Labels:
         return [f"{translated(language, key)}: {value}" for key, value in found.items() if value]
 
 
-def write_report(path: Path, table: Path, drawing: Path | None, name: str, model: str) -> None:
+def write_report(
+    path: Path, table: Path, drawing: Path | None, name: str, model: str, *, language: Language = "en"
+) -> None:
     """Write the page of a finished job, with pictures from its drawing.
 
     Args:
@@ -109,16 +111,21 @@ def write_report(path: Path, table: Path, drawing: Path | None, name: str, model
         drawing: Drawn video, or None.
         name: Name of the video.
         model: Model of the body.
+        language: Language of the page.
+
+    Raises:
+        InputError: There is no person, or no font for a PDF in this language.
     """
+    require_fonts(Path(path.name), language)  # without the folder of a server
     header, frames = load_frames(table)
     size = (header.width, header.height) if header.width and header.height else None
     counted = tuple(map(annotations.AngleLimits, COUNTED))
-    recording = recording_of(name, model, frames, counted, size=size)
+    recording = recording_of(name, model, frames, counted, size=size, language=language)
     wanted, pictures = {frame.index: caption for frame, caption in recording.extremes}, list[tuple[str, Image]]()
     if drawing is not None and drawing.is_file():
         with open_source(drawing) as source:
             pictures = [(wanted[frame.index], frame.rgb.copy()) for frame in source if frame.index in wanted]
-    write_page(path, recording, pictures, labels=Labels(day=date.today().isoformat(), note=_PLAIN))
+    write_page(path, recording, pictures, labels=Labels(day=date.today().isoformat(), note=recording.text(_PLAIN)))
 
 
 def write_page(

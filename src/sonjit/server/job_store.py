@@ -23,6 +23,7 @@ from sonjit._util.files import WorkFolder, sole_writer, write_text
 from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.media.tables.base import TableRows
 from sonjit.report import joint_angles
+from sonjit.report.texts import Language
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job_files import NETWORK_BYTES, JobInput, run_detectors, task_of
@@ -40,7 +41,13 @@ ENDED = ("done", "failed", "cancelled")
 INPUT, RECORD = "input", "job.json"  # names in a job's folder
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
-_REPORT_ENDINGS = (".html", ".pdf")
+_REPORTS: Mapping[str, Language] = {
+    "report.html": "en",
+    "report.pdf": "en",
+    "report.ko.html": "ko",
+    "report.ko.pdf": "ko",
+}
+"""Languages of the reports of a job, by file."""
 _RECORDED = (
     "id",
     "number",
@@ -112,7 +119,7 @@ class UploadJob:
         if self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures:
             names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
         if self._reported_model:
-            names += [f"report{ending}" for ending in _REPORT_ENDINGS]
+            names += _REPORTS
         if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message
             names.append(self.drawing.name)
         return names
@@ -163,7 +170,9 @@ class UploadJob:
                     convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
                 elif table == "report":
                     model = self._reported_model or "full"
-                    joint_angles.write_report(path, lines, self.drawing, self.input.name, model)
+                    joint_angles.write_report(
+                        path, lines, self.drawing, self.input.name, model, language=_REPORTS[name]
+                    )
                 else:
                     (convert_motions if table == "motions" else convert_events)(lines, path)
                 self.measure()

@@ -245,13 +245,16 @@ class JobItem {
         },
         label,
       );
+    const language = document.documentElement.lang;
+    const pathOf = (ending: string) =>
+      downloads[ending.replace("report.", `report.${language}.`)] ?? downloads[ending];
     const labels = [
       ...TABLES.map((ending) => [ending, ending.toUpperCase()]),
       ...MORE_TABLES.map(([ending, key]) => [ending, text(key!)]),
     ];
     const nodes = labels
       .filter(([ending]) => downloads[ending!])
-      .map(([ending, label]) => link(downloads[ending!], label!));
+      .map(([ending, label]) => link(pathOf(ending!), label!));
     return downloads.drawn ? [...nodes, link(downloads.drawn, text("job.drawn"))] : nodes;
   }
 }
