@@ -215,9 +215,37 @@ def test_the_boxes_to_hide_in_a_stream_stay_for_a_second(web_page, all_networks,
             .cover(await pixels(given[0][0][0])).catch(({message}) => message);
         detector.close();
         return [found.map(({faces}) => faces), wrong];
-    """, [[shown, 0], [shown, 0.03], [blank, 0.06], [blank, 2]])  # fmt: skip
+    """, [[shown, 0], [shown, 0.03], [blank, 0.06], [blank, 600]])  # fmt: skip
     *hidden, gone = found
     x, y = (left + right) / 2, (top + bottom) / 2
     assert all(any(box[0] < x < box[2] and box[1] < y < box[3] for box in boxes) for boxes in hidden)
     assert gone == []
     assert "Create a detector of holistic" in wrong
+
+
+@pytest.mark.golden
+def test_people_without_a_visible_face_stay_hidden_in_a_stream_of_a_page(web_page, all_networks, show, data):
+    """After a cut at once, and until a later search of a slow machine."""
+    rgb = cv2.resize(photograph(data, "person-lexi"), None, fx=0.4, fy=0.4)
+    (face,) = in_python("face", [rgb], {}, "detect")[0]
+    left, top, right, bottom = face.box
+    margin = 0.15 * (bottom - top)
+    corners = [round(value) for value in (left - margin, top - margin, right + margin, bottom + margin)]
+    faceless = cv2.rectangle(rgb.copy(), tuple(corners[:2]), tuple(corners[2:]), (150, 110, 90), -1)
+    # nobody finds its shoulders in the blurred image, whose colours are no cut
+    after_cut, later = run(web_page, """
+        const detector = await kit.LocalDetector.create("holistic", {search: "fast"});
+        const [blank, image, blurred] = await Promise.all(given[0].map(pixels));
+        await detector.cover(blank, {time: 0});
+        const afterCut = await detector.cover(image, {time: 0.03});
+        detector.reset();
+        const start = performance.now();
+        await detector.cover(image, {time: 0});
+        const period = 2 * (performance.now() - start) / 1000;
+        const later = await detector.cover(blurred, {time: 0.9 * period});
+        detector.close();
+        return [afterCut.faces, later.faces];
+    """, [show(np.full_like(rgb, 90)), show(faceless), show(cv2.blur(faceless, (61, 61)))])  # fmt: skip
+    x, y = (left + right) / 2, (top + bottom) / 2
+    for boxes in (after_cut, later):
+        assert any(box[0] < x < box[2] and box[1] < y < box[3] for box in boxes)

@@ -117,6 +117,23 @@ def test_a_face_of_a_live_stream_is_hidden_from_its_first_detection(hider):
     assert "until it is first found" in str(anonymiser.hidden)
 
 
+def test_the_first_frame_after_a_cut_is_searched_as_a_still(hider):
+    """Nobody after the cut shows a face that the detector of single frames finds."""
+    frames, boxes = moving()
+    cut = [SourceFrame(n, n / FPS, 255 - frame.rgb if n >= 13 else frame.rgb) for n, frame in enumerate(frames[:20])]
+    anonymiser = hider(seen_at(boxes, range(13, 20), cut))
+    shown = [anonymiser.below(frame) for frame in cut]
+    assert [n for n in range(13, 20) if not is_hidden(shown[n], cut[n], boxes[n])] == []
+
+
+def test_moving_people_are_no_cut(hider):
+    frames, _ = moving()
+    anonymiser = hider(lambda _: [])
+    for frame in frames:
+        anonymiser.below(frame)
+    assert anonymiser._hider._search.calls == FRAMES / FPS / 0.5
+
+
 def test_a_still_is_searched_again_until_nothing_is_found(hider):
     rgb = np.random.default_rng(0).integers(0, 255, (90, 300, 3), np.uint8)
     boxes = [(60 * k + 20, 30, 60 * k + 40, 50) for k in range(4)]

@@ -1,9 +1,9 @@
 """Hide people in the images below drawings.
 
 Stills are searched thoroughly, and searched again after hiding until no face is found. A video that can be read twice
-is searched before it is drawn: by the face detector in every frame, and by the search of stills periodically. What is
-found is followed to the frames before and after. Frames of a live stream are drawn at once, so that somebody is visible
-until the first detection.
+is searched before it is drawn: by the face detector in every frame, and by the search of stills periodically and after
+cuts. What is found is followed to the frames before and after. Frames of a live stream are drawn at once, so that
+somebody is visible until the first detection.
 """
 
 from collections import deque
@@ -37,6 +37,8 @@ _FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a face is followed after its la
 _SMALL_PX: Final = 320  # longer side of the grey images in which faces are followed
 _GRID: Final = 5  # points along a followed box
 _MIN_POINTS, _MAX_ERROR_PX = 6, 1.0  # minimum number of followed points, and their error after going back
+_CELLS: Final = 16  # cells along an image, whose changes show a cut
+_CUT_LEVELS, _CUT_SHARE = 24, 0.12  # minimum change of a cell, and share of the cells that change in a cut
 _MAX_SCALE: Final = 1.1  # maximum change of the size between two frames
 _SAME, _INSIDE = 0.25, 0.6  # IoU, or share of the smaller box, from which two boxes show the same face
 _LEAST_PX: Final = 16  # width of the faces of crowds from which the searches find nearly all
@@ -246,6 +248,8 @@ class _Follower:
             self._searched_s = None
         last = self._before[-1] if self._before else None
         if last is not None:
+            if _is_cut(last.grey, current.grey):
+                self._searched_s = None  # other people may be in the image
             moved = _moved(last.grey, current.grey, [region.box / scale for region in self._regions])
             for region, box in zip(self._regions, moved, strict=True):
                 region.box = box * scale
@@ -301,6 +305,14 @@ def _small(rgb: Image) -> Image:
     scale = min(1.0, _SMALL_PX / max(rgb.shape[:2]))
     size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
     return cv2.cvtColor(np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), cv2.COLOR_RGB2GRAY)  # pyright: ignore[reportReturnType]
+
+
+def _is_cut(first: Image, second: Image) -> bool:
+    """Check whether a grey image (h, w) shows another scene than the one before."""
+    cells = [
+        cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).astype(np.int16) for grey in (first, second)
+    ]
+    return float((np.abs(cells[0] - cells[1]) > _CUT_LEVELS).mean()) > _CUT_SHARE
 
 
 def _moved(first: Image, second: Image, boxes: Sequence[FloatArray]) -> list[FloatArray]:

@@ -21,7 +21,7 @@ import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
 import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
-import { overlayView, whomToHide } from "./overlay.js";
+import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
   gesturesView,
   inspector,
@@ -341,6 +341,7 @@ wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => (capture.longest = longest));
 store.watch(["style"], ({ style }) => {
   overlays.forEach((view) => view.setStyle(style));
+  find("thumbnails").classList.toggle("anonymous", hidingOf(style) !== "none");
   const anonymise = whomToHide(style);
   if (anonymise !== asked) detectors.ask({ anonymise });
   asked = anonymise;

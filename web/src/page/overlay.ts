@@ -42,7 +42,7 @@ function withMargin([left, top, right, bottom]: Area, share: number): Area {
 }
 
 /** Return how the image below a drawing is hidden: a black background hides all. */
-const hidingOf = ({ background, anonymise }: Style) =>
+export const hidingOf = ({ background, anonymise }: Style) =>
   background === "black" ? background : anonymise;
 
 /** Return whom detectors have to find because the image hides them; null for nobody. */

@@ -23,6 +23,7 @@ const HIDING = constants.hiding;
 const PUBLISHED = 0.5; // minimum score of the published detector
 const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso or the shoulders
 const FACE_SHARE = 0.7; // half of the side of a head, relative to the extent of its face
+const GROWTH_PER_S = 0.5; // margin of a box that is not found again, relative to its longer side
 const SHOULDERS = [11, 12] as const;
 const HIPS = [23, 24] as const;
 const MARGINS = { faces: 0.35, people: 0.1, again: 0.35 } as const; // relative to the longer side
@@ -50,6 +51,7 @@ export class BystanderSearch {
   #periodS: number = HIDING.PERIOD_S;
   #number = 0;
   #lastS = -Infinity;
+  #cells: Float64Array | null = null; // of the frame before
 
   constructor(private readonly networks: BystanderNetworks) {}
 
@@ -57,6 +59,7 @@ export class BystanderSearch {
   reset(): void {
     this.#regions = [];
     this.#searchedS = this.#lastS = -Infinity;
+    this.#cells = null;
   }
 
   /**
@@ -79,11 +82,14 @@ export class BystanderSearch {
     return { faces, people, again };
   }
 
-  /** Search a frame, periodically as a still, and keep what was found for a while. */
+  /** Search a frame, periodically and after cuts as a still, and keep what was found for a while. */
   async #inStream(image: Pixels, time: number): Promise<Covered> {
     if (time < this.#lastS) this.reset();
     this.#lastS = time;
     this.#number += 1;
+    const cells = cellsOf(image);
+    if (this.#cells && isCut(this.#cells, cells)) this.#searchedS = -Infinity;
+    this.#cells = cells;
     const covered = { faces: [] as Corners[], people: [] as Corners[], again: [] };
     const found = await this.#inFrame(image, time);
     for (const isPerson of [false, true]) {
@@ -97,9 +103,11 @@ export class BystanderSearch {
         else this.#regions.push({ box, seenS: time, isPerson });
       }
     }
-    this.#regions = this.#regions.filter(({ seenS }) => time - seenS <= HIDING.FORWARD_S);
-    for (const { box, isPerson } of this.#regions)
-      (isPerson ? covered.people : covered.faces).push(box);
+    // only a later search finds those who show no face
+    const keptS = Math.max(HIDING.FORWARD_S, 2 * this.#periodS);
+    this.#regions = this.#regions.filter(({ seenS }) => time - seenS <= keptS);
+    for (const { box, seenS, isPerson } of this.#regions)
+      (isPerson ? covered.people : covered.faces).push(grown(box, GROWTH_PER_S * (time - seenS)));
     return covered;
   }
 
@@ -183,6 +191,34 @@ export class BystanderSearch {
     }
     return found;
   }
+}
+
+/** @param share of the longer side */
+function grown([left, top, right, bottom]: Corners, share: number): Corners {
+  const margin = share * Math.max(right - left, bottom - top);
+  return [left - margin, top - margin, right + margin, bottom + margin];
+}
+
+/** Return the mean brightness of the cells of an image, 0 to 255. */
+function cellsOf({ width, height, data }: Pixels): Float64Array {
+  const cells = new Float64Array(HIDING.CELLS ** 2);
+  const counts = new Float64Array(cells.length);
+  const step = Math.max(1, Math.floor(Math.min(width, height) / (8 * HIDING.CELLS)));
+  for (let y = 0; y < height; y += step) {
+    const row = Math.floor((y * HIDING.CELLS) / height) * HIDING.CELLS;
+    for (let x = 0; x < width; x += step) {
+      const [cell, pixel] = [row + Math.floor((x * HIDING.CELLS) / width), 4 * (y * width + x)];
+      cells[cell]! += 0.299 * data[pixel]! + 0.587 * data[pixel + 1]! + 0.114 * data[pixel + 2]!;
+      counts[cell]! += 1;
+    }
+  }
+  return cells.map((sum, cell) => sum / Math.max(counts[cell]!, 1));
+}
+
+/** Check whether an image shows another scene than the one before. */
+function isCut(before: Float64Array, after: Float64Array): boolean {
+  const changed = after.filter((value, k) => Math.abs(value - before[k]!) > HIDING.CUT_LEVELS);
+  return changed.length > HIDING.CUT_SHARE * after.length;
 }
 
 /** Return an image whose boxes and their margins are reduced to few cells. */

@@ -4183,6 +4183,7 @@ wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => capture.longest = longest);
 store.watch(["style"], ({ style }) => {
   overlays.forEach((view) => view.setStyle(style));
+  find("thumbnails").classList.toggle("anonymous", hidingOf(style) !== "none");
   const anonymise = whomToHide(style);
   if (anonymise !== asked) detectors.ask({ anonymise });
   asked = anonymise;
