@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ import sonjit
 from sonjit import InputError, create_detector
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import options_for
-from sonjit.detectors.options import STILL_INSTANCES
+from sonjit.detectors.options import RECORDING_INSTANCES, STILL_INSTANCES
 from sonjit.results import Body, Face, Hand
 from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
 from sonjit.results.skeletons import load_skeleton
@@ -81,10 +82,10 @@ def test_values_that_describe_stills_are_accepted(hands, smoothing, interval, ph
 
 def test_options_of_streams_do_not_apply_to_the_stills_of_several_inputs(weights, photo):
     options = {"smoothing": "one_euro", "search_interval": 3, "model": "lite"}
-    with detector_for_input("hands", options, is_still=True) as detector:
+    with detector_for_input("hands", options, "image") as detector:
         assert detector.detect(photo)[0].id is None
     with pytest.raises(InputError, match="has no effect with static_image=True"):
-        detector_for_input("hands", options | {"static_image": True}, is_still=False)
+        detector_for_input("hands", options | {"static_image": True}, "camera")
 
 
 @pytest.mark.parametrize("how", ["cache", "models_dir"])
@@ -249,8 +250,18 @@ def test_tensors_are_refused_with_the_conversion(weights):
 @pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
 def test_stills_have_room_for_everyone_unless_a_maximum_is_given(kind):
     usual, own = options_for(kind), options_for(kind, max_instances=3)
-    assert usual.for_input(is_still=True).max_instances == STILL_INSTANCES
-    assert usual.for_input(is_still=False).max_instances == type(usual).max_instances
-    assert options_for(kind, static_image=True).for_input(is_still=False).max_instances == STILL_INSTANCES
-    assert options_for(kind, static_image=False).for_input(is_still=True).max_instances == type(usual).max_instances
-    assert {own.for_input(is_still=still).max_instances for still in (True, False)} == {3}
+    assert usual.for_input("image").max_instances == STILL_INSTANCES
+    assert usual.for_input("camera").max_instances == type(usual).max_instances
+    assert options_for(kind, static_image=True).for_input("camera").max_instances == STILL_INSTANCES
+    assert options_for(kind, static_image=False).for_input("image").max_instances == RECORDING_INSTANCES
+    assert {own.for_input(source).max_instances for source in ("image", "folder", "video", "camera")} == {3}
+
+
+@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+def test_recordings_have_room_for_several_people_unless_a_maximum_is_given(kind):
+    usual = options_for(kind)
+    assert usual.for_input("video").max_instances == RECORDING_INSTANCES
+    assert usual.for_input("video").sparse_from == usual.max_instances
+    assert options_for(kind, static_image=True).for_input("video").max_instances == STILL_INSTANCES
+    assert options_for(kind, max_instances=3).for_input("video").sparse_from is None
+    assert usual.for_input("camera") == replace(usual, static_image=False, has_own_limit=True)

@@ -154,8 +154,13 @@ def test_a_new_stream_does_not_smooth_gestures_with_those_of_the_last(begins):
         ([(100,)] * 7, {"search_interval": 3}, [0, 3, 6]), ([(100,)] * 4, {"search_interval": 1}, [0, 1, 2, 3]),
         ([(100, 500)] * 30, {}, [0]), ([(100,)] * 30, {"max_instances": 1}, [0]),
         ([(100, 500)] * 3 + [(100,)] * 7, {}, [0, 4, 9]),
+        ([(100,)] * 65, {"max_instances": 3, "sparse_from": 1}, [0, 30, 60]),
+        ([(100,)] * 12, {"max_instances": 3, "sparse_from": 2}, [0, 5, 10]),
     ],
-    ids=["none-held", "some-held", "interval-3", "interval-1", "full", "full-of-one", "right-after-a-loss"],
+    ids=[
+        "none-held", "some-held", "interval-3", "interval-1", "full", "full-of-one", "right-after-a-loss",
+        "sparse", "fewer",
+    ],
 )  # fmt: skip
 def test_when_it_searches(shown, options, searches):
     scene, detector = make(**options)
@@ -166,12 +171,17 @@ def test_when_it_searches(shown, options, searches):
 class Windows:
     """Search of a stream that finds nothing and recognises new images."""
 
-    def __init__(self, changed):
-        self.changed = iter(changed)
+    def __init__(self, changed, verifying=()):
+        self.changed, self.verifying, self.rooms = iter(changed), verifying, []
 
     check = interfaces.Verifier()
 
+    @property
+    def is_verifying(self):
+        return len(self.rooms) in self.verifying
+
     def step(self, rgb, active, new, lost, *, spent, room):
+        self.rooms.append(room)
         return list(new)
 
     def is_changed(self, rgb):
@@ -185,6 +195,20 @@ def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
     assert [len(result) for result in results] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("verifying", "last"), [((), 2), ((3, 4), 4), (range(20), 5)])
+def test_a_sparse_search_lasts_for_some_frames_and_longer_while_it_verifies(verifying, last):
+    windows = Windows([], verifying)
+    options = CommonOptions(max_instances=3, sparse_from=1)
+    play(scene := Scene(), Detector(scene, tracking.Tracker(), options, stream_search=windows), [(100,)] * 10)
+    assert windows.rooms == [3] + [2] * last + [0] * (9 - last)
+
+
+def test_a_sparse_search_searches_as_usual_after_a_loss():
+    scene, detector = make(max_instances=3, sparse_from=1)
+    play(scene, detector, [(100,)] * 20 + [(500,)] * 3)
+    assert scene.searches == [0, 21]
 
 
 def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():

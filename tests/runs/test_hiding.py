@@ -186,7 +186,7 @@ def test_black_and_none_hide_everything_and_nothing():
 def test_the_summary_of_a_run_counts_the_hidden_faces(hider, weights, demo_clip, tmp_path):
     hider(lambda _: [(10, 10, 60, 60), (12, 12, 60, 60), (200, 10, 260, 60)])
     task = Detect(options_for("hands", search="fast"), style=DrawingStyle(anonymise="blur"))
-    with task.open(is_stream=True) as worker, open_source(demo_clip[0]) as source:
+    with task.open("video") as worker, open_source(demo_clip[0]) as source:
         summary = run_input(worker, source, Outputs(draw=str(tmp_path / "d.mp4")), limit=6)
         plain = run_input(worker, source, Outputs(str(tmp_path / "t.jsonl")), limit=6)
     assert (summary.hidden.faces, summary.hidden.frames, summary.hidden.of) == (12, 6, 6)

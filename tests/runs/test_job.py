@@ -39,7 +39,7 @@ class Brightness(Task):
     def count_text(self, count):
         return f"{count} values"
 
-    def open(self, *, is_stream):
+    def open(self, source):
         return BrightnessWorker(self)
 
     def open_table(self, save, source):

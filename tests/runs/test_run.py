@@ -22,7 +22,7 @@ def run(weights, demo_clip, tmp_path):
     """Detect hands in the first six frames of the clip."""
 
     def run(draw=None, name=None, **more):
-        with DETECT.open(is_stream=True) as worker, open_source(demo_clip[0]) as source:
+        with DETECT.open("video") as worker, open_source(demo_clip[0]) as source:
             source.name = name or source.name
             return run_input(worker, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
 
@@ -58,7 +58,7 @@ def wide(weights, tmp_path, write_video):
     path = write_video(tmp_path / "wide.mkv", np.zeros((2, 16, 16_500, 3), np.uint8), codec="ffv1", pix_fmt="bgr0")
 
     def run(*outputs, task=DETECT):
-        with task.open(is_stream=True) as worker, open_source(path) as source:
+        with task.open("video") as worker, open_source(path) as source:
             return run_input(worker, source, Outputs(*outputs))
 
     return run

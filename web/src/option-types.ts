@@ -4,7 +4,7 @@
 export interface DetectorOptions {
   /** Model of the kind. */
   readonly model?: string;
-  /** Maximum number of instances in a stream. Default in stills: 20. */
+  /** Maximum number of instances in a live stream. Default in stills: 20, in recordings: 6. */
   readonly max_instances?: number;
   /** Flip the x coordinates of the output. */
   readonly flip_horizontal?: boolean;

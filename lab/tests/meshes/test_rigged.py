@@ -90,7 +90,7 @@ def test_hands_that_lifting_cannot_place_are_left_out_and_counted(rigs, tmp_path
     monkeypatch.setattr("sonjit_lab.meshes.run.create_lifter", lambda _: Seeing(nowhere))
     task = run.MeshHands(camera=",".join(map(str, CAMERA)), lift=Lift(weights="demo"))
     with open_source(ASSETS / "demo.mp4") as source:
-        worker = run.MeshWorker(task, is_stream=True)
+        worker = run.MeshWorker(task, "video")
         summary = run_input(worker, source, outputs, limit=2)
     assert (summary.frames, summary.instances) == (2, 2)
     assert summary.notes == ["4 hands left out: lifting could not determine where they are"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the choices of options would take the order of these types
         ExactHandArguments,
         ExactHolisticArguments,
     )
+    from sonjit.media.sources.base import SourceKind
 
 KindName = NewType("KindName", str)
 """A kind that is known at run time: the name of a registered kind, or a TOML file of a network."""
@@ -73,12 +74,12 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
         ...     [hand.handedness for hand in detector.detect("photo.jpg")]
         ['Left', 'Right']
     """
-    return detector_for_input(kind, options, is_still=False)
+    return detector_for_input(kind, options, "camera")
 
 
-def detector_for_input(kind: str, options: Mapping[str, object], *, is_still: bool) -> Detector[Any]:
-    """Create a detector for one of several inputs. Options of streams do not apply if it `is_still`."""
-    checked = make_options(find_kind(kind), options).for_input(is_still=is_still)
+def detector_for_input(kind: str, options: Mapping[str, object], source: SourceKind) -> Detector[Any]:
+    """Create a detector for a source. Options of streams do not apply to stills."""
+    checked = make_options(find_kind(kind), options).for_input(source)
     refuse_unused_options(checked, options)
     return detector_from(checked)
 

@@ -117,6 +117,11 @@ class StreamSearch(Protocol[C]):
         """
         ...
 
+    @property
+    def is_verifying(self) -> bool:
+        """Check whether an instance was detected that must be detected again."""
+        ...
+
     def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) differs from the last one for which this method returned true."""
         ...

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from sonjit._util.option import Option as Option
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
 from sonjit.weights import TaskBundle, cache_folder, find_weight, has_bundle, load_bundle
+
+if TYPE_CHECKING:
+    from sonjit.media.sources.base import SourceKind
 
 SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
 K = TypeVar("K", bound="CommonOptions")
@@ -46,9 +49,18 @@ Blendshapes: TypeAlias = Annotated[
 ]
 _running = partial(Option, group="Running", remote=False)
 STILL_INSTANCES = 20  # default maximum number of instances in a still
-_MAXIMUM = f"Maximum number of {{}} in a stream. Default in stills: {STILL_INSTANCES}."
+RECORDING_INSTANCES = 6  # default maximum number of instances in a recording
+_MAXIMUM = (
+    "Maximum number of {} in a live stream. "
+    f"Default in stills: {STILL_INSTANCES}, in recordings: {RECORDING_INSTANCES}."
+)
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 """Prefix of the network files in MediaPipe's task bundles by kind."""
+
+
+def is_still(source: "SourceKind") -> bool:
+    """Check whether the images of a source are independent of each other."""
+    return source in ("image", "folder")
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ class CommonOptions:
         static_image: Whether every image is a still. None is a stream, unless the input decides; see `for_input`.
         stream_smoothing: What `smoothing="auto"` means in streams.
         kind: Name of the kind.
-        has_own_limit: False if `max_instances` was not given, so that stills have `STILL_INSTANCES`; see `for_input`.
+        has_own_limit: False if `max_instances` was not given, so that the input decides; see `for_input`.
+        sparse_from: Number of visible instances from which a stream is rarely searched; None for no such number.
         thresholds: Thresholds of MediaPipe's graphs.
         shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
@@ -161,14 +174,23 @@ class CommonOptions:
     ] = None
     kind: str = ""
     has_own_limit: bool = True
+    sparse_from: int | None = None
     thresholds: GraphThresholds = _OWN_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
-    def for_input(self, *, is_still: bool) -> Self:
-        """Return the options for an input: one of stills or a stream, unless `static_image` was chosen."""
-        still = is_still if self.static_image is None else self.static_image
-        limit = STILL_INSTANCES if still and not self.has_own_limit else self.max_instances
-        return replace(self, static_image=still, max_instances=limit, has_own_limit=True)
+    def for_input(self, source: "SourceKind") -> Self:
+        """Return the options for a source. Its images are stills or a stream, unless `static_image` was chosen.
+
+        Without an own maximum, stills and recordings have room for more instances than live streams. A task bundle
+        that is followed as in MediaPipe keeps its maximum in recordings.
+        """
+        still = is_still(source) if self.static_image is None else self.static_image
+        chosen = replace(self, static_image=still, has_own_limit=True)
+        if self.has_own_limit or (not still and (source == "camera" or self.follows_bundle)):
+            return chosen
+        if still:
+            return replace(chosen, max_instances=STILL_INSTANCES)
+        return replace(chosen, max_instances=RECORDING_INSTANCES, sparse_from=self.max_instances)
 
     @property
     def resolved_smoothing(self) -> SmoothingName | Filter | None:

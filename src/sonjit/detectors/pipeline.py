@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
 _COUNT_INTERVAL = 90  # number of frames between searches for instances beyond `max_instances`
+_SPARSE_INTERVAL = 30  # number of frames between searches from `sparse_from` visible instances on
+_SPARSE_FRAMES = 3  # number of frames from such a search on in which windows are searched
+_SPARSE_VERIFIED_FRAMES = 6  # the same number while a detection is not verified
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
@@ -308,6 +311,8 @@ class Detector(files.Closing, Generic[R]):
     def _is_search_due(self, rgb: Image, tracks: Sequence[Track[Any]], count: int) -> bool:
         """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search."""
         room, interval = self._options.max_instances - count, self._options.search_interval
+        if self._is_sparse(count):
+            interval = max(interval, _SPARSE_INTERVAL)
         due = room > 0 and (count == 0 or self._since_search >= interval)
         is_count_due = False
         if self._stream_search is not None:
@@ -324,7 +329,7 @@ class Detector(files.Closing, Generic[R]):
         self, rgb: Image, known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
         """Return new instances of one frame, from the full image if that is due, and from a step of the search."""
-        room = self._options.max_instances - len(known)
+        room = 0 if self._is_paused(len(known)) else self._options.max_instances - len(known)
         new: list[Any] = []
         others: Sequence[RotatedBox] = ()
         if due and self._still_search is not None:
@@ -346,6 +351,16 @@ class Detector(files.Closing, Generic[R]):
             new.sort(key=lambda item: -item.score)
             self._excess = max(len(new) - room, 0)
         return new[: max(room, 0)]
+
+    def _is_sparse(self, count: int) -> bool:
+        """Check whether so many visible instances are found that further ones are rarely searched."""
+        return self._options.sparse_from is not None and count >= self._options.sparse_from
+
+    def _is_paused(self, count: int) -> bool:
+        """Check whether a frame with so many visible instances is not searched for further ones."""
+        is_verifying = self._stream_search is not None and self._stream_search.is_verifying
+        frames = _SPARSE_VERIFIED_FRAMES if is_verifying else _SPARSE_FRAMES
+        return self._is_sparse(count) and self._since_search > frames
 
     def _update_track(self, rgb: Image, track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
         """Return the observation of a track in this frame, or None if the track ends."""

@@ -19,6 +19,7 @@ from sonjit._util.records import field, numbers_of
 from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import options_for
+from sonjit.detectors.options import is_still
 from sonjit.explanations.hand_saliency import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.explanations.hooks import LOAD_CLASSIFIERS
 from sonjit.explanations.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_index
@@ -38,6 +39,7 @@ from sonjit.media.drawing.heat_maps import (
 )
 from sonjit.media.drawing.labels import Label, draw_captions, draw_labels
 from sonjit.media.drawing.strokes import NEUTRAL
+from sonjit.media.sources.base import SourceKind
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
@@ -364,9 +366,9 @@ class Explain(Task):
         weights = parts_of(self.weights or "")
         return tuple(path for path in (self.models_dir, self.landmark_model, *weights, self.names, self.truth) if path)
 
-    def open(self, *, is_stream: bool) -> ExplainWorker:
+    def open(self, source: SourceKind) -> ExplainWorker:
         """Load the networks."""
-        return ExplainWorker(self, is_stream=is_stream)
+        return ExplainWorker(self, source)
 
     def open_table(self, save: str, source: Source) -> RecordTable:
         """Open a table with a record per image, and a row per hand and target or per class."""
@@ -408,10 +410,10 @@ class Explain(Task):
 class ExplainWorker(Worker[Explained]):
     """Loaded networks, with what explains them."""
 
-    def __init__(self, task: Explain, *, is_stream: bool) -> None:
+    def __init__(self, task: Explain, source: SourceKind) -> None:
         super().__init__(task.anonymise, task.models_dir)
         self._task = task
-        self._explainer = task.explainer(still=not is_stream)
+        self._explainer = task.explainer(still=is_still(source))
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
         """Open table and drawing."""

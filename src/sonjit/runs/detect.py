@@ -15,7 +15,7 @@ import numpy as np
 from sonjit import media
 from sonjit._util import Image, InputError, pluralize, version
 from sonjit.detectors import create, kinds, pipeline
-from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions
+from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions, is_still
 from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
@@ -27,7 +27,7 @@ from sonjit.runs.annotations import annotate, count_columns, table_columns
 from sonjit.runs.hiding import covered
 from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.session import Session
-from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker, is_still
+from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors import Detector
     from sonjit.media.drawing.regions import Region
+    from sonjit.media.sources.base import SourceKind
     from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.characters import BoneNames
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
@@ -141,9 +142,9 @@ class Detect(Task):
         """Limits of measures that make events, of all tasks."""
         return [limits for task in self.all for limits in task.events]
 
-    def open(self, *, is_stream: bool) -> DetectWorker:
+    def open(self, source: SourceKind) -> DetectWorker:
         """Load the detectors and the lifting network."""
-        return DetectWorker(self, is_stream=is_stream)
+        return DetectWorker(self, source)
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
         """Open a table of the frames of several files. Raise InputError for a character of several files."""
@@ -209,7 +210,7 @@ def _int8_files(options: CommonOptions, entry: kinds.KindEntry) -> list[Path]:
 class DetectWorker(Worker[Frame]):
     """Loaded detectors."""
 
-    def __init__(self, task: Detect, *, is_stream: bool) -> None:
+    def __init__(self, task: Detect, source: SourceKind) -> None:
         super().__init__(task.style.anonymise, task.options.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
@@ -218,7 +219,7 @@ class DetectWorker(Worker[Frame]):
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
-                options = item.options.for_input(is_still=not is_stream)
+                options = item.options.for_input(source)
                 if isinstance(options, (HandOptions, HolisticOptions)):
                     options = replace(options, gestures=item.gestures)
                 self._detectors.append(create.detector_from(options))
@@ -238,7 +239,7 @@ class DetectWorker(Worker[Frame]):
         self._mask: media.MaskWriter | None = None
         paths = [outputs.save] if outputs.save is not None else []
         paths += ["-"] if outputs.json else []
-        with_motions = self._task.has_gestures and not is_still(source)
+        with_motions = self._task.has_gestures and not is_still(source.kind)
         self._tables: list[frame_tables.FrameTable] = []
         for path in paths:
             table = self._task.table(path, source, with_motions=with_motions, with_events=self._task.has_events)
@@ -316,7 +317,7 @@ class DetectWorker(Worker[Frame]):
         has_more = entry.stream_search is not None and not entry.models[options.model].is_box
         if summary.frames >= _MIN_FRAMES and not summary.instances and options.search == "auto" and has_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
-        if self._task.count and summary.instances and not is_still(self._source):
+        if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
         if self._shown < self._total:
             shown = f"{self._shown} of at least {self._total} shown"

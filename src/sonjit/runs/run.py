@@ -20,6 +20,7 @@ from sonjit._util.files import sole_writer
 from sonjit._util.pools import Progress, check_workers, per_process, run_calls, unpickle
 from sonjit.media import Source, SourceFrame
 from sonjit.media.sources import Reading, base
+from sonjit.media.sources.base import SourceKind
 from sonjit.media.sources.remote import File
 from sonjit.runs.frame_tables import FrameTable, RecordTable
 from sonjit.runs.hiding import Hidden
@@ -33,7 +34,7 @@ from sonjit.runs.inputs import (
     remove_finished,
     shown_paths,
 )
-from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
+from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 _NO_OUTPUTS = Outputs()
 _QUEUE_LENGTH = 4
@@ -157,7 +158,7 @@ def run_job(
     if workers != "pool":
         raise InputError(f"--workers {workers} applies only to several files with one output per file")
     opened = inputs.open_one() if inputs.files is None else inputs.open_all(videos=False)
-    with opened as source, task.open(is_stream=not is_still(source)) as worker:
+    with opened as source, task.open(source.kind) as worker:
         source.notes += [note for note in inputs.notes if note not in source.notes]
         return run_input(worker, source, outputs, limit=limit, progress=progress)
 
@@ -306,18 +307,17 @@ def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> 
 
 
 class _Workers:
-    """Workers of a task, one for still images and one for streams, opened on first use."""
+    """Workers of a task, one for each kind of source, opened on first use."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._opened: dict[bool, Worker[Any]] = {}
+        self._opened: dict[SourceKind, Worker[Any]] = {}
 
     def find(self, source: Source) -> Worker[Any]:
         """Return the worker for the images of a source."""
-        is_stream = not is_still(source)
-        if is_stream not in self._opened:
-            self._opened[is_stream] = self.task.open(is_stream=is_stream)
-        return self._opened[is_stream]
+        if source.kind not in self._opened:
+            self._opened[source.kind] = self.task.open(source.kind)
+        return self._opened[source.kind]
 
     def close(self) -> None:
         """Free the networks."""

@@ -16,6 +16,7 @@ from sonjit._util import Image, InputError
 from sonjit._util.files import Closing
 from sonjit.geometry.cameras import ASSUMED_VIEW_DEG, Intrinsics
 from sonjit.media import Anonymise, BestEffortDrawing, DrawingWriter, Source, SourceFrame, open_drawing_writer
+from sonjit.media.sources.base import SourceKind
 from sonjit.media.tables.base import Extras
 from sonjit.results import Frame
 from sonjit.runs.frame_tables import FrameTable, RecordTable
@@ -86,8 +87,8 @@ class Task(ABC):
         """Return a number of instances with their noun, such as `2 hands`."""
 
     @abstractmethod
-    def open(self, *, is_stream: bool) -> "Worker[Any]":
-        """Load the networks, for videos and cameras or for independent images."""
+    def open(self, source: SourceKind) -> "Worker[Any]":
+        """Load the networks for sources of a kind."""
 
     def open_table(self, save: str, source: Source) -> FrameTable | RecordTable | None:
         """Open one table for several files, which the source describes.
@@ -157,11 +158,6 @@ class Worker(Closing, ABC, Generic[Item]):
         self.times.clear()
         self.hidden.reset()
         self._drawings.clear()
-
-
-def is_still(source: Source) -> bool:
-    """Check whether the images of a source are independent of each other."""
-    return source.kind in ("image", "folder")
 
 
 @dataclass(frozen=True)

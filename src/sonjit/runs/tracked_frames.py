@@ -13,11 +13,12 @@ import numpy as np
 from sonjit._util import InputError, InputNote, InputWarning
 from sonjit.detectors.create import KindName, detector_for_input
 from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.options import is_still
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
-from sonjit.media.sources.base import Source, SourceFrame
+from sonjit.media.sources.base import Source, SourceFrame, SourceKind
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
@@ -170,17 +171,17 @@ def _detect(
 ) -> Generator[TrackedFrame]:
     """Yield the frames of all sources. With `has_ends`, the last frame of a recording may have ends of events."""
     with ExitStack() as stack:
-        detectors: dict[bool, Detector[Any]] = {}
+        detectors: dict[SourceKind, Detector[Any]] = {}
         for opened, index, label in stack.enter_context(closing(sources)):
-            is_still = opened.kind in ("image", "folder")
-            if isinstance(detector, str) and is_still not in detectors:
-                detectors[is_still] = stack.enter_context(detector_for_input(detector, options, is_still=is_still))
-            finder = detectors[is_still] if isinstance(detector, str) else detector
-            if label is not None and not is_still:
+            if isinstance(detector, str) and opened.kind not in detectors:
+                detectors[opened.kind] = stack.enter_context(detector_for_input(detector, options, opened.kind))
+            finder = detectors[opened.kind] if isinstance(detector, str) else detector
+            stills = is_still(opened.kind)
+            if label is not None and not stills:
                 finder.reset()
             session = new_session([finder])
             for (number, time, rgb), is_last in _with_last(opened, ahead=has_ends and not opened.live):
-                position = index if index is not None and is_still else number
+                position = index if index is not None and stills else number
                 frame = session.frame(rgb, position, time, label or opened.frame_source(number))
                 if is_last:
                     frame.events += session.finish()

@@ -18,6 +18,7 @@ import numpy as np
 from sonjit._util import Image, InputError, data_files, pluralize
 from sonjit.engines import EngineOptions, load_number_engine, model_file
 from sonjit.media import Anonymise, Source, SourceFrame
+from sonjit.media.sources.base import SourceKind
 from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.hiding import Covered
@@ -105,7 +106,7 @@ class Segment(Task):
         """Return a number of instances with their noun."""
         return pluralize(count, "instance")
 
-    def open(self, *, is_stream: bool) -> "SegmentWorker":
+    def open(self, source: SourceKind) -> "SegmentWorker":
         """Load the network, which treats every image as independent."""
         return SegmentWorker(self)
 

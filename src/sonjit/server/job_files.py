@@ -25,7 +25,6 @@ from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.headers import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
-from sonjit.runs.task import is_still
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
 from sonjit.server.processes import DECODE_S, TooSlowError, Worker
@@ -277,7 +276,7 @@ def run_detectors(
     # images are drawn into a folder
     outputs = Outputs(str(folder / "result.jsonl"), drawing and str(drawing).removesuffix(".zip"))
     task = task_of(detectors, style)
-    with open_source(given.source) as source, task.open(is_stream=not is_still(source)) as worker:
+    with open_source(given.source) as source, task.open(source.kind) as worker:
         source.name = given.name
         summary = run_input(worker, source, outputs, progress=_SentProgress(report_progress))
         hidden = [] if summary.hidden is None else [str(summary.hidden)]

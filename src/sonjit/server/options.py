@@ -90,7 +90,7 @@ class SessionOptions:
         measures, explain = bool(options.pop("measures", False)), str(options.pop("explain", "none"))
         if options.get("gestures") == "none":
             del options["gestures"]
-        detector = make_options(KINDS[kind], options).for_input(is_still=still)
+        detector = make_options(KINDS[kind], options).for_input("image" if still else "camera")
         return cls(replace(detector, smoothing=detector.resolved_smoothing), measures, explain)
 
     def to_dict(self) -> JsonObject:

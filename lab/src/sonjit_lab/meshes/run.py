@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util import Image, InputError, json_from, pluralize
 from sonjit._util.files import Output, atomic_file, write_bytes
 from sonjit.detectors import create_detector
+from sonjit.detectors.options import is_still
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
@@ -29,6 +30,7 @@ from sonjit_lab.lifting import create_lifter
 from sonjit_lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 
 if TYPE_CHECKING:
+    from sonjit.media.sources.base import SourceKind
     from sonjit_lab.networks import Network  # requires PyTorch, which rigged hands do not
 
 MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
@@ -176,9 +178,9 @@ class MeshHands(Task):
         paths += [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
         return tuple(path for path in paths if path)
 
-    def open(self, *, is_stream: bool) -> MeshWorker:
+    def open(self, source: SourceKind) -> MeshWorker:
         """Load the networks."""
-        return MeshWorker(self, is_stream=is_stream)
+        return MeshWorker(self, source)
 
     def network(self) -> Network | None:
         """Load the network that predicts meshes; None for the rig."""
@@ -213,7 +215,7 @@ class MeshWorker(Worker[Frame]):
     second time. Ctrl-C ends the first reading, and the meshes up to there are written.
     """
 
-    def __init__(self, task: MeshHands, *, is_stream: bool) -> None:
+    def __init__(self, task: MeshHands, source: SourceKind) -> None:
         super().__init__(task.anonymise, task.models_dir)
         self._task = task
         self.bones: BoneNames | None = task.bones
@@ -223,7 +225,7 @@ class MeshWorker(Worker[Frame]):
         self._detector = create_detector(
             "hands",
             max_instances=task.max_instances,
-            static_image=not is_stream,
+            static_image=is_still(source),
             models_dir=task.models_dir,
             mirrored=task.mirrored,
             device=task.device if task.model == "rig" else "cpu",

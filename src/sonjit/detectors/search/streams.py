@@ -123,6 +123,11 @@ class StreamSearch(Generic[O]):
         self._last_thumbnail: NDArray[np.int16] | None = None
         self._finder.reset()
 
+    @property
+    def is_verifying(self) -> bool:
+        """Check whether an instance was detected that must be detected again."""
+        return bool(self._detected)
+
     def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) changed since the last image that did."""
         thumbnail = _thumbnail(rgb)
