@@ -91,6 +91,7 @@ def main():
         for row, (what, settings) in enumerate(
             {
                 "as calibrated": {},
+                "as calibrated, with a threshold of 4 %": {"threshold": 29.5},
                 "constant bones": {"constant_bones": True},
                 "refined cameras": {"refine_cameras": folder / "refined.json"},
                 "refined cameras, constant bones": {"refine_cameras": folder / "2.json", "constant_bones": True},

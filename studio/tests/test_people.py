@@ -254,7 +254,7 @@ def test_who_comes_back_after_a_while_is_new():
     assert tracker.assign(1.4, [here + 0.1, there]) == [2, 1]
 
 
-@pytest.mark.parametrize(("height_px", "expected"), [(900, 36.0), (100, 10.0)])
+@pytest.mark.parametrize(("height_px", "expected"), [(900, 54.0), (100, 10.0)])
 def test_the_usual_threshold_grows_with_the_size_of_bodies(height_px, expected):
     body, hand = Part("bodies", "body_blazepose33"), Part("hands", "hand_mediapipe21", "Right")
     points = np.random.default_rng(0).uniform(0, 0.5 * height_px, (2, 3, 1, 54, 2))

@@ -82,7 +82,7 @@ def triangulate_tables(
         tables: Tables of `sonjit hands|face|body|holistic --save`, one per camera and named like it, a folder of them,
             or CAMERA=TABLE.
         out: JSON file to write.
-        threshold: Maximum reprojection error of an inlier in pixels. Default: 10, or 4 % of a body's size if larger.
+        threshold: Maximum reprojection error of an inlier in pixels. Default: 10, or 6 % of a body's size if larger.
         constant_bones: Fit hands and bodies of videos with constant bone lengths and human accelerations.
         unit: Unit of lengths if the camera file contains none: m, cm, mm, or a length such as 44mm.
         leave_out: Exclude inconsistent cameras and continue.

@@ -32,11 +32,7 @@ _MIN_SUPPORT: Final = 0.4  # least support of a group that is one person; views 
 _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
 DEFAULT_STEP_S: Final = 1 / 30
 _HAND_THRESHOLD_PX: Final = 10.0  # largest reprojection error of an inlier
-_BODY_THRESHOLD: Final = 0.04
-"""The same relative to the size of a body.
-
-It is about the standard deviation by which annotators of COCO differ at shoulders, hips and limbs, and as much as a
-rotation of a camera by one degree moves a person who fills half of its image."""
+_BODY_THRESHOLD: Final = 0.06  # the same relative to the size of a body; docs/measured.md compares thresholds
 HANDS: Final = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
 _Person = Mapping[Part, Instance]  # a person in one image
 _GESTURE_ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
