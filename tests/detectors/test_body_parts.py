@@ -1,11 +1,14 @@
 """Steps of body detection: alignment, crops, heatmaps, masks, smoothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, BodySmoother, MaskSmoother
+from sonjit.detectors.search.bodies import body_oks
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 
@@ -122,3 +125,13 @@ def test_limbs_whose_sides_the_mirrored_crop_exchanges_do_not_collapse():
         np.zeros((256, 256, 3), np.uint8), RotatedBox(128, 128, 256, 256)
     )
     np.testing.assert_allclose(found.keypoints[:, :2], plain.keypoints[:, :2], atol=1e-3)
+
+
+def test_keypoints_outside_the_image_do_not_count_in_the_agreement_of_bodies():
+    body, image = seen(), np.zeros((400, 400, 3), np.uint8)
+    away = body.keypoints.copy()
+    away[::3] = -500
+    assert body_oks(body, body, image) == pytest.approx(1)
+    assert body_oks(body, replace(body, keypoints=away), image) == pytest.approx(1)
+    assert body_oks(body, seen(shift=300), image) == 0
+    assert 0 < body_oks(body, seen(shift=8), image) < 1

@@ -1,12 +1,15 @@
 """People with their hands and face: each part belongs to the right person."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sonjit import create_detector
-from sonjit.geometry.boxes import RotatedBox
+from sonjit.detectors.kinds.holistic import _HAND_SHIFT, recropped_box
+from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
@@ -109,3 +112,19 @@ def test_all_parts_of_flipped_people_are_flipped(file, weights, holistic):
 def test_forced_boxes_without_a_person_give_no_person(holistic):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     assert holistic.detect(noise, boxes=[RotatedBox(100, 100, 120, 120, 0.0)]) == []
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, -1.2, 2.9])
+@pytest.mark.parametrize("box_turn", [0.0, 0.7])
+def test_the_box_of_a_hand_points_from_its_lower_edge_to_its_centre(turn, box_turn):
+    """The network gives the centre, and the middle of the lower edge, in pixels of its input."""
+    rough, size, side = RotatedBox(300, 200, 120, 120, box_turn), 256, 80.0
+    found = np.array([[128.0, 128], [128 - side / 2 * math.sin(turn), 128 + side / 2 * math.cos(turn)]], np.float32)
+    network = SimpleNamespace(input=np.zeros((1, size, size, 3), np.uint8), run=lambda: [found.ravel()])
+    box = recropped_box(np.zeros((400, 600, 3), np.uint8), rough, network)
+    px = side * rough.width / size
+    assert wrap_angle(box.rotation - turn - box_turn) == pytest.approx(0, abs=1e-5)
+    assert box.width == box.height == pytest.approx(px, rel=1e-5)
+    shift = -_HAND_SHIFT * px
+    place = 300 + shift * math.sin(box.rotation), 200 - shift * math.cos(box.rotation)
+    assert (box.cx, box.cy) == pytest.approx(place, abs=1e-3)

@@ -143,3 +143,17 @@ def test_rendered_hands_are_no_bodies(demo_clip, need):
     need("pose-detector", "body-full", "face-full", "person-detector")
     with sonjit.create_detector("body") as auto:
         assert sum(bool(auto.detect(rgb)) for rgb in demo_clip[1][215:305]) <= 2
+
+
+@pytest.mark.parametrize(("cost", "most"), [(1.0, 1), (0.5, 2), (0.25, 4)])
+def test_a_frame_searches_as_many_windows_as_its_inferences_allow(cost, most):
+    class Costly(Dots):
+        @property
+        def sources(self):
+            return (Source(self._proposals, cost=cost, parts=(1, 2)),)
+
+    finder = Costly()
+    step = stepping(finder)
+    for count in range(1, 4):
+        step(np.zeros((SIZE, SIZE, 3), np.uint8), [], [])
+        assert len(finder.windows) == min(count * most, 5)

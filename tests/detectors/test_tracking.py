@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from sonjit.detectors.observations import centre_of, clamp_to_occluder, size_of
 from sonjit.detectors.tracking import Tracker
 
 from .fakes import seen_at
@@ -306,3 +307,13 @@ class Identities(RuleBasedStateMachine):
 
 TestIdentities = Identities.TestCase
 TestIdentities.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("shift", [(3.0, 4.0), (400.0, -300.0), (0.0, 0.0), (-900.0, 20.0)])
+def test_an_occluded_instance_ends_near_its_occluder(shift):
+    occluded, near, far = seen_at(200, 100), seen_at(230, 110), seen_at(900, 500)
+    moved = centre_of(occluded) + clamp_to_occluder(occluded, np.array(shift), [far, near], 0.5)
+    wanted, most = centre_of(occluded) + shift - centre_of(near), 0.5 * size_of(near.keypoints[:, :2])
+    offset = moved - centre_of(near)
+    assert np.linalg.norm(offset) == pytest.approx(min(most, np.linalg.norm(wanted)))
+    np.testing.assert_allclose(offset / np.linalg.norm(offset), wanted / np.linalg.norm(wanted), atol=1e-6)

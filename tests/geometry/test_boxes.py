@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sonjit.geometry.boxes import (
     RotatedBox,
+    clamped_box,
     crop,
     crop_matrix,
     iou,
@@ -171,3 +172,22 @@ def test_points_of_a_crop_turn_and_grow_with_its_box():
     turned = ((points[:, 0] - 0.5) + 1j * (points[:, 1] - 0.5)) * 40 * np.exp(0.7j) + 100 + 50j
     placed = points_from_crop(points, RotatedBox(100, 50, 40, 40, 0.7))
     np.testing.assert_allclose(placed, np.stack([turned.real, turned.imag, 40 * points[:, 2]], 1), atol=1e-4)
+
+
+@given(st.floats(-30, 130), st.floats(-30, 90), st.floats(-5, 150), st.floats(-5, 150))
+def test_clamped_box_has_the_first_and_last_pixel_in_the_image(cx, cy, width, height):
+    inside = clamped_box(RotatedBox(cx, cy, width, height), 100, 60)
+    ends = []
+    for middle, length, most in ((cx, width, 99), (cy, height, 59)):
+        start = max(0, middle - length / 2)
+        ends.append((start, min(most, start + max(0, length - 1))))
+    if width * height <= 0 or any(start > end for start, end in ends):
+        assert inside is None
+        return
+    assert inside is not None
+    (left, right), (top, bottom) = ends
+    assert inside.rotation == 0
+    np.testing.assert_allclose(
+        (inside.cx, inside.cy, inside.width, inside.height),
+        ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top),
+    )

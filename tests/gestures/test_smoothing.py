@@ -82,3 +82,12 @@ def test_gestures_of_the_demo_clip(hands, demo_clip):
                 gesture = gesture_of(hand)
                 assert gesture is not None, (index, name)
                 assert gesture.name == name, index
+
+
+def test_both_hands_of_a_person_have_gestures_of_their_own():
+    points = np.zeros((21, 3), np.float32)
+    left, right = (Hand(side, 0.9, points, points, id=3) for side in ("Left", "Right"))
+    smoother = GestureSmoother(classify=lambda hand: Gesture("fist" if hand.handedness == "Left" else "open", 1.0))
+    for time_s in (0.0, 0.1, 0.2):
+        assert [gesture.name for gesture in smoother([left, right], time_s)] == ["fist", "open"]
+    assert len(smoother) == 2

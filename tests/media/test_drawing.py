@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.media import draw_frame
-from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
+from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels
 from sonjit.media.drawing.instances import add_margin, cover, head_of_keypoints
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
@@ -237,3 +237,17 @@ def test_leaves_the_image(centre):
     draw_mesh(canvas, *ball(centre, 20), WHITE)
     inside = 0 <= centre[0] < 64 and 0 <= centre[1] < 48
     assert canvas.any() == inside
+
+
+@pytest.mark.parametrize("size", [300, 750, 1500])
+def test_captions_are_below_each_other_with_a_margin_that_grows_with_the_image(size):
+    canvas = np.full((size, size, 3), 255, np.uint8)
+    labels.draw_captions(canvas, ["one", "two", "three"])
+    drawn = (canvas != 255).any(2)
+    margin = round(14 * max(size / 750, 0.45))
+    starts = np.flatnonzero(np.diff(drawn.any(1).astype(int), prepend=0) == 1)
+    ends = np.flatnonzero(np.diff(drawn.any(1).astype(int), append=0) == -1) + 1
+    assert np.flatnonzero(drawn.any(0))[0] == margin
+    assert starts[0] == margin
+    assert (starts[1:] - ends[:-1]).tolist() == [max(2, margin // 3)] * 2
+    assert np.ptp(ends - starts) == 0

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.media.drawing.heat_maps import draw_feature_maps, overlay, place
+from sonjit.media.drawing.heat_maps import draw_colour_bar, draw_feature_maps, overlay, place
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 
@@ -46,3 +47,17 @@ def test_each_map_has_a_panel():
     assert (image[80:, 120:] == image[80, 120]).all()  # nothing there
     red, _, blue = image[78, 238].tolist()
     assert red > blue  # where the map is greatest
+
+
+@pytest.mark.parametrize("size", [(90, 120), (600, 720), (1210, 1000)])
+def test_the_bar_of_colours_lies_in_the_middle_above_the_lower_edge(size):
+    height, width = size
+    canvas = np.full((height, width, 3), 128, np.uint8)
+    labels = draw_colour_bar(canvas, np.array([[2.0, 7.0, np.nan]], np.float32), (0, 0, width, height))
+    rows, columns = np.nonzero((canvas != 128).any(2))
+    thick = max(3, min(size) // 60)
+    assert (rows.min(), rows.max()) == (height - 2 * thick, height - thick - 1)
+    assert columns.max() - columns.min() == width // 2 - 1
+    assert abs(columns.min() + columns.max() - width) <= 2
+    assert [label.text for label in labels] == ["2", "7"]
+    assert [label.anchor[0] for label in labels] == [columns.min(), columns.max() + 1]

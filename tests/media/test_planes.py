@@ -5,7 +5,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.videos import drawn_on_planes, has_planes
+from sonjit.media.annotated.videos import drawn_on_planes, frame_of, has_planes
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)
@@ -94,3 +94,11 @@ def test_other_videos_are_converted_completely(tmp_path, pix_fmt, value_range, s
             # the matrix that the file states, 709, is that of the numbers
             rgb = VideoReformatter().reformat(after.decoded, format="rgb24", src_colorspace=1).to_ndarray()
             assert np.abs(rgb.astype(int) - before.rgb).mean() < 6
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_frame_has_the_channels_of_its_image(channels):
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, channels), dtype=np.uint8)
+    frame = frame_of(image)
+    assert frame.format.name == {3: "rgb24", 4: "rgba"}[channels]
+    np.testing.assert_array_equal(frame.to_ndarray(), image)

@@ -7,6 +7,8 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.server import errors, job_files, job_store, processes
 from sonjit.server.job_store import MARKER, JobStore, UploadJob
+from sonjit.server.options import SessionOptions
+from sonjit.server.service import DetectorPool
 from sonjit.server.settings import Settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -296,3 +298,33 @@ def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path):
         ids.append(job.id)
     before.close()
     assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]
+
+
+class Idle:
+    """A detector that counts what a pool does to it."""
+
+    resets = closes = 0
+
+    def reset(self):
+        self.resets += 1
+
+    def close(self):
+        self.closes += 1
+
+
+def test_a_pool_closes_what_exceeds_its_size_and_keeps_nothing_once_it_is_closed():
+    pool, made = DetectorPool(2), [Idle() for _ in range(5)]
+    kinds = [SessionOptions.from_values(kind, {}, still=False) for kind in ("hands", "face", "body")]
+    pool.in_use = 5
+    for options, detector in zip(kinds, made, strict=False):
+        pool.give_back(options, detector)
+    assert [pool.has(options) for options in kinds] == [False, True, True]
+    pool.give_back(kinds[2], made[3])
+    assert [detector.closes for detector in made] == [1, 0, 1, 0, 0]
+    assert pool.take(kinds[1]) is made[1]
+    pool.close()
+    pool.give_back(kinds[0], made[4])
+    pool.give_back(kinds[1], made[1])
+    assert [detector.closes for detector in made] == [1] * 5
+    assert [detector.resets for detector in made] == [1, 2, 1, 1, 1]
+    assert pool.in_use == 0

@@ -7,10 +7,11 @@ import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media import open_writer
-from sonjit.media.tables.characters import BONES
+from sonjit.media.tables.characters import BONES, FINGER_LIMITS, fit
 from sonjit.media.tables.characters.fit import Track, fit_motion
 from sonjit.media.tables.characters.writer import LiveCharacter
 from sonjit.results import Frame
+from sonjit.results.skeletons import load_skeleton
 
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
@@ -165,3 +166,46 @@ def test_mirrored_images_give_the_same_character(tmp_path):
     plain, mirror = Bvh(tmp_path / "plain.bvh"), Bvh(tmp_path / "mirror.bvh")
     for bone in JOINTS:
         assert mirror.positions(10)[bone] == pytest.approx(plain.positions(10)[bone], abs=1e-3)
+
+
+def test_keypoints_of_parts_are_those_of_their_names():
+    names = load_skeleton("body_blazepose33").keypoints
+    parts = {
+        ("wrist", "pinky", "index"): fit._PALMS,
+        ("ankle", "heel", "foot_index"): fit._FEET,
+        ("shoulder", "elbow", "wrist"): fit._ARMS,
+        ("hip", "knee", "ankle"): fit._LEGS,
+    }
+    pairs = {"ear": fit._EARS, "hip": fit._HIPS, "shoulder": fit._SHOULDERS}
+    for keypoints, indices in (*parts.items(), *(((name,), [[one] for one in pair]) for name, pair in pairs.items())):
+        for side, own in zip(("left", "right"), indices, strict=True):
+            assert [names[index] for index in own] == [f"{side}_{keypoint}" for keypoint in keypoints]
+    hand = load_skeleton("hand_mediapipe21").keypoints
+    assert names[fit._NOSE] == "nose"
+    bases = ["wrist", "thumb_cmc", *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky"))]
+    assert [hand[index] for index in fit._PALM] == bases
+
+
+def test_finger_joints_turn_and_twist_equally_to_both_sides():
+    for joints in FINGER_LIMITS:
+        for turn, (low, high, spread), twist in joints:
+            for least, most, wide in (turn, twist):
+                assert least == -most
+                assert 0 <= wide <= most
+            assert low < 0 < high
+            assert 0 < spread < high
+
+
+def test_bends_stay_in_the_limits_of_each_joint():
+    """Compare with the bends of each joint over a complete turn, where the nearer limit replaces a bend outside."""
+    turns = np.deg2rad(np.arange(-180, 180, 5.0))
+    bends = np.zeros((len(turns), 5, 3, 3))
+    bends[..., 2] = turns[:, None, None]
+    limited = fit._within(bends)[..., 2]
+    for finger, joints in enumerate(FINGER_LIMITS):
+        for joint, (_, (low, high, _), _) in enumerate(joints):
+            low = -high if finger == 0 else low  # the thumb's axes are not those of the character
+            np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].min()), low, atol=1e-9)
+            np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].max()), high, atol=1e-9)
+            inside = (turns >= np.deg2rad(low)) & (turns <= np.deg2rad(high))
+            np.testing.assert_allclose(limited[inside, finger, joint], turns[inside], atol=1e-9)

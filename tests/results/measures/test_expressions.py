@@ -5,6 +5,8 @@ import pytest
 
 import sonjit
 from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.results import Face, Hand
+from sonjit.results.measures import TRANSFORM_COLUMNS, instance_values
 from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -68,3 +70,12 @@ def test_an_expression_changes_its_blendshapes(points, names):
 def test_points_of_a_box_are_refused():
     with pytest.raises(sonjit.InputError, match="a face mesh is"):
         blendshapes_from_mesh(np.zeros((6, 3)))
+
+
+def test_only_faces_have_blendshapes_and_transforms():
+    face = Face(0.9, np.zeros((478, 3), np.float32), (0, 0, 1, 1), blendshapes={"jawOpen": 0.25}, transform=np.eye(4))
+    values = instance_values(face)
+    assert values["jawOpen"] == 0.25
+    assert sum(values[name] for name in TRANSFORM_COLUMNS) == 4
+    points = np.random.default_rng(0).normal(size=(21, 3)).astype(np.float32)
+    assert not {"jawOpen", *TRANSFORM_COLUMNS} & set(instance_values(Hand("Left", 0.9, points, points)))

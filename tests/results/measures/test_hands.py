@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.results import measures
+from sonjit.results.skeletons import load_skeleton
 
 bends = st.lists(st.lists(st.floats(0, 1.5), min_size=3, max_size=3), min_size=5, max_size=5)
 angles = st.floats(-math.pi, math.pi)
@@ -97,3 +98,11 @@ def test_wrong_calls_are_refused():
         measures.joint_angles_rad(np.zeros((5, 3)), [(0, 1, 9)])
     with pytest.raises(InputError, match="dict"):
         measures.measures({})
+
+
+def test_pinch_distances_are_those_from_the_thumb_to_each_fingertip():
+    points = np.random.default_rng(0).normal(size=(21, 3))
+    names = load_skeleton("hand_mediapipe21").keypoints
+    tips = [points[index] for index, name in enumerate(names) if name.endswith("_tip")]
+    assert len(tips) == 5
+    np.testing.assert_allclose(measures.pinch_distance_m(points), [math.dist(tips[0], tip) for tip in tips[1:]])

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.results.measures import RepetitionCounter, count_repetitions, find_repetitions, joint_angles_rad
+from sonjit.results.measures.joints import joint_triples
+from sonjit.results.skeletons import list_skeletons, load_skeleton
 
 SQUATS = "real/tfjs-models/pose-detection/test_data"
 SQUATS_DONE = 2
@@ -98,3 +100,15 @@ def test_single_wild_frames_do_not_count():
     angles = np.full(300, 3.0)
     angles[50::40] = 1.0
     assert count_repetitions(angles, np.arange(300) / 30) == 0
+
+
+@pytest.mark.parametrize("name", list_skeletons())
+def test_every_joint_between_two_bones_has_an_angle(name):
+    skeleton = load_skeleton(name)
+    triples = joint_triples(skeleton)
+    assert [child for _, _, child in triples] == [
+        child for child, joint in enumerate(skeleton.parents) if joint >= 0 and skeleton.parents[joint] >= 0
+    ]
+    for parent, joint, child in triples:
+        assert skeleton.parents[child] == joint
+        assert skeleton.parents[joint] == parent
