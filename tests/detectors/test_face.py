@@ -1,6 +1,8 @@
 """Faces compared with MediaPipe on the same images, and properties that need no reference."""
 
 import json
+import math
+from contextlib import suppress
 from types import SimpleNamespace
 
 import cv2
@@ -11,6 +13,9 @@ import sonjit
 from conftest import reused
 from sonjit import Face, InputError
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face_networks import _wire_fields
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.media.drawing.heat_maps import corners_of
 from sonjit.results.measures import measure_face
 
 from .conftest import boxes_from, keypoint_distances, matched
@@ -225,3 +230,28 @@ def test_nothing_is_found_where_nothing_is(model, shape, faces):
 def test_box_models_refuse_given_boxes(faces):
     with pytest.raises(InputError, match="model='mesh' or 'attention'"):
         faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
+
+
+def test_points_of_the_network_lie_in_its_crop():
+    """The network gives pixels of its input, whose centre is that of the box."""
+    corners = np.array([[0, 0, 0], [192, 0, 0], [192, 192, 0], [0, 192, 0], [96, 96, 48]], np.float32)
+    mesh, logit = np.tile(corners, (94, 1))[:468], np.array([math.log(3)], np.float32)
+    network = SimpleNamespace(
+        input=np.zeros((1, 192, 192, 3), np.float32), output_sizes=[1404, 1], run=lambda: [mesh.ravel(), logit]
+    )
+    box = RotatedBox(100, 60, 80, 80, 0.4)
+    seen = FaceMeshes(None, network).observe(np.zeros((120, 200, 3), np.uint8), box)
+    assert seen.score == pytest.approx(0.75)
+    np.testing.assert_allclose(seen.keypoints[:4, :2], corners_of(box), atol=1e-3)
+    np.testing.assert_allclose(seen.keypoints[4], (100, 60, 20), atol=1e-3)
+
+
+def test_fields_of_a_message_are_read_up_to_its_end():
+    message = bytes([0x08, 0x96, 0x01, 0x12, 3, *b"abc", 0x1D, 1, 2, 3, 4, 0x21, *range(8), 0x28, 7])
+    fields = [(1, 150), (2, b"abc"), (3, bytes([1, 2, 3, 4])), (4, bytes(range(8))), (5, 7)]
+    assert list(_wire_fields(message)) == fields
+    for end in range(1, len(message)):
+        with suppress(ValueError, IndexError, KeyError):
+            read = list(_wire_fields(message[:end]))
+            assert read == fields[: len(read)]
+            assert end in {3, 8, 13, 22}

@@ -13,11 +13,11 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search.bodies import BodySearch
+from sonjit.detectors.search.bodies import BodySearch, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
-from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, reach, torso_size, windows
+from sonjit.detectors.search.geometry import Head, Proposal, Window, is_same_instance, reach, torso_size, windows
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.network import HandBox, _published_people
+from sonjit.detectors.search.network import SIDE, HandBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate, Extent
 from sonjit.detectors.ssd import Detection
@@ -285,3 +285,54 @@ def test_what_is_seen_in_the_mirror_lies_where_it_is():
     assert seen.appearance is None
     for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
         observe_mirrored(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
+
+
+@pytest.mark.parametrize("least", [0.2, 0.5, 0.7])
+def test_peaks_are_maxima_above_the_least_score(least):
+    scores = np.full((SIDE, SIDE), 0.01, np.float32)
+    scores[3, 5], scores[3, 6], scores[10, 8], scores[14, 2] = 0.9, 0.8, least + 0.02, least - 0.02
+    values = np.zeros((SIDE, SIDE, 6), np.float32)
+    values[..., 0] = np.log(scores / (1 - scores))
+    values[3, 5, 1:4] = 0.25, -0.25, 7
+    area = RotatedBox(200, 100, 10 * SIDE, 10 * SIDE)
+    first, second = _peaks(values, area, least)
+    assert first[:3] == pytest.approx((0.9, 200 + 10 * (5.75 - SIDE / 2), 100 + 10 * (3.25 - SIDE / 2)), rel=1e-4)
+    assert first[3] == [7, 0, 0]
+    assert second[:3] == pytest.approx(
+        (least + 0.02, 200 + 10 * (8.5 - SIDE / 2), 100 + 10 * (10.5 - SIDE / 2)), rel=1e-4
+    )
+
+
+def test_heads_near_a_box_are_covered_except_its_own():
+    rgb = np.full((400, 600, 3), 250, np.uint8)
+    own, other, far = (Head(0.9, np.array([x, 200.0]), np.array([0.0, 40.0])) for x in (200, 300, 560))
+    box = RotatedBox(200, 200, 150, 150)
+    masked = without_other_heads(rgb, box, [own, other, far], own)
+    assert (masked[200, [200, 560]] == 250).all()
+    assert (masked[200, 300] != 250).all()
+    assert without_other_heads(rgb, box, [own, far], own) is rgb
+
+
+def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():
+    points = np.zeros((33, 3), np.float32)
+    points[[2, 5]], points[[9, 10]] = (200, 80, 0), (200, 110, 0)
+    points[[11, 12]], points[[13, 14]] = [(260, 160, 0), (140, 160, 0)], [(290, 260, 0), (110, 260, 0)]
+    points[[15, 16]] = [(300, 330, 0), (100, 330, 0)]
+    ones = np.ones(33, np.float32)
+    hand = SimpleNamespace(last=SimpleNamespace(keypoints=np.zeros((21, 3), np.float32)))
+    hand.last.keypoints[1:] = np.random.default_rng(0).uniform(10, 60, (20, 3))
+
+    def searched(move, wrist=None):
+        rows, candidates = points + np.float32(move), []
+        if wrist is not None:
+            candidates = [SimpleNamespace(last=SimpleNamespace(keypoints=hand.last.keypoints + rows[wrist]))]
+        body = BodyObservation(0.9, rows, rows, ones, ones, np.zeros((2, 2), np.float32))
+        search = SimpleNamespace(rgb=np.zeros((480, 400, 3), np.uint8), candidates=candidates)
+        search._palms_in = lambda window, _: (window.left + window.right) / 2
+        return [center > 200 + move[0] for center in HandSearch._hands_of(search, body)]
+
+    assert searched((0, 0, 0)) == [True, False]
+    assert searched((0, 0, 0), wrist=15) == [False]
+    assert searched((0, 0, 0), wrist=16) == [True]
+    assert searched((180, 0, 0)) == [False]  # the left wrist is outside
+    assert searched((0, 400, 0)) == []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
+from sonjit.geometry.boxes import box_iou
 
 
 def test_members_count_by_their_score():
@@ -71,3 +72,20 @@ def test_anchors_match_mediapipes(file):
     if not fitting:
         pytest.skip(f"no known setting gives {len(expected)} anchors")
     np.testing.assert_allclose(fitting[0], expected, atol=2e-5)
+
+
+def test_clusters_have_more_overlap_than_the_threshold_with_their_best_box():
+    """Compare with boxes one by one."""
+    rng = np.random.default_rng(2)
+    corners = rng.uniform(0, 60, (40, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 50, (40, 2))], 1)
+    scores, keypoints = rng.uniform(0.1, 1, 40), rng.uniform(0, 100, (40, 3, 2))
+    left = sorted(range(40), key=lambda index: -scores[index])
+    for found in blend_overlapping(scores, boxes, keypoints, 0.3):
+        best = left[0]
+        cluster = [index for index in left if box_iou(boxes[index], boxes[best]) > 0.3]
+        left = [index for index in left if index not in cluster]
+        assert found.score == scores[best]
+        np.testing.assert_allclose(found.box, np.average(boxes[cluster], 0, scores[cluster]))
+        np.testing.assert_allclose(found.keypoints, np.average(keypoints[cluster], 0, scores[cluster]))
+    assert not left

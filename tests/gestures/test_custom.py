@@ -115,3 +115,7 @@ def test_files_of_something_else_are_refused(tmp_path):
         CustomGestures.learn([])
     with pytest.raises(InputError, match="no hand found"):
         GestureRecording.of("fist", [])
+
+
+def test_an_unknown_hand_makes_no_gesture():
+    assert CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).classify(np.full((2, 64), np.nan)) == [None, None]

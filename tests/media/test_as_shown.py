@@ -582,3 +582,14 @@ HEADS = {
 def test_the_start_of_each_container_is_that_of_media(name):
     head = HEADS[name]
     assert is_media(head + bytes(512 - len(head)))
+
+
+@pytest.mark.parametrize(
+    "crop", [(0, 0, 0, 0), (3, 2, 4, 5), (8, 0, 7, 0), (8, 0, 8, 0), (0, 9, 0, 3), (99, 99, 99, 99)]
+)
+@pytest.mark.parametrize("aspect", [None, Fraction(4, 3), Fraction(1, 100_000), Fraction(100_000)])
+def test_a_crop_that_leaves_nothing_and_an_impossible_aspect_are_ignored(crop, aspect):
+    geometry = Geometry.of_frame(av.VideoFrame(16, 12), aspect, crop)
+    is_possible = crop[0] + crop[2] < 16 and crop[1] + crop[3] < 12
+    assert geometry.crop == (crop if is_possible else (0, 0, 0, 0))
+    assert geometry.aspect == (Fraction(4, 3) if aspect == Fraction(4, 3) else 1)

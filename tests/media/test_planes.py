@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+from PIL import Image
 
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.annotated.videos import drawn_on_planes, frame_of, has_planes
@@ -102,3 +103,18 @@ def test_a_frame_has_the_channels_of_its_image(channels):
     frame = frame_of(image)
     assert frame.format.name == {3: "rgb24", 4: "rgba"}[channels]
     np.testing.assert_array_equal(frame.to_ndarray(), image)
+
+
+@pytest.mark.parametrize(("ending", "tick_s"), [(".gif", 0.01), (".webp", 0.001)])
+def test_images_of_an_animation_at_one_time_follow_each_other(tmp_path, ending, tick_s):
+    out = tmp_path / f"a{ending}"
+    with open_source(coloured_clip(tmp_path / "v.mkv")) as source, open_drawing_writer(out, source) as writer:
+        for number, time in enumerate((0, 0, 0.2 * tick_s, 0.5)):
+            writer.write(np.full((24, 32, 3), 60 * number, np.uint8), time)
+    with Image.open(out) as made:
+        durations = []
+        for index in range(made.n_frames):
+            made.seek(index)
+            made.load()
+            durations.append(made.info["duration"])
+    assert durations[:3] == pytest.approx([1000 * tick_s, 1000 * tick_s, 500 - 2000 * tick_s], abs=0.1)

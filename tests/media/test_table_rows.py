@@ -12,7 +12,7 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_writer
-from sonjit.media.tables import columns, open_row_writer
+from sonjit.media.tables import base, columns, open_row_writer
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
 
@@ -222,3 +222,11 @@ def test_errors_of_keypoints_have_a_column_also_if_the_first_frame_has_no_hand(t
         tables.append(pandas.read_excel(path, sheet_name="instances") if read is None else read(path))
     pandas.testing.assert_frame_equal(*tables)
     assert [name for name in tables[0] if name.startswith("error_px")] or rows == "instance"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a\udc80\udcffb", "a\\x80\\xffb"), ("\ud800", "\\ud800"), ("\udc7f\udd00", "\\udc7f\\udd00"), ("é", "é")],
+)
+def test_bytes_of_names_that_are_not_utf_8_are_escaped(name, text):
+    assert name.encode("utf-8", base._ESCAPED).decode() == text

@@ -12,6 +12,7 @@ from sonjit._util.pools import Progress
 from sonjit.detectors import bystanders
 from sonjit.detectors.bystanders import Bystanders, BystanderSearch
 from sonjit.detectors.kinds import options_for
+from sonjit.detectors.search.network import PersonBox
 from sonjit.media import DrawingStyle, SourceFrame, open_source
 from sonjit.runs import Detect, Outputs, hiding, run_input
 from sonjit.runs.hiding import Anonymiser
@@ -227,3 +228,19 @@ def test_segment_refuses_to_hide_people_where_the_image_is_shown(refusal):
     assert "--anonymise requires --draw" in refusal("segment", "a.png", "--anonymise", "blur", "--save", "b.json")
     steps = refusal("segment", "a.png", "--anonymise", "persons", "--draw", "b.png", "--steps", "c")
     assert "cannot be combined with --steps" in steps
+
+
+@pytest.mark.parametrize(
+    ("box", "head"),
+    [((10, 20, 110, 100), (10, 20, 110, 100)), ((10, 20, 60, 70.5), None), ((10, 20, 60, 320), None)],
+)
+def test_the_head_of_a_box_is_a_square_at_its_top_or_all_of_a_wide_box(box, head):
+    found = bystanders._head_of(PersonBox(0.9, box))
+    if head is not None:
+        assert found == head
+        return
+    x_min, y_min, x_max, y_max = found
+    assert (y_min, x_min + x_max) == (box[1], box[0] + box[2])
+    assert x_max - x_min == pytest.approx(y_max - y_min)
+    widths = bystanders._HEAD_WIDTH * (box[2] - box[0]), bystanders._HEAD_HEIGHT * (box[3] - box[1])
+    assert x_max - x_min == pytest.approx(min(widths))

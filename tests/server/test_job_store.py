@@ -328,3 +328,18 @@ def test_a_pool_closes_what_exceeds_its_size_and_keeps_nothing_once_it_is_closed
     assert [detector.closes for detector in made] == [1] * 5
     assert [detector.resets for detector in made] == [1, 2, 1, 1, 1]
     assert pool.in_use == 0
+
+
+def test_a_job_that_starts_again_has_only_its_input(jobs, runs, tmp_path):
+    store = jobs(jobs_folder=tmp_path / "jobs")
+    job = add(store)
+    wait_until(lambda: job.state == "running")
+    job.save()
+    left = shutil.copytree(job.folder, tmp_path / "left")
+    (left / "result.jsonl").write_text("half")
+    (left / "drawn").mkdir()
+    (left / "drawn" / "1.png").write_text("half")
+    again = job_store.load_job(left)
+    assert (again.state, again.frames, again.instances) == ("waiting", 0, 0)
+    assert sorted(path.name for path in left.iterdir()) == sorted([job_store.INPUT, job_store.RECORD])
+    assert again.input.source.read_bytes() == b"x"

@@ -149,3 +149,14 @@ def test_names_that_climb():
     for sent in ("../../etc/passwd.png", "/etc/passwd.png", "C:\\Windows\\passwd.png", "a/./../passwd.png"):
         assert split_name(sent)[1].endswith("passwd.png")
         assert "/" not in split_name(sent)[1]
+
+
+def test_progress_counts_frames_and_instances_and_begins_again():
+    sent = []
+    progress = job_files._SentProgress(sent.append)
+    for _ in range(2):
+        progress.start(7)
+        progress.advance(instances=2)
+        progress.advance(3, instances=5)
+    expected = [{"of": 7, "frames": 0, "instances": 0}, {"frames": 1, "instances": 2}, {"frames": 4, "instances": 7}]
+    assert sent == 2 * expected

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sonjit.geometry.cameras import assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media import open_writer
 from sonjit.media.tables.characters import BONES, FINGER_LIMITS, fit
@@ -209,3 +210,14 @@ def test_bends_stay_in_the_limits_of_each_joint():
             np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].max()), high, atol=1e-9)
             inside = (turns >= np.deg2rad(low)) & (turns <= np.deg2rad(high))
             np.testing.assert_allclose(limited[inside, finger, joint], turns[inside], atol=1e-9)
+
+
+def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
+    camera = assumed_camera(*SIZE)
+    body, place = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 33, 3)), np.array([0.3, -0.2, 3.0])
+    points = body + place
+    pixels = points[..., :2] / points[..., 2:] * camera[:2] + np.array(camera[2:])
+    presence = np.tile([0.9, 0.5, 0.2], (2, 11))
+    pixels[:, 2::3] += 300  # keypoints outside the image
+    track = Track(np.arange(2), TIMES[:2], body, pixels, presence, (np.full((2, 21, 3), np.nan),) * 2)
+    np.testing.assert_allclose(fit._places(track, camera), [place, place], atol=1e-6)
