@@ -36,6 +36,7 @@ def test_a_page_shows_text_as_it_is_and_plots_within_it():
     assert "<td>&lt;c&gt;</td>" in body
     assert "<figure><svg>drawn</svg><figcaption>curve</figcaption></figure>" in body
     assert 'alt="an &quot;image&quot;"' in body
+    assert ".wide:has(> svg) { padding-left" in page  # for the numbers of an axis, which narrow screens show larger
     text = documents.markdown_from("T", blocks)
     assert "| a\\|b | 1 |" in text
     assert "![curve](curve.svg)" in text

@@ -34,7 +34,7 @@ tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }
 @media (max-width: 40rem) {
-  th, td { padding: .25rem .15rem; font-size: .75rem; }
+  th, td { padding: .25rem .15rem; font-size: .75rem; } .wide:has(> svg) { padding-left: .6rem; }
   svg { overflow: visible; } .wide > svg text { font-size: 15px !important; }
 }
 """
@@ -51,6 +51,7 @@ _PLOT_STYLE: Any = {
 }
 """Settings of Matplotlib, with which the same data give the same bytes."""
 _MAX_LINE_POINTS = 320  # maximum points of a line. Longer lines are drawn by the means of equal stretches.
+_LEGEND_SPACING = 6.0  # between the names of lines, in their size; narrow screens show them larger
 _MIN_LOG_DECADES = 1.5  # minimum range in powers of ten for a logarithmic axis
 
 
@@ -323,7 +324,7 @@ def lines_svg(
         left.set_xlabel(x_title)
         left.grid(axis="y")
         if any(line.name for line in lines):
-            left.figure.legend(loc="outside upper left", ncols=3)
+            left.figure.legend(loc="outside upper left", ncols=3, columnspacing=_LEGEND_SPACING)
 
     return _plot(draw, title)
 
