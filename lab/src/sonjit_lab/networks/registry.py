@@ -54,11 +54,13 @@ class Network(nn.Module):
         side: Side of the square input images in pixels; 0 if they have the size in the entry. Weight files contain it.
         specs: Inputs in the entry, from which `inputs` follow.
         maxima: Outputs that are the x, y, z of the maximum of another output (B, N, z, y, x), and the names of those.
+        selects: True if the outputs are a selection by score, in which nearly equal scores may exchange entries.
         resnet_prefix: Prefix of the keys of a ResNet. `load_official(resnet50, strict=False)` loads it from
             torchvision's classifier, to start a training.
     """
 
     maxima: Mapping[str, str] = MappingProxyType({})
+    selects: bool = False
     side: int = 0
     resnet_prefix: str = ""
     specs: tuple[InputSpec, ...] = ()

@@ -209,6 +209,8 @@ class MaskRCNN(Network):
         most: Maximum number of instances of an image.
     """
 
+    selects = True
+
     def __init__(
         self,
         classes: int = 91,
