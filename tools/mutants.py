@@ -250,8 +250,9 @@ def passes(name: str, folder: Path) -> bool:
 
 @cache
 def nearby_tests(name: str, root: Path) -> list[str]:
-    """Return the test files that mention most of the names of a module, of its own package first."""
+    """Return the test files that import a module or mention most of its names, of its own package first."""
     path = root / name
+    dotted = re.compile(re.escape(".".join(Path(name).with_suffix("").parts[1:]).removesuffix(".__init__")) + r"\b")
     package, stem = Path(name).parts[2], path.stem if path.stem != "__init__" else path.parent.name
     tree = ast.parse(path.read_text("utf-8"))
     defined = [one.name.lstrip("_") for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
@@ -263,9 +264,11 @@ def nearby_tests(name: str, root: Path) -> list[str]:
     for file in sorted((root / "tests").rglob("test_*.py")):
         if file.relative_to(root).parts[1] in ("browser", "docs", "examples"):
             continue
-        words = set(re.findall(r"\w+", file.read_text("utf-8")))
+        text = file.read_text("utf-8")
+        words = set(re.findall(r"\w+", text))
         score = sum(name in words for name in {*defined, *methods}) + 2 * (stem in words)
         score += 5 * (file.stem == f"test_{stem}") + 3 * (file.relative_to(root).parts[1] == package)
+        score += 3 * (dotted.search(text) is not None) + 3 * stem.startswith(file.stem.removeprefix("test_"))
         scores.append((-score, file.relative_to(root).as_posix()))
     return [name for _, name in sorted(scores)[:TEST_FILES]]
 
