@@ -13,6 +13,7 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
+from sonjit.detectors.search import hands
 from sonjit.detectors.search.bodies import BodySearch, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import Head, Proposal, Window, is_same_instance, reach, torso_size, windows
@@ -336,3 +337,29 @@ def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():
     assert searched((0, 0, 0), wrist=16) == [True]
     assert searched((180, 0, 0)) == [False]  # the left wrist is outside
     assert searched((0, 400, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("presence", "mirrored", "changes", "seen"),
+    [
+        (0.97, 0.9, {}, ["first"]), (0.97, 0.9, {"score": 0.1}, ["first", "mirrored"]),
+        (0.97, 0.9, {"score": 0.1, "odds": 0}, ["first"]), (0.04, 0.9, {"published": True}, None),
+        (0.6, 0.9, {}, ["first", "mirrored"]), (0.6, 0.04, {}, None), (0.3, 0.04, {"published": True}, None),
+        (0.6, 0.04, {"published": True}, ["mirrored", "first"]), (0.6, 0.9, {"source": "crop"}, ["mirrored", "first"]),
+    ],
+)  # fmt: skip
+def test_doubtful_hands_are_observed_in_the_mirrored_image(monkeypatch, presence, mirrored, changes, seen):
+    points = np.random.default_rng(0).uniform(0, 90, (21, 3)).astype(np.float32)
+    first, second = (SimpleNamespace(score=score, keypoints=points) for score in (presence, mirrored))
+    monkeypatch.setattr(hands, "observe_mirrored", lambda *_: second)
+    odds, given = changes.pop("odds", -9), {"score": 0.6, "source": "palm", "published": False} | changes
+    search = SimpleNamespace(rgb=None, min_detection=0.5, _verified_boxes=[], _network_odds=lambda _: odds)
+    search._hands = SimpleNamespace(observe=lambda *_: first)
+    proposal = SimpleNamespace(box=RotatedBox(50, 50, 90, 90), **given)
+    candidate = HandSearch.verify(search, proposal)
+    assert search._verified_boxes == [proposal.box]
+    if seen is None:
+        assert candidate is None
+        return
+    assert [{id(first): "first", id(second): "mirrored"}[id(view)] for view in candidate.views] == seen
+    assert candidate.published == given["published"]

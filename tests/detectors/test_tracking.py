@@ -317,3 +317,10 @@ def test_an_occluded_instance_ends_near_its_occluder(shift):
     offset = moved - centre_of(near)
     assert np.linalg.norm(offset) == pytest.approx(min(most, np.linalg.norm(wanted)))
     np.testing.assert_allclose(offset / np.linalg.norm(offset), wanted / np.linalg.norm(wanted), atol=1e-6)
+
+
+def test_a_track_lost_at_the_time_of_a_frame_returns_at_that_time():
+    tracker = Tracker()
+    for new in ([seen_at(100)], [], [seen_at(101)]):
+        tracker.update([], new, 1.0)
+    assert [track.id for track in tracker.active] == [1]

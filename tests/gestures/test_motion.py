@@ -322,3 +322,13 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
         rows = importlib.import_module("pyarrow.parquet").read_table(tmp_path / "with.motions.parquet").to_pylist()
     assert [(int(row["frame"]), row["phase"]) for row in rows] == [(4, event.phase) for event in events]
     np.testing.assert_allclose([float(row["moved_x"]) for row in rows], [event.moved[0] for event in events], atol=1e-3)
+
+
+@pytest.mark.parametrize("down", [0.0, 0.35])
+def test_a_wave_goes_sideways(events_of, down):
+    def place(t):
+        swing = math.sin(2 * math.pi * 1.5 * max(0, min(t, 2.5) - 0.4))
+        return 0.35 * swing, down * swing
+
+    names = {event.name for event in events_of(3.2, 30, place, seed=1)}
+    assert names == (set() if down else {"Wave"})

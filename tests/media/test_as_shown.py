@@ -8,6 +8,7 @@ import struct
 import zlib
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -22,6 +23,7 @@ from sonjit.media.sources import Reading, _source_from_stream
 from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
 from sonjit.media.sources.headers import is_media
 from sonjit.media.sources.images import decode_image
+from sonjit.media.sources.video import _Clock
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 
@@ -593,3 +595,21 @@ def test_a_crop_that_leaves_nothing_and_an_impossible_aspect_are_ignored(crop, a
     is_possible = crop[0] + crop[2] < 16 and crop[1] + crop[3] < 12
     assert geometry.crop == (crop if is_possible else (0, 0, 0, 0))
     assert geometry.aspect == (Fraction(4, 3) if aspect == Fraction(4, 3) else 1)
+
+
+def test_a_clock_continues_where_a_stream_has_another_time_base():
+    def stream(base):
+        container = SimpleNamespace(format=SimpleNamespace(name="mov"))
+        return SimpleNamespace(
+            time_base=base, codec_context=SimpleNamespace(has_b_frames=False), container=container, guessed_rate=25
+        )
+
+    clock, times = None, []
+    for rate, first in ((25, 10), (1000, 520)):
+        base = Fraction(1, rate)
+        clock = clock or _Clock(stream(base), 0.04)
+        clock.begin(stream(base))
+        for index in range(3):
+            pts = first + index * rate // 25
+            times.append(clock.time_of(SimpleNamespace(pts=pts, dts=pts, time_base=base, duration=None)))
+    np.testing.assert_allclose(times, np.arange(6) / 25, atol=1e-9)

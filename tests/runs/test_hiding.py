@@ -15,6 +15,7 @@ from sonjit.detectors.kinds import options_for
 from sonjit.detectors.search.network import PersonBox
 from sonjit.media import DrawingStyle, SourceFrame, open_source
 from sonjit.runs import Detect, Outputs, hiding, run_input
+from sonjit.runs.detect import DetectWorker
 from sonjit.runs.hiding import Anonymiser
 
 SIDE, FRAMES, FPS = 24, 60, 10
@@ -244,3 +245,19 @@ def test_the_head_of_a_box_is_a_square_at_its_top_or_all_of_a_wide_box(box, head
     assert x_max - x_min == pytest.approx(y_max - y_min)
     widths = bystanders._HEAD_WIDTH * (box[2] - box[0]), bystanders._HEAD_HEIGHT * (box[3] - box[1])
     assert x_max - x_min == pytest.approx(min(widths))
+
+
+def test_the_notes_of_a_source_and_the_last_events_reach_every_table():
+    tables = [SimpleNamespace(writer=SimpleNamespace(remarks=()), events=[]) for _ in range(2)]
+    for table in tables:
+        table.write_event = lambda *event, table=table: table.events.append(event)
+    worker = SimpleNamespace(
+        _tables=tables,
+        _source=SimpleNamespace(remarks=lambda: ("one of 2 frames",)),
+        _last=SimpleNamespace(index=7, source="a.mp4"),
+        _session=SimpleNamespace(finish=lambda: ["end", "cancel"]),
+    )
+    DetectWorker._finish_events(worker)
+    for table in tables:
+        assert table.writer.remarks == ("one of 2 frames",)
+        assert table.events == [(7, "a.mp4", "end"), (7, "a.mp4", "cancel")]

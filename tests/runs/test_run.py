@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.detectors.kinds import options_for
 from sonjit.engines.precision import int8_path
 from sonjit.explanations.task import Explain
@@ -107,3 +108,13 @@ def test_a_finished_file_is_processed_again_after_its_network_was_quantized(weig
     form.write_text("another")
     assert len({before, quantized, key()}) == 3
     assert key(precision="f32") == in_f32
+
+
+def test_lines_of_json_are_printed_by_one_process(weights, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    task, given = Detect(options_for("hands", search="fast")), [str(tmp_path / "a.png")]
+    for more in ({"jobs": 2}, {"workers": "ray"}):
+        with pytest.raises(InputError, match="--json prints frames in order"):
+            run_job(task, inputs.Inputs.find(given), Outputs(json=True), **more)
+    run_job(task, inputs.Inputs.find(given), Outputs(json=True))
+    assert [json.loads(line)["index"] for line in capsys.readouterr().out.splitlines()] == [0]
