@@ -119,3 +119,11 @@ def test_files_of_something_else_are_refused(tmp_path):
 
 def test_an_unknown_hand_makes_no_gesture():
     assert CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).classify(np.full((2, 64), np.nan)) == [None, None]
+
+
+def test_a_recording_with_further_arrays_is_read_as_what_it_is(tmp_path):
+    file, steps = tmp_path / "wave.npz", np.zeros((5, 24), np.float16)
+    np.savez(file, name=np.array("wave"), steps=steps, lengths=np.array([2, 3]), later=np.ones(3))
+    recording = custom.load_recording(file)
+    assert isinstance(recording, MotionRecording)
+    assert [len(way) for way in recording.ways] == [2, 3]

@@ -221,3 +221,80 @@ def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
     pixels[:, 2::3] += 300  # keypoints outside the image
     track = Track(np.arange(2), TIMES[:2], body, pixels, presence, (np.full((2, 21, 3), np.nan),) * 2)
     np.testing.assert_allclose(fit._places(track, camera), [place, place], atol=1e-6)
+
+
+def test_limbs_of_two_bones_reach_their_end_and_bend_to_the_middle():
+    rng = np.random.default_rng(0)
+    start, end, lengths = rng.normal(size=(50, 3)), rng.normal(size=(50, 3)), (0.3, 0.25)
+    end = start + fit.unit(end - start) * rng.uniform(0.1, 0.5, (50, 1))
+    middle = (start + end) / 2 + rng.normal(0, 0.2, (50, 3))
+    first, second = fit.bent_limb(start, middle, end, lengths, np.eye(3)[0])
+    np.testing.assert_allclose(np.linalg.norm([first, second], axis=-1), 1)
+    np.testing.assert_allclose(start + lengths[0] * first + lengths[1] * second, end, atol=1e-9)
+    along = fit.unit(end - start)
+    out, shown = (vectors - (vectors * along).sum(1, keepdims=True) * along for vectors in (first, middle - start))
+    np.testing.assert_allclose(fit.unit(out), fit.unit(shown), atol=1e-6)
+
+
+def test_limbs_too_short_for_their_end_point_to_it():
+    way = np.array([[0.0, 0.9, 0.0], [0.0, 0.0, -2.0]])
+    first, second = fit.bent_limb(np.zeros((2, 3)), way / 2, way, (0.3, 0.25), np.eye(3)[0])
+    np.testing.assert_allclose(first, fit.unit(way), atol=0.02)
+    np.testing.assert_allclose(second, fit.unit(way), atol=0.02)
+    assert (first[:, 0] > 0).all()  # almost straight limbs bend to the given side
+
+
+def test_values_are_averages_with_gaussian_weights_in_time():
+    rng = np.random.default_rng(4)
+    times, values = np.cumsum(rng.uniform(0.01, 0.06, 40)), rng.normal(size=(40, 2, 3))
+    values[[3, 4, 20]] = np.nan
+    smoothed = fit._smooth(values, times, 0.05)
+    for row, time in enumerate(times):
+        near = [other for other in range(40) if abs(times[other] - time) <= 0.15 and np.isfinite(values[other]).all()]
+        expected = np.average(values[near], 0, [np.exp(-(((times[other] - time) / 0.05) ** 2) / 2) for other in near])
+        np.testing.assert_allclose(smoothed[row], np.nan * expected if row in (3, 4, 20) else expected)
+
+
+def test_fingers_ease_to_rest_only_in_long_gaps():
+    times = np.arange(90) / 30
+    bends = np.ones((90, 5, 3, 3)) * np.linspace(1, 2, 90)[:, None, None, None]
+    expected = bends.copy()
+    bends[5:12] = np.nan
+    np.testing.assert_allclose(fit._through_gaps(bends, times), expected)
+    bends[30:80] = np.nan
+    filled = fit._through_gaps(bends, times)[:, 0, 0, 0]
+    np.testing.assert_allclose(filled[:30], expected[:30, 0, 0, 0])
+    np.testing.assert_allclose(filled[40:70], 0, atol=1e-9)
+    assert (np.diff(filled[29:38]) < 0).all()
+    assert (np.diff(filled[71:80]) > 0).all()
+    assert not fit._through_gaps(bends * np.nan, times).any()
+
+
+def test_runs_and_latest_positions_are_those_counted_one_by_one():
+    flags = np.random.default_rng(5).random(60) < 0.6
+    assert [index for start, stop in fit.runs(flags) for index in range(start, stop)] == np.flatnonzero(flags).tolist()
+    assert all(stop == 60 or not flags[stop] for _, stop in fit.runs(flags))
+    known = np.flatnonzero(flags)
+    latest = [max([place for place, index in enumerate(known) if index <= row], default=0) for row in range(60)]
+    assert fit.latest_of(known, np.arange(60)).tolist() == latest
+
+
+def test_a_hand_that_is_never_found_mirrors_the_other_one():
+    unknown = np.full((4, 21, 3), np.nan)
+    left = np.tile(hand_shape(), (4, 1, 1))
+    for hands in ([unknown, unknown], [left, unknown], [unknown, left * (-1, 1, 1)]):
+        palms = [fit._palm(hands, side) for side in (0, 1)]
+        np.testing.assert_allclose(palms[1], palms[0] * (-1, 1, 1), atol=1e-9)
+        assert palms[0].shape == (6, 3)
+        assert palms[0][2, 0] > 0.05  # outwards, to the person's left
+    assert fit._finger_lengths([unknown, unknown]).shape == (5, 3)
+    np.testing.assert_allclose(fit._finger_lengths([left, unknown])[1], [0.04, 0.03, 0.02], atol=1e-9)
+
+
+def hand_shape():
+    """Return a flat left hand (21, 3) in metres, in the rest pose."""
+    points = np.zeros((21, 3))
+    for finger in range(5):
+        points[1 + 4 * finger : 5 + 4 * finger, 0] = 0.09 + np.cumsum([0, 0.04, 0.03, 0.02])
+        points[1 + 4 * finger : 5 + 4 * finger, 2] = 0.04 - 0.02 * finger
+    return points
