@@ -86,6 +86,11 @@ def test_a_missing_module_names_its_extra(monkeypatch):
     assert not is_installed("tables")
 
 
+def test_extras_of_the_lab_are_installed_from_a_clone():
+    message = str(MissingExtraError("export to TFLite", "sonjit-lab[tflite]"))
+    assert message.endswith("needs an optional dependency: pip install './lab[tflite]' in a clone of Sonjit")
+
+
 def test_a_module_of_no_extra_is_missing_as_it_is():
     assert extra_of("sonjit_has_none") is None
     assert extra_of(None) is None

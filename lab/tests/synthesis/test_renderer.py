@@ -226,7 +226,7 @@ def test_missing_opengl_is_reported_with_the_package(monkeypatch):
     with pytest.raises(JobError, match="apt-get install libegl1 libgl1-mesa-dri"):
         Renderer()
     monkeypatch.setitem(sys.modules, "moderngl", None)
-    with pytest.raises(MissingExtraError, match=r"sonjit-lab\[synth\]"):
+    with pytest.raises(MissingExtraError, match=r"\./lab\[synth\]"):
         Renderer()
 
 

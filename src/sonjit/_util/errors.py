@@ -87,9 +87,11 @@ def check_memory(error: BaseException) -> None:
 
 
 def install_line(extra: str) -> str:
-    """Return the command that installs an extra of Sonjit, or of another distribution such as `sonjit-lab[synth]`."""
-    requirement = extra if "[" in extra else f"sonjit[{extra}]"
-    return f"pip install '{requirement}'"
+    """Return the command that installs an extra of Sonjit, or of the lab, such as `sonjit-lab[synth]`."""
+    name, bracket, rest = extra.partition("[")
+    if name == "sonjit-lab":  # no index has it
+        return f"pip install './lab{bracket}{rest}' in a clone of Sonjit"
+    return f"pip install 'sonjit[{extra}]'"
 
 
 def unknown_name(noun: str, name: str, choices: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import InputError, JobError, check_memory, require
+from sonjit._util.errors import MissingExtraError
 from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit_lab.networks.checkpoints import METADATA
 from sonjit_lab.networks.modes import eval_mode
@@ -68,7 +69,7 @@ def export_network(
 
     Raises:
         InputError: The ending is unknown or does not match the format, or a TFLite file shall have a dynamic batch.
-        MissingExtraError: The format is TFLite and the extra `tflite` is not installed.
+        MissingExtraError: The format is TFLite and the extra `tflite` is not installed completely.
         JobError: The format does not support a part of the network, the outputs differ from PyTorch's, or the file
             cannot be written.
     """
@@ -176,7 +177,9 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
             litert: Any = import_module("litert_torch")
             litert.convert(_TupleOutputs(network.cpu(), is_last=True).eval(), examples).export(str(path))
             add_normalization(path, inputs)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError, ImportError) as error:  # also of its parts
+    except ImportError as error:  # of its parts
+        raise MissingExtraError(f"export to TFLite ({str(error)[:100]})", "sonjit-lab[tflite]") from None
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         check_memory(error)
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise JobError(f"{network.name} cannot be exported to TFLite: {reason[:200]}") from None
