@@ -7,8 +7,9 @@ import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables.characters.turns import MAX_SPEED, in_space, steady
+from sonjit.results import Frame, Person
 
-from .actors import Bvh, people_of
+from .actors import FROM_CAMERA, Bvh, actor, body_of, hand_of, people_of
 from .test_files import write
 
 FPS = 24
@@ -79,3 +80,18 @@ def test_angles_of_a_bvh_never_jump(tmp_path):
     write(tmp_path / "x.bvh", frames)
     rows = Bvh(tmp_path / "x.bvh").rows
     assert np.abs(np.diff(rows[:, 3:], axis=0)).max() < 180
+
+
+def test_bones_of_a_person_who_spins_turn_with_the_person(tmp_path):
+    """The keypoints in the image and in space turn around by the same 15 degrees in each frame."""
+    frames, middle = [], np.array([0, 0, -3.0])
+    for index, time in enumerate(TIMES[:24]):
+        turn = matrix_from_rotation_vector(np.array([0, 2 * np.pi * time, 0]))
+        points = (actor(time) - middle) @ turn.T + middle
+        hand, _ = hand_of(points[15], 0.4, "Left")
+        hand = replace(hand, keypoints_3d=(hand.keypoints_3d * FROM_CAMERA @ turn.T * FROM_CAMERA).astype(np.float32))
+        frames.append(Frame(index, float(time), people=[Person(body_of(points), left_hand=hand)]))
+    write(tmp_path / "x.bvh", frames)
+    bvh = Bvh(tmp_path / "x.bvh")
+    turns = np.array([[bvh.turns(row)[name] for name in bvh.parents] for row in range(bvh.count)])
+    assert 14 < steps_deg(turns).min() <= steps_deg(turns).max() < 20
