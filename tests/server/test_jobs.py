@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from urllib.parse import quote, unquote
 
@@ -83,6 +84,17 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
     pages = [client.get(job["downloads"][f"report.{ending}"]).content for ending in ("html", "pdf")]
     assert (b"Joint angles" in pages[0], pages[1][:4]) == (True, b"%PDF")
     assert '<html lang="ko">' in client.get(job["downloads"]["report.ko.html"]).text
+
+
+def test_a_job_reports_that_more_were_found(ask, data, need):
+    need("face-short", "face-full", "face-attention")
+    photo = data / "real" / "wild" / "group-5.jpg"
+    if not photo.is_file():
+        pytest.skip("no photograph of a group")
+    client = ask()
+    job = end_of(client, client.post("/v1/jobs?kind=face&max_instances=2&name=a.jpg", content=photo.read_bytes()))
+    (problem,) = job["problems"]
+    assert re.fullmatch(r"a\.jpg: 2 of at least \d+ shown\. Use max_instances\.", problem)
 
 
 def pixels(video, folder):

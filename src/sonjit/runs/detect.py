@@ -320,8 +320,8 @@ class DetectWorker(Worker[Frame]):
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
         if self._shown < self._total:
-            shown = f"{self._shown} of at least {self._total} shown"
-            summary.notes.append(f"{self._source.name}: {shown}. Use --max-instances.")
+            summary.omitted = f"{self._source.name}: {self._shown} of at least {self._total} shown"
+            summary.notes.append(f"{summary.omitted}. Use --max-instances.")
         if self._last is not None and not summary.written and not self._outputs.json:
             instances = [instance for _, instance in self._last.instances()]
             extras = self._extras or [{}] * len(instances)

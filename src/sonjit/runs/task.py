@@ -60,6 +60,7 @@ class Summary:
     measured: Extras | None = None  # additional values of each instance in that frame, such as its measures
     lines: list[str] = field(default_factory=list[str])  # results to print
     notes: list[str] = field(default_factory=list[str])  # hints for the user, one line each
+    omitted: str | None = None  # number of shown and of found instances, if some are beyond the maximum
     written: list[str] = field(default_factory=list[str])  # paths of files and folders
     # seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
     times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))

@@ -270,7 +270,7 @@ def run_detectors(
     """Run detectors over the input of a job in a child process. Write `result.jsonl` and the drawing.
 
     `report_progress` receives `of`, the expected number of images, and then `frames` and `instances`. The result is one
-    line for each image that cannot be read, and for each change of what was read.
+    line for each image that cannot be read, for each change of what was read, and for omitted instances.
     """
     kinds.load()
     # images are drawn into a folder
@@ -280,7 +280,8 @@ def run_detectors(
         source.name = given.name
         summary = run_input(worker, source, outputs, progress=_SentProgress(report_progress))
         hidden = [] if summary.hidden is None else [str(summary.hidden)]
-        problems = [*dict.fromkeys(source.notes), *summary.problems, *hidden]
+        omitted = [] if summary.omitted is None else [f"{summary.omitted}. Use max_instances."]
+        problems = [*dict.fromkeys(source.notes), *omitted, *hidden, *summary.problems]
     if drawing is not None and drawing.suffix == ".zip":  # stored without further compression
         images = drawing.with_suffix("")
         with atomic_file(drawing) as draft, zipfile.ZipFile(draft, "w") as archive:
