@@ -298,3 +298,30 @@ def hand_shape():
         points[1 + 4 * finger : 5 + 4 * finger, 0] = 0.09 + np.cumsum([0, 0.04, 0.03, 0.02])
         points[1 + 4 * finger : 5 + 4 * finger, 2] = 0.04 - 0.02 * finger
     return points
+
+
+def test_assumed_bones_of_hands_have_human_lengths():
+    lengths, palm = fit._FINGER_LENGTHS_M, fit._LEFT_PALM_M
+    assert (np.diff(lengths) < 0).all()
+    assert ((lengths >= 0.02) & (lengths <= 0.05)).all()
+    assert (palm[0] == 0).all()
+    assert ((np.linalg.norm(palm[2:], axis=1) > 0.07) & (np.linalg.norm(palm[2:], axis=1) < 0.1)).all()
+    assert (np.abs(np.diff(palm[2:], axis=0)) < 0.026).all()
+    assert (np.diff(palm[2:, 2]) < 0).all()  # from the index to the little finger, backwards
+    assert 0.03 < np.linalg.norm(palm[1]) < 0.05
+
+
+def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_rays():
+    camera, root = assumed_camera(*SIZE), np.array([[0.1, 0.2, 1.0]])
+    body = np.random.default_rng(6).uniform(-0.4, 0.4, (1, 33, 3))
+    body[0, ::5, 2] = -1.2  # behind the camera
+    pixels = np.random.default_rng(7).uniform(0, 200, (1, 33, 2))
+    presence = np.tile([0.9, 0.5, 0.49], (1, 11))
+    track = Track(np.arange(1), TIMES[:1], body, pixels, presence, (np.full((1, 21, 3), np.nan),) * 2)
+    moved = fit._onto_rays(track, root, camera)
+    is_moved = (presence >= 0.5) & (body[..., 2] > -0.9)
+    np.testing.assert_allclose(moved[~is_moved], body[~is_moved])
+    places = moved[is_moved] + root
+    np.testing.assert_allclose(places[:, 2], body[is_moved][:, 2] + 1)
+    shown = places[:, :2] / places[:, 2:] * camera[:2] + np.array(camera[2:])
+    np.testing.assert_allclose(shown, pixels[is_moved], atol=1e-6)
