@@ -22,7 +22,7 @@ from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.results import Frame, Hand, MotionEvent
 
-from .fakes import Scene
+from .fakes import Scene, seen_at
 
 IMAGE = np.zeros((100, 1000, 3), np.uint8)
 times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17, 5e-324, math.nan, math.inf, -math.inf])
@@ -209,6 +209,25 @@ def test_a_sparse_search_searches_as_usual_after_a_loss():
     scene, detector = make(max_instances=3, sparse_from=1)
     play(scene, detector, [(100,)] * 20 + [(500,)] * 3)
     assert scene.searches == [0, 21]
+
+
+class Adding(Windows):
+    """Search of a stream that finds further observations."""
+
+    found = ()
+
+    def step(self, rgb, active, new, lost, *, spent, room):
+        return [*new, *self.found]
+
+
+@pytest.mark.parametrize(("sparse_from", "x", "count"), [(1, 120, 1), (1, 160, 2), (None, 120, 2)])
+def test_a_sparse_search_adds_no_instance_that_covers_a_visible_one(sparse_from, x, count):
+    search, scene = Adding([]), Scene()
+    options = CommonOptions(max_instances=3, sparse_from=sparse_from)
+    detector = Detector(scene, tracking.Tracker(), options, stream_search=search)
+    play(scene, detector, [(100,)])
+    search.found = [seen_at(x, 50)]
+    assert [len(found) for found in play(scene, detector, [(100,)])] == [count]
 
 
 def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
