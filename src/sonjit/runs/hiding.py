@@ -163,7 +163,7 @@ class Anonymiser:
         return frame.rgb * 0 if self._is_black else frame.rgb
 
     def boxes(self, frame: SourceFrame) -> Covered:
-        """Return the boxes to cover in a frame, for another program that draws it; nobody if people are shown."""
+        """Return the boxes to cover in a frame, for another program that draws it; none if people are shown."""
         return _NOBODY if self._hider is None else self._hider.boxes(frame)
 
 

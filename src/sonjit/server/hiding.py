@@ -38,6 +38,6 @@ class ClientHiding:
         time = None if is_still or not math.isfinite(time_s) else time_s
         boxes = asdict(self._people.boxes(SourceFrame(0, time, rgb)))
         if self.how == "blur":
-            del boxes["people"]  # nobody searched for them
+            del boxes["people"]  # only faces were searched
         rounded = {name: [[round(value, 1) for value in box] for box in boxes[name]] for name in boxes}
         return f'"covered":{json_from(rounded)}'

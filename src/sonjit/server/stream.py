@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import TypeAlias, cast
+from typing import TypeAlias, cast, get_args
 
 import anyio
 import numpy as np
@@ -134,9 +134,10 @@ def _read_hiding(how: object) -> Hiding | None:
     """Return whom the client hides in its images; None for nobody."""
     if how in (None, "none"):
         return None
-    if how in ("blur", "persons"):
-        return how
-    raise RefusedError("bad_option", f"anonymise={str(how)[:60]!r}: choose from none, blur, persons")
+    for choice in get_args(Hiding):
+        if how == choice:
+            return choice
+    raise RefusedError("bad_option", f"anonymise={str(how)[:60]!r}: choose from none, {', '.join(get_args(Hiding))}")
 
 
 def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | None:

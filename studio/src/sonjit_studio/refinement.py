@@ -1,6 +1,6 @@
 """Refine the poses of calibrated cameras on the people whom they see.
 
-Triangulated keypoints project beside the detected ones in cameras that were moved or turned since their calibration.
+Triangulated keypoints project next to the detected ones in cameras that were moved or turned since their calibration.
 Bundle adjustment finds the poses with the least error. Lenses and the first camera stay as calibrated. Images determine
 no scale, so the mean distance of the other cameras from the first stays, too.
 """

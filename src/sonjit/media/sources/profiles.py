@@ -26,7 +26,7 @@ _SRGB: Final = ((0.4360747, 0.3850649, 0.1430804), (0.2225045, 0.7168786, 0.0606
 _HEADER_BYTES: Final = 128
 _MAX_TAGS: Final = 100
 _MAX_CONVERSIONS: Final = 8  # number of profiles whose conversion is kept
-_LEVELS: Final = 1 << 14  # number of linear values that are told apart
+_LEVELS: Final = 1 << 14  # number of levels of linear values
 _ROWS_PIXELS: Final = 1 << 18  # number of pixels that are converted at a time
 _PARAMETERS: Final = (1, 3, 4, 5, 7)  # number of parameters of a curve, by the type of its function
 
