@@ -87,14 +87,15 @@ def test_every_kind_model_and_option_has_its_text(language):
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_texts_of_drawings_belong_to_settings(language):
-    """Check that no text remains of a removed setting. Without a text, the page shows the help of the setting."""
+def test_every_setting_of_drawings_has_its_text_and_no_other_has(language):
     settings = declared_options(DrawingStyle)
-    assert all(setting.help for setting in settings.values())
-    known = {f"style.{name}{part}" for name in settings for part in ("", ".hint")}
-    known |= {f"style.{name}.{choice}" for name, setting in settings.items() for choice in setting.choices}
-    known |= {f"style.{name}" for name in ("drawing", "colour.part", "colour.instance", "colour.single")}
-    assert {key for key in TEXTS[language] if key.startswith("style.")} - known == set()
+    needed = {f"style.{name}" for name in settings}
+    needed |= {f"style.{name}.{choice}" for name, setting in settings.items() for choice in setting.choices}
+    further = {f"style.{name}.hint" for name in settings}
+    further |= {f"style.{name}" for name in ("drawing", "colour.part", "colour.instance", "colour.single")}
+    found = {key for key in TEXTS[language] if key.startswith("style.")}
+    assert needed - found == set()
+    assert found - needed - further == set()
 
 
 @pytest.mark.parametrize("language", TEXTS)
