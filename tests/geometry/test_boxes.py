@@ -8,14 +8,26 @@ from hypothesis import strategies as st
 
 from sonjit.geometry.boxes import (
     RotatedBox,
+    box_around,
+    box_from_corners,
+    box_iou,
     clamped_box,
     crop,
     crop_matrix,
+    crop_on_grid,
     iou,
+    latest_boxes,
     letterbox,
     letterbox_box,
+    mean_size_of,
+    overlap_over_smaller,
     points_from_crop,
+    points_into_crop,
     rotated_box_around,
+    size_of,
+    square_box,
+    turn_matrix,
+    wrap_angle,
 )
 
 pixels = st.floats(-5000, 5000)
@@ -191,3 +203,71 @@ def test_clamped_box_has_the_first_and_last_pixel_in_the_image(cx, cy, width, he
         (inside.cx, inside.cy, inside.width, inside.height),
         ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top),
     )
+
+
+@given(boxes, st.floats(0.1, 4), st.floats(-1, 1))
+def test_a_square_box_has_the_long_side_and_moves_along_its_own_y_axis(box, scale, shift):
+    square = square_box(box, scale=scale, shift_y=shift)
+    assert square.width == square.height == pytest.approx(scale * max(box.width, box.height))
+    assert square.rotation == box.rotation
+    moved = in_axes_of(box, np.array([[square.cx, square.cy]]))
+    np.testing.assert_allclose(moved, [[0, shift * box.height]], atol=1e-6)
+
+
+def test_sizes_and_overlaps_of_boxes_of_points():
+    wide = np.array([[1, 5, 9], [7, 6, 0], [3, 8, -4]], np.float32)  # from 1 to 7 and from 5 to 8
+    assert box_around(wide) == (1, 5, 7, 8)
+    assert box_from_corners((1, 5, 7, 8), 0.3) == (4, 6.5, 6, 3, 0.3)
+    assert (size_of(wide[:, :2]), mean_size_of(wide[:, :2])) == (6, 4.5)
+    assert size_of(wide[:1]) == mean_size_of(wide[:1]) == pytest.approx(1e-6)
+    near = wide + np.array([4, 1, 0])  # shares 2 by 2 pixels
+    assert box_iou((1, 5, 7, 8), (5, 6, 11, 9)) == pytest.approx(4 / 32)
+    assert overlap_over_smaller(wide, near) == overlap_over_smaller(near, wide) == pytest.approx(4 / 18)
+    assert overlap_over_smaller(wide, np.array([[2, 6], [4, 7]])) == 1
+    for far in ((8, 5, 9, 8), (1, 9, 7, 11), (8, 9, 9, 11)):
+        assert box_iou((1, 5, 7, 8), far) == box_iou(far, (1, 5, 7, 8)) == 0
+        assert overlap_over_smaller(wide, np.reshape(far, (2, 2))) == 0
+    assert box_iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0
+
+
+@given(st.floats(-40, 40))
+def test_a_wrapped_angle_is_the_same_in_one_turn(angle):
+    wrapped = wrap_angle(angle)
+    assert -math.pi <= wrapped <= math.pi
+    assert (math.cos(wrapped), math.sin(wrapped)) == pytest.approx((math.cos(angle), math.sin(angle)), abs=1e-9)
+
+
+@pytest.mark.parametrize("far", [0, 9000, 40_000])
+@pytest.mark.parametrize("border", BORDERS)
+def test_a_crop_on_a_grid_samples_as_opencv_4(far, border):
+    """Compare with its integers of 1/1024 pixel: near the image, where float32 rounds, and where no map reaches."""
+    image, out = make_image(50, 40), np.empty((16, 20, 3), np.uint8)
+    box = RotatedBox(25 + far / 2, 20, 30 + far, 24, 0.4)
+    crop_on_grid(image, box, out, border=border)
+    if far > 32_766:
+        np.testing.assert_array_equal(out, crop(image, box, 20, 16, border=border))
+        return
+    matrix = crop_matrix(box, 20, 16) * 1024
+    ends = matrix[:, 1:2] * np.arange(16) + matrix[:, 2:]  # (2, h)
+    grid = np.rint(ends).astype(int)[:, :, None] + np.rint(matrix[:, :1] * np.arange(20)).astype(int)[:, None]
+    x, y = (grid + 16 >> 5) / 32
+    assert np.abs(out - sample(image, x, y, border)).max() <= 0.51
+
+
+@given(boxes, st.floats(-2, 2), st.floats(-2, 2))
+def test_points_enter_a_crop_as_they_leave_it(box, x, y):
+    box = box._replace(height=box.width)
+    placed = points_from_crop(np.array([[x, y, 0.5]]), box)
+    inside = points_into_crop(placed[:, :2].astype(float), box, 64)
+    np.testing.assert_allclose(inside, [[64 * x, 64 * y]], atol=0.1 * max(1, 64 / box.width))
+
+
+def test_axes_of_a_crop_turn_to_those_of_the_image():
+    box, points = RotatedBox(10, 20, 40, 40, 0.7), np.random.default_rng(2).uniform(0, 1, (5, 3))
+    centred = (points - (0.5, 0.5, 0)) * 40
+    np.testing.assert_allclose(centred @ turn_matrix(box) + (10, 20, 0), points_from_crop(points, box), atol=1e-4)
+
+
+def test_the_later_of_two_boxes_of_an_instance_stays():
+    first, other, later = (RotatedBox(x, 0, 10, 10) for x in (0, 50, 1))
+    assert latest_boxes([first, other, later], lambda a, b: iou(a, b) > 0.5) == [other, later]
