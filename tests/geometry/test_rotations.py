@@ -127,3 +127,67 @@ def test_other_text_is_refused(text):
 def test_impossible_cameras_are_refused(text):
     with pytest.raises(InputError, match="focal lengths must be above 0, and all four numbers finite"):
         camera_from_text(text)
+
+
+SOME = np.random.default_rng(8)
+
+
+@given(VECTORS, VECTORS, st.floats(0.1, 9))
+def test_a_similar_fit_finds_rotation_scale_and_place_from_weighted_points(vector, place, scale):
+    points = np.random.default_rng(5).normal(2, 1, (7, 3))
+    weights = np.array([1, 2, 3, 1, 2, 0, 0.5])
+    turned = scale * rotations.matrix_from_rotation_vector(vector)
+    target = points @ turned.T + place
+    target[5] = 99  # it has no weight
+    fit = rotations.SimilarFit(points, weights)
+    assert fit.scale(target - target[0]) == pytest.approx(scale)
+    expected = np.block([[turned, np.reshape(place, (3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
+    np.testing.assert_allclose(fit.matrix(target), expected, atol=1e-6)
+
+
+def test_a_similar_fit_weighs_misfits_and_never_mirrors():
+    points, weights = SOME.normal(size=(9, 3)), SOME.uniform(0.1, 2, 9)
+    for target in (points * (-1, 1, 1), points + SOME.normal(0, 0.3, (9, 3))):
+        fit = rotations.SimilarFit(points, weights)
+        matrix = fit.matrix(target)
+        scale = np.cbrt(np.linalg.det(matrix[:3, :3]))
+        assert scale == pytest.approx(fit.scale(target - weights @ target / weights.sum()))
+        np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, scale**2 * np.eye(3), atol=1e-9)
+
+        def misfit(matrix, target=target):
+            return weights @ np.square(points @ matrix[:3, :3].T + matrix[:3, 3] - target).sum(1)
+
+        for axis in np.eye(3):  # it is the least one of its neighbours
+            for step in (-0.01, 0.01):
+                turn = np.eye(4)
+                turn[:3, :3] = rotations.matrix_from_rotation_vector(step * axis)
+                shift, scaled = np.eye(4), np.diag([1 + step, 1 + step, 1 + step, 1])
+                shift[:3, 3] = step * axis
+                assert all(misfit(matrix) < misfit(matrix @ change) for change in (turn, shift, scaled))
+
+
+@pytest.mark.parametrize("level", [0.0, 40.0])
+def test_the_pose_of_a_face_is_found_from_its_pixels(level):
+    """Look at a rigid face through a camera of 63 degrees in height, with z in pixels from any level."""
+    points, weights = SOME.normal(0, 5, (468, 3)), np.zeros(468)
+    weights[::40] = SOME.uniform(0.5, 2, 12)
+    pose = np.eye(4)
+    pose[:3, :3] = rotations.matrix_from_rotation_vector(np.array([0.2, -0.4, 0.1]))
+    pose[:3, 3] = 4, -3, -60
+    seen = points @ pose[:3, :3].T + pose[:3, 3]
+    depth = -seen[:, 2:]
+    pixel = 2 * np.tan(np.radians(63) / 2) / 480
+    pixels = np.hstack([seen[:, :2] / depth * (1, -1) / pixel + (320, 240), (depth / depth.mean() - 1) / pixel + level])
+    face = rotations.CanonicalFace(points, weights)
+    np.testing.assert_allclose(rotations.face_transform(pixels, face, 640, 480), pose, atol=1e-6)
+    iris = np.vstack([pixels, np.full((10, 3), 500)])
+    np.testing.assert_allclose(rotations.face_transform(iris, face, 640, 480), pose, atol=1e-6)
+
+
+def test_normals_are_the_means_of_the_faces_around_by_their_areas():
+    vertices = np.array([[0, 0, 0], [3, 0, 0], [0, 1, 0], [0, 0, -2], [9, 9, 9]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3]])  # areas 1.5 and 1, towards z and -x
+    unit = np.array([-2, 0, 3]) / np.sqrt(13)
+    expected = [unit, [0, 0, 1], unit, [-1, 0, 0], [0, 0, -1]]
+    np.testing.assert_allclose(rotations.vertex_normals(vertices, faces), expected, atol=1e-12)
+    np.testing.assert_allclose(rotations.vertex_normals(vertices, faces[:, ::-1])[:2], [-unit, [0, 0, -1]], atol=1e-12)
