@@ -21,6 +21,7 @@ from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import SIDE, HandBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate, Extent
+from sonjit.detectors.search.stream_finders import BodyFinder
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -312,6 +313,20 @@ def test_heads_near_a_box_are_covered_except_its_own():
     assert (masked[200, [200, 560]] == 250).all()
     assert (masked[200, 300] != 250).all()
     assert without_other_heads(rgb, box, [own, far], own) is rgb
+
+
+@pytest.mark.parametrize(("score", "is_covered"), [(0.6, False), (0.9, True)])
+def test_only_certain_faces_are_covered_for_a_tracked_body(score, is_covered):
+    rgb = np.full((400, 600, 3), 250, np.uint8)
+    points = np.zeros((33, 3), np.float32)
+    points[[2, 5], :2], points[[9, 10], :2] = (200, 80), (200, 110)
+    seen = BodyObservation(1.0, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
+    finder = BodyFinder(None, None, None)
+    foot = Head(score, np.array([260.0, 300.0]), np.array([0.0, 40.0]))
+    finder._heads = [(foot, None, 0)]
+    track = SimpleNamespace(box=RotatedBox(200, 200, 300, 300), observation=seen, occluded_s=None)
+    masked = finder.image_for_track(rgb, track, [track])
+    assert (masked[300, 260] != 250).all() == is_covered
 
 
 def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():

@@ -245,8 +245,12 @@ class BodyFinder(Finder[BodyObservation]):
         return self._person_score(rgb, observation) > _MIN_BODY
 
     def image_for_track(self, rgb: Image, track: BodyTrack, tracked: Sequence[BodyTrack]) -> Image:
-        """Return the image (H, W, 3) with the heads of all other people covered."""
-        heads = (*(head for head, *_ in self._heads), *_other_heads(track, tracked))
+        """Return the image (H, W, 3) with the heads of other people covered: tracked ones, and certain faces.
+
+        A less certain face is often a hand or a foot of the person, who must not be covered.
+        """
+        certain = [head for head, *_ in self._heads if head.score > _CERTAIN_FACE]
+        heads = (*certain, *_other_heads(track, tracked))
         return bodies.without_other_heads(rgb, track.box, heads, geometry.head_of_body(track.observation))
 
     def verify(
