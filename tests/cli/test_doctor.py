@@ -4,10 +4,11 @@ from sonjit._util.extras import EXTRAS
 from sonjit.cli import doctor
 
 
-def test_a_complete_installation_has_no_findings(sonjit, weights):
+def test_a_complete_installation_has_no_findings_and_extras_have_purposes(sonjit, weights):
+    assert set(EXTRAS) <= set(doctor._PURPOSES)
     status, out, errors = sonjit("doctor")
     assert (status, errors, "missing" in out) == (0, [], False)
-    for part in ("sonjit", "numpy", "openvino", "device CPU", "telemetry", "weights", "cameras"):
+    for part in ("sonjit", "numpy", "openvino", "device CPU", "telemetry", "weights", "cameras", "live app and server"):
         assert part in out
 
 
@@ -24,9 +25,3 @@ def test_weights_that_are_absent_or_damaged_are_missing(sonjit, tmp_path, monkey
     assert "missing" in out
     assert "sonjit models pull" in out
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_every_extra_has_its_purpose(sonjit, weights):
-    assert set(EXTRAS) <= set(doctor._PURPOSES)
-    _, out, _ = sonjit("doctor")
-    assert "live app and server" in out

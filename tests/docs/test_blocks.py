@@ -14,13 +14,14 @@ import shlex
 import shutil
 import tomllib
 import traceback
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from cyclopts import MissingArgumentError
 
 from sonjit._util.data_files import ASSETS
 from sonjit.cli import build_app, main
+from sonjit.media import open_source
 from sonjit.weights import verify_weights
 
 from .test_pages import DOCS, PAGES, PROJECT, blocks_of
@@ -31,7 +32,7 @@ NEEDS = {
     r"camera:0": "a camera",
     r"\bserve\b|\bannotate open\b": "somebody who stops it",
     r"\bmodels pull\b": "a package registry",
-    r"\bsonjit (demo(?! --copy)|doctor|networks)\b": "a test of its own",
+    r"\bsonjit (demo(?! --copy)|doctor|networks|export)\b": "a test of its own",
     r"/data\b|--root |--data |\bdatasets convert\b": "a data set",
     r"\.pkl|\.pth|\.pt\b|--hand-rig|photographs/": "files of others",
     r"\b(runs?|tuned)/|mine\.onnx|nails": "a network that was trained before",
@@ -42,12 +43,13 @@ NEEDS = {
 CHECKED = {"sonjit", "torchrun", "pip", "npm", "npx", "make", "python", "ray", "git",
            "openssl", "docker", "cp", "uv", "zip", "blender", "pyinstaller", "rerun"}  # fmt: skip
 
+FEW, SQUAT = 8, 36  # frames; the second number has one squat
 README = PROJECT / "README.md"
 PAGES_WITH_BLOCKS = [page for page in PAGES if page != README and blocks_of(page)]
 
 
 @pytest.fixture
-def folder(reader_files, tmp_path, monkeypatch):
+def folder(reader_files, shorten, tmp_path, monkeypatch):
     """Return the folder of the reader as the working directory."""
     place = tmp_path / "reader"
     shutil.copytree(reader_files, place)
@@ -57,9 +59,23 @@ def folder(reader_files, tmp_path, monkeypatch):
     (place / "clips").symlink_to(place / "recordings")
     for name in ("talk", "gym"):
         (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
-    (place / "squats.mp4").symlink_to(ASSETS / "squats.mp4")
+    shutil.copy(ASSETS / "squats.mp4", place)
+    shorten(SQUAT, place / "squats.mp4")
     monkeypatch.chdir(place)
     return place
+
+
+@pytest.fixture(scope="module")
+def shorten(write_video):
+    """Return a function that replaces each of these videos by its first frames."""
+
+    def shorten(count, *paths):
+        for path in paths:
+            with open_source(path) as source:
+                frames = [frame.rgb for frame in islice(source, count)]
+            write_video(path, frames, 15)
+
+    return shorten
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +85,18 @@ def all_weights():
 
 
 @pytest.mark.usefixtures("all_weights")
-def test_the_readme_runs_in_an_empty_folder(tmp_path, monkeypatch, capsys):
-    """Run the commands as written, on the files that one of them copies."""
+def test_the_readme_runs_in_an_empty_folder(shorten, tmp_path, monkeypatch, capsys):
+    """Run the commands as written, on the first frames of the files that one of them copies."""
     monkeypatch.chdir(tmp_path)
+    sonjit = main
+
+    def run(arguments):
+        status = sonjit(arguments)
+        if "--copy" in arguments:
+            shorten(FEW, tmp_path / "clip.mp4", tmp_path / "squats.mp4")
+        return status
+
+    monkeypatch.setitem(globals(), "main", run)
     _run_blocks(README, capsys)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"photo.jpg", "drawn.png", "clip.csv", "drawn.mp4", "tables/clip.csv", "tables/squats.csv", "c.mp4"} <= files

@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import zipfile
+from functools import partial
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,6 +19,12 @@ FACE_MEMBERS = ("face_detector", "face_landmarks_detector")
 MODELS = {"hands": ["lite"], "face": ["mesh", "box", "box-full"], "body": ["lite"], "holistic": ["lite"]}
 
 NETWORKS = "face-short face-full face-mesh palm-lite hand-lite pose-detector person-detector body-lite hand-recrop"
+
+
+@pytest.fixture(autouse=True)
+def quickly_packed(monkeypatch):
+    """Pack networks with the lowest compression."""
+    monkeypatch.setattr(gzip, "compress", partial(gzip.compress, compresslevel=1))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 from functools import cache
 from itertools import chain
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,9 +25,9 @@ pytestmark = pytest.mark.slow
 FRAMES = 90  # every so many of the clip
 ELSEWHERE = {
     "palm-full", "internet", "keypoint-detector", "deformer", "handoccnet", "face-mesh", "hand-full", "hand-masks",
-    "rootnet",
+    "rootnet", "mask-rcnn",
 }  # fmt: skip
-"""Compared with their files in other tests: below, lifting/test_exported.py, training/test_exports.py."""
+"""Compared with their files in other tests: below, and in training/test_exports.py and test_instances.py."""
 
 
 def tiny(name="hand-full"):
@@ -104,25 +103,6 @@ def test_twins_give_the_same(name, exported_twin):
     assert all(value <= MAX_DIFFERENCE for value in exported.differences.values())
     assert [file.name for file in exported.path.parent.iterdir()] == ["net.onnx"]
     assert exported.size == exported.path.stat().st_size
-
-
-def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
-    """Compare both runtimes."""
-    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
-    from sonjit.engines.quiet_openvino import ov
-
-    path = str(exported_twin("mask-rcnn").path)
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    session = ort.InferenceSession(path)
-    network = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
-    for frame in [*demo_clip[1][::200], np.zeros_like(demo_clip[1][0])]:
-        image = torch.from_numpy(cv2.resize(frame, (96, 64)).transpose(2, 0, 1)[None] / np.float32(255))
-        with torch.inference_mode():
-            expected = network(image)
-        assert expected["scores"].any(), "an image in which nothing is found compares nothing"
-        for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
-            for (name, value), other in zip(expected.items(), outputs, strict=True):
-                np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
 
 
 @pytest.fixture

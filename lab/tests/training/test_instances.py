@@ -1,5 +1,7 @@
 """Mask R-CNN on the command line: training on generated shapes, COCO evaluation, continuation, segmentation."""
 
+import contextlib
+import io
 import json
 
 import cv2
@@ -14,7 +16,9 @@ from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
 from sonjit_lab.explain import mask_networks
-from sonjit_lab.networks.mask_rcnn.files import export_mask_rcnn, load_mask_rcnn
+from sonjit_lab.networks.export import Export
+from sonjit_lab.networks.mask_rcnn import files
+from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.networks.mask_rcnn.mask_rcnn import paste_masks
 from sonjit_lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit_lab.training.mask_rcnn import augment, example_from_sample, mirrored_labels, tensors_from_example
@@ -22,6 +26,7 @@ from sonjit_lab.training.recipes import load_recipe, settings_from
 
 pytestmark = pytest.mark.slow
 NAMES = ["left_disc", "right_disc"]
+EXPORTED_SIDE = 96  # 4/3 of the side of the training, in steps of 32
 AUGMENTATION = settings_from(AugmentationSettings, load_recipe("mask-rcnn").settings["augmentation"])
 SMALL = {
     "batch": 2, "side": 64, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "samples": 64, "save_every": 2,
@@ -60,23 +65,27 @@ def train(data, out, steps, *more, **settings):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Return a data set and a successful run on it."""
-    folder = tmp_path_factory.mktemp("instances")
+def exported(tmp_path_factory):
+    """Return a data set, a successful run on it, and what the command printed about the run and its export."""
+    folder, printed = tmp_path_factory.mktemp("instances"), io.StringIO()
     data = shapes(folder / "data")
-    assert train(data, folder / "run", 50) == 0
-    return data, folder / "run"
+    with contextlib.redirect_stdout(printed):
+        assert train(data, folder / "run", 50, "--export", "onnx") == 0
+    return data, folder / "run", printed.getvalue()
 
 
-def test_a_run_is_exported_after_the_training(run, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def run(exported):
+    """Return the data set and the run."""
+    return exported[:2]
+
+
+def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     data, trained = run
-    assert train(data, tmp_path / "run", 2, "--weights", str(trained), "--export", "onnx") == 0
-    assert "mask-rcnn.onnx" in "".join(capsys.readouterr())
-    expected = export_mask_rcnn(tmp_path / "run", tmp_path / "expected.onnx")
-    rgb = cv2.cvtColor(cv2.imread(str(data / "images" / "000.png")), cv2.COLOR_BGR2RGB)
-    finders = [segment.ExportedFinder(0.0, path) for path in (tmp_path / "run" / "mask-rcnn.onnx", expected.path)]
-    found, other = (finder.find(rgb) for finder in finders)
-    assert found.scores.tolist() == other.scores.tolist()
+    assert train(data, tmp_path / "run", 1, "--weights", str(trained), learning_rate=1e-12) == 0
+    given, kept = (dict(load_mask_rcnn(path).network.named_parameters()) for path in (trained, tmp_path / "run"))
+    for name, value in given.items():
+        torch.testing.assert_close(kept[name], value, rtol=0, atol=1e-6)
 
 
 def test_a_run_learns_and_reports_its_metrics(run):
@@ -273,24 +282,29 @@ def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
     assert "--tasks requires --draw" in capsys.readouterr().err
 
 
-def test_an_exported_run_segments_without_pytorch(run, tmp_path, refusal, monkeypatch, capsys):
-    data, out = run
-    file, rgb = tmp_path / "mine.onnx", cv2.imread(str(data / "images" / "003.png"))[..., ::-1]
-    assert main(["export", "mask-rcnn", "--weights", str(out), "--out", str(file)]) == 0
+def test_an_exported_run_segments_without_pytorch(exported, tmp_path, refusal, monkeypatch, capsys):
+    """Compare both runtimes with PyTorch."""
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
+    data, out, printed = exported
+    file, rgb = out / "mask-rcnn.onnx", cv2.imread(str(data / "images" / "003.png"))[..., ::-1]
+    assert str(file) in printed
     finder = segment.ExportedFinder(0.05, file)
     assert [name for _, name in finder.categories] == NAMES
-    side = 96  # 4/3 of the side of the training, in steps of 32
-    padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, side, side)
+    padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, EXPORTED_SIDE, EXPORTED_SIDE)
     padded[:, :64] = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1) / 255
-    network, *_ = load_mask_rcnn(out, min_side=side, max_side=side, min_score=0.05)
+    network, *_ = load_mask_rcnn(out, min_side=EXPORTED_SIDE, max_side=EXPORTED_SIDE, min_score=0.05)
     with torch.no_grad():
         expected = mask_networks.instances_from(network.find([padded])[0])
+        outputs = network(padded[None])
     found = finder.find(np.ascontiguousarray(rgb))
     assert len(found.boxes), "no instances compare nothing"
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     np.testing.assert_allclose(found.boxes, np.clip(expected.boxes, 0, (96, 64) * 2), atol=0.05)
     np.testing.assert_allclose(found.masks, expected.masks, atol=1e-3)
+    values = ort.InferenceSession(str(file)).run(list(outputs), {"images": padded[None].numpy()})
+    for (name, value), other in zip(outputs.items(), values, strict=True):
+        np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
     monkeypatch.setattr(segment.OPEN_FINDER, "get", lambda: pytest.fail("PyTorch is not needed"))
     saved = tmp_path / "found.json"
     assert main(["segment", str(data / "images"), "--weights", str(file), "--save", str(saved)]) == 0
@@ -298,3 +312,23 @@ def test_an_exported_run_segments_without_pytorch(run, tmp_path, refusal, monkey
     capsys.readouterr()
     words = refusal("segment", str(data / "images"), "--weights", str(file), "--min-side", "64")
     assert "--min-side, --device and --steps do not apply to" in words
+
+
+def test_the_command_exports_a_run_with_its_weights_and_categories(run, tmp_path, monkeypatch, capsys):
+    """Check what is exported. The file that a training exports has the same writer."""
+    written = []
+
+    def export(network, inputs, path, *, to, metadata):
+        written.append((network, [spec.shape for spec in inputs], path, to, json.loads(metadata[segment.CATEGORIES])))
+        return Export(path, 2_000_000, {"masks": 1e-5})
+
+    monkeypatch.setattr(files, "export_network", export)
+    file = tmp_path / "mine.xml"
+    assert main(["export", "mask-rcnn", "--weights", str(run[1]), "--out", str(file), "--to", "openvino"]) == 0
+    ((network, *rest),) = written
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
+    assert rest == [[(3, EXPORTED_SIDE, EXPORTED_SIDE)], file, "openvino", categories]
+    assert (network.min_side, network.max_side, network.min_score) == (EXPORTED_SIDE, EXPORTED_SIDE, 0.05)
+    kept = load_mask_rcnn(run[1]).network.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+    assert capsys.readouterr().out.startswith(f"{file}: 2.0 MB")

@@ -11,20 +11,21 @@ import torch
 from sonjit import InputError
 from sonjit_lab.training.loop import TrainingSettings, train
 
-from .shared_run import STEPS, Small, batch, losses
+from .shared_run import STEPS, Small, batch, losses, main
 
 SCRIPT = Path(__file__).with_name("shared_run.py")
 
 
 def run(out, processes, steps=0):
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(SCRIPT), str(out), str(steps)], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    """Train in this process, or in the processes of torchrun."""
+    if processes == 1:
+        main(str(out), steps)
+    else:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command += [str(SCRIPT), str(out), str(steps)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(f"{out}.pt")
 
 
