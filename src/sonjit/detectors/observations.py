@@ -43,6 +43,8 @@ class Observation(Protocol):
 
 def suppress_duplicates(new: Sequence[O], tracked: Sequence[O] = (), *, merge_nested: bool = False) -> list[O]:
     """Return the new observations without objects that are tracked already or occur earlier in the list."""
+    if not new:
+        return []
     accepted, discs = list(tracked), [Disc.around(item) for item in tracked]
     for observation in new:
         disc = Disc.around(observation)
@@ -115,7 +117,8 @@ def clamp_to_occluder(
 
 def centre_of(observation: Observation) -> FloatArray:
     """Return the mean (2,) of the keypoints."""
-    return observation.keypoints.T[:2].copy().mean(axis=1, dtype=np.float64)  # in rows: five times as fast for faces
+    rows = observation.keypoints.T[:2].copy()  # in rows: five times as fast for faces
+    return np.add.reduce(rows, axis=1, dtype=np.float64) / rows.shape[1]  # `mean` takes twice the time for hands
 
 
 def _size(observation: Observation) -> float:

@@ -78,17 +78,18 @@ class Track(Generic[O]):
     _hidden_until_s: float = -math.inf
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
+    _centre: FloatArray = field(default_factory=lambda: np.zeros(2))  # centre of the newest frame that shows it
     _velocity: FloatArray = field(default_factory=lambda: np.zeros(2))
     _drift: FloatArray = field(default_factory=lambda: np.zeros(2))
 
     def update(self, observation: O, now_s: float, *, isolated: bool = True) -> None:
         """Add the observation of a new frame. The colours are learned only while no other instance is near."""
-        step_s = now_s - self.seen_s
+        step_s, centre = now_s - self.seen_s, centre_of(observation)
         if self.frames and step_s > 0 and self.occluded_s is None:
-            moved = centre_of(observation) - centre_of(self.observation)
+            moved = centre - self._centre
             self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _MIN_STEP_S)
             self._drift += -math.expm1(-step_s / _DRIFT_WINDOW_S) * (moved / max(step_s, _MIN_STEP_S) - self._drift)
-        self.observation, self.seen_s = observation, now_s
+        self.observation, self.seen_s, self._centre = observation, now_s, centre
         self.frames += 1
         self.occluded_s, self.unoccluded_s = None, 0.0
         if observation.left is not None:

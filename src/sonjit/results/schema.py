@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -292,8 +293,13 @@ class Result:
 
 def _known_fields(part: Result) -> list[tuple[str, Any]]:
     """Return the names and values of the fields that are not None."""
-    values = [(item.name, getattr(part, item.name)) for item in fields(part)]  # pyright: ignore[reportArgumentType]
+    values = [(name, getattr(part, name)) for name in _field_names(type(part))]
     return [(name, value) for name, value in values if value is not None]
+
+
+@cache
+def _field_names(kind: type[Result]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))  # pyright: ignore[reportArgumentType]
 
 
 def _read_only(value: Any) -> Any:  # noqa: ANN401  # whatever an attribute contains
