@@ -415,10 +415,11 @@ def _hands_of(results: Sequence[Result]) -> list[Hand]:
 def crop_for(network: Engine, rgb: Image, box: RotatedBox) -> None:
     """Crop a box of an image (H, W, 3) into a network's input, as exactly as the network runs.
 
-    By default and in f32 the crop is that of MediaPipe. In bf16 the faster warp differs by less than the rounding.
+    In f32 the crop is that of MediaPipe. In a lower precision the faster warp differs by less than the rounding of the
+    network.
     """
     out = network.input[0]
-    if network.precision in ("f32", "mixed"):
+    if network.precision == "f32":
         crop_on_grid(rgb, box, out)
     else:
         crop(rgb, box, out.shape[1], out.shape[0], out=out)

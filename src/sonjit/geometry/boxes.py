@@ -29,6 +29,7 @@ Border: TypeAlias = Literal["replicate", "zero"]
 P = TypeVar("P", np.uint8, np.float32)
 
 _MAX_MAP_PX: Final = 32_766  # the largest coordinate of OpenCV's fixed-point maps
+_MAX_PART: Final = 4  # maximum size of an image's part, in sizes of the crop, that is warped with four channels
 
 
 class RotatedBox(NamedTuple):
@@ -170,9 +171,35 @@ def crop(
 
     Pixels outside the image are the nearest image pixel, or zero. `out` (height, width, 3) receives the crop.
     """
-    matrix = crop_matrix(box, width, height)
+    matrix, size, mode = crop_matrix(box, width, height), (width, height), _border_mode(border)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (width, height), out, flags, _border_mode(border))  # pyright: ignore
+    part = _sampled_part(matrix, size, image.shape) if image.dtype == np.uint8 else None
+    if part is None:
+        return cv2.warpAffine(image, matrix, size, out, flags, mode)  # pyright: ignore
+    # OpenCV warps four channels in a third of the time of three, which pays for the conversion of a small part.
+    rows, columns = part
+    matrix[:, 2] -= columns.start, rows.start
+    four = cv2.cvtColor(image[rows, columns], cv2.COLOR_RGB2RGBA)
+    return cv2.cvtColor(cv2.warpAffine(four, matrix, size, flags=flags, borderMode=mode), cv2.COLOR_RGBA2RGB, out)  # pyright: ignore
+
+
+def _sampled_part(matrix: FloatArray, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """Return the rows and columns of an image of a shape (H, W, 3) that a crop of `size` samples.
+
+    None if they are many pixels for the size of the crop, or none.
+    """
+    width, height = size
+    if not np.isfinite(matrix).all():
+        return None
+    limits: list[tuple[int, int]] = []
+    for (per_x, per_y, start), length in zip(matrix.tolist(), (shape[1], shape[0]), strict=True):
+        low = start + min(0, per_x * width) + min(0, per_y * height)
+        high = start + max(0, per_x * width) + max(0, per_y * height)
+        limits.append((max(math.floor(low) - 1, 0), min(math.ceil(high) + 2, length)))
+    (left, right), (top, bottom) = limits
+    if not (left < right and top < bottom and (right - left) * (bottom - top) <= _MAX_PART * width * height):
+        return None
+    return slice(top, bottom), slice(left, right)
 
 
 def crop_on_grid(image: Image, box: RotatedBox, out: Image, *, border: Border = "replicate") -> None:
