@@ -29,6 +29,16 @@ def test_hands_of_a_clip_arrive(sonjit, media):
         assert "_hand/1/" in second
 
 
+@pytest.mark.slow
+def test_a_stream_has_a_line_about_hands_beyond_the_maximum(sonjit, media):
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        address = f"osc://127.0.0.1:{receiver.getsockname()[1]}"
+        code, _, err = sonjit("stream", media / "clip.mp4", "--to", address, "--max-instances", 1, "--model", "lite")
+    assert code == 0
+    assert err[1:] == ["1 of at least 2 shown. Use --max-instances."]
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", ["face", "holistic"])
 def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, monkeypatch, kind):

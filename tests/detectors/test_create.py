@@ -263,5 +263,5 @@ def test_recordings_have_room_for_several_people_unless_a_maximum_is_given(kind)
     assert usual.for_input("video").max_instances == RECORDING_INSTANCES
     assert usual.for_input("video").sparse_from == usual.max_instances
     assert options_for(kind, static_image=True).for_input("video").max_instances == STILL_INSTANCES
-    assert options_for(kind, max_instances=3).for_input("video").sparse_from is None
+    assert options_for(kind, max_instances=3).for_input("video").sparse_from == 3
     assert usual.for_input("camera") == replace(usual, static_image=False, has_own_limit=True)

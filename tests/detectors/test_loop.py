@@ -175,6 +175,7 @@ class Windows:
         self.changed, self.verifying, self.rooms = iter(changed), verifying, []
 
     check = interfaces.Verifier()
+    is_first_pass = False
 
     @property
     def is_verifying(self):
@@ -203,6 +204,15 @@ def test_a_sparse_search_lasts_for_some_frames_and_longer_while_it_verifies(veri
     options = CommonOptions(max_instances=3, sparse_from=1)
     play(scene := Scene(), Detector(scene, tracking.Tracker(), options, stream_search=windows), [(100,)] * 10)
     assert windows.rooms == [3] + [2] * last + [0] * (9 - last)
+
+
+@pytest.mark.parametrize(("is_first_pass", "last"), [(False, 2), (True, 9)])
+def test_windows_of_a_stream_with_all_instances_are_searched_once_and_after_each_search(is_first_pass, last):
+    windows = Windows([])
+    windows.is_first_pass = is_first_pass
+    options = CommonOptions(max_instances=1)
+    play(scene := Scene(), Detector(scene, tracking.Tracker(), options, stream_search=windows), [(100,)] * 10)
+    assert windows.rooms == [1] * (1 + last) + [0] * (9 - last)
 
 
 def test_a_sparse_search_searches_as_usual_after_a_loss():
@@ -240,6 +250,26 @@ def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
         totals.append(detector.detect(IMAGE).total)
     assert totals == [3, 3, 3, 1, 1]
     assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
+
+
+@pytest.mark.parametrize(("sparse_from", "searches"), [(None, [0, 90, 180]), (1, [0, 30, 60, 90, 120, 150, 180])])
+def test_a_stream_with_all_instances_is_searched_for_more_in_recordings_more_often(sparse_from, searches):
+    scene, detector = make(max_instances=1, sparse_from=sparse_from)
+    play(scene, detector, [(100,)] * 181)
+    assert scene.searches == searches
+    scene.show(100, 500)
+    assert [detector.detect(IMAGE).total for _ in range(90)][-1] == 2
+
+
+def test_the_number_beyond_the_maximum_is_the_largest_since_the_last_search():
+    search, scene = Adding([]), Scene()
+    detector = Detector(scene, tracking.Tracker(), CommonOptions(max_instances=1), stream_search=search)
+    play(scene, detector, [(100,)])
+    totals = []
+    for places in [(300, 500), (300,), ()]:
+        search.found = [seen_at(x, 50) for x in places]
+        totals.append(detector.detect(IMAGE).total)
+    assert totals == [3, 3, 3]
 
 
 def test_the_fast_search_of_stills_counts_proposals_beyond_the_maximum():

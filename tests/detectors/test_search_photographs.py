@@ -100,7 +100,7 @@ def test_results_have_the_number_found_and_whether_the_search_is_complete():
     assert everyone.complete
     assert everyone.total == len(everyone) > 3
     assert (len(best), best.complete) == (1, True)
-    assert best.total >= 1
+    assert best.total == everyone.total
 
 
 def reported(*arguments):
@@ -125,4 +125,4 @@ def test_the_command_line_reports_that_more_were_found_in_the_images_of_a_folder
 def test_the_command_line_reports_that_more_were_found_in_a_video(write_video, tmp_path):
     rgb = cv2.resize(rgb_from(str(WILD / "group-5.jpg")), (960, 816))
     write_video(tmp_path / "clip.mp4", [rgb] * 5)
-    assert "2 of at least 3 shown. Use --max-instances." in reported("body", tmp_path / "clip.mp4")
+    assert re.search(r"2 of at least [3-9] shown\. Use --max-instances\.", reported("body", tmp_path / "clip.mp4"))

@@ -229,12 +229,12 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
           hands: new HandSearch(
             image,
             { palms: await palms(), hands },
-            { ...limits, enough: Infinity, published: PUBLISHED },
+            { ...limits, published: PUBLISHED },
           ),
         };
         return searchPeople(image, people, searches, {
           minPresence: settings.min_presence_score,
-          limit: limits.enough,
+          limit: settings.still_instances,
         });
       };
       return searching(people, settings, search, async () =>
@@ -288,12 +288,12 @@ function ifFilesExist<O extends Observation>(
   search: Search<O>,
 ): StillSearch<O> {
   const { min_detection_score: published, search: way } = settings;
-  return async (image, enough) => {
+  return async (image) => {
     const isThorough =
       // also images seven times as long as wide
       way === "thorough" || 4 * reachOf(image) <= Math.max(image.width, image.height);
     try {
-      return await search(image, { published, enough, isThorough });
+      return await search(image, { published, isThorough });
     } catch (error) {
       if (!(error instanceof FileError) || way !== "auto") throw error;
       if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);

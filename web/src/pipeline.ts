@@ -16,19 +16,16 @@ import { finalResult, type Result, type Results } from "./results.js";
 import type { StreamSearch } from "./search/streams.js";
 import { Tracker, type Kind, type Pair, type Track } from "./tracking.js";
 
-const { COUNT_INTERVAL, NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
+const OF = constants.pipeline;
 
 /** Instances of an image, best first, each with a calibrated probability as its score. */
 export interface Found<O extends Observation> {
   readonly found: O[];
-  readonly complete: boolean; // true if all proposals were processed or enough instances were found
+  readonly complete: boolean; // true if all proposals were processed
 }
 
 /** Searches an image thoroughly. Null: the search cannot run, so that the fast search is used. */
-export type StillSearch<O extends Observation> = (
-  image: Pixels,
-  enough: number,
-) => Promise<Found<O> | null>;
+export type StillSearch<O extends Observation> = (image: Pixels) => Promise<Found<O> | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation> {
@@ -76,7 +73,7 @@ export class Detector<O extends Observation> {
   /** Find the instances in a still. */
   async detect(image: Pixels): Promise<Results> {
     const limit = this.settings.still_instances;
-    const searched = await this.stillSearch?.(inGoodLight(image), limit);
+    const searched = await this.stillSearch?.(inGoodLight(image));
     if (searched) {
       const present = searched.found.filter((observation) => this.#isPresent(observation));
       const shown = present.slice(0, limit);
@@ -218,14 +215,15 @@ export class Detector<O extends Observation> {
       if (isDue && !tracks.length && this.#sinceSearch < search_interval)
         isDue = streamSearch.isChanged(image);
     }
-    const room = max_instances - carried.length;
-    const isCountDue = room === 0 && streamSearch !== null && this.#sinceSearch >= COUNT_INTERVAL;
+    const room = Math.max(max_instances - carried.length, 0);
+    const countInterval = Math.max(search_interval, OF.COUNT_INTERVAL);
+    const isCountDue = room === 0 && this.#sinceSearch >= countInterval;
     this.#sinceSearch = isDue || isCountDue ? 1 : this.#sinceSearch + 1;
     isDue = (isDue && room > 0) || isCountDue;
     let found: O[] = [];
     let others: RotatedBox[] = [];
     if (isDue && this.stillSearch && this.settings.search === "thorough") {
-      found = ((await this.stillSearch(image, max_instances))?.found ?? []).filter((observation) =>
+      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) =>
         this.#isPresent(observation),
       );
     } else if (isDue) {
@@ -240,29 +238,37 @@ export class Detector<O extends Observation> {
     if (streamSearch !== null) {
       const visible = observed.map(([, observation]) => observation);
       const spent = found.length + (isDue && visible.length ? 1 : 0);
+      // one more shows that the result is limited
+      const seeks = room === 0 && this.#isPaused(streamSearch) ? 0 : Math.max(room, 1);
       found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), {
         spent,
-        room,
+        room: seeks,
       });
       found = found.filter((observation) => this.#isPresent(observation));
-      if (found.length >= room) {
-        // one more shows that the result is limited
-        for (const observation of await this.#present(image, others.slice(0, 1))) {
-          if ((await streamSearch.finder.acceptsNew?.(image, observation, 1, null)) ?? true)
-            found.push(observation);
-        }
+    }
+    if (found.length >= room) {
+      for (const observation of await this.#present(image, others.slice(0, 1))) {
+        if ((await streamSearch?.finder.acceptsNew?.(image, observation, 1, null)) ?? true)
+          found.push(observation);
       }
     }
     if (isDue) this.#excess = 0;
-    if (found.length > Math.max(room, 0) && this.settings.search !== "fast") {
-      found = suppressDuplicates(
+    if (found.length > room) {
+      const distinct = suppressDuplicates(
         found,
         observed.map(([, observation]) => observation),
         true,
-      ).sort((a, b) => b.score - a.score);
-      this.#excess = Math.max(found.length - room, 0);
+      );
+      this.#excess = Math.max(this.#excess, distinct.length - room);
+      if (this.settings.search !== "fast") found = distinct.sort((a, b) => b.score - a.score);
     }
-    return found.slice(0, Math.max(room, 0));
+    return found.slice(0, room);
+  }
+
+  /** Check whether a frame with all instances is not searched for further ones. */
+  #isPaused({ isFirstPass, isVerifying }: StreamSearch<O>): boolean {
+    if (isFirstPass) return false;
+    return this.#sinceSearch > (isVerifying ? OF.SPARSE_VERIFIED_FRAMES : OF.SPARSE_FRAMES);
   }
 
   #isSearchDue(count: number): boolean {
@@ -282,8 +288,8 @@ export class Detector<O extends Observation> {
 
   /** Return an increasing time. Filters restart if the caller's time does not increase. */
   #clock(time: number | null): number {
-    let now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
-    if (!Number.isFinite(now) || now - this.#time < MIN_STEP_S) {
+    let now = time ?? (Number.isFinite(this.#time) ? this.#time + OF.NOMINAL_STEP_S : 0);
+    if (!Number.isFinite(now) || now - this.#time < OF.MIN_STEP_S) {
       this.#tracker.restartClock();
       if (!Number.isFinite(now)) now = 0;
     }

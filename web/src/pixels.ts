@@ -231,16 +231,32 @@ function sharesOf(from: number, to: number) {
   return shares;
 }
 
+/** Round to the nearest integer, and halves to the nearest even integer. */
+export function roundHalfEven(value: number): number {
+  const above = Math.round(value);
+  return above - value === 0.5 && above % 2 ? above - 1 : above;
+}
+
+/** Resize an image. Each pixel is that of the image at its upper left corner. */
+export function nearestSamples(image: Pixels, width: number, height: number): Pixels {
+  const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.data.length / 4);
+  const to = new Uint32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const row = image.width * Math.floor((y * image.height) / height);
+    for (let x = 0; x < width; x++)
+      to[y * width + x] = from[row + Math.floor((x * image.width) / width)]!;
+  }
+  return { width, height, data: new Uint8ClampedArray(to.buffer) };
+}
+
 /**
  * Resize an image to (height, width, 3). Each pixel is the mean of those that it covers.
  *
  * It runs for every image of a stream. Plain loops over typed arrays avoid many small objects.
- *
- * @param every read only every n-th row of the image
  */
-export function areaMeans(image: Pixels, width: number, height: number, every = 1): Float64Array {
+export function areaMeans(image: Pixels, width: number, height: number): Float64Array {
   const across = sharesOf(image.width, width);
-  const down = sharesOf(Math.ceil(image.height / every), height);
+  const down = sharesOf(image.height, height);
   const { data } = image;
   const means = new Float64Array(3 * width * height);
   const line = new Float64Array(3 * width);
@@ -249,7 +265,7 @@ export function areaMeans(image: Pixels, width: number, height: number, every = 
     if (down.from[n] !== row) {
       row = down.from[n]!;
       line.fill(0);
-      const start = row * every * image.width;
+      const start = row * image.width;
       for (let m = 0; m < across.count; m++) {
         const weight = across.weights[m]!;
         const from = 4 * (start + across.from[m]!);

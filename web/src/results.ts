@@ -99,8 +99,7 @@ export interface Results {
   /** Number of instances found, including those beyond `max_instances`. */
   readonly total: number;
   /**
-   * True if the search processed all proposals or found enough confident instances; false if it
-   * left out windows.
+   * True if the search processed all proposals; false if it left out windows.
    */
   readonly complete: boolean;
   /** Steps of motions in this image; only in streams with `gestures`. */

@@ -25,6 +25,7 @@ from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
 from sonjit.runs.annotations import AngleLimits
 from sonjit.runs.inputs import Inputs, is_video
+from sonjit.runs.session import Omitted
 
 _MIN_HEIGHT_M, _MAX_HEIGHT_M = 0.4, 2.6
 
@@ -102,6 +103,7 @@ def report(
     if height is not None and not _MIN_HEIGHT_M <= height <= _MAX_HEIGHT_M:
         raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
     frames: list[Frame] = []
+    omitted = Omitted()
     stopped: KeyboardInterrupt | None = None
     size: tuple[int, int] | None = None
     try:
@@ -111,6 +113,7 @@ def report(
                     raise InputError(f"{source} is an image: a report requires a video")
                 size = frame.image.shape[1], frame.image.shape[0]
                 frames.append(replace(frame))
+                omitted.add(sum(1 for _ in frame.all_results()), frame.total, frame.time)
                 bar.advance()
     except KeyboardInterrupt as stop:  # the page describes the frames so far
         if not any(frame.bodies or frame.people for frame in frames):
@@ -138,9 +141,16 @@ def report(
         stopped.add_note(f"{save} has {len(frames)} frames")
         raise stopped
     sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
-    if hider.hidden is not None:
-        sys.stderr.write(f"{hider.hidden}\n")
+    _print_notes(video, omitted, hider.hidden)
     return 0
+
+
+def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> None:
+    """Print how many people were not followed, and how many faces were hidden."""
+    if omitted.text is not None:
+        sys.stderr.write(f"{video}: {omitted.text}. Use --max-instances and --person.\n")
+    if hidden is not None:
+        sys.stderr.write(f"{hidden}\n")
 
 
 def _counted(count: tuple[str, ...]) -> tuple[AngleLimits, ...]:

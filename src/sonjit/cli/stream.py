@@ -19,6 +19,7 @@ from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller, load_map
 from sonjit.gestures.outlets import Outlets
 from sonjit.runs.live import LiveOutput
+from sonjit.runs.session import Omitted
 
 
 def stream(
@@ -71,6 +72,7 @@ def stream(
         options["blendshapes"] = True
     list_name = find_kind(kind).list_name
     frames = instances = 0
+    omitted = Omitted()
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
@@ -80,10 +82,14 @@ def stream(
                 start_s = now_s - frame_s if start_s is None else start_s
                 time.sleep(max(0.0, start_s + frame_s - now_s))
                 output.send(frame, (width, height))
-                frames, instances = frames + 1, instances + len(frame.results(list_name))
+                shown = len(frame.results(list_name))
+                frames, instances = frames + 1, instances + shown
+                omitted.add(shown, frame.total, frame_s)
     finally:  # Ctrl-C is the usual end of a camera
         if frames:
             sys.stderr.write(f"{pluralize(frames, 'frame')} with {instances} {list_name} sent to {to}\n")
+        if omitted.text is not None:
+            sys.stderr.write(f"{omitted.text}. Use --max-instances.\n")
 
 
 def control(

@@ -22,7 +22,7 @@ StillSearch: TypeAlias = "Callable[[Image], tuple[list[C], bool]]"
 """Function that searches an image (H, W, 3) thoroughly.
 
 It returns the instances, best first, each with a calibrated probability as its score. The second value is True if all
-proposals were processed or enough instances were found.
+proposals were processed.
 """
 
 
@@ -120,6 +120,11 @@ class StreamSearch(Protocol[C]):
     @property
     def is_verifying(self) -> bool:
         """Check whether an instance was detected that must be detected again."""
+        ...
+
+    @property
+    def is_first_pass(self) -> bool:
+        """Check whether some parts of the image were not searched yet."""
         ...
 
     def is_changed(self, rgb: Image) -> bool:

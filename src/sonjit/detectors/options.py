@@ -182,15 +182,18 @@ class CommonOptions:
         """Return the options for a source. Its images are stills or a stream, unless `static_image` was chosen.
 
         Without an own maximum, stills and recordings have room for more instances than live streams. A task bundle
-        that is followed as in MediaPipe keeps its maximum in recordings.
+        that is followed as in MediaPipe keeps its maximum in recordings. A recording with its maximum of instances is
+        still searched, rarely, so that further ones are counted.
         """
         still = is_still(source) if self.static_image is None else self.static_image
         chosen = replace(self, static_image=still, has_own_limit=True)
-        if self.has_own_limit or (not still and (source == "camera" or self.follows_bundle)):
-            return chosen
         if still:
-            return replace(chosen, max_instances=STILL_INSTANCES)
-        return replace(chosen, max_instances=RECORDING_INSTANCES, sparse_from=self.max_instances)
+            return chosen if self.has_own_limit else replace(chosen, max_instances=STILL_INSTANCES)
+        if source == "camera":
+            return chosen
+        chosen = replace(chosen, sparse_from=self.max_instances)
+        keeps = self.has_own_limit or self.follows_bundle
+        return chosen if keeps else replace(chosen, max_instances=RECORDING_INSTANCES)
 
     @property
     def resolved_smoothing(self) -> SmoothingName | Filter | None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
-_COUNT_INTERVAL = 90  # number of frames between searches for instances beyond `max_instances`
+_COUNT_INTERVAL = 90  # number of frames between searches of a live stream for instances beyond `max_instances`
 _SPARSE_INTERVAL = 30  # number of frames between searches from `sparse_from` visible instances on
 _SPARSE_FRAMES = 3  # number of frames from such a search on in which windows are searched
 _SPARSE_VERIFIED_FRAMES = 6  # the same number while a detection is not verified
@@ -314,15 +314,16 @@ class Detector(files.Closing, Generic[R]):
         room, interval = self._options.max_instances - count, self._options.search_interval
         if self._is_sparse(count):
             interval = max(interval, _SPARSE_INTERVAL)
+        elif room <= 0:
+            interval = max(interval, _COUNT_INTERVAL)
         due = room > 0 and (count == 0 or self._since_search >= interval)
-        is_count_due = False
         if self._stream_search is not None:
             visible = sum(track.occluded_s is None for track in tracks)
             is_hidden = self._since_search > 1 and visible < len(tracks)
             due = due or count < visible or is_hidden
             if due and not tracks and self._since_search < interval:
                 due = self._stream_search.is_changed(rgb)
-            is_count_due = room == 0 and self._since_search >= _COUNT_INTERVAL
+        is_count_due = room == 0 and self._since_search >= interval
         self._since_search = 1 if due or is_count_due else self._since_search + 1
         return is_count_due or (due and room > 0)
 
@@ -330,7 +331,7 @@ class Detector(files.Closing, Generic[R]):
         self, rgb: Image, known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
     ) -> list[Any]:
         """Return new instances of one frame, from the full image if that is due, and from a step of the search."""
-        room = 0 if self._is_paused(len(known)) else self._options.max_instances - len(known)
+        room = max(self._options.max_instances - len(known), 0)
         new: list[Any] = []
         others: Sequence[RotatedBox] = ()
         if due and self._still_search is not None:
@@ -342,18 +343,20 @@ class Detector(files.Closing, Generic[R]):
             others = self._without_overlapping(boxes, [*known, *candidates])
         if self._stream_search is not None:
             spent = len(new) + (due and bool(visible))
-            found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=room)
+            seeks = 0 if self._is_paused(len(known)) else max(room, 1)  # one more shows that the result is limited
+            found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=seeks)
             new = [item for item in found if self._is_present(item)]
-            if len(new) >= room:  # one more shows that the result is limited
-                new += [item for item in self._present(rgb, others[:1]) if self._verifier.accepts_new(rgb, item)]
+        if len(new) >= room:
+            new += [item for item in self._present(rgb, others[:1]) if self._verifier.accepts_new(rgb, item)]
         if self._is_sparse(len(known)):  # a false detection there is more frequent than a further person
             new = [item for item in new if not any(_overlap(item, other) > _SPARSE_OVERLAP for other in visible)]
         self._excess = 0 if due else self._excess
-        if len(new) > max(room, 0) and self._options.search != "fast":
-            new = suppress_duplicates(new, visible, merge_nested=True)
-            new.sort(key=lambda item: -item.score)
-            self._excess = max(len(new) - room, 0)
-        return new[: max(room, 0)]
+        if len(new) > room:
+            distinct = suppress_duplicates(new, visible, merge_nested=True)
+            self._excess = max(self._excess, len(distinct) - room)
+            if self._options.search != "fast":
+                new = sorted(distinct, key=lambda item: -item.score)
+        return new[:room]
 
     def _is_sparse(self, count: int) -> bool:
         """Check whether so many visible instances are found that further ones are rarely searched."""
@@ -361,9 +364,11 @@ class Detector(files.Closing, Generic[R]):
 
     def _is_paused(self, count: int) -> bool:
         """Check whether a frame with so many visible instances is not searched for further ones."""
-        is_verifying = self._stream_search is not None and self._stream_search.is_verifying
-        frames = _SPARSE_VERIFIED_FRAMES if is_verifying else _SPARSE_FRAMES
-        return self._is_sparse(count) and self._since_search > frames
+        search, is_full = self._stream_search, count >= self._options.max_instances
+        if search is None or (is_full and search.is_first_pass):
+            return False
+        frames = _SPARSE_VERIFIED_FRAMES if search.is_verifying else _SPARSE_FRAMES
+        return (is_full or self._is_sparse(count)) and self._since_search > frames
 
     def _update_track(self, rgb: Image, track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
         """Return the observation of a track in this frame, or None if the track ends."""

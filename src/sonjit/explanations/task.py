@@ -43,6 +43,7 @@ from sonjit.media.sources.base import SourceKind
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.frame_tables import Record, RecordTable
+from sonjit.runs.session import Omitted
 from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
@@ -78,13 +79,16 @@ class HandSaliency:
     ) -> None:
         self._detector, self._explainer = detector, explainer
         self._targets, self._number = targets, number
+        self.omitted = Omitted()
 
     def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
         """Explain an image (H, W, 3).
 
         The record has a line per hand and target. A panel per target is over the image `shown`, if it is given.
         """
-        hands: list[Hand] = self._detector.detect(rgb, time=time)
+        found = self._detector.detect(rgb, time=time)
+        self.omitted.add(len(found), found.total, time)
+        hands: list[Hand] = found
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
         maps = [self._explainer.explain(rgb, hand, self._targets) for hand in hands]
@@ -104,6 +108,7 @@ class HandSaliency:
     def reset(self) -> None:
         """Forget the tracked hands."""
         self._detector.reset()
+        self.omitted = Omitted()
 
     def close(self) -> None:
         """Free the networks."""
@@ -450,8 +455,10 @@ class ExplainWorker(Worker[Explained]):
             self._drawing.write(item.drawn, frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
-        """Add the maps of the last image in words."""
+        """Add the maps of the last image in words, and the number of hands that are not explained."""
         summary.lines = self._lines
+        if isinstance(self._explainer, HandSaliency) and (omitted := self._explainer.omitted.text) is not None:
+            summary.notes.append(f"{self._source.name}: {omitted}. Use --max-instances.")
 
     def close(self) -> None:
         """Free the networks."""

@@ -167,8 +167,8 @@ class Results(_Shown, ResultList[R]):
     Attributes:
         motions: Motions of hands, if the detector was created with `gestures`.
         total: Number of instances found, also those beyond `max_instances`.
-        complete: True if the search of a still processed all proposals or found `max_instances` confident instances.
-            False if it left out windows because the image shows no small instances.
+        complete: True if the search of a still processed all proposals. False if it left out windows because the image
+            shows no small instances.
     """
 
     __slots__ = ("_image", "complete", "motions", "total")
@@ -208,15 +208,20 @@ class Results(_Shown, ResultList[R]):
 
 
 class TrackedFrame(_Shown, Frame):
-    """A `Frame` of `sonjit.track`, with the image while the loop is at it."""
+    """A `Frame` of `sonjit.track`, with the image while the loop is at it.
 
-    __slots__ = ("_image",)
+    Attributes:
+        total: Number of instances found, also those beyond `max_instances`.
+    """
+
+    __slots__ = ("_image", "total")
 
     @classmethod
-    def of(cls, frame: Frame, image: Image) -> TrackedFrame:
-        """Create a frame with its image (H, W, 3)."""
+    def of(cls, frame: Frame, image: Image, hidden: int = 0) -> TrackedFrame:
+        """Create a frame with its image (H, W, 3) and the number of instances beyond `max_instances`."""
         tracked = cls(*(getattr(frame, name) for name in Frame.__slots__))
         tracked._image = ref(image)
+        tracked.total = sum(1 for _ in frame.all_results()) + hidden
         return tracked
 
     def _frame(self) -> Frame:

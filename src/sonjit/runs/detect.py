@@ -232,7 +232,6 @@ class DetectWorker(Worker[Frame]):
         self._source, self._outputs = source, outputs
         self._session = Session(self._detectors, events=self._task.limits, count=self._task.count, roi=self._task.roi)
         self._last: Frame | None = None
-        self._shown = self._total = 0  # of the image in which most instances are missing
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
         self._canvas: Image | None = None  # the drawings of a video share its memory
@@ -256,9 +255,6 @@ class DetectWorker(Worker[Frame]):
         """Detect the instances in an image."""
         name = self._source.frame_source(frame.index)
         found = self._session.frame(frame.rgb, frame.index, frame.time, name)
-        if self._session.hidden > self._total - self._shown:
-            self._shown = sum(1 for _ in found.all_results())
-            self._total = self._shown + self._session.hidden
         if self._lift is not None:
             self._lift(frame.rgb, found)
         self._last = found
@@ -319,8 +315,8 @@ class DetectWorker(Worker[Frame]):
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
-        if self._shown < self._total:
-            summary.omitted = f"{self._source.name}: {self._shown} of at least {self._total} shown"
+        if (omitted := self._session.omitted.text) is not None:
+            summary.omitted = f"{self._source.name}: {omitted}"
             summary.notes.append(f"{summary.omitted}. Use --max-instances.")
         if self._last is not None and not summary.written and not self._outputs.json:
             instances = [instance for _, instance in self._last.instances()]

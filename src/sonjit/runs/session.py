@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonjit._util import Image
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
     from sonjit.runs.annotations import AngleLimits, EventLimits
 
 
+@dataclass
+class Omitted:
+    """Numbers of shown and of found instances: in all stills, or in the frame of which most instances are omitted."""
+
+    shown: int = 0
+    found: int = 0  # also those beyond `max_instances`
+
+    def add(self, shown: int, found: int, time: float | None) -> None:
+        """Add a frame at a time in seconds, or a still without a time."""
+        if time is None:
+            self.shown, self.found = self.shown + shown, self.found + found
+        elif found - shown > self.found - self.shown:
+            self.shown, self.found = shown, found
+
+    @property
+    def text(self) -> str | None:
+        """Return the numbers as text, or None if all instances are shown.
+
+        >>> Omitted(2, 5).text
+        '2 of at least 5 shown'
+        """
+        return f"{self.shown} of at least {self.found} shown" if self.found > self.shown else None
+
+
 class Session:
     """Process the frames of one stream in their order. Its detectors are not closed.
 
@@ -25,6 +50,7 @@ class Session:
         detectors: Detectors that process each frame.
         repetitions: Repetitions of the counted angles so far.
         hidden: Number of instances found in the last frame beyond `max_instances`.
+        omitted: Numbers of shown and of found instances so far.
     """
 
     def __init__(
@@ -48,6 +74,7 @@ class Session:
         self.detectors = detectors
         self.repetitions = RepetitionCounts(*count)
         self.hidden = 0
+        self.omitted = Omitted()
         self._events = EventTracker(events)
         self._measures = measures
         self._counts = bool(count)
@@ -77,6 +104,7 @@ class Session:
             motions += found.motions
             total += found.total
         self.hidden = total - len(results)
+        self.omitted.add(len(results), total, time)
         frame = Frame.from_results(index, time, results, source)
         frame.motions = motions
         frame.events = self._events(frame) + self.repetitions.update(frame)

@@ -133,7 +133,7 @@ def track(
     Yields:
         Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and with `gestures` `motions` and
         `events`. The last frame of a recording has the ends of all events. `image` (H, W, 3) exists until the next
-        frame.
+        frame. `total` also counts the instances beyond `max_instances`.
 
     Raises:
         InputError: An input does not exist or cannot be read, or an option is unknown. A file of several that cannot be
@@ -185,7 +185,7 @@ def _detect(
                 frame = session.frame(rgb, position, time, label or opened.frame_source(number))
                 if is_last:
                     frame.events += session.finish()
-                yield TrackedFrame.of(frame, rgb)
+                yield TrackedFrame.of(frame, rgb, session.hidden)
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:

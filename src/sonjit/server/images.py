@@ -272,8 +272,10 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         def answer(data: bytes, detector: Detector[Any]) -> str:
             of_client = ClientDetector(options, detector)
             rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
+            member = of_client.answer(rgb, None, strict=strict)
             head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
-            return f"{json_from(head)[:-1]},{of_client.answer(rgb, None, strict=strict)}}}"
+            head |= {"hidden": of_client.hidden} if of_client.hidden else {}
+            return f"{json_from(head)[:-1]},{member}}}"
 
         with service.body(request) as body:
             data = await _read_image(body)

@@ -196,7 +196,8 @@ def image_answer(kind: str) -> type[BaseModel]:
     """Return the model of the answer of `POST /v1/KIND`."""
     entry = KINDS[kind]
     found: Any = {entry.list_name: list[_result_model(entry.result)]}
-    return create_model(f"{kind.capitalize()}Answer", width=int, height=int, model=str, **found)
+    head: Any = {"width": int, "height": int, "model": str, "hidden": (int, 0)}
+    return create_model(f"{kind.capitalize()}Answer", **head, **found)
 
 
 @cache

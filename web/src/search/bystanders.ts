@@ -129,7 +129,7 @@ export class BystanderSearch {
   /** Return all that the searches of stills find in an image. */
   async #find(dim: Pixels, isThorough: boolean): Promise<{ faces: Corners[]; people: Corners[] }> {
     const image = inGoodLight(dim);
-    const limits = { published: PUBLISHED, enough: Infinity, isThorough };
+    const limits = { published: PUBLISHED, isThorough };
     const { faces: detector, meshes, bodies, people } = this.networks;
     const faces: Corners[] = [];
     for (const parts of isThorough ? OF.PARTS : OF.FEWER_PARTS)
@@ -158,7 +158,7 @@ export class BystanderSearch {
     const faces: Corners[] = [];
     for (const parts of OF.FEWER_PARTS)
       faces.push(...(await this.#glance(image, parts, OF.GLANCED_FACE)));
-    const limits = { published: PUBLISHED, enough: Infinity, isThorough: true };
+    const limits = { published: PUBLISHED, isThorough: true };
     const { faces: detector, meshes } = this.networks;
     const seen = await new FaceSearch(inGoodLight(image), detector, meshes, limits).search();
     const sure = seen.found.filter(({ score }) => score > OF.MESH_AGAIN);

@@ -209,7 +209,6 @@ export async function searchBoxes(
     limits.isThorough,
   );
   for (const window of levels.windows()) {
-    if (found.length >= limits.enough) break;
     for (const face of await detector.find(
       cut(image, window),
       Math.max(limits.published, OF.BOX_SCORE),

@@ -29,7 +29,6 @@ export interface Candidate<O extends Observation> {
 /** Limits of a search. */
 export interface Limits {
   readonly published: number; // minimum score of the published search
-  readonly enough: number; // number of certain instances that ends the search
   readonly isThorough: boolean; // true to search all windows
 }
 
@@ -108,7 +107,7 @@ export abstract class StillSearch<O extends Observation> {
     return this.run(this.propose());
   }
 
-  /** Verify the proposals of one source after another, until enough instances are certain. */
+  /** Verify the proposals of one source after another. */
   protected async run(sources: AsyncIterable<readonly Proposal[]>): Promise<Found<O>> {
     for await (const proposals of sources) {
       for (const proposal of proposals) {
@@ -116,17 +115,11 @@ export abstract class StillSearch<O extends Observation> {
         const candidate = await this.verify(proposal);
         if (candidate) this.candidates.push(candidate);
       }
-      if (this.#hasEnough()) break;
     }
     return {
       found: this.#suppressed().map((candidate) => this.resultOf(candidate)),
       complete: this.isComplete,
     };
-  }
-
-  #hasEnough(): boolean {
-    if (this.candidates.filter(isCertain).length < this.limits.enough) return false;
-    return this.#suppressed().filter(isCertain).length >= this.limits.enough;
   }
 
   /**

@@ -7,7 +7,7 @@
 
 import { constants, type FinderRecord } from "../data.js";
 import type { Corners, Observation, RotatedBox } from "../observations.js";
-import { areaMeans, type Pixels } from "../pixels.js";
+import { areaMeans, nearestSamples, roundHalfEven, type Pixels } from "../pixels.js";
 import type { Track } from "../tracking.js";
 import { longestOf, mergeProposals, windowAround, windows, type Proposal } from "./geometry.js";
 
@@ -98,6 +98,8 @@ export class StreamSearch<O extends Observation> {
   /** Searched windows by key, those searched longest ago first. */
   #searchedWindows = new Map<string, SearchedWindow>();
   #lastThumbnail: Thumbnail | null = null;
+  /** Whether some windows were not searched yet. */
+  isFirstPass = true;
 
   constructor(readonly finder: Finder<O>) {}
 
@@ -106,8 +108,14 @@ export class StreamSearch<O extends Observation> {
     this.#frame = this.#number = this.#debt = 0;
     [this.#proposals, this.#candidates, this.#detected] = [[], [], []];
     this.#searchedWindows.clear();
+    this.isFirstPass = true;
     this.#lastThumbnail = null;
     this.finder.reset?.();
+  }
+
+  /** Whether an instance was detected that must be detected again. */
+  get isVerifying(): boolean {
+    return this.#detected.length > 0;
   }
 
   /** Check whether an image differs from the last one for which this method returned true. */
@@ -294,6 +302,7 @@ export class StreamSearch<O extends Observation> {
       if (!all.has(name)) this.#searchedWindows.delete(name);
     const never = [...all.keys()].filter((name) => !this.#searchedWindows.has(name));
     const chosen: SearchedWindow[] = [];
+    this.isFirstPass = never.length > 0;
     let cost = 0;
     for (const name of [...never, ...this.#searchedWindows.keys()]) {
       if (chosen.length && cost + all.get(name)!.source.cost > 1) break;
@@ -335,20 +344,17 @@ export class StreamSearch<O extends Observation> {
 /** A few pixels of an image, RGB. */
 type Thumbnail = { readonly width: number; readonly height: number; readonly data: Uint8Array };
 
-/**
- * Return a thumbnail whose pixels are the means of those of the image that they cover, of some of
- * its rows.
- */
-function thumbnailOf(image: Pixels): Thumbnail {
+/** Return the means of sampled pixels of an image; all pixels would take too long. */
+export function thumbnailOf(image: Pixels): Thumbnail {
   const scale = OF.THUMBNAIL / longestOf(image);
-  const every = Math.max(Math.trunc(1 / (OF.ROWS_PER_PIXEL * scale)), 1);
-  const width = Math.max(Math.round(image.width * scale), 1);
-  const height = Math.max(Math.round(image.height * scale), 1);
-  return {
-    width,
-    height,
-    data: Uint8Array.from(areaMeans(image, width, height, every), Math.round),
-  };
+  const width = Math.max(roundHalfEven(image.width * scale), 1);
+  const height = Math.max(roundHalfEven(image.height * scale), 1);
+  const count = OF.ROWS_PER_PIXEL;
+  const sampled =
+    longestOf(image) > count * OF.THUMBNAIL
+      ? nearestSamples(image, count * width, count * height)
+      : image;
+  return { width, height, data: Uint8Array.from(areaMeans(sampled, width, height), roundHalfEven) };
 }
 
 /** Check whether a run of pixels differs between two thumbnails of one size. */

@@ -54,7 +54,7 @@ def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: Comm
 
 
 def _extent(options: CommonOptions) -> Extent:
-    return Extent(options.min_detection_score, options.max_instances, options.search == "thorough")
+    return Extent(options.min_detection_score, thorough=options.search == "thorough")
 
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:

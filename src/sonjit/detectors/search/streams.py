@@ -120,6 +120,7 @@ class StreamSearch(Generic[O]):
         self._candidates: list[_Candidate[O]] = []
         self._detected: list[_Candidate[O]] = []
         self._searched_windows: dict[tuple[Source, Window], _SearchedWindow] = {}
+        self.is_first_pass = True
         self._last_thumbnail: NDArray[np.int16] | None = None
         self._finder.reset()
 
@@ -241,6 +242,7 @@ class StreamSearch(Generic[O]):
         before = {key: self._searched_windows[key] for key in self._searched_windows if key in every}
         self._searched_windows = before.copy()
         chosen: list[tuple[Source, Window]] = []
+        self.is_first_pass = len(before) < len(every)
         cost = 0.0
         for source, window in (*(key for key in every if key not in before), *before):
             if chosen and cost + source.cost > 1:
