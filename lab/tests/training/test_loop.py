@@ -171,18 +171,32 @@ def test_batch_norms_of_training_are_folded_in_what_is_kept(tmp_path):
     torch.testing.assert_close(network(values), expected)
 
 
-@pytest.mark.slow
 def test_compiled_networks_learn_the_same(monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    """Trace the network for a backend that needs no compiler of C++."""
+    used, compile_with = [], torch.compile
+
+    def traced(network):
+        used.append(network)
+        return compile_with(network, backend="aot_eager")
+
     torch.manual_seed(1)
     plain, compiled = (torch.nn.Linear(3, 1) for _ in range(2))
     compiled.load_state_dict(plain.state_dict())
-    for network, compiles in ((plain, False), (compiled, True)):
-        run(None, network=network, options=loop.TrainingSettings(steps=5, warmup=0, compile=compiles))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "compile", traced)
+        for network, compiles in ((plain, False), (compiled, True)):
+            run(None, network=network, options=loop.TrainingSettings(steps=5, warmup=0, compile=compiles))
+    assert len(used) == 1
     torch.testing.assert_close(compiled.weight, plain.weight)
+
+
+@pytest.mark.slow
+def test_a_missing_compiler_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
     with pytest.raises(JobError, match=r"compile=true failed .*set compile=false"):
         run(None, options=loop.TrainingSettings(steps=5, compile=True))
