@@ -321,7 +321,7 @@ def test_only_certain_faces_are_covered_for_a_tracked_body(score, is_covered):
     points = np.zeros((33, 3), np.float32)
     points[[2, 5], :2], points[[9, 10], :2] = (200, 80), (200, 110)
     seen = BodyObservation(1.0, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
-    finder = BodyFinder(None, None, None)
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
     foot = Head(score, np.array([260.0, 300.0]), np.array([0.0, 40.0]))
     finder._heads = [(foot, None, 0)]
     track = SimpleNamespace(box=RotatedBox(200, 200, 300, 300), observation=seen, occluded_s=None)
