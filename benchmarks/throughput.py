@@ -10,7 +10,7 @@ Compiled networks are in the cache.
 
 "floor" is the shortest time that Sonjit could take on this machine, without starting a process. For stills, it is the
 time to decode them and to run their networks, divided by the cores. For a video, it is the slowest of decoding, running
-the networks and encoding, because these can overlap.
+the networks and encoding, because these can overlap. Its processor time is the sum of the steps, measured apart.
 """
 
 import argparse
@@ -116,26 +116,33 @@ def floor(files: Sequence[Path], drawn: Path | None, search: str, precision: str
 
     Stills are decoded and inferred. A video is also encoded as `drawn`, and its three steps overlap.
     """
+    walls = _steps(files, drawn, search, precision, time.perf_counter)
+    used = _steps(files, drawn, search, precision, time.process_time)
+    return max(walls) if drawn else sum(walls) / CORES, sum(used)
+
+
+def _steps(
+    files: Sequence[Path], drawn: Path | None, search: str, precision: str, clock: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Return the time of a clock in seconds of decoding, of networks, and of encoding."""
     decoding: list[float] = []
     networks: list[float] = []
     encoding: list[float] = []
     options: dict[str, Any] = {"search": search, "precision": precision, "static_image": drawn is None}
-    with sonjit.create_detector("hands", max_instances=2, **options) as detector, networks_timed(networks):
+    with sonjit.create_detector("hands", max_instances=2, **options) as detector, networks_timed(networks, clock):
         for file in files:
             with open_source(file) as source, ExitStack() as stack:
                 writer = stack.enter_context(open_drawing_writer(drawn, source)) if drawn else None
-                start = time.perf_counter()
+                start = clock()
                 for frame in source:
                     rgb = frame.rgb
-                    decoded = time.perf_counter()
-                    decoding.append(decoded - start)
+                    decoding.append(clock() - start)
                     detector.detect(rgb, time=frame.time)
-                    start = time.perf_counter()
+                    start = clock()
                     if writer:
                         writer.write(rgb, frame.time, index=frame.index, under=frame)
-                        encoding.append(-start + (start := time.perf_counter()))
-    steps = sum(decoding), sum(networks), sum(encoding)
-    return max(steps) if drawn else sum(steps) / CORES, sum(steps)
+                        encoding.append(-start + (start := clock()))
+    return sum(decoding), sum(networks), sum(encoding)
 
 
 def make_stills(photographs: Path, folder: Path, count: int) -> list[Path]:
