@@ -42,6 +42,7 @@ GROUPS = {
     "figure left out": "figure, left out",
 }
 PEOPLE = (("balance",), ("partner",), ("figure", "figure left out"))  # groups of each person
+ENDS = ("range_error", "range_percentile_95", "mirrored_range", "between_cameras")  # of an angle in all views
 OTHER_SIDE = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 10, 11]  # of each angle
 
 
@@ -107,6 +108,7 @@ def statistics(way, joint, results):
     return {
         "views": rows,
         "range_error": rounded(mean(np.abs(ranges))),
+        "range_percentile_95": rounded(np.nanpercentile(np.abs(ranges), 95) if np.isfinite(ranges).any() else np.nan),
         "mirrored_range": rounded(mean(mirrored)),
         "between_cameras": rounded(mean(spreads)),
     }
@@ -121,8 +123,7 @@ def combined(parts):
             name: rounded(mean_known(row[name] for row in rows)) for name in ("mean", "bias", "percentile_95")
         }
         views[view] = {"frames": sum(row["frames"] for row in rows), **views[view]}
-    ends = ("range_error", "mirrored_range", "between_cameras")
-    return {"views": views} | {name: rounded(mean_known(part[name] for part in parts)) for name in ends}
+    return {"views": views} | {name: rounded(mean_known(part[name] for part in parts)) for name in ENDS}
 
 
 def mean_known(values):
@@ -149,15 +150,13 @@ def rounded(value):
 
 def table_lines(models):
     """Yield the Markdown table of the errors by model and joint."""
-    yield "| model | angle | view | frames | mean error | bias | 95 % below | range | mirrored | between cameras |"
-    yield f"|---|---|---|{'---:|' * 7}"
+    heading = "| model | angle | view | frames | mean error | bias | 95 % below | range | 95 % of ranges | mirrored |"
+    yield f"{heading} between cameras |"
+    yield f"|---|---|---|{'---:|' * 8}"
     for model, joints in models.items():
         for joint, found in joints.items():
             for view, row in found["views"].items():
-                ends = [
-                    found[name] if view == "all" else ""
-                    for name in ("range_error", "mirrored_range", "between_cameras")
-                ]
+                ends = [found[name] if view == "all" else "" for name in ENDS]
                 cells = [model, joint, view, *row.values(), *ends]
                 yield f"| {' | '.join('–' if cell is None else str(cell) for cell in cells)} |"
 

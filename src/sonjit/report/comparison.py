@@ -55,7 +55,7 @@ def earlier_report(path: Path) -> Earlier:
 
 
 def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]]:
-    """Return rows of angle, range before, range now, change, twice its mean error, and the verdict in words."""
+    """Return rows of angle, range before, range now, change, its 95 % error, and the verdict in words."""
     rows: list[tuple[str, ...]] = []
     for name, (low, high) in recording.ranges.items():
         before, now = earlier.ranges_deg.get(name), high - low
@@ -65,7 +65,7 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
         )
         if before is None or not math.isfinite(error):
             continue
-        verdict = "changed by more than twice the mean error" if abs(now - before) > error else "may be equal"
+        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "may be equal"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
         rows.append(
             (

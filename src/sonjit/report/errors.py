@@ -18,7 +18,6 @@ VIEWS: Final = ("side", "oblique", "front")
 PERCENTILES: Final = (2, 98)
 """Ends of a range of motion, which single wrong frames do not change."""
 _TILT_LIMITS_DEG = (20.0, 45.0)
-_LIMIT_FACTOR = 2.0  # of the mean error, which many single errors exceed
 
 
 def joint_of(name: str) -> str:
@@ -49,18 +48,18 @@ def expected_error_deg(model: str, joint: str, tilts_deg: FloatArray) -> float:
 
 
 def range_error_deg(model: str, joint: str) -> float:
-    """Return the mean error in degrees of a range of motion, or NaN if it is not measured."""
+    """Return the error in degrees that 95 % of ranges of motion stay below, or NaN if it is not measured."""
     rows = _content()["models"][model].get(joint)
-    return math.nan if rows is None or rows["range_error"] is None else float(rows["range_error"])
+    return math.nan if rows is None or rows["range_percentile_95"] is None else float(rows["range_percentile_95"])
 
 
 def difference_limit_deg(first: float, second: float) -> float:
-    """Return the difference in degrees up to which two ranges may be equal, from the mean error of each.
+    """Return the difference in degrees up to which two ranges may be equal, from the 95 % error of each.
 
     >>> difference_limit_deg(3.0, 4.0)
-    10.0
+    5.0
     """
-    return _LIMIT_FACTOR * math.hypot(first, second)
+    return math.hypot(first, second)
 
 
 def models() -> list[str]:

@@ -171,11 +171,11 @@ class Recording:
     def _compared(self, joint: str, difference: float, error: float) -> str:
         """Return in words whether two ranges of motion differ, in degrees."""
         less = (
-            "{joint}: the ranges of left and right differ by {size}°. This is less than twice the mean error of such a "
+            "{joint}: the ranges of left and right differ by {size}°. This is less than the 95 % error of such a "
             "difference, {error}°, so both sides may be equal."
         )
         more = (
-            "{joint}: the ranges of left and right differ by {size}°. This is more than twice the mean error of such a "
+            "{joint}: the ranges of left and right differ by {size}°. This is more than the 95 % error of such a "
             "difference, {error}°."
         )
         sentence = less if abs(difference) <= error else more
