@@ -218,9 +218,9 @@ def _facts(recording: Recording) -> str:
 
 def _notes(recording: Recording) -> str:
     return recording.text(
-        "The errors of angles are means against known angles, so a single error may be much larger. All errors come from {people} "
-        "people, {movements} movements, {recordings} recordings and {frames} images. Other people and movements may "
-        "have other errors.",
+        "The errors of angles are means against known angles, so a single error may be much larger. All errors come "
+        "from {people} people, {movements} movements, {recordings} recordings and {frames} images. Other people and "
+        "movements may have other errors.",
         **errors.origin(recording.model),
     )
 
