@@ -139,21 +139,28 @@ def test_unknown_workers_are_refused(workers):
 
 
 WITH_WORKERS = """
-import os, signal
+import os, signal, sys
+from multiprocessing import resource_tracker
+number = getattr(signal, sys.argv[1])
 if __name__ == "__mp_main__":  # a worker that starts
-    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does
+    os.kill(os.getpid(), number)  # as a terminal does
 from sonjit._util.pools import run_calls
 if __name__ == "__main__":
-    print(sorted(result for _, result in run_calls(abs, [(-1,), (-2,)], jobs=2)))
+    results = []
+    for _, result in run_calls(abs, [(-1,), (-2,)], jobs=2):
+        os.kill(resource_tracker._resource_tracker._pid, number)
+        results.append(result)
+    print(sorted(results))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_does_not_reach_workers_that_start(tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to one process")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_signals_of_a_terminal_do_not_reach_processes_that_start(tmp_path, name):
     script = tmp_path / "script.py"
     script.write_text(WITH_WORKERS)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script, name], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")
 
 

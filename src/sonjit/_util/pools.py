@@ -40,6 +40,8 @@ _RETRIES: Final = 3  # number of times that Ray repeats a call whose process or 
 _CONNECT_S: Final = 10.0  # time limit of the connection to a cluster, and of its running calls after Ctrl-C
 _THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
+_HELD: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
+"""Signals of Ctrl-C and of a closed terminal, which also reach the workers."""
 _CRASHES: Final = frozenset(
     int(getattr(signal, name)) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV") if hasattr(signal, name)
 )
@@ -144,13 +146,14 @@ def _in_pool(
     before = {process.pid for process in multiprocessing.active_children()}
     processes: dict[int | None, BaseProcess] = {}
     while unfinished:
-        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
+        with _signals_held():
+            pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             try:
                 if len(processes) == count:  # none is left to start
                     return pool.submit(_attempt, extensions, function, pickle.dumps(call))
-                with _interrupts_held(), _main_importable():
+                with _signals_held(), _main_importable():
                     future = pool.submit(_attempt, extensions, function, pickle.dumps(call))
                 found = {process.pid: process for process in multiprocessing.active_children()}
                 processes.update({pid: process for pid, process in found.items() if pid not in before})
@@ -200,24 +203,26 @@ def _check_crash(exit_codes: Sequence[int], *, is_retry: bool) -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Generator[None]:
-    """Defer Ctrl-C while processes start, so that they can first set up to ignore it."""
+def _signals_held() -> Generator[None]:
+    """Defer Ctrl-C and a closed terminal while processes start, so that they can first set up to ignore them."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # its own start would unblock the signal
     received = list[int]()
-    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    handlers = {number: signal.signal(number, lambda one, _: received.append(one)) for number in _HELD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
+        resource_tracker.ensure_running()  # a closed terminal would end it; its start unblocks Ctrl-C
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-        if received:
-            signal.raise_signal(signal.SIGINT)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in received:
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -452,11 +457,10 @@ def _begin(threads: int) -> None:
 
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _HELD:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
