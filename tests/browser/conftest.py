@@ -25,7 +25,8 @@ from ..support.waiting import wait_until  # noqa: TID252  # one polling helper f
 from .web_module import TRACK, WEB, in_python, put_on, put_page_modules_on
 
 LOCAL = "http://127.0.0.1:"
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--lang=en"),
