@@ -13,23 +13,21 @@ _SQUARE_PX = 60
 @cache
 def _rays_of(view, rays):
     y, x = (np.mgrid[: view.height * rays, : view.width * rays] + 0.5) / rays
-    return view.camera.undistorted_rays(np.stack([x, y], -1))
+    flat = view.camera.undistorted_rays(np.stack([x, y], -1))
+    return np.concatenate([flat, np.ones_like(flat[..., :1])], -1).astype(np.float32)
 
 
 def draw_seen(board, place, view, *, rays=3, background=90):
     """(H, W, 3) what a camera sees of a board at a place (R, t) target to world; means of rays x rays per pixel."""
     print_px = board.draw(_SQUARE_PX, _SQUARE_PX)
-    flat = _rays_of(view, rays)
     R, t = view.R @ place[0], view.R @ place[1] + view.t
     # a ray meets the board where R (u, v, 0) + t is along it: linear in (u, v) by the plane's homography
     to_plane = np.linalg.inv(np.stack([R[:, 0], R[:, 1], t], 1))
-    met = np.concatenate([flat, np.ones_like(flat[..., :1])], -1) @ to_plane.T
-    per_m = _SQUARE_PX / board.square_m
-    at = (met[..., :2] / met[..., 2:] * per_m + _SQUARE_PX - 0.5).astype(np.float32)
+    met = _rays_of(view, rays) @ to_plane.T.astype(np.float32)
+    at = met[..., :2] / met[..., 2:] * np.float32(_SQUARE_PX / board.square_m) + np.float32(_SQUARE_PX - 0.5)
     at[met[..., 2] <= 0] = -1e6
     seen = cv2.remap(print_px, at, None, cv2.INTER_LINEAR, borderValue=background)
-    small = seen.reshape(view.height, rays, view.width, rays).mean((1, 3))
-    return np.repeat(small.round().astype(np.uint8)[..., None], 3, -1)
+    return cv2.cvtColor(cv2.resize(seen, (view.width, view.height), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
 
 
 def held_places(count, seed, *, reach_m=0.12, tilt_rad=0.6, towards=(0, 0, -1.0)):
