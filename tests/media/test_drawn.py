@@ -217,6 +217,28 @@ def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
 
 
+def test_h264_is_encoded_without_code_that_reads_unset_memory(tmp_path, demo_clip):
+    """With AVX-512, x264 gives some videos other bytes in each process."""
+    given = []
+
+    class Container:
+        def __init__(self, container):
+            self._container = container
+
+        def add_stream(self, *arguments, options, **more):
+            given.append(options)
+            return self._container.add_stream(*arguments, options=options, **more)
+
+        def __getattr__(self, name):
+            return getattr(self._container, name)
+
+    with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / "a.mp4", source) as writer:
+        writer._container = Container(writer._container)
+        writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
+    assert cv2.getHardwareFeatureName(256) == "AVX512-SKX"
+    assert [one.get("x264-params") == "asm=AVX2" for one in given] == [cv2.checkHardwareSupport(256)]
+
+
 def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, monkeypatch):
     path = clip("v.mp4")
     (tmp_path / "file").write_text("")

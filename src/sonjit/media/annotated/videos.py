@@ -39,6 +39,8 @@ _MINIMUM_FPS, _MAXIMUM_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
 """Plausible range of header values. Encoders reject values outside it, or write videos of a wrong length."""
 _Codec: TypeAlias = tuple[str, str, dict[str, str]]  # encoder, pixel format and options
 _H264: _Codec = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
+_AVX_512 = 256  # OpenCV's number of the instruction sets of Skylake-X
+_REPRODUCIBLE = {"x264-params": "asm=AVX2"}  # x264's code for AVX-512 reads memory that it has not set
 # Takes a quarter of the time of veryfast for about 1.5 times the bytes. The x264 parameters limit the growth.
 _H264_QUICK: _Codec = (
     "libx264",
@@ -291,6 +293,8 @@ class VideoWriter(ContainerWriter):
         h264 = _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or h264
         encoder, pixels, options = codec
+        if codec == _H264 and cv2.checkHardwareSupport(_AVX_512):
+            options = options | _REPRODUCIBLE
         if pixels == "yuv420p" and has_planes(under) and rgb.shape == under.rgb.shape:
             self._colours = Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
