@@ -12,7 +12,7 @@ from sonjit import Frame, InputError
 from sonjit.media import Header, open_writer
 from sonjit.report import conventions, joint_angles, texts
 from sonjit.report.comparison import earlier_report
-from sonjit.report.recording import recording_of
+from sonjit.report.recording import COUNTED, recording_of
 from sonjit.runs.annotations import AngleLimits
 
 CONVENTIONS = "straight", "clinical"
@@ -117,3 +117,12 @@ def test_the_page_of_a_server_is_korean_with_its_note(tmp_path, monkeypatch):
     assert set(WORD.findall(page.replace("a.mp4", ""))) - FOREIGN == set()
     assert texts.translations("ko")[joint_angles._PLAIN].split("`")[0] in page
     assert {*conventions.WORDS.values(), conventions.SIGNS} <= set(texts.translations("ko"))
+
+
+def test_repetitions_are_counted_by_default_unless_the_person_walks():
+    walking = recording_of("a.mp4", "full", walking_frames(), None)
+    assert walking.counted == ()
+    assert "<h2>Repetitions</h2>" not in joint_angles._html(walking, [], joint_angles.Labels())
+    standing = recording_of("a.mp4", "full", walking_frames()[:5], None)
+    assert [limits.measure for limits in standing.counted] == list(COUNTED)
+    assert "<h2>Repetitions</h2>" in joint_angles._html(standing, [], joint_angles.Labels())

@@ -19,7 +19,7 @@ from sonjit.report.comparison import earlier_report
 from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
-from sonjit.report.recording import COUNTED, recording_of, words_of
+from sonjit.report.recording import recording_of, words_of
 from sonjit.report.texts import Language
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
@@ -153,10 +153,12 @@ def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> 
         sys.stderr.write(f"{hidden}\n")
 
 
-def _counted(count: tuple[str, ...]) -> tuple[AngleLimits, ...]:
-    """Return the angles whose repetitions are counted."""
-    counted = tuple(AngleLimits.from_text(text, "body") for text in count or COUNTED)
-    for text, limits in zip(count or COUNTED, counted, strict=True):
+def _counted(count: tuple[str, ...]) -> tuple[AngleLimits, ...] | None:
+    """Return the angles whose repetitions are counted, or None for those of a report by default."""
+    if not count:
+        return None
+    counted = tuple(AngleLimits.from_text(text, "body") for text in count)
+    for text, limits in zip(count, counted, strict=True):
         if limits.measure not in ANGLES:
             names = ", ".join(words_of(name).replace(" ", "_") for name in ANGLES)
             raise InputError(f"--count {text}: a report counts {names}")

@@ -33,7 +33,6 @@ from sonjit.report.documents import (
 from sonjit.report.documents import Image as Picture
 from sonjit.report.recording import (
     COUNT_HEADINGS,
-    COUNTED,
     HEADINGS,
     INCOMPLETE_HEADINGS,
     Recording,
@@ -42,7 +41,7 @@ from sonjit.report.recording import (
 )
 from sonjit.report.texts import Language, translated
 from sonjit.results import Body, Frame
-from sonjit.runs import annotations, hiding
+from sonjit.runs import hiding
 from sonjit.runs.inputs import Inputs
 
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
@@ -57,7 +56,9 @@ _WARNING: Final = (
 )
 _TITLE_LENGTH = 90  # characters of a line at the top of a printed page
 _LINE_LENGTH = 115  # characters of a printed line
-_TEXT_SIZE = 8.0  # of printed sentences, in points
+_TEXT_SIZE = 8.0  # of printed sentences and tables, in points
+_CELL_SPACE = 3  # between the texts of two columns of a printed table, in letters
+_ROW_IN = 0.2  # height of a row of a printed table in inches
 _GAIT_HEADINGS = ("walking", "value", "error")
 _CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
 _FONTS = (
@@ -120,8 +121,7 @@ def write_report(
     require_fonts(Path(path.name), language)  # without the folder of a server
     header, frames = load_frames(table)
     size = (header.width, header.height) if header.width and header.height else None
-    counted = tuple(map(annotations.AngleLimits, COUNTED))
-    recording = recording_of(name, model, frames, counted, size=size, language=language)
+    recording = recording_of(name, model, frames, None, size=size, language=language)
     wanted, pictures = {frame.index: caption for frame, caption in recording.extremes}, list[tuple[str, Image]]()
     if drawing is not None and drawing.is_file():
         with open_source(drawing) as source:
@@ -277,7 +277,6 @@ def _html(
             say("What the angles mean"),
         ),
         Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
-        Heading(say("Repetitions")),
         *_repetition_blocks(recording),
         Heading(say("Angles over time")),
     ]
@@ -302,8 +301,10 @@ def _in_words(recording: Recording, headings: Sequence[str]) -> tuple[str, ...]:
 
 
 def _repetition_blocks(recording: Recording) -> list[Block]:
+    if not recording.counted:
+        return []
     found, lost = tuple(recording.repetitions), tuple(recording.incomplete)
-    blocks: list[Block] = [BulletList(tuple(recording.counting))]
+    blocks: list[Block] = [Heading(recording.text("Repetitions")), BulletList(tuple(recording.counting))]
     if found:
         blocks.append(Table(_in_words(recording, COUNT_HEADINGS), found))
     else:
@@ -464,7 +465,7 @@ def _table_part(recording: Recording, heading: str, headings: Sequence[str], row
         axes.set_title(recording.text(heading), fontsize=9, loc="left")
         _draw_table(axes, _in_words(recording, headings), rows)
 
-    return _Part(0.16 * (len(rows) + 1) + 0.4, draw)
+    return _Part(_ROW_IN * (len(rows) + 1) + 0.4, draw)
 
 
 def _draw_pictures(pictures: list[tuple[str, Image]], axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -495,11 +496,21 @@ def _sentences(recording: Recording) -> list[str]:
 
 
 def _draw_table(axes: Any, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:  # noqa: ANN401  # Matplotlib
-    table: Any = axes.table(rows, colLabels=headings, loc="upper center", cellLoc="center", edges="horizontal")
+    from rich.cells import cell_len
+
+    letters = np.array([max(map(cell_len, column)) + _CELL_SPACE for column in zip(headings, *rows, strict=True)])
+    table: Any = axes.table(
+        rows,
+        colLabels=headings,
+        colWidths=(letters / letters.sum()).tolist(),
+        bbox=(0, 0, 1, 1),
+        cellLoc="center",
+        edges="horizontal",
+    )
     for cell in table.get_celld().values():
         cell.set_linewidth(0.4)
     table.auto_set_font_size(False)
-    table.set_fontsize(6)
+    table.set_fontsize(_TEXT_SIZE)
 
 
 def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib

@@ -261,7 +261,7 @@ def recording_of(
     name: str,
     model: str,
     frames: Sequence[Frame],
-    counted: tuple[AngleLimits, ...],
+    counted: tuple[AngleLimits, ...] | None,
     *,
     person: int | None = None,
     convention: Convention = "straight",
@@ -271,6 +271,7 @@ def recording_of(
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
+    Without `counted`, repetitions of elbows, hips and knees are counted, unless the person walks.
     `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, keypoints
     outside the image count as not seen.
 
@@ -294,6 +295,8 @@ def recording_of(
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
     gait = find_gait(bodies, times, rate_hz, height_m=height_m)
+    if counted is None:
+        counted = () if gait is not None else tuple(map(AngleLimits, COUNTED))
     return Recording(
         name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies, language
     )
