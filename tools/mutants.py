@@ -4,17 +4,17 @@
     .venv/bin/python tools/mutants.py --count 60 --seed 3 --packages runs media
     .venv/bin/python tools/mutants.py --again       # only the survivors of the last run
 
-Cosmic Ray's operators make the mutants. A sample has each place at most once, with one of its mutants at random. Each
-mutant runs at most four test files, those that mention most names of the module: first their short tests, then the slow
-ones. Tests with reference data, browsers or networks do not run, because public CI has no reference data. The results
-are in `mutants.jsonl`, and an interrupted run continues with them. Places in annotations, assertions and errors are
-left out.
+Cosmic Ray's operators make the mutants. A sample has each place at most once, with one of its mutants at random. The
+tests of a mutant are in four files: the two that mention most names of its module, and the two that run most of the
+lines which those leave out. Of these files, the tests that run the changed statement are repeated, short ones first. To
+know them, the tests run once with coverage. Tests with reference data, browsers or networks do not run, because public
+CI has no reference data. The results are in `mutants.jsonl`, and an interrupted run continues with them. Places in
+annotations, assertions and errors are left out.
 """
 
 import argparse
 import ast
 import json
-import os
 import random
 import re
 import shutil
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,16 +30,26 @@ from typing import Any, NamedTuple
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.mutating import mutate_code
+from mutant_tests import (
+    PYTEST,
+    SELECTED,
+    TEST_FILES,
+    Lines,
+    by_names,
+    environment,
+    measure,
+    nearby_tests,
+    read_lines,
+    tests_of,
+)
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sonjit"
 PACKAGES = ("detectors", "gestures", "geometry", "media", "results", "runs", "server")
 RESULTS = ROOT / "mutants.jsonl"
-TEST_FILES = 4  # maximum number of test files of a mutant
 TIMEOUT_S = 600  # of the tests of a mutant on a busy machine. A mutant that takes longer counts as noticed.
 ASSERTING = ("strict", "frozen", "slots", "eq", "stacklevel")  # arguments that only detect errors of programmers
 STAGES = ("not slow", "slow")
-LEFT_OUT = " and not golden and not browser and not network"
 COPIED = (
     "src",
     "lab",
@@ -91,9 +101,10 @@ def main() -> int:
         chosen = sample(options.packages, options.count, options.seed)
     with tempfile.TemporaryDirectory(prefix="sonjit-mutants-") as folder:
         copy_project(Path(folder))
+        lines = lines_of_tests(Path(folder))
         for number, mutant in enumerate(chosen):
             if mutant not in known:
-                known[mutant] = test(mutant, Path(folder))
+                known[mutant] = test(mutant, Path(folder), lines.get(mutant.path, {}))
                 with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(known[mutant]) + "\n")
             line = known[mutant]
@@ -189,51 +200,41 @@ def skipped_part(node: ast.AST) -> Any:  # noqa: ANN401  # a node with a positio
             return None
 
 
-def test(mutant: Mutant, folder: Path) -> dict[str, object]:
+def lines_of_tests(folder: Path) -> dict[str, Lines]:
+    """Return which tests run the lines of each module, measured in a copy of the project."""
+    modules = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (SOURCE / name).rglob("*.py")]
+    sys.stderr.write("measure which tests run which lines\n")
+    measure({file for name in modules for file in by_names(name, folder)[:TEST_FILES]}, folder, folder / "lines")
+    return read_lines(folder / "lines")
+
+
+def test(mutant: Mutant, folder: Path, lines: Lines) -> dict[str, object]:
     """Change a file of the copy, run the nearby tests, and restore it."""
     target = folder / mutant.path
     before = target.read_text("utf-8")
     after = mutate_code(before, plugins.get_operator(mutant.operator)(), mutant.occurrence)
     if after is None:
         raise SystemExit(f"{mutant}: the file has changed; remove {RESULTS.name}")
-    tests = nearby_tests(mutant.path, folder)
+    nearby = nearby_tests(mutant.path, folder, lines)
+    tests = tests_of(mutant.line, before, nearby, lines)
     target.write_text(after, "utf-8")
     try:
-        noticed_by = next(filter(None, (run_tests(tests, stage, folder) for stage in STAGES)), None)
+        noticed_by = next(filter(None, (run_tests(tests, stage, folder) for stage in STAGES)), None) if tests else None
     finally:
         target.write_text(before, "utf-8")
     if noticed_by is not None and not passes(noticed_by, folder):
         raise SystemExit(f"{noticed_by} fails without a change; repair it first")
     change = f"{mutant.path}:{mutant.line} {changed_lines(before, after)}"
-    return {"mutant": mutant, "change": change, "tests": tests, "noticed_by": noticed_by}
+    return {"mutant": mutant, "change": change, "tests": nearby, "noticed_by": noticed_by}
 
 
-def run_tests(tests: list[str], stage: str, folder: Path) -> str | None:
+def run_tests(tests: Sequence[str], stage: str, folder: Path) -> str | None:
     """Run the tests of a stage until one fails, and return its name, or None."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "--no-header",
-        "--tb=no",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-    ]
-    paths = os.pathsep.join(str(folder / name / "src") for name in (".", "lab", "studio"))
-    environment = os.environ | {
-        "PYTHONPATH": paths,
-        "SONJIT_TEST_DATA": str(folder / "none"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    command = [sys.executable, "-m", "pytest", "-x", *PYTEST, "-m", f"{stage} and {SELECTED}", *tests]
     try:
         done = subprocess.run(
-            [*command, "-m", stage + LEFT_OUT, *tests], cwd=folder, env=environment, capture_output=True, text=True,
-            timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
+            command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return "a time limit"
     if done.returncode in (0, 5):  # all passed, none was selected
@@ -246,31 +247,6 @@ def run_tests(tests: list[str], stage: str, folder: Path) -> str | None:
 def passes(name: str, folder: Path) -> bool:
     """Check whether a test passes without a change, so that its failure means something."""
     return "/" not in name or all(run_tests([name], stage, folder) is None for stage in STAGES)
-
-
-@cache
-def nearby_tests(name: str, root: Path) -> list[str]:
-    """Return the test files that import a module or mention most of its names, of its own package first."""
-    path = root / name
-    dotted = re.compile(re.escape(".".join(Path(name).with_suffix("").parts[1:]).removesuffix(".__init__")) + r"\b")
-    package, stem = Path(name).parts[2], path.stem if path.stem != "__init__" else path.parent.name
-    tree = ast.parse(path.read_text("utf-8"))
-    defined = [one.name.lstrip("_") for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
-    methods = [
-        one.name for part in tree.body if isinstance(part, ast.ClassDef)
-        for one in part.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")
-    ]  # fmt: skip
-    scores: list[tuple[float, str]] = []
-    for file in sorted((root / "tests").rglob("test_*.py")):
-        if file.relative_to(root).parts[1] in ("browser", "docs", "examples"):
-            continue
-        text = file.read_text("utf-8")
-        words = set(re.findall(r"\w+", text))
-        score = sum(name in words for name in {*defined, *methods}) + 2 * (stem in words)
-        score += 5 * (file.stem == f"test_{stem}") + 3 * (file.relative_to(root).parts[1] == package)
-        score += 3 * (dotted.search(text) is not None) + 3 * stem.startswith(file.stem.removeprefix("test_"))
-        scores.append((-score, file.relative_to(root).as_posix()))
-    return [name for _, name in sorted(scores)[:TEST_FILES]]
 
 
 def copy_project(folder: Path) -> None:
