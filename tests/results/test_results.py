@@ -250,3 +250,23 @@ def test_the_drawn_hand_has_every_keypoint_by_number_and_name():
     names = load_skeleton("hand_mediapipe21").keypoints
     assert [text for text in texts if not text.isdecimal()] == list(names)
     assert sorted(text for text in texts if text.isdecimal()) == sorted(2 * [str(number) for number in range(21)])
+
+
+def test_a_mirrored_result_is_what_a_mirrored_image_shows():
+    rng, mirror = np.random.default_rng(4), np.diag([-1.0, 1, 1, 1])
+    mesh = rng.uniform(0, 100, (478, 3)).astype(np.float32)
+    pose = np.vstack([rng.normal(size=(3, 4)), [0, 0, 0, 1]]).astype(np.float32)
+    face = Face(0.9, mesh.copy(), (10, 20, 40, 60), transform=pose.copy())
+    face.flip(100)
+    np.testing.assert_allclose(face.keypoints, mesh * (-1, 1, 1) + (100, 0, 0), rtol=1e-6)
+    np.testing.assert_allclose(face.transform, mirror @ pose @ mirror)  # the face is mirrored, and so is its camera
+    assert face.box == (60, 20, 90, 60)
+    points, mask = mesh[:33], rng.random((5, 8)).astype(np.float32)
+    body = Body(0.9, points.copy(), points.copy(), points[:, 0], points[:, 1], mask=mask.copy())
+    hand = Hand("Left", 0.9, points[:21].copy(), points[:21].copy(), extra_keypoints=points[:2, :2].copy())
+    person = Person(body, hand)
+    person.flip(100)
+    np.testing.assert_array_equal(body.mask, mask[:, ::-1])
+    np.testing.assert_allclose(body.keypoints_3d, points * (-1, 1, 1))
+    np.testing.assert_allclose(hand.extra_keypoints, points[:2, :2] * (-1, 1) + (100, 0), rtol=1e-6)
+    assert person.left_hand.handedness == "Left"
