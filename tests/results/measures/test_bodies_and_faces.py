@@ -125,3 +125,19 @@ def test_angles_in_the_image_ignore_depth(body):
     np.testing.assert_allclose(body_angles_2d_rad(body.keypoints[:, :2]), list(found.values()), atol=1e-6)
     with pytest.raises(InputError, match="33, 2 or 3"):
         body_angles_2d_rad(np.zeros((33, 4)))
+
+
+@pytest.mark.parametrize(
+    ("measure", "gaps", "corners"),
+    [
+        (lambda points: eye_openness(points)[0], [(387, 373), (386, 374), (385, 380)], (362, 263)),
+        (lambda points: eye_openness(points)[1], [(160, 144), (159, 145), (158, 153)], (133, 33)),
+        (mouth_openness, [(82, 87), (13, 14), (312, 317)], (78, 308)),
+    ],
+)
+def test_an_opening_is_the_mean_of_three_gaps_over_the_width(measure, gaps, corners):
+    points = np.zeros((478, 3))
+    points[corners[1]] = 3, 0, 4
+    for number, (upper, lower) in enumerate(gaps):
+        points[upper], points[lower] = (1, -number, 0), (1, 1, 0)  # gaps of 1, 2 and 3
+    assert measure(points) == pytest.approx(2 / 5)
