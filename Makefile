@@ -99,9 +99,9 @@ repeat: room install more-models browser graphics web  ## every test in random o
 MINUTES ?= 28
 SEED ?= 1
 COUNT ?= 400
-torture: install models  ## damaged files, killed runs, full disks, long streams; MINUTES=28 SEED=1
+torture: install models  ## damaged files, killed runs, full disks, long streams; MINUTES=28 SEED=1 SAVE=file
 	$(BIN)/sonjit models pull face body rigs
-	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
 mutants: install models  ## break the tracker in 400 places, and report what the nearby tests do not notice; COUNT=400 SEED=1
 	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED)

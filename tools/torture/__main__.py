@@ -3,13 +3,16 @@
     make torture                                   # 28 minutes on two cores
     .venv/bin/python tools/torture --minutes 60 --seed 7 --only images kill-hands
     .venv/bin/python tools/torture --tries 10000 --only tflite onnx
+    make torture SAVE=night.json                   # saves machine, command and results
 
 Prints the failures of each test when it ends, and a table of all tests at the end.
 """
 
 import argparse
+import json
 import math
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -23,8 +26,16 @@ import life
 import troubles
 from rows import Row
 
+from sonjit.engines.devices import Machine, describe_machine
+
 LONGEST, STREAM_MINUTES = "life-stream", 8  # a test that ends after a number of frames, and about its time
-TESTS = {**damage.TESTS, **kills.TESTS, **troubles.TESTS, **life.TESTS}
+GROUPS = {
+    "damaged files": damage.TESTS,
+    "killed and stopped commands": kills.TESTS,
+    "full disks, permissions, clocks, pipes": troubles.TESTS,
+    "long streams and vanishing clients": life.TESTS,
+}
+TESTS = {name: test for tests in GROUPS.values() for name, test in tests.items()}
 
 
 def main() -> int:
@@ -35,7 +46,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="number of tests at a time")
     parser.add_argument("--only", nargs="*", choices=list(TESTS), default=list(TESTS))
+    parser.add_argument("--save", type=Path, help="file of machine, command and results, .json")
     options = parser.parse_args()
+    machine = describe_machine()
     minutes = options.minutes or (math.inf if options.tries else 28)
     rows = [Row(name, options.seed, max_tries=options.tries or math.inf) for name in options.only]
     rows.sort(key=lambda row: row.name != LONGEST)
@@ -62,7 +75,21 @@ def main() -> int:
     sys.stdout.write("| test | tried | failures |\n|---|---:|---:|\n")
     for row in rows:
         sys.stdout.write(f"| {row.name} | {row.tried} | {len(row.failures)} |\n")
+    if options.save:
+        save(options.save, machine, rows)
     return 1 if any(row.failures for row in rows) else 0
+
+
+def save(path: Path, machine: Machine, rows: list[Row]) -> None:
+    """Write machine, command, and the number of tries and failures of each test."""
+    group_of = {name: group for group, tests in GROUPS.items() for name in tests}
+    tests = [
+        {"group": group_of[row.name], "name": row.name, "tried": row.tried, "failures": len(row.failures)}
+        for row in sorted(rows, key=lambda row: list(TESTS).index(row.name))
+    ]
+    command = shlex.join(["python", "tools/torture", *sys.argv[1:]])
+    text = json.dumps({"machine": machine, "command": command, "tests": tests}, indent=2)
+    path.write_text(f"{text}\n", "utf-8")
 
 
 if __name__ == "__main__":
