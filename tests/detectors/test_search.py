@@ -16,7 +16,16 @@ from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search import hands
 from sonjit.detectors.search.bodies import BodySearch, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
-from sonjit.detectors.search.geometry import Head, Proposal, Window, is_same_instance, reach, torso_size, windows
+from sonjit.detectors.search.geometry import (
+    Head,
+    Proposal,
+    Window,
+    head_of_body,
+    is_same_instance,
+    reach,
+    torso_size,
+    windows,
+)
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import SIDE, HandBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
@@ -327,6 +336,21 @@ def test_only_certain_faces_are_covered_for_a_tracked_body(score, is_covered):
     track = SimpleNamespace(box=RotatedBox(200, 200, 300, 300), observation=seen, occluded_s=None)
     masked = finder.image_for_track(rgb, track, [track])
     assert (masked[300, 260] != 250).all() == is_covered
+
+
+@pytest.mark.parametrize(("detections", "face", "is_body"), [(1, 0.6, False), (2, 0.6, True), (3, 0.0, False)])
+def test_a_body_of_windows_below_a_certain_face_is_added_while_the_face_is_detected(
+    monkeypatch, detections, face, is_body
+):
+    points = np.zeros((33, 3), np.float32)
+    points[[2, 5], :2], points[[9, 10], :2] = (200, 80), (200, 110)
+    seen = BodyObservation(1.0, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    head = head_of_body(seen)._replace(score=0.9)
+    finder._heads = [(head, None, 0)]
+    monkeypatch.setattr(finder, "_face_score", lambda rgb, body: face)
+    proposal = Proposal(RotatedBox(200, 200, 300, 300), 0.9, "head", head)
+    assert finder.accepts_new(None, seen, detections, proposal) == is_body
 
 
 def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():

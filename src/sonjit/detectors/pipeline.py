@@ -24,7 +24,7 @@ from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.engines import Engine
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, crop, crop_on_grid, iou, latest_boxes
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
@@ -38,7 +38,6 @@ _COUNT_INTERVAL = 90  # number of frames between searches of a live stream for i
 _SPARSE_INTERVAL = 30  # number of frames between searches from `sparse_from` visible instances on
 _SPARSE_FRAMES = 3  # number of frames from such a search on in which windows are searched
 _SPARSE_VERIFIED_FRAMES = 6  # the same number while a detection is not verified
-_SPARSE_OVERLAP = 0.5  # maximum IoU of a new instance with a visible one, from `sparse_from` visible instances on
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
@@ -348,8 +347,6 @@ class Detector(files.Closing, Generic[R]):
             new = [item for item in found if self._is_present(item)]
         if len(new) >= room:
             new += [item for item in self._present(rgb, others[:1]) if self._verifier.accepts_new(rgb, item)]
-        if self._is_sparse(len(known)):  # a false detection there is more frequent than a further person
-            new = [item for item in new if not any(_overlap(item, other) > _SPARSE_OVERLAP for other in visible)]
         self._excess = 0 if due else self._excess
         if len(new) > room:
             distinct = suppress_duplicates(new, visible, merge_nested=True)
@@ -406,11 +403,6 @@ class Detector(files.Closing, Generic[R]):
     def _is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
         limit = self._options.thresholds.same_overlap
         return self._kind.is_same_instance(box, other) if limit is None else iou(box, other) > limit
-
-
-def _overlap(a: Observation, b: Observation) -> float:
-    """Return the IoU of the boxes around the keypoints of two observations."""
-    return box_iou(box_around(a.keypoints[:, :2]), box_around(b.keypoints[:, :2]))
 
 
 def _hands_of(results: Sequence[Result]) -> list[Hand]:

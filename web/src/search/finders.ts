@@ -209,8 +209,16 @@ export function bodyFinder(
   let frame = 0;
   let heads: WindowHead[] = [];
 
-  const withoutOtherHeads = (image: Pixels, box: RotatedBox, others: readonly Head[], own: Head) =>
-    geometry.withoutOtherHeads(image, box, [...heads.map(({ head }) => head), ...others], own);
+  const withoutOtherHeads = (
+    image: Pixels,
+    box: RotatedBox,
+    others: readonly Head[],
+    own: Head,
+    minScore = 0,
+  ) => {
+    const found = heads.map(({ head }) => head).filter(({ score }) => score > minScore);
+    return geometry.withoutOtherHeads(image, box, [...found, ...others], own);
+  };
 
   const faceScoreOf = (image: Pixels, { keypoints }: BodyObservation) => {
     const size = Math.max(sizeOf(keypoints, 2, geometry.HEAD), OF.MIN_HEAD_PX);
@@ -309,6 +317,7 @@ export function bodyFinder(
         track.box,
         otherHeads(track, tracks),
         geometry.headOfBody(track.observation),
+        OF.CERTAIN_FACE, // a less certain face is often a hand or a foot of the person
       ),
     async acceptsNew(image, observation, detections, proposal) {
       // a doubtful body of windows must be detected in several frames
@@ -318,8 +327,8 @@ export function bodyFinder(
           .filter(({ head }) => geometry.isHeadOf(observation, head))
           .map(({ head }) => head.score),
       );
-      if (known > OF.CERTAIN_FACE && (proposal === null || detections >= OF.FACE_DETECTIONS))
-        return true;
+      if (known > OF.CERTAIN_FACE && proposal === null) return true;
+      // also that of a known head, which may be a hand of an earlier frame
       const face = await faceScoreOf(image, observation);
       if (face > OF.CERTAIN_FACE || (face > 0 && detections >= OF.FACE_DETECTIONS)) return true;
       if (proposal) {

@@ -233,9 +233,9 @@ class BodyFinder(Finder[BodyObservation]):
     ) -> bool:
         """Check whether a new detection in an image (H, W, 3) is a body. A doubtful one of windows must be repeated."""
         known = max((head.score for head, *_ in self._heads if geometry.is_head_of(observation, head)), default=0.0)
-        if known > _CERTAIN_FACE and (proposal is None or detections >= _FACE_DETECTIONS):
+        if known > _CERTAIN_FACE and proposal is None:
             return True
-        face = self._face_score(rgb, observation)
+        face = self._face_score(rgb, observation)  # also that of a known head, which may be a hand of an earlier frame
         if face > _CERTAIN_FACE or (face > 0 and detections >= _FACE_DETECTIONS):
             return True
         if proposal is not None:
