@@ -338,17 +338,21 @@ def test_only_certain_faces_are_covered_for_a_tracked_body(score, is_covered):
     assert (masked[300, 260] != 250).all() == is_covered
 
 
-@pytest.mark.parametrize(("detections", "face", "is_body"), [(1, 0.6, False), (2, 0.6, True), (3, 0.0, False)])
-def test_a_body_of_windows_below_a_certain_face_is_added_while_the_face_is_detected(
-    monkeypatch, detections, face, is_body
+@pytest.mark.parametrize(
+    ("detections", "face", "person", "is_body"),
+    [(1, 0.6, 0.0, False), (2, 0.6, 0.0, True), (1, 0.0, 0.9, False), (2, 0.0, 0.9, True), (3, 0.0, 0.0, False)],
+)
+def test_a_body_of_windows_below_a_certain_face_is_added_if_the_face_is_still_detected_or_it_is_a_person(
+    monkeypatch, detections, face, person, is_body
 ):
     points = np.zeros((33, 3), np.float32)
-    points[[2, 5], :2], points[[9, 10], :2] = (200, 80), (200, 110)
+    points[:7, :2], points[7:11, :2] = (200, 80), (200, 110)
     seen = BodyObservation(1.0, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
     finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
     head = head_of_body(seen)._replace(score=0.9)
     finder._heads = [(head, None, 0)]
     monkeypatch.setattr(finder, "_face_score", lambda rgb, body: face)
+    monkeypatch.setattr(finder, "_person_score", lambda rgb, body: person)
     proposal = Proposal(RotatedBox(200, 200, 300, 300), 0.9, "head", head)
     assert finder.accepts_new(None, seen, detections, proposal) == is_body
 

@@ -328,10 +328,11 @@ export function bodyFinder(
           .map(({ head }) => head.score),
       );
       if (known > OF.CERTAIN_FACE && proposal === null) return true;
-      // also that of a known head, which may be a hand of an earlier frame
       const face = await faceScoreOf(image, observation);
       if (face > OF.CERTAIN_FACE || (face > 0 && detections >= OF.FACE_DETECTIONS)) return true;
-      if (proposal) {
+      // a face, or a hand of an earlier frame
+      const wasFace = known > OF.CERTAIN_FACE && detections >= OF.FACE_DETECTIONS;
+      if (proposal && !wasFace) {
         if (face > 0 || proposal.head || detections < OF.FACELESS_DETECTIONS) return false;
         if (observation.score <= LIMITS.faceless) return false;
       }

@@ -235,10 +235,11 @@ class BodyFinder(Finder[BodyObservation]):
         known = max((head.score for head, *_ in self._heads if geometry.is_head_of(observation, head)), default=0.0)
         if known > _CERTAIN_FACE and proposal is None:
             return True
-        face = self._face_score(rgb, observation)  # also that of a known head, which may be a hand of an earlier frame
+        face = self._face_score(rgb, observation)
         if face > _CERTAIN_FACE or (face > 0 and detections >= _FACE_DETECTIONS):
             return True
-        if proposal is not None:
+        was_face = known > _CERTAIN_FACE and detections >= _FACE_DETECTIONS  # a face, or a hand of an earlier frame
+        if proposal is not None and not was_face:
             is_early = face > 0 or proposal.head is not None or detections < _FACELESS_DETECTIONS
             if is_early or observation.score <= LIMITS["faceless"]:
                 return False
