@@ -19,6 +19,7 @@ import {
   iou,
   meanOf,
   sizeOf,
+  squareAround,
   type Corners,
   type Observation,
   type Point,
@@ -158,6 +159,16 @@ export function faceFinder(
           const found = await faces.find(part, LIMITS.face_share * minDetection);
           for (const [k, face] of found.entries())
             found[k] = await meshes.turnedUpright(faces, part, face);
+          return geometry.proposalsIn(window, found, boxAroundDetection, "face");
+        },
+      },
+      {
+        parts: OF.TURNED_PARTS,
+        cost: 1,
+        async find(image, window) {
+          const part = cut(image, window);
+          const area = { ...squareAround(part.width, part.height), rotation: Math.PI };
+          const found = await faces.findIn(part, area, LIMITS.face_share * minDetection);
           return geometry.proposalsIn(window, found, boxAroundDetection, "face");
         },
       },

@@ -16,7 +16,7 @@ from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.streams import Finder, Source
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.detectors.tracking import Track
-from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
+from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, letterbox_box, size_of
 
 _WINDOW = 3.0  # side of the window in which a face is searched, in widths of the head
 _CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30  # frames between checks of a track, after a failure and a success
@@ -27,6 +27,7 @@ _MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
 _ON_BODY = 0.4, (0.75, 2.3), 0.45
 _NO_PROPOSAL = geometry.Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
+_TURNED_PARTS = (1, 2)  # numbers of windows along the longer side of an image in which upside-down faces are detected
 _HEAD_SCORE = 0.5  # minimum score of a face that proposes a body
 _TRACKED_IOU = 0.4  # minimum IoU of the box of a proposed person and that of a tracked body that it shows
 _HEAD_FRAMES = 40  # number of frames for which a detected head counts
@@ -112,14 +113,20 @@ class FaceFinder(Finder[FaceObservation]):
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The face detector."""
-        return (Source(self._faces_in),)
+        """The face detector in the upright and in the upside-down image."""
+        return Source(self._faces_in), Source(self._upside_down_faces_in, parts=_TURNED_PARTS)
 
     def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
         found = self._detector.find(image, self._min_detection)
         faces = (self._meshes.turned_upright(self._detector, image, face) for face in found)
         return window.proposals(faces, box_around_detection, "face")
+
+    def _upside_down_faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
+        image = window.cut(rgb)
+        area = letterbox_box(image.shape[1], image.shape[0], 1, 1)._replace(rotation=math.pi)
+        found = self._detector.find_in(image, area, self._min_detection)
+        return window.proposals(found, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score 0 to 1 of a face in an image (H, W, 3).
