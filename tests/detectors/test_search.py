@@ -27,7 +27,7 @@ from sonjit.detectors.search.geometry import (
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.network import SIDE, HandBox, _peaks, _published_people
+from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate, Extent
 from sonjit.detectors.search.stream_finders import BodyFinder
@@ -276,6 +276,46 @@ def test_plain_faces_are_observed_once_and_doubtful_ones_again(score, presence, 
     found = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(score), meshes).search()
     assert len(meshes.boxes) == runs
     assert [len(face.views) for face in found.candidates] == ([runs] if presence > 0.1 else [])
+
+
+class People:
+    """Network that finds these people, and keeps the images that it sees."""
+
+    def __init__(self, *people: PersonBox) -> None:
+        self.people, self.seen = list(people), []
+
+    def find(self, rgb, window, min_person):
+        self.seen.append(window)
+        return [person for person in self.people if person.score > min_person], []
+
+
+@pytest.mark.parametrize(
+    ("box", "is_likelier"),
+    [
+        ((20, 20, 80, 200), True),
+        ((20, 60, 80, 200), True),
+        ((20, 65, 80, 200), False),
+        ((20, 15, 80, 92), False),
+        ((60, 20, 99, 200), False),
+    ],
+    ids=["head of the box", "just above the box", "above the box", "below the head", "next to the box"],
+)
+def test_a_face_in_the_upper_part_of_a_person_is_likelier(box, is_likelier):
+    def score(*people: PersonBox) -> float:
+        network = People(*people)
+        search = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(0.4), Meshes(0.9), network=lambda: network)
+        (face,) = search.search().candidates
+        assert len(network.seen) == 1
+        return face.score
+
+    assert (score(PersonBox(0.9, box)) > score()) is is_likelier
+    assert score(PersonBox(0.9, box)) == score(PersonBox(0.4, box), PersonBox(0.9, box))
+
+
+def test_an_image_without_faces_is_not_searched_for_people():
+    network = People()
+    FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(0.4), Meshes(0.05), network=lambda: network).search()
+    assert network.seen == []
 
 
 @pytest.mark.parametrize("score", [0.55, 0.9])

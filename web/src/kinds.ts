@@ -123,7 +123,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       );
     };
   },
-  face: async ({ model, open, hasOwnBundle, bundle, recrops }) => {
+  face: async ({ model, open, hasOwnBundle, bundle, proposals, recrops }) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
     const wide = openWideDetector(open);
     if (!landmark) {
@@ -143,6 +143,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         ] as const,
     );
     const bundledMeshes = bundleMeshes(once(bundle));
+    const people = openPeople(open, proposals, false);
     return async (settings) => {
       const meshes =
         hasOwnBundle || usesBundle(settings)
@@ -155,7 +156,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
             );
       if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
       const search = async (image: Pixels, limits: Limits) =>
-        new FaceSearch(image, await wide(), meshes, limits).search();
+        new FaceSearch(image, await wide(), meshes, limits, people).search();
       return searching(meshes, settings, search, async () =>
         faceFinder(await wide(), meshes, settings.min_detection_score),
       );

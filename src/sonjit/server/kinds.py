@@ -23,7 +23,11 @@ FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and po
 _ON_A_SERVER = ("explain", "visibility", "measures", "distance")  # options that only a server supports
 _OF_BUNDLE = ("blendshapes", "transform")
 _PROPOSALS = "proposals.tflite"
-_FURTHER_FILES = {"hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS), "body": (_PROPOSALS,)}
+_FURTHER_FILES = {
+    "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
+    "face": (_PROPOSALS,),
+    "body": (_PROPOSALS,),
+}
 """Further files that kinds require in web pages."""
 _PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
 _BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
@@ -121,7 +125,9 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
         return PageNetworks(model.weights, {**people, "guide": KINDS["body"].models["full"].weights["landmark"]})
     search = {"search": "face-full"}
     if entry.name == "face":
-        return PageNetworks(model.weights, search) if model.is_box else PageNetworks({**model.weights, **search}, {})
+        return (
+            PageNetworks(model.weights, search) if model.is_box else PageNetworks({**model.weights, **search}, people)
+        )
     palms = {"palms": KINDS["hands"].models["full"].weights["detector"]}
     return PageNetworks({**model.weights, **search, **people}, palms if entry.name == "holistic" else {})
 

@@ -28,6 +28,7 @@ import {
   type Features,
   type Proposal,
 } from "./geometry.js";
+import type { PeopleNetwork, PersonBox } from "./network.js";
 import {
   StillSearch,
   lastView,
@@ -41,16 +42,19 @@ const OF = constants.search.faces;
 
 type FaceCandidate = Candidate<FaceObservation>;
 
-/** Searches one image for faces. */
+/** Searches one image for faces. The people of `network`, if any, are a feature of the scores. */
 export class FaceSearch extends StillSearch<FaceObservation> {
+  #people: PersonBox[] | null = null; // people that the network finds in the complete image
+
   /** @param detector full-range face detector */
   constructor(
     image: Pixels,
     private readonly detector: SingleShotDetector,
     private readonly meshes: FaceMeshes,
     limits: Limits,
+    private readonly network: (() => Promise<PeopleNetwork>) | null = null,
   ) {
-    super(image, limits, "face");
+    super(image, limits, network ? "face" : "face_alone");
   }
 
   /**
@@ -109,6 +113,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     const { image, meshes } = this;
     const first = await meshes.observe(image, proposal.box);
     if (first.score < LIMITS.seen) return null;
+    this.#people ??= await this.#peopleInImage();
     const isFirst = proposal.source === "published";
     const isPublished = isFirst && first.score > constants.search.geometry.PRESENT;
     if (first.score > LIMITS.sure && (isPublished || proposal.score >= this.limits.published))
@@ -122,14 +127,44 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     );
   }
 
+  async #peopleInImage(): Promise<PersonBox[]> {
+    if (!this.network) return [];
+    const network = await this.network();
+    const found: PersonBox[] = [];
+    for (const window of windows(this.image, 1, true))
+      found.push(...(await network.find(this.image, window, OF.UNSEEN)).people);
+    return found;
+  }
+
   protected features(candidate: FaceCandidate): Features {
+    const face = lastView(candidate);
+    const shown = (this.#people ?? []).filter((person) => showsFace(person, face));
     return {
       detection: logit(candidate.proposal.score),
       presence: logit(presenceOf(candidate)),
       agreement: logit(candidate.agreement),
-      ...meshProportions(lastView(candidate)),
+      ...meshProportions(face),
+      person: logit(Math.max(OF.UNSEEN, ...shown.map(({ score }) => score))),
     };
   }
+}
+
+/**
+ * Check whether a face lies where the face of a person is: in the upper part of the box or just
+ * above it.
+ */
+function showsFace({ box: [left, top, right, bottom] }: PersonBox, face: FaceObservation): boolean {
+  const { keypoints } = face;
+  const count = keypoints.length / 3;
+  let x = 0;
+  let y = 0;
+  for (let k = 0; k < count; k++) {
+    x += keypoints[3 * k]! / count;
+    y += keypoints[3 * k + 1]! / count;
+  }
+  const [brow, chin] = OF.BROW_AND_CHIN.map((k) => keypoints.subarray(3 * k, 3 * k + 2));
+  const highest = top - OF.ABOVE * lengthOf(brow!, chin!);
+  return left < x && x < right && highest < y && y < top + OF.UPPER * (bottom - top);
 }
 
 /**

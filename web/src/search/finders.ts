@@ -156,7 +156,7 @@ export function faceFinder(
         cost: 1,
         async find(image, window) {
           const part = cut(image, window);
-          const found = await faces.find(part, LIMITS.face_share * minDetection);
+          const found = await faces.find(part, LIMITS.stream_face_share * minDetection);
           for (const [k, face] of found.entries())
             found[k] = await meshes.turnedUpright(faces, part, face);
           return geometry.proposalsIn(window, found, boxAroundDetection, "face");

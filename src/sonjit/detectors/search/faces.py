@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
+from sonjit.detectors.search.network import PeopleNetwork, PersonBox
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
@@ -21,14 +23,32 @@ _TURNS = 0.0, math.pi  # rotations in which the detector searches for faces: upr
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)  # keypoints at the ends of the mesh, to measure its height and width
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
 """Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
+_ABOVE, _UPPER, _UNSEEN = 0.3, 0.45, 0.02
+"""Part of a person's box in which the face lies: its start above the box in face heights, and its end in heights of the
+box. Score of a person that the network does not find."""
 
 
 class FaceSearch(StillSearch[FaceObservation]):
-    """Search of one image for faces."""
+    """Search of one image for faces. The people of `network`, if any, are a feature of the scores."""
 
-    def __init__(self, rgb: Image, detector: SingleShotDetector, meshes: FaceMeshes, extent: Extent = COMPLETE) -> None:
+    def __init__(
+        self,
+        rgb: Image,
+        detector: SingleShotDetector,
+        meshes: FaceMeshes,
+        extent: Extent = COMPLETE,
+        network: Callable[[], PeopleNetwork] | None = None,
+    ) -> None:
         super().__init__(rgb, extent)
-        self._detector, self._meshes = detector, meshes
+        self._detector, self._meshes, self._network = detector, meshes, network
+
+    @cached_property
+    def people(self) -> list[PersonBox]:
+        """People that the network finds in the complete image."""
+        if self._network is None:
+            return []
+        network = self._network()
+        return [person for window in self.windows(1) for person in network.find(self.rgb, window, _UNSEEN)[0]]
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the faces of the published search, and those in finer windows while there are none or small ones."""
@@ -80,7 +100,19 @@ class FaceSearch(StillSearch[FaceObservation]):
             "agreement": logit(candidate.agreement),
             **mesh_proportions(candidate.last),
         }
+        if self._network is None:
+            return probability("face_alone", candidate.features)
+        shown = (person.score for person in self.people if shows_face(person, candidate.last))
+        candidate.features["person"] = logit(max(shown, default=_UNSEEN))
         return probability("face", candidate.features)
+
+
+def shows_face(person: PersonBox, face: FaceObservation) -> bool:
+    """Check whether a face lies where the face of a person is: in the upper part of the box or just above it."""
+    x, y = face.keypoints[:, :2].mean(axis=0).tolist()
+    x_min, y_min, x_max, y_max = person.box
+    highest = y_min - _ABOVE * _length(*face.keypoints[list(_BROW_AND_CHIN), :2])
+    return x_min < x < x_max and highest < y < y_min + _UPPER * (y_max - y_min)
 
 
 def mesh_proportions(face: FaceObservation) -> dict[str, float]:

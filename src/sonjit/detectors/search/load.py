@@ -89,7 +89,8 @@ def search_faces(
     detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
         return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
-    new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent)
+    people = cache(partial(load_network, options, has_boxes=False))
+    new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people)
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
 
@@ -155,7 +156,7 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Search for faces window by window."""
     detector = face_networks.load_face_detector(options, "face-full")
-    return StreamSearch(FaceFinder(detector, meshes, score.LIMITS["face_share"] * options.min_detection_score))
+    return StreamSearch(FaceFinder(detector, meshes, score.LIMITS["stream_face_share"] * options.min_detection_score))
 
 
 def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSearch[BodyObservation]:
