@@ -29,7 +29,7 @@ from sonjit.detectors.search.geometry import (
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
-from sonjit.detectors.search.stills import Candidate, Extent
+from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.stream_finders import BodyFinder
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
@@ -179,14 +179,6 @@ class Network:
     def find(self, rgb, window, min_person, min_hand=1.0):
         self.runs += 1
         return [], self.hands
-
-
-def test_certain_hands_end_a_search_before_the_network_runs():
-    network = Network()
-    search = partial(HandSearch, an_image(), Palms(), Landmarks(0.98), lambda: network, lambda: None)
-    for enough, runs in ((1, 0), (2, 1)):
-        assert search(extent=Extent(enough=enough)).search().candidates[0].certain
-        assert network.runs == runs
 
 
 def test_asking_for_a_known_proposal_changes_nothing_and_skipping_it_raises_its_score():

@@ -135,12 +135,10 @@ def _length(a: RealArray, b: RealArray) -> float:
 
 def search_boxes(rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, extent: Extent) -> Found[FaceObservation]:
     """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
-    min_detection, enough, thorough = extent
+    min_detection, thorough = extent
     found = boxes.search(rgb, min_detection)
     levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough=thorough)
     for window in levels:
-        if enough is not None and len(found) >= enough:
-            break
         for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
             box = box_observation(face, (window.left, window.top))
             is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)

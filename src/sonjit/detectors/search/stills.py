@@ -48,14 +48,13 @@ class Found(NamedTuple, Generic[O]):
     """Result of the search of an image."""
 
     candidates: list[Candidate[O]]  # best first
-    complete: bool  # True if all sources were searched or enough instances were found
+    complete: bool  # True if all sources were searched
 
 
 class Extent(NamedTuple):
     """Extent of a search."""
 
     min_detection: float = 0.5  # minimum score of the published detector
-    enough: int | None = None  # number of certain instances that ends the search; None for no limit
     thorough: bool = False  # True to search all windows, as in images that are seven times as long as wide
 
 
@@ -68,7 +67,6 @@ class StillSearch(ABC, Generic[O]):
     def __init__(self, rgb: Image, extent: Extent) -> None:
         self.rgb = rgb
         self.min_detection = extent.min_detection
-        self.enough = extent.enough
         self.thorough = extent.thorough or is_long(rgb)
         self.candidates: list[Candidate[O]] = []
         self.complete = True
@@ -118,21 +116,14 @@ class StillSearch(ABC, Generic[O]):
         return self.run(self.propose())
 
     def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[O]:
-        """Verify the proposals of each source, until enough instances are certain. Return all, best first."""
+        """Verify the proposals of each source. Return all instances, best first."""
         for proposals in sources:
             for proposal in proposals:
                 if not proposal.published and self.skips(proposal):
                     continue
                 candidate = self.verify(proposal)
                 self.candidates += [] if candidate is None else [candidate]
-            if self._has_enough():
-                break
         return Found(self.suppressed(), self.complete)
-
-    def _has_enough(self) -> bool:
-        if self.enough is None or sum(candidate.certain for candidate in self.candidates) < self.enough:
-            return False
-        return sum(candidate.certain for candidate in self.suppressed()) >= self.enough
 
     def suppressed(self) -> list[Candidate[O]]:
         """Score the candidates and return one per instance, best first, with the highest score of its duplicates.
