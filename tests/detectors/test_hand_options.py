@@ -9,6 +9,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
+from sonjit.detectors.kinds.hand_heads import BEFORE, BEHIND
 from sonjit.detectors.kinds.hands import HandSizes, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
@@ -185,6 +186,14 @@ CAMERA = Intrinsics(700.0, 700.0, 320.0, 240.0)
 BONES = np.array(load_skeleton("hand_mediapipe21").bones)
 USUAL = [0.235, 0.193, 0.156, 0.127, 0.528, 0.219, 0.127, 0.101, 0.513, 0.239, 0.14, 0.108, 0.49, 0.216, 0.129, 0.099,
          0.469, 0.167, 0.1, 0.081]  # fmt: skip
+
+
+def test_neighbours_of_keypoints_follow_the_fingers():
+    assert (BEFORE[0], BEHIND[0]) == (0, 9)
+    for first in (1, 5, 9, 13, 17):
+        finger = [0, *range(first, first + 4)]
+        assert [BEFORE[point] for point in finger[1:]] == finger[:-1]
+        assert [BEHIND[point] for point in finger[1:]] == [*finger[2:], finger[-1]]
 
 
 def bone_lengths(points):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sonjit import create_detector
-from sonjit.detectors.kinds.holistic import _HAND_SHIFT, recropped_box
+from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.holistic import _HAND_SHIFT, head_box, recropped_box
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 
@@ -128,3 +129,17 @@ def test_the_box_of_a_hand_points_from_its_lower_edge_to_its_centre(turn, box_tu
     shift = -_HAND_SHIFT * px
     place = 300 + shift * math.sin(box.rotation), 200 - shift * math.cos(box.rotation)
     assert (box.cx, box.cy) == pytest.approx(place, abs=1e-3)
+
+
+def test_the_box_of_a_head_is_centred_on_its_keypoints_with_level_eyes():
+    points = np.full((33, 3), 500, np.float32)
+    points[:11, :2] = 100, 100
+    points[2, :2], points[5, :2] = (120, 90), (70, 110)  # the person's left and right eye
+    seen = np.ones(33, np.float32)
+    body = BodyObservation(0.9, points, points, seen, seen, np.zeros((2, 2), np.float32))
+    box = head_box(body)
+    assert (box.cx, box.cy) == pytest.approx((95, 100))
+    assert box.rotation == pytest.approx(math.atan2(-20, 50))
+    assert box.width == box.height == pytest.approx(3 * 50)
+    seen[:11] = 0.05
+    assert head_box(body) is None

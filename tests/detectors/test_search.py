@@ -150,10 +150,11 @@ class Landmarks:
     """Hand network that places the keypoints of a hand at the brightest pixel, with one score."""
 
     def __init__(self, score):
-        self.score, self.images = score, []
+        self.score, self.images, self.boxes = score, [], []
 
     def observe(self, rgb, box):
         self.images.append(rgb)
+        self.boxes.append(box)
         y, x = np.unravel_index(rgb[..., 0].argmax(), rgb.shape[:2])
         points = np.full((21, 3), (x + 0.5, y + 0.5, 0), np.float32)
         points[:, 1] -= np.arange(21)  # upright: the same in the mirror
@@ -200,6 +201,20 @@ def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_ar
         candidate = HandSearch(an_image(), Palms(), hands, lambda: Network(), lambda: None).search().candidates[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
+
+
+class PalmsInWindows(Palms):
+    """Palm detector that finds palms only in windows of the image."""
+
+    def find_from(self, rgb, *min_scores):
+        return [[] for _ in min_scores] if rgb.shape == an_image().shape else super().find_from(rgb, *min_scores)
+
+
+@pytest.mark.parametrize(("palms", "width"), [(PalmsInWindows(), 52), (Palms(0), 30)])
+def test_palms_around_a_hand_of_the_network_replace_its_crop(palms, width):
+    hands, box = Landmarks(0.99), RotatedBox(140, 110, 30, 30, 0.2)
+    HandSearch(an_image(), palms, hands, lambda: Network(HandBox(0.9, box)), lambda: None).search()
+    assert round(hands.boxes[0].width) == width
 
 
 @pytest.mark.parametrize(("score", "verified"), [(0.9, True), (0.16, False)])

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from sonjit.detectors.kinds.face_networks import FULL_GRID, SHORT_GRID
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
 from sonjit.geometry.boxes import box_iou
 
@@ -89,3 +90,12 @@ def test_clusters_have_more_overlap_than_the_threshold_with_their_best_box():
         np.testing.assert_allclose(found.box, np.average(boxes[cluster], 0, scores[cluster]))
         np.testing.assert_allclose(found.keypoints, np.average(keypoints[cluster], 0, scores[cluster]))
     assert not left
+
+
+def test_layers_of_one_stride_share_their_cells_and_an_interpolated_anchor_may_be_absent():
+    anchors = SHORT_GRID.anchors()
+    coarse = anchors[16 * 16 * 2 :].reshape(8, 8, 6, 4)  # two anchors at each of three layers
+    rows, columns = np.mgrid[:8, :8]
+    expected = np.stack([(columns + 0.5) / 8, (rows + 0.5) / 8, np.ones((8, 8)), np.ones((8, 8))], -1)
+    np.testing.assert_allclose(coarse, np.repeat(expected[:, :, None], 6, 2), atol=1e-6)
+    assert len(FULL_GRID.anchors()) == 48 * 48

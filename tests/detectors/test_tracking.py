@@ -88,6 +88,16 @@ def test_a_box_that_slipped_to_another_hand_returns_to_its_track():
     assert [track.id for track in tracker.active] == [2]
 
 
+def test_frames_without_a_clear_side_leave_the_belief_unchanged():
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0, left=0.5)], [seen_at(0, left=0.9)]])
+    assert tracker.active[0].left == 0.9  # the first clear frame counts fully
+    ids(tracker, [[seen_at(0, left=0.5)]] * 9, 2 * STEP_S)
+    assert tracker.active[0].left == 0.9
+    ids(tracker, [[seen_at(0, left=0.1)]], 11 * STEP_S)
+    assert tracker.active[0].left == pytest.approx(0.5)  # as clear as the frame before
+
+
 @pytest.mark.parametrize("wrong", [{5}, {5, 6}, {3, 9, 15}], ids=str)
 def test_the_side_is_believed_over_single_wrong_frames(wrong):
     tracker = Tracker()

@@ -25,10 +25,11 @@ class Search:
     """Search that finds what a test states, by the number of the call."""
 
     def __init__(self, find, glance=lambda _: ()):
-        self._find, self._glance, self.calls = find, glance, 0
+        self._find, self._glance, self.calls, self.thorough = find, glance, 0, []
 
     def find(self, rgb, *, thorough=True):
         self.calls += 1
+        self.thorough.append(thorough)
         faces, people = self._find(rgb), []
         return Bystanders(list(faces), people)
 
@@ -164,6 +165,21 @@ def test_no_number_of_faces_is_too_large(hider):
     anonymiser = hider(lambda shown: boxes if (shown == rgb).all() else [])
     anonymiser.below(SourceFrame(0, None, rgb))
     assert anonymiser.hidden.faces == 1200
+
+
+def test_a_box_inside_another_is_the_same_face_and_boxes_apart_are_others(hider):
+    boxes = [(50, 50, 100, 100), (60, 60, 75, 75), (100, 50, 150, 100), (10, 10, 40, 40)]
+    rgb = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
+    anonymiser = hider(lambda shown: boxes if (shown == rgb).all() else [])
+    anonymiser.below(SourceFrame(0, None, rgb))
+    assert anonymiser.hidden.faces == 3
+
+
+def test_only_stills_are_searched_thoroughly(hider):
+    anonymiser, rgb = hider(lambda _: []), np.zeros((90, 90, 3), np.uint8)
+    anonymiser.below(SourceFrame(0, 0.0, rgb))
+    anonymiser.below(SourceFrame(1, None, rgb))
+    assert anonymiser._hider._search.thorough == [False, True]
 
 
 def test_what_the_run_found_itself_is_hidden_too(hider):

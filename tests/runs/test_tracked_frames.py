@@ -64,15 +64,15 @@ def test_photographs_and_videos_of_a_folder_are_all_tracked(folder, monkeypatch)
     for _ in range(2):
         writer.write(np.full((20, 30, 3), 90, np.uint8))
     writer.release()
-    (folder / "bad.png").write_bytes(b"no image")
-    with pytest.warns(UserWarning, match="bad.png"):
+    (folder / "a-bad.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="a-bad.png"):
         found = [(frame.source, frame.index, frame.time is None) for frame in sonjit.track(folder, Finds())]
     stills = [(f"{number}.png", number, True) for number in range(3)]
     assert found == [*stills, ("a.mp4", 0, False), ("a.mp4", 1, False)]
     listed = [str(folder / "a.mp4"), folder / "2.png"]
     assert [frame.source for frame in sonjit.track(listed, Finds())] == [listed[0], listed[0], str(listed[1])]
     with pytest.raises(InputError, match="can be read"):
-        list(sonjit.track([folder / "bad.png", folder / "bad.png"], Finds()))
+        list(sonjit.track([folder / "a-bad.png", folder / "a-bad.png"], Finds()))
 
 
 def test_arrays_and_encoded_images_are_tracked(folder, monkeypatch):
