@@ -135,6 +135,16 @@ def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
     assert 45 < max(paused) < 60
 
 
+def test_a_hand_that_joins_a_held_pause_gesture_does_not_end_the_pause(posed):
+    controller, sent = Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist")), []
+    for index in range(90):
+        hands = [posed("open" if index < 15 else "fist"), *([posed("fist")] if index > 45 else [])]
+        for number, hand in enumerate(hands):
+            hand.id, hand.keypoints[:, 0] = number, index
+        sent += [index for _ in controller(hands, index / 30, (100, 100))]
+    assert 15 < max(sent) < 30
+
+
 @pytest.mark.parametrize("fps", [10, 60])
 def test_smoothing_is_in_seconds(posed, fps):
     controller, hand = Controller(ControlMap([rule(measure="x", smooth_s=0.2, osc=OSC)])), posed("fist")

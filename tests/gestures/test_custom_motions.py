@@ -5,7 +5,7 @@ import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
-from sonjit.gestures import control, custom
+from sonjit.gestures import control, custom, custom_motions
 from sonjit.results import Hand
 
 
@@ -105,3 +105,20 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     assert 0.5 < tick.strength <= 1
     assert late == ["zigzag"]
     assert custom.chosen_gestures("asl").motions.names == ("J", "Z")
+
+
+def test_the_score_of_a_path_falls_with_its_cost_to_one_half_at_the_reach():
+    way = np.random.default_rng(0).normal(0, 0.3, (6, 24)).astype(np.float16)
+    way[:, :12] *= np.sqrt(custom_motions._POINTS) / np.linalg.norm(way[:, :12], axis=1, keepdims=True)  # directions
+
+    def classified(path, reach):
+        return custom_motions.CustomMotions(("tick",), (way,), np.zeros(1, int), np.array([reach])).classify(path)
+
+    assert classified(way, 1.0) == ("tick", pytest.approx(1, abs=1e-3))
+    for part in (slice(12), slice(12, 24)):
+        moved = way.copy()
+        moved[:, part] *= np.float16(0.8)
+        cost = 2 * (1 - classified(moved, 1.0)[1])
+        assert cost > 0.01
+        assert classified(moved, cost * 1.001) == ("tick", pytest.approx(0.5, abs=0.001))
+        assert classified(moved, cost * 0.999) is None

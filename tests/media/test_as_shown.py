@@ -20,7 +20,7 @@ from sonjit import InputError
 from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading, _source_from_stream
-from sonjit.media.sources.geometry import Geometry, avif_geometry, tone_curve
+from sonjit.media.sources.geometry import Geometry, avif_colours, avif_geometry, tone_curve
 from sonjit.media.sources.headers import is_media
 from sonjit.media.sources.images import decode_image
 from sonjit.media.sources.video import _Clock
@@ -123,6 +123,26 @@ def test_the_properties_of_a_heif_image_apply_in_their_order(quarters, axis, is_
     meta = box(b"meta", bytes(4) + box(b"pitm", struct.pack(">4xH", 1)) + properties)
     found = avif_geometry(box(b"ftyp", b"avif\0\0\0\0mif1") + meta)
     np.testing.assert_array_equal(found.apply(picture()), shown)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "colours"),
+    [
+        (b"pixi", bytes(5), (16, 0)),
+        (b"pixi", b"\0\0\0\0\3\x0a", (10, 0)),
+        (b"av1C", bytes(2), (16, 0)),
+        (b"av1C", b"\0\0\x60", (12, 0)),
+        (b"av1C", b"\0\0\x40", (10, 0)),
+        (b"av1C", bytes(3), (8, 0)),
+        (b"colr", b"nclx", (16, 0)),
+        (b"colr", b"nclx\0\x09\0\x10", (16, 16)),
+    ],
+)
+def test_the_colours_of_an_avif_file_are_unknown_if_its_property_ends_early(kind, content, colours):
+    links = box(b"ipma", struct.pack(">4xIHB", 1, 1, 1) + b"\1")
+    properties = box(b"iprp", box(b"ipco", box(kind, content)) + links)
+    meta = box(b"meta", bytes(4) + box(b"pitm", struct.pack(">4xH", 1)) + properties)
+    assert avif_colours(box(b"ftyp", b"avif\0\0\0\0mif1") + meta) == colours
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -348,6 +368,10 @@ def test_the_start_after_the_sound_is_in_the_header(tmp_path):
     assert source.offset_s == pytest.approx(1, abs=0.03)
     assert Header.from_source(source).to_dict()["start_s"] == pytest.approx(1, abs=0.03)
     assert "start_s" not in Header.from_source(read(write_video(tmp_path / "b.mp4"))[0]).to_dict()
+    later = write_video(tmp_path / "c.mkv", first=25, sound=True, container_options={"output_ts_offset": "5"})
+    late, _ = read(later)
+    assert late.start_s == pytest.approx(6, abs=0.1)
+    assert late.offset_s == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize(("ending", "first"), [(".flv", 0), (".asf", 0), (".avi", 0), (".mkv", 2500)])

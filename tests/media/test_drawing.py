@@ -251,3 +251,13 @@ def test_captions_are_below_each_other_with_a_margin_that_grows_with_the_image(s
     assert starts[0] == margin
     assert (starts[1:] - ends[:-1]).tolist() == [max(2, margin // 3)] * 2
     assert np.ptp(ends - starts) == 0
+
+
+@pytest.mark.parametrize("direction", [(1, 0), (-1, 0), (0, 1), (0, -1)], ids=str)
+def test_a_label_is_centred_in_its_direction_from_its_point(direction):
+    anchor, towards = np.array([200.0, 150.0]), np.array(direction, float)
+    label = labels.Label("Left 0.90", anchor, [towards], (1, 2, 3), 100.0)
+    (plate,) = labels.place_labels([label], 400, 300)
+    middle = np.array([plate.left + plate.width / 2, plate.top + plate.height / 2])
+    half = abs(towards) @ [plate.width / 2, plate.height / 2]
+    np.testing.assert_allclose(middle - anchor, towards * (2 * plate.pad + half), atol=1)

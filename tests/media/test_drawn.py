@@ -6,6 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from sonjit._util.errors import InputError
 from sonjit.media import open_drawing_writer, open_source
@@ -76,8 +77,6 @@ def test_video_keeps_times_and_sound(tmp_path, clip, ending, origin, sound):
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
 def test_an_animation_keeps_times_and_colours_and_loops(tmp_path, clip, ending):
-    from PIL import Image
-
     out = tmp_path / f"drawn{ending}"
     path = clip("v.mkv", TIMES, size=(65, 49), pix_fmt="yuv444p")
     rows, columns = np.mgrid[:49, :65]
@@ -247,3 +246,18 @@ def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, mo
     with open_source(path) as source, pytest.raises(InputError, match="cannot be written"):
         open_drawing_writer(tmp_path / "file" / "out.mp4", source)
     assert opened == []
+
+
+@pytest.mark.parametrize(("height", "subme"), [(720, b"subme=2"), (722, b"subme=0")])
+def test_only_images_larger_than_720p_are_encoded_with_the_quickest_preset(height, subme, tmp_path, demo_clip):
+    path = tmp_path / "a.mp4"
+    with open_source(demo_clip[0]) as source, open_drawing_writer(path, source) as writer:
+        writer.write(np.zeros((height, 1280, 3), np.uint8), 0.0)
+    assert subme in path.read_bytes()  # x264 writes its options into the stream
+
+
+def test_an_animation_of_grey_images_is_grey(tmp_path, demo_clip):
+    with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / "a.gif", source) as writer:
+        writer.write(np.full((16, 24), 90, np.uint8), 0.0)
+    with Image.open(tmp_path / "a.gif") as made:
+        assert np.array(made.convert("RGB")).tolist() == np.full((16, 24, 3), 90).tolist()

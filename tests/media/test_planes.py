@@ -55,6 +55,16 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
 
 
+def test_images_of_a_width_that_is_no_multiple_of_eight_are_compared_too(tmp_path):
+    with open_source(coloured_clip(tmp_path / "v.mp4", size=(150, 96))) as source:
+        frame = next(iter(source))
+    old = frame.decoded.to_ndarray()
+    changed = drawn_on_planes(drawn_over(frame.rgb), frame, VideoReformatter()).to_ndarray()[:96, :150] != old[:96, :150]
+    assert changed[32:64, 40:72].any()
+    changed[32:64, 32:96] = False
+    assert not changed.any()
+
+
 @pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])
 def test_turned_video(tmp_path, clip, turn, quarter, matrix):
     path = clip("v.mp4", (0, 0.1), size=(64, 48))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import mimetypes
 import shutil
 import zipfile
 from functools import partial
@@ -96,3 +97,8 @@ def test_a_server_gives_its_page_the_module(engine, tmp_path):
     assert {answer.headers["cross-origin-embedder-policy"] for answer in (module, page)} == {"require-corp"}
     with TestClient(app.create_app(engine=tmp_path / "none"), "http://127.0.0.1") as client:
         assert client.get("/v1/kinds").json()["in_page"] == {}
+
+
+def test_downloads_have_the_media_types_of_their_formats():
+    guessed = [mimetypes.guess_type(f"result{ending}")[0] for ending in (".js", ".jsonl", ".parquet")]
+    assert guessed == ["text/javascript", "application/x-ndjson", "application/vnd.apache.parquet"]
