@@ -27,10 +27,11 @@ from sonjit.detectors.search.geometry import (
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
+from sonjit.detectors.search.load import hands_of_bodies
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate
-from sonjit.detectors.search.stream_finders import BodyFinder
+from sonjit.detectors.search.stream_finders import BodyFinder, face_score
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 
@@ -453,3 +454,29 @@ def test_doubtful_hands_are_observed_in_the_mirrored_image(monkeypatch, presence
         return
     assert [{id(first): "first", id(second): "mirrored"}[id(view)] for view in candidate.views] == seen
     assert candidate.published == given["published"]
+
+
+def test_a_face_counts_near_a_head_if_its_width_fits():
+    rgb, fit = np.zeros((200, 300, 3), np.uint8), (0.5, (0.3, 0.9), 0.1)
+    score = partial(face_score, Palms(), rgb)
+    assert score((150, 100), 40, fit) == 0.9  # the face has 20 px, in the centre of the window
+    assert score((10, 10), 40, fit) == 0.0  # the window ends at the image, so that its centre is far
+    assert score((150, 100), 20, fit) == 0.0  # too wide
+    assert score((150, 100), 80, fit) == 0.0  # too narrow
+
+
+def test_each_arm_has_the_nearest_hand_of_its_side():
+    rows = np.full((33, 3), 500, np.float32)
+    rows[[15, 17, 19]], rows[[16, 18, 20]] = (100, 100, 0), (130, 100, 0)
+    ones = np.ones(33, np.float32)
+    body = BodyObservation(0.9, rows, rows, ones, ones, np.zeros((2, 2), np.float32))
+
+    def hand(x, left):
+        points = np.full((21, 3), (x, 100, 0), np.float32)
+        points[1:, 1] -= np.arange(20) * 3
+        return HandObservation(0.9, points, points, left)
+
+    first, second, third = hand(112, 0.0), hand(118, 1.0), hand(900, 1.0)
+    assert hands_of_bodies([body], [first, second, third]) == {(0, 0): second, (0, 1): first}
+    assert hands_of_bodies([body], [second]) == {(0, 0): second}
+    assert hands_of_bodies([body], [third]) == {}

@@ -1,6 +1,7 @@
 """Labels of detections, read by the programs and rules of their formats."""
 
 import json
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -10,6 +11,7 @@ from faster_coco_eval import COCO
 from sonjit import Body, Face, Hand, InputError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.media.sources.images import encode_image
+from sonjit.media.tables import labels
 from sonjit.results import Frame
 from sonjit_lab.datasets import open_dataset
 
@@ -111,3 +113,10 @@ def test_names_that_differ_in_their_ending_are_different_images(tmp_path):
         writer.write(Frame(0, None, source=name))
     with pytest.raises(InputError, match=r"one label file, 1\.txt, for 1\.png"):
         writer.close()
+
+
+@pytest.mark.parametrize("names", [("wrist", "tip"), ("tip", "tip"), ("tip", ""), ("", "")])
+def test_keypoints_have_their_names_only_if_all_have_one_of_their_own(names):
+    skeleton, points = SimpleNamespace(keypoints=names), np.zeros((2, 2))
+    label = labels._Label("hand", "hand", None, skeleton, 0.9, 1, (0, 0, 1, 1), points, np.zeros(2, int))
+    assert label.point_names == (["wrist", "tip"] if names == ("wrist", "tip") else ["0", "1"])

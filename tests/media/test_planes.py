@@ -59,7 +59,8 @@ def test_images_of_a_width_that_is_no_multiple_of_eight_are_compared_too(tmp_pat
     with open_source(coloured_clip(tmp_path / "v.mp4", size=(150, 96))) as source:
         frame = next(iter(source))
     old = frame.decoded.to_ndarray()
-    changed = drawn_on_planes(drawn_over(frame.rgb), frame, VideoReformatter()).to_ndarray()[:96, :150] != old[:96, :150]
+    made = drawn_on_planes(drawn_over(frame.rgb), frame, VideoReformatter()).to_ndarray()
+    changed = made[:96, :150] != old[:96, :150]
     assert changed[32:64, 40:72].any()
     changed[32:64, 32:96] = False
     assert not changed.any()

@@ -117,6 +117,15 @@ def test_hand_in_the_image_moves_its_arm(truth):
     assert right == pytest.approx(np.broadcast_to(np.eye(3), right.shape))
 
 
+def test_a_hand_that_is_lost_follows_the_body(truth):
+    bodies, unknown = [body_of(points) for points in truth], np.full((60, 21, 3), np.nan)
+    frames, _ = people_of(TIMES, 0.3)
+    hand = np.array([frame.people[0].left_hand.keypoints_3d for frame in frames], float)
+    hand[20:] = np.nan
+    turns = [fitted(bodies, (one, unknown)).rotations[45:, BONES.index("leftHand")] for one in (hand, unknown)]
+    np.testing.assert_allclose(*turns, atol=1e-6)
+
+
 def mirrored(frame):
     """Return the frame as `mirrored=True` finds it in the mirrored image: equal names of sides, reversed x."""
     (body,) = frame.bodies
