@@ -46,6 +46,10 @@ def test_keypoints_values_and_gaps_of_a_recording(tmp_path, hand, person):
         entity.rpartition("/")[2] for entity, frame, _ in rows if frame == 2 and entity.startswith("/image/people")
     }
     assert parts == {name for name in person.members if getattr(person, name)}
+    from rerun.chunk import RrdReader
+
+    axes = [chunk for chunk in RrdReader(path).stream() if "ViewCoordinates" in str(chunk.to_record_batch().schema)]
+    assert [chunk.is_static for chunk in axes] == [True]
     classes = [values for entity, _, values in rows if "AnnotationContext:context" in values][-1]
     assert "index_finger_tip" in str(classes)
 

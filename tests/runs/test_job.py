@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import folded_name
-from sonjit.runs import Inputs, Outputs, Task, Worker, inputs, run_job
+from sonjit.media import open_source
+from sonjit.runs import Inputs, Outputs, Task, Worker, inputs, run_input, run_job
 from sonjit.runs import run as runs
 from sonjit.runs.frame_tables import SIDE_TABLES, RecordTable
 
@@ -93,6 +95,20 @@ def media(tmp_path, write_video):
 
 def run(task, named, save=None, **options):
     return run_job(task, Inputs.find([str(one) for one in named]), Outputs(save and str(save)), **options)
+
+
+def test_only_single_images_are_written_by_the_thread_that_detects(media, monkeypatch):
+    def threads(named):
+        found = set()
+        monkeypatch.setattr(BrightnessWorker, "write", lambda *_: found.add(threading.current_thread()))
+        with Brightness().open("image") as worker, open_source(named) as source:
+            run_input(worker, source)
+        return found
+
+    assert threads(media / "10.png") == {threading.current_thread()}
+    for named in (media / "clip.mp4", media):
+        (thread,) = threads(named)
+        assert thread.name.startswith("sonjit-write")
 
 
 def test_the_limit_counts_frames_of_each_input_file(media, processed):

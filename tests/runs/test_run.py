@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from sonjit.engines.precision import int8_path
 from sonjit.explanations.task import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, inputs, run_input, run_job
+from sonjit.runs.task import Lift
 from sonjit.weights import find_weight
 
 OPTIONS = {"model": "full", "max_instances": 1}
@@ -121,3 +123,11 @@ def test_lines_of_json_are_printed_by_one_process(weights, tmp_path, capsys, mon
             run_job(task, inputs.Inputs.find(given), Outputs(json=True), **more)
     run_job(task, inputs.Inputs.find(given), Outputs(json=True))
     assert [json.loads(line)["index"] for line in capsys.readouterr().out.splitlines()] == [0]
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1), (0, 0, 5, math.inf), (math.nan, 0, 5, 5)])
+def test_a_box_to_lift_has_a_finite_size_above_0(box):
+    with pytest.raises(InputError, match=r"--lift-box .*: width and height must be above 0"):
+        Lift(weights="demo", box=box)
+    assert Lift(weights="demo", box=(-3, 0, 5, 5)).box == (-3, 0, 5, 5)
+    assert Lift(weights="demo").box is None
