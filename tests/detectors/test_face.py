@@ -12,6 +12,7 @@ import pytest
 import sonjit
 from conftest import reused
 from sonjit import Face, InputError
+from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.face_networks import _wire_fields
 from sonjit.geometry.boxes import RotatedBox
@@ -255,3 +256,18 @@ def test_fields_of_a_message_are_read_up_to_its_end():
             read = list(_wire_fields(message[:end]))
             assert read == fields[: len(read)]
             assert end in {3, 8, 13, 22}
+
+
+@pytest.mark.parametrize(
+    ("points", "sizes", "fits"),
+    [(146, [52], True), (145, [52], False), (146, [51], False), (146, [53], False), (146, [52, 1], False)],
+)
+def test_a_network_of_blendshapes_has_their_number_of_outputs(monkeypatch, points, sizes, fits):
+    engine = SimpleNamespace(input=np.zeros((1, points, 2), np.float32), output_sizes=sizes)
+    monkeypatch.setattr(face_networks, "load_number_engine", lambda *_: engine)
+    bundle = SimpleNamespace(name="a.task", file=lambda name: name)
+    if fits:
+        assert face_networks.load_blendshapes(bundle, None)
+        return
+    with pytest.raises(InputError, match=r"a.task: face_blendshapes.tflite has input .* not \(1, 146, 2\) and 52"):
+        face_networks.load_blendshapes(bundle, None)

@@ -10,8 +10,9 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import BEFORE, BEHIND
-from sonjit.detectors.kinds.hands import HandSizes, box_around_hand, load_hands
+from sonjit.detectors.kinds.hands import _BUNDLE_TURN_RAD, HandSizes, box_around_hand, box_from_palm, load_hands
 from sonjit.detectors.options import HandOptions
+from sonjit.detectors.ssd import Detection
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
@@ -291,3 +292,12 @@ def test_hands_of_a_stream_have_distances_and_keep_the_points_of_gestures(hands,
 def test_options_that_do_not_fit_are_refused(weights, options, message):
     with pytest.raises(InputError, match=message):
         sonjit.create_detector(**options)
+
+
+def test_first_crops_of_a_bundle_are_turned_by_90_radians_instead_of_degrees():
+    points = np.full((7, 2), 50.0)
+    points[2, 1] -= 30  # the knuckle of the middle finger is above the wrist
+    palm = Detection(0.9, np.array([20.0, 20, 80, 80]), points)
+    assert box_from_palm(palm).rotation == pytest.approx(0)
+    turned = box_from_palm(palm, _BUNDLE_TURN_RAD).rotation
+    assert np.exp(1j * turned) == pytest.approx(np.exp(1j * 90) / 1j)

@@ -1,9 +1,14 @@
 """Dark and grey images are normalised for the networks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from sonjit.detectors.options import HandOptions
+from sonjit.detectors.search import load
 from sonjit.detectors.search.light import in_good_light
+from sonjit.detectors.search.stills import Found
 
 
 def scene(scale=1.0, shape=(240, 320)):
@@ -41,3 +46,17 @@ def test_a_grey_image_gets_the_colour_of_skin():
     tinted = in_good_light(grey(scene()))
     red, green, blue = tinted[100:140, 120:180].reshape(-1, 3).mean(0)
     assert red > green > blue
+
+
+@pytest.mark.parametrize("is_still", [True, False])
+def test_only_stills_are_searched_in_good_light(monkeypatch, is_still):
+    seen, dark = [], scene(0.2)
+
+    def search(rgb, **_):
+        seen.append(rgb)
+        return SimpleNamespace(search=lambda: Found([], complete=True))
+
+    monkeypatch.setattr(load, "HandSearch", search)
+    find = load.search_hands(HandOptions(static_image=is_still), SimpleNamespace(palms=object()))
+    assert find(dark) == ([], True)
+    assert (seen[0].mean() > 2 * dark.mean()) == is_still

@@ -27,7 +27,7 @@ from sonjit.detectors.search.geometry import (
     windows,
 )
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.load import hands_of_bodies
+from sonjit.detectors.search.load import _face_of, hands_of_bodies
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS
 from sonjit.detectors.search.stills import Candidate
@@ -480,3 +480,25 @@ def test_each_arm_has_the_nearest_hand_of_its_side():
     assert hands_of_bodies([body], [first, second, third]) == {(0, 0): second, (0, 1): first}
     assert hands_of_bodies([body], [second]) == {(0, 0): second}
     assert hands_of_bodies([body], [third]) == {}
+
+
+@pytest.mark.parametrize(("scores", "is_face"), [((0.9, 0.8), True), ((0.9, 0.4), False), ((0.4, 0.9), False)])
+def test_a_face_at_the_head_of_a_body_is_present_twice(scores, is_face):
+    points = np.zeros((33, 3), np.float32)
+    points[:7, :2], points[7:11, :2] = (200, 80), (200, 110)
+    body = BodyObservation(1.0, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
+    faces = [SimpleNamespace(score=score) for score in scores]
+    left, boxes = iter(faces), []
+
+    def observe(rgb, box):
+        boxes.append(box)
+        return next(left)
+
+    people = SimpleNamespace(
+        face_in=lambda *_: None, faces=SimpleNamespace(observe=observe, box_after=lambda face: face.score)
+    )
+    head, far = head_of_body(body), Head(0.9, np.array([900.0, 900.0]), np.array([0.0, 40.0]))
+    found = _face_of(None, people, body, [far, head])
+    assert found is (faces[1] if is_face else None)
+    assert boxes == [head.crop, scores[0]]
+    assert _face_of(None, people, body, [far]) is None
