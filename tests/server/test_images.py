@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
+from sonjit.media.found import Results
 from sonjit.server import errors, images, processes
 from sonjit.server.options import SessionOptions, known_options, read_options
 
@@ -62,6 +64,22 @@ def test_requests_can_name_only_gestures_that_sonjit_contains():
     assert [session.gestures for session in sessions] == [None, None, "asl", "canned", "asl"]
     assert [session.to_dict()["gestures"] for session in sessions] == ["none", "none", "asl", "none", "asl"]
     assert len({session.key for session in sessions}) == 1  # one detector serves them all
+
+
+@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize("gestures", ["none", "canned"])
+def test_only_streams_with_gestures_have_motions(gestures, still):
+    options = SessionOptions.from_values("hands", read_options("hands", {"gestures": gestures}), still=still)
+    given = []
+    detector = SimpleNamespace(
+        kind="hands",
+        detect=lambda rgb, **_: Results([], rgb, total=0),
+        set_gestures=given.append,
+    )
+    client = images.ClientDetector(options, detector)
+    client.answer(np.zeros((20, 30, 3), np.uint8), None if still else 0.5)
+    assert given == [options.gestures]
+    assert client.motions == ([] if gestures == "canned" and not still else None)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,18 @@ def test_rest_pose_is_a_t(motion):
     assert rest["head"][1] > rest["neck"][1] > rest["upperChest"][1] > rest["spine"][1] > rest["hips"][1]
 
 
+def test_fingers_of_the_rest_pose_are_mirrored(motion):
+    offsets = dict(zip(BONES, motion.offsets, strict=True))
+    for finger in ("Thumb", "Index", "Middle", "Ring", "Little"):
+        bones = [bone for bone in BONES if bone.startswith(f"left{finger}")]
+        assert len(bones) == 3
+        for bone in bones:
+            other = offsets[bone.replace("left", "right")]
+            np.testing.assert_allclose(offsets[bone], other * (-1, 1, 1), atol=1e-9)
+    np.testing.assert_allclose(motion.ends["leftThumbDistal"], motion.ends["rightThumbDistal"] * (-1, 1, 1), atol=1e-9)
+    assert motion.ends["leftThumbDistal"][1] == pytest.approx(0)
+
+
 def test_standing_foot_stays_in_place(truth):
     rng = np.random.default_rng(7)
     noisy = truth + rng.normal(0, 0.004, truth.shape)
