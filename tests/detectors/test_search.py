@@ -13,7 +13,7 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search import hands
+from sonjit.detectors.search import hands, stream_finders
 from sonjit.detectors.search.bodies import BodySearch, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import (
@@ -502,3 +502,30 @@ def test_a_face_at_the_head_of_a_body_is_present_twice(scores, is_face):
     assert found is (faces[1] if is_face else None)
     assert boxes == [head.crop, scores[0]]
     assert _face_of(None, people, body, [far]) is None
+
+
+@pytest.mark.parametrize(("x", "face", "stays"), [(200, 0.0, True), (500, 0.9, True), (500, 0.0, False)])
+def test_a_track_whose_box_shows_another_person_stays_only_while_its_face_is_detected(monkeypatch, x, face, stays):
+    monkeypatch.setattr(stream_finders.bodies, "body_oks", lambda *_: 1.0)
+    monkeypatch.setattr(stream_finders, "face_score", lambda *_: face)
+
+    def seen_at(x):
+        points = np.zeros((33, 3), np.float32)
+        points[:7, :2], points[7:11, :2] = (x, 80), (x, 110)
+        return BodyObservation(0.8, points, points, np.ones(33), np.ones(33), np.zeros((2, 2)))
+
+    class Track(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    track, other = (Track(observation=seen_at(at), occluded_s=None) for at in (200, 500))
+    observation = seen_at(x)
+    kept = finder.verify(None, track, observation, [track, other])
+    confidence = finder._records[track].confidence
+    if x == 200:
+        assert kept is observation
+        assert confidence == pytest.approx(0.8)
+    else:
+        assert confidence == pytest.approx(0.8 * (1 - stream_finders._MEMORY))
+        assert (kept is not None) == stays
+        assert kept is None or kept.keypoints is track.observation.keypoints

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -212,3 +213,27 @@ def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
 def test_crops_that_show_nothing_are_refused(weights):
     with pytest.raises(InputError, match="hand-lite: the crops show nothing that the network is for"):
         measure_agreement("hand-lite", [np.zeros((1, 224, 224, 3), np.uint8)], "f32")
+
+
+def test_the_agreement_of_crops_is_of_those_that_show_an_instance(monkeypatch):
+    points = np.array([[10, 10], [110, 60]], np.float32)
+    rows = {  # presence and side in f32, then in the other precision
+        0: ((0.9, 0.8), (0.9, 0.7)),
+        1: ((0.9, 0.8), (0.9, 0.3)),
+        2: ((0.9, 0.2), (0.1, 0.3)),
+        3: ((0.1, 0.2), (0.2, 0.9)),
+    }
+
+    def run(engine, crop, size, step):
+        return points + engine.is_low * np.float32([3, 4]), list(rows[int(crop[0, 0, 0, 0])][engine.is_low])
+
+    def load(path, options):
+        return SimpleNamespace(is_low=options.precision != "f32", precision=options.precision)
+
+    monkeypatch.setattr(quantization, "load_engine", load)
+    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
+    monkeypatch.setattr(quantization, "_run", run)
+    found = measure_agreement("hand-lite", [np.full((1, 2, 112, 3), number, np.uint8) for number in rows], "bf16")
+    assert (found.precision, found.crops) == ("bf16", 3)
+    assert (found.presence, found.side) == (0.75, pytest.approx(2 / 3))
+    assert (found.shift_px, found.shift_p90) == (pytest.approx(5 * 224 / 112), pytest.approx(0.05))
