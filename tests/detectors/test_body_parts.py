@@ -1,13 +1,17 @@
 """Steps of body detection: alignment, crops, heatmaps, masks, smoothing."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit import InputError
+from sonjit.detectors.kinds import body as body_kind
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, BodySmoother, MaskSmoother
+from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.search.bodies import body_oks
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton, mirrored_order
@@ -135,3 +139,21 @@ def test_keypoints_outside_the_image_do_not_count_in_the_agreement_of_bodies():
     assert body_oks(body, replace(body, keypoints=away), image) == pytest.approx(1)
     assert body_oks(body, seen(shift=300), image) == 0
     assert 0 < body_oks(body, seen(shift=8), image) < 1
+
+
+@pytest.mark.parametrize("change", [None, 0, 1, 2, 3, 4])
+def test_a_network_of_bodies_has_the_sizes_of_their_outputs(monkeypatch, tmp_path, change):
+    file = tmp_path / "own.tflite"
+    file.touch()
+    for masks in (False, True):
+        sizes = [5 * 39, 1, 64 * 64 * 39, 3 * 39, *([256 * 256] if masks else [])]
+        if change is not None:
+            sizes[change % len(sizes)] += 1
+        engine = SimpleNamespace(input=np.zeros((1, 256, 256, 3), np.float32), output_sizes=sizes)
+        monkeypatch.setattr(body_kind, "load_engine", lambda *_, engine=engine, **__: engine)
+        options = BodyOptions(landmark_model=file, segmentation=masks)
+        if change is None:
+            assert body_kind.load_bodies(options, finds=False)
+        else:
+            with pytest.raises(InputError, match=r"own\.tflite is not a body landmark network"):
+                body_kind.load_bodies(options, finds=False)

@@ -9,7 +9,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit.detectors.kinds.body import BodyObservation
-from sonjit.detectors.kinds.holistic import _HAND_SHIFT, head_box, recropped_box
+from sonjit.detectors.kinds.holistic import _HAND_AGREEMENT, _HAND_SHIFT, head_box, recropped_box
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 
@@ -143,3 +143,28 @@ def test_the_box_of_a_head_is_centred_on_its_keypoints_with_level_eyes():
     assert box.width == box.height == pytest.approx(3 * 50)
     seen[:11] = 0.05
     assert head_box(body) is None
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ({"rotation": math.radians(39.5)}, {"rotation": math.radians(40.5)}),
+        ({"rotation": math.radians(-39.5)}, {"rotation": math.radians(-40.5)}),
+        ({"cx": 219}, {"cx": 221}),
+        ({"cy": 81}, {"cy": 79}),
+        ({"width": 139}, {"width": 141}),
+        ({"width": 61}, {"width": 59}),
+        ({"x": 244}, {"x": 246}),
+        ({"y": 56}, {"y": 54}),
+    ],
+    ids=str,
+)
+def test_a_tracked_hand_is_kept_while_it_agrees_with_the_hand_of_the_body(inside, outside):
+    found = RotatedBox(200, 100, 100, 100)
+
+    def accepts(x=200, y=100, **changes):
+        keypoints = np.float32([[200, 100], [x, y]])
+        return _HAND_AGREEMENT.accepts(found._replace(**changes), keypoints, found)
+
+    assert accepts(**inside)
+    assert not accepts(**outside)
