@@ -42,7 +42,8 @@ GROUPS = {
     "figure left out": "figure, left out",
 }
 PEOPLE = (("balance",), ("partner",), ("figure", "figure left out"))  # groups of each person
-ENDS = ("range_error", "range_percentile_95", "mirrored_range", "between_cameras")  # of an angle in all views
+ENDS = ("range_error", "range_percentile_95", "mirrored_range", "mirrored_largest", "between_cameras")
+"""Errors of an angle in all views."""
 OTHER_SIDE = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 10, 11]  # of each angle
 
 
@@ -110,6 +111,7 @@ def statistics(way, joint, results):
         "range_error": rounded(mean(np.abs(ranges))),
         "range_percentile_95": rounded(np.nanpercentile(np.abs(ranges), 95) if np.isfinite(ranges).any() else np.nan),
         "mirrored_range": rounded(mean(mirrored)),
+        "mirrored_largest": rounded(np.nanmax(mirrored) if np.isfinite(mirrored).any() else np.nan),
         "between_cameras": rounded(mean(spreads)),
     }
 
@@ -151,8 +153,8 @@ def rounded(value):
 def table_lines(models):
     """Yield the Markdown table of the errors by model and joint."""
     heading = "| model | angle | view | frames | mean error | bias | 95 % below | range | 95 % of ranges | mirrored |"
-    yield f"{heading} between cameras |"
-    yield f"|---|---|---|{'---:|' * 8}"
+    yield f"{heading} largest | between cameras |"
+    yield f"|---|---|---|{'---:|' * 9}"
     for model, joints in models.items():
         for joint, found in joints.items():
             for view, row in found["views"].items():
@@ -192,8 +194,10 @@ def is_measured(take, model):
 
 
 def origin_of(chosen):
+    people = {take.person: take.residual_px is not None for take in chosen}
     return {
-        "people": len({take.person for take in chosen}),
+        "people": sum(people.values()),
+        "figures": len(people) - sum(people.values()),
         "movements": len(chosen),
         "recordings": sum(len(take.views) for take in chosen),
         "frames": sum(len(view.truth) for take in chosen for view in take.views),

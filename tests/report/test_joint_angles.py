@@ -14,6 +14,7 @@ from sonjit import Body, Frame, InputError
 from sonjit.media import Header, draw_frame, open_writer
 from sonjit.media.sources.base import SourceFrame
 from sonjit.report import comparison, errors, joint_angles
+from sonjit.report.angles import filtered
 from sonjit.report.motion_files import write_motion
 from sonjit.report.recording import axis_ends, recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
@@ -190,7 +191,7 @@ def test_errors_of_the_page_are_those_of_the_file():
             assert errors.range_error_deg(model, joint) == found["range_percentile_95"]
     page = joint_angles._html(recording, [], joint_angles.Labels())
     found = content["origins"]["heavy"]
-    assert f"{found['recordings']} recordings and {found['frames']} images" in page
+    assert f"recordings: {found['recordings']}, images: {found['frames']}" in page
 
 
 def test_differences_below_the_error_are_called_that():
@@ -241,12 +242,55 @@ def test_printed_parts_continue_on_another_page_where_one_is_full():
     recording = recorded([*squat(90)] * 25)
     pictures = [("first", np.zeros((20, 30, 3), np.uint8))] * 2
     pages = joint_angles._table_pages(recording, pictures, labels, [])
-    assert (len(short), len(pages)) == (2, 2)
+    assert (len(short), len(pages)) == (1, 2)
     for page in pages:
         page.draw_without_rendering()
         boxes = [axes.get_tightbbox() for axes in page.axes]
         assert min(box.y0 for box in boxes if box is not None) >= 0.02 * page.bbox.height
         assert max(box.y1 for box in boxes if box is not None) <= 0.98 * page.bbox.height
+
+
+def test_values_that_are_seen_for_a_moment_between_gaps_are_unknown():
+    values = np.full(60, np.nan)
+    values[:20] = 90.0
+    values[40:42] = 150.0  # the median of few values is one of them
+    values[50:53] = 100.0
+    found = filtered(values, 30.0)
+    assert np.flatnonzero(np.isfinite(found)).tolist() == [*range(20), 50, 51, 52]
+    assert np.isfinite(filtered(values, 5.0)[40:42]).all()
+
+
+def test_a_page_warns_of_a_model_whose_ranges_depend_on_mirroring():
+    content = json.loads(errors.FILE.read_text("utf-8"))["models"]
+    for model, joints in content.items():
+        largest = max(found["mirrored_largest"] for found in joints.values() if found["mirrored_largest"] is not None)
+        page = joint_angles._html(recording_of("a.mp4", model, frames_of(squat(90)), ()), [], joint_angles.Labels())
+        expected = f"The ranges of the model {model} differed by up to {largest:.0f}°"
+        assert (expected in page) == (largest > 3)
+    assert errors.mirrored_difference_deg("full") <= 3
+
+
+@pytest.mark.parametrize("ending", ["html", "pdf"])
+def test_reports_that_hide_people_have_no_names_of_videos(ending, tmp_path):
+    recording = recording_of("anna.mp4", "full", frames_of(squat(90)), (AngleLimits(KNEE),))
+    earlier = comparison.Earlier("Joint angles: anna.mp4", "full", {KNEE: 80.0})
+    for mark in ("", "blur"):
+        path = tmp_path / f"r{mark}.{ending}"
+        joint_angles.write_page(path, recording, [], mark, joint_angles.Labels(note="third week"), earlier)
+        assert (b"anna.mp4" in path.read_bytes()) == (mark == "")
+    joint_angles.write_page(path, recording, [], "blur", joint_angles.Labels(title="squats"))
+    assert b"Joint angles: squats" in path.read_bytes()
+
+
+def test_the_report_of_a_processed_video_that_hides_people_has_a_mark_and_no_name(tmp_path):
+    table = tmp_path / "a.jsonl"
+    with open_writer(table, Header(kind="bodies")) as writer:
+        for frame in frames_of(squat(90)):
+            writer.write(frame)
+    path = tmp_path / "r.html"
+    joint_angles.write_report(path, table, None, "anna.mp4", "full", anonymise="black")
+    assert joint_angles.hides_people(path)
+    assert b"anna" not in path.read_bytes()
 
 
 def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path):

@@ -96,6 +96,16 @@ def add(jobs, name="a.mp4", address="10.0.0.1"):
     return job
 
 
+@pytest.mark.parametrize("style", [{}, {"anonymise": "blur"}])
+def test_the_report_of_a_job_hides_the_name_of_the_video_where_the_drawing_hides_people(style, tmp_path, monkeypatch):
+    job = UploadJob((("body", {"model": "full"}),), OWNER, style=style)
+    job.folder, job.input = tmp_path, job_files.JobInput(tmp_path / "a.mp4", "a.mp4", ".mp4")
+    calls = []
+    monkeypatch.setattr(job_store.joint_angles, "write_report", lambda *_, **options: calls.append(options))
+    job.file("report.ko.pdf")
+    assert calls == [{"language": "ko", "anonymise": style.get("anonymise", "none")}]
+
+
 def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     jobs = jobs()
     running, waiting = add(jobs), add(jobs)

@@ -76,7 +76,7 @@ def report(
         person: Number of the person to describe. Default: the person who is in most frames.
         convention: straight gives 180° for a straight elbow, hip or knee, clinical 0°.
         language: Language of the page. The letters of ko in a .pdf need an installed font with Korean letters.
-        title: Title of the page. Default: name of the video.
+        title: Title of the page. Default: name of the video, which --anonymise leaves out.
         name: Name of the person on the page.
         note: Further text on the page.
         date: Date on the page. Default: today.

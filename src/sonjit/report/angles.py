@@ -151,7 +151,8 @@ def filtered(values: RealArray, rate_hz: float) -> FloatArray:
     """Return values (N,) of a recording, in their unit, without outliers, short gaps and noise. NaN is unknown.
 
     A median over 0.1 s removes outliers, gaps up to 0.2 s are interpolated, and a Gaussian filter of 6 Hz, which delays
-    nothing, removes noise. Longer gaps stay.
+    nothing, removes noise. Longer gaps stay. Values between two gaps that are shorter than half the median are unknown,
+    as their median is one of themselves.
     """
     result = np.asarray(values, np.float64).copy()
     known = np.isfinite(result)
@@ -160,6 +161,9 @@ def filtered(values: RealArray, rate_hz: float) -> FloatArray:
             result[begin:end] = np.interp(np.arange(begin, end), [begin - 1, end], result[[begin - 1, end]])
     half = round(_MEDIAN_S * rate_hz / 2)
     for begin, end in runs(np.isfinite(result)):
+        if end - begin <= half:
+            result[begin:end] = np.nan
+            continue
         padded = np.pad(result[begin:end], half, mode="edge")
         median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
         result[begin:end] = _smoothed(median, rate_hz)

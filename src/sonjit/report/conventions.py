@@ -1,5 +1,6 @@
 """What the angles of a report mean: the conventions in words and as a drawing."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sonjit.report.documents import COLOURS, INK, svg_of
@@ -42,21 +43,23 @@ _EXAMPLES = (
 
 
 def convention_svg(convention: Convention, language: Language = "en") -> str:
-    """Return the drawing as SVG."""
-    marks: list[str] = []
+    """Return the drawing as two elements of SVG, which narrow screens show below each other."""
+    half, title = SIZE[0] // 2, translated(language, "What the angles mean")
+    marks: tuple[list[str], list[str]] = ([], [])
     for name, texts, points in _EXAMPLES:
-        path = " ".join(f"{x},{y}" for x, y in points)
-        x, y = points[1]
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
-        marks.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
-        marks.append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
-        marks.append(
-            f'<text x="{_middle(points)}" y="132" text-anchor="middle" fill="{INK}">{translated(language, name)}</text>'
-        )
-    return svg_of(*SIZE, marks, translated(language, "What the angles mean"))
+        part = int(points[0][0] > half)
+        moved = [(x - part * half, y) for x, y in points]
+        path = " ".join(f"{x},{y}" for x, y in moved)
+        x, y = moved[1]
+        marks[part].append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
+        marks[part].append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
+        marks[part].append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
+        words = translated(language, name)
+        marks[part].append(f'<text x="{_middle(moved)}" y="132" text-anchor="middle" fill="{INK}">{words}</text>')
+    return "".join(svg_of(half, SIZE[1], part, title) for part in marks)
 
 
-def _middle(points: tuple[tuple[float, float], ...]) -> float:
+def _middle(points: Sequence[tuple[float, float]]) -> float:
     return (min(x for x, _ in points) + max(x for x, _ in points)) / 2
 
 
@@ -66,7 +69,7 @@ def draw_convention(axes: Any, convention: Convention, language: Language) -> No
         x, y = points[1]
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
         axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
-        axes.text(x + 10, y - 8, texts[convention], fontsize=6)
-        axes.text(_middle(points), 132, translated(language, name), fontsize=6, ha="center")
+        axes.text(x + 10, y - 8, texts[convention], fontsize=7.5)
+        axes.text(_middle(points), 132, translated(language, name), fontsize=7.5, ha="center")
     axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
     axes.set_axis_off()

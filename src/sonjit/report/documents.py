@@ -34,8 +34,8 @@ tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }
 @media (max-width: 40rem) {
-  th, td { padding: .25rem .15rem; font-size: .75rem; } .wide:has(> svg) { padding-left: .6rem; }
-  svg { overflow: visible; } .wide > svg text { font-size: 15px !important; }
+  th, td { padding: .25rem .2rem; font-size: .75rem; } .wide:has(> svg) { padding-left: 1rem; }
+  svg { overflow: visible; } .wide > svg:only-child text { font-size: 17px !important; }
 }
 """
 _PLOT_STYLE: Any = {

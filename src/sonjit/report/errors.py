@@ -17,6 +17,8 @@ VIEWS: Final = ("side", "oblique", "front")
 """Views of an angle, by the tilt of its bones out of the image plane."""
 PERCENTILES: Final = (2, 98)
 """Ends of a range of motion, which single wrong frames do not change."""
+MIRRORED_LIMIT_DEG: Final = 3.0
+"""Difference between the ranges of mirrored recordings above which a page warns."""
 _TILT_LIMITS_DEG = (20.0, 45.0)
 
 
@@ -53,6 +55,12 @@ def range_error_deg(model: str, joint: str) -> float:
     return math.nan if rows is None or rows["range_percentile_95"] is None else float(rows["range_percentile_95"])
 
 
+def mirrored_difference_deg(model: str) -> float:
+    """Return the largest difference in degrees between a range of motion and that of the mirrored recording."""
+    found = [rows["mirrored_largest"] for rows in _content()["models"][model].values()]
+    return max((float(value) for value in found if value is not None), default=math.nan)
+
+
 def difference_limit_deg(first: float, second: float) -> float:
     """Return the difference in degrees up to which two ranges may be equal, from the 95 % error of each.
 
@@ -68,7 +76,7 @@ def models() -> list[str]:
 
 
 def origin(model: str) -> dict[str, int]:
-    """Return the numbers of people, movements, recordings and frames on which the errors of a model rest."""
+    """Return on how many people, rendered figures, movements, recordings and frames the errors of a model rest."""
     return _content()["origins"][model]
 
 

@@ -109,8 +109,8 @@ class Gait:
         return [
             (
                 translated(language, name),
-                f"{value:.{digits}f} {unit and translated(language, unit)}".strip(),
-                _error(known.get(name), digits) or translated(language, "not known"),
+                _with_unit(f"{value:.{digits}f}", unit, language),
+                _with_unit(_error(known.get(name), digits), unit, language) or translated(language, "not known"),
             )
             for name, (value, unit, digits) in values.items()
             if math.isfinite(value) and (self.compares_feet or name not in _OF_FEET)
@@ -197,6 +197,11 @@ def _mean_known(values: FloatArray) -> FloatArray:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else math.nan
+
+
+def _with_unit(value: str, unit: str, language: Language) -> str:
+    """Return a number with its unit, or nothing without a number."""
+    return f"{value} {unit and translated(language, unit)}".strip() if value else ""
 
 
 def _error(value: float | None, digits: int) -> str:

@@ -54,7 +54,14 @@ _PLAIN: Final = (
 _WARNING: Final = (
     "The angles are estimates from one camera, not a medical measurement. Do not choose a treatment by this page only."
 )
-_TITLE_LENGTH = 90  # characters of a line at the top of a printed page
+_MIRRORED: Final = (
+    "The ranges of the model {model} differed by up to {size}° between a recording and its mirror image. full and "
+    "heavy are more accurate."
+)
+_TITLE_LENGTH = 65  # characters of a line of the title of a printed page
+_TITLE_SIZE = 14.0  # of the printed title in points
+_HEAD_LENGTH = 100  # characters of a line at the top of a printed page
+_HEAD_SIZE = 9.5  # of these lines in points
 _LINE_LENGTH = 115  # characters of a printed line
 _TEXT_SIZE = 8.0  # of printed sentences and tables, in points
 _CELL_SPACE = 3  # between the texts of two columns of a printed table, in letters
@@ -75,9 +82,10 @@ _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _COLUMNS = (
     "seen: share of the images of the person in which the joint was seen.",
-    "from, to and range: the movement that was measured, without the 2 % smallest and largest angles.",
-    "range with error: the range minus and plus its 95 % error. 95 % of the ranges of the comparison with known angles "
-    "have a smaller error.",
+    "from and to: the smallest and the largest angle, without the 2 % smallest and the 2 % largest ones. range: "
+    "their difference.",
+    "range with error: in 95 % of the recordings with known angles, the true range was between two such numbers. They "
+    "are the range minus and plus its 95 % error.",
     "angle error: the mean error of an angle at one moment. – means that the error is not known.",
 )
 """What the columns of the table of ranges mean."""
@@ -103,7 +111,14 @@ class Labels:
 
 
 def write_report(
-    path: Path, table: Path, drawing: Path | None, name: str, model: str, *, language: Language = "en"
+    path: Path,
+    table: Path,
+    drawing: Path | None,
+    name: str,
+    model: str,
+    *,
+    language: Language = "en",
+    anonymise: hiding.Anonymise = "none",
 ) -> None:
     """Write the page of a finished job, with pictures from its drawing.
 
@@ -114,6 +129,7 @@ def write_report(
         name: Name of the video.
         model: Model of the body.
         language: Language of the page.
+        anonymise: How the drawing hides people.
 
     Raises:
         InputError: There is no person, or no font for a PDF in this language.
@@ -126,7 +142,8 @@ def write_report(
     if drawing is not None and drawing.is_file():
         with open_source(drawing) as source:
             pictures = [(wanted[frame.index], frame.rgb.copy()) for frame in source if frame.index in wanted]
-    write_page(path, recording, pictures, labels=Labels(day=date.today().isoformat(), note=recording.text(_PLAIN)))
+    mark = "" if anonymise == "none" else anonymise
+    write_page(path, recording, pictures, mark, Labels(day=date.today().isoformat(), note=recording.text(_PLAIN)))
 
 
 def write_page(
@@ -139,9 +156,13 @@ def write_page(
 ) -> None:
     """Write a page with captioned pictures (H, W, 3) in RGB, and with a mark if they hide people.
 
-    `earlier` are the ranges of an earlier report, with which the page compares.
+    A page with a mark has no names of videos, which can name the person. `earlier` are the ranges of an earlier report,
+    with which the page compares.
     """
     labels = labels or Labels(day=date.today().isoformat())
+    if mark:
+        recording = replace(recording, name="")
+        earlier = earlier and replace(earlier, title=recording.text("Joint angles"))
     if path.suffix.lower() == ".pdf":
         files.write_bytes(path, _pdf(recording, pictures, labels, mark, earlier))
         return
@@ -194,7 +215,8 @@ def _around(rgb: Image, frame: Frame) -> Image:
 
 
 def _title(recording: Recording, labels: Labels) -> str:
-    return recording.text("Joint angles: {title}", title=labels.title or recording.name)
+    title = labels.title or recording.name
+    return recording.text("Joint angles: {title}", title=title) if title else recording.text("Joint angles")
 
 
 def _facts(recording: Recording) -> str:
@@ -218,11 +240,19 @@ def _facts(recording: Recording) -> str:
 
 def _notes(recording: Recording) -> str:
     return recording.text(
-        "The errors of angles are means against known angles, so a single error may be much larger. All errors come "
-        "from {people} people, {movements} movements, {recordings} recordings and {frames} images. Other people and "
-        "movements may have other errors.",
+        "All errors were measured in recordings with known angles (people: {people}, rendered figures: {figures}, "
+        "movements: {movements}, recordings: {recordings}, images: {frames}). Other people and movements may have "
+        "other errors. The angle error is a mean, so a single error may be much larger.",
         **errors.origin(recording.model),
     )
+
+
+def _warnings(recording: Recording) -> str:
+    """Return the warning of a page, with the one of a model whose ranges depend on mirroring."""
+    largest = errors.mirrored_difference_deg(recording.model)
+    if not largest > errors.MIRRORED_LIMIT_DEG:
+        return recording.text(_WARNING)
+    return f"{recording.text(_WARNING)} {recording.text(_MIRRORED, model=recording.model, size=f'{largest:.0f}')}"
 
 
 def _gait_note(recording: Recording) -> str:
@@ -254,7 +284,7 @@ def _html(
     """Return the page as HTML without further files."""
     say = recording.text
     blocks: list[Block] = [*map(Text, labels.lines(recording.language)), Text(_facts(recording))]
-    blocks.append(Text(say(_WARNING), strong=True))
+    blocks.append(Text(_warnings(recording), strong=True))
     for caption, rgb in pictures:
         data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
@@ -325,7 +355,7 @@ def _gait_blocks(recording: Recording) -> list[Block]:
 def _change_blocks(recording: Recording, earlier: Earlier | None) -> list[Block]:
     if earlier is None:
         return []
-    before = recording.text("Before: {title}, network {model}.", title=earlier.title, model=earlier.model)
+    before = recording.text("Before: {title}, model {model}.", title=earlier.title, model=earlier.model)
     table = Table(_in_words(recording, _CHANGE_HEADINGS), tuple(_changes(recording, earlier)))
     return [Heading(recording.text("Before and now")), Text(before), table]
 
@@ -409,10 +439,11 @@ def _table_pages(
         ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
-    texts = [*labels.lines(recording.language), _facts(recording), recording.text(_WARNING)]
-    lines = [_title(recording, labels), *texts]
+    lines = [*labels.lines(recording.language), _facts(recording)]
     parts = [
-        _text_part([part for line in lines for part in _wrapped(line, _TITLE_LENGTH)], 11),
+        _text_part(_wrapped(_title(recording, labels), _TITLE_LENGTH), _TITLE_SIZE, "bold"),
+        _text_part([part for line in lines for part in _wrapped(line, _HEAD_LENGTH)], _HEAD_SIZE),
+        _text_part(_wrapped(_warnings(recording), _HEAD_LENGTH), _HEAD_SIZE, "bold"),
         *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
         *(_table_part(recording, *table) for table in tables[:1] if table[2]),
         *([_list_part(recording, "Left and right", recording.comparisons)] if recording.comparisons else []),
@@ -440,11 +471,11 @@ def _page(parts: Sequence[_Part]) -> Any:  # noqa: ANN401  # Matplotlib
     return figure
 
 
-def _text_part(lines: Sequence[str], size: float) -> _Part:
+def _text_part(lines: Sequence[str], size: float, weight: str = "normal") -> _Part:
     text = files.xml_text("\n".join(lines))
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
-        axes.text(0, 1, text, fontsize=size, va="top", parse_math=False, transform=axes.transAxes)
+        axes.text(0, 1, text, fontsize=size, weight=weight, va="top", parse_math=False, transform=axes.transAxes)
 
     return _Part(_LINE_IN * size * len(lines) + 0.15, draw)
 
@@ -524,7 +555,7 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
             axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=label, linewidth=1)
         heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
         axes.set_title(heading, fontsize=8, loc="left")
-        axes.tick_params(labelsize=6)
+        axes.tick_params(labelsize=7)
         axes.set_ylim(*axis_ends(sides.values()))
-        axes.legend(fontsize=6, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+        axes.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
     return figure

@@ -271,7 +271,7 @@ def recording_of(
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
-    Without `counted`, repetitions of elbows, hips and knees are counted, unless the person walks.
+    Without `counted`, repetitions of the elbows, hips and knees that were seen are counted, unless the person walks.
     `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, keypoints
     outside the image count as not seen.
 
@@ -296,7 +296,8 @@ def recording_of(
     }
     gait = find_gait(bodies, times, rate_hz, height_m=height_m)
     if counted is None:
-        counted = () if gait is not None else tuple(map(AngleLimits, COUNTED))
+        seen = [angle for angle in COUNTED if np.isfinite(columns[angle]).any()]
+        counted = () if gait is not None else tuple(map(AngleLimits, seen))
     return Recording(
         name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies, language
     )

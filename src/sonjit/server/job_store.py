@@ -171,7 +171,13 @@ class UploadJob:
                 elif table == "report":
                     model = self._reported_model or "full"
                     joint_angles.write_report(
-                        path, lines, self.drawing, self.input.name, model, language=_REPORTS[name]
+                        path,
+                        lines,
+                        self.drawing,
+                        self.input.name,
+                        model,
+                        language=_REPORTS[name],
+                        anonymise=task_of(self.detectors, self.style).style.anonymise,
                     )
                 else:
                     (convert_motions if table == "motions" else convert_events)(lines, path)
