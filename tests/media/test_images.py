@@ -416,3 +416,15 @@ def test_a_grey_profile_of_a_colour_image_and_one_of_tables_are_named(noise):
         shown = decode_image(buffer.getvalue(), "a", notes=notes)
         assert (shown != pixels).any() == is_applied
         assert notes == ([] if is_applied else ["a: its colour profile is not sRGB and is not applied"])
+
+
+def test_tables_of_curves_span_0_to_1_and_incomplete_ones_are_unknown():
+    def curve(count, *values):
+        return profiles._curve(b"curv\0\0\0\0" + struct.pack(f">I{len(values)}H", count, *values))
+
+    line = np.linspace(0, 1, 256)
+    np.testing.assert_allclose(curve(0), line, rtol=1e-6)
+    np.testing.assert_allclose(curve(2, 0, 65535), line, rtol=1e-6)
+    np.testing.assert_allclose(curve(3, 0, 65535, 0), 1 - np.abs(2 * line - 1), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(curve(1, 512), line**2, rtol=1e-6)
+    assert curve(3, 0, 65535) is None
