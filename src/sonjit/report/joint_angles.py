@@ -55,8 +55,8 @@ _WARNING: Final = (
     "The angles are estimates from one camera, not a medical measurement. Do not choose a treatment by this page only."
 )
 _MIRRORED: Final = (
-    "The ranges of the model {model} differed by up to {size}° between a recording and its mirror image. full and "
-    "heavy are more accurate."
+    "The ranges of the model {model} differed by up to {size}° between recordings of one person and their mirror "
+    "images. Those of full and heavy differed less."
 )
 _TITLE_LENGTH = 65  # characters of a line of the title of a printed page
 _TITLE_SIZE = 14.0  # of the printed title in points
@@ -233,7 +233,7 @@ def _facts(recording: Recording) -> str:
         return facts
     others = (
         "{people} people were found. The angles and curves are only those of the person with the skeleton in the "
-        "pictures, who has number {number}."
+        "pictures, who has number {number}. They may be wrong where people cover each other."
     )
     return f"{facts} {recording.text(others, people=recording.people, number=recording.person)}"
 
