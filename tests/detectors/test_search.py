@@ -281,7 +281,7 @@ class OneFace:
 )
 def test_plain_faces_are_observed_once_and_doubtful_ones_again(score, presence, runs):
     meshes = Meshes(presence)
-    found = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(score), meshes).search()
+    found = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(score), meshes, network=People).search()
     assert len(meshes.boxes) == runs
     assert [len(face.views) for face in found.candidates] == ([runs] if presence > 0.1 else [])
 

@@ -15,6 +15,7 @@ from sonjit._util import Image, InputError
 from sonjit.detectors import kinds
 from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.body import load_bodies
+from sonjit.detectors.kinds.face import FaceMeshes
 from sonjit.detectors.options import BodyOptions, FaceOptions
 from sonjit.detectors.search import geometry, light, load
 from sonjit.detectors.search.bodies import BodySearch, clipped
@@ -73,8 +74,7 @@ class BystanderSearch:
         faces = [box for parts in (_PARTS if thorough else _FEWER_PARTS) for box in self.glance(rgb, parts, _FACE)]
         for parts in _TURNED_PARTS if thorough else ():
             faces += (box for turn in _TURNS[1:] for box in self.glance(rgb, parts, _TURNED_FACE, turn=turn))
-        meshes = FaceSearch(rgb, self._faces, self._meshes[0], extent).search().candidates
-        faces += (found.last.box for found in meshes if found.score > _MESH)
+        faces += self._meshes_in(rgb, self._meshes[0], extent, _MESH)
         search = BodySearch(rgb, self._network, self._faces, self._bodies, extent)
         bodies = [found.last for found in search.search().candidates if found.score > _BODY]
         heads = [head_of_keypoints(body.keypoints) for body in bodies]
@@ -87,9 +87,13 @@ class BystanderSearch:
         """Return the faces that a thorough search reports in an image (H, W, 3) whose people are hidden."""
         faces, lit = [box for parts in _FEWER_PARTS for box in self.glance(rgb, parts)], light.in_good_light(rgb)
         for meshes in self._meshes:
-            found = FaceSearch(lit, self._faces, meshes, Extent(thorough=True)).search().candidates
-            faces += (each.last.box for each in found if each.score > _MESH_AGAIN)
+            faces += self._meshes_in(lit, meshes, Extent(thorough=True), _MESH_AGAIN)
         return faces
+
+    def _meshes_in(self, rgb: Image, meshes: FaceMeshes, extent: Extent, min_score: float) -> list[Box]:
+        """Return the faces with a mesh in an image (H, W, 3), from a score of 0 to 1."""
+        search = FaceSearch(rgb, self._faces, meshes, extent, network=self._network, hides=True)
+        return [found.last.box for found in search.search().candidates if found.score > min_score]
 
     def glance(
         self, rgb: Image, parts: int, min_score: float = _GLANCED_FACE, *, turn: float = 0.0, number: int | None = None

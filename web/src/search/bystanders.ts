@@ -2,7 +2,7 @@
 
 import type { Bodies } from "../body.js";
 import { constants } from "../data.js";
-import type { FaceMeshes } from "../face.js";
+import type { FaceMeshes, FaceObservation } from "../face.js";
 import {
   cornersIou,
   cornersOf,
@@ -11,12 +11,14 @@ import {
   squareAround,
   type Corners,
 } from "../observations.js";
+import type { Found } from "../pipeline.js";
 import { cut, inGoodLight, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import { BodySearch, clippedBox } from "./bodies.js";
 import { FaceSearch } from "./faces.js";
 import { HEAD, LIMITS, windows } from "./geometry.js";
 import type { PeopleNetwork, PersonBox } from "./network.js";
+import type { Limits } from "./stills.js";
 
 const OF = constants.bystanders;
 const HIDING = constants.hiding;
@@ -130,7 +132,7 @@ export class BystanderSearch {
   async #find(dim: Pixels, isThorough: boolean): Promise<{ faces: Corners[]; people: Corners[] }> {
     const image = inGoodLight(dim);
     const limits = { published: PUBLISHED, isThorough };
-    const { faces: detector, meshes, bodies, people } = this.networks;
+    const { faces: detector, bodies, people } = this.networks;
     const faces: Corners[] = [];
     for (const parts of isThorough ? OF.PARTS : OF.FEWER_PARTS)
       faces.push(...(await this.#glance(image, parts, OF.FACE)));
@@ -138,7 +140,7 @@ export class BystanderSearch {
       for (const parts of OF.TURNED_PARTS)
         faces.push(...(await this.#glance(image, parts, OF.TURNED_FACE, turn)));
     }
-    const seen = await new FaceSearch(image, detector, meshes, limits).search();
+    const seen = await this.#meshesIn(image, limits);
     for (const { score, keypoints } of seen.found)
       if (score > OF.MESH) faces.push(cornersOf(keypoints));
     const search = new BodySearch(image, { bodies, people, faces: detector }, limits);
@@ -153,14 +155,18 @@ export class BystanderSearch {
     };
   }
 
+  #meshesIn(image: Pixels, limits: Limits): Promise<Found<FaceObservation>> {
+    const { faces, meshes, people } = this.networks;
+    return new FaceSearch(image, faces, meshes, limits, async () => people, true).search();
+  }
+
   /** Return the faces that a thorough search finds in an image whose people are covered. */
   async #findAgain(image: Pixels): Promise<Corners[]> {
     const faces: Corners[] = [];
     for (const parts of OF.FEWER_PARTS)
       faces.push(...(await this.#glance(image, parts, OF.GLANCED_FACE)));
     const limits = { published: PUBLISHED, isThorough: true };
-    const { faces: detector, meshes } = this.networks;
-    const seen = await new FaceSearch(inGoodLight(image), detector, meshes, limits).search();
+    const seen = await this.#meshesIn(inGoodLight(image), limits);
     const sure = seen.found.filter(({ score }) => score > OF.MESH_AGAIN);
     return [...faces, ...sure.map(({ keypoints }) => cornersOf(keypoints))];
   }

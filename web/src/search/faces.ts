@@ -24,6 +24,7 @@ import {
   oks,
   proposalsIn,
   reachOf,
+  scoreOf,
   windows,
   type Features,
   type Proposal,
@@ -42,7 +43,10 @@ const OF = constants.search.faces;
 
 type FaceCandidate = Candidate<FaceObservation>;
 
-/** Searches one image for faces. The people of `network`, if any, are a feature of the scores. */
+/**
+ * Searches one image for faces. The people of `network` are a feature of the scores. To hide faces,
+ * a face without a person counts as much as one with a person.
+ */
 export class FaceSearch extends StillSearch<FaceObservation> {
   #people: PersonBox[] | null = null; // people that the network finds in the complete image
 
@@ -52,9 +56,15 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     private readonly detector: SingleShotDetector,
     private readonly meshes: FaceMeshes,
     limits: Limits,
-    private readonly network: (() => Promise<PeopleNetwork>) | null = null,
+    private readonly network: () => Promise<PeopleNetwork>,
+    private readonly hides = false,
   ) {
-    super(image, limits, network ? "face" : "face_alone");
+    super(image, limits, "face");
+  }
+
+  protected override score(candidate: FaceCandidate): number {
+    const score = super.score(candidate);
+    return this.hides ? Math.max(score, scoreOf("hidden_face", candidate.features)) : score;
   }
 
   /**
@@ -128,7 +138,6 @@ export class FaceSearch extends StillSearch<FaceObservation> {
   }
 
   async #peopleInImage(): Promise<PersonBox[]> {
-    if (!this.network) return [];
     const network = await this.network();
     const found: PersonBox[] = [];
     for (const window of windows(this.image, 1, true))

@@ -29,7 +29,11 @@ box. Score of a person that the network does not find."""
 
 
 class FaceSearch(StillSearch[FaceObservation]):
-    """Search of one image for faces. The people of `network`, if any, are a feature of the scores."""
+    """Search of one image for faces.
+
+    The people of `network` are a feature of the scores. To hide faces, a face without a person counts as much as one
+    with a person.
+    """
 
     def __init__(
         self,
@@ -37,16 +41,16 @@ class FaceSearch(StillSearch[FaceObservation]):
         detector: SingleShotDetector,
         meshes: FaceMeshes,
         extent: Extent = COMPLETE,
-        network: Callable[[], PeopleNetwork] | None = None,
+        *,
+        network: Callable[[], PeopleNetwork],
+        hides: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
-        self._detector, self._meshes, self._network = detector, meshes, network
+        self._detector, self._meshes, self._network, self._hides = detector, meshes, network, hides
 
     @cached_property
     def people(self) -> list[PersonBox]:
         """People that the network finds in the complete image."""
-        if self._network is None:
-            return []
         network = self._network()
         return [person for window in self.windows(1) for person in network.find(self.rgb, window, _UNSEEN)[0]]
 
@@ -100,11 +104,10 @@ class FaceSearch(StillSearch[FaceObservation]):
             "agreement": logit(candidate.agreement),
             **mesh_proportions(candidate.last),
         }
-        if self._network is None:
-            return probability("face_alone", candidate.features)
         shown = (person.score for person in self.people if shows_face(person, candidate.last))
         candidate.features["person"] = logit(max(shown, default=_UNSEEN))
-        return probability("face", candidate.features)
+        names = ("face", "hidden_face") if self._hides else ("face",)
+        return max(probability(name, candidate.features) for name in names)
 
 
 def shows_face(person: PersonBox, face: FaceObservation) -> bool:
