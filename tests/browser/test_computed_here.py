@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.geometry.boxes import box_iou
 from sonjit.server.app import BUILT_ENGINE
 
 from .conftest import Server, run
@@ -111,7 +110,6 @@ def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, 
     file = data / "real" / "wild" / "group-5.jpg"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
-    file = smaller(file, tmp_path)
     plain = cv2.imread(str(file))
     if here == "page":
         page.choose("here", here)
@@ -121,10 +119,8 @@ def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, 
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(run(page.browser, HIDDEN)), np.uint8), cv2.IMREAD_COLOR)
     page.choose("style-anonymise", "none")
     with sonjit.create_detector("face", max_instances=50, search="thorough", static_image=True) as detector:
-        before, after = (detector.detect(image[..., ::-1]) for image in (plain, shown))
-    assert len(before) > 4
-    # A body without a head can look like a face elsewhere, so that the places count.
-    assert not [face.box for face in after if any(box_iou(face.box, each.box) > 0 for each in before)]
+        assert len(detector.detect(plain[..., ::-1])) > 4
+        assert len(detector.detect(shown[..., ::-1])) == 0
     changed = (np.abs(shown.astype(int) - plain).max(axis=2) > 12).mean()
     assert 0.005 < changed < 0.6  # the rest of the image stays
 

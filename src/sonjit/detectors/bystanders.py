@@ -37,7 +37,7 @@ _PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6, 8), (1, 2, 3), (1, 2)
 _MIN_SIDE_PX: Final = 120  # minimum side of windows that the searches do not have
 _HEAD_WIDTH, _HEAD_HEIGHT = 0.6, 0.35
 """Maximum side of an unseen head at the top of a person's box, relative to its width and its height."""
-_MESH_AGAIN: Final = 0.5  # minimum score of a face with a mesh in an image whose people are hidden
+_MESH_AGAIN: Final = 0.2  # the same of a mesh in an image whose people are hidden
 
 
 class Bystanders(NamedTuple):
