@@ -25,6 +25,8 @@ from ..support.waiting import wait_until  # noqa: TID252  # one polling helper f
 from .web_module import TRACK, WEB, in_python, put_on, put_page_modules_on
 
 LOCAL = "http://127.0.0.1:"
+# Chromium logs this when a test opens another page while the last one sends an image.
+LEFT_WHILE_SENDING = "Failed to load Blob"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
@@ -189,7 +191,7 @@ def browser(chromium):
 
     A test lists the errors that it causes on purpose: `browser.expected.append("part of the message")`.
     """
-    chromium.expected = []
+    chromium.expected = [LEFT_WHILE_SENDING]
     chromium.get_log("browser")
     yield chromium
     errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
