@@ -3,22 +3,24 @@
     make mutants                                    # 400 places with a fixed seed, about three hours of one core
     .venv/bin/python tools/mutants.py --count 60 --seed 3 --packages runs media
     .venv/bin/python tools/mutants.py --again       # only the survivors of the last run
+    .venv/bin/python tools/mutants.py --save benchmarks/results/mutants.json
 
 Cosmic Ray's operators make the mutants. A sample has each place at most once, with one of its mutants at random. The
-tests of a mutant are in four files: the two that mention most names of its module, and the two that run most of the
-lines which those leave out. Of these files, the tests that run the changed statement are repeated, short ones first. To
-know them, the tests run once with coverage. Tests with reference data, browsers or networks do not run, because public
-CI has no reference data. The results are in `mutants.jsonl`, and an interrupted run continues with them. Places in
-annotations, assertions and errors are left out.
+tests of a mutant are those that run the changed statement, in at most four test files, the nearest by the names in
+them, and for at most 20 seconds. Each test file runs once with coverage to know them; its record is kept in
+`.mutants` until the file changes. Tests with reference data, browsers or networks do not run, because public CI has no
+reference data. The results are in `mutants.jsonl`, and an interrupted run continues with them. Places in annotations,
+assertions and errors are left out.
 """
 
 import argparse
 import ast
+import hashlib
 import json
+import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -30,26 +32,16 @@ from typing import Any, NamedTuple
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.mutating import mutate_code
-from mutant_tests import (
-    PYTEST,
-    SELECTED,
-    TEST_FILES,
-    Lines,
-    by_names,
-    environment,
-    measure,
-    nearby_tests,
-    read_lines,
-    tests_of,
-)
+from mutant_tests import Records, Test, first_failure, preload, record, tests_of
+
+from sonjit.engines.devices import describe_machine
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sonjit"
 PACKAGES = ("detectors", "gestures", "geometry", "media", "results", "runs", "server")
 RESULTS = ROOT / "mutants.jsonl"
-TIMEOUT_S = 600  # of the tests of a mutant on a busy machine. A mutant that takes longer counts as noticed.
+RECORDS = ROOT / ".mutants"
 ASSERTING = ("strict", "frozen", "slots", "eq", "stacklevel")  # arguments that only detect errors of programmers
-STAGES = ("not slow", "slow")
 COPIED = (
     "src",
     "lab",
@@ -90,35 +82,90 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--packages", nargs="*", default=PACKAGES, choices=PACKAGES)
-    parser.add_argument("--again", action="store_true", help="test the survivors in mutants.jsonl again")
+    parser.add_argument("--again", action="store_true", help="test the survivors of the results again")
     parser.add_argument("--required", type=float, default=90.0, help="per cent of the mutants that tests must notice")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file that an interrupted run continues, .jsonl")
+    parser.add_argument("--save", type=Path, help="file of machine, command and numbers by package, .json")
     options = parser.parse_args()
-    known = {Mutant(*line["mutant"]): line for line in read_results()}
+    machine = describe_machine()
+    known = {Mutant(*line["mutant"]): line for line in read_results(options.results)}
     if options.again:
         chosen = [mutant for mutant, line in known.items() if line["noticed_by"] is None]
         known = {}
     else:
         chosen = sample(options.packages, options.count, options.seed)
-    with tempfile.TemporaryDirectory(prefix="sonjit-mutants-") as folder:
-        copy_project(Path(folder))
-        lines = lines_of_tests(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="sonjit-mutants-") as name:
+        folder = Path(name)
+        copy_project(folder)
+        preload()
+        modules = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (SOURCE / name).rglob("*.py")]
+        trial = Trial(folder, record(modules, folder, RECORDS))
         for number, mutant in enumerate(chosen):
             if mutant not in known:
-                known[mutant] = test(mutant, Path(folder), lines.get(mutant.path, {}))
-                with RESULTS.open("a", encoding="utf-8") as file:
+                known[mutant] = trial.test(mutant)
+                with options.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(known[mutant]) + "\n")
             line = known[mutant]
             sys.stderr.write(f"{number + 1}/{len(chosen)} {line['noticed_by'] or 'SURVIVES'}: {line['change']}\n")
-    text, share = table([known[mutant] for mutant in chosen])
-    sys.stdout.write(text)
-    return int(share < options.required)
+    counts = count([known[mutant] for mutant in chosen])
+    sys.stdout.write(table(counts))
+    if options.save:
+        command = f"python tools/mutants.py --count {len(chosen)} --seed {options.seed}"
+        text = json.dumps({"machine": machine, "command": command, "packages": counts}, indent=2)
+        options.save.write_text(f"{text}\n", "utf-8")
+    noticed, tried = counts["all"]
+    return int(100 * noticed / max(tried, 1) < options.required)
 
 
-def read_results() -> list[dict[str, Any]]:
+class Trial:
+    """A copy of the project in which mutants are tested."""
+
+    def __init__(self, folder: Path, records: Records) -> None:
+        self._folder = folder
+        self._records = records
+        self._passes: dict[str, bool] = {}
+
+    def test(self, mutant: Mutant) -> dict[str, Any]:
+        """Change a file of the copy, run the nearby tests, and restore it."""
+        target = self._folder / mutant.path
+        before = target.read_text("utf-8")
+        after = mutate_code(before, plugins.get_operator(mutant.operator)(), mutant.occurrence)
+        if after is None:
+            raise SystemExit(f"{mutant}: the file has changed; remove the file of results")
+        tests = tests_of(mutant.path, mutant.line, self._folder, self._records)
+        noticed_by = self._noticed_by(tests, target, before, after)
+        files = sorted({test.name.partition("::")[0] for test in tests})
+        change = f"{mutant.path}:{mutant.line} {changed_lines(before, after)}"
+        return {"mutant": mutant, "change": change, "tests": files, "noticed_by": noticed_by}
+
+    def _noticed_by(self, tests: list[Test], target: Path, before: str, after: str) -> str | None:
+        """Return the first test that fails with a change only."""
+        while True:
+            tests = [test for test in tests if self._passes.get(test.name, True)]
+            if not tests:
+                return None
+            self._write(target, after)
+            failed = first_failure(tests, self._folder)
+            self._write(target, before)
+            if failed is None or "/" not in failed:
+                return failed
+            if failed not in self._passes:
+                again = Test(failed, self._records.seconds[failed])
+                self._passes[failed] = first_failure([again], self._folder) is None
+            if self._passes[failed]:
+                return failed
+            sys.stderr.write(f"{failed} fails without a change\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file with a time of its own, because Python takes bytecode of the same time and size as valid."""
+        time = path.stat().st_mtime
+        path.write_text(text, "utf-8")
+        os.utime(path, (time + 2, time + 2))
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
     """Return the results so far; a mutant that was tested again has its newest one."""
-    if not RESULTS.is_file():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
 def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
@@ -128,7 +175,7 @@ def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
         (path, place, mutants)
         for package in sorted(packages)
         for path in sorted((SOURCE / package).rglob("*.py"))
-        for place, mutants in sorted(mutants_of(path).items())
+        for place, mutants in kept_mutants_of(path)
     ]
     generator.shuffle(places)
     chosen: list[Mutant] = []
@@ -142,14 +189,28 @@ def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
 
 def is_valid(mutant: Mutant) -> bool:
     """Check whether Cosmic Ray can make the change, and the changed file is Python."""
+    before = (ROOT / mutant.path).read_text("utf-8")
     try:
-        after = mutate_code(
-            (ROOT / mutant.path).read_text("utf-8"), plugins.get_operator(mutant.operator)(), mutant.occurrence
-        )
+        after = mutate_code(before, plugins.get_operator(mutant.operator)(), mutant.occurrence)
         compile(after or "(", mutant.path, "exec")
     except (SyntaxError, AttributeError):  # the latter at exceptions such as `except module.Error`
         return False
-    return True
+    return " /, " not in changed_lines(before, after or "")  # the star of keyword arguments is no operator
+
+
+def kept_mutants_of(path: Path) -> list[tuple[Place, list[Mutant]]]:
+    """Return the mutants of a file by place in order. They are kept, because Cosmic Ray takes seconds to find them."""
+    relative, digest = path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()
+    kept = RECORDS / f"{relative.replace('/', '.')}.json"
+    known = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    if known.get("digest") != digest:
+        known = {"digest": digest, "places": sorted(mutants_of(path).items())}
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(known), "utf-8")
+    return [
+        (Place(tuple(start), family), [Mutant(*mutant) for mutant in mutants])
+        for (start, family), mutants in known["places"]
+    ]
 
 
 def mutants_of(path: Path) -> dict[Place, list[Mutant]]:
@@ -200,55 +261,6 @@ def skipped_part(node: ast.AST) -> Any:  # noqa: ANN401  # a node with a positio
             return None
 
 
-def lines_of_tests(folder: Path) -> dict[str, Lines]:
-    """Return which tests run the lines of each module, measured in a copy of the project."""
-    modules = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (SOURCE / name).rglob("*.py")]
-    sys.stderr.write("measure which tests run which lines\n")
-    measure({file for name in modules for file in by_names(name, folder)[:TEST_FILES]}, folder, folder / "lines")
-    return read_lines(folder / "lines")
-
-
-def test(mutant: Mutant, folder: Path, lines: Lines) -> dict[str, object]:
-    """Change a file of the copy, run the nearby tests, and restore it."""
-    target = folder / mutant.path
-    before = target.read_text("utf-8")
-    after = mutate_code(before, plugins.get_operator(mutant.operator)(), mutant.occurrence)
-    if after is None:
-        raise SystemExit(f"{mutant}: the file has changed; remove {RESULTS.name}")
-    nearby = nearby_tests(mutant.path, folder, lines)
-    tests = tests_of(mutant.line, before, nearby, lines)
-    target.write_text(after, "utf-8")
-    try:
-        noticed_by = next(filter(None, (run_tests(tests, stage, folder) for stage in STAGES)), None) if tests else None
-    finally:
-        target.write_text(before, "utf-8")
-    if noticed_by is not None and not passes(noticed_by, folder):
-        raise SystemExit(f"{noticed_by} fails without a change; repair it first")
-    change = f"{mutant.path}:{mutant.line} {changed_lines(before, after)}"
-    return {"mutant": mutant, "change": change, "tests": nearby, "noticed_by": noticed_by}
-
-
-def run_tests(tests: Sequence[str], stage: str, folder: Path) -> str | None:
-    """Run the tests of a stage until one fails, and return its name, or None."""
-    command = [sys.executable, "-m", "pytest", "-x", *PYTEST, "-m", f"{stage} and {SELECTED}", *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "a time limit"
-    if done.returncode in (0, 5):  # all passed, none was selected
-        return None
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return failed[1] if failed else "the start of the tests"
-
-
-@cache
-def passes(name: str, folder: Path) -> bool:
-    """Check whether a test passes without a change, so that its failure means something."""
-    return "/" not in name or all(run_tests([name], stage, folder) is None for stage in STAGES)
-
-
 def copy_project(folder: Path) -> None:
     """Copy what the tests read."""
     for path in (path for pattern in COPIED for path in ROOT.glob(pattern)):
@@ -270,21 +282,20 @@ def changed_lines(before: str, after: str) -> str:
     return f"{old.strip()} -> {new.strip()}"
 
 
-def table(lines: list[dict[str, object]]) -> tuple[str, float]:
-    """Return a Markdown table by package, and the share of noticed mutants in per cent."""
+def count(lines: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Return how many mutants of each package and of all are noticed, and how many were tried."""
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for line in lines:
         for name in (str(line["change"]).split("/")[2], "all"):
-            counts[name][0] += 1
-            counts[name][1] += line["noticed_by"] is not None
-    rows = [
-        f"| {name} | {tried} | {noticed} | {100 * noticed / tried:.0f} % |"
-        for name, (tried, noticed) in sorted(counts.items())
-    ]
-    tried, noticed = counts["all"]
-    return "\n".join(
-        ["| package | mutants | noticed | share |", "|---|---:|---:|---:|", *rows]
-    ) + "\n", 100 * noticed / max(tried, 1)
+            counts[name][0] += line["noticed_by"] is not None
+            counts[name][1] += 1
+    return {name: counts[name] for name in sorted(counts, key=lambda name: (name == "all", name))}
+
+
+def table(counts: dict[str, list[int]]) -> str:
+    """Return a Markdown table by package."""
+    rows = [f"| {name} | {tried} | {found} | {100 * found / tried:.0f} % |" for name, (found, tried) in counts.items()]
+    return "\n".join(["| package | mutants | noticed | share |", "|---|---:|---:|---:|", *rows]) + "\n"
 
 
 if __name__ == "__main__":
