@@ -16,6 +16,7 @@ import time
 import types
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -156,9 +157,9 @@ def _statements_run(data: Path, folder: Path, names: list[str]) -> dict[str, dic
 
 @cache
 def statement_keys(source: str) -> dict[int, Key]:
-    """Return the innermost statement of each line. The lines of a compound statement are those of its head.
+    r"""Return the innermost statement of each line. The lines of a compound statement are those of its head.
 
-    >>> statement_keys("def f(x):\\n    if x:\\n        return 1")
+    >>> statement_keys("def f(x):\n    if x:\n        return 1")
     {1: '|def f(x):', 2: 'f|if x:', 3: 'f|return 1'}
     """
     texts, keys = source.splitlines(), dict[int, Key]()
@@ -220,11 +221,15 @@ def _tests_by_place(path: str, line: int, folder: Path, records: Records) -> Ite
     header = re.match(r"(?:async )?def (\w+)", text)
     if header:
         inner = f"{scope}.{header[1]}".lstrip(".")
-        yield set[str]().union(*(tests for key, tests in of_module.items() if key.startswith((f"{inner}|", f"{inner}."))))
+        yield set[str]().union(
+            *(tests for key, tests in of_module.items() if key.startswith((f"{inner}|", f"{inner}.")))
+        )
     defined = _defined_at(source, line)
     yield _users(defined, source, of_module)
     others = [other for other in records.tests if other != path]
-    yield set[str]().union(*(_users(defined, (folder / other).read_text("utf-8"), records.tests[other]) for other in others))
+    yield set[str]().union(
+        *(_users(defined, (folder / other).read_text("utf-8"), records.tests[other]) for other in others)
+    )
 
 
 def _defined_at(source: str, line: int) -> set[str]:
@@ -308,7 +313,7 @@ def preload() -> None:
 
 
 def _forked(run: Any, folder: Path, limit_s: float) -> int | None:  # noqa: ANN401  # a function without arguments
-    """Call a function in a fork whose modules are those of a copy of the project. Return its status, or None if late."""
+    """Call a function in a fork with the modules of a copy of the project. Return its status, or None if late."""
     process = os.fork()
     if process == 0:
         code = 99
@@ -324,10 +329,8 @@ def _forked(run: Any, folder: Path, limit_s: float) -> int | None:  # noqa: ANN4
         status = os.waitstatus_to_exitcode(code) if done else None
         if not done:
             time.sleep(0.02)
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     if status is None:
         os.waitpid(process, 0)
     return status

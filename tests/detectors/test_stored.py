@@ -1,6 +1,5 @@
 """Detections in the bundled images are those stored, so that no change of a search or a tracker goes unnoticed."""
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
