@@ -103,7 +103,7 @@ def record(modules: Iterable[str], folder: Path, kept: Path) -> Records:
     for file in sorted({file for module in modules for file in by_names(module, folder)[:NEAREST]}):
         digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         path = kept / f"{file.replace('/', '.')}.json"
-        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         if known.get("digest") != digest:
             sys.stderr.write(f"record {file}\n")
             known = {"digest": digest, **_measure(file, folder, kept)}

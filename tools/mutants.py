@@ -201,13 +201,13 @@ def kept_mutants_of(path: Path) -> list[tuple[Place, list[Mutant]]]:
     """Return the mutants of a file by place in order. They are kept, because Cosmic Ray takes seconds to find them."""
     relative, digest = path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()
     kept = RECORDS / f"{relative.replace('/', '.')}.json"
-    known = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    known: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
     if known.get("digest") != digest:
         known = {"digest": digest, "places": sorted(mutants_of(path).items())}
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps(known), "utf-8")
     return [
-        (Place(tuple(start), family), [Mutant(*mutant) for mutant in mutants])
+        (Place((start[0], start[1]), family), [Mutant(*mutant) for mutant in mutants])
         for (start, family), mutants in known["places"]
     ]
 

@@ -1,5 +1,6 @@
 """BVH, GLB and VRMA of characters, read by readers of the tests."""
 
+import json
 from dataclasses import replace
 from typing import get_args
 
@@ -11,6 +12,7 @@ from sonjit.media import Header, convert_table, load_frames, open_writer
 from sonjit.media.tables.characters import BONES, FINGER_PARTS, NAMES, PARENTS, BoneNames
 from sonjit.results import Face, Frame, Person
 
+from ...support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(20) / FPS
@@ -286,3 +288,27 @@ def test_other_headers_are_refused(tmp_path, header, message):
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="Characters cannot be read back"):
         load_frames(tmp_path / "x.glb")
+
+
+@pytest.mark.parametrize("convention", get_args(BoneNames))
+@pytest.mark.parametrize("ending", [".bvh", ".glb", ".vrma"])
+def test_files_of_a_moving_person_are_as_stored(tmp_path, ending, convention):
+    frames = people_of(TIMES[:5], 0.6)[0]
+    path = tmp_path / f"x{ending}"
+    with open_writer(path, PEOPLE, bones=convention) as writer:
+        for frame in frames:
+            writer.write(frame)
+    data = path.read_bytes()
+    if ending == ".bvh":
+        content = [[number(word) for word in line.split()] for line in data.decode().splitlines()]
+    else:
+        content = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    assert_as_stored(f"characters.{convention}{ending}", content)
+
+
+def number(word):
+    """Return a word as a number if it is one."""
+    try:
+        return float(word)
+    except ValueError:
+        return word

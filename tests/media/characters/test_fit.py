@@ -10,10 +10,11 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vect
 from sonjit.media import open_writer
 from sonjit.media.tables.characters import BONES, FINGER_LIMITS, fit
 from sonjit.media.tables.characters.fit import Track, fit_motion
-from sonjit.media.tables.characters.writer import LiveCharacter
-from sonjit.results import Frame
+from sonjit.media.tables.characters.writer import LiveCharacter, people_of_frame, track_from_people
+from sonjit.results import Frame, Person
 from sonjit.results.skeletons import load_skeleton
 
+from ...support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(60) / FPS
@@ -346,3 +347,37 @@ def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_ra
     np.testing.assert_allclose(places[:, 2], body[is_moved][:, 2] + 1)
     shown = places[:, :2] / places[:, 2:] * camera[:2] + np.array(camera[2:])
     np.testing.assert_allclose(shown, pixels[is_moved], atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def wild():
+    """Return frames of people whose noisy keypoints leave the image, whose hands bend too far, turn and get lost."""
+    rng, frames = np.random.default_rng(6), []
+    for index, time_s in enumerate(TIMES[:48]):
+        points = actor(time_s, x=0.02 * index) + rng.normal(0, 0.012, (33, 3))
+        person = body_of(points, presence=np.where(rng.random(33) < 0.1, 0.2, 0.9))
+        hands = {}
+        for side, wrist in (("left", 15), ("right", 16)):
+            hand = hand_of(points[wrist], rng.uniform(-0.4, 1.4), side.title())[0]
+            turned = matrix_from_rotation_vector(rng.normal(0, 0.4, 3)).T
+            hand.keypoints_3d = (hand.keypoints_3d @ turned).astype(np.float32)
+            hands[f"{side}_hand"] = hand if (index // 9 + (side == "left")) % 3 else None
+        frames.append(Frame(index, float(time_s), people=[Person(person, **hands)] if index % 17 != 11 else []))
+    return frames
+
+
+def test_a_wild_motion_is_as_stored(wild):
+    people = [(index, dict(people_of_frame(frame, index))) for index, frame in enumerate(wild)]
+    shown = [next(iter(found.values())) for _, found in people if found]
+    times = np.array([frame.time for frame in wild])
+    motion = fit_motion("person1", track_from_people(shown, times, None), len(times), SIZE)
+    parts = {"offsets": motion.offsets, "ends": motion.ends, "hips": motion.hips, "held": motion.is_held}
+    parts |= {"turns": motion.rotations[::9], "hands": motion.hands_held}
+    assert_as_stored("characters.wild", parts, absolute=1e-3)
+
+
+def test_poses_of_a_wild_stream_are_as_stored(wild):
+    live = LiveCharacter(mirrored=True)
+    poses = [live.pose(frame, SIZE) for frame in wild[6:24]]
+    shown = [pose and {"hips": pose.hips, "turns": pose.rotations} for pose in poses[::4]]
+    assert_as_stored("characters.stream", shown, absolute=1e-3)
