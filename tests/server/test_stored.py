@@ -1,0 +1,52 @@
+"""Answers of the server to bare requests are those stored, so that no client meets another one without notice."""
+
+import re
+
+import pytest
+
+from sonjit.server.settings import Limits
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
+
+KEPT = ("cache-control", "content-type", "retry-after", "www-authenticate", "allow", "vary", "set-cookie")
+CHANGING = ("version", "id", "created", "missing")  # values that differ from run to run
+BODIES = {"nothing": b"", "text": b"no image"}
+
+
+def plain_answer(response):
+    """Return status, headers and content of a response, of errors their code."""
+    headers = {name: response.headers[name] for name in KEPT if name in response.headers}
+    headers = {name: re.sub("[0-9a-f]{32}", "ID", text) for name, text in headers.items()}
+    is_json = headers.get("content-type", "").startswith("application/json")
+    content = response.json() if is_json else None
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name not in CHANGING}
+        content = content["error"]["code"] if "error" in content else content
+    return {"status": response.status_code, "headers": headers, "content": content}
+
+
+@pytest.fixture
+def schema(ask):
+    return ask().get("/openapi.json").json()
+
+
+def test_the_schema_is_as_stored(schema):
+    """It has the names, defaults and bounds of all options."""
+    schema["info"].pop("version")
+    assert_as_stored("server.schema", schema)
+
+
+@pytest.mark.parametrize("settings", [{}, {"token": "secret", "max_rate": 500}], ids=["open", "token"])
+@pytest.mark.parametrize("body", BODIES)
+def test_each_endpoint_answers_a_bare_request_as_stored(ask, schema, settings, body):
+    client, answers = ask(**settings), {}
+    for path, methods in sorted(schema["paths"].items()):
+        for method in sorted(set(methods) & {"get", "post", "put", "delete", "patch", "head"}):
+            address = re.sub(r"\{\w+\}", "hands" if "detect" in path else "0", path)
+            content = {"content": BODIES[body]} if method in ("post", "put", "patch") else {}
+            answers[f"{method} {path}"] = plain_answer(client.request(method, address, **content))
+    assert_as_stored(f"server.{'token' if settings else 'open'}.{body}", answers)
+
+
+def test_the_limits_are_as_stored():
+    assert_as_stored("server.limits", Limits())
