@@ -250,3 +250,46 @@ def test_closed_streams_are_replaced_and_no_file_gets_their_number(tmp_path, clo
         ["sh", "-c", f'exec "$0" -m sonjit models list {closed}', sys.executable], capture_output=True, text=True
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+ENDS = """
+import atexit, gc, sys, threading, time
+
+class Object:
+    def __del__(self):
+        print("freed", flush=True)
+
+kept = Object()
+atexit.register(print, "atexit", flush=True)
+printed = threading.Event()
+if sys.argv[1] == "thread":
+    threading.Thread(target=lambda: (printed.wait(), time.sleep(0.5), print("thread", flush=True))).start()
+if sys.argv[1] == "profile":
+    sys.setprofile(lambda *_: None)
+from sonjit import weights
+from sonjit.__main__ import run
+weights.models_folder = lambda: printed.set() or f"collects {gc.isenabled()}"
+sys.argv = ["sonjit", "models", "path"]
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "printed"),
+    [
+        ("nothing", ["atexit"]),
+        ("thread", ["thread", "atexit", "freed"]),
+        ("profile", ["atexit", "freed"]),
+    ],
+)
+def test_run_skips_the_end_of_the_interpreter_unless_something_waits_for_it(what, printed):
+    done = subprocess.run([sys.executable, "-c", ENDS, what], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["collects True", *printed]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_fails():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "sonjit", "models", "path"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode != 0
+    assert b"No space left" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _memory_errors(), _input_warnings() as shown:
             app = build_app(None if "--install-completion" in words else called)
             _check_options(app, called, words)
+            gc.enable()  # `sonjit.__main__` disables it
             result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SonjitError as error:
         print_error(str(error))
@@ -184,12 +186,12 @@ def _check_known(command: str) -> None:
 
 def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     """Raise InputError for a misspelt option of a command with inputs, which accepts every other word as an input."""
-    if command in app and callable(app[command].default_command):
+    before = words[: words.index("--") if "--" in words else None]
+    options = {word.partition("=")[0] for word in before if word.startswith("--")} - {"--help", "--version"}
+    if options and command in app and callable(app[command].default_command):
         known = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
-        for word in words[: words.index("--") if "--" in words else None]:
-            option = word.partition("=")[0]
-            nearest = get_close_matches(option, known, n=1)
-            if option.startswith("--") and option not in {*known, "--help", "--version"} and nearest:
+        for option in sorted(options - known):
+            if nearest := get_close_matches(option, known, n=1):
                 raise InputError(f"unknown option {option}. Did you mean {nearest[0]}?")
 
 
