@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit._util.errors import InputError
-from sonjit.engines import EngineOptions, load_engine, shared_networks
+from sonjit.engines import EngineOptions, load_engine, loaded_ahead, shared_networks
 from sonjit.engines import openvino as engine
 from sonjit.server.options import SessionOptions
 from sonjit.server.service import DetectorPool
@@ -82,3 +82,42 @@ def test_a_batch_of_stills_on_one_network_gives_what_they_give_one_after_the_oth
         assert detector.detect_batch(stills[::-1]) == separate[::-1]
         assert sorted(loads) == own  # once for all three threads
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sonjit-batch")]
+
+
+def test_networks_load_ahead_with_the_settings_of_the_caller():
+    inside = threading.Event()
+
+    def load():
+        assert inside.wait(60)
+        return threading.current_thread(), EngineOptions().shared
+
+    with shared_networks():
+        loaded = loaded_ahead(load)
+    inside.set()
+    thread, is_shared = loaded()
+    assert thread is not threading.current_thread()
+    assert is_shared
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_an_error_of_loading_ahead_is_raised_at_each_use():
+    def fail():
+        raise InputError("no such file")
+
+    loaded = loaded_ahead(fail)
+    for _ in range(2):
+        with pytest.raises(InputError, match="no such file"):
+            loaded()
+
+
+@pytest.mark.slow
+def test_detectors_of_hands_load_both_networks_at_once(weights, monkeypatch):
+    both, load = threading.Barrier(2, timeout=60), engine._load
+
+    def wait(network):
+        both.wait()
+        return load(network)
+
+    monkeypatch.setattr(engine, "_load", wait)
+    create_detector("hands", search="fast").close()

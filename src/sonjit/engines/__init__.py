@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
@@ -161,6 +162,17 @@ def model_file(path: Path) -> Path:
     if files:
         raise InputError(f"{path} contains {files[0].name} and {files[1].name}; give one of them")
     raise InputError(f"{path} is a folder without {', '.join(_ENDINGS)}; write one with sonjit export --weights {path}")
+
+
+def loaded_ahead(load: Callable[[], T]) -> Callable[[], T]:
+    """Start to load networks in another thread. Return a function that waits for them, and raises the error of `load`.
+
+    A network loads on one core.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-load")
+    loading = thread.submit(copy_context().run, load)
+    thread.shutdown(wait=False)  # the thread ends after this
+    return loading.result
 
 
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:

@@ -20,7 +20,7 @@ from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.stills import Extent, Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
-from sonjit.engines import load_engine, load_number_engine, precision
+from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -36,8 +36,8 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms,
         hands=hands,
-        network=cache(partial(load_network, options, has_boxes=False)),
-        bodies=cache(partial(load_arms, options)),
+        network=loaded_ahead(partial(load_network, options, has_boxes=False)),
+        bodies=loaded_ahead(partial(load_arms, options)),
         extent=_extent(options),
     )
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
@@ -89,7 +89,7 @@ def search_faces(
     detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
         return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
-    people = cache(partial(load_network, options, has_boxes=False))
+    people = loaded_ahead(partial(load_network, options, has_boxes=False))
     new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people)
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
@@ -139,7 +139,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
-        network=cache(partial(load_network, published)),
+        network=loaded_ahead(partial(load_network, published)),
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
